@@ -1,0 +1,63 @@
+# Everything starts here: `make help`. Needed are git, make and Python 3.11 or newer; Go 1.26 or
+# newer is used if it is there. Nothing needs root, containers or a cluster.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
+
+.DEFAULT_GOAL := help
+.PHONY: help demo down check test controlplane crds cases lock clean
+# Two targets that share processes and terminal make no sense side by side.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(INSTALLED) ## show the main job on a local control plane; KEEP=1 leaves it up
+	@$(BIN)/python -m tools.demo $(if $(filter-out 0 no,$(KEEP)),up --keep,up)
+
+down: $(INSTALLED) ## end what `make demo KEEP=1` left up
+	@$(BIN)/python -m tools.demo down
+
+check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Python only, below a minute
+	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow Python's own module operator: remove it"; exit 1; }
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest tests/unit tests/cases
+
+test: check controlplane ## check, then the tests against a real API server
+	$(BIN)/pytest tests/chart tests/controlplane
+
+controlplane: $(INSTALLED) ## build the control plane's programs, or say where they are cached
+	@$(BIN)/python -m tools.controlplane
+
+crds: $(INSTALLED) ## regenerate the CRDs and the chart's copies from the API server's OpenAPI
+	$(BIN)/python -m tools.crds
+
+cases: $(INSTALLED) ## regenerate the expected files of tests/cases; review the difference
+	$(BIN)/python -m tools.cases
+
+lock: $(INSTALLED) ## pin the newest versions of all dependencies, with hashes
+	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --upgrade --output-file requirements/go.txt requirements/go.in
+
+clean: ## remove what was made in this folder; the cached programs stay
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.demo down; fi
+	rm -rf .venv .run .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so an interrupted installation is done again.
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is not. Name another: make PYTHON=python3.12"; exit 1; }
+	@echo "installing the Python packages into .venv (a minute from nothing)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

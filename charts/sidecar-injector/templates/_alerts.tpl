@@ -1,0 +1,66 @@
+{{/*
+One alert: a dict of root, alert, expr, for, severity, summary and description. The runbook's anchor
+is the alert's name in lower case, as Markdown headings have it.
+*/}}
+{{- define "sidecar-injector.alert" -}}
+- alert: {{ .alert }}
+  expr: {{ .expr | quote }}
+  for: {{ .for }}
+  labels:
+    severity: {{ .severity }}
+  annotations:
+    summary: {{ .summary | quote }}
+    description: {{ .description | quote }}
+    {{- with .root.Values.prometheusRule.runbookUrl }}
+    runbook_url: {{ printf "%s#%s" . (lower $.alert) | quote }}
+    {{- end }}
+{{- end }}
+
+{{/*
+Two sources: the API server's own figures see what the operator cannot (that it is not reached at
+all), and the operator's say why.
+*/}}
+{{- define "sidecar-injector.alerts" -}}
+{{- $ours := printf "namespace=%q" .Release.Namespace }}
+{{- $pods := `name="pods.sidecar-injector.dev"` -}}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorDown"
+    "expr" (printf "absent(sidecar_injector_build_info{%s})" $ours)
+    "for" "5m" "severity" "critical"
+    "summary" "No replica of sidecar-injector is being scraped."
+    "description" "Pods of enabled namespaces probably start without their sidecars.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorFailingOpen"
+    "expr" (printf "sum(increase(apiserver_admission_webhook_fail_open_count{%s}[5m])) > 0" $pods)
+    "for" "0m" "severity" "critical"
+    "summary" "The API server created pods without asking sidecar-injector."
+    "description" "It got no answer in time. Restart the pods that miss their sidecars once this is over.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorRefusingPods"
+    "expr" (printf "sum(increase(apiserver_admission_webhook_rejection_count{%s,error_type!=\"no_error\"}[5m])) > 0" $pods)
+    "for" "0m" "severity" "critical"
+    "summary" "The API server refused pods because sidecar-injector did not answer."
+    "description" "The webhook's failurePolicy is Fail and calls to it fail.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorErrors"
+    "expr" (printf "sum(rate(sidecar_injector_admission_requests_total{%s,result=\"error\"}[5m])) / sum(rate(sidecar_injector_admission_requests_total{%s}[5m])) > 0.01" $ours $ours)
+    "for" "5m" "severity" "warning"
+    "summary" "More than 1 % of the admissions end in an error of sidecar-injector."
+    "description" "Those pods start without their sidecars; the operator's log has the tracebacks.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorSlow"
+    "expr" (printf "histogram_quantile(0.99, sum by (le) (rate(sidecar_injector_admission_duration_seconds_bucket{%s}[5m]))) > 0.5" $ours)
+    "for" "10m" "severity" "warning"
+    "summary" "One admission in a hundred takes more than half a second."
+    "description" "The operator lacks CPU, or something blocks its event loop.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorCertificateExpiring"
+    "expr" (printf "min(sidecar_injector_certificate_expiration_timestamp_seconds{%s,certificate=\"leaf\"}) - time() < %d" $ours (div (int64 .Values.settings.leafSeconds) 5))
+    "for" "5m" "severity" "critical"
+    "summary" "The serving certificate was not renewed in time."
+    "description" "It is renewed when a third of its life is left, and now less than a fifth is.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorBundleOutOfSync"
+    "expr" (printf "min by (configuration) (sidecar_injector_ca_bundle_in_sync{%s}) == 0" $ours)
+    "for" "5m" "severity" "critical"
+    "summary" "A webhook configuration does not carry our CA bundle."
+    "description" "Something keeps rewriting it; an Event on the configuration names the other manager.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorCacheNotSynced"
+    "expr" (printf "min by (resource) (sidecar_injector_cache_synced{%s}) == 0" $ours)
+    "for" "5m" "severity" "warning"
+    "summary" "A replica has not been able to list what it decides by."
+    "description" "It stays unready; its log names the resource and the API server's answer.") }}
+{{- end }}

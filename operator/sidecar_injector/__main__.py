@@ -1,0 +1,6 @@
+"""`python -m sidecar_injector` is the command `sidecar-injector`."""
+
+from sidecar_injector.cli import main
+
+if __name__ == "__main__":
+    main.main()

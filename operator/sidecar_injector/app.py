@@ -1,0 +1,257 @@
+"""Puts the operator together and runs it: what talks to what, and nothing of how.
+
+One process a replica, one event loop. Kopf owns the process and its end, and hosts the admission
+server; the caches, certificates and Events are loops of our own beside it, so that they outlive
+Kopf's handlers while the server drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import kopf
+import uvloop
+
+from sidecar_injector import __version__, names, observe
+from sidecar_injector.handlers import (
+    bundle,
+    certificates,
+    lifecycle,
+    provided,
+    serving,
+    status,
+    store,
+    telling,
+    trust,
+    validation,
+)
+from sidecar_injector.kube import api, cache, client, credentials, events
+from sidecar_injector.pki import plan
+from sidecar_injector.server import admin, admission, listener, pool, readiness, registry, tls
+from sidecar_injector.settings import Settings
+
+RESTART_SECONDS = 5.0
+LAG_SECONDS = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """The parts of one replica."""
+
+    loops: Mapping[str, Callable[[], Awaitable[None]]]
+    """What runs beside Kopf, by name."""
+    handlers: kopf.OperatorRegistry
+    admin: listener.Listener
+
+
+def run(
+    settings: Settings,
+    *,
+    environment: Mapping[str, str],
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """Run until SIGTERM or SIGINT."""
+    observe.configure_logging(log_format=settings.log_format, log_level=settings.log_level)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").addFilter(validation.RefusalFilter())
+    _log.info("%s %s starts as %s", names.PRODUCT, __version__, settings.pod_name)
+
+    async def main() -> None:
+        source = await _found(environment, settings, kubeconfig=kubeconfig, context=context)
+        async with client.Client(source) as api_client:
+            await _operate(assemble(settings, api_client=api_client, source=source))
+
+    uvloop.run(main())
+
+
+async def _found(
+    environment: Mapping[str, str],
+    settings: Settings,
+    *,
+    kubeconfig: str | None,
+    context: str | None,
+) -> credentials.Source:
+    """Where the credentials are, however long it takes until there are any."""
+    complaint = ""
+    while True:
+        try:
+            return credentials.find(
+                environment,
+                kubeconfig=kubeconfig,
+                context=context,
+                temporary_folder=settings.scratch_folder,
+            )
+        except api.CredentialsError as error:
+            if str(error) != complaint:
+                complaint = str(error)
+                _log.warning("%s; looking again every %g s", error, RESTART_SECONDS)
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+def assemble(settings: Settings, *, api_client: api.Api, source: credentials.Source) -> Operator:
+    """Make every part and connect them; nothing runs yet."""
+    metrics = observe.Metrics()
+    ready = readiness.Readiness()
+    recorder = events.Recorder(api_client, instance=settings.pod_name, now=_now)
+    known = registry.Registry(release_namespace=settings.namespace)
+    writer = status.StatusWriter(
+        api_client, known=known, serving=lambda: ready.ready, metrics=metrics, clock=_now
+    )
+    caches = _caches(api_client, known, writer, metrics)
+
+    shown = tls.ServingContext(metrics=metrics, scratch_folder=settings.scratch_folder)
+    trusted = trust.Trust(api_client, name=settings.fullname, monotonic=time.monotonic)
+    origin = _origin(
+        settings, api_client, shown=shown, trusted=trusted, recorder=recorder, metrics=metrics
+    )
+    bundles = bundle.Bundles(
+        api_client, name=settings.fullname, source=origin, trusted=trusted, recorder=recorder,
+        metrics=metrics, monotonic=time.monotonic,
+    )  # fmt: skip
+
+    admitting = admission.Admission(known=known, metrics=metrics, tell=telling.teller(recorder))
+    server = lifecycle.AdmissionServer(
+        settings, mutate=admitting.mutate, shown=shown, ready=ready, metrics=metrics
+    )
+    probe = lifecycle.Probe(settings, origin=origin, trusted=trusted, shown=shown, server=server,
+                            ready=ready)  # fmt: skip
+    handlers = kopf.OperatorRegistry()
+    lifecycle.register(handlers, source=source, server=server)
+    status.register(handlers, writer)
+    validation.register(handlers)
+    loops = {
+        **{f"cache of {one.resource.plural}": one.run for one in caches},
+        "certificates": origin.run,
+        "caBundle": bundles.run,
+        "events": recorder.run,
+        "status": writer.run,
+        "readiness": probe.run,
+        "caches": lambda: _synced(caches, ready),
+        "loop lag": lambda: observe.measure_lag(metrics, every=LAG_SECONDS),
+    }
+    return Operator(loops=loops, handlers=handlers, admin=_admin(settings, ready, metrics))
+
+
+async def _operate(operator: Operator) -> None:
+    """Run everything until Kopf is told to end; then end the rest."""
+    await operator.admin.start()
+    tasks = [
+        asyncio.create_task(_kept_running(name, loop), name=name)
+        for name, loop in operator.loops.items()
+    ]
+    try:
+        await kopf.operator(registry=operator.handlers, standalone=True, clusterwide=True)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        operator.admin.stop()
+
+
+async def _kept_running(name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop for ever, anew if it breaks."""
+    while True:
+        try:
+            return await loop()
+        except Exception:  # noqa: BLE001 - a bug must not end the process that serves pods
+            # Cancellation is no Exception and passes.
+            _log.exception("the loop %r broke, it starts anew in %g s", name, RESTART_SECONDS)
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+def _caches(
+    api_client: api.Api,
+    known: registry.Registry,
+    writer: status.StatusWriter,
+    metrics: observe.Metrics,
+) -> list[cache.Cache]:
+    """What admission needs to know about the cluster."""
+
+    def namespace_changed(key: cache.Key, old: Any, new: Any) -> None:
+        known.namespace_changed(key, old, new)
+        writer.namespace_changed(key[1])
+
+    injections = cache.Cache(
+        api_client, api.INJECTIONS, metrics=metrics, on_change=known.injection_changed
+    )
+    cluster_injections = cache.Cache(
+        api_client,
+        api.CLUSTER_INJECTIONS,
+        metrics=metrics,
+        on_change=known.cluster_injection_changed,
+    )
+    namespaces = cache.Cache(
+        api_client,
+        api.NAMESPACES,
+        metrics=metrics,
+        scope=api.Scope(metadata_only=True),
+        on_change=namespace_changed,
+    )
+    writer.follow({names.KIND: injections.objects, names.CLUSTER_KIND: cluster_injections.objects})
+    return [injections, cluster_injections, namespaces]
+
+
+async def _synced(caches: Sequence[cache.Cache], ready: readiness.Readiness) -> None:
+    for one in caches:
+        await one.synced.wait()
+    ready.met(readiness.Condition.CACHES_SYNCED)
+
+
+def _origin(
+    settings: Settings,
+    api_client: api.Api,
+    *,
+    shown: tls.ServingContext,
+    trusted: trust.Trust,
+    recorder: events.Recorder,
+    metrics: observe.Metrics,
+) -> serving.Source:
+    """Where certificates come from in this mode."""
+    place = store.Place(
+        namespace=settings.namespace, secret=settings.secret_name, deployment=settings.fullname
+    )
+    about = events.About(
+        api_version="v1", kind="Secret", name=place.secret, namespace=place.namespace
+    )
+    serve = serving.Serving(shown.load, metrics=metrics, recorder=recorder, about=about)
+    dns_names = names.service_dns_names(
+        service=settings.fullname,
+        namespace=settings.namespace,
+        cluster_domain=settings.cluster_domain,
+    )
+    if settings.certificate_mode != "selfSigned":
+        return provided.Provided(
+            api_client, place=place, dns_names=dns_names, serve=serve, trusted=trusted,
+            injects=settings.certificate_mode == "certManager", metrics=metrics, now=_now,
+        )  # fmt: skip
+    policy = plan.Policy(
+        dns_names=dns_names,
+        leaf_seconds=settings.leaf_seconds,
+        ca_seconds=settings.ca_seconds,
+        roll_wait_seconds=settings.ca_roll_wait_seconds,
+    )
+    clocks = certificates.Clocks(now=_now, monotonic=time.monotonic)
+    return certificates.SelfSigned(
+        api_client, place=place, policy=policy, serve=serve, trusted=trusted, metrics=metrics,
+        clocks=clocks,
+    )  # fmt: skip
+
+
+def _admin(
+    settings: Settings, ready: readiness.Readiness, metrics: observe.Metrics
+) -> listener.Listener:
+    routes = admin.routes(stalled=lambda: (), ready=ready, metrics=metrics)
+    return listener.Listener(shared=pool.Pool(routes=routes), port=settings.admin_port)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,25 @@
+"""`run`: the operator."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from sidecar_injector import app
+from sidecar_injector.settings import SettingError, Settings
+
+
+@click.command(epilog="Example: KUBECONFIG=~/.kube/config sidecar-injector run")
+@click.option("--kubeconfig", metavar="FILE", help="Instead of $KUBECONFIG and the pod's own.")
+@click.option("--context", metavar="NAME", help="A context of the kubeconfig.")
+def run(*, kubeconfig: str | None, context: str | None) -> None:
+    """Run the operator until SIGTERM or SIGINT.
+
+    Settings are read from variables SIDECAR_INJECTOR_…; the Helm chart sets them.
+    """
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingError as error:
+        raise click.UsageError(str(error)) from error
+    app.run(settings, environment=os.environ, kubeconfig=kubeconfig, context=context)

@@ -1,0 +1,207 @@
+"""Whether an injection's parts can be added to a pod, and which of them are there already."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sidecar_injector.core import defaults, pods, render
+from sidecar_injector.core.provenance import Entry, Provenance
+from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.render import Json, Parts
+
+REWRITTEN = ("image", "imagePullPolicy", "resources")
+"""What other admission controllers are known to rewrite in containers that we added: registry
+mirrors, AlwaysPullImages, vertical autoscalers. It does not make the container another's."""
+
+
+class Conflict(Exception):
+    """Why the parts cannot be added."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Fit:
+    """One injection's parts, held against one pod.
+
+    `said` is what the pod's annotation claims and what this pass has added so far. The author's
+    items are judged first, and only then what other injections hold: on a second call all of those
+    are there, on the first only the earlier ones were, and the answer must be the same.
+    """
+
+    def __init__(
+        self, *, pod: Mapping[str, Any], parts: Parts, said: Provenance, identity: tuple[str, str]
+    ) -> None:
+        self._pod = pod
+        self._parts = parts
+        self._wanted = (("initContainers", parts.init_containers), ("containers", parts.containers))
+        self._own = said.entry(identity)
+        self._others = [entry for entry in said.entries if entry.identity != identity]
+        self._claims = {
+            name: entry
+            for entry in reversed(self._others)
+            for field in pods.CONTAINER_LISTS
+            for name in entry.names(field)
+        }
+        self._volume_claims = {
+            name: entry for entry in reversed(self._others) for name in entry.names("volumes")
+        }
+        self._placed = {
+            container["name"]: (field, container)
+            for field in pods.CONTAINER_LISTS
+            for container in pods.items(pod, field)
+        }
+        self._volumes = {volume["name"]: volume for volume in pods.items(pod, "volumes")}
+
+    def missing(self, *, template_hash: str) -> Parts:
+        """The parts that the pod lacks. Raises Conflict where one of them cannot be added."""
+        own = self._own if self._own and self._own.hash == template_hash else None
+        # Everything that raises here is about the author's part of the pod; a generator that is
+        # about other injections is only consumed at the end.
+        lacking = {
+            field: tuple(one for one in wanted if not self._is_there(field, one, own))
+            for field, wanted in self._wanted
+        }
+        volumes = tuple(self._missing_volumes())
+        self._check_mounts()
+        self._check_host_ports()
+        for conflict in self._conflicts_with_others():
+            raise conflict
+        return Parts(
+            mode=self._parts.mode,
+            containers=lacking["containers"],
+            init_containers=lacking["initContainers"],
+            volumes=volumes,
+            labels=self._missing_members("labels", self._parts.labels),
+            annotations=self._missing_members("annotations", self._parts.annotations),
+        )
+
+    def is_outdated(self, *, template_hash: str) -> bool:
+        """Whether parts of another template are there, by what the annotation names."""
+        if self._own is None or self._own.hash == template_hash:
+            return False
+        placed = self._own.names("containers") + self._own.names("initContainers")
+        if placed:
+            return any(name in self._placed for name in placed)
+        return any(name in self._volumes for name in self._own.names("volumes"))
+
+    def kept(self) -> list[str]:
+        """Labels and annotations whose value the pod keeps against the template."""
+        return [
+            f"metadata.{field}[{key}]"
+            for field, wanted in self._members()
+            for key, value in wanted.items()
+            if pods.metadata_map(self._pod, field).get(key, value) != value
+        ]
+
+    def _members(self) -> tuple[tuple[str, Mapping[str, str]], ...]:
+        return ("labels", self._parts.labels), ("annotations", self._parts.annotations)
+
+    def _is_there(self, field: str, wanted: Json, own: Entry | None) -> bool:
+        """Whether the pod has the container; one that another injection holds counts as there."""
+        name = wanted["name"]
+        if name not in self._placed:
+            return False
+        if name in self._claims or self._equals(field, wanted):
+            return True
+        if own and name in own.names(field):
+            rest = {key: value for key, value in wanted.items() if key not in REWRITTEN}
+            if self._equals(field, rest):
+                return True
+        raise Conflict(Reason.CONTAINER_CONFLICT, repr(name))
+
+    def _equals(self, field: str, wanted: Json) -> bool:
+        where, found = self._placed[wanted["name"]]
+        return where == field and defaults.contains(found, wanted, defaults.CONTAINER)
+
+    def _missing_volumes(self) -> Iterator[Json]:
+        """Template volumes that something in the resulting pod mounts and that are not there."""
+        for wanted in self._needed_volumes():
+            name = wanted["name"]
+            if name not in self._volumes:
+                yield wanted
+            elif name not in self._volume_claims and not self._is_same_volume(wanted):
+                raise Conflict(Reason.VOLUME_CONFLICT, repr(name))
+
+    def _needed_volumes(self) -> Iterator[Json]:
+        """What another injection mounts is its own concern, and may be added only after us."""
+        author = (one for one in pods.containers(self._pod) if one["name"] not in self._claims)
+        mounted = set(render.mounted_volumes(itertools.chain(author, self._all_wanted())))
+        return (volume for volume in self._parts.volumes if volume["name"] in mounted)
+
+    def _is_same_volume(self, wanted: Json) -> bool:
+        return defaults.same_volume(self._volumes[wanted["name"]], wanted)
+
+    def _all_wanted(self) -> Iterator[Json]:
+        return (container for _, wanted in self._wanted for container in wanted)
+
+    def _check_mounts(self) -> None:
+        known = self._volumes.keys() - self._volume_claims.keys()
+        known |= {volume["name"] for volume in self._parts.volumes}
+        for container in self._all_wanted():
+            for name in render.mounted_volumes(iter((container,))):
+                if name not in known:
+                    raise Conflict(
+                        Reason.MISSING_VOLUME, f"container {container['name']!r} mounts {name!r}"
+                    )
+
+    def _check_host_ports(self) -> None:
+        for port, container, holder in self._taken_ports():
+            if holder not in self._claims:
+                raise Conflict(
+                    Reason.PORT_CONFLICT,
+                    f"{port[0]} {port[1]} of {container!r} is used by {holder!r}",
+                )
+
+    def _taken_ports(self) -> Iterator[tuple[Port, str, str]]:
+        """On the host network: ports that are wanted twice, with both containers' names."""
+        if not pods.uses_host_network(self._pod):
+            return
+        everything = itertools.chain(pods.containers(self._pod), self._all_wanted())
+        taken: dict[Port, str] = {}
+        for container in everything:
+            for port in _ports(container):
+                holder = taken.setdefault(port, container["name"])
+                if holder != container["name"]:
+                    yield port, container["name"], holder
+
+    def _conflicts_with_others(self) -> Iterator[Conflict]:
+        for field, wanted in self._wanted:
+            for container in wanted:
+                entry = self._claims.get(container["name"])
+                placed = container["name"] in self._placed
+                if entry and placed and not self._equals(field, container):
+                    yield _held(repr(container["name"]), entry)
+        for volume in self._needed_volumes():
+            entry = self._volume_claims.get(volume["name"])
+            if entry and volume["name"] in self._volumes and not self._is_same_volume(volume):
+                yield _held(f"volume {volume['name']!r}", entry)
+        for port, _, holder in self._taken_ports():
+            yield _held(f"{port[0]} {port[1]}", self._claims[holder])
+        for field, members in self._members():
+            present = pods.metadata_map(self._pod, field)
+            for entry in self._others:
+                for key, value in entry.members(field).items():
+                    if present.get(key) == value != members.get(key, value):
+                        yield _held(f"metadata.{field}[{key}]", entry)
+
+    def _missing_members(self, field: str, wanted: Mapping[str, str]) -> dict[str, str]:
+        present = pods.metadata_map(self._pod, field)
+        return {key: value for key, value in wanted.items() if key not in present}
+
+
+Port = tuple[str, int]
+"""Protocol and number."""
+
+
+def _held(what: str, entry: Entry) -> Conflict:
+    return Conflict(Reason.INJECTION_CONFLICT, f"{what} belongs to {entry.name}")
+
+
+def _ports(container: Mapping[str, Any]) -> Iterator[Port]:
+    for port in container.get("ports") or ():
+        yield port.get("protocol") or "TCP", port.get("containerPort")

@@ -1,0 +1,32 @@
+"""Kubernetes quantities as exact numbers, so that `0.5` and `500m` compare equal.
+
+https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+"""
+
+from __future__ import annotations
+
+import decimal
+import re
+
+_SYNTAX = re.compile(
+    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?"
+)
+_BINARY = {unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_MAX_LENGTH = 64
+_CONTEXT = decimal.Context(prec=100)
+
+
+def parse(value: object) -> decimal.Decimal | None:
+    """The number that a quantity stands for, or None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    text = str(value)
+    match = _SYNTAX.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    if match is None:
+        return None
+    number, suffix = decimal.Decimal(match[1]), match[2] or ""
+    if suffix in _BINARY:
+        return _CONTEXT.multiply(number, decimal.Decimal(_BINARY[suffix]))
+    power = _DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:])
+    return _CONTEXT.scaleb(number, power)

@@ -1,0 +1,157 @@
+"""The rules on an injection that go beyond its schema.
+
+The first half are twins of the CEL rules of the CRDs, for injections that come from files; the
+second is what CEL cannot say. Both speak in (field path, sentence).
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sidecar_injector import names
+from sidecar_injector.core import request, selectors
+from sidecar_injector.core.schema import Problem
+
+MAX_NAME = 63
+NATIVE_FIELDS = ("containers", "initContainers")
+
+UNSUPPORTED = (
+    "parameters",
+    "applicationContainers",
+    "inherit",
+)
+"""Fields of the spec that this version cannot apply yet."""
+UNSUPPORTED_TEMPLATE = (
+    "imagePullSecrets",
+    "hostAliases",
+    "serviceAccountName",
+    "shareProcessNamespace",
+    "dnsConfig",
+    "tolerations",
+    "topologySpreadConstraints",
+    "hostNetwork",
+    "hostPID",
+)
+"""Fields of the template's spec that this version cannot apply yet."""
+
+
+def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Everything that keeps a spec, which its schema accepts, from being applied."""
+    yield from _name(name)
+    yield from selectors.problems(spec.get("selector"), path="spec.selector")
+    if kind == names.CLUSTER_KIND:
+        yield from selectors.problems(spec.get("namespaceSelector"), path="spec.namespaceSelector")
+    yield from unsupported(spec)
+    yield from _template(spec.get("template") or {})
+
+
+def unsupported(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Fields that are accepted by the API and cannot be applied by this version."""
+    for field in UNSUPPORTED:
+        if not _is_default(spec.get(field)):
+            yield f"spec.{field}", "is not supported yet"
+    if spec.get("onConflict") == "Merge":
+        yield "spec.onConflict", "Merge is not supported yet"
+    pod_spec = (spec.get("template") or {}).get("spec") or {}
+    for field in UNSUPPORTED_TEMPLATE:
+        if not _is_default(pod_spec.get(field)):
+            yield f"spec.template.spec.{field}", "is not supported yet"
+
+
+def _is_default(value: Any) -> bool:
+    """Whether nothing but defaults was said: empty, or an object of nothing but such members."""
+    if isinstance(value, dict):
+        return all(_is_default(item) or item in ("Exclude", ["*"]) for item in value.values())
+    return value in (None, "", [], False)
+
+
+def _name(name: str) -> Iterator[Problem]:
+    if len(name) > MAX_NAME:
+        yield "metadata.name", f"{name!r} has {len(name)} characters, at most {MAX_NAME} fit"
+    if request.is_word(name):
+        yield "metadata.name", f"{name!r} would be read as a yes or a no in a pod's annotation"
+
+
+def _template(template: Mapping[str, Any]) -> Iterator[Problem]:
+    spec, metadata = template.get("spec") or {}, template.get("metadata") or {}
+    if not any(spec.values()) and not any(metadata.values()):
+        yield (
+            "spec.template",
+            ("injects nothing: give at least one container, volume, label or other part"),
+        )
+    yield from _metadata(metadata)
+    yield from _containers(spec)
+    yield from _volumes(spec)
+
+
+def _metadata(metadata: Mapping[str, Any]) -> Iterator[Problem]:
+    path = "spec.template.metadata"
+    for key, value in (metadata.get("labels") or {}).items():
+        where = f"{path}.labels[{key}]"
+        if key == names.INJECTION_LABEL or is_reserved(key):
+            yield where, "is reserved for the injector"
+        yield from selectors.label_problems(key, value, path=where)
+    for key in metadata.get("annotations") or {}:
+        where = f"{path}.annotations[{key}]"
+        if is_reserved(key):
+            yield where, "is reserved for the injector"
+        if not selectors.is_qualified_name(key.lower()):
+            yield where, f"key {key!r} is no annotation key"
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a label or annotation key is ours, so that no template may set it."""
+    return key.startswith((f"{names.GROUP}/", f"{names.TUTORIAL_GROUP}/"))
+
+
+def _containers(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    count = collections.Counter(
+        container.get("name") for field in NATIVE_FIELDS for container in spec.get(field) or ()
+    )
+    for field in NATIVE_FIELDS:
+        for index, container in enumerate(spec.get(field) or ()):
+            where = f"spec.template.spec.{field}[{index}]"
+            if count[container.get("name")] > 1:
+                yield (
+                    f"{where}.name",
+                    (
+                        f"{container.get('name')!r} is used more than once;"
+                        " names are unique over containers and initContainers"
+                    ),
+                )
+            if not container.get("image"):
+                yield f"{where}.image", "is required"
+            if field == "containers" and container.get("restartPolicy"):
+                yield f"{where}.restartPolicy", "is set by sidecarMode and cannot be given"
+            yield from _ports_and_mounts(container, path=where)
+
+
+def _ports_and_mounts(container: Mapping[str, Any], *, path: str) -> Iterator[Problem]:
+    """The API server's own rules within one container that would cost the pod."""
+    seen: set[str] = set()
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
+        mount_path = str(mount.get("mountPath"))
+        if mount_path in seen:
+            yield f"{path}.volumeMounts[{index}].mountPath", f"{mount_path!r} is mounted twice"
+        seen.add(mount_path)
+    named: set[str] = set()
+    for index, port in enumerate(container.get("ports") or ()):
+        name = port.get("name")
+        if name and name in named:
+            yield f"{path}.ports[{index}].name", f"{name!r} is used more than once"
+        named.add(name)
+
+
+def _volumes(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        sources = [key for key, value in volume.items() if key != "name" and value is not None]
+        if len(sources) > 1:
+            yield (
+                f"spec.template.spec.volumes[{index}]",
+                (
+                    f"has {len(sources)} sources ({', '.join(sorted(sources))}),"
+                    " exactly one is accepted"
+                ),
+            )

@@ -1,0 +1,152 @@
+"""A CRD's structural schema, applied to objects that come from files instead of the API server.
+
+`defaulted` and `problems` do what the API server does with `openAPIV3Schema` at admission:
+https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+The rules in CEL are not evaluated here; `validate` has a twin of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+Problem = tuple[str, str]
+"""A field path and a sentence about it."""
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+
+
+def defaulted(schema: Schema, value: Any) -> Any:
+    """The value with the schema's defaults filled in; the given one is not changed.
+
+    As on the API server, a default is filled in only where its parent object is there.
+    """
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        rest = schema.get("additionalProperties")
+        result = {
+            key: defaulted(properties.get(key) or (rest if isinstance(rest, dict) else {}), item)
+            for key, item in value.items()
+        }
+        for key, sub in properties.items():
+            if "default" in sub and result.get(key) is None:
+                result[key] = defaulted(sub, sub["default"])
+        return result
+    if isinstance(value, list):
+        return [defaulted(schema.get("items") or {}, item) for item in value]
+    return value
+
+
+def problems(schema: Schema, value: Any, *, path: str = "") -> Iterator[Problem]:
+    """Everything about the value that the schema forbids, in the order of the value."""
+    if value is None:
+        if not schema.get("nullable"):
+            yield path, "must not be null"
+        return
+    if schema.get("x-kubernetes-int-or-string"):
+        yield from _int_or_string(schema, value, path=path)
+        return
+
+    wanted = schema.get("type")
+    if wanted and not _is(value, wanted):
+        yield path, f"{_shown(value)} must be {_article(wanted)}"
+        return
+    yield from _limits(schema, value, path=path)
+    if isinstance(value, dict):
+        yield from _object(schema, value, path=path)
+    elif isinstance(value, list):
+        yield from _array(schema, value, path=path)
+
+
+def _object(schema: Schema, value: dict[str, Any], *, path: str) -> Iterator[Problem]:
+    properties = schema.get("properties") or {}
+    rest = schema.get("additionalProperties")
+    open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or (not properties and not rest)
+    for key, item in value.items():
+        where = f"{path}.{key}" if path else key
+        if key in properties:
+            # An optional field that is null is dropped by the API server like an absent one.
+            if item is not None or key in (schema.get("required") or ()):
+                yield from problems(properties[key], item, path=where)
+        elif isinstance(rest, dict):
+            yield from problems(rest, item, path=f"{path}[{key}]")
+        elif not rest and not open_ended:
+            yield where, f"unknown field; known here are {', '.join(sorted(properties))}"
+    for key in schema.get("required") or ():
+        if key not in value:
+            yield (f"{path}.{key}" if path else key), "is required"
+
+
+def _array(schema: Schema, value: list[Any], *, path: str) -> Iterator[Problem]:
+    seen: set[object] = set()
+    keys = schema.get("x-kubernetes-list-map-keys") or ()
+    for index, item in enumerate(value):
+        where = f"{path}[{index}]"
+        yield from problems(schema.get("items") or {}, item, path=where)
+        if schema.get("x-kubernetes-list-type") == "map" and isinstance(item, dict):
+            identity = tuple(str(item.get(key)) for key in keys)
+            if identity in seen:
+                yield where, f"duplicate of an item with the same {' and '.join(keys)}"
+            seen.add(identity)
+
+
+def _limits(schema: Schema, value: Any, *, path: str) -> Iterator[Problem]:
+    if "enum" in schema and value not in schema["enum"]:
+        yield path, f"{_shown(value)} must be one of {', '.join(map(str, schema['enum']))}"
+    if "anyOf" in schema and not any(not list(problems(one, value)) for one in schema["anyOf"]):
+        choices = [str(item) for one in schema["anyOf"] for item in one.get("enum", ())]
+        accepted = f"one of {', '.join(choices)} or a" if choices else "an accepted value or a"
+        yield path, f"{_shown(value)} must be {accepted} token $(params.NAME)"
+    if isinstance(value, str):
+        yield from _length(schema, len(value), "Length", "characters", path=path)
+        pattern = schema.get("pattern")
+        if pattern and not re.search(pattern, value):
+            yield path, f"{_shown(value)} must match {pattern}"
+    elif isinstance(value, list):
+        yield from _length(schema, len(value), "Items", "items", path=path)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if "minimum" in schema and value < schema["minimum"]:
+            yield path, f"{value} must be at least {schema['minimum']}"
+        if "maximum" in schema and value > schema["maximum"]:
+            yield path, f"{value} must be at most {schema['maximum']}"
+
+
+def _length(schema: Schema, size: int, limit: str, unit: str, *, path: str) -> Iterator[Problem]:
+    if size > schema.get(f"max{limit}", size):
+        yield path, f"has {size} {unit}, at most {schema[f'max{limit}']} are accepted"
+    if size < schema.get(f"min{limit}", size):
+        yield path, f"has {size} {unit}, at least {schema[f'min{limit}']} are needed"
+
+
+def _int_or_string(schema: Schema, value: Any, *, path: str) -> Iterator[Problem]:
+    is_number = isinstance(value, float) and schema.get("x-kubernetes-preserve-unknown-fields")
+    if isinstance(value, bool) or not (isinstance(value, int | str) or is_number):
+        yield path, f"{_shown(value)} must be an integer or a string"
+    elif isinstance(value, str):
+        yield from _limits(schema, value, path=path)
+
+
+def _is(value: Any, wanted: str) -> bool:
+    is_boolean = isinstance(value, bool)
+    return isinstance(value, _TYPES[wanted]) and is_boolean == (wanted == "boolean")
+
+
+def _article(wanted: str) -> str:
+    return f"an {wanted}" if wanted[0] in "aio" else f"a {wanted}"
+
+
+def _shown(value: Any) -> str:
+    """The value for a message: scalars short, structures by their kind."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

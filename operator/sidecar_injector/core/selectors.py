@@ -1,0 +1,101 @@
+"""Label selectors, compiled once and asked per pod.
+
+Semantics are the API machinery's: all requirements hold, an empty selector matches everything,
+`NotIn` and `DoesNotExist` hold for labels that are absent.
+https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+Labels = Mapping[str, str]
+Selector = Callable[[Labels], bool]
+
+_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+def everything(labels: Labels) -> bool:
+    """The selector that is absent or empty."""
+    return True
+
+
+def nothing(labels: Labels) -> bool:
+    """The selector that cannot be read: it matches no pod, whatever its author meant."""
+    return False
+
+
+def compile_selector(selector: Mapping[str, Any] | None) -> Selector:
+    """A function from labels to match. The selector must be without `problems`."""
+    equal = dict((selector or {}).get("matchLabels") or {})
+    requirements = [_requirement(one) for one in (selector or {}).get("matchExpressions") or ()]
+    if not equal and not requirements:
+        return everything
+    if not requirements and len(equal) == 1:
+        ((key, value),) = equal.items()
+        return lambda labels: labels.get(key) == value
+
+    def matches(labels: Labels) -> bool:
+        return all(labels.get(key) == value for key, value in equal.items()) and all(
+            holds(labels) for holds in requirements
+        )
+
+    return matches
+
+
+def _requirement(expression: Mapping[str, Any]) -> Selector:
+    key: str = expression["key"]
+    values = frozenset(expression.get("values") or ())
+    match expression["operator"]:
+        case "In":
+            return lambda labels: labels.get(key) in values
+        case "NotIn":
+            return lambda labels: key not in labels or labels[key] not in values
+        case "Exists":
+            return lambda labels: key in labels
+    return lambda labels: key not in labels
+
+
+def problems(selector: Mapping[str, Any] | None, *, path: str) -> Iterator[tuple[str, str]]:
+    """What the schema cannot say about a selector, as (field path, sentence)."""
+    for key, value in ((selector or {}).get("matchLabels") or {}).items():
+        yield from label_problems(key, value, path=f"{path}.matchLabels[{key}]")
+
+    for index, expression in enumerate((selector or {}).get("matchExpressions") or ()):
+        where = f"{path}.matchExpressions[{index}]"
+        key, operator = expression.get("key", ""), expression.get("operator")
+        values = expression.get("values") or ()
+        if operator not in _OPERATORS:
+            yield f"{where}.operator", f"{operator!r} must be one of {', '.join(_OPERATORS)}"
+        elif operator in ("In", "NotIn") and not values:
+            yield f"{where}.values", f"{operator} needs at least one value"
+        elif operator in ("Exists", "DoesNotExist") and values:
+            yield f"{where}.values", f"{operator} takes no values"
+        for value in values or ("",):
+            yield from label_problems(key, value, path=where)
+
+
+def label_problems(key: str, value: object, *, path: str) -> Iterator[tuple[str, str]]:
+    """Whether key and value can be a label at all, as (field path, sentence)."""
+    if not is_qualified_name(key):
+        yield path, f"key {key!r} is no label key (an optional DNS prefix and '/', then a name)"
+    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+        yield (
+            path,
+            (
+                f"value {value!r} is no label value (a string of at most 63 of A-Z a-z 0-9 - _ .,"
+                " with a letter or digit at both ends)"
+            ),
+        )
+
+
+def is_qualified_name(key: str) -> bool:
+    """Whether a label or annotation key is one: an optional DNS prefix, then at most 63."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and not (len(prefix) <= 253 and _PREFIX.fullmatch(prefix)):
+        return False
+    return bool(name) and _VALUE.fullmatch(name) is not None

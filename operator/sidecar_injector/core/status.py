@@ -1,0 +1,97 @@
+"""The status of an injection, from what is known about it now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sidecar_injector import names
+from sidecar_injector.core import model, world
+
+Json = dict[str, Any]
+MAX_MESSAGE = 1024
+"""Characters; the API accepts 32 KiB, people read the beginning."""
+
+
+def wanted(
+    injection: model.Injection,
+    *,
+    namespace: world.Namespace | None,
+    serving: bool,
+    current: Mapping[str, Any],
+    now: str,
+) -> Json | None:
+    """The members of `status` that should change; None where it is right already.
+
+    `namespace` is the injection's own (None for the cluster kind, or while it is unknown),
+    `serving` whether this replica injects pods now, `now` an RFC 3339 time. A replica that does
+    not serve yet says only what holds without it: another one may well be serving.
+    """
+    ready = _ready(injection, namespace, serving=serving)
+    before = {one.get("type"): one for one in current.get("conditions") or ()}
+    if ready[1] == "Pending" and "Ready" in before and _same_spec(injection, before["Ready"]):
+        ready = _fields(before["Ready"])
+    conditions = [
+        _condition(kind, fields, before.get(kind) or {}, injection=injection, now=now)
+        for kind, fields in (("Accepted", _accepted(injection)), ("Ready", ready))
+    ]
+    status = {
+        "observedGeneration": injection.generation,
+        "templateHash": injection.hash,
+        "conditions": conditions,
+    }
+    return None if all(current.get(key) == value for key, value in status.items()) else status
+
+
+Fields = tuple[str, str, str]
+"""Status, reason and message of a condition."""
+
+
+def _accepted(injection: model.Injection) -> Fields:
+    if not injection.errors:
+        return "True", "Valid", ""
+    sentences = [f"{path} {sentence}" for path, sentence in injection.errors]
+    return "False", "Invalid", "; ".join(sentences)[:MAX_MESSAGE]
+
+
+def _ready(
+    injection: model.Injection, namespace: world.Namespace | None, *, serving: bool
+) -> Fields:
+    if injection.errors:
+        return "False", "NotAccepted", "an injection that is not valid is never applied"
+    if injection.spec.get("suspend"):
+        return "False", "Suspended", "spec.suspend is true"
+    if not injection.is_cluster:
+        if namespace is None:
+            return "Unknown", "Pending", "the namespace is not known yet"
+        if not namespace.is_enabled:
+            command = (
+                f"kubectl label namespace {namespace.name} {names.INJECTION_LABEL}={names.ENABLED}"
+            )
+            return "False", "NamespaceNotEnabled", f"enable the namespace: {command} --overwrite"
+    if not serving:
+        return "Unknown", "Pending", "the injector is starting"
+    return "True", "Active", ""
+
+
+def _condition(
+    kind: str, fields: Fields, before: Mapping[str, Any], *, injection: model.Injection, now: str
+) -> Json:
+    status, reason, message = fields
+    since = before.get("lastTransitionTime") if before.get("status") == status else None
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "observedGeneration": injection.generation,
+        "lastTransitionTime": since or now,
+    }
+
+
+def _fields(condition: Mapping[str, Any]) -> Fields:
+    return condition.get("status", ""), condition.get("reason", ""), condition.get("message", "")
+
+
+def _same_spec(injection: model.Injection, condition: Mapping[str, Any]) -> bool:
+    return bool(condition.get("observedGeneration") == injection.generation)

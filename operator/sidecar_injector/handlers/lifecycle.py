@@ -1,0 +1,202 @@
+"""Kopf's part: credentials, settings, and the admission server's life from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import kopf
+import orjson
+from kubernetes.aio.client import configuration
+
+from sidecar_injector import names, observe
+from sidecar_injector.handlers import serving, trust
+from sidecar_injector.kube import api, credentials
+from sidecar_injector.server import admission, http, listener, pool, readiness, tls
+from sidecar_injector.settings import Settings
+
+RETRY_SECONDS = 5
+BEARER = "Bearer "
+
+_log = logging.getLogger(__name__)
+
+
+class EndlessBackoffs:
+    """Seconds between attempts, without end: Kopf gives up, and exits, when they run out."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1, 1, 2, 3, 5, 8), itertools.repeat(10))
+
+
+def register(
+    handlers: kopf.OperatorRegistry,
+    *,
+    source: credentials.Source,
+    server: AdmissionServer,
+) -> None:
+    """Have Kopf log in as we do, and host our admission server."""
+
+    @kopf.on.login(registry=handlers, id="login")
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        try:
+            return connection(await source.load())
+        except api.CredentialsError as error:
+            _log.warning("%s", error)
+            raise kopf.TemporaryError(str(error), delay=RETRY_SECONDS) from error
+
+    @kopf.on.startup(registry=handlers, id="settings")
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.admission.server = server
+        # Kopf's own management of the configurations is not used: any replica's exit would strip
+        # the webhooks of all. https://docs.kopf.dev/en/stable/admission/
+        settings.admission.managed = None
+        settings.posting.enabled = False
+        settings.networking.error_backoffs = EndlessBackoffs()
+        settings.networking.request_timeout = 30
+        settings.networking.connect_timeout = 10
+        settings.watching.server_timeout = 300
+        settings.watching.client_timeout = 330
+        settings.watching.connect_timeout = 10
+
+
+def connection(loaded: configuration.Configuration) -> kopf.ConnectionInfo:
+    """The same credentials for Kopf's own client."""
+    token = next(iter((loaded.api_key or {}).values()), None)
+    return kopf.ConnectionInfo(
+        server=loaded.host,
+        ca_path=loaded.ssl_ca_cert,
+        insecure=not loaded.verify_ssl,
+        scheme="Bearer" if token else None,
+        token=token.removeprefix(BEARER) if token else None,
+        certificate_path=loaded.cert_file,
+        private_key_path=loaded.key_file,
+    )
+
+
+class AdmissionServer:
+    """What Kopf hosts as `settings.admission.server`: starts, serves, and drains at the end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        mutate: http.Handler,
+        shown: tls.ServingContext,
+        ready: readiness.Readiness,
+        metrics: observe.Metrics,
+    ) -> None:
+        self._ready = ready
+        self._drain_seconds = settings.drain_seconds
+        # `/validate` joins when Kopf starts the server and says how its handlers are called.
+        self._routes: dict[str, dict[str, http.Handler]] = {
+            names.MUTATE_PATH: {"POST": http.when(lambda: ready.able, mutate)}
+        }
+        limits = http.Limits(max_requests=settings.max_requests_per_connection)
+        self._listener = listener.Listener(
+            shared=pool.Pool(routes=self._routes, limits=limits, metrics=metrics),
+            port=settings.webhook_port,
+            context=shown.context,
+        )
+        self.started = asyncio.Event()
+
+    async def __call__(
+        self, dispatch: Callable[..., Awaitable[Any]]
+    ) -> AsyncIterator[kopf.WebhookClientConfig]:
+        """Serve until Kopf ends; `dispatch` runs Kopf's handlers on a review."""
+        self._routes[names.VALIDATE_PATH] = {"POST": validation(dispatch)}
+        await self._listener.start()
+        self.started.set()
+        _log.info("the admission server listens on port %d", self._listener.port)
+        try:
+            yield {}
+            await asyncio.Event().wait()
+        finally:
+            self._ready.unmet(readiness.Condition.NOT_DRAINING)
+            _log.info("draining: serving for another %d s", self._drain_seconds)
+            await self._listener.drain(self._drain_seconds)
+
+    @property
+    def port(self) -> int:
+        """The port that is served, once `started`."""
+        return self._listener.port
+
+
+class Probe:
+    """Keeps readiness right as far as certificates decide it: loaded, verified, trusted once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        origin: serving.Source,
+        trusted: trust.Trust,
+        shown: tls.ServingContext,
+        server: AdmissionServer,
+        ready: readiness.Readiness,
+    ) -> None:
+        self._origin, self._shown, self._server, self._ready = origin, shown, server, ready
+        # The third name is the one that the API server verifies.
+        self._server_name = names.service_dns_names(
+            service=settings.fullname,
+            namespace=settings.namespace,
+            cluster_domain=settings.cluster_domain,
+        )[2]
+        self._verified: int | None = None
+        self._was_ready = False
+        self._loop = serving.Loop(self._turn, what="the handshake with ourselves")
+        origin.subscribe(self._loop.wake)
+        trusted.subscribe(self._loop.wake)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._server.started.wait()
+        await self._loop.run()
+
+    async def _turn(self) -> float:
+        if self._shown.leaf is not None:
+            self._ready.met(readiness.Condition.CERTIFICATE_LOADED)
+        if self._origin.issuer_seen():
+            self._ready.met(readiness.Condition.ISSUER_SEEN)
+        authorities = self._origin.authorities()
+        if authorities is not None and self._verified != self._shown.serial:
+            try:
+                self._verified = await tls.self_probe(
+                    port=self._server.port, server_name=self._server_name, ca_pem=authorities
+                )
+                self._ready.met(readiness.Condition.SELF_PROBE)
+            except tls.TLSError as error:
+                # What is shared by all replicas must never make all of them unready.
+                _log.error("%s", error)
+                return RETRY_SECONDS
+        if self._ready.ready and not self._was_ready:
+            _log.info("ready")
+        self._was_ready = self._ready.ready
+        return serving.TICK_SECONDS if self._ready.ready else 1.0
+
+
+def validation(dispatch: Callable[..., Awaitable[Any]]) -> http.Handler:
+    """The handler of `/validate`: Kopf's handlers decide, and its own failures allow.
+
+    What slips past is `Accepted=False` in the status, with the same sentence.
+    """
+
+    async def validate(request: http.Request) -> http.Response:
+        try:
+            version, asked = admission.read_review(request.body)
+        except admission.NoReview as error:
+            return http.text(400, f"no AdmissionReview: {error}")
+        review = {"apiVersion": version, "kind": "AdmissionReview", "request": asked}
+        try:
+            answer = await dispatch(review, webhook=names.VALIDATE_HANDLER)
+        except Exception:  # noqa: BLE001 - the boundary of Kopf's handlers
+            # An injection that we fail to judge is not refused for that.
+            _log.exception("cannot judge an injection, it is admitted unjudged")
+            warning = f"{names.PRODUCT}: this injection could not be checked; see its status"
+            response = {"uid": asked["uid"], "allowed": True, "warnings": [warning]}
+            answer = {"apiVersion": version, "kind": "AdmissionReview", "response": response}
+        return http.Response(200, orjson.dumps(answer))
+
+    return validate

@@ -1,0 +1,123 @@
+"""Certificates that somebody else makes: cert-manager, or the administrator.
+
+The Secret is only ever read here. A pair that the API servers could not verify is never served,
+and the last good one is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Callable, Sequence
+
+from cryptography import x509
+
+from sidecar_injector import names, observe
+from sidecar_injector.handlers import serving, store, trust
+from sidecar_injector.kube import api, cache
+from sidecar_injector.pki import issue, state, verdict
+
+
+class Provided:
+    """A `serving.Source` that loads `tls.crt` and `tls.key` whenever the Secret changes.
+
+    `ca.crt` is what we put into caBundle, unless `injects` says that somebody else does that
+    (cert-manager's cainjector). `dns_names` are those that the certificate must have: the one that
+    the API server verifies will do.
+    """
+
+    def __init__(
+        self,
+        client: api.Api,
+        *,
+        place: store.Place,
+        dns_names: Sequence[str],
+        injects: bool,
+        serve: serving.Serving,
+        trusted: trust.Trust,
+        metrics: observe.Metrics,
+        now: Callable[[], datetime.datetime],
+    ) -> None:
+        self._place, self._dns_names, self._injects = place, dns_names, injects
+        self._serve, self._trusted, self._now = serve, trusted, now
+        self._store = store.Store(client, place=place, metrics=metrics)
+        self._listeners: list[Callable[[], None]] = []
+        self._loop = serving.Loop(self.reconcile, what=f"Secret {place.secret}")
+        self._cache = cache.Cache(
+            client, api.SECRETS, metrics=metrics, scope=place.scope(), on_change=self._changed
+        )
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._cache.run())
+            await self._cache.synced.wait()
+            group.create_task(self._loop.run())
+
+    def bundle(self) -> bytes | None:
+        return None if self._injects else self._serve.authorities
+
+    async def refresh(self) -> bytes | None:
+        await self._store.read()
+        await self.reconcile()
+        return self.bundle()
+
+    def authorities(self) -> bytes | None:
+        return self._serve.authorities
+
+    def issuer_seen(self) -> bool:
+        known = verdict.fingerprints(self._serve.authorities or b"")
+        return any(self._trusted.ever(fingerprint) for fingerprint in known)
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    async def reconcile(self) -> float:
+        """Serve what the Secret holds if it is good; after how many seconds to look again."""
+        place = self._place
+        if self._store.raw is None:
+            self._serve.complain(f"there is no Secret {place.namespace}/{place.secret}")
+            return serving.TICK_SECONDS
+        try:
+            pair, authorities = judge(
+                self._store.raw.get("data") or {}, dns_names=self._dns_names, now=self._now()
+            )
+        except verdict.FlawedError as error:
+            self._serve.complain(f"Secret {place.namespace}/{place.secret}: {error}")
+        else:
+            if self._serve.change(pair, authorities=authorities, why=f"Secret {place.secret}"):
+                for listener in self._listeners:
+                    listener()
+        return serving.TICK_SECONDS
+
+    def _changed(self, _key: cache.Key, _old: api.Json | None, new: api.Json | None) -> None:
+        self._store.raw = new
+        self._loop.wake()
+
+
+def judge(
+    data: dict[str, str], *, dns_names: Sequence[str], now: datetime.datetime
+) -> tuple[issue.Pair, bytes]:
+    """The pair and its CAs; FlawedError unless a client that trusts `ca.crt` would accept it."""
+    pair = state.pair(data, names.TLS_CERT, names.TLS_KEY)
+    authorities = verdict.certificates(state.value(data, names.CA_CERT), field=names.CA_CERT)
+    chain = verdict.certificates(pair.certificate, field=names.TLS_CERT)
+    findings = verdict.serving(chain[0], field=names.TLS_CERT, dns_names=dns_names, now=now)
+    findings += _authority_flaws(authorities, now)
+    if not verdict.issued_by(chain, authorities):
+        findings.append(verdict.Finding(names.TLS_CERT, verdict.Flaw.WRONG_ISSUER))
+    if findings:
+        raise verdict.FlawedError(findings)
+    return pair, b"".join(map(verdict.canonical, authorities))
+
+
+def _authority_flaws(
+    authorities: Sequence[x509.Certificate], now: datetime.datetime
+) -> list[verdict.Finding]:
+    """A bundle may carry an expired CA beside a good one, but nothing that is no CA."""
+    findings = [
+        verdict.Finding(names.CA_CERT, verdict.Flaw.NOT_A_CA, ca.subject.rfc4514_string())
+        for ca in authorities
+        if not verdict.is_authority(ca)
+    ]
+    judged = [verdict.validity(ca, field=names.CA_CERT, now=now) for ca in authorities]
+    return findings + (judged[0] if all(judged) else [])

@@ -1,0 +1,83 @@
+"""Every name that is part of a contract with somebody else: users, the API server, the chart.
+
+Nothing here is configurable; what an administrator may change is in `settings`. A test pins these
+literals to the chart and to the CRDs.
+"""
+
+PRODUCT = "sidecar-injector"
+"""Chart, CLI, image, field manager and event reporter."""
+
+GROUP = "sidecar-injector.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "SidecarInjection"
+CLUSTER_KIND = "ClusterSidecarInjection"
+PLURAL = "sidecarinjections"
+CLUSTER_PLURAL = "clustersidecarinjections"
+CLUSTER_PREFIX = "cluster/"
+"""In a pod's request annotation `cluster/NAME` is the ClusterSidecarInjection of that name."""
+
+INJECTION_LABEL = "sidecar-injection"
+"""On a namespace `enabled` opts it in; on a pod `disabled` opts it out before we are called."""
+ENABLED = "enabled"
+DISABLED = "disabled"
+
+INJECT_ANNOTATION = f"{GROUP}/inject"
+STATUS_ANNOTATION = f"{GROUP}/status"
+ROTATE_ANNOTATION = f"{GROUP}/rotate"
+
+TUTORIAL_GROUP = "sidecar-injector-webhook.morven.me"
+"""The tutorial that this product grew out of: pods that carry its annotation keep working."""
+TUTORIAL_INJECT_ANNOTATION = f"{TUTORIAL_GROUP}/inject"
+TUTORIAL_STATUS_ANNOTATION = f"{TUTORIAL_GROUP}/status"
+TUTORIAL_INJECTED = "injected"
+
+MUTATE_WEBHOOK = f"pods.{GROUP}"
+MUTATE_PATH = "/mutate"
+VALIDATE_WEBHOOK = f"injections.{GROUP}"
+VALIDATE_PATH = "/validate"
+VALIDATE_HANDLER = "injections"
+"""The id under which Kopf knows the handler that `VALIDATE_PATH` dispatches to."""
+
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+"""Set by the API server on every namespace."""
+SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+"""On the API server's copy of a static pod, which nobody can change."""
+APP_NAME_LABEL = "app.kubernetes.io/name"
+"""The chart labels the operator's own pods with `APP_NAME_LABEL: PRODUCT`."""
+DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
+SAFE_TO_EVICT_ANNOTATION = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+POD_SECURITY_ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
+CONTAINER_RESTART_ALWAYS = "Always"
+
+TLS_CERT = "tls.crt"
+TLS_KEY = "tls.key"
+CA_CERT = "ca.crt"
+CA_KEY = "ca.key"
+NEXT_CA_CERT = "next-ca.crt"
+NEXT_CA_KEY = "next-ca.key"
+PREVIOUS_CA_CERT = "previous-ca.crt"
+PREVIOUS_CA_EXPIRES = "previous-ca-expires"
+"""When the last leaf of the previous CA expires (RFC 3339); absent means the CA's own end."""
+GENERATION = "generation"
+"""Keys of the certificate Secret."""
+
+
+def secret_name(fullname: str) -> str:
+    """The Secret that holds the webhook's certificates, unless the chart names another."""
+    return f"{fullname}-tls"
+
+
+def lease_name(fullname: str) -> str:
+    """The Lease whose holder does what must not be done twice."""
+    return f"{fullname}-audit"
+
+
+def service_dns_names(*, service: str, namespace: str, cluster_domain: str) -> tuple[str, ...]:
+    """The names in the serving certificate; the API server verifies the third.
+
+    https://github.com/kubernetes/apiserver/blob/master/pkg/util/webhook/client.go
+    """
+    scoped = f"{service}.{namespace}.svc"
+    return (service, f"{service}.{namespace}", scoped, f"{scoped}.{cluster_domain}")

@@ -1,0 +1,142 @@
+"""How the operator is seen from outside: its log lines and its metrics.
+
+Instruments live in a `Metrics` object that `app` makes and hands around; there is no global
+registry, so two operators in one process (or test) do not mix their figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import sys
+from typing import Any, Final
+
+import orjson
+import prometheus_client
+
+from sidecar_injector import __version__, settings
+
+NAMESPACE: Final = "sidecar_injector"
+LATENCY_BUCKETS: Final = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+)  # fmt: skip
+PATCH_BUCKETS: Final = (256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144)
+
+
+class Metrics:
+    """The operator's instruments; every label is bounded and present from the start."""
+
+    def __init__(self) -> None:
+        self.registry = registry = prometheus_client.CollectorRegistry()
+        prometheus_client.ProcessCollector(registry=registry)
+        prometheus_client.GCCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> prometheus_client.Counter:
+            return prometheus_client.Counter(
+                name, text, labels, namespace=NAMESPACE, registry=registry
+            )
+
+        def gauge(name: str, text: str, *labels: str) -> prometheus_client.Gauge:
+            return prometheus_client.Gauge(
+                name, text, labels, namespace=NAMESPACE, registry=registry
+            )
+
+        def histogram(
+            name: str, text: str, buckets: tuple[float, ...]
+        ) -> prometheus_client.Histogram:
+            return prometheus_client.Histogram(
+                name, text, (), namespace=NAMESPACE, registry=registry, buckets=buckets
+            )
+
+        self.admission_requests = counter(
+            "admission_requests_total", "Pods that the API server asked about.", "result"
+        )
+        self.decisions = counter("decisions_total", "Decisions by reason code.", "reason")
+        self.admission_duration = histogram(
+            "admission_duration_seconds", "From the whole request to its answer.", LATENCY_BUCKETS
+        )
+        self.patch_bytes = histogram("patch_bytes", "Size of the JSON patches.", PATCH_BUCKETS)
+        self.inflight_requests = gauge("inflight_requests", "Requests being answered now.")
+        self.http_errors = counter("http_errors_total", "Requests refused by status code.", "code")
+        self.handshake_failures = counter(
+            "tls_handshake_failures_total",
+            "TLS handshakes that failed, by OpenSSL reason.",
+            "reason",
+        )
+        self.cache_synced = gauge(
+            "cache_synced", "1 once a cache has been filled by a whole list.", "resource"
+        )
+        self.cache_last_event = gauge(
+            "cache_last_event_timestamp_seconds",
+            "When a cache last heard from the API.",
+            "resource",
+        )
+        self.certificate_expiration = gauge(
+            "certificate_expiration_timestamp_seconds",
+            "End of the certificate's life.",
+            "certificate",
+        )
+        self.ca_bundle_in_sync = gauge(
+            "ca_bundle_in_sync", "1 while the configuration carries our bundle.", "configuration"
+        )
+        self.writes = counter(
+            "writes_total", "Writes to the API by object and result.", "object", "result"
+        )
+        self.loop_lag = histogram(
+            "loop_lag_seconds", "How late the event loop woke us.", LATENCY_BUCKETS
+        )
+        gauge("build_info", "Always 1; the labels tell the version.", "version", "python").labels(
+            version=__version__, python=platform.python_version()
+        ).set(1)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return prometheus_client.generate_latest(self.registry)
+
+
+async def measure_lag(metrics: Metrics, *, every: float) -> None:
+    """Record how much later than asked the event loop wakes us, until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + every
+        await asyncio.sleep(every)
+        metrics.loop_lag.observe(max(loop.time() - due, 0.0))
+
+
+class TextFormatter(logging.Formatter):
+    """One line a record, whatever the names in it: a pod's author chooses some of them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.exc_info else text.translate({10: "\\n", 13: "\\r"})
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line. A record's `fields` (a dict given as `extra`) become its members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def configure_logging(*, log_format: str, log_level: str) -> None:
+    """Send every log line of the process to stderr; `auto` is text on a terminal, else JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    if log_format == "json" or (log_format == "auto" and not sys.stderr.isatty()):
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(message)s"))
+
+    assert log_level in settings.LOG_LEVELS
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(log_level.upper())

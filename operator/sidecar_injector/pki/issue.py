@@ -1,0 +1,128 @@
+"""Make certificates: a CA, and the serving certificate ("leaf") that it signs."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import oid
+
+from sidecar_injector import names
+from sidecar_injector.pki import material
+
+BACKDATE: Final = datetime.timedelta(hours=1)
+"""A certificate is valid from this long before it is made: clocks of nodes differ."""
+
+COMMON_NAME_LIMIT: Final = 64
+"""RFC 5280, ub-common-name; 64 of the serial's bits are left by then."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        # The generated one would print the key into logs and test reports.
+        return f"Pair({self.certificate!r}, key=…)"
+
+    def parsed(self) -> x509.Certificate:
+        """The certificate as an object; it is known to be readable."""
+        return x509.load_pem_x509_certificate(self.certificate)
+
+
+def authority(
+    *, fresh: material.Material, generation: int, now: datetime.datetime, seconds: int
+) -> Pair:
+    """A self-signed CA that may sign leaves only, valid from `BACKDATE` ago until in `seconds`.
+
+    Its subject is unique: two CAs of one name confuse OpenSSL, which picks the issuer by name.
+    """
+    name = _name(f"{names.PRODUCT} CA {generation} {fresh.serial:040x}"[:COMMON_NAME_LIMIT])
+    public = fresh.key.public_key()
+    builder = (
+        _builder(fresh, now=now, until=now + datetime.timedelta(seconds=seconds))
+        .subject_name(name)
+        .issuer_name(name)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+    )
+    return _pair(builder.sign(fresh.key, hashes.SHA256()), fresh)
+
+
+def leaf(
+    *,
+    fresh: material.Material,
+    issuer: Pair,
+    dns_names: Sequence[str],
+    now: datetime.datetime,
+    seconds: int,
+) -> Pair:
+    """A serving certificate for `dns_names`, valid until in `seconds` or its issuer's end."""
+    signer = issuer.parsed()
+    until = min(now + datetime.timedelta(seconds=seconds), signer.not_valid_after_utc)
+    identifier = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in dns_names])
+    builder = (
+        _builder(fresh, now=now, until=until)
+        .subject_name(_name(f"{names.PRODUCT} webhook"))
+        .issuer_name(signer.subject)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(alternatives, critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
+            critical=False,
+        )
+    )
+    key = serialization.load_pem_private_key(issuer.key, password=None)
+    return _pair(builder.sign(key, hashes.SHA256()), fresh)  # type: ignore[arg-type]  # CAs are P-256
+
+
+def _builder(
+    fresh: material.Material, *, now: datetime.datetime, until: datetime.datetime
+) -> x509.CertificateBuilder:
+    public = fresh.key.public_key()
+    return (
+        x509.CertificateBuilder()
+        .public_key(public)
+        .serial_number(fresh.serial)
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(until)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, common_name)])
+
+
+def _pair(certificate: x509.Certificate, fresh: material.Material) -> Pair:
+    key = fresh.key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return Pair(certificate.public_bytes(serialization.Encoding.PEM), key)

@@ -1,0 +1,91 @@
+"""Carry out a step of the plan on a value: the Secret as it will be."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from sidecar_injector.pki import issue, material, plan, state
+
+Generate = Callable[[], material.Material]
+
+
+class NotAWriteError(ValueError):
+    """The step does not apply to this world: it writes nothing, or was planned for another one."""
+
+    def __init__(self, step: plan.Step) -> None:
+        super().__init__(f"{step.action.value!r} ({step.why}) does not lead to a new Secret")
+        self.step = step
+
+
+def carry_out(
+    step: plan.Step, world: plan.World, *, policy: plan.Policy, generate: Generate
+) -> state.Stored:
+    """What the Secret holds after `step`, which `plan.next_step` gave for this very world."""
+    found, memory = world.found, world.memory
+    maker = _Maker(world, policy, generate)
+    match step.action, found:
+        case plan.Action.CREATE, None:
+            return maker.everything(1 + (memory.generation if memory else 0))
+        case plan.Action.WRITE_BACK, _ if memory:
+            return memory
+        case plan.Action.REPLACE_ALL, state.Corrupt() | state.Stored():
+            newest = max(found.generation, memory.generation if memory else 0)
+            return maker.everything(1 + newest)
+        case plan.Action.REISSUE_LEAF, state.Corrupt(ca=issue.Pair() as ca):
+            leaf = maker.leaf(ca)
+            return state.Stored(generation=found.generation + 1, ca=ca, leaf=leaf)
+        case _, state.Stored():
+            return _changed(step, found, maker)
+    raise NotAWriteError(step)
+
+
+def _changed(step: plan.Step, found: state.Stored, maker: _Maker) -> state.Stored:
+    newer = dataclasses.replace(found, generation=found.generation + 1)
+    match step.action:
+        case plan.Action.RENEW_LEAF:
+            return dataclasses.replace(newer, leaf=maker.leaf(found.ca))
+        case plan.Action.STAGE_CA:
+            return dataclasses.replace(newer, next_ca=maker.authority(newer.generation))
+        case plan.Action.SWITCH_ISSUER if found.next_ca:
+            former = state.Previous(found.ca.certificate, found.leaf.parsed().not_valid_after_utc)
+            return dataclasses.replace(
+                newer,
+                ca=found.next_ca,
+                leaf=maker.leaf(found.next_ca),
+                next_ca=None,
+                previous=former,
+            )
+        case plan.Action.DROP_PREVIOUS:
+            return dataclasses.replace(newer, previous=None)
+        case plan.Action.CLEAR_REQUEST:
+            return found
+    raise NotAWriteError(step)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Maker:
+    world: plan.World
+    policy: plan.Policy
+    generate: Generate
+
+    def authority(self, generation: int) -> issue.Pair:
+        return issue.authority(
+            fresh=self.generate(),
+            generation=generation,
+            now=self.world.now,
+            seconds=self.policy.ca_seconds,
+        )
+
+    def leaf(self, ca: issue.Pair) -> issue.Pair:
+        return issue.leaf(
+            fresh=self.generate(),
+            issuer=ca,
+            dns_names=self.policy.dns_names,
+            now=self.world.now,
+            seconds=self.policy.leaf_seconds,
+        )
+
+    def everything(self, generation: int) -> state.Stored:
+        ca = self.authority(generation)
+        return state.Stored(generation=generation, ca=ca, leaf=self.leaf(ca))

@@ -1,0 +1,134 @@
+"""The port: opens it, keeps the pool's clock, and closes it without breaking a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from typing import Any, Final
+
+from sidecar_injector.server import connection, pool
+
+_log = logging.getLogger(__name__)
+
+SWEEP_SECONDS: Final = 1.0
+SHUTDOWN_SECONDS: Final = 2.0
+"""For the client's half of a TLS goodbye, which many never say."""
+FINISH_SECONDS: Final = 10.0
+"""For requests in flight at the end: twice the webhooks' timeout."""
+BACKLOG: Final = 1024
+
+
+class Listener:
+    """One port and the connections of its pool; TLS if a context is given."""
+
+    def __init__(
+        self,
+        *,
+        shared: pool.Pool,
+        port: int,
+        host: str | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._pool = shared
+        self._port = port
+        self._host = host
+        self._context = context
+        self._server: asyncio.Server | None = None
+        self._socket: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def port(self) -> int:
+        """The port in use; it differs from the one asked for if that was 0."""
+        assert self._socket is not None, "the listener has not been started"
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Open the port, on every address unless a host was given. Raises OSError if taken."""
+        self._socket = _bind(self._host, self._port)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: connection.Connection(self._pool),
+            sock=self._socket,
+            backlog=BACKLOG,
+            **self._tls(),
+        )
+        self._tick()
+
+    async def drain(self, seconds: float) -> None:
+        """End without breaking a request, in at most twice `seconds` and `FINISH_SECONDS`.
+
+        Goes on serving for `seconds`, while the endpoint is withdrawn everywhere; then says
+        `Connection: close` in its answers for as long, so that clients leave of their own accord;
+        then closes the port and idle connections and waits for requests in flight.
+        """
+        try:
+            await asyncio.sleep(seconds)
+            self._pool.closing = True
+            await self._pool.emptied(seconds)
+            # Clients that the kernel has let in believe that they are connected, and closing the
+            # port resets them: they are taken in first, with nothing between that and the closing.
+            waiting = self._waiting()
+            self._close_port()
+            self._pool.retire()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FINISH_SECONDS):
+                    await asyncio.gather(*map(self._take_in, waiting))
+                    await self._pool.emptied(FINISH_SECONDS)
+        finally:
+            if self._pool.members:
+                _log.warning("%d connections are cut off", len(self._pool.members))
+            self.stop()
+
+    def stop(self) -> None:
+        """End now: close the port and cut every connection."""
+        self._close_port()
+        self._pool.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tls(self) -> dict[str, Any]:
+        if self._context is None:
+            return {}
+        return {
+            "ssl": self._context,
+            "ssl_handshake_timeout": self._pool.limits.handshake_seconds,
+            "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
+        }
+
+    def _waiting(self) -> list[socket.socket]:
+        clients = []
+        with contextlib.suppress(OSError):  # BlockingIOError: there are no more.
+            while self._socket is not None:
+                clients.append(self._socket.accept()[0])
+        return clients
+
+    async def _take_in(self, client: socket.socket) -> None:
+        client.settimeout(0)
+        with contextlib.suppress(OSError):  # A handshake that fails is the client's affair.
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection.Connection(self._pool), client, **self._tls()
+            )
+
+    def _close_port(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._server = self._socket = None
+
+    def _tick(self) -> None:
+        self._pool.sweep()
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
+
+
+def _bind(host: str | None, port: int) -> socket.socket:
+    if host is not None:
+        return socket.create_server((host, port), backlog=BACKLOG)
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+        )
+    return socket.create_server(("", port), backlog=BACKLOG)

@@ -1,0 +1,97 @@
+"""What admission knows about the cluster, compiled from the caches as they change.
+
+A change recompiles only what it touches. Nothing here waits for anything: the caches call in, and
+the admission handler asks, on the one event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sidecar_injector import crds, names
+from sidecar_injector.core import model
+from sidecar_injector.core import world as worlds
+
+Json = Mapping[str, Any]
+Key = tuple[str, str]
+
+
+class Registry:
+    """Namespaces and injections, ready for `decide`."""
+
+    def __init__(self, *, release_namespace: str) -> None:
+        self._release_namespace = release_namespace
+        self._namespaces: dict[str, worlds.Namespace] = {}
+        self._cluster: dict[str, model.Injection] = {}
+        self._namespaced: dict[str, dict[str, model.Injection]] = {}
+        self._ordered: dict[str, tuple[model.Injection, ...]] = {}
+        """By namespace; emptied where an injection changes."""
+
+    def world(self, namespace: str) -> tuple[worlds.World, bool]:
+        """What is known about a namespace from which the API server calls, and whether our cache
+        is behind: the call itself proves that the namespace is enabled."""
+        known = self._namespaces.get(namespace)
+        behind = known is None or not known.is_enabled
+        return (
+            worlds.World(
+                namespace=worlds.Namespace.assumed(namespace) if known is None or behind else known,
+                injections=self.injections(namespace),
+                release_namespace=self._release_namespace,
+            ),
+            behind,
+        )
+
+    def injections(self, namespace: str) -> tuple[model.Injection, ...]:
+        """All that may apply in a namespace, in the order in which they are tried."""
+        found = self._ordered.get(namespace)
+        if found is None:
+            found = self._ordered[namespace] = worlds.ordered(
+                list(self._cluster.values()), list(self._namespaced.get(namespace, {}).values())
+            )
+        return found
+
+    def namespace(self, name: str) -> worlds.Namespace | None:
+        """The metadata of a namespace, if the cache has it."""
+        return self._namespaces.get(name)
+
+    def namespace_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
+        """A namespace was added, changed or deleted."""
+        name = key[1]
+        if new is None:
+            self._namespaces.pop(name, None)
+            self._ordered.pop(name, None)
+            return
+        metadata = new.get("metadata") or {}
+        self._namespaces[name] = worlds.Namespace(
+            name, metadata.get("labels") or {}, metadata.get("annotations") or {}
+        )
+
+    def injection_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
+        """A SidecarInjection was added, changed or deleted."""
+        namespace, name = key
+        group = self._namespaced.setdefault(namespace, {})
+        if _update(group, name, old, new, kind=names.KIND):
+            self._ordered.pop(namespace, None)
+        if not group:
+            del self._namespaced[namespace]
+
+    def cluster_injection_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
+        """A ClusterSidecarInjection was added, changed or deleted."""
+        if _update(self._cluster, key[1], old, new, kind=names.CLUSTER_KIND):
+            self._ordered.clear()
+
+
+def _update(
+    group: dict[str, model.Injection], name: str, old: Json | None, new: Json | None, *, kind: str
+) -> bool:
+    """Put the change into the group; says whether it changed anything for a decision."""
+    if new is None:
+        return group.pop(name, None) is not None
+    # Our own writes to status come back as changes: the spec is what counts.
+    if old is not None and name in group and old.get("spec") == new.get("spec"):
+        return False
+    # In a list the API server leaves out the kind of each item.
+    resource = {**new, "kind": kind}
+    group[name] = model.read(resource, spec_schema=crds.spec_schema(kind))
+    return True

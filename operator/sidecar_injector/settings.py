@@ -1,0 +1,114 @@
+"""What an administrator may change, each declared once with unit, default and why.
+
+A field `leaf_seconds` is the environment variable `SIDECAR_INJECTOR_LEAF_SECONDS` and the chart
+value `settings.leafSeconds` (the first group below is set by the chart from other values).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from sidecar_injector import names
+
+PREFIX = "SIDECAR_INJECTOR_"
+DAY = 86_400
+
+CERTIFICATE_MODES = ("selfSigned", "certManager", "provided")
+LOG_FORMATS = ("auto", "text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used; the text names the variable, its value, what is accepted."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """The operator's configuration, complete and checked; nothing else reads the environment."""
+
+    # Set by the chart from where and how it is installed.
+    namespace: str = names.PRODUCT
+    """The namespace of the release: its pods are never injected."""
+    fullname: str = names.PRODUCT
+    """The chart's fullname: the name of Service, Deployment and both webhook configurations."""
+    pod_name: str = names.PRODUCT
+    """This replica, as the Lease and the log name it."""
+    secret_name: str = names.secret_name(names.PRODUCT)
+    """The Secret with the certificates."""
+    certificate_mode: str = CERTIFICATE_MODES[0]
+    """Who makes the certificates: we, cert-manager, or the administrator."""
+    webhook_port: int = 9443
+    """TCP port of the admission server (TLS), above 1024 so that no capability is needed."""
+    admin_port: int = 8080
+    """TCP port of /healthz, /readyz and /metrics (plain HTTP)."""
+    scratch_folder: str = "/tmp"  # noqa: S108 - the chart mounts an emptyDir of the pod's own there
+    """A private writable folder: OpenSSL reads keys from files only."""
+
+    # Chart values under `settings`.
+    cluster_domain: str = "cluster.local"
+    """DNS domain of the cluster, the last part of the fourth name in the certificate."""
+    leaf_seconds: int = 30 * DAY
+    """Life of the serving certificate; renewed when a third is left, so ten days may be missed."""
+    ca_seconds: int = 365 * DAY
+    """Life of the CA; rolled when two thirds have passed."""
+    ca_roll_wait_seconds: int = 60
+    """How long a new CA must have been in the live configuration before anything is signed by it:
+    longer than any API server takes to see a change, for which Kubernetes has no signal."""
+    drain_seconds: int = 5
+    """How long a terminating replica keeps serving while its endpoint is withdrawn."""
+    max_requests_per_connection: int = 0
+    """After so many requests a connection is closed politely, which spreads load; 0 is no limit."""
+    audit_seconds: int = 30
+    """Pause between two audits of all pods."""
+    log_format: str = "auto"
+    """`text` for people, `json` for machines; `auto` is text on a terminal, else json."""
+    log_level: str = "info"
+    """The least severe level that is logged."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read every field from its variable; an empty or absent variable is the default.
+
+        Raises SettingError for an unknown `SIDECAR_INJECTOR_` variable and for a value that does
+        not parse or is out of range.
+        """
+        fields = {PREFIX + field.name.upper(): field for field in dataclasses.fields(cls)}
+        unknown = sorted(key for key in environment if key.startswith(PREFIX) and key not in fields)
+        if unknown:
+            raise SettingError(f"{unknown[0]} is no setting; known are {', '.join(sorted(fields))}")
+
+        values: dict[str, int | str] = {}
+        for variable, field in fields.items():
+            text = environment.get(variable, "")
+            if text:
+                values[field.name] = _integer(variable, text) if field.type == "int" else text
+        settings = cls(**values)  # type: ignore[arg-type]  # built from the fields themselves
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        _one_of(variable("certificate_mode"), self.certificate_mode, CERTIFICATE_MODES)
+        _one_of(variable("log_format"), self.log_format, LOG_FORMATS)
+        _one_of(variable("log_level"), self.log_level, LOG_LEVELS)
+        if self.leaf_seconds > self.ca_seconds:
+            raise SettingError(
+                f"{variable('leaf_seconds')}={self.leaf_seconds}: a certificate cannot outlive its"
+                f" CA, which lives {self.ca_seconds} s ({variable('ca_seconds')})"
+            )
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def _integer(variable: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise SettingError(f"{variable}={text}: must be a whole number of 0 or more")
+    return int(text)
+
+
+def _one_of(variable: str, value: str, accepted: tuple[str, ...]) -> None:
+    if value not in accepted:
+        raise SettingError(f"{variable}={value}: must be one of {', '.join(accepted)}")

@@ -1,0 +1,66 @@
+"""`helm lint`, and the notes that an administrator reads after the installation."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from sidecar_injector import names
+
+
+@pytest.fixture(scope="module")
+def notes(helm: Any, chart: pathlib.Path) -> str:
+    return _notes(helm, chart)
+
+
+def test_helm_lint_has_no_complaint(helm: Any, chart: pathlib.Path) -> None:
+    result = helm.run("lint", "--strict", str(chart))
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "[WARNING]" not in result.stdout
+    assert "[ERROR]" not in result.stdout
+
+
+def test_the_notes_say_how_to_enable_a_namespace(notes: str) -> None:
+    assert re.search(
+        rf"^  kubectl label namespace \S+ {names.INJECTION_LABEL}={names.ENABLED}$",
+        notes,
+        re.MULTILINE,
+    )
+
+
+def test_the_notes_contain_an_injection_that_can_be_pasted(notes: str) -> None:
+    found = re.search(r"^kubectl apply -f - <<'YAML'\n(.*?)^YAML$", notes, re.MULTILINE | re.DOTALL)
+    assert found
+    injection = yaml.safe_load(found[1])
+
+    assert (injection["apiVersion"], injection["kind"]) == (names.API_VERSION, names.KIND)
+    assert injection["spec"]["template"]["spec"]["containers"]
+
+
+def test_the_notes_say_how_to_remove_what_an_uninstall_keeps(
+    helm: Any, chart: pathlib.Path, notes: str
+) -> None:
+    command = (
+        f"kubectl delete crd {names.PLURAL}.{names.GROUP} {names.CLUSTER_PLURAL}.{names.GROUP}"
+    )
+
+    assert command in notes
+    assert command not in _notes(helm, chart, "--set=crds.keep=false")
+
+
+def test_the_notes_warn_of_a_single_replica(helm: Any, chart: pathlib.Path, notes: str) -> None:
+    alone = _notes(helm, chart, "--set=replicas=1", "--set=podDisruptionBudget.enabled=false")
+
+    assert "With one replica" in alone
+    assert "With one replica" not in notes
+
+
+def _notes(helm: Any, chart: pathlib.Path, *arguments: str) -> str:
+    result = helm.run("install", "sidecar-injector", str(chart), "--dry-run=client", *arguments)
+    assert result.returncode == 0, result.stderr
+    return str(result.stdout.split("NOTES:\n", maxsplit=1)[1])

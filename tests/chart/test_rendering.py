@@ -1,0 +1,221 @@
+"""What the chart renders, over a matrix of values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+Render = Callable[..., Any]
+
+EVERYTHING: dict[str, Any] = {
+    "replicas": 3,
+    "commonLabels": {"team": "platform"},
+    "podLabels": {"zone": "a", "app.kubernetes.io/name": "not-this"},
+    "podAnnotations": {"kubectl.kubernetes.io/default-container": "not-this", "a": "b"},
+    "deploymentAnnotations": {"reloader": "true"},
+    "image": {"repository": "example.com/x/sidecar-injector", "digest": f"sha256:{'0' * 64}"},
+    "imagePullSecrets": [{"name": "pull"}],
+    "service": {"type": "LoadBalancer", "port": 8443, "annotations": {"internal": "true"}},
+    "webhook": {"failurePolicy": "Fail", "timeoutSeconds": 29, "securePort": 10250},
+    "certificates": {"mode": "certManager", "issuerRef": {"name": "ca", "kind": "ClusterIssuer"}},
+    "crds": {"annotations": {"argocd.argoproj.io/sync-options": "Replace=true"}},
+    "serviceAccount": {"name": "injector", "annotations": {"a": "b"}},
+    "hostNetwork": True,
+    "priorityClassName": "system-cluster-critical",
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "volumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/extra"}],
+    "podDisruptionBudget": {"minAvailable": "50%", "maxUnavailable": None},
+    "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
+    "serviceMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True, "runbookUrl": "https://example.com/runbooks"},
+    "extraObjects": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-x"}},
+        'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ .Release.Name }}-y"}',
+    ],
+}
+NOTHING: dict[str, Any] = {
+    "crds": {"install": False},
+    "rbac": {"create": False, "aggregateClusterRoles": False},
+    "serviceAccount": {"create": False, "name": "existing"},
+    "podDisruptionBudget": {"enabled": False},
+    "webhook": {"annotations": {"admissions.enforcer/disabled": None}},
+    "resources": None,
+    "podSecurityContext": None,
+    "securityContext": None,
+    "nodeSelector": None,
+    "topologySpreadConstraints": None,
+    "startupProbe": None,
+}
+MATRIX = {
+    "the defaults": {},
+    "everything": EVERYTHING,
+    "nothing": NOTHING,
+    "one replica": {"replicas": 1, "podDisruptionBudget": {"enabled": False}},
+    "outside of pods": {
+        "service": {"type": "ExternalName", "externalName": "localhost", "port": 34567}
+    },
+    "certificates of our own": {"certificates": {"mode": "provided", "secretName": "mine"}},
+    "cert-manager": {"certificates": {"mode": "certManager", "issuerRef": {"name": "ca"}}},
+    "a PodMonitor": {"podMonitor": {"enabled": True, "namespace": "monitoring"}},
+    "as a dependency": {"enabled": True, "global": {"imageRegistry": "example.com"}},
+}
+SELECTED = ("PodDisruptionBudget", "NetworkPolicy", "PodMonitor")
+
+
+@pytest.fixture(params=list(MATRIX.values()), ids=list(MATRIX))
+def rendered(request: pytest.FixtureRequest, render: Render) -> Any:
+    return render(request.param)
+
+
+def test_no_object_is_rendered_twice(rendered: Any) -> None:
+    names = [(item["kind"], item["metadata"]["name"]) for item in rendered.objects]
+
+    assert len(names) == len(set(names))
+
+
+def test_nothing_that_the_operator_writes_is_rendered(rendered: Any) -> None:
+    assert rendered.all("Secret") == []
+    assert rendered.all("Lease") == []
+    assert "caBundle" not in set(_keys(rendered.objects))
+
+
+def test_every_object_carries_the_labels_of_the_release(rendered: Any) -> None:
+    ours = [item for item in rendered.objects if item["kind"] != "ConfigMap"]
+
+    for item in ours:
+        labels = item["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "sidecar-injector", item["kind"]
+        assert labels["app.kubernetes.io/version"] == "0.1.0", item["kind"]
+
+
+def test_every_selector_finds_the_pods_of_the_operator(rendered: Any) -> None:
+    deployment = rendered.one("Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+
+    selectors = [deployment["spec"]["selector"]["matchLabels"]]
+    for item in rendered.objects:
+        if item["kind"] in SELECTED:
+            selector = item["spec"].get("selector") or item["spec"]["podSelector"]
+            selectors.append(selector["matchLabels"])
+        elif item["kind"] == "Service" and item["spec"].get("type") != "ExternalName":
+            selectors.append(item["spec"]["selector"])
+    for selector in selectors:
+        assert selector.items() <= labels
+
+
+def test_no_variable_and_no_volume_is_declared_twice(rendered: Any) -> None:
+    container = rendered.operator()
+    pod = rendered.one("Deployment")["spec"]["template"]["spec"]
+
+    for items in (container["env"], pod["volumes"], container["volumeMounts"]):
+        names = [item["name"] for item in items]
+        assert len(names) == len(set(names))
+
+
+def test_the_pod_meets_the_restricted_pod_security_level(render: Render) -> None:
+    pod = render().one("Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert all(set(volume) <= {"name", "emptyDir"} for volume in pod["volumes"])
+
+
+def test_a_rollout_never_takes_a_replica_away_before_its_successor_is_ready(render: Render) -> None:
+    deployment = render().one("Deployment")
+
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+@pytest.mark.parametrize("drain", [0, 5, 600])
+def test_a_draining_replica_is_not_killed_early(drain: int, render: Render) -> None:
+    deployment = render({"settings": {"drainSeconds": drain}}).one("Deployment")
+
+    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain + 30
+
+
+def test_every_spread_constraint_counts_the_pods_of_the_operator(render: Render) -> None:
+    own = {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}
+    chosen = {**own, "topologyKey": "row", "labelSelector": {"matchLabels": {"a": "b"}}}
+    spec = render({"topologySpreadConstraints": [own, chosen]}).one("Deployment")["spec"]
+    ours, theirs = spec["template"]["spec"]["topologySpreadConstraints"]
+
+    assert ours["labelSelector"] == spec["selector"]
+    assert theirs == chosen
+
+
+def test_a_digest_goes_before_the_tag(render: Render) -> None:
+    image = {"repository": "r", "tag": "t"}
+    digest = f"sha256:{'a' * 64}"
+
+    assert render().operator()["image"] == "sidecar-injector:0.1.0"
+    assert render({"image": image}).operator()["image"] == "r:t"
+    assert render({"image": {**image, "digest": digest}}).operator()["image"] == f"r@{digest}"
+
+
+def test_large_numbers_stay_whole(render: Render) -> None:
+    container = render({"settings": {"caSeconds": 315360000}}).operator()
+    env = {item["name"]: item.get("value") for item in container["env"]}
+
+    assert env["SIDECAR_INJECTOR_CA_SECONDS"] == "315360000"
+    assert env["SIDECAR_INJECTOR_LEAF_SECONDS"] == "2592000"
+
+
+def test_names_follow_the_release(render: Render) -> None:
+    for release, expected in {
+        "sidecar-injector": "sidecar-injector",
+        "blue": "blue-sidecar-injector",
+        "my-sidecar-injector": "my-sidecar-injector",
+    }.items():
+        assert render(release=release).one("Deployment")["metadata"]["name"] == expected
+    overridden = render({"fullnameOverride": "injector"}).one("Deployment")
+    assert overridden["metadata"]["name"] == "injector"
+
+
+def test_names_that_look_like_numbers_stay_names(render: Render) -> None:
+    rendered = render(release="1e3", namespace="42")
+
+    assert rendered.one("Deployment")["metadata"]["namespace"] == "42"
+    labels = rendered.one("Deployment")["spec"]["selector"]["matchLabels"]
+    assert labels["app.kubernetes.io/instance"] == "1e3"
+
+
+@pytest.mark.parametrize("kube_version", ["1.32.0", "v1.33.1-eks-1", "1.40.0"])
+def test_supported_clusters_are_accepted(kube_version: str, render: Render) -> None:
+    assert render(kube_version=kube_version).one("Deployment")
+
+
+def test_extra_objects_may_contain_templates(render: Render) -> None:
+    names = {item["metadata"]["name"] for item in render(EVERYTHING).all("ConfigMap")}
+
+    assert names == {"sidecar-injector-x", "sidecar-injector-y"}
+
+
+def test_objects_of_the_chart_keep_their_own_labels_and_annotations(render: Render) -> None:
+    template = render(EVERYTHING).one("Deployment")["spec"]["template"]["metadata"]
+
+    assert template["labels"]["app.kubernetes.io/name"] == "sidecar-injector"
+    assert template["labels"]["zone"] == "a"
+    assert template["annotations"] == {
+        "a": "b",
+        "kubectl.kubernetes.io/default-container": "operator",
+    }
+
+
+def _keys(value: object) -> Iterator[str]:
+    for item in value.values() if isinstance(value, dict) else ():
+        yield from _keys(item)
+    for item in value if isinstance(value, list | tuple) else ():
+        yield from _keys(item)
+    if isinstance(value, dict):
+        yield from (json.dumps(key).strip('"') for key in value)

@@ -1,0 +1,129 @@
+"""Least rights: what the chart grants, to whom, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sidecar_injector import names
+
+Render = Callable[..., Any]
+
+FULLNAME = "blue-sidecar-injector"
+MODES: dict[str, dict[str, Any]] = {
+    "selfSigned": {},
+    "certManager": {"certificates": {"mode": "certManager", "issuerRef": {"name": "ca"}}},
+    "provided": {"certificates": {"mode": "provided", "secretName": "mine"}},
+}
+NAMED = {
+    "secrets",
+    "leases",
+    "deployments",
+    "mutatingwebhookconfigurations",
+    "validatingwebhookconfigurations",
+}
+"""What is reached by name only: a right on all of these would be a right over the cluster."""
+
+
+@pytest.fixture(params=list(MODES.values()), ids=list(MODES))
+def rights(request: pytest.FixtureRequest, render: Render) -> list[dict[str, Any]]:
+    return _rules(render(request.param, release="blue"))
+
+
+def test_nothing_is_granted_by_wildcard(rights: list[dict[str, Any]]) -> None:
+    assert not any(
+        "*" in rule[key] for rule in rights for key in ("apiGroups", "resources", "verbs")
+    )
+
+
+def test_sensitive_objects_are_granted_by_name_only(rights: list[dict[str, Any]]) -> None:
+    for resource, verb, limited_to in _grants(rights):
+        if resource in NAMED and verb != "create":
+            assert limited_to, f"{verb} {resource}"
+
+
+def test_secrets_are_never_granted_in_the_whole_cluster(render: Render) -> None:
+    for role in render(release="blue").all("ClusterRole"):
+        assert not any("secrets" in rule["resources"] for rule in role["rules"])
+
+
+def test_the_operator_may_write_the_secret_and_the_bundle_that_it_makes(render: Render) -> None:
+    grants = set(_grants(_rules(render(release="blue"))))
+
+    secret = names.secret_name(FULLNAME)
+    assert ("secrets", "create", "") in grants
+    assert {("secrets", verb, secret) for verb in ("get", "list", "watch", "update")} <= grants
+    assert ("mutatingwebhookconfigurations", "patch", FULLNAME) in grants
+    assert ("validatingwebhookconfigurations", "patch", FULLNAME) in grants
+
+
+@pytest.mark.parametrize("mode", ["certManager", "provided"])
+def test_a_secret_of_somebody_else_is_only_read(mode: str, render: Render) -> None:
+    verbs = {
+        verb
+        for resource, verb, _ in _grants(_rules(render(MODES[mode], release="blue")))
+        if resource == "secrets"
+    }
+
+    assert verbs == {"get", "list", "watch"}
+
+
+def test_the_bundle_is_left_to_cert_manager_where_that_injects_it(render: Render) -> None:
+    grants = set(_grants(_rules(render(MODES["certManager"], release="blue"))))
+
+    assert ("mutatingwebhookconfigurations", "watch", FULLNAME) in grants
+    assert ("mutatingwebhookconfigurations", "patch", FULLNAME) not in grants
+
+
+def test_the_lease_is_granted_by_the_name_that_the_operator_uses(
+    rights: list[dict[str, Any]],
+) -> None:
+    assert ("leases", "update", names.lease_name(FULLNAME)) in set(_grants(rights))
+
+
+def test_injections_are_read_and_only_their_status_is_written(
+    rights: list[dict[str, Any]],
+) -> None:
+    for plural in (names.PLURAL, names.CLUSTER_PLURAL):
+        verbs = {verb for resource, verb, _ in _grants(rights) if resource == plural}
+        assert verbs == {"get", "list", "watch"}
+        assert (f"{plural}/status", "patch", "") in set(_grants(rights))
+
+
+def test_everything_is_bound_to_the_account_of_the_pods(render: Render) -> None:
+    rendered = render({"serviceAccount": {"name": "injector"}}, namespace="injection")
+    account = rendered.one("Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
+
+    assert account == rendered.one("ServiceAccount")["metadata"]["name"] == "injector"
+    for kind in ("RoleBinding", "ClusterRoleBinding"):
+        assert rendered.one(kind)["subjects"] == [
+            {"kind": "ServiceAccount", "name": "injector", "namespace": "injection"}
+        ]
+
+
+def test_editors_of_a_namespace_may_edit_only_the_namespaced_kind(render: Render) -> None:
+    edit = render().one("ClusterRole", name="sidecar-injector-edit")
+    view = render().one("ClusterRole", name="sidecar-injector-view")
+
+    assert edit["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
+    assert [rule["resources"] for rule in edit["rules"]] == [[names.PLURAL]]
+    assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
+    assert view["rules"][0]["resources"] == [names.PLURAL, names.CLUSTER_PLURAL]
+    assert view["rules"][0]["verbs"] == ["get", "list", "watch"]
+
+
+def _rules(rendered: Any) -> list[dict[str, Any]]:
+    """The operator's own rules, in its namespace and in the cluster."""
+    role = rendered.one("Role", name=FULLNAME)
+    cluster_role = rendered.one("ClusterRole", name=FULLNAME)
+    return [*role["rules"], *cluster_role["rules"]]
+
+
+def _grants(rules: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for rule in rules:
+        for resource in rule["resources"]:
+            for verb in rule["verbs"]:
+                for name in rule.get("resourceNames", [""]):
+                    yield resource, verb, name

@@ -1,0 +1,91 @@
+"""A real API server for every test of this folder, and the product installed on it.
+
+The programs must have been built (`make test` does that first): without them tests fail, none is
+skipped.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from sidecar_injector import names
+from tools.controlplane import binaries, cluster, operators, ports
+
+ROOT = pathlib.Path(__file__).parents[2]
+CHART = ROOT / "charts" / "sidecar-injector"
+VALUES = ROOT / "tools" / "controlplane" / "values.yaml"
+
+
+@pytest.fixture(scope="session")
+def programs() -> binaries.Binaries:
+    """Built before, or the test fails with the command that builds them."""
+    return binaries.cached()
+
+
+@pytest.fixture(scope="session")
+def controlplane(
+    programs: binaries.Binaries, request: pytest.FixtureRequest
+) -> Iterator[cluster.ControlPlane]:
+    """One for the session; its logs are kept if any test failed."""
+    with cluster.ControlPlane(programs) as plane:
+        yield plane
+        plane.keep_logs = request.session.testsfailed > 0
+
+
+def unused_name() -> str:
+    return f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def namespace(controlplane: cluster.ControlPlane) -> str:
+    """A namespace of the test's own, without our label."""
+    name = unused_name()
+    controlplane.create_namespace(name)
+    return name
+
+
+@pytest.fixture
+def enabled_namespace(controlplane: cluster.ControlPlane) -> str:
+    """The same, opted in."""
+    name = unused_name()
+    controlplane.create_namespace(name, labels={names.INJECTION_LABEL: names.ENABLED})
+    return name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Installed:
+    """The chart's release and the operator's replicas, ready."""
+
+    plane: cluster.ControlPlane
+    operators: operators.Operators
+    port: int
+
+
+@contextlib.contextmanager
+def installation(
+    plane: cluster.ControlPlane, *values: str, replicas: int | None = None
+) -> Iterator[Installed]:
+    """`helm install` as in the README with more `--set` values, and everything gone afterwards."""
+    release, port = names.PRODUCT, ports.free()
+    where = ("-n", release)
+    settings = [word for value in (f"service.port={port}", *values) for word in ("--set", value)]
+    plane.helm(
+        "install", release, str(CHART), *where, "--create-namespace", "-f", str(VALUES), *settings
+    )
+    try:
+        with operators.Operators(plane, replicas=replicas) as running:
+            running.wait_ready()
+            yield Installed(plane=plane, operators=running, port=port)
+    finally:
+        plane.helm("uninstall", release, *where, "--wait")
+
+
+@pytest.fixture(scope="module")
+def installed(controlplane: cluster.ControlPlane) -> Iterator[Installed]:
+    """The product, for a whole file: a test that breaks it mends it."""
+    with installation(controlplane) as installed:
+        yield installed

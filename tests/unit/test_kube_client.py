@@ -1,0 +1,215 @@
+"""The client speaks to an HTTP server: what it sends, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from sidecar_injector.kube import api, client, credentials
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """A web server on loopback; `answer` is what it does next, `asked` what it was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked: list[web.Request] = []
+        self.bodies: list[str] = []
+        self.answer: Handler = status(200, {"metadata": {"name": "x"}})
+        self.kubeconfig = folder / "kubeconfig"
+        self.port = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request)
+        self.bodies.append(await request.text())
+        return await self.answer(request)
+
+    def write_kubeconfig(self, token: str) -> None:
+        server = f"http://127.0.0.1:{self.port}"
+        self.kubeconfig.write_text(
+            json.dumps(
+                {
+                    "clusters": [{"name": "c", "cluster": {"server": server}}],
+                    "users": [{"name": "u", "user": {"token": token}}],
+                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                    "current-context": "x",
+                }
+            )
+        )
+
+
+def status(code: int, body: api.Json) -> Handler:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response(body, status=code)
+
+    return answer
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    server = Server(tmp_path)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.port = runner.addresses[0][1]
+    server.write_kubeconfig("secret-1")
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def connected(server: Server) -> AsyncIterator[client.Client]:
+    async with client.Client(credentials.Source(kubeconfig=str(server.kubeconfig))) as connected:
+        yield connected
+
+
+async def test_an_object_comes_back_as_it_was_sent(
+    server: Server, connected: client.Client
+) -> None:
+    server.answer = status(200, {"metadata": {}, "fieldOfTheFuture": [1, None]})
+    found = await connected.get(api.SECRETS, name="s", namespace="n")
+    assert found == {"metadata": {}, "fieldOfTheFuture": [1, None]}
+    request = server.asked[0]
+    assert request.path == "/api/v1/namespaces/n/secrets/s"
+    assert request.headers["Authorization"] == "Bearer secret-1"
+
+
+async def test_a_refusal_says_status_reason_message_and_path(
+    server: Server, connected: client.Client
+) -> None:
+    server.answer = status(409, {"kind": "Status", "reason": "Conflict", "message": "changed"})
+    with pytest.raises(api.ApiError) as caught:
+        await connected.replace(api.LEASES, {}, name="l", namespace="n")
+    error = caught.value
+    assert (error.status, error.reason, error.message) == (409, "Conflict", "changed")
+    assert error.path == "/apis/coordination.k8s.io/v1/namespaces/n/leases/l"
+
+
+async def test_an_answer_that_is_no_status_object_is_a_refusal_too(
+    server: Server, connected: client.Client
+) -> None:
+    async def proxy(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=502, text="bad gateway\n")
+
+    server.answer = proxy
+    with pytest.raises(api.ApiError, match="502 Unknown at .*: bad gateway"):
+        await connected.get(api.NAMESPACES, name="n")
+
+
+async def test_a_list_goes_on_until_there_is_no_more(
+    server: Server, connected: client.Client
+) -> None:
+    async def pages(request: web.Request) -> web.StreamResponse:
+        more = {"2": "3", "": "2"}.get(request.query.get("continue", ""), "")
+        metadata = {"resourceVersion": "7", "continue": more}
+        return web.json_response({"metadata": metadata, "items": [{"page": more}]})
+
+    server.answer = pages
+    scope = api.Scope(label_selector="a=b", metadata_only=True)
+    found = [page async for page in connected.pages(api.NAMESPACES, scope=scope, limit=1)]
+    assert [page.items for page in found] == [[{"page": "2"}], [{"page": "3"}], [{"page": ""}]]
+    assert {page.resource_version for page in found} == {"7"}
+    assert server.asked[0].query["labelSelector"] == "a=b"
+    assert "as=PartialObjectMetadataList" in server.asked[0].headers["Accept"]
+    assert "resourceVersion" not in server.asked[0].query
+
+
+async def test_a_watch_puts_events_together_however_they_are_cut(
+    server: Server, connected: client.Client
+) -> None:
+    big = {"type": "ADDED", "object": {"blob": "x" * 3_000_000}}
+    small = {"type": "DELETED", "object": {}}
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        text = (json.dumps(big) + "\n" + json.dumps(small) + "\n").encode()
+        for cut in (slice(0, 10), slice(10, 2_000_000), slice(2_000_000, None)):
+            await response.write(text[cut])
+        return response
+
+    server.answer = stream
+    watch = connected.watch(
+        api.SECRETS, resource_version="5", scope=api.by_name("s", namespace="n"), timeout_seconds=9
+    )
+    assert [event async for event in watch] == [api.OPENED, big, small]
+    assert dict(server.asked[0].query) == {
+        "watch": "true",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": "5",
+        "timeoutSeconds": "9",
+        "fieldSelector": "metadata.name=s",
+    }
+
+
+async def test_writes_carry_our_field_manager_and_their_content_type(
+    server: Server, connected: client.Client
+) -> None:
+    await connected.patch(
+        api.MUTATING, {"webhooks": []}, name="m", content_type=api.STRATEGIC_PATCH
+    )
+    await connected.patch(api.INJECTIONS, {}, name="i", namespace="n", subresource="status")
+    await connected.create(api.PODS, {"kind": "Pod"}, namespace="n", dry_run=True)
+    first, second, third = server.asked
+    assert first.query["fieldManager"] == "sidecar-injector"
+    assert first.headers["Content-Type"] == api.STRATEGIC_PATCH
+    assert second.path.endswith("/namespaces/n/sidecarinjections/i/status")
+    assert third.query["dryRun"] == "All"
+    assert json.loads(server.bodies[2]) == {"kind": "Pod"}
+
+
+async def test_a_refused_token_is_read_again_once(server: Server, connected: client.Client) -> None:
+    async def only_the_new_one(request: web.Request) -> web.StreamResponse:
+        good = request.headers["Authorization"] == "Bearer secret-2"
+        body = {"reason": "Unauthorized", "message": "no", "metadata": {}}
+        return web.json_response(body, status=200 if good else 401)
+
+    server.answer = only_the_new_one
+    with pytest.raises(api.ApiError, match="401"):
+        await connected.get(api.NAMESPACES, name="n")
+    assert len(server.asked) == 2
+    server.write_kubeconfig("secret-2")
+    await connected.get(api.NAMESPACES, name="n")
+    await connected.get(api.NAMESPACES, name="n")
+    assert len(server.asked) == 5
+
+
+async def test_nobody_there_is_unreachable(tmp_path: Path, unused_tcp_port: int) -> None:
+    server = Server(tmp_path)
+    server.port = unused_tcp_port
+    server.write_kubeconfig("t")
+    async with client.Client(credentials.Source(kubeconfig=str(server.kubeconfig))) as connected:
+        with pytest.raises(api.UnreachableError, match=f"127.0.0.1:{unused_tcp_port} is unreach"):
+            await connected.get(api.NAMESPACES, name="n")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param("{", "while parsing", id="no-yaml"),
+        pytest.param("{}", "current-context", id="empty"),
+    ],
+)
+async def test_an_unusable_kubeconfig_is_named(tmp_path: Path, content: str, expected: str) -> None:
+    path = tmp_path / "broken"
+    path.write_text(content)
+    with pytest.raises(api.CredentialsError, match=expected) as caught:
+        await client.Client(credentials.Source(kubeconfig=str(path))).get(api.PODS, name="p")
+    assert str(path) in str(caught.value)
+
+
+def test_an_explicit_kubeconfig_comes_before_the_environment_and_that_before_the_cluster() -> None:
+    everything = {"KUBECONFIG": "/from/environment", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    assert credentials.find(everything, kubeconfig="/given").kubeconfig == "/given"
+    assert credentials.find(everything).kubeconfig == "/from/environment"
+    assert credentials.find({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).kubeconfig is None
+    with pytest.raises(api.CredentialsError, match="no kubeconfig is given"):
+        credentials.find({})

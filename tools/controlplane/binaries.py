@@ -1,0 +1,214 @@
+"""Builds the control plane's programs once and caches them for every checkout of the user."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from tools.controlplane import errors, golang, guard, processes, progress, recipes
+
+COMMANDS: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm")
+"""What a control plane cannot do without; the rest comes with the Kubernetes binary."""
+MINIMUM_BYTES: Final = 1024**3
+"""Free space for the binaries and what the linker writes. Go's own caches (5 GiB from nothing) may
+be elsewhere, or filled already; running out there is told apart in `_failure`."""
+_POLL_SECONDS: Final = 0.5
+_PARTIAL: Final = ".partial"
+_NO_SPACE: Final = re.compile(r"no space left on device", re.IGNORECASE)
+_NO_NETWORK: Final = re.compile(r"dial tcp|no such host|i/o timeout|proxyconnect|TLS handshake")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Binaries:
+    """Where the programs are."""
+
+    etcd: pathlib.Path
+    apiserver: pathlib.Path
+    controller_manager: pathlib.Path
+    kubectl: pathlib.Path
+    helm: pathlib.Path
+
+
+def ensure(
+    *, environment: Mapping[str, str] | None = None, report: progress.Progress | None = None
+) -> Binaries:
+    """The programs, built first where they are missing: 15 minutes from nothing on 2 cores.
+
+    What the folder in KUBEBUILDER_ASSETS holds is taken from there. A second run at the same time
+    waits for the first; an interrupted one leaves what it has finished. Raises BuildError.
+    """
+    environment = os.environ if environment is None else environment
+    report = report or progress.Progress(sys.stderr)
+    folder, found = _folder(environment), _assets(environment)
+    if _missing(folder, found):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder.with_name(f"{folder.name}.lock"), report=report):
+            for recipe in _missing(folder, found):
+                _build(recipe, folder=folder, environment=environment, report=report)
+    return _binaries(folder, found)
+
+
+def cached(environment: Mapping[str, str] | None = None) -> Binaries:
+    """The same for those who cannot wait a quarter of an hour: raises BuildError at once."""
+    environment = os.environ if environment is None else environment
+    folder, found = _folder(environment), _assets(environment)
+    for recipe in _missing(folder, found):
+        raise errors.BuildError(
+            name=recipe.name,
+            reason=f"{folder / recipe.name} does not exist yet",
+            remedy="run `make controlplane` first",
+        )
+    return _binaries(folder, found)
+
+
+def cache_folder(environment: Mapping[str, str]) -> pathlib.Path:
+    """The user's cache, shared by all checkouts."""
+    base = environment.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
+    return pathlib.Path(base) / "sidecar-injector" / "controlplane"
+
+
+def _folder(environment: Mapping[str, str]) -> pathlib.Path:
+    return cache_folder(environment) / recipes.key()
+
+
+def _assets(environment: Mapping[str, str]) -> dict[str, pathlib.Path]:
+    folder = environment.get("KUBEBUILDER_ASSETS")
+    candidates = {command: pathlib.Path(folder, command) for command in COMMANDS} if folder else {}
+    return {name: path for name, path in candidates.items() if os.access(path, os.X_OK)}
+
+
+def _missing(folder: pathlib.Path, found: Mapping[str, pathlib.Path]) -> list[recipes.Recipe]:
+    """What has to be built so that every command is there."""
+    wanted = {
+        command for command in COMMANDS if command not in found and not (folder / command).exists()
+    }
+    return [recipe for recipe in recipes.all_recipes() if wanted.intersection(recipe.provides)]
+
+
+def _binaries(folder: pathlib.Path, found: Mapping[str, pathlib.Path]) -> Binaries:
+    paths = {command: found.get(command, folder / command) for command in COMMANDS}
+    return Binaries(
+        etcd=paths["etcd"],
+        apiserver=paths["kube-apiserver"],
+        controller_manager=paths["kube-controller-manager"],
+        kubectl=paths["kubectl"],
+        helm=paths["helm"],
+    )
+
+
+@contextlib.contextmanager
+def _lock(path: pathlib.Path, *, report: progress.Progress) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report.begin(f"another run is building the control plane; waiting for it ({path})")
+            while not _try_lock(file.fileno()):
+                report.tick("waiting for the other run's build")
+                time.sleep(_POLL_SECONDS)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _build(
+    recipe: recipes.Recipe,
+    *,
+    folder: pathlib.Path,
+    environment: Mapping[str, str],
+    report: progress.Progress,
+) -> None:
+    _require_space(recipe, folder)
+    go = golang.find(environment=environment, cache=folder.parent, report=report)
+    partial = folder / _PARTIAL
+    partial.mkdir(exist_ok=True)
+    report.begin(
+        f"building {recipe.name} {recipe.version} with {go}: about {recipe.minutes} min on 2 cores"
+        " from nothing, less with what Go has cached; once only"
+    )
+    with contextlib.closing(guard.Guard()) as watcher:
+        compiler = processes.Process(
+            name=f"go {recipe.verb} {recipe.package}",
+            command=(str(go), *recipe.arguments(partial / recipe.name)),
+            log=partial / f"{recipe.name}.log",
+            guard=watcher,
+            environment=_go_environment(environment, go=go, output=partial),
+            folder=recipes.FOLDER,
+        )
+        compiler.log.unlink(missing_ok=True)
+        compiler.start()
+        _follow(compiler, recipe=recipe, report=report)
+    # Only a whole program gets its name, so an interrupted build is never taken for one.
+    (partial / recipe.name).replace(folder / recipe.name)
+    for command in recipe.provides:
+        if command != recipe.name and not (folder / command).is_symlink():
+            (folder / command).symlink_to(recipe.name)
+    report.say(f"built {recipe.name} {recipe.version} in {progress.minutes(report.elapsed)}")
+
+
+def _go_environment(
+    environment: Mapping[str, str], *, go: pathlib.Path, output: pathlib.Path
+) -> dict[str, str]:
+    """The user's own, without what would change the result or need more than Go."""
+    return {
+        **environment,
+        "PATH": f"{go.parent}{os.pathsep}{environment.get('PATH', '')}",
+        "CGO_ENABLED": "0",
+        "GOBIN": str(output),
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+
+
+def _follow(
+    compiler: processes.Process, *, recipe: recipes.Recipe, report: progress.Progress
+) -> None:
+    while (status := compiler.wait(seconds=_POLL_SECONDS)) is None:
+        # `-v` prints a line for each package that is compiled or module that is downloaded.
+        lines = compiler.log.read_text("utf-8", errors="replace").splitlines()
+        latest = lines[-1] if lines else "reading what is cached"
+        report.tick(f"{recipe.name}: {len(lines)} packages so far, now {latest}")
+    if status != 0:
+        raise _failure(recipe, compiler)
+
+
+def _failure(recipe: recipes.Recipe, compiler: processes.Process) -> errors.BuildError:
+    """What Go's output means. Its text is all there is: every failure is exit status 1."""
+    tail = compiler.tail()
+    for pattern, remedy in (
+        (_NO_SPACE, "free some gigabytes, or set XDG_CACHE_HOME and GOCACHE to a larger disk"),
+        (_NO_NETWORK, "check the network, or set GOPROXY to a proxy that can be reached"),
+    ):
+        told = [line for line in tail.splitlines() if pattern.search(line)]
+        if told:
+            return errors.BuildError(name=recipe.name, reason=told[0].strip(), remedy=remedy)
+    last = tail.splitlines()[-1] if tail else "no output"
+    return errors.BuildError(
+        name=recipe.name, reason=last, remedy=f"all of it is in {compiler.log}"
+    )
+
+
+def _require_space(recipe: recipes.Recipe, folder: pathlib.Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < MINIMUM_BYTES:
+        raise errors.BuildError(
+            name=recipe.name,
+            reason=f"{free // 1024**2} MiB are free on the disk of {folder}",
+            remedy=f"it takes {MINIMUM_BYTES // 1024**2} MiB: free some,"
+            " or set XDG_CACHE_HOME to a larger disk",
+        )

@@ -1,0 +1,212 @@
+"""One control plane: etcd, kube-apiserver and kube-controller-manager, up in seconds.
+
+Any number run side by side on ports of their own. None of their processes outlives the one that
+started them (see `guard`), and what they stored goes with them; logs stay when something failed.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tools.controlplane import (
+    binaries,
+    client,
+    components,
+    errors,
+    guard,
+    ports,
+    processes,
+    waiting,
+)
+
+Result = TypeVar("Result")
+START_SECONDS: Final = 60
+"""An idle machine takes 5; a CI machine that compiles something beside it has been seen at 20."""
+COMMAND_SECONDS: Final = 120
+_USERS_OWN: Final = ("HELM_", "KUBE", "XDG_")
+
+
+class ControlPlane:
+    """A context manager; everything is up when it has been entered.
+
+    `etcd`, `apiserver` and `controller_manager` are processes that a test may kill, freeze and
+    start again; `client` and `kubectl` act as a member of system:masters.
+    """
+
+    def __init__(self, programs: binaries.Binaries, *, folder: pathlib.Path | None = None) -> None:
+        """`folder` is made if need be, takes logs and kubeconfig, and is left to its owner."""
+        self.programs = programs
+        self._own_folder = folder is None
+        self.folder = folder or pathlib.Path(tempfile.mkdtemp(prefix="sidecar-injector-run-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.keep_logs = False
+        """Set when something failed that this context manager does not see."""
+        self._layout = components.Layout(
+            folder=self.folder.absolute(),
+            data=pathlib.Path(tempfile.mkdtemp(prefix="sidecar-injector-etcd-")),
+            etcd_port=ports.free(),
+            peer_port=ports.free(),
+            api_port=ports.free(),
+        )
+        self.kubeconfig = self._layout.kubeconfig
+        self.client = client.Client(
+            server=self._layout.server,
+            certificate_authority=self._layout.certificate_authority,
+            token=secrets.token_urlsafe(),
+        )
+        self.guard = guard.Guard()
+        self.guard.discard(self._layout.data)
+        self.etcd = self._component("etcd", components.etcd)
+        self.apiserver = self._component("kube-apiserver", components.apiserver)
+        self.controller_manager = self._component(
+            "kube-controller-manager", components.controller_manager
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self._write_files()
+            self._start()
+        except BaseException:
+            # Ctrl-C while it starts, too: __exit__ is only called for what has been entered.
+            self.keep_logs = True
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.keep_logs = self.keep_logs or kind is not None
+        self.close()
+
+    def close(self) -> None:
+        """End everything at once. Logs go too, unless they are needed or the folder was given."""
+        for component in (self.controller_manager, self.apiserver, self.etcd):
+            component.kill()
+        self.guard.close()
+        if self.keep_logs:
+            print(f"the control plane's logs are kept in {self.folder}", file=sys.stderr)
+        elif self._own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def wait_ready(self, *, seconds: float = START_SECONDS) -> None:
+        """Return when the API server says that it is ready; raise if one of the two has ended."""
+
+        def ready() -> bool:
+            self.etcd.require_running()
+            self.apiserver.require_running()
+            return self.client.text("GET", "/readyz")[0] == 200
+
+        self.wait("the API server is ready", ready, seconds=seconds)
+
+    def wait(self, what: str, probe: Callable[[], Result], *, seconds: float = 30) -> Result:
+        """See `waiting.until`."""
+        return waiting.until(probe, what=what, seconds=seconds)
+
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as administrator. Raises CommandError for an exit status, if `check`."""
+        return self._run(self.programs.kubectl, arguments, stdin=stdin, check=check)
+
+    def helm(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """The same for helm; the user's own repositories and plugins play no part."""
+        return self._run(self.programs.helm, arguments, stdin=None, check=check)
+
+    def create_namespace(self, name: str, *, labels: Mapping[str, str] | None = None) -> None:
+        """Return when it takes pods, which is when its default ServiceAccount has been made."""
+        metadata = {"name": name, "labels": dict(labels or {})}
+        self.client.request("POST", "/api/v1/namespaces", {"metadata": metadata})
+        self.wait_for_service_account(name)
+
+    def wait_for_service_account(self, namespace: str) -> None:
+        """Until then the ServiceAccount admission plugin refuses every pod."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
+        self.wait(f"ServiceAccount default in {namespace}", lambda: self.client.get(path))
+
+    def user(self, token: str) -> client.Client:
+        """The same API server as somebody else."""
+        return client.Client(
+            server=self.client.server,
+            certificate_authority=self.client.certificate_authority,
+            token=token,
+        )
+
+    def _component(
+        self,
+        name: str,
+        command: Callable[[binaries.Binaries, components.Layout], tuple[str, ...]],
+    ) -> processes.Process:
+        return processes.Process(
+            name=name,
+            command=command(self.programs, self._layout),
+            log=self.folder / f"{name}.log",
+            guard=self.guard,
+        )
+
+    def _write_files(self) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            # Not PKCS #8, which Kubernetes reads for RSA only:
+            # https://github.com/kubernetes/client-go/blob/master/util/keyutil/key.go
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+        for path, content in (
+            (self._layout.service_account_key, private),
+            (self._layout.tokens, f'{self.client.token},admin,admin,"system:masters"\n'.encode()),
+        ):
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+        self.client.write_kubeconfig(self.kubeconfig)
+
+    def _start(self) -> None:
+        self.etcd.start()
+        self.apiserver.start()
+        self.wait_ready()
+        self.controller_manager.start()
+        self.wait_for_service_account("default")
+
+    def _run(
+        self,
+        program: pathlib.Path,
+        arguments: tuple[str, ...],
+        *,
+        stdin: str | None,
+        check: bool,
+    ) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            [program, *arguments],
+            input=stdin,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        if check and result.returncode != 0:
+            raise errors.CommandError(
+                command=(program.name, *arguments), status=result.returncode, stderr=result.stderr
+            )
+        return result
+
+    def _environment(self) -> dict[str, str]:
+        """With caches and settings of kubectl and helm in the run's folder, not the user's own."""
+        own = {key: text for key, text in os.environ.items() if not key.startswith(_USERS_OWN)}
+        return {**own, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder / "home")}

@@ -1,0 +1,178 @@
+"""The operator under test, run as the installed chart says.
+
+Command, arguments and environment come from the Deployment in the API server, the identity is a
+token of its ServiceAccount: a wrong variable or a missing permission of the chart fails here as it
+would in a pod. Replaced is only what two replicas on one machine cannot share.
+"""
+
+from __future__ import annotations
+
+import http.client
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Final, Self
+
+from sidecar_injector import names, settings
+from tools.controlplane import balancer, client, cluster, deployment, ports, processes, waiting
+
+TOKEN_SECONDS: Final = 86_400
+READY_SECONDS: Final = 30
+PROGRAMS: Final = pathlib.Path(sys.executable).parent
+"""Where pip put the command that the image has: beside the interpreter that runs this."""
+
+
+class Replica:
+    """One operator process; what it logs is in `process.log`."""
+
+    def __init__(self, *, process: processes.Process, backend: balancer.Backend) -> None:
+        self.process, self.backend = process, backend
+        self.name = process.name
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status code and body from the admin port. Raises OSError while it is not open."""
+        connection = http.client.HTTPConnection(ports.LOOPBACK, self.backend.admin_port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except http.client.HTTPException as error:
+            raise ConnectionError(str(error) or repr(error)) from error
+        finally:
+            connection.close()
+
+    def ready(self) -> bool:
+        """Whether /readyz says so; raises as `get` does."""
+        return self.get("/readyz")[0] == 200
+
+    def wait_ready(self, *, seconds: float = READY_SECONDS) -> None:
+        """Raises ProcessDiedError if it ends instead, WaitError if it takes too long."""
+
+        def probe() -> bool:
+            self.process.require_running()
+            return self.ready()
+
+        waiting.until(probe, what=f"{self.name} is ready ({self.process.log})", seconds=seconds)
+
+    def start(self) -> None:
+        """Again, after it has ended: the same pod name and ports."""
+        self.process.start()
+
+    def terminate(self, *, seconds: float = 30) -> int | None:
+        """SIGTERM, as a kubelet does; the exit status."""
+        return self.process.terminate(seconds=seconds)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+
+    def freeze(self) -> None:
+        """Halt it with its connections open, as a node without a network or memory does."""
+        self.process.freeze()
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.process.thaw()
+
+    def rss(self) -> int:
+        """Bytes of resident memory."""
+        return self.process.rss()
+
+
+class Operators:
+    """A context manager: the Deployment's replicas and the balancer at its Service's port."""
+
+    def __init__(
+        self,
+        plane: cluster.ControlPlane,
+        *,
+        namespace: str = names.PRODUCT,
+        name: str = names.PRODUCT,
+        replicas: int | None = None,
+    ) -> None:
+        """`name` is the chart's fullname; `replicas` overrides how many the Deployment wants."""
+        self._plane, self._namespace, self._name = plane, namespace, name
+        self.workload = self._read_workload()
+        self.count = self.workload.replicas if replicas is None else replicas
+        self.replicas: list[Replica] = []
+        self.balancer = balancer.Balancer(self._service_port())
+
+    def __enter__(self) -> Self:
+        self.balancer.__enter__()
+        for _ in range(self.count):
+            self.add()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.balancer.__exit__(*exception)
+        for replica in self.replicas:
+            replica.kill()
+
+    def add(self) -> Replica:
+        """Start one more, with the Deployment as it is now (it may have been upgraded)."""
+        self.workload = self._read_workload()
+        number = len(self.replicas)
+        backend = balancer.Backend(port=ports.free(), admin_port=ports.free())
+        replica = Replica(process=self._process(number, backend), backend=backend)
+        replica.start()
+        self.replicas.append(replica)
+        self.balancer.add(backend)
+        return replica
+
+    def wait_ready(self, *, seconds: float = READY_SECONDS) -> None:
+        """All of them, for the balancer too: a pod created now finds one."""
+        for replica in self.replicas:
+            replica.wait_ready(seconds=seconds)
+        wanted = {replica.backend for replica in self.replicas}
+        self.wait("the balancer has seen it", lambda: set(self.balancer.ready) == wanted)
+
+    def wait(self, what: str, probe: Callable[[], bool], *, seconds: float = READY_SECONDS) -> None:
+        """See `waiting.until`."""
+        waiting.until(probe, what=what, seconds=seconds)
+
+    def logs(self) -> dict[str, str]:
+        """The whole log of each replica by its name."""
+        return {replica.name: replica.process.log.read_text("utf-8") for replica in self.replicas}
+
+    def _process(self, number: int, backend: balancer.Backend) -> processes.Process:
+        pod_name = f"{self._name}-{number}"
+        scratch = self._plane.folder / f"{self._namespace}-{pod_name}"
+        scratch.mkdir()
+        kubeconfig = scratch / "kubeconfig"
+        self._identity().write_kubeconfig(kubeconfig)
+        launch = self.workload.launch(
+            pod_name=pod_name,
+            programs=PROGRAMS,
+            overrides={
+                settings.variable("webhook_port"): str(backend.port),
+                settings.variable("admin_port"): str(backend.admin_port),
+                settings.variable("scratch_folder"): str(scratch),
+                "KUBECONFIG": str(kubeconfig),
+                "HOME": str(scratch),
+            },
+        )
+        return processes.Process(
+            name=pod_name,
+            command=launch.command,
+            log=self._plane.folder / f"{self._namespace}-{pod_name}.log",
+            guard=self._plane.guard,
+            environment=launch.environment,
+            folder=scratch,
+        )
+
+    def _identity(self) -> client.Client:
+        path = f"/api/v1/namespaces/{self._namespace}/serviceaccounts"
+        answer = self._plane.client.request(
+            "POST",
+            f"{path}/{self.workload.service_account}/token",
+            {"spec": {"expirationSeconds": TOKEN_SECONDS}},
+        )
+        return self._plane.user(str(answer["status"]["token"]))
+
+    def _read_workload(self) -> deployment.Workload:
+        path = f"/apis/apps/v1/namespaces/{self._namespace}/deployments/{self._name}"
+        return deployment.Workload(manifest=self._plane.client.get(path))
+
+    def _service_port(self) -> int:
+        path = f"/api/v1/namespaces/{self._namespace}/services/{self._name}"
+        return int(self._plane.client.get(path)["spec"]["ports"][0]["port"])

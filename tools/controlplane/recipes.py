@@ -1,0 +1,114 @@
+"""What is built, from what, and under which name it is cached. Reads files, runs nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+import re
+from typing import Final
+
+FOLDER: Final = pathlib.Path(__file__).parent
+SOURCES: Final = ("go.mod", "go.sum", "kubernetes/main.go")
+HELM: Final = "helm.sh/helm/v4/cmd/helm@v4.3.1"
+"""Helm is a module of its own: together with Kubernetes its requirements would move both."""
+COMPONENTS: Final = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubectl",
+    "kubelet",
+)
+"""The names that the one Kubernetes binary is called by."""
+
+_STRIP: Final = "-s -w"
+_VERSION_PACKAGE: Final = "k8s.io/component-base/version"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How Go makes one program."""
+
+    name: str
+    version: str
+    verb: str
+    """`build` (of this module) or `install` (of another)."""
+    package: str
+    flags: str
+    minutes: int
+    """What it takes on 2 cores with nothing cached, for the message that says what to expect."""
+    provides: tuple[str, ...]
+    """The commands that it stands for."""
+
+    def arguments(self, output: pathlib.Path) -> tuple[str, ...]:
+        """Of `go`. An install takes its folder from GOBIN instead, and its own name."""
+        target = ("-o", str(output)) if self.verb == "build" else ()
+        return (self.verb, "-v", "-trimpath", "-ldflags", self.flags, *target, self.package)
+
+
+def required(module: str) -> str:
+    """The version of a module in go.mod, without its `v`. Raises LookupError if it is not there."""
+    return _from_go_mod(rf"^\s*{re.escape(module)} v(\S+)")
+
+
+def go_version() -> tuple[int, int]:
+    """The oldest Go that go.mod accepts."""
+    major, minor = _from_go_mod(r"^go (\d+\.\d+)").split(".")
+    return int(major), int(minor)
+
+
+def all_recipes() -> tuple[Recipe, ...]:
+    """In the order in which they are built."""
+    kubernetes, etcd = required("k8s.io/kubernetes"), required("go.etcd.io/etcd/server/v3")
+    major, minor, _ = kubernetes.split(".", 2)
+    variables = {"gitVersion": f"v{kubernetes}", "gitMajor": major, "gitMinor": minor}
+    stamps = " ".join(f"-X {_VERSION_PACKAGE}.{key}={text}" for key, text in variables.items())
+    return (
+        Recipe(
+            name="etcd",
+            version=etcd,
+            verb="build",
+            package="go.etcd.io/etcd/server/v3",
+            flags=_STRIP,
+            minutes=2,
+            provides=("etcd",),
+        ),
+        Recipe(
+            name="kubernetes",
+            version=kubernetes,
+            verb="build",
+            package="./kubernetes",
+            flags=f"{_STRIP} {stamps}",
+            minutes=11,
+            provides=COMPONENTS,
+        ),
+        Recipe(
+            name="helm",
+            version=HELM.rpartition("@v")[2],
+            verb="install",
+            package=HELM,
+            flags=_STRIP,
+            minutes=3,
+            provides=("helm",),
+        ),
+    )
+
+
+def key() -> str:
+    """The folder's name in the cache: versions for people, and a hash of all that shapes them."""
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        digest.update((FOLDER / source).read_bytes())
+    for recipe in all_recipes():
+        digest.update(f"{recipe.package}\0{recipe.flags}".encode())
+    versions = "-".join(recipe.name + recipe.version for recipe in all_recipes())
+    return f"{versions}-{digest.hexdigest()[:12]}"
+
+
+def _from_go_mod(pattern: str) -> str:
+    text = (FOLDER / "go.mod").read_text("utf-8")
+    found = re.search(pattern, text, re.MULTILINE)
+    if found is None:
+        raise LookupError(f"{FOLDER / 'go.mod'}: nothing matches {pattern}")
+    return found[1]
