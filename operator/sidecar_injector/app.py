@@ -23,6 +23,8 @@ from sidecar_injector.handlers import (
     bundle,
     certificates,
     lifecycle,
+    login,
+    process,
     provided,
     serving,
     status,
@@ -36,7 +38,6 @@ from sidecar_injector.pki import plan
 from sidecar_injector.server import admin, admission, listener, pool, readiness, registry, tls
 from sidecar_injector.settings import Settings
 
-RESTART_SECONDS = 5.0
 LAG_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
@@ -46,10 +47,9 @@ _log = logging.getLogger(__name__)
 class Operator:
     """The parts of one replica."""
 
-    loops: Mapping[str, Callable[[], Awaitable[None]]]
+    loops: process.Loops
     """What runs beside Kopf, by name."""
     handlers: kopf.OperatorRegistry
-    admin: listener.Listener
 
 
 def run(
@@ -61,46 +61,68 @@ def run(
 ) -> None:
     """Run until SIGTERM or SIGINT."""
     observe.configure_logging(log_format=settings.log_format, log_level=settings.log_level)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf.objects").addFilter(validation.RefusalFilter())
+    _quieten_kopf()
     _log.info("%s %s starts as %s", names.PRODUCT, __version__, settings.pod_name)
 
+    async def look() -> credentials.Source:
+        source = credentials.find(
+            environment,
+            kubeconfig=kubeconfig,
+            context=context,
+            temporary_folder=settings.scratch_folder,
+        )
+        await source.load()
+        return source
+
     async def main() -> None:
-        source = await _found(environment, settings, kubeconfig=kubeconfig, context=context)
-        async with client.Client(source) as api_client:
-            await _operate(assemble(settings, api_client=api_client, source=source))
+        stop = asyncio.Event()
+        process.obey_signals(stop)
+        await process.until_stopped(
+            lambda: _operate(settings, look=look, stop=stop), stop, what=names.PRODUCT
+        )
+        _log.info("ended")
 
     uvloop.run(main())
 
 
-async def _found(
-    environment: Mapping[str, str],
+def _quieten_kopf() -> None:
+    """Let through what people can act on."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").addFilter(validation.RefusalFilter())
+    for handler in logging.getLogger().handlers:
+        # At the handler, since a logger's filters do not see what its children log.
+        handler.addFilter(lifecycle.RepetitionFilter())
+
+
+async def _operate(
+    settings: Settings, *, look: Callable[[], Awaitable[credentials.Source]], stop: asyncio.Event
+) -> None:
+    """One life of the operator, from the admin port's first answer to the end."""
+    metrics, ready = observe.Metrics(), readiness.Readiness()
+    admin_port = _admin(settings, ready, metrics)
+    await admin_port.start()
+    try:
+        source = await process.unless_stopped(login.patiently(look), stop)
+        if source is None:
+            return
+        async with client.Client(source) as api_client:
+            operator = assemble(
+                settings, api_client=api_client, source=source, metrics=metrics, ready=ready
+            )
+            await process.operate(operator.handlers, operator.loops, stop)
+    finally:
+        admin_port.stop()
+
+
+def assemble(
     settings: Settings,
     *,
-    kubeconfig: str | None,
-    context: str | None,
-) -> credentials.Source:
-    """Where the credentials are, however long it takes until there are any."""
-    complaint = ""
-    while True:
-        try:
-            return credentials.find(
-                environment,
-                kubeconfig=kubeconfig,
-                context=context,
-                temporary_folder=settings.scratch_folder,
-            )
-        except api.CredentialsError as error:
-            if str(error) != complaint:
-                complaint = str(error)
-                _log.warning("%s; looking again every %g s", error, RESTART_SECONDS)
-        await asyncio.sleep(RESTART_SECONDS)
-
-
-def assemble(settings: Settings, *, api_client: api.Api, source: credentials.Source) -> Operator:
+    api_client: api.Api,
+    source: credentials.Source,
+    metrics: observe.Metrics,
+    ready: readiness.Readiness,
+) -> Operator:
     """Make every part and connect them; nothing runs yet."""
-    metrics = observe.Metrics()
-    ready = readiness.Readiness()
     recorder = events.Recorder(api_client, instance=settings.pod_name, now=_now)
     known = registry.Registry(release_namespace=settings.namespace)
     writer = status.StatusWriter(
@@ -125,7 +147,7 @@ def assemble(settings: Settings, *, api_client: api.Api, source: credentials.Sou
     probe = lifecycle.Probe(settings, origin=origin, trusted=trusted, shown=shown, server=server,
                             ready=ready)  # fmt: skip
     handlers = kopf.OperatorRegistry()
-    lifecycle.register(handlers, source=source, server=server)
+    lifecycle.register(handlers, login_handler=login.Login(source), server=server)
     status.register(handlers, writer)
     validation.register(handlers)
     loops = {
@@ -138,34 +160,7 @@ def assemble(settings: Settings, *, api_client: api.Api, source: credentials.Sou
         "caches": lambda: _synced(caches, ready),
         "loop lag": lambda: observe.measure_lag(metrics, every=LAG_SECONDS),
     }
-    return Operator(loops=loops, handlers=handlers, admin=_admin(settings, ready, metrics))
-
-
-async def _operate(operator: Operator) -> None:
-    """Run everything until Kopf is told to end; then end the rest."""
-    await operator.admin.start()
-    tasks = [
-        asyncio.create_task(_kept_running(name, loop), name=name)
-        for name, loop in operator.loops.items()
-    ]
-    try:
-        await kopf.operator(registry=operator.handlers, standalone=True, clusterwide=True)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        operator.admin.stop()
-
-
-async def _kept_running(name: str, loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop for ever, anew if it breaks."""
-    while True:
-        try:
-            return await loop()
-        except Exception:  # noqa: BLE001 - a bug must not end the process that serves pods
-            # Cancellation is no Exception and passes.
-            _log.exception("the loop %r broke, it starts anew in %g s", name, RESTART_SECONDS)
-        await asyncio.sleep(RESTART_SECONDS)
+    return Operator(loops=loops, handlers=handlers)
 
 
 def _caches(
@@ -223,18 +218,17 @@ def _origin(
         api_version="v1", kind="Secret", name=place.secret, namespace=place.namespace
     )
     serve = serving.Serving(shown.load, metrics=metrics, recorder=recorder, about=about)
-    dns_names = names.service_dns_names(
-        service=settings.fullname,
-        namespace=settings.namespace,
-        cluster_domain=settings.cluster_domain,
-    )
+    service, namespace = settings.fullname, settings.namespace
     if settings.certificate_mode != "selfSigned":
         return provided.Provided(
-            api_client, place=place, dns_names=dns_names, serve=serve, trusted=trusted,
-            injects=settings.certificate_mode == "certManager", metrics=metrics, now=_now,
+            api_client, place=place, serve=serve, trusted=trusted, metrics=metrics, now=_now,
+            dns_names=[names.verified_dns_name(service=service, namespace=namespace)],
+            injects=settings.certificate_mode == "certManager",
         )  # fmt: skip
     policy = plan.Policy(
-        dns_names=dns_names,
+        dns_names=names.service_dns_names(
+            service=service, namespace=namespace, cluster_domain=settings.cluster_domain
+        ),
         leaf_seconds=settings.leaf_seconds,
         ca_seconds=settings.ca_seconds,
         roll_wait_seconds=settings.ca_roll_wait_seconds,

@@ -74,10 +74,15 @@ def lease_name(fullname: str) -> str:
     return f"{fullname}-audit"
 
 
-def service_dns_names(*, service: str, namespace: str, cluster_domain: str) -> tuple[str, ...]:
-    """The names in the serving certificate; the API server verifies the third.
+def verified_dns_name(*, service: str, namespace: str) -> str:
+    """The one name by which the API server verifies a webhook's certificate.
 
     https://github.com/kubernetes/apiserver/blob/master/pkg/util/webhook/client.go
     """
-    scoped = f"{service}.{namespace}.svc"
+    return f"{service}.{namespace}.svc"
+
+
+def service_dns_names(*, service: str, namespace: str, cluster_domain: str) -> tuple[str, ...]:
+    """The names in the serving certificate that we make."""
+    scoped = verified_dns_name(service=service, namespace=namespace)
     return (service, f"{service}.{namespace}", scoped, f"{scoped}.{cluster_domain}")

@@ -104,12 +104,25 @@ async def measure_lag(metrics: Metrics, *, every: float) -> None:
         metrics.loop_lag.observe(max(loop.time() - due, 0.0))
 
 
+_CONTROLS: Final = {
+    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and terminal commands, which are written as escapes.
+
+    A pod's author chooses some of the names that people read in a log or on a terminal.
+    """
+    return text.translate(_CONTROLS)
+
+
 class TextFormatter(logging.Formatter):
-    """One line a record, whatever the names in it: a pod's author chooses some of them."""
+    """One line a record, but for a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return text if record.exc_info else text.translate({10: "\\n", 13: "\\r"})
+        return text if record.exc_info else one_line(text)
 
 
 class JsonFormatter(logging.Formatter):

@@ -13,6 +13,10 @@ from sidecar_injector import names
 
 PREFIX = "SIDECAR_INJECTOR_"
 DAY = 86_400
+MAX_SECONDS = 100 * 365 * DAY
+"""Dates further away do not fit into certificates."""
+MAX_DIGITS = 18
+"""More than any setting has, and few enough to be read as a number at once."""
 
 CERTIFICATE_MODES = ("selfSigned", "certManager", "provided")
 LOG_FORMATS = ("auto", "text", "json")
@@ -88,6 +92,10 @@ class Settings:
         return settings
 
     def _check(self) -> None:
+        for field in ("webhook_port", "admin_port"):
+            _within(variable(field), getattr(self, field), 0, 65_535)
+        for field in ("leaf_seconds", "ca_seconds", "audit_seconds"):
+            _within(variable(field), getattr(self, field), 1, MAX_SECONDS)
         _one_of(variable("certificate_mode"), self.certificate_mode, CERTIFICATE_MODES)
         _one_of(variable("log_format"), self.log_format, LOG_FORMATS)
         _one_of(variable("log_level"), self.log_level, LOG_LEVELS)
@@ -104,9 +112,14 @@ def variable(field: str) -> str:
 
 
 def _integer(variable: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
         raise SettingError(f"{variable}={text}: must be a whole number of 0 or more")
     return int(text)
+
+
+def _within(variable: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise SettingError(f"{variable}={value}: must be a number from {least} to {most}")
 
 
 def _one_of(variable: str, value: str, accepted: tuple[str, ...]) -> None:

@@ -5,12 +5,16 @@ skipped.
 """
 
 import contextlib
-import dataclasses
 import pathlib
 import secrets
+import sys
 from collections.abc import Iterator
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import product_kit as kit
 
 from sidecar_injector import names
 from tools.controlplane import binaries, cluster, operators, ports
@@ -18,6 +22,8 @@ from tools.controlplane import binaries, cluster, operators, ports
 ROOT = pathlib.Path(__file__).parents[2]
 CHART = ROOT / "charts" / "sidecar-injector"
 VALUES = ROOT / "tools" / "controlplane" / "values.yaml"
+DRAIN = "settings.drainSeconds=1"
+"""A balancer on loopback needs no longer to hear of it."""
 
 
 @pytest.fixture(scope="session")
@@ -56,19 +62,10 @@ def enabled_namespace(controlplane: cluster.ControlPlane) -> str:
     return name
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Installed:
-    """The chart's release and the operator's replicas, ready."""
-
-    plane: cluster.ControlPlane
-    operators: operators.Operators
-    port: int
-
-
 @contextlib.contextmanager
 def installation(
     plane: cluster.ControlPlane, *values: str, replicas: int | None = None
-) -> Iterator[Installed]:
+) -> Iterator[kit.Product]:
     """`helm install` as in the README with more `--set` values, and everything gone afterwards."""
     release, port = names.PRODUCT, ports.free()
     where = ("-n", release)
@@ -79,13 +76,24 @@ def installation(
     try:
         with operators.Operators(plane, replicas=replicas) as running:
             running.wait_ready()
-            yield Installed(plane=plane, operators=running, port=port)
+            yield kit.Product(plane=plane, operators=running, port=port)
     finally:
-        plane.helm("uninstall", release, *where, "--wait")
+        plane.helm("uninstall", release, *where, "--wait", "--ignore-not-found")
+
+
+@pytest.fixture(scope="session")
+def shared_product(controlplane: cluster.ControlPlane) -> Iterator[kit.Product]:
+    """The product with its two replicas, for all files: a test that breaks it mends it."""
+    with installation(controlplane, DRAIN) as product:
+        yield product
 
 
 @pytest.fixture(scope="module")
-def installed(controlplane: cluster.ControlPlane) -> Iterator[Installed]:
-    """The product, for a whole file: a test that breaks it mends it."""
-    with installation(controlplane) as installed:
-        yield installed
+def product(shared_product: kit.Product) -> Iterator[kit.Product]:
+    """The same; whatever a file has asked of it, its rights were enough and nothing broke."""
+    before = {one.name: one.process.log.stat().st_size for one in shared_product.replicas}
+    yield shared_product
+    for replica in shared_product.replicas:
+        for line in kit.log_lines(replica, start=before[replica.name]):
+            assert "traceback" not in line
+            assert "forbidden" not in line["message"].lower()

@@ -88,9 +88,9 @@ def test_a_second_one_beside_it_knows_nothing_of_it_and_keeps_its_logs_when_a_te
 
 
 OWNER = """
-import time
+import pathlib, sys, time
 from tools.controlplane import binaries, cluster
-with cluster.ControlPlane(binaries.cached()) as plane:
+with cluster.ControlPlane(binaries.cached(), folder=pathlib.Path(sys.argv[1])) as plane:
     parts = (plane.etcd, plane.apiserver, plane.controller_manager)
     print(plane.guard.pid, *(part.pid for part in parts), flush=True)
     time.sleep(600)
@@ -98,9 +98,11 @@ with cluster.ControlPlane(binaries.cached()) as plane:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_no_process_is_left_when_the_owner_is_killed_or_interrupted(number: signal.Signals) -> None:
+def test_no_process_is_left_when_the_owner_is_killed_or_interrupted(
+    number: signal.Signals, tmp_path: pathlib.Path
+) -> None:
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER],
+        [sys.executable, "-c", OWNER, str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -24,7 +24,6 @@ from tools.crds import definition
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CRDS = ROOT / "crds"
-
 Injection = dict[str, Any]
 
 

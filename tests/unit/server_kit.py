@@ -1,85 +1,21 @@
-"""What the tests of the server share: certificates, a transport in memory, a client on a socket."""
+"""What the tests of the server share: a transport in memory, and ports and clients on loopback."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
-import datetime
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
+import server_certificates
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from sidecar_injector import observe
-from sidecar_injector.server import connection, http, listener, pool, tls
+from sidecar_injector.server import connection, http, listener, pool
 
 T = TypeVar("T")
-SERVER_NAME = "sidecar-injector.sidecar-injector.svc"
-
-
-# Certificates.
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """A certificate and its key, with the key object that signs for it."""
-
-    cert: x509.Certificate
-    key: Any
-
-    @property
-    def cert_pem(self) -> bytes:
-        return self.cert.public_bytes(serialization.Encoding.PEM)
-
-    @property
-    def key_pem(self) -> bytes:
-        return self.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-
-
-def certify(*, name: str = "CA", by: Pair | None = None, rsa_key: bool = False) -> Pair:
-    """A CA that signs itself, or a leaf for SERVER_NAME by the given CA."""
-    key: Any
-    if rsa_key:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    else:
-        key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    signer = by.key if by else key
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(by.cert.subject if by else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-        )
-    )
-    if by is not None:
-        names = x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)])
-        builder = builder.add_extension(names, critical=False)
-    return Pair(cert=builder.sign(signer, hashes.SHA256()), key=key)
-
-
-def trusting(ca: Pair, *, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """A client that trusts this CA and nobody else."""
-    context = ssl.create_default_context(cadata=ca.cert_pem.decode())
-    if version is not None:
-        context.minimum_version = context.maximum_version = version
-    return context
 
 
 # A connection in memory.
@@ -177,6 +113,25 @@ def wire(
     return Wire(shared, clock, transport, server)
 
 
+class Slow:
+    """An asynchronous handler that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+        self.answers: asyncio.Queue[bytes] = asyncio.Queue()
+        self.routes = {"/echo": {"POST": echo}, "/slow": {"POST": self.answer}}
+
+    async def answer(self, request: http.Request) -> http.Response:
+        self.asked.append(request.body)
+        return http.Response(200, await self.answers.get())
+
+
+async def turn() -> None:
+    """Let what is ready run."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 # Requests and replies as bytes.
 
 
@@ -248,7 +203,7 @@ async def client(
     port: int, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to a port on loopback."""
-    name = SERVER_NAME if context else None
+    name = server_certificates.SERVER_NAME if context else None
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", port, ssl=context, server_hostname=name
     )
@@ -265,14 +220,23 @@ async def ask(port: int, context: ssl.SSLContext | None, request: bytes) -> Repl
         return await read_reply(reader)
 
 
-def serving(ca: Pair | None = None) -> tuple[tls.ServingContext, Pair, observe.Metrics]:
-    """A context that serves a leaf of the given or a new CA."""
-    ca = ca or certify()
-    metrics = observe.Metrics()
-    context = tls.ServingContext(metrics=metrics, scratch_folder="/nowhere")
-    leaf = certify(name="leaf", by=ca)
-    context.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
-    return context, ca, metrics
+def failures(metrics: observe.Metrics) -> dict[str, float]:
+    """The reasons that have been counted."""
+    samples = next(iter(metrics.handshake_failures.collect())).samples
+    return {
+        sample.labels["reason"]: sample.value
+        for sample in samples
+        if sample.name.endswith("_total") and sample.value
+    }
+
+
+async def shown_to(port: int, context: ssl.SSLContext) -> int:
+    """The serial number of the certificate that a client sees, after one request."""
+    async with client(port, context) as (reader, writer):
+        writer.write(post(b"a"))
+        assert (await read_reply(reader)).status == 200
+        der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return x509.load_der_x509_certificate(der).serial_number
 
 
 def run_on(factory: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[Any, Any, T]) -> T:

@@ -101,6 +101,24 @@ def test_its_standard_input_is_empty_and_not_the_guards_pipe(
     assert process.tail() == "''"
 
 
+SILENT = """
+import os, sys
+from tools.controlplane import guard
+watcher = guard.Guard()
+os.close(1)
+sys.stdin.read()
+"""
+
+
+def test_the_guard_does_not_hold_its_owners_output_open() -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", SILENT], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with owner:
+        assert owner.stdout is not None
+        assert owner.stdout.read() == b"", "it ends when the owner closes it"
+
+
 def test_a_frozen_process_can_be_killed_and_asked_to_end(
     watcher: guard.Guard, tmp_path: pathlib.Path
 ) -> None:

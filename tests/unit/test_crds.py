@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tools.crds import definition, structural
 
 from sidecar_injector import names
 from sidecar_injector.core import request
+from tools.crds import definition, structural
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ANNOTATION_BYTES = 256 * 1024

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+
 from tools.crds import definition, structural
 
 CORE = "io.k8s.api.core.v1."

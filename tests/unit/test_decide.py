@@ -174,10 +174,12 @@ def test_an_unreadable_annotation_counts_as_absent_and_is_reported(value):
 
 
 def test_an_invalid_injection_is_skipped_with_the_field_and_the_others_go_on():
-    broken = injection("broken", parameters=[{"name": "a", "from": {"podLabel": "b"}}])
+    twice = [{"name": "v", "mountPath": "/v"}, {"name": "v", "mountPath": "/v/"}]
+    broken = injection("broken", template={"spec": {"containers": [container(volumeMounts=twice)]}})
     made = decided(pod(), broken, automatic())
     assert reasons(made) == {"auto": "Injected", "broken": "Invalid"}
-    assert "spec.parameters is not supported yet" in made.lines[1].message
+    where = "spec.template.spec.containers[0].volumeMounts[1].mountPath"
+    assert where in made.lines[1].message
 
 
 def test_fail_refuses_the_pod_and_names_injection_reason_and_remedy():

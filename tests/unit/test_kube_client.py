@@ -100,7 +100,7 @@ async def test_an_answer_that_is_no_status_object_is_a_refusal_too(
         return web.Response(status=502, text="bad gateway\n")
 
     server.answer = proxy
-    with pytest.raises(api.ApiError, match="502 Unknown at .*: bad gateway"):
+    with pytest.raises(api.ApiError, match=r"502 Unknown at .*: bad gateway"):
         await connected.get(api.NAMESPACES, name="n")
 
 
@@ -194,8 +194,10 @@ async def test_nobody_there_is_unreachable(tmp_path: Path, unused_tcp_port: int)
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        pytest.param("{", "while parsing", id="no-yaml"),
-        pytest.param("{}", "current-context", id="empty"),
+        pytest.param("{", "it is no YAML: line 1", id="no-yaml"),
+        pytest.param("{}", "current-context", id="no-context"),
+        pytest.param("", "kubeconfig", id="empty"),
+        pytest.param("[]", "kubeconfig", id="a-list"),
     ],
 )
 async def test_an_unusable_kubeconfig_is_named(tmp_path: Path, content: str, expected: str) -> None:

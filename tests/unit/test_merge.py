@@ -110,7 +110,7 @@ def test_labels_and_annotations_that_the_pod_has_keep_its_value():
     made = decided(pod(labels={"a": "own"}), injection(template=template(metadata=metadata)))
     assert made.pod["metadata"]["labels"] == {"a": "own", "b": "ours"}
     assert made.pod["metadata"]["annotations"]["example.com/y"] == "ours"
-    assert made.lines[0].details == {"kept": ["metadata.labels[a]"]}
+    assert made.lines[0].details == {"kept": ["/metadata/labels/a"]}
     check_patch(pod(labels={"a": "own"}), made)
 
 

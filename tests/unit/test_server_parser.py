@@ -132,6 +132,10 @@ def test_what_never_ends_is_refused_before_it_fills_the_memory(first: bytes, sta
     assert refusal == 431
 
 
+def test_a_head_over_the_limit_is_refused_wherever_it_is_cut() -> None:
+    assert feed(HEAD + b"A: " + b"x" * 400, b"\r\n\r\n") == ([], 431)
+
+
 def test_a_head_within_the_limit_passes_after_a_body_that_came_in_the_same_read() -> None:
     head = HEAD + b"A: " + b"x" * 200 + b"\r\n"
     whole, refusal = feed(kit.post(b"x" * 100) + head[:-40], head[-40:] + b"\r\n")

@@ -31,6 +31,9 @@ class Guard:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
+            # The owner's output may be a pipe, whose reader waits until nobody holds it.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             bufsize=0,
             # Out of reach of the terminal's Ctrl-C, which is for the owner.
             start_new_session=True,

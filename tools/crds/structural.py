@@ -68,7 +68,7 @@ def schema_of(openapi: Mapping[str, Any], name: str) -> Schema:
     Structural, without references, descriptions or defaults (but that of a list's map key). Enums,
     quantities and integers admit the token of a parameter, except where a list is merged by them.
     """
-    schemas = openapi["components"]["schemas"]
+    schemas = openapi.get("components", {}).get("schemas", {})
     kind, _, field = name.partition(".")
     for package in PACKAGES:
         if (found := schemas.get(package + kind)) is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sidecar_injector.cli import manifests, report, yamls
-from sidecar_injector.core import decide, model, pods, workloads, world
+from sidecar_injector.core import decide, model, shapes, workloads, world
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Injector:
 
     def _check(self, document: manifests.Document, path: tuple[str, ...]) -> None:
         prefix = ".".join(path)
-        for field, sentence in pods.problems(workloads.at(document.manifest, path)):
+        for field, sentence in shapes.problems(shapes.POD, workloads.at(document.manifest, path)):
             where = ".".join(part for part in (prefix, field) if part)
             raise manifests.UnreadableInput(f"{document.place}: field {where}: {sentence}")
 
@@ -101,33 +101,21 @@ def inject(
     Reads files only, never a cluster. Exit status 1 when an injection that applies could not be
     done; the manifests are printed all the same, without it.
     """
-    injections = [
-        one
-        for file in injection_files
-        for one in manifests.read_injections(file, namespace=namespace)
-    ]
-    _refuse_twins(injections)
+    if (*files, *injection_files).count(manifests.STDIN) > 1:
+        raise click.UsageError("standard input (-) can be read only once")
+    injections = manifests.read_injections(injection_files, namespace=namespace)
     injector = Injector(
         injections=injections, namespace=namespace, namespace_labels=namespace_labels
     )
     results = [injector.document(document) for file in files for document in manifests.read(file)]
 
-    yamls.dump_all(results, sys.stdout)
+    # Bytes: what kubectl reads is UTF-8, whatever the locale of the terminal is.
+    sys.stdout.buffer.write(yamls.dump_all(results).encode())
+    sys.stdout.buffer.flush()
     findings = any(entry.has_findings for entry in injector.entries)
     if report_format == "json":
         click.echo(report.as_json(injector.entries), err=True)
-    elif report_format or findings:
+    else:
         for line in report.lines(injector.entries, findings_only=not report_format):
             click.echo(line, err=True)
     sys.exit(1 if findings else 0)
-
-
-def _refuse_twins(injections: Sequence[model.Injection]) -> None:
-    """A cluster holds one object of a name; two in files are a mistake, not an order."""
-    seen: set[tuple[str, str | None, str]] = set()
-    for one in injections:
-        identity = (one.kind, one.namespace, one.name)
-        if identity in seen:
-            where = f" in namespace {one.namespace}" if one.namespace else ""
-            raise manifests.UnreadableInput(f"{one.kind} {one.name!r}{where} is given twice")
-        seen.add(identity)

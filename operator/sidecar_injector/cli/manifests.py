@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,47 +36,64 @@ class Document:
 
 
 def read(path: str) -> list[Document]:
-    """The Kubernetes objects of a file (or of `-`, standard input), empty documents left out."""
-    try:
-        text = sys.stdin.read() if path == STDIN else Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UnreadableInput(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UnreadableInput(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    """The Kubernetes objects of a file (or of `-`, standard input), empty documents left out.
 
+    Raises UnreadableInput for what kubectl could not read either, and for a file without objects.
+    """
     shown = "standard input" if path == STDIN else path
-    documents = enumerate(_parsed(shown, text), 1)
-    return [
+    documents = [
         Document(place, _checked(place, content))
-        for number, content in documents
+        for number, content in enumerate(_parsed(shown, _text(path, shown=shown)), 1)
         if content is not None and (place := f"{shown}, document {number}")
     ]
+    if not documents:
+        raise UnreadableInput(f"{shown}: holds no Kubernetes object")
+    return documents
 
 
-def read_injections(path: str, *, namespace: str) -> list[model.Injection]:
-    """The injections of a file; objects of other kinds are passed over.
+def read_injections(paths: Sequence[str], *, namespace: str) -> list[model.Injection]:
+    """The injections of files; objects of other kinds are passed over.
 
     `namespace` is for those that name none. Raises UnreadableInput for a version or kind of our
-    group that we do not know, and for a file without any injection.
+    group that we do not know, for a file without any injection, and for two of one name, of which
+    a cluster could hold only one.
     """
-    injections = [
-        _injection(one, namespace=namespace)
-        for document in read(path)
-        for one in flattened(document)
-        if str(one.manifest["apiVersion"]).partition("/")[0] == names.GROUP
-    ]
-    if not injections:
-        raise UnreadableInput(
-            f"{path}: holds no {names.KIND} or {names.CLUSTER_KIND} ({names.API_VERSION})"
-        )
-    return injections
+    found: dict[tuple[str, str | None, str], tuple[str, model.Injection]] = {}
+    for path in paths:
+        before = len(found)
+        for document in _injections_of(path):
+            one = _injection(document, namespace=namespace)
+            identity = (one.kind, one.namespace, one.name)
+            if identity in found:
+                raise UnreadableInput(
+                    f"{document.place}: field metadata.name: {one.kind} {one.name!r} is given"
+                    f" twice; the other one is in {found[identity][0]}"
+                )
+            found[identity] = document.place, one
+        if len(found) == before:
+            raise UnreadableInput(
+                f"{path}: holds no {names.KIND} or {names.CLUSTER_KIND} ({names.API_VERSION})"
+            )
+    return [one for _, one in found.values()]
+
+
+def _injections_of(path: str) -> Iterator[Document]:
+    for document in read(path):
+        for one in flattened(document):
+            if one.manifest["apiVersion"].partition("/")[0] == names.GROUP:
+                yield one
 
 
 def items(document: Document) -> list[Document]:
-    """The items of a list, each with its place."""
+    """The items of a list, each with its place.
+
+    In the lists of one kind that an API server returns, the items are without version and kind.
+    """
+    kind = document.manifest["kind"].removesuffix("List")
+    head = {"apiVersion": document.manifest["apiVersion"], "kind": kind} if kind else {}
     places = (f"{document.place}, items[{index}]" for index in itertools.count())
     return [
-        Document(place, _checked(place, item))
+        Document(place, _checked(place, {**head, **item} if isinstance(item, dict) else item))
         for place, item in zip(places, document.manifest["items"], strict=False)
     ]
 
@@ -90,32 +107,55 @@ def flattened(document: Document) -> Iterator[Document]:
         yield from flattened(item)
 
 
-def _parsed(shown: str, text: str) -> list[Any]:
+def _text(path: str, *, shown: str) -> str:
     try:
-        if text.lstrip().startswith("{"):
-            return [json.loads(text)]
-    except (ValueError, RecursionError):
-        pass  # A flow mapping of YAML begins with a brace too.
+        content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+        return content.decode()
+    except OSError as error:
+        raise UnreadableInput(f"{shown}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableInput(f"{shown}: is not UTF-8 text (byte {error.start})") from error
+
+
+def _parsed(shown: str, text: str) -> list[Any]:
     try:
         return list(yamls.load_all(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise UnreadableInput(f"{shown}{where}: is no YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        message = str(error).splitlines()[0] if str(error) else "it is nested too deeply"
+    except yaml.YAMLError as error:
+        message = " ".join(str(error).split())
         raise UnreadableInput(f"{shown}: is no YAML: {message}") from error
 
 
 def _checked(place: str, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise UnreadableInput(f"{place}: is no Kubernetes object but {type(content).__name__}")
+        raise UnreadableInput(f"{place}: is no Kubernetes object but {_kind(content)}")
     for field in ("apiVersion", "kind"):
         if not isinstance(content.get(field), str) or not content[field]:
             raise UnreadableInput(
-                f"{place}: field {field} is missing, so it is no Kubernetes object"
+                f"{place}: field {field} must be a text, and is {_kind(content.get(field))};"
+                " without it this is no Kubernetes object"
+            )
+    metadata = content.get("metadata")
+    if not isinstance(metadata, dict | None):
+        raise UnreadableInput(f"{place}: field metadata must be an object, not {_kind(metadata)}")
+    for field in ("name", "generateName", "namespace"):
+        value = (metadata or {}).get(field)
+        if not isinstance(value, str | None):
+            raise UnreadableInput(
+                f"{place}: field metadata.{field}: {_kind(value)} must be a text: put it in quotes"
             )
     return content
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return f"the text {value[:40]!r}" if isinstance(value, str) else json.dumps(value)
 
 
 def _injection(document: Document, *, namespace: str) -> model.Injection:
@@ -131,11 +171,10 @@ def _injection(document: Document, *, namespace: str) -> model.Injection:
             f"{document.place}: field kind: {kind!r} is unknown; {names.API_VERSION} has"
             f" {names.KIND} and {names.CLUSTER_KIND}"
         )
-    metadata = manifest.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+    metadata = manifest.get("metadata") or {}
+    if not metadata.get("name"):
         raise UnreadableInput(f"{document.place}: field metadata.name is missing")
-    if not isinstance(metadata.get("namespace", ""), str):
-        raise UnreadableInput(f"{document.place}: field metadata.namespace must be a string")
 
-    placed = {**manifest, "metadata": {"namespace": namespace, **metadata, "generation": None}}
+    metadata = {**metadata, "namespace": metadata.get("namespace") or namespace, "generation": None}
+    placed = {**manifest, "metadata": metadata}
     return model.read(placed, spec_schema=crds.spec_schema(kind))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sidecar_injector import observe
 from sidecar_injector.core.decision import Decision, Line, Word
 from sidecar_injector.core.reasons import Verdict
 
@@ -89,5 +90,4 @@ def _word(word: Word) -> dict[str, Any]:
 
 
 def _row(entry: Entry, *columns: str) -> str:
-    # A pod's author chooses some of these texts: one line stays one line.
-    return " ".join((entry.place, *columns)).translate({10: "\\n", 13: "\\r"})
+    return observe.one_line(" ".join((entry.place, *columns)))

@@ -10,6 +10,12 @@ from sidecar_injector import app
 from sidecar_injector.settings import SettingError, Settings
 
 
+class BadSetting(click.ClickException):
+    """A setting that cannot be used: one line that names it; exit status 2."""
+
+    exit_code = 2
+
+
 @click.command(epilog="Example: KUBECONFIG=~/.kube/config sidecar-injector run")
 @click.option("--kubeconfig", metavar="FILE", help="Instead of $KUBECONFIG and the pod's own.")
 @click.option("--context", metavar="NAME", help="A context of the kubeconfig.")
@@ -21,5 +27,5 @@ def run(*, kubeconfig: str | None, context: str | None) -> None:
     try:
         settings = Settings.from_environment(os.environ)
     except SettingError as error:
-        raise click.UsageError(str(error)) from error
+        raise BadSetting(str(error)) from error
     app.run(settings, environment=os.environ, kubeconfig=kubeconfig, context=context)

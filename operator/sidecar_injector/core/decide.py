@@ -19,7 +19,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import decision, merge, model, patch, provenance, request, world
+from sidecar_injector.core import (
+    decision,
+    merge,
+    model,
+    patch,
+    provenance,
+    render,
+    request,
+    world,
+)
 from sidecar_injector.core.decision import Decision, Line, Word
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
@@ -43,7 +52,13 @@ def decide(asked: world.Request, known: world.World) -> Decision:
 
     words = _words(candidate.wish, known)
     editor = patch.Editor(dict(asked.pod))
-    merging = merge.Merge(editor, said, tutorial=candidate.wish.tutorial)
+    merging = merge.Merge(
+        editor,
+        said,
+        around=_surroundings(asked, candidate, known, said),
+        tutorial=candidate.wish.tutorial,
+        check=lambda before, after: None,
+    )
     lines = [_line(injection, candidate, known, merging) for injection in known.injections]
 
     refusing = next((line for line in lines if line.verdict is Verdict.REFUSED), None)
@@ -68,7 +83,7 @@ def candidate_of(pod: Mapping[str, Any], said: provenance.Provenance) -> Candida
     return Candidate(
         labels=view["labels"],
         annotations=view["annotations"],
-        host_network=(pod.get("spec") or {}).get("hostNetwork") is True,
+        host_network=provenance.author_scalar(pod, said, "hostNetwork") is True,
         wish=request.read(view["annotations"]),
     )
 
@@ -124,6 +139,27 @@ def _line(
         path, sentence = injection.errors[0]
         return decision.line(injection, Reason.INVALID, f"{path} {sentence}")
     return merging.fit(injection)
+
+
+def _surroundings(
+    asked: world.Request,
+    candidate: Candidate,
+    known: world.World,
+    said: provenance.Provenance,
+) -> render.Surroundings:
+    name = provenance.author_scalar(asked.pod, said, "serviceAccountName")
+    alias = provenance.author_scalar(asked.pod, said, "serviceAccount")
+    return render.Surroundings(
+        namespace=asked.namespace,
+        service_account=name or alias or "default",
+        host_network=candidate.host_network,
+        sources={
+            "podAnnotation": candidate.annotations,
+            "podLabel": candidate.labels,
+            "namespaceAnnotation": known.namespace.annotations,
+            "namespaceLabel": known.namespace.labels,
+        },
+    )
 
 
 def _is_listed(injection: model.Injection, listed: tuple[str, ...], known: world.World) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sidecar_injector.core import defaults, pods, render
+from sidecar_injector.core import additions, application, defaults, patch, pods, render, union
+from sidecar_injector.core.conflict import Conflict
 from sidecar_injector.core.provenance import Entry, Provenance
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.render import Json, Parts
@@ -16,52 +17,46 @@ REWRITTEN = ("image", "imagePullPolicy", "resources")
 mirrors, AlwaysPullImages, vertical autoscalers. It does not make the container another's."""
 
 
-class Conflict(Exception):
-    """Why the parts cannot be added."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
 class Fit:
     """One injection's parts, held against one pod.
 
-    `said` is what the pod's annotation claims and what this pass has added so far. The author's
+    `said` is what the pod's annotation claims and what this pass has added so far, `host_network`
+    what the author wrote; with `merges` a container of that name takes what it lacks. The author's
     items are judged first, and only then what other injections hold: on a second call all of those
     are there, on the first only the earlier ones were, and the answer must be the same.
     """
 
     def __init__(
-        self, *, pod: Mapping[str, Any], parts: Parts, said: Provenance, identity: tuple[str, str]
+        self,
+        *,
+        pod: Mapping[str, Any],
+        parts: Parts,
+        said: Provenance,
+        identity: tuple[str, str],
+        merges: bool,
+        host_network: bool,
     ) -> None:
         self._pod = pod
+        self._host_network = host_network
         self._parts = parts
+        self._merges = merges
         self._wanted = (("initContainers", parts.init_containers), ("containers", parts.containers))
         self._own = said.entry(identity)
         self._others = [entry for entry in said.entries if entry.identity != identity]
-        self._claims = {
-            name: entry
-            for entry in reversed(self._others)
-            for field in pods.CONTAINER_LISTS
-            for name in entry.names(field)
-        }
-        self._volume_claims = {
-            name: entry for entry in reversed(self._others) for name in entry.names("volumes")
-        }
+        self._claims = _claims(self._others, pods.CONTAINER_LISTS)
+        self._volume_claims = _claims(self._others, ("volumes",))
         self._placed = {
             container["name"]: (field, container)
             for field in pods.CONTAINER_LISTS
             for container in pods.items(pod, field)
         }
         self._volumes = {volume["name"]: volume for volume in pods.items(pod, "volumes")}
+        self._unions: list[additions.Addition] = []
 
     def missing(self, *, template_hash: str) -> Parts:
         """The parts that the pod lacks. Raises Conflict where one of them cannot be added."""
         own = self._own if self._own and self._own.hash == template_hash else None
-        # Everything that raises here is about the author's part of the pod; a generator that is
-        # about other injections is only consumed at the end.
+        # Up to the conflicts with others everything that raises is about the author's part.
         lacking = {
             field: tuple(one for one in wanted if not self._is_there(field, one, own))
             for field, wanted in self._wanted
@@ -69,6 +64,7 @@ class Fit:
         volumes = tuple(self._missing_volumes())
         self._check_mounts()
         self._check_host_ports()
+        adding = [one for one in self._additions() if self._is_lacking(one)]
         for conflict in self._conflicts_with_others():
             raise conflict
         return Parts(
@@ -78,6 +74,7 @@ class Fit:
             volumes=volumes,
             labels=self._missing_members("labels", self._parts.labels),
             annotations=self._missing_members("annotations", self._parts.annotations),
+            additions=tuple(adding),
         )
 
     def is_outdated(self, *, template_hash: str) -> bool:
@@ -90,16 +87,25 @@ class Fit:
         return any(name in self._volumes for name in self._own.names("volumes"))
 
     def kept(self) -> list[str]:
-        """Labels and annotations whose value the pod keeps against the template."""
-        return [
-            f"metadata.{field}[{key}]"
+        """The paths at which the pod keeps its own value against the template's."""
+        members = [
+            patch.pointer(("metadata", field, key))
             for field, wanted in self._members()
             for key, value in wanted.items()
             if pods.metadata_map(self._pod, field).get(key, value) != value
         ]
+        return members + [one.path for one in self._additions() if one.is_kept(self._pod)]
 
     def _members(self) -> tuple[tuple[str, Mapping[str, str]], ...]:
         return ("labels", self._parts.labels), ("annotations", self._parts.annotations)
+
+    def _additions(self) -> Iterable[additions.Addition]:
+        return itertools.chain(self._parts.additions, self._unions)
+
+    def _is_lacking(self, addition: additions.Addition) -> bool:
+        if isinstance(addition, application.Mount):
+            addition.check(self._pod, self._others)
+        return addition.is_lacking(self._pod)
 
     def _is_there(self, field: str, wanted: Json, own: Entry | None) -> bool:
         """Whether the pod has the container; one that another injection holds counts as there."""
@@ -109,10 +115,20 @@ class Fit:
         if name in self._claims or self._equals(field, wanted):
             return True
         if own and name in own.names(field):
-            rest = {key: value for key, value in wanted.items() if key not in REWRITTEN}
+            bare = self._parts.bare.get(name, wanted)
+            rest = {key: value for key, value in bare.items() if key not in REWRITTEN}
             if self._equals(field, rest):
                 return True
+        if self._can_merge(field, wanted):
+            self._unions.append(union.Union(field, name, wanted))
+            return True
         raise Conflict(Reason.CONTAINER_CONFLICT, repr(name))
+
+    def _can_merge(self, field: str, wanted: Json) -> bool:
+        """Not across the lists, and a container does not become a native sidecar by it."""
+        where, found = self._placed[wanted["name"]]
+        same_kind = found.get("restartPolicy") == wanted.get("restartPolicy")
+        return self._merges and where == field and same_kind
 
     def _equals(self, field: str, wanted: Json) -> bool:
         where, found = self._placed[wanted["name"]]
@@ -129,9 +145,24 @@ class Fit:
 
     def _needed_volumes(self) -> Iterator[Json]:
         """What another injection mounts is its own concern, and may be added only after us."""
-        author = (one for one in pods.containers(self._pod) if one["name"] not in self._claims)
-        mounted = set(render.mounted_volumes(itertools.chain(author, self._all_wanted())))
+        mounted = set(render.mounted_volumes(self._all_wanted()))
+        mounted.update(self._author_mounts())
+        mounted.update(name for one in self._additions() for name in one.mounts)
         return (volume for volume in self._parts.volumes if volume["name"] in mounted)
+
+    def _author_mounts(self) -> Iterator[str]:
+        """The volumes that the author's containers mount, without what others made them mount."""
+        recorded = {record.get("path") for entry in self._others for record in entry.patched}
+        for field in pods.CONTAINER_LISTS:
+            for container in pods.items(self._pod, field):
+                if container["name"] not in self._claims:
+                    root = ("spec", field, container["name"], "volumeMounts")
+                    yield from (
+                        mount["name"]
+                        for mount in container.get("volumeMounts") or ()
+                        if patch.pointer((*root, mount.get("mountPath") or "")) not in recorded
+                    )
+                    yield from (one["name"] for one in container.get("volumeDevices") or ())
 
     def _is_same_volume(self, wanted: Json) -> bool:
         return defaults.same_volume(self._volumes[wanted["name"]], wanted)
@@ -142,12 +173,15 @@ class Fit:
     def _check_mounts(self) -> None:
         known = self._volumes.keys() - self._volume_claims.keys()
         known |= {volume["name"] for volume in self._parts.volumes}
-        for container in self._all_wanted():
-            for name in render.mounted_volumes(iter((container,))):
-                if name not in known:
-                    raise Conflict(
-                        Reason.MISSING_VOLUME, f"container {container['name']!r} mounts {name!r}"
-                    )
+        mounts = [
+            (f"container {one['name']!r}", name)
+            for one in self._all_wanted()
+            for name in render.mounted_volumes((one,))
+        ]
+        mounts += [(one.path, name) for one in self._additions() for name in one.mounts]
+        for what, name in mounts:
+            if name not in known:
+                raise Conflict(Reason.MISSING_VOLUME, f"{what} mounts {name!r}")
 
     def _check_host_ports(self) -> None:
         for port, container, holder in self._taken_ports():
@@ -157,51 +191,54 @@ class Fit:
                     f"{port[0]} {port[1]} of {container!r} is used by {holder!r}",
                 )
 
-    def _taken_ports(self) -> Iterator[tuple[Port, str, str]]:
+    def _taken_ports(self) -> Iterator[tuple[pods.Port, str, str]]:
         """On the host network: ports that are wanted twice, with both containers' names."""
-        if not pods.uses_host_network(self._pod):
+        if not self._host_network:
             return
-        everything = itertools.chain(pods.containers(self._pod), self._all_wanted())
-        taken: dict[Port, str] = {}
-        for container in everything:
-            for port in _ports(container):
+        taken: dict[pods.Port, str] = {}
+        for container in itertools.chain(pods.containers(self._pod), self._all_wanted()):
+            for port in pods.ports(container):
                 holder = taken.setdefault(port, container["name"])
                 if holder != container["name"]:
                     yield port, container["name"], holder
 
     def _conflicts_with_others(self) -> Iterator[Conflict]:
+        if not self._others:
+            return
         for field, wanted in self._wanted:
             for container in wanted:
                 entry = self._claims.get(container["name"])
                 placed = container["name"] in self._placed
                 if entry and placed and not self._equals(field, container):
-                    yield _held(repr(container["name"]), entry)
+                    yield additions.held(repr(container["name"]), entry)
         for volume in self._needed_volumes():
             entry = self._volume_claims.get(volume["name"])
             if entry and volume["name"] in self._volumes and not self._is_same_volume(volume):
-                yield _held(f"volume {volume['name']!r}", entry)
+                yield additions.held(f"volume {volume['name']!r}", entry)
         for port, _, holder in self._taken_ports():
-            yield _held(f"{port[0]} {port[1]}", self._claims[holder])
+            yield additions.held(f"{port[0]} {port[1]}", self._claims[holder])
+        yield from self._rival_members()
+        for one in self._additions():
+            yield from one.rivals(self._pod, self._others)
+
+    def _rival_members(self) -> Iterator[Conflict]:
         for field, members in self._members():
             present = pods.metadata_map(self._pod, field)
             for entry in self._others:
                 for key, value in entry.members(field).items():
                     if present.get(key) == value != members.get(key, value):
-                        yield _held(f"metadata.{field}[{key}]", entry)
+                        yield additions.held(f"metadata.{field}[{key}]", entry)
 
     def _missing_members(self, field: str, wanted: Mapping[str, str]) -> dict[str, str]:
         present = pods.metadata_map(self._pod, field)
         return {key: value for key, value in wanted.items() if key not in present}
 
 
-Port = tuple[str, int]
-"""Protocol and number."""
-
-
-def _held(what: str, entry: Entry) -> Conflict:
-    return Conflict(Reason.INJECTION_CONFLICT, f"{what} belongs to {entry.name}")
-
-
-def _ports(container: Mapping[str, Any]) -> Iterator[Port]:
-    for port in container.get("ports") or ():
-        yield port.get("protocol") or "TCP", port.get("containerPort")
+def _claims(entries: Iterable[Entry], fields: tuple[str, ...]) -> dict[str, Entry]:
+    """Who added what, by name; the first claim counts."""
+    claims: dict[str, Entry] = {}
+    for entry in entries:
+        for field in fields:
+            for name in entry.names(field):
+                claims.setdefault(name, entry)
+    return claims

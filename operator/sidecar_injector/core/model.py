@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import rules, schema, selectors
+from sidecar_injector.core import parameters, rules, schema, selectors
 
 UNHASHED = frozenset(
     {"selector", "namespaceSelector", "activation", "priority", "suspend", "failurePolicy"}
@@ -40,6 +40,10 @@ class Injection:
     selector: selectors.Selector
     namespace_selector: selectors.Selector
     errors: tuple[schema.Problem, ...]
+    has_tokens: bool = False
+    """Whether anything in it differs from pod to pod."""
+    schema: schema.Schema = dataclasses.field(default_factory=dict, repr=False)
+    """Of the spec."""
 
     @property
     def is_cluster(self) -> bool:
@@ -101,6 +105,8 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
         selector=_selector(spec, "selector"),
         namespace_selector=_selector(spec, "namespaceSelector"),
         errors=errors,
+        has_tokens=not errors and any(parameters.tokens(spec, path="spec")),
+        schema=spec_schema,
     )
 
 
@@ -109,7 +115,8 @@ def template_hash(spec: Any) -> str:
 
     A field that a later version adds must therefore be left out here while it has its default.
     """
-    shaping = {key: value for key, value in spec.items() if key not in UNHASHED} if spec else {}
+    members = spec if isinstance(spec, dict) else {}
+    shaping = {key: value for key, value in members.items() if key not in UNHASHED}
     text = json.dumps(shaping, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:HASH_DIGITS]
 

@@ -2,7 +2,8 @@
 
 Only `add` is ever recorded, with explicit paths, and every operation applies under a strict
 reading of the RFC: a missing parent is created once, before its first member. A diff of two pods
-was rejected: inserting one variable before 2,000 others became 2,005 operations and 180 KB.
+was rejected: it costs 300 times as much and, positional as most are, turns one variable in front of
+2,000 others into thousands of operations.
 """
 
 from __future__ import annotations
@@ -43,6 +44,16 @@ class Editor:
         items.insert(index, value)
         self._record((*path, index), value)
         return None
+
+    def fork(self) -> Editor:
+        """An editor that goes on from here and whose work counts only once it is adopted."""
+        return Editor(self.document)
+
+    def adopt(self, other: Editor) -> None:
+        """Take over all that a fork has done."""
+        self.document = other.document
+        self.operations += other.operations
+        self._own = other._own
 
     def _record(self, path: Path, value: Any) -> None:
         self.operations.append({"op": "add", "path": pointer(path), "value": value})

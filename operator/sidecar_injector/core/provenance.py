@@ -23,6 +23,8 @@ NAMED_LISTS = ("containers", "initContainers", "volumes")
 MAPS = ("labels", "annotations")
 """Maps of the pod's metadata whose members are recorded with their values."""
 
+OPERATIONS = ("set", "add", "append")
+
 Added = Mapping[str, Any]
 
 
@@ -36,6 +38,8 @@ class Entry:
     hash: str = ""
     mode: str = ""
     added: Added = dataclasses.field(default_factory=dict)
+    patched: tuple[Mapping[str, Any], ...] = ()
+    """What was changed elsewhere, each with what undoes it; `additions` has the shapes."""
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -52,9 +56,16 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in the annotation: empty members are left out."""
-        members = dataclasses.asdict(self)
-        members["added"] = {key: value for key, value in self.added.items() if value}
-        return {key: value for key, value in members.items() if value not in (None, "", {})}
+        members = {
+            "kind": self.kind,
+            "name": self.name,
+            "generation": self.generation,
+            "hash": self.hash,
+            "mode": self.mode,
+            "added": {key: value for key, value in self.added.items() if value},
+            "patched": list(self.patched),
+        }
+        return {key: value for key, value in members.items() if value not in (None, "", {}, [])}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +93,12 @@ class Provenance:
         replaced = tuple(new if one.identity == new.identity else one for one in self.entries)
         entries = replaced if self.entry(new.identity) else (*self.entries, new)
         return dataclasses.replace(self, entries=entries)
+
+    def same_skipped(self, other: Provenance) -> bool:
+        """Whether both name the same injections as skipped, for whatever reason."""
+        return [(one.kind, one.name) for one in self.skipped] == [
+            (one.kind, one.name) for one in other.skipped
+        ]
 
     def as_text(self) -> str:
         """The annotation's value: the same bytes for the same provenance, always.
@@ -145,6 +162,17 @@ def author_view(pod: Mapping[str, Any], said: Provenance) -> dict[str, dict[str,
     return view
 
 
+def author_scalar(pod: Mapping[str, Any], said: Provenance, field: str) -> Any:
+    """A field of the pod's spec as its author wrote it."""
+    value = (pod.get("spec") or {}).get(field)
+    for entry in reversed(said.entries):
+        for one in entry.patched:
+            is_field = one["op"] == "set" and one["path"] == f"/spec/{field}"
+            if is_field and "value" in one and one["value"] == value:
+                value = one.get("previous")
+    return value
+
+
 def _objects(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     items = content.get(key)
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
@@ -166,6 +194,11 @@ def _entry(item: Mapping[str, Any]) -> Entry | None:
         hash=_string(item.get("hash")),
         mode=_string(item.get("mode")),
         added={key: value for key, value in (lists | maps).items() if value},
+        patched=tuple(
+            one
+            for one in _objects(item, "patched")
+            if isinstance(one.get("path"), str) and one.get("op") in OPERATIONS
+        ),
     )
 
 

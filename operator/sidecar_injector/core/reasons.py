@@ -127,7 +127,7 @@ class Reason(enum.Enum):
         "PodWouldBeInvalid", Level.FIT, "the API server would refuse the resulting pod",
     )  # fmt: skip
 
-    INJECTED = ("Injected", Level.DONE, "injected")
+    INJECTED = ("Injected", Level.DONE, "added")
     ALREADY_INJECTED = ("AlreadyInjected", Level.DONE, "all of its parts are there already")
     OUTDATED = (
         "Outdated", Level.DONE, "parts of an older template are there and are kept",

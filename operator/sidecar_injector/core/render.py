@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import model
+from sidecar_injector.core import additions, application, inherit, model, parameters, pods, schema
+from sidecar_injector.core.conflict import Conflict
+from sidecar_injector.core.provenance import Entry
+from sidecar_injector.core.reasons import Reason
 
 Json = dict[str, Any]
+
+
+SUMMARY_PARTS = 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a template may ask for about a pod, as its author wrote it, and its namespace."""
+
+    namespace: str
+    service_account: str
+    host_network: bool
+    sources: Mapping[str, Mapping[str, Any]]
+    """Labels and annotations, by the names in `parameters.SOURCES`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +40,9 @@ class Parts:
     volumes: tuple[Json, ...] = ()
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     annotations: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    additions: tuple[additions.Addition, ...] = ()
+    bare: Mapping[str, Json] = dataclasses.field(default_factory=dict)
+    """The containers by name without what they inherit, which other injectors may change."""
 
     @property
     def is_empty(self) -> bool:
@@ -33,28 +53,60 @@ class Parts:
             or self.volumes
             or self.labels
             or self.annotations
+            or self.additions
         )
 
+    def summary(self) -> str:
+        """The parts in a few words, for people."""
+        parts = [
+            *(f"container {one['name']}" for one in self.containers),
+            *(f"init container {one['name']}" for one in self.init_containers),
+            *(f"volume {one['name']}" for one in self.volumes),
+            *(f"label {key}" for key in self.labels),
+            *(f"annotation {key}" for key in self.annotations),
+            *(addition.path for addition in self.additions),
+        ]
+        shown = ", ".join(parts[:SUMMARY_PARTS])
+        rest = len(parts) - SUMMARY_PARTS
+        return f"{shown} and {rest} more" if rest > 0 else shown
 
-def render(injection: model.Injection, pod: Mapping[str, Any]) -> Parts:
-    """The parts for this pod."""
-    spec, metadata = injection.template_spec, injection.template_metadata
-    containers = tuple(spec.get("containers") or ())
-    init_containers = tuple(spec.get("initContainers") or ())
+
+def render(
+    injection: model.Injection,
+    *,
+    pod: Mapping[str, Any],
+    entries: Sequence[Entry],
+    around: Surroundings,
+) -> Parts:
+    """The parts for this pod; `entries` say what injections added to it.
+
+    Raises Conflict where a value is missing or not acceptable.
+    """
+    spec = _filled(injection, around)
+    template = spec.get("template") or {}
+    pod_spec, metadata = template.get("spec") or {}, template.get("metadata") or {}
     mode = mode_of(injection, pod)
-    if mode == "Native":
-        # https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
-        init_containers += tuple(
-            {**one, "restartPolicy": names.CONTAINER_RESTART_ALWAYS} for one in containers
-        )
-        containers = ()
+    containers, init_containers = _lists(pod_spec, mode)
+    bare = {one["name"]: one for one in (*init_containers, *containers)}
+    ours = frozenset(name for one in entries for field in pods.CONTAINER_LISTS
+                     for name in one.names(field))  # fmt: skip
+    if inherited := spec.get("inherit"):
+        taken = inherit.Inheritance(inherited, pod=pod, ours=ours, entries=entries)
+        containers = tuple(taken.into(one) for one in containers)
+        init_containers = tuple(taken.into(one) for one in init_containers)
+    applied = spec.get("applicationContainers")
     return Parts(
         mode=mode,
         containers=containers,
         init_containers=init_containers,
-        volumes=tuple(spec.get("volumes") or ()),
+        volumes=tuple(pod_spec.get("volumes") or ()),
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
+        additions=(
+            *additions.of_pod(pod_spec),
+            *(application.wanted(applied, pod=pod, ours=ours) if applied else ()),
+        ),
+        bare=bare,
     )
 
 
@@ -67,9 +119,51 @@ def mode_of(injection: model.Injection, pod: Mapping[str, Any]) -> str:
     return "Container" if restarts == names.CONTAINER_RESTART_ALWAYS else "Native"
 
 
-def mounted_volumes(containers: Iterator[Mapping[str, Any]]) -> Iterator[str]:
+def mounted_volumes(containers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """The names of the volumes that containers mount or use as block devices."""
     for container in containers:
         for field in ("volumeMounts", "volumeDevices"):
             for mount in container.get(field) or ():
                 yield mount["name"]
+
+
+def _lists(spec: Mapping[str, Any], mode: str) -> tuple[tuple[Json, ...], tuple[Json, ...]]:
+    """Containers and init containers; native sidecars are of the latter.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    containers = tuple(spec.get("containers") or ())
+    init_containers = tuple(spec.get("initContainers") or ())
+    if mode != "Native":
+        return containers, init_containers
+    native = tuple({**one, "restartPolicy": names.CONTAINER_RESTART_ALWAYS} for one in containers)
+    return (), init_containers + native
+
+
+def _filled(injection: model.Injection, around: Surroundings) -> Mapping[str, Any]:
+    """The spec with its tokens replaced, and checked against the types that they stand in."""
+    declared = injection.spec.get("parameters") or []
+    if not declared and not injection.has_tokens:
+        return injection.spec
+    try:
+        values = parameters.resolve(declared, sources=around.sources)
+    except parameters.UnresolvedError as error:
+        raise Conflict(error.reason, error.detail) from error
+    if not injection.has_tokens:
+        return injection.spec
+
+    values |= {
+        "pod.namespace": around.namespace,
+        "pod.serviceAccountName": around.service_account,
+        "injection.name": injection.name,
+    }
+    filled = {
+        part: parameters.substitute(injection.spec[part], values)
+        for part in ("template", "applicationContainers", "inherit")
+        if part in injection.spec
+    }
+    properties = injection.schema["properties"]
+    for part, value in filled.items():
+        for path, sentence in schema.problems(properties[part], value, path=part, tokens=False):
+            raise Conflict(Reason.INVALID_VALUE, f"{path} {sentence}")
+    return {**injection.spec, **filled}

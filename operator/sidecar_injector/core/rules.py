@@ -7,34 +7,16 @@ second is what CEL cannot say. Both speak in (field path, sentence).
 from __future__ import annotations
 
 import collections
+import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import request, selectors
+from sidecar_injector.core import parameters, request, selectors
 from sidecar_injector.core.schema import Problem
 
 MAX_NAME = 63
 NATIVE_FIELDS = ("containers", "initContainers")
-
-UNSUPPORTED = (
-    "parameters",
-    "applicationContainers",
-    "inherit",
-)
-"""Fields of the spec that this version cannot apply yet."""
-UNSUPPORTED_TEMPLATE = (
-    "imagePullSecrets",
-    "hostAliases",
-    "serviceAccountName",
-    "shareProcessNamespace",
-    "dnsConfig",
-    "tolerations",
-    "topologySpreadConstraints",
-    "hostNetwork",
-    "hostPID",
-)
-"""Fields of the template's spec that this version cannot apply yet."""
 
 
 def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
@@ -43,28 +25,12 @@ def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Probl
     yield from selectors.problems(spec.get("selector"), path="spec.selector")
     if kind == names.CLUSTER_KIND:
         yield from selectors.problems(spec.get("namespaceSelector"), path="spec.namespaceSelector")
-    yield from unsupported(spec)
-    yield from _template(spec.get("template") or {})
-
-
-def unsupported(spec: Mapping[str, Any]) -> Iterator[Problem]:
-    """Fields that are accepted by the API and cannot be applied by this version."""
-    for field in UNSUPPORTED:
-        if not _is_default(spec.get(field)):
-            yield f"spec.{field}", "is not supported yet"
-    if spec.get("onConflict") == "Merge":
-        yield "spec.onConflict", "Merge is not supported yet"
-    pod_spec = (spec.get("template") or {}).get("spec") or {}
-    for field in UNSUPPORTED_TEMPLATE:
-        if not _is_default(pod_spec.get(field)):
-            yield f"spec.template.spec.{field}", "is not supported yet"
-
-
-def _is_default(value: Any) -> bool:
-    """Whether nothing but defaults was said: empty, or an object of nothing but such members."""
-    if isinstance(value, dict):
-        return all(_is_default(item) or item in ("Exclude", ["*"]) for item in value.values())
-    return value in (None, "", [], False)
+    yield from parameters.problems(spec)
+    yield from _something(spec)
+    template = spec.get("template") or {}
+    yield from _metadata(template.get("metadata") or {})
+    yield from _containers(template.get("spec") or {})
+    yield from _volumes(template.get("spec") or {})
 
 
 def _name(name: str) -> Iterator[Problem]:
@@ -74,16 +40,18 @@ def _name(name: str) -> Iterator[Problem]:
         yield "metadata.name", f"{name!r} would be read as a yes or a no in a pod's annotation"
 
 
-def _template(template: Mapping[str, Any]) -> Iterator[Problem]:
-    spec, metadata = template.get("spec") or {}, template.get("metadata") or {}
-    if not any(spec.values()) and not any(metadata.values()):
+def _something(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    template, applied = spec.get("template") or {}, spec.get("applicationContainers") or {}
+    parts = [*(template.get("spec") or {}).values(), *(template.get("metadata") or {}).values()]
+    parts += [applied.get(field) for field in ("env", "envFrom", "volumeMounts", "appendEnv")]
+    if all(part in (None, "", [], {}) for part in parts):
         yield (
-            "spec.template",
-            ("injects nothing: give at least one container, volume, label or other part"),
+            "spec",
+            (
+                "injects nothing: give at least one container, volume, label or other part"
+                " in template or applicationContainers"
+            ),
         )
-    yield from _metadata(metadata)
-    yield from _containers(spec)
-    yield from _volumes(spec)
 
 
 def _metadata(metadata: Mapping[str, Any]) -> Iterator[Problem]:
@@ -132,7 +100,7 @@ def _ports_and_mounts(container: Mapping[str, Any], *, path: str) -> Iterator[Pr
     """The API server's own rules within one container that would cost the pod."""
     seen: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or ()):
-        mount_path = str(mount.get("mountPath"))
+        mount_path = posixpath.normpath(str(mount.get("mountPath")))
         if mount_path in seen:
             yield f"{path}.volumeMounts[{index}].mountPath", f"{mount_path!r} is mounted twice"
         seen.add(mount_path)

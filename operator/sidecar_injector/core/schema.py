@@ -46,28 +46,39 @@ def defaulted(schema: Schema, value: Any) -> Any:
     return value
 
 
-def problems(schema: Schema, value: Any, *, path: str = "") -> Iterator[Problem]:
-    """Everything about the value that the schema forbids, in the order of the value."""
+HOLE = "$(params.NAME)"
+_HOLE_PATTERN = r"^\$\(params\."
+"""How the alternative begins that admits a token where another type belongs."""
+
+
+def problems(
+    schema: Schema, value: Any, *, path: str = "", tokens: bool = True
+) -> Iterator[Problem]:
+    """Everything about the value that the schema forbids, in the order of the value.
+
+    Without `tokens` the alternative that admits a parameter's token in the place of a number or of
+    one of some words is not accepted: then the value is judged as a pod's would be.
+    """
     if value is None:
         if not schema.get("nullable"):
             yield path, "must not be null"
         return
     if schema.get("x-kubernetes-int-or-string"):
-        yield from _int_or_string(schema, value, path=path)
+        yield from _int_or_string(schema, value, path=path, tokens=tokens)
         return
 
     wanted = schema.get("type")
     if wanted and not _is(value, wanted):
         yield path, f"{_shown(value)} must be {_article(wanted)}"
         return
-    yield from _limits(schema, value, path=path)
+    yield from _limits(schema, value, path=path, tokens=tokens)
     if isinstance(value, dict):
-        yield from _object(schema, value, path=path)
+        yield from _object(schema, value, path=path, tokens=tokens)
     elif isinstance(value, list):
-        yield from _array(schema, value, path=path)
+        yield from _array(schema, value, path=path, tokens=tokens)
 
 
-def _object(schema: Schema, value: dict[str, Any], *, path: str) -> Iterator[Problem]:
+def _object(schema: Schema, value: dict[str, Any], *, path: str, tokens: bool) -> Iterator[Problem]:
     properties = schema.get("properties") or {}
     rest = schema.get("additionalProperties")
     open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or (not properties and not rest)
@@ -76,9 +87,9 @@ def _object(schema: Schema, value: dict[str, Any], *, path: str) -> Iterator[Pro
         if key in properties:
             # An optional field that is null is dropped by the API server like an absent one.
             if item is not None or key in (schema.get("required") or ()):
-                yield from problems(properties[key], item, path=where)
+                yield from problems(properties[key], item, path=where, tokens=tokens)
         elif isinstance(rest, dict):
-            yield from problems(rest, item, path=f"{path}[{key}]")
+            yield from problems(rest, item, path=f"{path}[{key}]", tokens=tokens)
         elif not rest and not open_ended:
             yield where, f"unknown field; known here are {', '.join(sorted(properties))}"
     for key in schema.get("required") or ():
@@ -86,12 +97,12 @@ def _object(schema: Schema, value: dict[str, Any], *, path: str) -> Iterator[Pro
             yield (f"{path}.{key}" if path else key), "is required"
 
 
-def _array(schema: Schema, value: list[Any], *, path: str) -> Iterator[Problem]:
+def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iterator[Problem]:
     seen: set[object] = set()
     keys = schema.get("x-kubernetes-list-map-keys") or ()
     for index, item in enumerate(value):
         where = f"{path}[{index}]"
-        yield from problems(schema.get("items") or {}, item, path=where)
+        yield from problems(schema.get("items") or {}, item, path=where, tokens=tokens)
         if schema.get("x-kubernetes-list-type") == "map" and isinstance(item, dict):
             identity = tuple(str(item.get(key)) for key in keys)
             if identity in seen:
@@ -99,13 +110,15 @@ def _array(schema: Schema, value: list[Any], *, path: str) -> Iterator[Problem]:
             seen.add(identity)
 
 
-def _limits(schema: Schema, value: Any, *, path: str) -> Iterator[Problem]:
+def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
+    if value in (schema.get("not") or {}).get("enum", ()) and not isinstance(value, str | int):
+        yield path, f"{_shown(value)} is not accepted here"
     if "enum" in schema and value not in schema["enum"]:
         yield path, f"{_shown(value)} must be one of {', '.join(map(str, schema['enum']))}"
-    if "anyOf" in schema and not any(not list(problems(one, value)) for one in schema["anyOf"]):
-        choices = [str(item) for one in schema["anyOf"] for item in one.get("enum", ())]
-        accepted = f"one of {', '.join(choices)} or a" if choices else "an accepted value or a"
-        yield path, f"{_shown(value)} must be {accepted} token $(params.NAME)"
+    choices = [one for one in schema.get("anyOf") or () if tokens or not _admits_token(one)]
+    if choices and all(any(problems(one, value, tokens=tokens)) for one in choices):
+        words = ", ".join(str(item) for one in choices for item in one.get("enum", ()))
+        yield path, f"{_shown(value)} must be one of {words}{f' or {HOLE}' if tokens else ''}"
     if isinstance(value, str):
         yield from _length(schema, len(value), "Length", "characters", path=path)
         pattern = schema.get("pattern")
@@ -113,6 +126,8 @@ def _limits(schema: Schema, value: Any, *, path: str) -> Iterator[Problem]:
             yield path, f"{_shown(value)} must match {pattern}"
     elif isinstance(value, list):
         yield from _length(schema, len(value), "Items", "items", path=path)
+    elif isinstance(value, dict):
+        yield from _length(schema, len(value), "Properties", "members", path=path)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         if "minimum" in schema and value < schema["minimum"]:
             yield path, f"{value} must be at least {schema['minimum']}"
@@ -127,12 +142,18 @@ def _length(schema: Schema, size: int, limit: str, unit: str, *, path: str) -> I
         yield path, f"has {size} {unit}, at least {schema[f'min{limit}']} are needed"
 
 
-def _int_or_string(schema: Schema, value: Any, *, path: str) -> Iterator[Problem]:
+def _int_or_string(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
     is_number = isinstance(value, float) and schema.get("x-kubernetes-preserve-unknown-fields")
     if isinstance(value, bool) or not (isinstance(value, int | str) or is_number):
         yield path, f"{_shown(value)} must be an integer or a string"
-    elif isinstance(value, str):
-        yield from _limits(schema, value, path=path)
+    elif isinstance(value, str) and not tokens and _admits_token(schema):
+        yield path, f"{_shown(value)} must be an integer"
+    else:
+        yield from _limits(schema, value, path=path, tokens=tokens)
+
+
+def _admits_token(schema: Schema) -> bool:
+    return str(schema.get("pattern", "")).startswith(_HOLE_PATTERN)
 
 
 def _is(value: Any, wanted: str) -> bool:

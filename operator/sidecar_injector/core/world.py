@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
@@ -51,6 +51,8 @@ class World:
     namespace: Namespace
     injections: Sequence[model.Injection]
     """Those of the namespace and those of the cluster, in `Injection.order`."""
+    service_accounts: Collection[str] | None = None
+    """Names in the namespace; None where they are not known, and nothing is said of them."""
     release_namespace: str = names.PRODUCT
     """Where the injector itself runs: never injected."""
 

@@ -117,7 +117,7 @@ class Keeper:
                 break
             wait = self._permission(wanted)
             if wait > 0:
-                await self._complain()
+                await self._complain(wanted)
                 return wait
             await self._patch(wanted)
         return serving.TICK_SECONDS
@@ -190,14 +190,15 @@ class Keeper:
         self._observe(live, unbroken=False)
         return live
 
-    async def _complain(self) -> None:
+    async def _complain(self, wanted: bytes) -> None:
         """Once a fight: tell people who it is that keeps writing."""
         if self._fighting:
             return
-        self._fighting = True
         live = await self._read()
-        if live is None:
+        if live is None or self._is_right(wanted):
+            # Another replica was allowed to repair it: who owns it now is no longer who broke it.
             return
+        self._fighting = True
         others = ", ".join(configurations.other_managers(live)) or "somebody"
         message = (
             f"{others} keeps rewriting the caBundle of {KINDS[self._resource]} {self._name}:"

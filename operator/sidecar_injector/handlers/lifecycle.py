@@ -1,25 +1,25 @@
-"""Kopf's part: credentials, settings, and the admission server's life from start to drain."""
+"""Kopf's part: its settings, and the admission server's life from start to drain."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import kopf
 import orjson
-from kubernetes.aio.client import configuration
 
 from sidecar_injector import names, observe
-from sidecar_injector.handlers import serving, trust
-from sidecar_injector.kube import api, credentials
+from sidecar_injector.handlers import login, serving, trust
 from sidecar_injector.server import admission, http, listener, pool, readiness, tls
 from sidecar_injector.settings import Settings
 
 RETRY_SECONDS = 5
-BEARER = "Bearer "
+SAID_SECONDS = 600.0
+ATTEMPT = re.compile(r"Request attempt #\d+ failed; ")
 
 _log = logging.getLogger(__name__)
 
@@ -31,21 +31,37 @@ class EndlessBackoffs:
         return itertools.chain((1, 1, 2, 3, 5, 8), itertools.repeat(10))
 
 
+class RepetitionFilter(logging.Filter):
+    """Drops Kopf's ERROR line for a further attempt at the same request: the first has said it.
+
+    After `SAID_SECONDS` it is said again. Kopf logs these as text only:
+    https://github.com/nolar/kopf/blob/main/kopf/_cogs/clients/api.py
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is about something else, or news."""
+        found = ATTEMPT.match(text := record.getMessage())
+        if found is None:
+            return True
+        problem, now = text[found.end() :], record.created
+        if now - self._said.get(problem, float("-inf")) < SAID_SECONDS:
+            return False
+        fresh = {key: said for key, said in self._said.items() if now - said < SAID_SECONDS}
+        self._said = {**fresh, problem: now}
+        return True
+
+
 def register(
-    handlers: kopf.OperatorRegistry,
-    *,
-    source: credentials.Source,
-    server: AdmissionServer,
+    handlers: kopf.OperatorRegistry, *, login_handler: login.Login, server: AdmissionServer
 ) -> None:
     """Have Kopf log in as we do, and host our admission server."""
 
-    @kopf.on.login(registry=handlers, id="login")
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        try:
-            return connection(await source.load())
-        except api.CredentialsError as error:
-            _log.warning("%s", error)
-            raise kopf.TemporaryError(str(error), delay=RETRY_SECONDS) from error
+    # The bound method: Kopf would run an object that is merely callable in a thread.
+    kopf.on.login(registry=handlers, id="login")(login_handler.renew)
 
     @kopf.on.startup(registry=handlers, id="settings")
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -60,20 +76,6 @@ def register(
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 330
         settings.watching.connect_timeout = 10
-
-
-def connection(loaded: configuration.Configuration) -> kopf.ConnectionInfo:
-    """The same credentials for Kopf's own client."""
-    token = next(iter((loaded.api_key or {}).values()), None)
-    return kopf.ConnectionInfo(
-        server=loaded.host,
-        ca_path=loaded.ssl_ca_cert,
-        insecure=not loaded.verify_ssl,
-        scheme="Bearer" if token else None,
-        token=token.removeprefix(BEARER) if token else None,
-        certificate_path=loaded.cert_file,
-        private_key_path=loaded.key_file,
-    )
 
 
 class AdmissionServer:
@@ -138,12 +140,9 @@ class Probe:
         ready: readiness.Readiness,
     ) -> None:
         self._origin, self._shown, self._server, self._ready = origin, shown, server, ready
-        # The third name is the one that the API server verifies.
-        self._server_name = names.service_dns_names(
-            service=settings.fullname,
-            namespace=settings.namespace,
-            cluster_domain=settings.cluster_domain,
-        )[2]
+        self._server_name = names.verified_dns_name(
+            service=settings.fullname, namespace=settings.namespace
+        )
         self._verified: int | None = None
         self._was_ready = False
         self._loop = serving.Loop(self._turn, what="the handshake with ourselves")

@@ -60,8 +60,8 @@ class Store:
         """Write it if it is still `over`, which the decision was based on; else read it again.
 
         `raw` will not do for that: while we wait for an answer, the watch may put a newer one in
-        its place. False means that it must not be written: its Deployment is gone or going, and an uninstall
-        is not fought.
+        its place. False means that it must not be written: its Deployment is gone or going, and
+        an uninstall is not fought.
         """
         owner = await self._owner()
         if owner is None:

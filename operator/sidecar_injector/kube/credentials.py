@@ -21,6 +21,17 @@ NOWHERE: Final = (
     "no kubeconfig is given (--kubeconfig or KUBECONFIG) and this is no pod of a cluster"
 )
 
+UNUSABLE: Final = (
+    config.ConfigException,
+    yaml.YAMLError,
+    OSError,
+    ValueError,
+    # What the loader stumbles into when a kubeconfig is empty or has the wrong shape.
+    AttributeError,
+    KeyError,
+    TypeError,
+)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -56,9 +67,8 @@ class Source:
                 config.load_incluster_config(  # type: ignore[no-untyped-call]  # as above
                     client_configuration=loaded
                 )
-        except (config.ConfigException, OSError, ValueError, yaml.YAMLError) as error:
-            first_line = (str(error) or type(error).__name__).splitlines()[0]
-            raise api.CredentialsError(source=self.label, detail=first_line) from error
+        except UNUSABLE as error:
+            raise api.CredentialsError(source=self.label, detail=_detail(error)) from error
         if _is_loopback(loaded.host):
             # Go's clients never use a proxy for loopback, Python's do.
             loaded.client_session_kwargs = {"trust_env": False}
@@ -86,6 +96,16 @@ def find(
     if path is None and "KUBERNETES_SERVICE_HOST" not in environment:
         raise api.CredentialsError(source="the environment", detail=NOWHERE)
     return Source(kubeconfig=path, context=context, temporary_folder=temporary_folder)
+
+
+def _detail(error: Exception) -> str:
+    """One line about why credentials cannot be read."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        place = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+        return f"it is no YAML: {place}: {error.problem}"
+    if isinstance(error, AttributeError | KeyError | TypeError):
+        return "it has not the shape of a kubeconfig"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _is_loopback(host: str) -> bool:

@@ -92,6 +92,8 @@ def next_step(world: World, policy: Policy) -> Step:
             Action.WRITE_BACK,
             f"the Secret went back from generation {memory.generation} to {found.generation}",
         )
+    if memory and _usurped(found, memory, world):
+        return Step(Action.WRITE_BACK, "the Secret has another CA, which no API server trusts")
     if found != memory:
         return Step(Action.ADOPT, f"generation {found.generation} is new here")
     return (
@@ -144,6 +146,19 @@ def _restore(found: state.Corrupt | None, world: World) -> Step:
     if found.ca and _alive(found.ca, world.now):
         return Step(Action.REISSUE_LEAF, f"{what}; its CA is intact")
     return Step(Action.REPLACE_ALL, what)
+
+
+def _usurped(found: state.Stored, memory: state.Stored, world: World) -> bool:
+    """Whether the Secret was made from nothing by somebody who did not know of ours.
+
+    A replica that starts in the moment in which the Secret is gone does that; what the API servers
+    trust is then still the CA in our memory.
+    """
+    if found.ca.certificate in memory.authorities() or memory.ca.certificate in found.authorities():
+        return False
+    theirs = verdict.fingerprint(found.ca.certificate)
+    ours = verdict.fingerprint(memory.ca.certificate)
+    return _alive(memory.ca, world.now) and ours in world.seen_for and theirs not in world.seen_for
 
 
 def _repair(found: state.Stored, world: World, policy: Policy) -> Step | None:

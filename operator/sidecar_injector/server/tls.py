@@ -15,7 +15,7 @@ import pathlib
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from cryptography import exceptions, x509
 from cryptography.hazmat.primitives import serialization
@@ -32,8 +32,8 @@ DISTRUST: Final = frozenset(
         "TLSV1_ALERT_UNKNOWN_CA",
     }
 )
-"""What a client says that does not accept our certificate. A Go client says the first for every
-reason; in TLS 1.3 it says so after our side of the handshake is done, so the first read tells."""
+"""What a client says that does not accept our certificate; a Go client says the first for every
+reason. It comes before the client's last message, so that the handshake fails, in TLS 1.3 too."""
 REASONS: Final = DISTRUST | {
     "CERTIFICATE_VERIFY_FAILED",
     "HTTP_REQUEST",
@@ -177,16 +177,6 @@ def _counting(count: Callable[[str], None]) -> type[ssl.SSLObject]:
                 raise
             except ssl.SSLError as error:
                 count(error.reason)
-                raise
-
-        def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - as in ssl
-            try:
-                return super().read(len, buffer)
-            except WAITING:
-                raise
-            except ssl.SSLError as error:
-                if error.reason in DISTRUST:
-                    count(error.reason)
                 raise
 
     return Counting

@@ -1,0 +1,265 @@
+"""What the pod's own containers receive: env, envFrom, volume mounts, and text after a variable."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sidecar_injector.core import additions, defaults, patch, pods
+from sidecar_injector.core.conflict import Conflict
+from sidecar_injector.core.provenance import Entry
+from sidecar_injector.core.reasons import Reason
+
+Json = dict[str, Any]
+Pod = Mapping[str, Any]
+
+
+def wanted(
+    spec: Mapping[str, Any], *, pod: Pod, ours: frozenset[str]
+) -> Iterator[additions.Addition]:
+    """The additions to the containers of `pod` that `spec` (applicationContainers) means.
+
+    `ours` are containers that injections added; they receive nothing.
+    """
+    fields = ["containers"]
+    if spec.get("initContainers") == "Include":
+        fields.append("initContainers")
+    for field in fields:
+        for container in pods.items(pod, field):
+            name = container["name"]
+            if name not in ours and is_named(name, spec.get("names") or {}):
+                yield from _of_container(spec, field=field, container=name)
+
+
+def _of_container(
+    spec: Mapping[str, Any], *, field: str, container: str
+) -> Iterator[additions.Addition]:
+    # The last of two equal keys wins in envFrom and in env, so ours stand in front of the author's.
+    for source in spec.get("envFrom") or ():
+        yield EnvFrom(field, container, source)
+    for variable in spec.get("env") or ():
+        yield Variable(field, container, variable)
+    for mount in spec.get("volumeMounts") or ():
+        yield Mount(field, container, mount)
+    for appended in spec.get("appendEnv") or ():
+        yield Appended(
+            field, container, appended["name"], appended["value"], appended.get("separator", " ")
+        )
+
+
+def is_named(name: str, globs: Mapping[str, Any]) -> bool:
+    """Whether a container is among the included and not among the excluded; `*` is all."""
+    include, exclude = globs.get("include"), globs.get("exclude") or ()
+    return matches(name, ["*"] if include is None else include) and not matches(name, exclude)
+
+
+def matches(name: str, globs: Iterable[str]) -> bool:
+    """Whether one of the globs matches, in the case as written."""
+    return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ContainerPart(additions.Quiet):
+    field: str
+    """The list of the pod's spec that the container is in."""
+    container: str
+
+    def find(self, pod: Pod) -> tuple[int, Json]:
+        """The container and its index."""
+        for index, one in enumerate(pods.items(pod, self.field)):
+            if one["name"] == self.container:
+                return index, one
+        raise KeyError(self.container)
+
+    def items(self, pod: Pod, what: str) -> list[Json]:
+        """A list of the container; empty where it is absent or null."""
+        found: list[Json] = self.find(pod)[1].get(what) or []
+        return found
+
+    def pointer(self, *steps: str) -> str:
+        """A path below the container."""
+        return patch.pointer(("spec", self.field, self.container, *steps))
+
+    def place(
+        self, editor: patch.Editor, what: str, value: Json, *, ours: Iterable[Entry], key: str
+    ) -> None:
+        """Put an item in front of the author's, behind what injections put there before."""
+        index, _ = self.find(editor.document)
+        prefix = self.pointer(what)
+        known = [one for entry in ours for one in entry.patched if one.get("op") == "add"]
+        start = 0
+        for item in self.items(editor.document, what):
+            if not any(_is_record_of(one, item, prefix=prefix, key=key) for one in known):
+                break
+            start += 1
+        editor.insert(("spec", self.field, index, what), start, value)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variable(ContainerPart):
+    """A variable of `env`; one of that name that the container has is kept."""
+
+    value: Json
+
+    @property
+    def path(self) -> str:
+        return self.pointer("env", self.value["name"])
+
+    def _present(self, pod: Pod) -> Json | None:
+        name = self.value["name"]
+        return next((one for one in self.items(pod, "env") if one.get("name") == name), None)
+
+    def is_lacking(self, pod: Pod) -> bool:
+        return self._present(pod) is None
+
+    def is_kept(self, pod: Pod) -> bool:
+        present = self._present(pod)
+        return present is not None and not _same_variable(present, self.value)
+
+    def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
+        if self.is_kept(pod):
+            yield from rivals_at(self.path, others)
+
+    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
+        self.place(editor, "env", self.value, ours=ours, key="name")
+        return [{"op": "add", "path": self.path}]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnvFrom(ContainerPart):
+    """A source of `envFrom`, which is the same only as a whole."""
+
+    value: Json
+
+    @property
+    def path(self) -> str:
+        return self.pointer("envFrom")
+
+    def is_lacking(self, pod: Pod) -> bool:
+        return not any(defaults.same(one, self.value) for one in self.items(pod, "envFrom"))
+
+    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
+        self.place(editor, "envFrom", self.value, ours=ours, key="")
+        return [{"op": "add", "path": self.path, "value": self.value}]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mount(ContainerPart):
+    """A volume mount; another one at the same path is a conflict."""
+
+    value: Json
+
+    @property
+    def path(self) -> str:
+        return self.pointer("volumeMounts", self.value["mountPath"])
+
+    @property
+    def mounts(self) -> Sequence[str]:
+        return (self.value["name"],)
+
+    def _present(self, pod: Pod) -> Json | None:
+        wanted = clean(self.value["mountPath"])
+        mounts = self.items(pod, "volumeMounts")
+        return next((one for one in mounts if clean(one.get("mountPath")) == wanted), None)
+
+    def is_lacking(self, pod: Pod) -> bool:
+        return self._present(pod) is None
+
+    def _differs(self, pod: Pod) -> bool:
+        present = self._present(pod)
+        return present is not None and (
+            present.get("name") != self.value["name"]
+            or (present.get("subPath") or "") != (self.value.get("subPath") or "")
+        )
+
+    def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
+        if not self._differs(pod):
+            return
+        yield from rivals_at(self.path, others)
+
+    def check(self, pod: Pod, others: Sequence[Entry]) -> None:
+        """Raises Conflict if the author mounts something else there."""
+        if self._differs(pod) and not any(rivals_at(self.path, others)):
+            raise Conflict(
+                Reason.MOUNT_PATH_CONFLICT,
+                f"{self.value['mountPath']!r} of container {self.container!r}",
+            )
+
+    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
+        index, _ = self.find(editor.document)
+        editor.append(("spec", self.field, index, "volumeMounts"), self.value)
+        return [{"op": "add", "path": self.path}]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Appended(ContainerPart):
+    """Text at the end of a variable, which is created where it is absent."""
+
+    name: str
+    text: str
+    separator: str
+
+    @property
+    def path(self) -> str:
+        return self.pointer("env", self.name, "value")
+
+    def _present(self, pod: Pod) -> tuple[int, Json] | None:
+        # Of two of one name the last one counts.
+        found = [
+            (index, one)
+            for index, one in enumerate(self.items(pod, "env"))
+            if one.get("name") == self.name
+        ]
+        return found[-1] if found else None
+
+    def is_lacking(self, pod: Pod) -> bool:
+        present = self._present(pod)
+        if present is None:
+            return True
+        if present[1].get("valueFrom"):
+            raise Conflict(
+                Reason.ENV_CONFLICT, f"{self.name} of container {self.container!r} has valueFrom"
+            )
+        value = present[1].get("value") or ""
+        return f"{self.separator}{self.text}{self.separator}" not in (
+            f"{self.separator}{value}{self.separator}"
+        )
+
+    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
+        index, _ = self.find(editor.document)
+        present = self._present(editor.document)
+        if present is None:
+            variable = {"name": self.name, "value": self.text}
+            self.place(editor, "env", variable, ours=ours, key="name")
+            return [{"op": "add", "path": self.pointer("env", self.name)}]
+        position, variable = present
+        before = variable.get("value") or ""
+        suffix = f"{self.separator}{self.text}" if before else self.text
+        editor.set(("spec", self.field, index, "env", position, "value"), f"{before}{suffix}")
+        return [{"op": "append", "path": self.path, "suffix": suffix}]
+
+
+def rivals_at(path: str, others: Sequence[Entry]) -> Iterator[Conflict]:
+    """Other injections that put something at exactly this path."""
+    for entry in others:
+        if any(one.get("path") == path for one in entry.patched):
+            yield additions.held(path, entry)
+
+
+def clean(path: object) -> str:
+    """A mount path as it is compared: `/a/` is `/a`."""
+    return posixpath.normpath(path) if isinstance(path, str) and path else ""
+
+
+def _same_variable(one: Json, other: Json) -> bool:
+    shape = defaults.CONTAINER["env"].shape
+    return defaults.same(one, other, shape)
+
+
+def _is_record_of(record: Mapping[str, Any], item: Json, *, prefix: str, key: str) -> bool:
+    if key:
+        return bool(record.get("path") == f"{prefix}{patch.pointer((item.get(key) or '',))}")
+    return record.get("path") == prefix and record.get("value") == item

@@ -1,0 +1,141 @@
+"""The shapes that the parts of a pod have, as far as anything here looks at them.
+
+A pod from the API server has them; one from a file has whatever its author wrote, and is judged by
+this before anything else reads it. What is not listed is none of our business and may be anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Many:
+    """A list."""
+
+    item: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MapOf:
+    """An object with any keys."""
+
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Object:
+    """An object; more members than these may be there, null ones count as absent."""
+
+    members: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    required: tuple[str, ...] = ()
+
+
+STRINGS = MapOf(str)
+_ANY = Object()
+_QUANTITIES = MapOf((str, int, float))
+_RESOURCES = Object(
+    {"limits": _QUANTITIES, "requests": _QUANTITIES, "claims": Many(Object({"name": str}))}
+)
+_CONTAINER = Object(
+    {
+        "name": str,
+        "image": str,
+        "imagePullPolicy": str,
+        "restartPolicy": str,
+        "env": Many(Object({"name": str, "value": str, "valueFrom": _ANY}, ("name",))),
+        "envFrom": Many(_ANY),
+        "ports": Many(
+            Object({"containerPort": int, "hostPort": int, "protocol": str, "name": str})
+        ),
+        "volumeMounts": Many(
+            Object({"name": str, "mountPath": str, "readOnly": bool}, ("name", "mountPath"))
+        ),
+        "volumeDevices": Many(Object({"name": str, "devicePath": str}, ("name", "devicePath"))),
+        "resources": _RESOURCES,
+        "resizePolicy": Many(_ANY),
+        "restartPolicyRules": Many(_ANY),
+        "securityContext": _ANY,
+        "lifecycle": _ANY,
+        "livenessProbe": _ANY,
+        "readinessProbe": _ANY,
+        "startupProbe": _ANY,
+    },
+    ("name",),
+)
+_SPEC = Object(
+    {
+        "containers": Many(_CONTAINER),
+        "initContainers": Many(_CONTAINER),
+        "volumes": Many(Object({"name": str}, ("name",))),
+        "imagePullSecrets": Many(Object({"name": str})),
+        "hostAliases": Many(Object({"ip": str, "hostnames": Many(str)})),
+        "tolerations": Many(_ANY),
+        "topologySpreadConstraints": Many(Object({"topologyKey": str, "whenUnsatisfiable": str})),
+        "resourceClaims": Many(Object({"name": str})),
+        "dnsConfig": Object(
+            {"nameservers": Many(str), "searches": Many(str), "options": Many(_ANY)}
+        ),
+        "resources": _RESOURCES,
+        "securityContext": _ANY,
+        "os": Object({"name": str}),
+        "restartPolicy": str,
+        "serviceAccount": str,
+        "serviceAccountName": str,
+        "hostIPC": bool,
+        "hostNetwork": bool,
+        "hostPID": bool,
+        "hostUsers": bool,
+        "shareProcessNamespace": bool,
+    }
+)
+POD = Object(
+    {
+        "metadata": Object(
+            {"labels": STRINGS, "annotations": STRINGS, "ownerReferences": Many(_ANY)}
+        ),
+        "spec": _SPEC,
+    }
+)
+
+_NOUNS: Mapping[Any, str] = {str: "a string", int: "an integer", bool: "true or false"}
+
+
+def problems(shape: Any, value: Any, *, path: str = "") -> Iterator[tuple[str, str]]:
+    """Where a value is of another shape, as (field path, sentence)."""
+    if isinstance(shape, Many):
+        if not isinstance(value, list):
+            yield path, "must be a list"
+            return
+        for index, item in enumerate(value):
+            yield from problems(shape.item, item, path=f"{path}[{index}]")
+    elif isinstance(shape, MapOf | Object):
+        if not isinstance(value, dict):
+            yield path, "must be an object"
+            return
+        yield from _members(shape, value, path=path)
+    elif not _is(shape, value):
+        quotes = ": put it in quotes" if shape is str and isinstance(value, int | float) else ""
+        yield path, f"{value!r} must be {_NOUNS.get(shape, 'a quantity')}{quotes}"
+
+
+def _members(
+    shape: MapOf | Object, value: dict[str, Any], *, path: str
+) -> Iterator[tuple[str, str]]:
+    if isinstance(shape, MapOf):
+        for key, item in value.items():
+            yield from problems(shape.value, item, path=f"{path}[{key}]")
+        return
+    for key in shape.required:
+        if value.get(key) is None:
+            yield f"{path}.{key}", "is required"
+    for key, inner in shape.members.items():
+        if value.get(key) is not None:
+            yield from problems(inner, value[key], path=f"{path}.{key}" if path else key)
+
+
+def _is(shape: Any, value: Any) -> bool:
+    # Python's True is an int.
+    return isinstance(value, shape) and isinstance(value, bool) == (shape is bool)

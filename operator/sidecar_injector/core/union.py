@@ -1,0 +1,99 @@
+"""`onConflict: Merge`: a container of the pod's own takes what it leaves unset."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sidecar_injector.core import additions, application, defaults, patch
+from sidecar_injector.core.provenance import Entry
+
+Json = dict[str, Any]
+Missing = tuple[tuple[str, ...], str, Any]
+"""The steps below the container, the key of a list's item (empty for a field), and the value."""
+
+ALWAYS_SET = frozenset(
+    {"name", "image", "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy"}
+)
+"""Never taken: the author sets it, or the API server does before we are asked, so that a pod from
+a file and the same pod from a call would come out differently."""
+KEYED = {"env": "name", "ports": "containerPort", "volumeMounts": "mountPath"}
+MERGED = frozenset({"resources", "limits", "requests", "securityContext"})
+"""Objects whose members are taken one by one; any other object is one thing."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Union(application.ContainerPart):
+    """The template of a container that the pod has."""
+
+    template: Json
+
+    @property
+    def path(self) -> str:
+        return self.pointer()
+
+    @property
+    def mounts(self) -> Sequence[str]:
+        return [one["name"] for one in self.template.get("volumeMounts") or ()]
+
+    def is_lacking(self, pod: Mapping[str, Any]) -> bool:
+        return any(_missing(self.find(pod)[1], self.template))
+
+    def is_kept(self, pod: Mapping[str, Any]) -> bool:
+        rest = {key: value for key, value in self.template.items() if key not in ALWAYS_SET}
+        return not defaults.contains(self.find(pod)[1], rest, defaults.CONTAINER)
+
+    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
+        index, container = self.find(editor.document)
+        root = ("spec", self.field, index)
+        patched = []
+        for steps, key, value in list(_missing(container, self.template)):
+            if key or steps[-1] == "envFrom":
+                editor.append((*root, *steps), value)
+                path = self.pointer(*steps, *([key] if key else []))
+                patched.append({"op": "add", "path": path, **({} if key else {"value": value})})
+            else:
+                editor.set((*root, *steps), value)
+                record = {"op": "set", "path": self.pointer(*steps)}
+                patched.append(record)
+        return patched
+
+
+def _missing(
+    container: Mapping[str, Any], template: Mapping[str, Any], *, steps: tuple[str, ...] = ()
+) -> Iterator[Missing]:
+    for field, wanted in template.items():
+        here = (*steps, field)
+        present = container.get(field)
+        if (not steps and field in ALWAYS_SET) or defaults.is_empty(wanted):
+            continue
+        if field in KEYED and not steps:
+            yield from _missing_items(present or [], wanted, here, key=KEYED[field])
+        elif field == "envFrom":
+            yield from (
+                (here, "", one)
+                for one in wanted
+                if not any(defaults.same(one, item) for item in present or ())
+            )
+        elif field in MERGED and isinstance(present, dict) and isinstance(wanted, dict):
+            yield from _missing(present, wanted, steps=here)
+        elif defaults.is_empty(present):
+            yield here, "", wanted
+
+
+def _missing_items(
+    present: Sequence[Json], wanted: Sequence[Json], steps: tuple[str, ...], *, key: str
+) -> Iterator[Missing]:
+    known = {_identity(item, key) for item in present}
+    for item in wanted:
+        if _identity(item, key) not in known:
+            yield steps, str(item[key]), item
+
+
+def _identity(item: Json, key: str) -> object:
+    if key == "mountPath":
+        return application.clean(item.get(key))
+    return (
+        (item.get(key), item.get("protocol") or "TCP") if key == "containerPort" else item.get(key)
+    )

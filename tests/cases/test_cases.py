@@ -1,0 +1,188 @@
+"""Every case, the same by core, by command line and by webhook."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import subprocess
+import sys
+
+import click.testing
+import jsonpatch
+import orjson
+import pytest
+
+from sidecar_injector import names, observe
+from sidecar_injector.cli import main, manifests, yamls
+from sidecar_injector.core import workloads
+from sidecar_injector.server import admission, http, registry
+from tools import cases
+
+ALL = cases.all_cases()
+EXIT_STATUS = {True: 1, False: 0}
+
+
+# A namespace that is not enabled is never asked about: the call itself would prove the contrary.
+ASKED = [
+    one
+    for one in ALL
+    if one.namespace_labels.get(names.INJECTION_LABEL, names.ENABLED) == names.ENABLED
+]
+
+
+@pytest.fixture(params=ALL, ids=lambda case: case.folder.name)
+def case(request):
+    return request.param
+
+
+def arguments(case):
+    labels = ",".join(f"{key}={value}" for key, value in case.namespace_labels.items())
+    return [
+        "inject", "-n", cases.NAMESPACE, "--namespace-labels", labels, "--report", "json",
+        "-f", str(case.folder / "pod.yaml"), "-i", str(case.folder / "injections.yaml"),
+    ]  # fmt: skip
+
+
+def expected_report(case):
+    return json.loads(case.report.read_text())
+
+
+def has_findings(report):
+    verdicts = {line["verdict"] for pod in report["pods"] for line in pod["injections"]}
+    return bool(verdicts & {"Skipped", "Refused"})
+
+
+def pods_of(file):
+    """Every pod of a file with its namespace, templates as the pods that controllers make."""
+    for document in manifests.read(str(file)):
+        for one in manifests.flattened(document):
+            path = workloads.pod_path(one.manifest)
+            if path is not None:
+                metadata = one.manifest.get("metadata") or {}
+                namespace = metadata.get("namespace") or cases.NAMESPACE
+                yield namespace, workloads.at(one.manifest, path)
+
+
+def review(pod, namespace):
+    asked = {
+        "uid": "1-2-3",
+        "operation": "CREATE",
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "namespace": namespace,
+        "object": pod,
+    }
+    body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}
+    request = http.Request(
+        method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
+    )
+    request.body = orjson.dumps(body)
+    return request
+
+
+def webhook(case):
+    """The webhook's function over caches that hold the case, as the API would have sent it."""
+    known = registry.Registry(release_namespace=names.PRODUCT)
+    for namespace in (cases.NAMESPACE, "elsewhere"):
+        labels = {names.INJECTION_LABEL: names.ENABLED, names.NAMESPACE_NAME_LABEL: namespace}
+        metadata = {"name": namespace, "labels": labels | case.namespace_labels}
+        known.namespace_changed(("", namespace), None, {"metadata": metadata})
+    for document in manifests.read(str(case.folder / "injections.yaml")):
+        resource = copy.deepcopy(document.manifest)
+        name = resource["metadata"]["name"]
+        if resource["kind"] == names.CLUSTER_KIND:
+            known.cluster_injection_changed(("", name), None, resource)
+        else:
+            namespace = resource["metadata"].setdefault("namespace", cases.NAMESPACE)
+            known.injection_changed((namespace, name), None, resource)
+    return admission.Admission(known=known, metrics=observe.Metrics(), tell=lambda told: None)
+
+
+def test_the_expected_files_are_what_make_cases_writes(case):
+    expected, report = case.run()
+    hint = "run `make cases` and review the difference"
+    assert case.expected.read_text() == expected, hint
+    assert case.report.read_text() == report, hint
+
+
+def test_the_command_prints_the_manifests_and_the_report(case):
+    result = click.testing.CliRunner().invoke(main.cli, arguments(case))
+    assert result.stdout == case.expected.read_text()
+    assert json.loads(result.stderr) == expected_report(case)
+    assert result.exit_code == EXIT_STATUS[has_findings(expected_report(case))]
+
+
+def test_what_comes_out_goes_in_again_without_a_change(case):
+    again = [*arguments(case), "-f", str(case.expected)]
+    position = again.index(str(case.folder / "pod.yaml"))
+    del again[position - 1 : position + 1]
+    result = click.testing.CliRunner().invoke(main.cli, again)
+    assert result.stdout == case.expected.read_text()
+
+
+@pytest.mark.parametrize("case", ASKED, ids=lambda case: case.folder.name)
+def test_the_webhooks_patch_makes_the_commands_pod(case):
+    answering = webhook(case)
+    before, after = pods_of(case.folder / "pod.yaml"), pods_of(case.expected)
+    verdicts = iter(expected_report(case)["pods"])
+    for (namespace, pod), (_, wanted) in zip(before, after, strict=True):
+        response = json.loads(answering.mutate(review(pod, namespace)).body)["response"]
+        assert response["allowed"] is (next(verdicts)["verdict"] != "Refused")
+        assert patched(pod, response) == wanted
+
+        again = json.loads(answering.mutate(review(wanted, namespace)).body)["response"]
+        assert "patch" not in again
+
+
+def patched(pod, response):
+    if "patch" not in response:
+        return pod
+    assert response["patchType"] == "JSONPatch"
+    operations = json.loads(base64.b64decode(response["patch"], validate=True))
+    return jsonpatch.apply_patch(copy.deepcopy(pod), operations)
+
+
+def test_the_installed_command_does_the_same_in_a_process_of_its_own():
+    one = next(case for case in ALL if case.folder.name == "tutorial")
+    command = [sys.executable, "-m", "sidecar_injector", *arguments(one)]
+    result = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert result.returncode == 0
+    assert result.stdout.decode() == one.expected.read_text()
+    assert json.loads(result.stderr) == expected_report(one)
+
+
+def test_a_stale_case_is_written_anew_and_named(tmp_path, monkeypatch, capsys):
+    one = next(case for case in ALL if case.folder.name == "tutorial")
+    for file in ("pod.yaml", "injections.yaml"):
+        (tmp_path / "tutorial").mkdir(exist_ok=True)
+        (tmp_path / "tutorial" / file).write_text((one.folder / file).read_text())
+    (tmp_path / "tutorial" / "expected.yaml").write_text("stale")
+    monkeypatch.setattr(cases, "FOLDER", tmp_path)
+
+    assert cases.main() == 0
+    assert (tmp_path / "tutorial" / "expected.yaml").read_text() == one.expected.read_text()
+    assert (tmp_path / "tutorial" / "report.json").read_text() == one.report.read_text()
+    assert "tutorial/expected.yaml written" in capsys.readouterr().out
+    cases.main()
+    assert capsys.readouterr().out.startswith("0 files")
+
+
+def test_every_kind_that_makes_pods_has_a_case():
+    kinds = {
+        one.manifest["kind"]
+        for case in ALL
+        for document in manifests.read(str(case.folder / "pod.yaml"))
+        for one in manifests.flattened(document)
+    }
+    assert {kind for _, kind in workloads.PATHS} <= kinds
+
+
+def test_only_the_injection_that_is_meant_to_be_broken_is():
+    files = [str(case.folder / "injections.yaml") for case in ALL]
+    read = [manifests.read_injections([file], namespace=cases.NAMESPACE) for file in files]
+    assert {one.name for found in read for one in found if one.errors} == {"broken"}
+
+
+def test_expected_files_read_as_the_same_values(case):
+    text = case.expected.read_text()
+    assert yamls.dump_all(list(yamls.load_all(text))) == text

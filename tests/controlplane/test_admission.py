@@ -1,0 +1,362 @@
+"""Pods on a real API server: who is injected, who is not, and who is told why."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import time
+from typing import Any
+
+import product_kit as kit
+import pytest
+import yaml
+
+from sidecar_injector import names
+from tools.controlplane import errors, operators
+
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+BOTH = ["app", "sidecar"]
+ALONE = ["app"]
+DECISIONS = "sidecar_injector_decisions_total"
+REQUESTS = "sidecar_injector_admission_requests_total"
+
+
+@pytest.fixture
+def namespace(product: kit.Product, enabled_namespace: str) -> str:
+    """An enabled namespace with an injection that is in force."""
+    product.create_injection(enabled_namespace, kit.injection())
+    return enabled_namespace
+
+
+def created_by(product: kit.Product, namespace: str, workload: dict[str, Any]) -> kit.Json:
+    """The pod that a controller makes of this workload."""
+    product.plane.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(workload))
+    (pod,) = product.plane.wait(f"pod of {workload['kind']}", lambda: product.pods(namespace))
+    return pod  # type: ignore[no-any-return]
+
+
+def test_a_bare_pod_is_injected_and_says_so(product: kit.Product, namespace: str) -> None:
+    pod = product.create_pod(namespace, kit.pod())
+    assert kit.containers(pod) == BOTH
+    provenance = json.loads(pod["metadata"]["annotations"][names.STATUS_ANNOTATION])
+    (entry,) = provenance["injections"]
+    assert (entry["kind"], entry["name"], entry["generation"]) == (names.KIND, "proxy", 1)
+    assert entry["added"] == {"containers": ["sidecar"]}
+
+
+def test_the_sidecar_gets_the_service_account_token(product: kit.Product, namespace: str) -> None:
+    """The ServiceAccount plugin runs before webhooks, and sees no container of ours then.
+
+    The API server runs its own plugins again after a webhook has changed the object, whatever that
+    webhook's reinvocationPolicy is, so the token is mounted into what we have added as well: into
+    the same volume, which exists only once.
+    https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#reinvocation-policy
+    """
+    pod = product.create_pod(namespace, kit.pod())
+    mounts = [container["volumeMounts"] for container in pod["spec"]["containers"]]
+    assert [[mount["mountPath"] for mount in some] for some in mounts] == [[TOKEN_PATH]] * 2
+    (volume,) = pod["spec"]["volumes"]
+    assert {mount["name"] for some in mounts for mount in some} == {volume["name"]}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
+def test_the_pods_of_a_workload_are_injected(
+    product: kit.Product, namespace: str, kind: str
+) -> None:
+    if kind == "DaemonSet":  # makes a pod for each node, and there is none
+        product.plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(node(namespace)))
+    spec = {"nodeSelector": {"node": namespace}} if kind == "DaemonSet" else {}
+    pod = created_by(product, namespace, kit.workload(kind, **spec))
+    assert kit.containers(pod) == BOTH
+    assert pod["metadata"]["generateName"].startswith("work-")
+    if kind == "DaemonSet":
+        product.plane.kubectl("delete", "node", namespace)
+
+
+def node(name: str) -> kit.Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {"node": name}},
+    }
+
+
+def test_a_job_gets_a_native_sidecar_so_that_it_ends(product: kit.Product, namespace: str) -> None:
+    pod = created_by(product, namespace, kit.workload("Job", restartPolicy="Never"))
+    assert kit.containers(pod) == ALONE
+    (sidecar,) = pod["spec"]["initContainers"]
+    assert (sidecar["name"], sidecar["restartPolicy"]) == ("sidecar", "Always")
+
+
+def test_a_pod_whose_name_is_generated_is_injected_and_logged_by_its_prefix(
+    product: kit.Product, namespace: str
+) -> None:
+    nameless = kit.with_metadata(kit.pod(), name=None, generateName="made-")
+    pod = product.create_pod(namespace, nameless)
+    assert pod["metadata"]["name"].startswith("made-")
+    assert kit.containers(pod) == BOTH
+    lines = [line for line in product.log() if line.get("namespace") == namespace]
+    assert {line["pod"] for line in lines if line["verdict"] == "Injected"} == {"made-"}
+
+
+def test_a_pod_that_is_opted_out_by_its_label_is_not_even_asked_about(
+    product: kit.Product, namespace: str
+) -> None:
+    before = product.counted(REQUESTS)
+    labels = {names.INJECTION_LABEL: names.DISABLED}
+    pod = product.create_pod(namespace, kit.with_metadata(kit.pod(), labels=labels))
+    assert kit.containers(pod) == ALONE
+    assert product.counted(REQUESTS) == before
+
+
+@pytest.mark.parametrize(
+    "key", [names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION], ids=["ours", "tutorial"]
+)
+def test_a_pod_is_opted_out_by_its_annotation(
+    product: kit.Product, namespace: str, key: str
+) -> None:
+    before = product.counted(DECISIONS, reason="PodAnnotationDisabled")
+    pod = product.create_pod(namespace, kit.with_metadata(kit.pod(), annotations={key: "No"}))
+    assert kit.containers(pod) == ALONE
+    assert product.counted(DECISIONS, reason="PodAnnotationDisabled") == before + 1
+
+
+def test_a_pod_in_a_namespace_without_the_label_is_left_alone(
+    product: kit.Product, controlplane: Any, namespace: str
+) -> None:
+    controlplane.kubectl("label", "namespace", namespace, f"{names.INJECTION_LABEL}-")
+    before = product.counted(REQUESTS)
+    assert kit.containers(product.create_pod(namespace, kit.pod())) == ALONE
+    assert product.counted(REQUESTS) == before
+
+
+def test_an_injection_starts_and_stops_within_a_second(
+    product: kit.Product, enabled_namespace: str
+) -> None:
+    """From the API server's answer to its first pod, and on every replica."""
+    path = kit.injections_path(enabled_namespace)
+    dry_run = kit.pod()
+    for wanted, change in (
+        (BOTH, lambda: product.plane.client.request("POST", path, kit.injection())),
+        (ALONE, lambda: product.plane.client.request("DELETE", f"{path}/proxy")),
+    ):
+        change()
+        changed = time.monotonic()
+        product.plane.wait(
+            f"pods are {wanted}",
+            lambda wanted=wanted: (
+                kit.containers(product.create_pod(enabled_namespace, dry_run, dry_run=True))
+                == wanted
+            ),
+        )
+        product.wait_known(enabled_namespace, "proxy", known=wanted is BOTH)
+        seconds = time.monotonic() - changed
+        print(f"{wanted} after {seconds * 1000:.0f} ms")
+        assert seconds < 1
+
+
+def test_one_replica_is_enough(product: kit.Product, namespace: str) -> None:
+    first, second = product.replicas
+    first.kill()
+    product.plane.wait("it is out", lambda: product.operators.balancer.ready == (second.backend,))
+    try:
+        assert kit.containers(product.create_pod(namespace, kit.pod())) == BOTH
+    finally:
+        first.start()
+        product.operators.wait_ready()
+
+
+def test_pods_start_bare_while_the_operator_is_down_and_are_injected_when_it_is_back(
+    product: kit.Product, namespace: str
+) -> None:
+    assert [replica.terminate() for replica in product.replicas] == [0, 0]
+    try:
+        product.plane.wait("both are out", lambda: product.operators.balancer.ready == ())
+        assert kit.containers(product.create_pod(namespace, kit.pod("bare"))) == ALONE
+    finally:
+        for replica in product.replicas:
+            replica.start()
+        product.operators.wait_ready()
+    assert kit.containers(product.create_pod(namespace, kit.pod("back"))) == BOTH
+
+
+def test_a_replica_that_is_told_to_end_still_serves_and_then_exits_with_0(
+    product: kit.Product, namespace: str
+) -> None:
+    last = product.operators.add()
+    last.wait_ready()
+    last.process.signal(operators.processes.signal.SIGTERM)
+    product.plane.wait("it says that it goes", lambda: not last.ready())
+    answer = product.ask(last, namespace, kit.pod())
+    status = last.process.wait(seconds=10)
+    product.operators.balancer.remove(last.backend)
+    product.replicas.remove(last)
+    assert "patch" in answer
+    assert status == 0
+    assert kit.log_lines(last)[-1]["message"] == "ended"
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+def test_a_review_is_answered_in_the_version_that_asks(
+    product: kit.Product, namespace: str, version: str
+) -> None:
+    for replica in product.replicas:
+        answer = product.review(replica, namespace, kit.pod(), version=version, dry_run=True)
+        assert answer["apiVersion"] == f"admission.k8s.io/{version}"
+        assert answer["response"]["uid"] == "6e9d9bd4-0000-4000-8000-000000000000"
+        assert kit.containers(kit.patched(kit.pod(), answer["response"])) == BOTH
+
+
+def test_what_the_webhook_made_is_left_as_it_is_by_the_command_line(
+    product: kit.Product, namespace: str, tmp_path: pathlib.Path
+) -> None:
+    product.create_pod(namespace, kit.pod())
+    stored = product.plane.kubectl("get", "pod", "app", "-n", namespace, "-o", "yaml").stdout
+    (tmp_path / "pod.yaml").write_text(stored)
+    injection = kit.with_metadata(kit.injection(), namespace=namespace)
+    (tmp_path / "injection.yaml").write_text(yaml.safe_dump(injection))
+    words = ("inject", "-f", "pod.yaml", "-i", "injection.yaml", "--report")
+    program = str(operators.PROGRAMS / names.PRODUCT)
+    answer = subprocess.run(
+        [program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert answer.stderr.split()[:4] == [
+        f"{namespace}/Pod/app",
+        "proxy",
+        "Present",
+        "AlreadyInjected",
+    ]
+    assert yaml.safe_load(answer.stdout) == yaml.safe_load(stored)
+
+
+def conflicting(**metadata: Any) -> kit.Json:
+    """A pod whose own container has the name of ours."""
+    containers = [{"name": "sidecar", "image": "own:1"}]
+    return kit.with_metadata(kit.pod(containers=containers), **metadata)
+
+
+def test_an_injection_that_must_succeed_refuses_the_pod_and_says_what_to_do(
+    product: kit.Product, enabled_namespace: str
+) -> None:
+    product.create_injection(enabled_namespace, kit.injection(failurePolicy="Fail"))
+    with pytest.raises(errors.ApiError) as caught:
+        product.create_pod(enabled_namespace, conflicting())
+    assert caught.value.status == 422
+    message = caught.value.message
+    assert f"{names.KIND} proxy must be injected" in message
+    assert "ContainerConflict" in message
+    assert f"opt the pod out with the label {names.INJECTION_LABEL}={names.DISABLED}" in message
+    assert kit.containers(product.create_pod(enabled_namespace, kit.pod("fine"))) == BOTH
+
+
+def test_kubectl_shows_warnings_for_a_conflict_and_for_an_unknown_name(
+    product: kit.Product, namespace: str
+) -> None:
+    pods = [
+        conflicting(annotations={names.INJECT_ANNOTATION: "proxy,nobody"}),
+        kit.pod("fine"),
+    ]
+    answers = [
+        product.plane.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
+        for pod in pods
+    ]
+    lines = answers[0].stderr.splitlines()
+    assert [line.split(": ")[:4] for line in lines] == [
+        ["Warning", names.PRODUCT, "nobody", "UnknownInjection"],
+        ["Warning", names.PRODUCT, "proxy", "ContainerConflict"],
+    ]
+    assert answers[1].stderr == ""
+
+
+def events(product: kit.Product, namespace: str) -> list[kit.Json]:
+    path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
+    items = product.plane.client.get(path)["items"]
+    return [one for one in items if one.get("reportingController") == names.PRODUCT]
+
+
+def test_a_conflict_is_told_to_the_replica_set_that_makes_the_pods(
+    product: kit.Product, namespace: str
+) -> None:
+    containers = [{"name": "sidecar", "image": "own:1"}]
+    pod = created_by(product, namespace, kit.workload("Deployment", containers=containers))
+    (event,) = product.plane.wait("an Event", lambda: events(product, namespace))
+    (owner,) = pod["metadata"]["ownerReferences"]
+    assert event["regarding"]["kind"] == owner["kind"] == "ReplicaSet"
+    assert event["regarding"]["uid"] == owner["uid"]
+    assert (event["type"], event["reason"]) == ("Warning", "ContainerConflict")
+    assert event["note"].startswith(f"{names.KIND} proxy not injected: ")
+
+
+def test_a_conflict_of_a_bare_pod_is_told_to_the_injection_and_a_dry_run_to_nobody(
+    product: kit.Product, namespace: str
+) -> None:
+    """One replica is asked both, in this order, and posts Events in order, equal ones as one."""
+    replica = product.replicas[0]
+    product.ask(replica, namespace, conflicting(), dry_run=True)
+    product.ask(replica, namespace, conflicting(), dry_run=False)
+    (event,) = product.plane.wait("an Event", lambda: events(product, namespace))
+    assert event["regarding"]["kind"] == names.KIND
+    assert event["regarding"]["name"] == "proxy"
+    assert "series" not in event
+
+
+def test_every_pod_is_counted_by_result_and_reason(product: kit.Product, namespace: str) -> None:
+    def counts() -> tuple[float, ...]:
+        return (
+            product.counted(REQUESTS, result="Injected"),
+            product.counted(DECISIONS, reason="Injected"),
+            product.counted(DECISIONS, reason="ContainerConflict"),
+            product.counted(REQUESTS, result="error"),
+        )
+
+    before = counts()
+    product.create_pod(namespace, kit.pod())
+    product.create_pod(namespace, conflicting(name="other"))
+    assert [new - old for new, old in zip(counts(), before, strict=True)] == [1, 1, 1, 0]
+
+
+def test_a_decision_is_one_line_and_nothing_of_the_pod_itself_is_logged(
+    product: kit.Product, namespace: str
+) -> None:
+    secret = "correct-horse-battery"
+    containers = [
+        {"name": "app", "image": "app:1", "args": [secret], "env": [{"name": "A", "value": secret}]}
+    ]
+    pod = kit.pod("logged", containers=containers)
+    product.create_pod(namespace, kit.with_metadata(pod, annotations={"note": secret}))
+    lines = [line for line in product.log() if line.get("pod") == "logged"]
+    # The second is the second call: the API server has mounted the token after the first.
+    assert [line["verdict"] for line in lines] == ["Injected", "Unchanged"]
+    line = lines[0]
+    assert (line["namespace"], line["owner"], line["reasons"]) == (namespace, None, ["Injected"])
+    assert line["milliseconds"] < 1000
+    assert len(line["uid"]) == 36
+    assert all(secret not in text for text in product.operators.logs().values())
+
+
+def test_an_injection_that_is_broken_is_not_applied_and_stops_no_other(
+    product: kit.Product, namespace: str
+) -> None:
+    """It slips past while the validating configuration is away; CEL does not know this rule."""
+    stored = product.plane.client.get(kit.VALIDATING)
+    product.plane.client.request("DELETE", kit.VALIDATING)
+    broken = kit.injection("broken", selector={"matchExpressions": [EMPTY_IN]}, priority=9)
+    path = kit.injections_path(namespace)
+    try:
+        # It goes on being called until the API server has heard of its end.
+        product.plane.wait("created", lambda: product.plane.client.request("POST", path, broken))
+    finally:
+        kept = ("name", "labels", "annotations")
+        metadata = {key: stored["metadata"][key] for key in kept if key in stored["metadata"]}
+        collection = kit.VALIDATING.rpartition("/")[0]
+        product.plane.client.request("POST", collection, {**stored, "metadata": metadata})
+    product.wait_known(namespace, "broken")
+    accepted = product.condition(namespace, "broken", "Accepted", reason="Invalid")
+    assert accepted["status"] == "False"
+    assert "spec.selector.matchExpressions[0].values" in accepted["message"]
+    product.condition(namespace, "broken", "Ready", reason="NotAccepted")
+    assert kit.containers(product.create_pod(namespace, kit.pod())) == BOTH
+
+
+EMPTY_IN = {"key": "app", "operator": "In", "values": []}
