@@ -7,6 +7,7 @@ registry, so two operators in one process (or test) do not mix their figures.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import platform
 import sys
@@ -138,7 +139,11 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except orjson.JSONEncodeError:
+            # Half a surrogate pair, an integer of more than 64 bits: a line is never lost to one.
+            return json.dumps(line, default=str)
 
 
 def configure_logging(*, log_format: str, log_level: str) -> None:

@@ -160,7 +160,8 @@ def test_our_own_bug_admits_the_pod_and_is_logged_and_counted(monkeypatch, caplo
     "thing",
     [
         {"metadata": "x"}, {"metadata": {"labels": "x"}}, {"spec": "x"},
-        {"spec": {"containers": 3}}, {"spec": {"containers": [3]}}, {"metadata": {"annotations": []}, "spec": {"volumes": 1}},
+        {"spec": {"containers": 3}}, {"spec": {"containers": [3]}},
+        {"metadata": {"annotations": []}, "spec": {"volumes": 1}},
     ],
     ids=str,
 )  # fmt: skip

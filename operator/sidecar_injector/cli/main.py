@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sidecar_injector import __version__, names
-from sidecar_injector.cli import inject, run
+from sidecar_injector.cli import convert, inject, run
 
 PLUGIN = "kubectl-sidecar_injector"
 """The file name that makes us the kubectl plugin `sidecar-injector`."""
@@ -31,6 +31,7 @@ def version() -> None:
     click.echo(f"{names.PRODUCT} {__version__} ({names.API_VERSION})")
 
 
+cli.add_command(convert.convert)
 cli.add_command(inject.inject)
 cli.add_command(run.run)
 

@@ -40,15 +40,20 @@ def read(path: str) -> list[Document]:
 
     Raises UnreadableInput for what kubectl could not read either, and for a file without objects.
     """
-    shown = "standard input" if path == STDIN else path
-    documents = [
-        Document(place, _checked(place, content))
-        for number, content in enumerate(_parsed(shown, _text(path, shown=shown)), 1)
-        if content is not None and (place := f"{shown}, document {number}")
-    ]
+    documents = [Document(place, _checked(place, content)) for place, content in values(path)]
     if not documents:
-        raise UnreadableInput(f"{shown}: holds no Kubernetes object")
+        raise UnreadableInput(f"{_shown(path)}: holds no Kubernetes object")
     return documents
+
+
+def values(path: str) -> list[tuple[str, Any]]:
+    """Place and content of a file's documents, whatever they are; empty ones are left out."""
+    shown = _shown(path)
+    return [
+        (f"{shown}, document {number}", content)
+        for number, content in enumerate(parsed(shown, _text(path, shown=shown)), 1)
+        if content is not None
+    ]
 
 
 def read_injections(paths: Sequence[str], *, namespace: str) -> list[model.Injection]:
@@ -107,6 +112,10 @@ def flattened(document: Document) -> Iterator[Document]:
         yield from flattened(item)
 
 
+def _shown(path: str) -> str:
+    return "standard input" if path == STDIN else path
+
+
 def _text(path: str, *, shown: str) -> str:
     try:
         content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
@@ -117,7 +126,8 @@ def _text(path: str, *, shown: str) -> str:
         raise UnreadableInput(f"{shown}: is not UTF-8 text (byte {error.start})") from error
 
 
-def _parsed(shown: str, text: str) -> list[Any]:
+def parsed(shown: str, text: str) -> list[Any]:
+    """The documents of a text, which messages call by the given name; UnreadableInput if none."""
     try:
         return list(yamls.load_all(text))
     except yaml.MarkedYAMLError as error:

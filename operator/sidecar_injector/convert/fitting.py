@@ -90,7 +90,7 @@ def _array(target: Schema, value: list[Any], spot: findings.Spot) -> list[Any]:
     """The items that fit, each key of a keyed list once, no more than there may be."""
     keys = target.get("x-kubernetes-list-map-keys") or ()
     seen: set[tuple[str, ...]] = set()
-    result = []
+    result: list[Any] = []
     for index, item in enumerate(value):
         where = spot.item(index)
         fitted = fit(target.get("items") or {}, item, where)

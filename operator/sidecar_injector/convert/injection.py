@@ -41,13 +41,13 @@ class Target:
         return self.part("template", "spec", field)
 
     def resource(self, name: str, spec: Mapping[str, Any], spot: findings.Spot) -> Json:
-        """A custom resource without empty parts; warns about all for which it would be refused."""
+        """The custom resource; warns about everything for which it would be refused."""
         metadata = {"name": name} | ({"namespace": self.namespace} if self.namespace else {})
         resource = {
             "apiVersion": names.API_VERSION,
             "kind": self.kind,
             "metadata": metadata,
-            "spec": without_empty(spec),
+            "spec": dict(spec),
         }
         for field, sentence in model.read(resource, spec_schema=self.spec_schema).errors:
             spot.warn(f"the injection {name!r} would be refused: {field} {sentence}")
@@ -94,14 +94,6 @@ def containers(parts: Mapping[str, Any]) -> Iterator[Json]:
         yield from parts.get(field) or ()
 
 
-def without_empty(spec: Mapping[str, Any]) -> Json:
-    """The members that say something; what is inside of lists is left as it is.
-
-    An empty object that was asked for, such as `emptyDir: {}`, stands within a list.
-    """
-    result: Json = {}
-    for key, value in spec.items():
-        kept = without_empty(value) if isinstance(value, dict) else value
-        if kept not in (None, "", [], {}, False):
-            result[key] = kept
-    return result
+def present(**members: Any) -> Json:
+    """The members that say something; what is in them is left as it is."""
+    return {key: value for key, value in members.items() if value not in (None, "", [], {}, False)}

@@ -29,21 +29,26 @@ class Source:
 
 
 def objects(source: Source) -> Iterator[Source]:
-    """The document itself or, if it is a list of Kubernetes objects, what is in it."""
+    """The document itself or, if it is a list of Kubernetes objects, what is in it.
+
+    In the lists of one kind that an API server returns, the items are without version and kind.
+    """
     value = source.value
-    if _is_object(value) and value["kind"].endswith("List") and "items" in value:
-        items = value["items"]
-        for index, item in enumerate(items if isinstance(items, list) else ()):
-            place = f"{source.place}, items[{index}]"
-            yield from objects(dataclasses.replace(source, place=place, value=item))
-    else:
+    if not (is_object(value) and value["kind"].endswith("List")):
         yield source
+        return
+    kind = value["kind"].removesuffix("List")
+    head = {"apiVersion": value["apiVersion"], "kind": kind} if kind else {}
+    for index, item in enumerate(sequence(value.get("items"))):
+        whole = {**head, **item} if isinstance(item, dict) else item
+        place = f"{source.place}, items[{index}]"
+        yield from objects(dataclasses.replace(source, place=place, value=whole))
 
 
 def texts(source: Source, *, parse: Parse) -> Iterator[Source]:
     """Configuration that stands by itself or in ConfigMaps; other Kubernetes objects are none."""
     for one in objects(source):
-        if not _is_object(one.value):
+        if not is_object(one.value):
             yield one
         elif one.value["kind"] == "ConfigMap":
             yield from _embedded(one, parse)
@@ -65,7 +70,8 @@ def _embedded(source: Source, parse: Parse) -> Iterator[Source]:
             yield dataclasses.replace(one, problem=str(error))
 
 
-def _is_object(value: Any) -> bool:
+def is_object(value: Any) -> bool:
+    """Whether the value says which kind of Kubernetes object it is."""
     return isinstance(value, dict) and all(
         isinstance(value.get(field), str) and value[field] for field in ("apiVersion", "kind")
     )

@@ -5,6 +5,7 @@ https://github.com/tumblr/k8s-sidecar-injector/blob/master/docs/sidecar-configur
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,6 +24,17 @@ FIELDS = ("name", "inherits", "hostAliases", *POD_FIELDS, *APPLIED)
 Json = dict[str, Any]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Template:
+    """A document or text that is one."""
+
+    name: str
+    """As pods ask for it: with its version, unless that is the default."""
+    value: Mapping[str, Any]
+    spot: findings.Spot
+    source: sources.Source
+
+
 def convert(
     documents: Iterable[sources.Source], *, parse: sources.Parse, target: injection.Target
 ) -> findings.Conversion:
@@ -31,99 +43,94 @@ def convert(
     Templates of one name are one template, of which the last counts.
     """
     conversion = findings.Conversion()
-    templates: dict[str, tuple[sources.Source, findings.Spot]] = {}
+    templates: dict[str, Template] = {}
     for document in documents:
         for source in sources.texts(document, parse=parse):
-            spot = findings.Spot(conversion, source.place)
-            if (name := _name(source, spot)) is None:
-                continue
-            if name.lower() in templates:
-                _, earlier = templates.pop(name.lower())
-                earlier.warn(f"is left out: {source.place} has the name {name!r}, too")
-            templates[name.lower()] = source, spot
+            if template := _template(source, findings.Spot(conversion, source.place)):
+                # The other injector looks names up in lower case.
+                if earlier := templates.pop(template.name.lower(), None):
+                    earlier.spot.warn(f"is left out: {source.place} has the same name")
+                templates[template.name.lower()] = template
     given = naming.Names()
-    for source, spot in templates.values():
-        _add(source, given=given, target=target, spot=spot)
+    for template in templates.values():
+        _add(template, given=given, target=target)
     return conversion
 
 
-def _name(source: sources.Source, spot: findings.Spot) -> str | None:
-    """Name and, unless it is the default, version; None for what is no template."""
-    problem = source.problem
-    if not problem and not isinstance(source.value, dict):
-        problem = "it is no template"
-    name = _spelt(source, spot).get("name") if not problem else None
-    if not problem and not (isinstance(name, str) and name.strip()):
-        problem = "a template needs a name"
-    if problem:
-        spot.warn(f"is left out: {problem}")
+def _template(source: sources.Source, spot: findings.Spot) -> Template | None:
+    value = fitting.spelt(sources.mapping(source.value), FIELDS, spot)
+    name = value.get("name")
+    if source.problem or not value:
+        spot.warn(f"is left out: {source.problem or 'it is no template'}")
         return None
-    base, _, version = str(name).partition(":")
-    return base if version in {"", LATEST} else str(name)
+    if not isinstance(name, str) or not name.strip():
+        spot.warn("is left out: a template needs a name")
+        return None
+    base, _, version = name.partition(":")
+    return Template(base if version in {"", LATEST} else name, value, spot, source)
 
 
-def _spelt(source: sources.Source, spot: findings.Spot) -> Mapping[str, Any]:
-    return fitting.spelt(sources.mapping(source.value), FIELDS, spot)
-
-
-def _add(
-    source: sources.Source, *, given: naming.Names, target: injection.Target, spot: findings.Spot
-) -> None:
-    wanted = _name(source, findings.Spot(findings.Conversion(), source.place)) or ""
-    name = given.given(wanted, spot)
-    if source.holder and _spelt(source, spot).get("inherits"):
-        spot.member("inherits").warn("is not followed: within a ConfigMap it never was")
+def _add(template: Template, *, given: naming.Names, target: injection.Target) -> None:
+    spot = template.spot
+    name = given.given(template.name, spot.member("name"))
     spot.note(
-        f"pods that ask with the annotation {ANNOTATION}: {wanted} now ask with"
-        f" {names.INJECT_ANNOTATION}: {name}"
+        f'pods that ask with the annotation {ANNOTATION}: "{template.name}" now ask with'
+        f' {names.INJECT_ANNOTATION}: "{name}"'
     )
-    parts = _merged(source, target=target, spot=spot)
+    parts = _merged(template, target=target)
     common = {field: parts.pop(field, []) for field in APPLIED}
-    for container in injection.containers(parts):
-        _apply(container, common, spot)
-    spec = {
-        "activation": "OnRequest",
-        "hostNetworkPods": "Inject",
-        "placement": {"initContainers": "Last" if "initContainers" in parts else None},
-        "template": {"spec": parts},
-        "applicationContainers": {"initContainers": "Include", **common} if any(common.values()) else {},
-    }
+    for field in injection.CONTAINER_LISTS:
+        if field in parts:
+            parts[field] = [_applied(container, common, spot) for container in parts[field]]
+    applied = injection.present(**common)
+    spec = injection.present(
+        activation="OnRequest",
+        hostNetworkPods="Inject",
+        placement={"initContainers": "Last"} if "initContainers" in parts else None,
+        template=injection.present(spec=parts),
+        applicationContainers={"initContainers": "Include", **applied} if applied else None,
+    )
     spot.conversion.injections.append(target.resource(name, spec, spot))
 
 
-def _merged(source: sources.Source, *, target: injection.Target, spot: findings.Spot) -> Json:
+def _merged(template: Template, *, target: injection.Target) -> Json:
     """The template's parts over those of the files that it inherits from."""
-    layers = [(base, findings.Spot(spot.conversion, base.place)) for base in source.bases[::-1]]
+    conversion, source = template.spot.conversion, template.source
+    if template.value.get("inherits") and not source.bases:
+        where = "within a ConfigMap it never was" if source.holder else "there is no such file"
+        template.spot.member("inherits").warn(f"is not followed: {where}")
     merged: Json = {}
-    for index, (layer, where) in enumerate([*layers, (source, spot)]):
-        parts = _layer(layer, target=target, spot=where)
+    for index, layer in enumerate([*reversed(source.bases), source]):
+        spot = findings.Spot(conversion, layer.place)
+        value = template.value if layer is source else sources.mapping(layer.value)
+        parts = _layer(value, target=target, spot=spot)
         for field in HOST_FIELDS:
             if index and parts.pop(field, None) and field not in merged:
-                where.member(field).warn("is left out: a template that inherits cannot set it")
-        for field, value in parts.items():
-            merged[field] = _overlaid(field, merged.get(field), value)
+                spot.member(field).warn("is left out: what inherits could never set it")
+        for field, part in parts.items():
+            merged[field] = _overlaid(field, merged.get(field), part)
     if "hostAliases" in merged:
         merged["hostAliases"] = _united(merged["hostAliases"])
     return merged
 
 
-def _layer(source: sources.Source, *, target: injection.Target, spot: findings.Spot) -> Json:
+def _layer(raw: Mapping[str, Any], *, target: injection.Target, spot: findings.Spot) -> Json:
     """The parts of one file, cut to what our schema accepts."""
-    value = _spelt(source, spot)
+    value = fitting.spelt(raw, FIELDS, spot)
     for field in value:
         if field not in FIELDS:
             spot.member(field).warn("is left out: the field is unknown")
-    parts = injection.pod_parts(target, POD_FIELDS, value, spot)
     aliases = fitting.fit_each(
         target.pod_part("hostAliases"), value.get("hostAliases"), spot.member("hostAliases")
     )
-    if aliases:
-        parts["hostAliases"] = aliases
-    for field in APPLIED:
-        schema = target.part("applicationContainers", field)
-        if fitted := fitting.fit(schema, value.get(field), spot.member(field)):
-            parts[field] = fitted
-    return parts
+    applied = {
+        field: fitting.fit(
+            target.part("applicationContainers", field), value.get(field), spot.member(field)
+        )
+        for field in APPLIED
+    }
+    parts = injection.pod_parts(target, POD_FIELDS, value, spot)
+    return injection.present(**parts, hostAliases=aliases, **applied)
 
 
 def _overlaid(field: str, base: Any, value: Any) -> Any:
@@ -145,22 +152,23 @@ def _united(aliases: list[Json]) -> list[Json]:
     return [{"ip": ip, "hostnames": list(hostnames)} for ip, hostnames in united.items()]
 
 
-def _apply(container: Json, common: Mapping[str, list[Json]], spot: findings.Spot) -> None:
-    """Adds to an injected container what every container gets and it has not."""
+def _applied(
+    container: Mapping[str, Any], common: Mapping[str, list[Json]], spot: findings.Spot
+) -> Json:
+    """The injected container with what every container gets and it has not."""
     own = {one["name"] for one in container.get("env") or ()}
-    if added := [one for one in common["env"] if one["name"] not in own]:
-        container["env"] = [*(container.get("env") or ()), *added]
-    mounts = list(container.get("volumeMounts") or ())
+    env = [one for one in common["env"] if one["name"] not in own]
+    mounts: list[Json] = list(container.get("volumeMounts") or ())
     volumes = {one["name"] for one in mounts}
     for mount in common["volumeMounts"]:
+        path = posixpath.normpath(mount["mountPath"])
         if mount["name"] in volumes:
             continue
-        path = posixpath.normpath(mount["mountPath"])
         if any(posixpath.normpath(one["mountPath"]) == path for one in mounts):
             spot.member("volumeMounts").warn(
                 f"container {container['name']!r} mounts another volume at {path!r} and keeps it"
             )
         else:
             mounts.append(mount)
-    if mounts:
-        container["volumeMounts"] = mounts
+    both = injection.present(env=[*(container.get("env") or ()), *env], volumeMounts=mounts)
+    return {**container, **both}

@@ -20,12 +20,16 @@ QUANTITY = object()
 class Each:
     """The shape of every item of a list, or of every value of a map."""
 
-    def __init__(self, shape: Any, *, key: str = "", whole: bool = False) -> None:
+    def __init__(
+        self, shape: Any, *, key: str = "", whole: bool = False, loose: bool = False
+    ) -> None:
         self.shape = shape
         self.key = key
         """The field by which Kubernetes merges the list; empty where items are whole values."""
         self.whole = whole
         """A field more makes another item: `value` and `valueFrom` exclude each other."""
+        self.loose = loose
+        """There may be more items, though none has a key: injectors add to such a list too."""
 
 
 _FIELD_REF = {"apiVersion": "v1"}
@@ -57,6 +61,7 @@ CONTAINER: Mapping[str, Any] = {
         key="name",
         whole=True,
     ),
+    "envFrom": Each({}, loose=True),
     "volumeMounts": Each({"readOnly": False, "subPath": ""}, key="mountPath"),
     "volumeDevices": Each({}, key="devicePath"),
     "resources": _RESOURCES,
@@ -105,7 +110,7 @@ ANYTHING: Mapping[str, Any] = {}
 def contains(actual: Any, wanted: Any, shape: Any = ANYTHING) -> bool:
     """Whether `actual` has every field that `wanted` sets, equal after the API's defaulting.
 
-    Lists with a merge key may hold more items; other lists are whole values.
+    Lists with a merge key, and loose ones, may hold more items; other lists are whole values.
     """
     if isinstance(wanted, dict):
         if not is_empty(wanted) and not isinstance(actual, dict):
@@ -161,6 +166,8 @@ def _list_contains(actual: Any, wanted: list[Any], shape: Each | None) -> bool:
     inner = shape.shape if shape else ANYTHING
     if shape and shape.key:
         return all(any(_match(item, one, shape) for item in actual) for one in wanted)
+    if shape and shape.loose:
+        return all(any(same(item, one, inner) for item in actual) for one in wanted)
     return len(actual) == len(wanted) and all(
         contains(item, one, inner) for item, one in zip(actual, wanted, strict=True)
     )

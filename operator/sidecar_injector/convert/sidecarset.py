@@ -1,0 +1,179 @@
+"""OpenKruise's SidecarSets, v1alpha1 and v1beta1.
+
+https://github.com/openkruise/kruise/blob/master/apis/apps/v1beta1/sidecarset_types.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sidecar_injector import names
+from sidecar_injector.convert import findings, fitting, injection, naming, sidecars, sources
+from sidecar_injector.core import rules, selectors
+
+GROUP = "apps.kruise.io"
+KIND = "SidecarSet"
+VERSIONS = ("v1alpha1", "v1beta1")
+FIELDS = (
+    "selector", "namespace", "namespaceSelector", "initContainers", "containers", "volumes",
+    "imagePullSecrets", "patchPodMetadata", "injectionStrategy", "updateStrategy",
+    "revisionHistoryLimit", "customVersion",
+)  # fmt: skip
+DEFAULT_HISTORY = 10
+NO_REVISIONS = "has no counterpart: pods get what the injection says when they are created"
+REVISION_KEYS = {
+    "labels": ("apps.kruise.io/sidecarset-custom-version",),
+    "annotations": ("apps.kruise.io/sidecarset-canary", "apps.kruise.io/sidecarset-base"),
+}
+
+Json = dict[str, Any]
+
+
+def convert(
+    documents: Iterable[sources.Source], *, target: injection.Target
+) -> findings.Conversion:
+    """The injections of each SidecarSet among the documents; other objects are passed over."""
+    conversion = findings.Conversion()
+    given = naming.Names()
+    for document in documents:
+        for source in sources.objects(document):
+            spot = findings.Spot(conversion, source.place)
+            if _is_sidecarset(source.value, spot):
+                _add(source.value, given=given, target=target, spot=spot)
+    return conversion
+
+
+def _is_sidecarset(value: Any, spot: findings.Spot) -> bool:
+    if not sources.is_object(value):
+        spot.warn(
+            "is left out: it is no Kubernetes object, for which apiVersion and kind are needed"
+        )
+        return False
+    group, _, version = value["apiVersion"].partition("/")
+    if (group, value["kind"]) != (GROUP, KIND):
+        return False
+    if version not in VERSIONS:
+        spot.member("apiVersion").warn(
+            f"is left out: {version!r} is unknown; known are {' and '.join(VERSIONS)}"
+        )
+    return version in VERSIONS
+
+
+def _add(
+    value: Json, *, given: naming.Names, target: injection.Target, spot: findings.Spot
+) -> None:
+    metadata, spec = (sources.mapping(value.get(field)) for field in ("metadata", "spec"))
+    _warn_of_revisions(metadata, spot.member("metadata"))
+    inner = spot.member("spec")
+    _warn_of_strategies(spec, inner)
+    scope = _scope(spec, target=target, spot=inner)
+    parts = sidecars.split(spec, target=target, spot=inner)
+    annotations = _annotations(spec, target=target, spot=inner.member("patchPodMetadata"))
+
+    name = str(metadata.get("name") or "")
+    for index, part in enumerate(parts):
+        wanted = f"{name}-{index + 1}" if index else name
+        shaped = injection.present(
+            **scope,
+            hostNetworkPods="Inject",
+            placement=part.placement,
+            template=injection.present(
+                metadata=injection.present(annotations=annotations if not index else None),
+                spec=part.pod_spec,
+            ),
+            inherit=part.inherit,
+        )
+        given_name = given.given(wanted, spot.member("metadata.name"))
+        spot.conversion.injections.append(target.resource(given_name, shaped, spot))
+    spot.note(
+        f"works on pods that are created from now on, in namespaces with the label"
+        f" {names.INJECTION_LABEL}={names.ENABLED}"
+    )
+
+
+def _scope(spec: Json, *, target: injection.Target, spot: findings.Spot) -> Json:
+    """Which pods are meant; suspended where ours would mean more of them."""
+    before = len(spot.conversion.warnings)
+    selector = _fitted_selector("selector", spec.get("selector"), target, spot)
+    if not any((selector or {}).values()):
+        spot.member("selector").warn("is missing: it selects no pod, and without one ours all")
+    namespace, among = spec.get("namespace"), spec.get("namespaceSelector")
+    if isinstance(namespace, str) and namespace:
+        if among:
+            spot.member("namespaceSelector").warn("is left out: namespace is given, which wins")
+        among = {"matchLabels": {names.NAMESPACE_NAME_LABEL: namespace}}
+    among = _fitted_selector("namespaceSelector", among, target, spot)
+    paused = sources.mapping(spec.get("injectionStrategy")).get("paused")
+    is_unsure = len(spot.conversion.warnings) > before
+    if is_unsure and paused is not True:
+        spot.warn("the injection is suspended: look at its selectors first")
+    return {
+        "namespaceSelector": among,
+        "selector": selector,
+        "suspend": paused is True or is_unsure,
+    }
+
+
+def _fitted_selector(
+    field: str, value: Any, target: injection.Target, spot: findings.Spot
+) -> Json | None:
+    fitted: Json | None = fitting.fit(target.part(field), value, spot.member(field))
+    for where, sentence in selectors.problems(fitted, path=field):
+        spot.member(where).warn(sentence)
+    return fitted
+
+
+def _annotations(spec: Json, *, target: injection.Target, spot: findings.Spot) -> Json | None:
+    found: Json = {}
+    for index, item in enumerate(sources.sequence(spec.get("patchPodMetadata"))):
+        where = spot.item(index)
+        for field in sources.mapping(item):
+            if field not in {"annotations", "patchPolicy"}:
+                where.member(field).warn("is left out: the field is unknown")
+        policy = sources.mapping(item).get("patchPolicy") or "Retain"
+        if policy != "Retain":
+            where.member("patchPolicy").warn(
+                f"{policy} has no counterpart: a pod that has the annotation keeps its own value"
+            )
+        for key, value in sources.mapping(sources.mapping(item).get("annotations")).items():
+            there = where.member("annotations").key(key)
+            if rules.is_reserved(key) or not selectors.is_qualified_name(key.lower()):
+                there.warn("is left out: the key is reserved for the injector, or is none")
+            elif key in found:
+                there.warn("is left out: an earlier item has the same key")
+            else:
+                found[key] = value
+    fitted: Json | None = fitting.fit(
+        target.part("template", "metadata", "annotations"), found, spot
+    )
+    return fitted
+
+
+def _warn_of_revisions(metadata: Json, spot: findings.Spot) -> None:
+    for field, keys in REVISION_KEYS.items():
+        for key in keys:
+            if key in sources.mapping(metadata.get(field)):
+                spot.member(field).key(key).warn(NO_REVISIONS)
+
+
+def _warn_of_strategies(spec: Mapping[str, Any], spot: findings.Spot) -> None:
+    for field in spec:
+        if field not in FIELDS:
+            spot.member(field).warn("is left out: the field is unknown")
+    injecting = sources.mapping(spec.get("injectionStrategy"))
+    for field in injecting:
+        if field not in {"paused", "revision"}:
+            spot.member("injectionStrategy").member(field).warn("is left out: the field is unknown")
+    if injecting.get("revision"):
+        spot.member("injectionStrategy").member("revision").warn(NO_REVISIONS)
+    if spec.get("customVersion"):
+        spot.member("customVersion").warn(NO_REVISIONS)
+    if spec.get("revisionHistoryLimit") not in (None, DEFAULT_HISTORY):
+        spot.member("revisionHistoryLimit").warn(NO_REVISIONS)
+    updating = spec.get("updateStrategy")
+    if updating and sources.mapping(updating).get("type") != "NotUpdate":
+        spot.member("updateStrategy").warn(
+            "has no counterpart: pods that run keep the sidecar that they have until they are"
+            " created anew, as with type NotUpdate"
+        )

@@ -1,0 +1,181 @@
+"""What the API server requires of resources: a container's, and the pod's own.
+
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
+(validateResourceRequirements, validatePodResources)
+"""
+
+from __future__ import annotations
+
+import collections
+import decimal
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from sidecar_injector import names
+from sidecar_injector.core import loose, pods, quantity, selectors, syntax
+from sidecar_injector.core.loose import Json
+
+Amounts = dict[str, decimal.Decimal]
+
+_HUGE = "hugepages-"
+_CPU_AND_MEMORY = ("cpu", "memory")
+_STANDARD = (*_CPU_AND_MEMORY, "ephemeral-storage")
+_NATIVE_DOMAIN = "kubernetes.io/"
+
+
+def problems(resources: Json, *, claims: Collection[str]) -> Iterator[str]:
+    """Of one container; `claims` are the names in the pod's `resourceClaims`."""
+    if not resources:
+        return
+    limits = _amounts(resources, "limits")
+    # As the API server defaults it, and it does so before it compares.
+    requests = limits | _amounts(resources, "requests")
+    yield from _unreadable(resources)
+    for name, amount in (limits | requests).items():
+        yield from _amount(name, amount)
+    yield from _against_limits(requests, limits)
+    named = limits.keys() | requests.keys()
+    if any(one.startswith(_HUGE) for one in named) and not named.intersection(_CPU_AND_MEMORY):
+        yield "resources: hugepages need cpu or memory beside them"
+    yield from _claims(resources, claims)
+
+
+def pod_problems(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Of the pod's own `resources` against those of its containers."""
+    own = loose.child(spec, "resources")
+    if not own:
+        return
+    limits, requests = _amounts(own, "limits"), _amounts(own, "requests")
+    for name, total in _aggregate(spec, "requests").items():
+        if name in requests and total > requests[name]:
+            yield f"the pod's resources.requests[{name}] is less than its containers' sum"
+        # What the pod does not request itself is taken from its containers.
+        elif name in limits and name not in requests and total > limits[name]:
+            yield f"the pod's resources.limits[{name}] is less than its containers' requests"
+    for name, total in _aggregate(spec, "limits").items():
+        if name.startswith(_HUGE) and name in limits and total > limits[name]:
+            yield f"the pod's resources.limits[{name}] is less than its containers' sum"
+    for container in pods.items(spec_of(spec), "containers"):
+        for name, amount in _amounts(loose.child(container, "resources"), "limits").items():
+            if name in limits and amount > limits[name]:
+                yield (
+                    f"container {container['name']!r}: resources.limits[{name}] is more than the"
+                    " pod's"
+                )
+
+
+def spec_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A pod around a spec, for what reads pods."""
+    return {"spec": spec}
+
+
+def _amounts(resources: Json, field: str) -> Amounts:
+    parsed = ((name, quantity.parse(one)) for name, one in loose.child(resources, field).items())
+    return {name: amount for name, amount in parsed if amount is not None}
+
+
+def _unreadable(resources: Json) -> Iterator[str]:
+    for field in ("limits", "requests"):
+        for name, value in loose.child(resources, field).items():
+            if quantity.parse(value) is None:
+                yield (
+                    f"resources.{field}[{name}] {syntax.quoted(value)} must be a quantity such as"
+                    " 500m or 1Gi"
+                )
+
+
+def _amount(name: str, amount: decimal.Decimal) -> Iterator[str]:
+    if not _is_resource(name):
+        yield (
+            f"resources: {syntax.quoted(name)} must be cpu, memory, ephemeral-storage, hugepages-…"
+            " or DOMAIN/NAME"
+        )
+        return
+    if amount < 0:
+        yield f"resources: {name} {amount} must not be negative"
+    elif _is_extended(name) and amount % 1:
+        yield f"resources: {name} {amount} must be a whole number"
+    elif name.startswith(_HUGE):
+        size = quantity.parse(name.removeprefix(_HUGE))
+        if not size or size < 0 or size % 1 or amount % size:
+            yield f"resources: {name} {amount} must be a multiple of the page's size"
+
+
+def _is_resource(name: str) -> bool:
+    if not selectors.is_qualified_name(name):
+        return False
+    if "/" not in name:
+        return name in _STANDARD or name.startswith(_HUGE)
+    if _NATIVE_DOMAIN in name:
+        return True
+    # Quotas prepend this word, which must neither be there already nor make the name too long.
+    quota = "requests."
+    return not name.startswith(quota) and selectors.is_qualified_name(quota + name)
+
+
+def _is_extended(name: str) -> bool:
+    return "/" in name and _NATIVE_DOMAIN not in name
+
+
+def _against_limits(requests: Amounts, limits: Amounts) -> Iterator[str]:
+    for name, amount in requests.items():
+        limit = limits.get(name)
+        if _is_extended(name) or name.startswith(_HUGE):
+            if amount != limit:
+                yield f"resources.requests[{name}] must equal resources.limits[{name}]"
+        elif limit is not None and amount > limit:
+            yield f"resources.requests[{name}] must not be more than resources.limits[{name}]"
+
+
+def _claims(resources: Json, known: Collection[str]) -> Iterator[str]:
+    seen: set[tuple[str, str]] = set()
+    for claim in loose.objects(resources, "claims"):
+        name, request = claim.get("name") or "", claim.get("request") or ""
+        if name not in known:
+            yield f"resources.claims {syntax.quoted(name)} must be in the pod's resourceClaims"
+        if request and not syntax.DNS_LABEL.accepts(request):
+            yield f"resources.claims[{name}].request {syntax.DNS_LABEL.refusal(request)}"
+        # A claim as a whole overlaps with each of its requests.
+        same = {one for one in seen if one[0] == name}
+        if (name, request) in same or (name, "") in same or (same and not request):
+            yield f"resources.claims {syntax.quoted(name)} must be there only once"
+        seen.add((name, request))
+
+
+def _aggregate(spec: Mapping[str, Any], field: str) -> Amounts:
+    """What the containers need together, at the moment at which they need most.
+
+    https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/753-sidecar-containers
+    """
+    total: collections.Counter[str] = collections.Counter()
+    _add(total, (_needs(one, field) for one in pods.items(spec_of(spec), "containers")))
+    sidecars: collections.Counter[str] = collections.Counter()
+    peak: Amounts = {}
+    for container in pods.items(spec_of(spec), "initContainers"):
+        needs = _needs(container, field)
+        starting = collections.Counter(sidecars)
+        _add(starting, (needs,))
+        if container.get("restartPolicy") == names.CONTAINER_RESTART_ALWAYS:
+            _add(total, (needs,))
+            sidecars = starting
+        peak = _highest(peak, starting)
+    return _highest(peak, total)
+
+
+def _needs(container: Json, field: str) -> Amounts:
+    resources = loose.child(container, "resources")
+    limits = _amounts(resources, "limits")
+    return limits if field == "limits" else limits | _amounts(resources, "requests")
+
+
+def _add(total: collections.Counter[str], amounts: Iterable[Amounts]) -> None:
+    for one in amounts:
+        for name, amount in one.items():
+            total[name] += amount  # type: ignore[assignment]
+
+
+def _highest(one: Mapping[str, Any], other: Mapping[str, Any]) -> Amounts:
+    return {
+        name: max(one.get(name, decimal.Decimal()), other.get(name, decimal.Decimal()))
+        for name in one.keys() | other.keys()
+    }
