@@ -152,6 +152,15 @@ def assemble(
     validation.register(handlers)
     loops = {
         **{f"cache of {one.resource.plural}": one.run for one in caches},
+        "cache of serviceaccounts": lambda: known.accounts.run(
+            lambda: cache.Cache(
+                api_client,
+                api.SERVICE_ACCOUNTS,
+                metrics=metrics,
+                scope=api.Scope(metadata_only=True),
+                on_change=known.accounts.changed,
+            )
+        ),
         "certificates": origin.run,
         "caBundle": bundles.run,
         "events": recorder.run,

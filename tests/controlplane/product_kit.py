@@ -81,6 +81,11 @@ def condition(thing: Mapping[str, Any], kind: str) -> Json:
     return next((one for one in conditions if one["type"] == kind), {})
 
 
+def condition_of(product: Product, namespace: str, kind: str) -> Json:
+    """What the injection `proxy` says now."""
+    return condition(product.plane.client.get(f"{injections_path(namespace)}/proxy"), kind)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Product:
     """The chart's release, and the operator's replicas."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import signal
 import subprocess
 import time
 from typing import Any
@@ -16,10 +17,13 @@ from sidecar_injector import names
 from tools.controlplane import errors, operators
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+ASKING = "app"
+"""The pod that tests ask replicas about, which makes lines in their logs."""
 BOTH = ["app", "sidecar"]
 ALONE = ["app"]
 DECISIONS = "sidecar_injector_decisions_total"
 REQUESTS = "sidecar_injector_admission_requests_total"
+TWO_SOURCES = {"name": "data", "emptyDir": {}, "hostPath": {"path": "/data"}}
 
 
 @pytest.fixture
@@ -96,8 +100,8 @@ def test_a_pod_whose_name_is_generated_is_injected_and_logged_by_its_prefix(
     pod = product.create_pod(namespace, nameless)
     assert pod["metadata"]["name"].startswith("made-")
     assert kit.containers(pod) == BOTH
-    lines = [line for line in product.log() if line.get("namespace") == namespace]
-    assert {line["pod"] for line in lines if line["verdict"] == "Injected"} == {"made-"}
+    logged = [line["pod"] for line in product.log() if line.get("namespace") == namespace]
+    assert set(logged) - {ASKING} == {"made-"}
 
 
 def test_a_pod_that_is_opted_out_by_its_label_is_not_even_asked_about(
@@ -152,7 +156,7 @@ def test_an_injection_starts_and_stops_within_a_second(
         )
         product.wait_known(enabled_namespace, "proxy", known=wanted is BOTH)
         seconds = time.monotonic() - changed
-        print(f"{wanted} after {seconds * 1000:.0f} ms")
+        print(f"{wanted} after {seconds * 1000:.0f} ms")  # noqa: T201 - a figure to look at
         assert seconds < 1
 
 
@@ -186,7 +190,7 @@ def test_a_replica_that_is_told_to_end_still_serves_and_then_exits_with_0(
 ) -> None:
     last = product.operators.add()
     last.wait_ready()
-    last.process.signal(operators.processes.signal.SIGTERM)
+    last.process.signal(signal.SIGTERM)
     product.plane.wait("it says that it goes", lambda: not last.ready())
     answer = product.ask(last, namespace, kit.pod())
     status = last.process.wait(seconds=10)
@@ -339,9 +343,10 @@ def test_an_injection_that_is_broken_is_not_applied_and_stops_no_other(
     product: kit.Product, namespace: str
 ) -> None:
     """It slips past while the validating configuration is away; CEL does not know this rule."""
+    template = kit.injection()["spec"]["template"]["spec"]
+    broken = kit.injection("broken", template={"spec": {**template, "volumes": [TWO_SOURCES]}})
     stored = product.plane.client.get(kit.VALIDATING)
     product.plane.client.request("DELETE", kit.VALIDATING)
-    broken = kit.injection("broken", selector={"matchExpressions": [EMPTY_IN]}, priority=9)
     path = kit.injections_path(namespace)
     try:
         # It goes on being called until the API server has heard of its end.
@@ -354,9 +359,6 @@ def test_an_injection_that_is_broken_is_not_applied_and_stops_no_other(
     product.wait_known(namespace, "broken")
     accepted = product.condition(namespace, "broken", "Accepted", reason="Invalid")
     assert accepted["status"] == "False"
-    assert "spec.selector.matchExpressions[0].values" in accepted["message"]
+    assert accepted["message"].startswith("spec.template.spec.volumes[0] has 2 sources")
     product.condition(namespace, "broken", "Ready", reason="NotAccepted")
     assert kit.containers(product.create_pod(namespace, kit.pod())) == BOTH
-
-
-EMPTY_IN = {"key": "app", "operator": "In", "values": []}

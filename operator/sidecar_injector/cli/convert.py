@@ -48,7 +48,7 @@ def tumblr_command(*, files: tuple[str, ...], namespace: str | None) -> None:
     documents = [
         _with_bases(file, source) for file in _listed(files) for source in _documents(file)
     ]
-    _finish(tumblr.convert(documents, parse=_embedded, target=_target(namespace)))
+    _finish(tumblr.convert(documents, parse=_embedded, target=_target(namespace)), files)
 
 
 @convert.command(
@@ -62,7 +62,7 @@ def morvencao_command(*, files: tuple[str, ...], namespace: str | None) -> None:
     ConfigMaps with a sidecarconfig.yaml, or such a file by itself.
     """
     documents = [source for file in _listed(files) for source in _documents(file)]
-    _finish(morvencao.convert(documents, parse=_embedded, target=_target(namespace)))
+    _finish(morvencao.convert(documents, parse=_embedded, target=_target(namespace)), files)
 
 
 @convert.command(
@@ -73,7 +73,7 @@ def morvencao_command(*, files: tuple[str, ...], namespace: str | None) -> None:
 def sidecarset_command(*, files: tuple[str, ...]) -> None:
     """SidecarSets of OpenKruise, v1alpha1 and v1beta1."""
     documents = [source for file in _listed(files) for source in _documents(file)]
-    _finish(sidecarset.convert(documents, target=_target(None)))
+    _finish(sidecarset.convert(documents, target=_target(None)), files)
 
 
 def _listed(files: tuple[str, ...]) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def _with_bases(file: str, source: sources.Source) -> sources.Source:
     return sources.Source(place=source.place, value=source.value, bases=tuple(bases))
 
 
-def _finish(conversion: findings.Conversion) -> None:
+def _finish(conversion: findings.Conversion, files: tuple[str, ...]) -> None:
     """Writes what was made, says what was not, and exits."""
     # Bytes: what kubectl reads is UTF-8, whatever the locale of the terminal is.
     sys.stdout.buffer.write(yamls.dump_all(conversion.injections).encode())
@@ -136,5 +136,5 @@ def _finish(conversion: findings.Conversion) -> None:
         for finding in dict.fromkeys(found):
             click.echo(f"{kind}: {' '.join(str(finding).split())}", err=True)
     if not conversion.injections:
-        raise manifests.UnreadableInput("nothing to convert was found")
+        raise manifests.UnreadableInput(f"{', '.join(files)}: holds nothing to convert")
     sys.exit(1 if conversion.warnings else 0)

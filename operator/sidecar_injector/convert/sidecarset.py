@@ -5,7 +5,7 @@ https://github.com/openkruise/kruise/blob/master/apis/apps/v1beta1/sidecarset_ty
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from sidecar_injector import names
@@ -94,24 +94,25 @@ def _add(
 
 def _scope(spec: Json, *, target: injection.Target, spot: findings.Spot) -> Json:
     """Which pods are meant; suspended where ours would mean more of them."""
+    namespaces = spec.get("namespaceSelector")
+    if namespace := spec.get("namespace"):
+        if namespaces:
+            spot.member("namespaceSelector").warn("is left out: namespace is given, which wins")
+        namespaces = {"matchLabels": {names.NAMESPACE_NAME_LABEL: namespace}}
+
     before = len(spot.conversion.warnings)
+    namespaces = _fitted_selector("namespaceSelector", namespaces, target, spot)
     selector = _fitted_selector("selector", spec.get("selector"), target, spot)
     if not any((selector or {}).values()):
-        spot.member("selector").warn("is missing: it selects no pod, and without one ours all")
-    namespace, among = spec.get("namespace"), spec.get("namespaceSelector")
-    if isinstance(namespace, str) and namespace:
-        if among:
-            spot.member("namespaceSelector").warn("is left out: namespace is given, which wins")
-        among = {"matchLabels": {names.NAMESPACE_NAME_LABEL: namespace}}
-    among = _fitted_selector("namespaceSelector", among, target, spot)
-    paused = sources.mapping(spec.get("injectionStrategy")).get("paused")
+        spot.member("selector").warn("is missing: no pod is selected there, and every pod here")
     is_unsure = len(spot.conversion.warnings) > before
-    if is_unsure and paused is not True:
-        spot.warn("the injection is suspended: look at its selectors first")
+    is_paused = sources.mapping(spec.get("injectionStrategy")).get("paused") is True
+    if is_unsure and not is_paused:
+        spot.warn("the injection is suspended: put its selectors right first")
     return {
-        "namespaceSelector": among,
+        "namespaceSelector": namespaces,
         "selector": selector,
-        "suspend": paused is True or is_unsure,
+        "suspend": is_paused or is_unsure,
     }
 
 
@@ -126,27 +127,26 @@ def _fitted_selector(
 
 def _annotations(spec: Json, *, target: injection.Target, spot: findings.Spot) -> Json | None:
     found: Json = {}
-    for index, item in enumerate(sources.sequence(spec.get("patchPodMetadata"))):
-        where = spot.item(index)
-        for field in sources.mapping(item):
-            if field not in {"annotations", "patchPolicy"}:
-                where.member(field).warn("is left out: the field is unknown")
-        policy = sources.mapping(item).get("patchPolicy") or "Retain"
+    for index, one in enumerate(sources.sequence(spec.get("patchPodMetadata"))):
+        item, where = sources.mapping(one), spot.item(index)
+        _warn_of_unknown(item, ("annotations", "patchPolicy"), where)
+        policy = item.get("patchPolicy") or "Retain"
         if policy != "Retain":
             where.member("patchPolicy").warn(
                 f"{policy} has no counterpart: a pod that has the annotation keeps its own value"
             )
-        for key, value in sources.mapping(sources.mapping(item).get("annotations")).items():
+        for key, value in sources.mapping(item.get("annotations")).items():
             there = where.member("annotations").key(key)
-            if rules.is_reserved(key) or not selectors.is_qualified_name(key.lower()):
-                there.warn("is left out: the key is reserved for the injector, or is none")
+            if rules.is_reserved(key):
+                there.warn("is left out: the key is reserved for the injector")
+            elif not selectors.is_qualified_name(key.lower()):
+                there.warn("is left out: it is no annotation key")
             elif key in found:
                 there.warn("is left out: an earlier item has the same key")
             else:
                 found[key] = value
-    fitted: Json | None = fitting.fit(
-        target.part("template", "metadata", "annotations"), found, spot
-    )
+    schema = target.part("template", "metadata", "annotations")
+    fitted: Json | None = fitting.fit(schema, found, spot)
     return fitted
 
 
@@ -157,16 +157,13 @@ def _warn_of_revisions(metadata: Json, spot: findings.Spot) -> None:
                 spot.member(field).key(key).warn(NO_REVISIONS)
 
 
-def _warn_of_strategies(spec: Mapping[str, Any], spot: findings.Spot) -> None:
-    for field in spec:
-        if field not in FIELDS:
-            spot.member(field).warn("is left out: the field is unknown")
+def _warn_of_strategies(spec: Json, spot: findings.Spot) -> None:
+    _warn_of_unknown(spec, FIELDS, spot)
     injecting = sources.mapping(spec.get("injectionStrategy"))
-    for field in injecting:
-        if field not in {"paused", "revision"}:
-            spot.member("injectionStrategy").member(field).warn("is left out: the field is unknown")
+    where = spot.member("injectionStrategy")
+    _warn_of_unknown(injecting, ("paused", "revision"), where)
     if injecting.get("revision"):
-        spot.member("injectionStrategy").member("revision").warn(NO_REVISIONS)
+        where.member("revision").warn(NO_REVISIONS)
     if spec.get("customVersion"):
         spot.member("customVersion").warn(NO_REVISIONS)
     if spec.get("revisionHistoryLimit") not in (None, DEFAULT_HISTORY):
@@ -177,3 +174,9 @@ def _warn_of_strategies(spec: Mapping[str, Any], spot: findings.Spot) -> None:
             "has no counterpart: pods that run keep the sidecar that they have until they are"
             " created anew, as with type NotUpdate"
         )
+
+
+def _warn_of_unknown(value: Json, known: tuple[str, ...], spot: findings.Spot) -> None:
+    for field in value:
+        if field not in known:
+            spot.member(field).warn("is left out: the field is unknown")

@@ -6,13 +6,13 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/va
 
 from __future__ import annotations
 
-import collections
 import decimal
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import loose, pods, quantity, selectors, syntax
+from sidecar_injector.core import loose, quantity, selectors, syntax
 from sidecar_injector.core.loose import Json
 
 Amounts = dict[str, decimal.Decimal]
@@ -21,6 +21,7 @@ _HUGE = "hugepages-"
 _CPU_AND_MEMORY = ("cpu", "memory")
 _STANDARD = (*_CPU_AND_MEMORY, "ephemeral-storage")
 _NATIVE_DOMAIN = "kubernetes.io/"
+_NOTHING = decimal.Decimal()
 
 
 def problems(resources: Json, *, claims: Collection[str]) -> Iterator[str]:
@@ -55,18 +56,13 @@ def pod_problems(spec: Mapping[str, Any]) -> Iterator[str]:
     for name, total in _aggregate(spec, "limits").items():
         if name.startswith(_HUGE) and name in limits and total > limits[name]:
             yield f"the pod's resources.limits[{name}] is less than its containers' sum"
-    for container in pods.items(spec_of(spec), "containers"):
+    for container in loose.objects(spec, "containers"):
         for name, amount in _amounts(loose.child(container, "resources"), "limits").items():
             if name in limits and amount > limits[name]:
                 yield (
-                    f"container {container['name']!r}: resources.limits[{name}] is more than the"
-                    " pod's"
+                    f"container {container.get('name')!r}: resources.limits[{name}] is more than"
+                    " the pod's"
                 )
-
-
-def spec_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A pod around a spec, for what reads pods."""
-    return {"spec": spec}
 
 
 def _amounts(resources: Json, field: str) -> Amounts:
@@ -147,19 +143,19 @@ def _aggregate(spec: Mapping[str, Any], field: str) -> Amounts:
 
     https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/753-sidecar-containers
     """
-    total: collections.Counter[str] = collections.Counter()
-    _add(total, (_needs(one, field) for one in pods.items(spec_of(spec), "containers")))
-    sidecars: collections.Counter[str] = collections.Counter()
+    total: Amounts = {}
+    for container in loose.objects(spec, "containers"):
+        total = _joined(total, _needs(container, field), operator.add)
+    sidecars: Amounts = {}
     peak: Amounts = {}
-    for container in pods.items(spec_of(spec), "initContainers"):
+    for container in loose.objects(spec, "initContainers"):
         needs = _needs(container, field)
-        starting = collections.Counter(sidecars)
-        _add(starting, (needs,))
+        starting = _joined(sidecars, needs, operator.add)
         if container.get("restartPolicy") == names.CONTAINER_RESTART_ALWAYS:
-            _add(total, (needs,))
+            total = _joined(total, needs, operator.add)
             sidecars = starting
-        peak = _highest(peak, starting)
-    return _highest(peak, total)
+        peak = _joined(peak, starting, max)
+    return _joined(peak, total, max)
 
 
 def _needs(container: Json, field: str) -> Amounts:
@@ -168,14 +164,12 @@ def _needs(container: Json, field: str) -> Amounts:
     return limits if field == "limits" else limits | _amounts(resources, "requests")
 
 
-def _add(total: collections.Counter[str], amounts: Iterable[Amounts]) -> None:
-    for one in amounts:
-        for name, amount in one.items():
-            total[name] += amount  # type: ignore[assignment]
-
-
-def _highest(one: Mapping[str, Any], other: Mapping[str, Any]) -> Amounts:
+def _joined(
+    one: Amounts,
+    other: Amounts,
+    how: Callable[[decimal.Decimal, decimal.Decimal], decimal.Decimal],
+) -> Amounts:
     return {
-        name: max(one.get(name, decimal.Decimal()), other.get(name, decimal.Decimal()))
+        name: how(one.get(name, _NOTHING), other.get(name, _NOTHING))
         for name in one.keys() | other.keys()
     }

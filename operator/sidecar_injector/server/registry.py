@@ -12,6 +12,7 @@ from typing import Any
 from sidecar_injector import crds, names
 from sidecar_injector.core import model
 from sidecar_injector.core import world as worlds
+from sidecar_injector.server import accounts
 
 Json = Mapping[str, Any]
 Key = tuple[str, str]
@@ -22,6 +23,7 @@ class Registry:
 
     def __init__(self, *, release_namespace: str) -> None:
         self._release_namespace = release_namespace
+        self.accounts = accounts.ServiceAccounts()
         self._namespaces: dict[str, worlds.Namespace] = {}
         self._cluster: dict[str, model.Injection] = {}
         self._namespaced: dict[str, dict[str, model.Injection]] = {}
@@ -37,6 +39,7 @@ class Registry:
             worlds.World(
                 namespace=worlds.Namespace.assumed(namespace) if known is None or behind else known,
                 injections=self.injections(namespace),
+                service_accounts=self.accounts.names(namespace),
                 release_namespace=self._release_namespace,
             ),
             behind,
@@ -71,31 +74,38 @@ class Registry:
         """A SidecarInjection was added, changed or deleted."""
         namespace, name = key
         group = self._namespaced.setdefault(namespace, {})
-        if _update(group, name, old, new, kind=names.KIND):
+        if self._update(group, name, old, new, kind=names.KIND):
             self._ordered.pop(namespace, None)
         if not group:
             del self._namespaced[namespace]
 
     def cluster_injection_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
         """A ClusterSidecarInjection was added, changed or deleted."""
-        if _update(self._cluster, key[1], old, new, kind=names.CLUSTER_KIND):
+        if self._update(self._cluster, key[1], old, new, kind=names.CLUSTER_KIND):
             self._ordered.clear()
 
-
-def _update(
-    group: dict[str, model.Injection], name: str, old: Json | None, new: Json | None, *, kind: str
-) -> bool:
-    """Put the change into the group; says whether it changed anything for a decision."""
-    if new is None:
-        return group.pop(name, None) is not None
-    # Our own writes to status come back as changes: the spec is what counts. A deleted resource
-    # may come back under its name, which nobody sees whose watch was broken in between.
-    if old is not None and name in group and _identity(old) == _identity(new):
-        return False
-    # In a list the API server leaves out the kind of each item.
-    resource = {**new, "kind": kind}
-    group[name] = model.read(resource, spec_schema=crds.spec_schema(kind))
-    return True
+    def _update(
+        self,
+        group: dict[str, model.Injection],
+        name: str,
+        old: Json | None,
+        new: Json | None,
+        *,
+        kind: str,
+    ) -> bool:
+        """Put the change into the group; says whether it changed anything for a decision."""
+        if new is None:
+            return group.pop(name, None) is not None
+        # Our own writes to status come back as changes: the spec is what counts. A deleted resource
+        # may come back under its name, which nobody sees whose watch was broken in between.
+        if old is not None and name in group and _identity(old) == _identity(new):
+            return False
+        # In a list the API server leaves out the kind of each item.
+        resource = {**new, "kind": kind}
+        injection = model.read(resource, spec_schema=crds.spec_schema(kind))
+        group[name] = injection
+        self.accounts.injection_read(injection)
+        return True
 
 
 def _identity(resource: Json) -> tuple[Any, ...]:

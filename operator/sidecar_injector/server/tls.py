@@ -162,7 +162,12 @@ async def self_probe(
             f" {str(error) or type(error).__name__}"
         ) from error
     shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.transport.abort()
+    # Politely: with TLS 1.3 our side of the handshake is over first, and a server that is hung up
+    # on before its own is would wait for the rest of it.
+    writer.close()
+    with contextlib.suppress(OSError):  # TimeoutError is one.
+        async with asyncio.timeout(seconds):
+            await writer.wait_closed()
     return x509.load_der_x509_certificate(shown).serial_number
 
 

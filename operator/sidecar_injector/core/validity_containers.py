@@ -1,0 +1,176 @@
+"""What the API server requires of one container, in the pod that it stands in.
+
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
+(validateContainerCommon, validateContainers, validateInitContainers)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from sidecar_injector import names
+from sidecar_injector.core import (
+    loose,
+    syntax,
+    validity_mounts,
+    validity_probes,
+    validity_resources,
+    validity_security,
+    validity_variables,
+)
+from sidecar_injector.core.loose import Json
+
+_DEFAULT_GRACE_SECONDS = 30
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
+_RESTART_POLICIES = ("Always", "Never", "OnFailure")
+_RESTART_ACTIONS = ("Restart", "RestartAllContainers")
+_EXIT_CODE_OPERATORS = ("In", "NotIn")
+_RESIZED = ("cpu", "memory")
+_RESIZE_POLICIES = ("NotRequired", "RestartContainer")
+_MOST_RESTART_RULES = 20
+
+SURROUNDING_FIELDS = (
+    "hostUsers", "os", "resourceClaims", "restartPolicy", "terminationGracePeriodSeconds"
+)  # fmt: skip
+"""Fields of a pod's spec that decide, besides its volumes, whether its containers are valid."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a container's validity depends on outside of it."""
+
+    volumes: Mapping[str, Json]
+    claims: Collection[str]
+    restart_policy: str
+    grace_seconds: int
+    os: str
+    host_users: bool
+
+
+def surroundings(spec: Mapping[str, Any]) -> Surroundings:
+    """Those of a pod's containers."""
+    grace = spec.get("terminationGracePeriodSeconds")
+    return Surroundings(
+        volumes={one["name"]: one for one in loose.objects(spec, "volumes") if one.get("name")},
+        claims={one.get("name") for one in loose.objects(spec, "resourceClaims")},
+        restart_policy=spec.get("restartPolicy") or "Always",
+        grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
+        os=loose.child(spec, "os").get("name") or "",
+        host_users=spec.get("hostUsers") is not False,
+    )
+
+
+def problems(
+    container: Json, around: Surroundings, *, is_init: bool, settled: Collection[int]
+) -> Iterator[str]:
+    """Sentences without the container's name; variables whose id is settled are passed over."""
+    if not syntax.DNS_LABEL.accepts(name := container.get("name")):
+        yield f"name {syntax.DNS_LABEL.refusal(name)}"
+    image = container.get("image") or ""
+    if not image or image != image.strip():
+        yield f"image {syntax.quoted(image)} must not be empty nor have white space around it"
+    yield from _one_of(container, "imagePullPolicy", _PULL_POLICIES)
+    yield from _one_of(container, "terminationMessagePolicy", _MESSAGE_POLICIES)
+    for field, check in _PARTS:
+        if container.get(field) is not None:
+            yield from check(container)
+    yield from validity_variables.problems(container, around.volumes, settled=settled)
+    yield from validity_mounts.problems(
+        container, around.volumes, host_users=around.host_users
+    )
+    yield from validity_resources.problems(
+        loose.child(container, "resources"), claims=around.claims
+    )
+    yield from validity_security.problems(
+        loose.child(container, "securityContext"), os=around.os, host_users=around.host_users
+    )
+    yield from _around_running(container, around, is_init=is_init)
+
+
+def _one_of(parent: Json, field: str, words: tuple[str, ...]) -> Iterator[str]:
+    if (value := parent.get(field) or words[0]) not in words:
+        yield f"{field} {syntax.quoted(value)} must be one of {', '.join(words)}"
+
+
+def _around_running(container: Json, around: Surroundings, *, is_init: bool) -> Iterator[str]:
+    """How it starts, is watched and ends."""
+    is_plain = is_init and container.get("restartPolicy") != names.CONTAINER_RESTART_ALWAYS
+    if is_plain:
+        for field in validity_probes.FIELDS:
+            if container.get(field) is not None:
+                yield f"{field} is not for init containers without restartPolicy: Always"
+    else:
+        yield from validity_probes.problems(
+            container, grace_seconds=around.grace_seconds, os=around.os
+        )
+    for policy in loose.objects(container, "resizePolicy"):
+        if policy.get("restartPolicy") == _RESIZE_POLICIES[1]:
+            if around.restart_policy == "Never":
+                yield "resizePolicy must be NotRequired in a pod with restartPolicy: Never"
+            elif is_plain:
+                yield "resizePolicy must be NotRequired in an init container that ends"
+
+
+def _ports(container: Json) -> Iterator[str]:
+    taken: set[str] = set()
+    for port in loose.objects(container, "ports"):
+        number = port.get("containerPort")
+        if not loose.is_integer(number, least=1, most=65535):
+            yield f"ports: containerPort {number} must be from 1 to 65535"
+        host = port.get("hostPort") or 0
+        if not loose.is_integer(host, least=0, most=65535):
+            yield f"ports[{number}].hostPort {host} must be from 1 to 65535"
+        if (protocol := port.get("protocol") or _PROTOCOLS[0]) not in _PROTOCOLS:
+            words = ", ".join(_PROTOCOLS)
+            yield f"ports[{number}].protocol {syntax.quoted(protocol)} must be one of {words}"
+        if name := port.get("name"):
+            if not syntax.PORT_NAME.accepts(name):
+                yield f"ports[{number}].name {syntax.PORT_NAME.refusal(name)}"
+            if name in taken:
+                yield f"ports[{number}].name {syntax.quoted(name)} must be there only once"
+            taken.add(name)
+
+
+def _resize_policy(container: Json) -> Iterator[str]:
+    taken: set[str] = set()
+    for policy in loose.objects(container, "resizePolicy"):
+        yield from (f"resizePolicy: {one}" for one in _one_resize(policy))
+        if (name := str(policy.get("resourceName"))) in taken:
+            yield f"resizePolicy: {name} must be there only once"
+        taken.add(name)
+
+
+def _one_resize(policy: Json) -> Iterator[str]:
+    for field, words in (("resourceName", _RESIZED), ("restartPolicy", _RESIZE_POLICIES)):
+        if (value := policy.get(field)) not in words:
+            yield f"{field} {syntax.quoted(value)} must be one of {', '.join(words)}"
+
+
+def _restart_rules(container: Json) -> Iterator[str]:
+    rules = loose.objects(container, "restartPolicyRules")
+    if rules and container.get("restartPolicy") is None:
+        yield "restartPolicyRules need the container's restartPolicy"
+    if len(rules) > _MOST_RESTART_RULES:
+        yield f"restartPolicyRules must not be more than {_MOST_RESTART_RULES}"
+    for rule in rules:
+        if (action := rule.get("action")) not in _RESTART_ACTIONS:
+            words = ", ".join(_RESTART_ACTIONS)
+            yield f"restartPolicyRules: action {syntax.quoted(action)} must be one of {words}"
+        codes = loose.child(rule, "exitCodes")
+        if codes.get("operator") not in _EXIT_CODE_OPERATORS:
+            words = " or ".join(_EXIT_CODE_OPERATORS)
+            yield f"restartPolicyRules: exitCodes.operator must be {words}"
+        if len(loose.items(codes, "values")) > 255:
+            yield "restartPolicyRules: exitCodes.values must not be more than 255"
+
+
+_PARTS: tuple[tuple[str, Callable[[Json], Iterator[str]]], ...] = (
+    ("ports", _ports),
+    ("resizePolicy", _resize_policy),
+    ("restartPolicyRules", _restart_rules),
+    ("restartPolicy", lambda container: _one_of(container, "restartPolicy", _RESTART_POLICIES)),
+)

@@ -1,0 +1,98 @@
+"""What the API server requires of the mounts and devices of a container.
+
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
+(ValidateVolumeMounts, ValidateVolumeDevices)
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+
+from sidecar_injector.core import loose, syntax, validity_volumes
+from sidecar_injector.core.loose import Json
+
+_PROPAGATIONS = ("None", "HostToContainer", "Bidirectional")
+_RECURSIVE = ("Disabled", "IfPossible", "Enabled")
+_BLOCK_SOURCES = ("persistentVolumeClaim", "ephemeral")
+
+
+def problems(
+    container: Json, volumes: Mapping[str, Json], *, host_users: bool
+) -> Iterator[str]:
+    """Paths are compared cleaned, as 5 characters of `/a//` and `/a` are one place.
+
+    The API server compares them as they are written and would take both; the container runtime
+    would then mount one over the other.
+    """
+    mounts = loose.objects(container, "volumeMounts")
+    devices = loose.objects(container, "volumeDevices")
+    if not mounts and not devices:
+        return
+    taken: set[str] = set()
+    for mount in mounts:
+        name, path = mount.get("name"), mount.get("mountPath") or ""
+        where = f"volumeMounts[{path}]"
+        if name not in volumes:
+            yield f"{where} mounts volume {syntax.quoted(name)}, which is not there"
+        if not path:
+            yield f"volumeMounts: mountPath of volume {syntax.quoted(name)} must not be empty"
+        elif (cleaned := posixpath.normpath(path)) in taken:
+            yield f"{where}: mountPath must be there only once"
+        else:
+            taken.add(cleaned)
+        yield from _subpath(mount, where=where)
+        yield from _propagation(mount, container, where=where)
+    if devices:
+        yield from _devices(devices, mounts, volumes)
+        if not host_users:
+            yield "volumeDevices must not be there in a pod with hostUsers: false"
+
+
+def _subpath(mount: Json, *, where: str) -> Iterator[str]:
+    both = {field: mount.get(field) for field in ("subPath", "subPathExpr") if mount.get(field)}
+    if len(both) > 1:
+        yield f"{where} must not have both subPath and subPathExpr"
+    for field, path in both.items():
+        if str(path).startswith("/") or syntax.steps_back(path):
+            yield f"{where}.{field} {syntax.quoted(path)} must be relative and without '..'"
+
+
+def _propagation(mount: Json, container: Json, *, where: str) -> Iterator[str]:
+    mode = mount.get("mountPropagation") or _PROPAGATIONS[0]
+    if mode not in _PROPAGATIONS:
+        words = ", ".join(_PROPAGATIONS)
+        yield f"{where}.mountPropagation {syntax.quoted(mode)} must be one of {words}"
+    elif mode == "Bidirectional":
+        if loose.child(container, "securityContext").get("privileged") is not True:
+            yield f"{where}.mountPropagation: Bidirectional is for privileged containers"
+    recursive = mount.get("recursiveReadOnly") or _RECURSIVE[0]
+    if recursive not in _RECURSIVE:
+        words = ", ".join(_RECURSIVE)
+        yield f"{where}.recursiveReadOnly {syntax.quoted(recursive)} must be one of {words}"
+    elif recursive != _RECURSIVE[0]:
+        if mount.get("readOnly") is not True or mode != _PROPAGATIONS[0]:
+            yield f"{where}.recursiveReadOnly needs readOnly, and no mountPropagation"
+
+
+def _devices(
+    devices: list[Json], mounts: list[Json], volumes: Mapping[str, Json]
+) -> Iterator[str]:
+    mounted = {one.get("name") for one in mounts}
+    paths = {one.get("mountPath") for one in mounts}
+    used: set[str] = set()
+    for device in devices:
+        name, path = str(device.get("name")), device.get("devicePath") or ""
+        where = f"volumeDevices[{name}]"
+        if name not in volumes:
+            yield f"{where}: volume {syntax.quoted(name)} is not there"
+        elif not set(validity_volumes.kinds(volumes[name])) & set(_BLOCK_SOURCES):
+            yield f"{where}: the volume must be a {' or '.join(_BLOCK_SOURCES)}"
+        if name in used or name in mounted:
+            yield f"{where}: a volume must be used only once, as a device or mounted"
+        if not path or syntax.steps_back(path):
+            yield f"{where}.devicePath {syntax.quoted(path)} must not be empty nor contain '..'"
+        elif path in paths:
+            yield f"{where}.devicePath {syntax.quoted(path)} must be there only once"
+        used.add(name)
+        paths.add(path)

@@ -1,0 +1,115 @@
+"""What the API server requires of a container's environment.
+
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
+(ValidateEnv, ValidateEnvFrom)
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Collection, Iterator, Mapping
+
+from sidecar_injector.core import loose, quantity, syntax, validity_volumes
+from sidecar_injector.core.loose import Json
+
+_FIELDS = (
+    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName",
+    "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
+)  # fmt: skip
+_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
+_SETS = ("configMapRef", "secretRef")
+_CPU_DIVISORS = (decimal.Decimal(), decimal.Decimal(1), decimal.Decimal("0.001"))
+_DIVISORS = (
+    *(decimal.Decimal(base**power) for base in (1000, 1024) for power in range(7)),
+    decimal.Decimal(),
+)
+"""What `resourceFieldRef.divisor` may be; 0 counts as 1."""
+
+
+def problems(
+    container: Json, volumes: Mapping[str, Json], *, settled: Collection[int]
+) -> Iterator[str]:
+    """Of `env` and `envFrom`. Passed over: variables whose id is in `settled`."""
+    for variable in loose.items(container, "env"):
+        if id(variable) in settled or not isinstance(variable, dict):
+            continue
+        if not syntax.VARIABLE.accepts(name := variable.get("name")):
+            yield f"env: name {syntax.VARIABLE.refusal(name)}"
+        if (source := variable.get("valueFrom")) is not None:
+            where = f"env[{name}].valueFrom"
+            if variable.get("value"):
+                yield f"{where} must not be there beside a value"
+            yield from _source(source, volumes, where=where)
+    for source in loose.objects(container, "envFrom"):
+        yield from _set(source)
+
+
+def _source(source: object, volumes: Mapping[str, Json], *, where: str) -> Iterator[str]:
+    present = [
+        kind for kind in _SOURCES if isinstance(source, dict) and source.get(kind) is not None
+    ]
+    if len(present) != 1:
+        found = " and ".join(present) or "none"
+        yield f"{where} must have exactly one of {', '.join(_SOURCES)}, and has {found}"
+        return
+    kind, reference = present[0], loose.child(source, present[0])
+    where = f"{where}.{kind}"
+    if kind == "fieldRef":
+        # The older name of spec.nodeName.
+        allowed = (*_FIELDS, "spec.host")
+        yield from validity_volumes.field_reference(reference, allowed=allowed, where=where)
+    elif kind == "resourceFieldRef":
+        yield from _resource(reference, where=where)
+    elif kind == "fileKeyRef":
+        yield from _file(reference, volumes, where=where)
+    else:
+        yield from _key(reference, where=where)
+
+
+def _resource(reference: Json, *, where: str) -> Iterator[str]:
+    name = str(reference.get("resource"))
+    side, _, resource = name.partition(".")
+    is_huge = resource.startswith("hugepages-")
+    if side not in ("limits", "requests") or not (is_huge or resource in _RESOURCES):
+        words = ", ".join((*_RESOURCES, "hugepages-…"))
+        yield f"{where}.resource {syntax.quoted(name)} must be limits. or requests. of {words}"
+    divisor = reference.get("divisor") or 0
+    allowed = _CPU_DIVISORS if resource == "cpu" else _DIVISORS
+    if quantity.parse(divisor) not in allowed:
+        yield f"{where}.divisor {syntax.quoted(divisor)} must be a unit such as 1, 1m (cpu) or 1Mi"
+
+
+def _key(reference: Json, *, where: str) -> Iterator[str]:
+    if not syntax.DNS_SUBDOMAIN.accepts(name := reference.get("name")):
+        yield f"{where}.name {syntax.DNS_SUBDOMAIN.refusal(name)}"
+    if not syntax.CONFIG_KEY.accepts(key := reference.get("key")):
+        yield f"{where}.key {syntax.CONFIG_KEY.refusal(key)}"
+
+
+def _file(reference: Json, volumes: Mapping[str, Json], *, where: str) -> Iterator[str]:
+    if not syntax.VARIABLE.accepts(key := reference.get("key")):
+        yield f"{where}.key {syntax.VARIABLE.refusal(key)}"
+    path = reference.get("path")
+    if not path or syntax.steps_back(path):
+        yield f"{where}.path {syntax.quoted(path)} must not be empty nor contain '..'"
+    volume = volumes.get(str(reference.get("volumeName")))
+    if volume is None or validity_volumes.kinds(volume) not in ([], ["emptyDir"]):
+        yield f"{where}.volumeName must be an emptyDir volume of the pod"
+
+
+def _set(source: Json) -> Iterator[str]:
+    """A ConfigMap or Secret that is read as a whole."""
+    prefix = source.get("prefix")
+    if prefix and not syntax.VARIABLE.accepts(prefix):
+        yield f"envFrom: prefix {syntax.VARIABLE.refusal(prefix)}"
+    present = [kind for kind in _SETS if source.get(kind) is not None]
+    if len(present) != 1:
+        found = " and ".join(present) or "none"
+        yield f"envFrom: each must have exactly one of {', '.join(_SETS)}, and one has {found}"
+    for kind in present:
+        name = loose.child(source, kind).get("name")
+        # A prefix of a name is accepted, so a trailing hyphen is.
+        stem = name[:-1] if isinstance(name, str) and name.endswith("-") else name
+        if not syntax.DNS_SUBDOMAIN.accepts(stem):
+            yield f"envFrom.{kind}.name {syntax.DNS_SUBDOMAIN.refusal(name)}"
