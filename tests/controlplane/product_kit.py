@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonpatch
 import prometheus_client.parser
+from cryptography import x509
 
 from sidecar_injector import names
 from tools.controlplane import client, cluster, operators, ports
@@ -84,6 +85,16 @@ def condition(thing: Mapping[str, Any], kind: str) -> Json:
 def condition_of(product: Product, namespace: str, kind: str) -> Json:
     """What the injection `proxy` says now."""
     return condition(product.plane.client.get(f"{injections_path(namespace)}/proxy"), kind)
+
+
+def shown_certificate(product: Product, replica: operators.Replica) -> x509.Certificate:
+    """What this replica shows to a client that knows the live caBundle."""
+    connection = _Verified(replica.backend.port, product.ca_bundle())
+    connection.connect()
+    try:
+        return x509.load_der_x509_certificate(connection.sock.getpeercert(binary_form=True))
+    finally:
+        connection.close()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

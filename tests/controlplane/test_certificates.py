@@ -16,6 +16,7 @@ from sidecar_injector.pki import issue, material
 
 SECRET = f"/api/v1/namespaces/{names.PRODUCT}/secrets/{names.secret_name(names.PRODUCT)}"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{names.PRODUCT}/deployments/{names.PRODUCT}"
+WRITES = "sidecar_injector_writes_total"
 CONFIGURATIONS = pytest.mark.parametrize(
     "path", [kit.MUTATING, kit.VALIDATING], ids=["mutating", "validating"]
 )
@@ -57,17 +58,92 @@ def test_every_replica_shows_the_certificate_of_the_secret(
         assert product.ask(replica, enabled_namespace, kit.pod())["allowed"] is True
 
 
+def rubbish() -> bytes:
+    return b"rubbish"
+
+
 def foreign() -> bytes:
-    """A CA that somebody else has made for himself."""
+    """A CA that somebody else has made."""
+    now = datetime.datetime.now(datetime.UTC)
     return issue.authority(
-        key=material.generate().key,
-        serial=1,
-        now=datetime.datetime.now(datetime.UTC),
+        fresh=material.generate(), generation=1, now=now, seconds=3600
     ).certificate
 
 
-BROKEN: list[tuple[str, Callable[[], bytes | None]]] = [
-    ("wiped", lambda: None),
-    ("rubbish", lambda: b"rubbish"),
-    ("foreign", foreign),
-]
+def break_bundle(product: kit.Product, path: str, content: bytes | None) -> None:
+    operation = {"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}
+    if content is not None:
+        operation |= {"op": "replace", "value": base64.b64encode(content).decode()}
+    product.plane.client.request("PATCH", path, [operation], content="application/json-patch+json")
+
+
+@CONFIGURATIONS
+@pytest.mark.parametrize("content", [None, rubbish, foreign], ids=["wiped", "rubbish", "foreign"])
+def test_a_bundle_that_somebody_breaks_is_mended_within_a_second(
+    product: kit.Product,
+    enabled_namespace: str,
+    path: str,
+    content: Callable[[], bytes] | None,
+) -> None:
+    product.create_injection(enabled_namespace, kit.injection())
+    right = secret(product)[names.CA_CERT].decode()
+    written = product.counted(WRITES, object=path.split("/")[-2], result="written")
+
+    break_bundle(product, path, content() if content else None)
+    broken = time.monotonic()
+    product.plane.wait("mended", lambda: bundle(product, path) == right, seconds=5)
+    seconds = time.monotonic() - broken
+    print(f"mended after {seconds * 1000:.0f} ms")  # noqa: T201 - a figure to look at
+    assert seconds < 1
+
+    def injected() -> bool:
+        pod = product.create_pod(enabled_namespace, kit.pod(), dry_run=True)
+        return kit.containers(pod) == ["app", "sidecar"]
+
+    product.plane.wait("pods are injected", injected, seconds=5)
+    # Both replicas see it; who is late finds nothing to do.
+    assert product.counted(WRITES, object=path.split("/")[-2], result="written") == written + 1
+
+
+def bundle(product: kit.Product, path: str) -> str:
+    (entry,) = product.plane.client.get(path)["webhooks"]
+    return base64.b64decode(entry["clientConfig"].get("caBundle", "")).decode()
+
+
+def test_a_secret_that_is_deleted_comes_back_with_the_same_ca(product: kit.Product) -> None:
+    before = secret(product)
+    uid = product.plane.client.get(SECRET)["metadata"]["uid"]
+    product.plane.client.request("DELETE", SECRET)
+
+    def another() -> bool:
+        return product.plane.client.get(SECRET)["metadata"]["uid"] != uid
+
+    product.plane.wait("it is back", another, seconds=5)
+    after = secret(product)
+    assert {key: after[key] for key in (names.CA_CERT, names.CA_KEY)} == {
+        key: before[key] for key in (names.CA_CERT, names.CA_KEY)
+    }
+    assert product.ca_bundle().encode() == before[names.CA_CERT]
+
+
+def test_a_leaf_is_renewed_on_request_while_pods_are_injected(
+    product: kit.Product, enabled_namespace: str
+) -> None:
+    product.create_injection(enabled_namespace, kit.injection())
+    before = secret(product)
+    change = {"metadata": {"annotations": {names.ROTATE_ANNOTATION: "leaf"}}}
+    product.plane.client.request("PATCH", SECRET, change, **kit.PATCH)
+
+    def renewed() -> bool:
+        pod = product.create_pod(enabled_namespace, kit.pod(), dry_run=True)
+        assert kit.containers(pod) == ["app", "sidecar"]
+        stored = secret(product)[names.TLS_CERT]
+        if stored == before[names.TLS_CERT]:
+            return False
+        leaf = x509.load_pem_x509_certificate(stored)
+        return all(kit.shown_certificate(product, one) == leaf for one in product.replicas)
+
+    product.plane.wait("every replica shows the new one", renewed, seconds=10)
+    assert secret(product)[names.CA_CERT] == before[names.CA_CERT]
+    annotations = product.plane.client.get(SECRET)["metadata"].get("annotations", {})
+    assert names.ROTATE_ANNOTATION not in annotations

@@ -154,9 +154,7 @@ def test_a_cluster_injection_is_ready_before_any_namespace_is_enabled(
         product.plane.kubectl("wait", f"csinj/{namespace}", "--for=condition=Ready")
         assert kit.containers(product.create_pod(namespace, kit.pod("bare"))) == ["app"]
         product.plane.kubectl("label", "namespace", namespace, "sidecar-injection=enabled")
-        pod = product.plane.wait(
-            "an injected pod", lambda: injected(product, namespace), seconds=5
-        )
+        pod = product.plane.wait("an injected pod", lambda: injected(product, namespace), seconds=5)
         provenance = json.loads(pod["metadata"]["annotations"][names.STATUS_ANNOTATION])
         assert provenance["injections"][0]["kind"] == names.CLUSTER_KIND
     finally:

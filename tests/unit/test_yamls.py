@@ -119,6 +119,11 @@ def test_anchors_and_merges_become_plain_values():
     assert "*" not in yamls.dump_all(load(text))
 
 
+def test_a_merge_overrides_what_stands_before_it_and_yields_to_what_follows():
+    assert load("p: 1\n<<: {p: 2, q: 2}\nq: 3\n") == [{"p": 2, "q": 3}]
+    assert load("<<: [{p: 1}, {p: 2, q: 2}]\n") == [{"p": 1, "q": 2}]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

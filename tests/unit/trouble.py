@@ -40,7 +40,10 @@ class Draw(random.Random):
         ]
 
     def mounts(self, paths: tuple[str, ...]) -> list[Json]:
-        return [{"name": self.choice(NAMES), "mountPath": path} for path in self.some(paths)]
+        most = len(paths)
+        return [
+            {"name": self.choice(NAMES), "mountPath": path} for path in self.some(paths, most=most)
+        ]
 
     def volumes(self) -> list[Json]:
         return [{"name": name, **self.choice(SOURCES)} for name in self.some(NAMES, most=3)]
@@ -122,7 +125,7 @@ class Draw(random.Random):
 
     def application(self) -> Json:
         return self.optional(
-            0.4,
+            0.6,
             names=lambda: {"exclude": self.some(NAMES, most=1)},
             initContainers=lambda: "Include",
             env=self.variables,

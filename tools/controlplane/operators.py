@@ -137,7 +137,7 @@ class Operators:
     def _process(self, number: int, backend: balancer.Backend) -> processes.Process:
         pod_name = f"{self._name}-{number}"
         scratch = self._plane.folder / f"{self._namespace}-{pod_name}"
-        scratch.mkdir()
+        scratch.mkdir(exist_ok=True)
         kubeconfig = scratch / "kubeconfig"
         self._identity().write_kubeconfig(kubeconfig)
         launch = self.workload.launch(

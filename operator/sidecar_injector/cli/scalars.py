@@ -9,8 +9,6 @@ import re
 import struct
 from typing import Any
 
-import yaml
-
 _WORDS: dict[str, Any] = {
     word: value
     for value, spellings in (
@@ -37,8 +35,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "null": (type(None),),
 }
-_RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]]
-_RESOLVERS = yaml.SafeLoader.yaml_implicit_resolvers
 
 
 def read(text: str, *, tag: str | None, plain: bool) -> Any:
@@ -103,13 +99,6 @@ def key(found: Any) -> str:
         return _shortest(found)
     shown = "null" if found is None else str(found) if isinstance(found, int) else "a structure"
     raise ValueError(f"{shown} cannot be a key")
-
-
-def is_ambiguous(text: str) -> bool:
-    """Whether a string must be quoted to stay one, for kubectl or for other readers of YAML 1.1."""
-    if not isinstance(resolve(text), str):
-        return True
-    return any(pattern.match(text) for _, pattern in _RESOLVERS.get(text[0], ()))
 
 
 def _parsed(digits: str) -> int:

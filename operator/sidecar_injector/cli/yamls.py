@@ -63,11 +63,19 @@ class Dumper(_Dumper):  # type: ignore[misc]  # its type depends on how PyYAML w
 
 
 def _represent_string(dumper: Dumper, text: str) -> yaml.ScalarNode:
-    style = '"' if scalars.is_ambiguous(text) else None
+    style = '"' if _is_ambiguous(text) else None
     if "\n" in text:
         style = "|"
     node: yaml.ScalarNode = dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
     return node
+
+
+def _is_ambiguous(text: str) -> bool:
+    """Whether kubectl, or another reader of YAML 1.1, takes it for something else: a date, say."""
+    patterns = Dumper.yaml_implicit_resolvers.get(text[:1], ())
+    return not isinstance(scalars.resolve(text), str) or any(
+        pattern.match(text) for _, pattern in patterns
+    )
 
 
 Dumper.add_representer(str, _represent_string)

@@ -20,6 +20,7 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core import (
+    checks,
     decision,
     merge,
     model,
@@ -57,7 +58,7 @@ def decide(asked: world.Request, known: world.World) -> Decision:
         said,
         around=_surroundings(asked, candidate, known, said),
         tutorial=candidate.wish.tutorial,
-        check=lambda before, after: None,
+        check=lambda before, after: checks.check(before, after, known=known),
     )
     lines = [_line(injection, candidate, known, merging) for injection in known.injections]
 

@@ -56,7 +56,7 @@ def surroundings(spec: Mapping[str, Any]) -> Surroundings:
     grace = spec.get("terminationGracePeriodSeconds")
     return Surroundings(
         volumes={one["name"]: one for one in loose.objects(spec, "volumes") if one.get("name")},
-        claims={one.get("name") for one in loose.objects(spec, "resourceClaims")},
+        claims={str(one.get("name")) for one in loose.objects(spec, "resourceClaims")},
         restart_policy=spec.get("restartPolicy") or "Always",
         grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
         os=loose.child(spec, "os").get("name") or "",
@@ -79,9 +79,7 @@ def problems(
         if container.get(field) is not None:
             yield from check(container)
     yield from validity_variables.problems(container, around.volumes, settled=settled)
-    yield from validity_mounts.problems(
-        container, around.volumes, host_users=around.host_users
-    )
+    yield from validity_mounts.problems(container, around.volumes, host_users=around.host_users)
     yield from validity_resources.problems(
         loose.child(container, "resources"), claims=around.claims
     )

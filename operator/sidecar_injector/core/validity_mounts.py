@@ -17,13 +17,11 @@ _RECURSIVE = ("Disabled", "IfPossible", "Enabled")
 _BLOCK_SOURCES = ("persistentVolumeClaim", "ephemeral")
 
 
-def problems(
-    container: Json, volumes: Mapping[str, Json], *, host_users: bool
-) -> Iterator[str]:
-    """Paths are compared cleaned, as 5 characters of `/a//` and `/a` are one place.
+def problems(container: Json, volumes: Mapping[str, Json], *, host_users: bool) -> Iterator[str]:
+    """Mount paths are compared cleaned: `/a/` and `/a` are one place.
 
-    The API server compares them as they are written and would take both; the container runtime
-    would then mount one over the other.
+    The API server compares them as they are written and takes both, and the runtime then mounts
+    one over the other. So that much is refused here that it would accept.
     """
     mounts = loose.objects(container, "volumeMounts")
     devices = loose.objects(container, "volumeDevices")
@@ -63,21 +61,19 @@ def _propagation(mount: Json, container: Json, *, where: str) -> Iterator[str]:
     if mode not in _PROPAGATIONS:
         words = ", ".join(_PROPAGATIONS)
         yield f"{where}.mountPropagation {syntax.quoted(mode)} must be one of {words}"
-    elif mode == "Bidirectional":
-        if loose.child(container, "securityContext").get("privileged") is not True:
-            yield f"{where}.mountPropagation: Bidirectional is for privileged containers"
+    privileged = loose.child(container, "securityContext").get("privileged") is True
+    if mode == "Bidirectional" and not privileged:
+        yield f"{where}.mountPropagation: Bidirectional is for privileged containers"
     recursive = mount.get("recursiveReadOnly") or _RECURSIVE[0]
     if recursive not in _RECURSIVE:
         words = ", ".join(_RECURSIVE)
         yield f"{where}.recursiveReadOnly {syntax.quoted(recursive)} must be one of {words}"
-    elif recursive != _RECURSIVE[0]:
-        if mount.get("readOnly") is not True or mode != _PROPAGATIONS[0]:
-            yield f"{where}.recursiveReadOnly needs readOnly, and no mountPropagation"
+    is_plain = mount.get("readOnly") is True and mode == _PROPAGATIONS[0]
+    if recursive != _RECURSIVE[0] and not is_plain:
+        yield f"{where}.recursiveReadOnly needs readOnly, and no mountPropagation"
 
 
-def _devices(
-    devices: list[Json], mounts: list[Json], volumes: Mapping[str, Json]
-) -> Iterator[str]:
+def _devices(devices: list[Json], mounts: list[Json], volumes: Mapping[str, Json]) -> Iterator[str]:
     mounted = {one.get("name") for one in mounts}
     paths = {one.get("mountPath") for one in mounts}
     used: set[str] = set()

@@ -48,16 +48,7 @@ def problems(context: Json, *, os: str, host_users: bool) -> Iterator[str]:
     """
     if not context:
         return
-    if context.get("allowPrivilegeEscalation") is False:
-        if context.get("privileged") is True:
-            yield "securityContext: privileged needs allowPrivilegeEscalation"
-        # Without the prefix, which is how runtimes spell it, the API server lets it pass.
-        if "CAP_SYS_ADMIN" in loose.items(loose.child(context, "capabilities"), "add"):
-            yield "securityContext: CAP_SYS_ADMIN needs allowPrivilegeEscalation"
-    for field in ("runAsUser", "runAsGroup"):
-        value = context.get(field)
-        if value is not None and not loose.is_integer(value, least=0, most=_HIGHEST_ID):
-            yield f"securityContext.{field} {value} must be from 0 to {_HIGHEST_ID}"
+    yield from _privileges(context)
     mount = context.get("procMount") or "Default"
     if mount not in ("Default", "Unmasked"):
         yield f"securityContext.procMount {syntax.quoted(mount)} must be Default or Unmasked"
@@ -73,6 +64,19 @@ def problems(context: Json, *, os: str, host_users: bool) -> Iterator[str]:
     yield from _foreign(context, os=os)
 
 
+def _privileges(context: Json) -> Iterator[str]:
+    if context.get("allowPrivilegeEscalation") is False:
+        if context.get("privileged") is True:
+            yield "securityContext: privileged needs allowPrivilegeEscalation"
+        # Without the prefix, which is how runtimes spell it, the API server lets it pass.
+        if "CAP_SYS_ADMIN" in loose.items(loose.child(context, "capabilities"), "add"):
+            yield "securityContext: CAP_SYS_ADMIN needs allowPrivilegeEscalation"
+    for field in ("runAsUser", "runAsGroup"):
+        value = context.get(field)
+        if value is not None and not loose.is_integer(value, least=0, most=_HIGHEST_ID):
+            yield f"securityContext.{field} {value} must be from 0 to {_HIGHEST_ID}"
+
+
 def _profile(profile: Json, *, field: str) -> Iterator[str]:
     where, kind = f"securityContext.{field}", profile.get("type")
     if kind not in _PROFILES:
@@ -80,7 +84,9 @@ def _profile(profile: Json, *, field: str) -> Iterator[str]:
     name = profile.get("localhostProfile")
     if (kind == _LOCALHOST) != (name is not None):
         yield f"{where}.localhostProfile must be there if type is Localhost, and only then"
-    elif name is not None and (_is_no_path(name) if field == "seccompProfile" else _is_padded(name)):
+    elif name is not None and (
+        _is_no_path(name) if field == "seccompProfile" else _is_padded(name)
+    ):
         yield f"{where}.localhostProfile {syntax.quoted(name)} is no name of a profile"
 
 
@@ -141,7 +147,7 @@ def _host_process(pod: Mapping[str, Any]) -> Iterator[str]:
     if not for_all and not any(each.values()):
         return
     for name, own in each.items():
-        if own is None and not for_all or own is False:
+        if own is False or (own is None and not for_all):
             yield f"container {name!r} must be a host process (windowsOptions) like the others"
     if spec.get("hostNetwork") is not True:
         yield "host processes (windowsOptions) need hostNetwork"
@@ -167,7 +173,9 @@ def annotation_problems(pod: Mapping[str, Any]) -> Iterator[str]:
     containers = {one["name"]: one for one in pods.containers(pod)}
     for key in old:
         value, name = annotations[key], key.partition("/")[2]
-        own = context if key == SECCOMP_POD else loose.child(containers.get(name), "securityContext")
+        own = (
+            context if key == SECCOMP_POD else loose.child(containers.get(name), "securityContext")
+        )
         if key.startswith(APP_ARMOR_PREFIX):
             if name not in containers:
                 yield f"annotation {key!r}: there is no container {name!r}"
@@ -194,4 +202,4 @@ def _agrees(value: str, profile: Json, words: Mapping[str, tuple[str, ...]]) -> 
     kind = profile.get("type")
     if kind == _LOCALHOST:
         return value == f"localhost/{profile.get('localhostProfile')}"
-    return kind not in words or value in words[kind]
+    return value in words.get(str(kind), (value,))

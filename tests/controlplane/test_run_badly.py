@@ -1,0 +1,258 @@
+"""`run` while something is wrong: it says what, once, goes on, and is well when that is over.
+
+On a control plane of its own, since most of these break it for everybody. What is wrong is put
+where a real replica meets it: into its kubeconfig, its rights, the API server, its environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+
+import conftest
+import product_kit as kit
+import pytest
+import yaml
+
+from sidecar_injector import names
+from tools.controlplane import binaries, cluster, guard, operators, ports, processes, waiting
+
+WATCHED_SECONDS = 4
+"""Long enough for some attempts at everything: the longest pause is five seconds."""
+CRDS = conftest.ROOT / "crds"
+PROGRAM = operators.PROGRAMS / names.PRODUCT
+
+
+@pytest.fixture(scope="module")
+def lone(programs: binaries.Binaries) -> Iterator[kit.Product]:
+    """A product of one replica."""
+    with (
+        cluster.ControlPlane(programs) as plane,
+        conftest.installation(plane, conftest.DRAIN, replicas=1) as product,
+    ):
+        yield product
+
+
+@pytest.fixture
+def namespace(lone: kit.Product) -> str:
+    name = conftest.unused_name()
+    lone.plane.create_namespace(name, labels={names.INJECTION_LABEL: names.ENABLED})
+    return name
+
+
+class Watched:
+    """The replica, and what it logs from now on."""
+
+    def __init__(self, product: kit.Product) -> None:
+        self.product, self.replica = product, product.replicas[0]
+        environment = self.replica.process.environment
+        assert environment is not None
+        self.kubeconfig = pathlib.Path(environment["KUBECONFIG"])
+        self._start = self.replica.process.log.stat().st_size
+
+    def stop(self) -> None:
+        if self.replica.process.running:
+            assert self.replica.terminate() == 0
+        self._start = self.replica.process.log.stat().st_size
+
+    def messages(self) -> list[str]:
+        return [line["message"] for line in kit.log_lines(self.replica, start=self._start)]
+
+    def says(self, text: str) -> None:
+        """Wait for a line with this text, then see that it is said no second time."""
+        process = self.replica.process
+        self.product.plane.wait(text, lambda: any(text in line for line in self.messages()))
+        kit.stays(lambda: process.running, seconds=WATCHED_SECONDS, what="it runs")
+        lines = kit.log_lines(self.replica, start=self._start)
+        said = [line["message"] for line in lines]
+        assert sorted(said) == sorted(set(said))
+        assert [line for line in lines if "traceback" in line] == []
+        # A kubelet would restart it otherwise, again and again, and nothing would be better.
+        assert self.replica.get("/healthz") == (200, "ok")
+
+    def is_well(self, namespace: str) -> None:
+        """Ready, and every part of it does its work: caches, webhook and status."""
+        self.product.operators.wait_ready()
+        self.product.create_injection(namespace, kit.injection())
+        self.product.condition(namespace, "proxy", "Ready", reason="Active")
+        pod = self.product.create_pod(namespace, kit.pod())
+        assert kit.containers(pod) == ["app", "sidecar"]
+        assert "Traceback" not in self.replica.process.log.read_text()
+
+
+@pytest.fixture
+def watched(lone: kit.Product) -> Watched:
+    return Watched(lone)
+
+
+@contextlib.contextmanager
+def kubeconfig(watched: Watched, change: Callable[[pathlib.Path], None]) -> Iterator[None]:
+    """With its kubeconfig changed; then as it was."""
+    right = watched.kubeconfig.read_text()
+    change(watched.kubeconfig)
+    try:
+        yield
+    finally:
+        watched.kubeconfig.write_text(right)
+
+
+def with_token(token: str) -> Callable[[pathlib.Path], None]:
+    def change(path: pathlib.Path) -> None:
+        content = yaml.safe_load(path.read_text())
+        content["users"][0]["user"]["token"] = token
+        path.write_text(yaml.safe_dump(content))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(pathlib.Path.unlink, "there is no such file", id="missing"),
+        pytest.param(lambda path: path.write_text("{"), "it is no YAML: line 1", id="garbage"),
+        pytest.param(lambda path: path.write_text(""), "cannot use the credentials", id="empty"),
+        pytest.param(with_token("refused"), "does not accept our token", id="token refused"),
+    ],
+)
+def test_a_bad_kubeconfig_at_the_start(
+    watched: Watched, namespace: str, change: Callable[[pathlib.Path], None], said: str
+) -> None:
+    watched.stop()
+    with kubeconfig(watched, change):
+        watched.replica.start()
+        watched.says(said)
+    watched.is_well(namespace)
+
+
+def test_no_rights_at_the_start(watched: Watched, namespace: str) -> None:
+    token = watched.product.plane.kubectl("create", "token", "default", "-n", "default").stdout
+    watched.stop()
+    with kubeconfig(watched, with_token(token.strip())):
+        watched.replica.start()
+        watched.says("RBAC does not let us list and watch sidecarinjections.sidecar-injector.dev")
+        watched.stop()
+    watched.replica.start()
+    watched.is_well(namespace)
+
+
+def test_rights_that_are_taken_away_and_given_back(watched: Watched, namespace: str) -> None:
+    plane = watched.product.plane
+    path = f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{names.PRODUCT}"
+    binding = plane.client.get(path)
+    watched.stop()
+    plane.client.request("DELETE", path)
+    try:
+        watched.replica.start()
+        watched.says("RBAC does not let us list and watch namespaces")
+    finally:
+        del binding["metadata"]["resourceVersion"], binding["metadata"]["uid"]
+        plane.client.request("POST", path.rpartition("/")[0], binding)
+    watched.is_well(namespace)
+
+
+@pytest.mark.parametrize("at_start", [True, False], ids=["at the start", "later"])
+def test_missing_definitions(watched: Watched, namespace: str, *, at_start: bool) -> None:
+    plane = watched.product.plane
+    if at_start:
+        watched.stop()
+    plane.kubectl("delete", "-f", str(CRDS))
+    try:
+        if at_start:
+            watched.replica.start()
+        watched.says("no sidecarinjections.sidecar-injector.dev: is its CRD installed?")
+    finally:
+        plane.kubectl("create", "-f", str(CRDS))
+        plane.kubectl("wait", "--for=condition=Established", "-f", str(CRDS))
+    watched.is_well(namespace)
+
+
+@pytest.mark.parametrize("at_start", [True, False], ids=["at the start", "later"])
+def test_an_api_server_that_is_away(watched: Watched, namespace: str, *, at_start: bool) -> None:
+    plane = watched.product.plane
+    if at_start:
+        watched.stop()
+    plane.apiserver.kill()
+    try:
+        if at_start:
+            watched.replica.start()
+        watched.says("is unreachable")
+        if not at_start:
+            # Its own state is as good as it was, and the API server may need it at once.
+            assert watched.replica.ready()
+    finally:
+        plane.apiserver.start()
+        plane.wait_ready()
+    watched.is_well(namespace)
+
+
+@pytest.fixture
+def alone(tmp_path: pathlib.Path) -> Iterator[processes.Process]:
+    """`run` with nothing but its ports in the environment."""
+    keeper = guard.Guard()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SIDECAR_INJECTOR_ADMIN_PORT": str(ports.free()),
+        "SIDECAR_INJECTOR_SCRATCH_FOLDER": str(tmp_path),
+    }
+    process = processes.Process(
+        name="alone",
+        command=(str(PROGRAM), "run"),
+        log=tmp_path / "log",
+        guard=keeper,
+        environment=environment,
+    )
+    yield process
+    process.kill()
+    keeper.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_without_any_kubeconfig_it_says_so_and_can_be_ended(
+    alone: processes.Process, number: signal.Signals
+) -> None:
+    alone.start()
+    waiting.until(lambda: "no kubeconfig is given" in alone.tail(), what="it says so")
+    alone.signal(number)
+    assert alone.wait(seconds=5) == 0
+    assert alone.tail().count("no kubeconfig is given") == 1
+
+
+def test_a_port_that_is_taken_is_named_and_waited_for(alone: processes.Process) -> None:
+    assert alone.environment is not None
+    port = int(alone.environment["SIDECAR_INJECTOR_ADMIN_PORT"])
+    with socket.create_server(("", port)):
+        alone.start()
+        waiting.until(lambda: "in use" in alone.tail(), what="it says so")
+        assert "Traceback" not in alone.tail()
+    waiting.until(lambda: "no kubeconfig is given" in alone.tail(), what="it goes on")
+    assert alone.terminate(seconds=5) == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("SIDECAR_INJECTOR_LEAF_SECOND", "5", "SIDECAR_INJECTOR_LEAF_SECOND is no setting; known"),
+        ("SIDECAR_INJECTOR_LEAF_SECONDS", "5m", "SIDECAR_INJECTOR_LEAF_SECONDS=5m: must be a whol"),
+        ("SIDECAR_INJECTOR_LOG_LEVEL", "loud", "SIDECAR_INJECTOR_LOG_LEVEL=loud: must be one of"),
+        ("SIDECAR_INJECTOR_ADMIN_PORT", "70000", "SIDECAR_INJECTOR_ADMIN_PORT=70000: must be a n"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_ends_it_with_one_line(
+    variable: str, text: str, said: str
+) -> None:
+    answer = subprocess.run(
+        [PROGRAM, "run"],
+        env={"PATH": os.environ["PATH"], variable: text},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert answer.returncode == 2
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith(f"Error: {said}")

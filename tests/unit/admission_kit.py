@@ -1,0 +1,78 @@
+"""What the tests of admission share: the webhook's function over some injections."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import jsonpatch
+import orjson
+from samples import NAMESPACE, container, resource
+
+from sidecar_injector import names, observe
+from sidecar_injector.server import admission, http, registry
+
+PODS = {"group": "", "version": "v1", "resource": "pods"}
+
+
+class Server:
+    """The webhook's function over some injections; `told` is what it handed on."""
+
+    def __init__(self, *resources):
+        self.known = registry.Registry(release_namespace=names.PRODUCT)
+        labels = {names.INJECTION_LABEL: names.ENABLED}
+        self.known.namespace_changed(
+            ("", NAMESPACE), None, {"metadata": {"name": NAMESPACE, "labels": labels}}
+        )
+        for one in resources:
+            key = (one["metadata"].get("namespace", ""), one["metadata"]["name"])
+            if one["kind"] == names.CLUSTER_KIND:
+                self.known.cluster_injection_changed(key, None, one)
+            else:
+                self.known.injection_changed(key, None, one)
+        self.metrics = observe.Metrics()
+        self.told = []
+        self.admission = admission.Admission(
+            known=self.known, metrics=self.metrics, tell=self.told.append
+        )
+
+    def post(self, body):
+        request = http.Request(
+            method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
+        )
+        request.body = body if isinstance(body, bytes) else orjson.dumps(body)
+        return self.admission.mutate(request)
+
+    def ask(self, thing, **changes):
+        """The whole answer to a review of a pod."""
+        answer = self.post(review(thing, **changes))
+        assert answer.status == 200
+        return json.loads(answer.body)
+
+    def response(self, thing, **changes):
+        return self.ask(thing, **changes)["response"]
+
+    def count(self, name, **labels):
+        return self.metrics.registry.get_sample_value(f"sidecar_injector_{name}", labels)
+
+
+def review(thing, *, version="v1", **changes):
+    asked = {
+        "uid": "6-7-8", "operation": "CREATE", "resource": PODS, "namespace": NAMESPACE,
+        "object": thing, **changes,
+    }  # fmt: skip
+    return {
+        "apiVersion": f"admission.k8s.io/{version}", "kind": "AdmissionReview", "request": asked,
+    }  # fmt: skip
+
+
+def patched(thing, response):
+    operations = json.loads(base64.b64decode(response["patch"], validate=True))
+    return jsonpatch.apply_patch(thing, operations)
+
+
+def clash(**spec):
+    """An injection that cannot be done on `pod()`."""
+    return resource(
+        "clash", template={"spec": {"containers": [container("app", image="x")]}}, **spec
+    )

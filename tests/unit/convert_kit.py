@@ -1,0 +1,66 @@
+"""Sources for converters, and what became of them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+from samples import Json
+
+from sidecar_injector import crds, names
+from sidecar_injector.cli import yamls
+from sidecar_injector.convert import findings, injection, sources
+from sidecar_injector.core import model, schema
+
+DATA = pathlib.Path(__file__).parent / "data/convert"
+
+
+def target(namespace: str | None = None) -> injection.Target:
+    kind = names.CLUSTER_KIND if namespace is None else names.KIND
+    return injection.Target(namespace, crds.spec_schema(kind))
+
+
+def parse(text: str) -> Any:
+    try:
+        return next(iter(yamls.load_all(text)), None)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def source(value: Any, **fields: Any) -> sources.Source:
+    return sources.Source(place="here", value=value, **fields)
+
+
+def file(name: str) -> list[sources.Source]:
+    text = (DATA / name).read_text(encoding="utf-8")
+    return [sources.Source(place=name, value=value) for value in yamls.load_all(text)]
+
+
+def config_map(name: str = "sidecars", **data: str) -> Json:
+    keys = {key.replace("_", "."): text for key, text in data.items()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": keys}
+
+
+def warnings(conversion: findings.Conversion) -> list[str]:
+    return [str(finding) for finding in conversion.warnings]
+
+
+def fields(conversion: findings.Conversion) -> list[str]:
+    """The fields that were warned about."""
+    return [finding.field for finding in conversion.warnings]
+
+
+def read(resources: Iterable[Json]) -> list[model.Injection]:
+    """The injections as the webhook reads them."""
+    return [model.read(one, spec_schema=crds.spec_schema(one["kind"])) for one in resources]
+
+
+def misfits(conversion: findings.Conversion) -> list[schema.Problem]:
+    """Everything that the CRDs' schemas would refuse."""
+    return [
+        problem
+        for one in conversion.injections
+        for problem in schema.problems(crds.spec_schema(one["kind"]), one["spec"])
+    ]

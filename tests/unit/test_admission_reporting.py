@@ -1,0 +1,145 @@
+"""What is said about a decision: to the author, the audit log, the metrics and our own log."""
+
+from __future__ import annotations
+
+import base64
+import logging
+
+import pytest
+from admission_kit import Server, clash
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples import NAMESPACE, container, pod, resource
+
+from sidecar_injector import names, observe
+from sidecar_injector.core.reasons import PodVerdict, Reason
+from sidecar_injector.handlers import telling
+
+
+def test_a_conflict_is_a_warning_that_names_product_injection_and_reason():
+    (warning,) = Server(clash()).response(pod())["warnings"]
+    assert warning.startswith("sidecar-injector: clash: ContainerConflict: the pod has another")
+
+
+def test_there_are_at_most_three_warnings_of_at_most_120_characters():
+    parts = {"spec": {"containers": [container("app", image="x")]}}
+    many = [resource("n" * 60 + str(index), template=parts) for index in range(5)]
+    lines = Server(*many).response(pod())["warnings"]
+    assert len(lines) == 3
+    assert {len(line) for line in lines} == {120}
+    assert all(line.endswith("…") for line in lines)
+
+
+def test_a_name_that_does_not_exist_is_a_warning():
+    asking = pod(annotations={names.INJECT_ANNOTATION: "ghost,log"})
+    response = Server(resource()).response(asking)
+    assert [line.split(": ")[:3] for line in response["warnings"]] == [
+        ["sidecar-injector", "ghost", "UnknownInjection"]
+    ]
+    assert "patch" in response
+
+
+def test_the_audit_annotations_list_what_was_injected_and_what_was_not():
+    other = resource("c", cluster=True, template={"spec": {"containers": [container("c")]}})
+    server = Server(resource(), other, clash())
+    assert server.response(pod())["auditAnnotations"] == {
+        "injected": "cluster/c,log", "skipped": "clash=ContainerConflict",
+    }  # fmt: skip
+    assert "auditAnnotations" not in Server().response(pod())
+
+
+def test_every_decision_is_counted_by_result_and_by_each_of_its_reasons():
+    server = Server(resource(), clash())
+    assert server.count("patch_bytes_count") == 0
+    response = server.response(pod())
+    assert server.count("admission_requests_total", result="Injected") == 1
+    assert server.count("decisions_total", reason="Injected") == 1
+    assert server.count("decisions_total", reason="ContainerConflict") == 1
+    assert server.count("admission_duration_seconds_count") == 1
+    size = len(base64.b64decode(response["patch"]))
+    assert server.count("patch_bytes_sum") == pytest.approx(size, abs=3)
+
+
+def test_every_result_and_reason_is_on_the_metrics_page_from_the_start():
+    server = Server()
+    for result in (*(one.value for one in PodVerdict), "error"):
+        assert server.count("admission_requests_total", result=result) == 0
+    for reason in Reason:
+        assert server.count("decisions_total", reason=reason.value) == 0
+
+
+def test_a_dry_run_is_answered_like_any_other_and_leaves_no_event():
+    server = Server(clash())
+    wet, dry = server.response(pod()), server.response(pod(), dryRun=True)
+    assert wet == dry
+    assert [one.dry_run for one in server.told] == [False, True]
+    assert [len(telling.of(one)) for one in server.told] == [1, 0]
+
+
+def test_whoever_tells_people_gets_the_decision_and_the_requests_namespace():
+    server = Server(resource())
+    server.response(pod())
+    (told,) = server.told
+    assert (told.namespace, told.pod["metadata"]["name"]) == (NAMESPACE, "web")
+    assert told.decision.verdict is PodVerdict.INJECTED
+
+
+def fields_of(caplog):
+    return [record.fields for record in caplog.records if hasattr(record, "fields")]
+
+
+def test_a_decision_is_one_log_line_with_all_its_fields(caplog):
+    caplog.set_level(logging.INFO)
+    subject = pod()
+    owners = [
+        {"kind": "Node", "name": "n"},
+        {"kind": "ReplicaSet", "name": "web-1", "controller": True},
+    ]
+    subject["metadata"] = {"generateName": "web-1-", "ownerReferences": owners}
+    Server(resource(), clash()).response(subject)
+    (fields,) = fields_of(caplog)
+    assert fields.pop("milliseconds") >= 0
+    assert fields == {
+        "namespace": NAMESPACE, "pod": "web-1-", "uid": "6-7-8", "owner": "ReplicaSet/web-1",
+        "verdict": "Injected", "reasons": ["ContainerConflict", "Injected"],
+    }  # fmt: skip
+    assert caplog.messages == [
+        "pod demo/web-1-*: Injected: injected log; skipped clash=ContainerConflict"
+    ]
+
+
+def test_a_cache_that_is_behind_is_said_in_the_log_and_costs_nothing(caplog):
+    caplog.set_level(logging.INFO)
+    server = Server(resource())
+    server.known.namespace_changed(("", NAMESPACE), None, None)
+    assert "patch" in server.response(pod())
+    assert fields_of(caplog)[0]["cacheBehind"] is True
+    caplog.clear()
+    Server(resource()).response(pod())
+    assert "cacheBehind" not in fields_of(caplog)[0]
+
+
+def test_without_the_info_level_no_line_is_made(caplog):
+    caplog.set_level(logging.WARNING)
+    Server(resource()).response(pod())
+    assert caplog.records == []
+
+
+SECRETS = st.text("abcdefghij0123456789", min_size=24, max_size=40)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(SECRETS, st.sampled_from([None, 3, "x", [], {"a": 1}, [1]]), st.booleans())
+def test_nothing_of_the_pods_body_is_logged(caplog, secret, junk, conflict):
+    caplog.clear()
+    caplog.set_level(logging.DEBUG)
+    subject = pod(annotations={"example.com/note": secret}, volumes=junk)
+    subject["spec"]["containers"][0] |= {
+        "env": [{"name": "TOKEN", "value": secret}], "args": [secret], "ports": junk,
+    }  # fmt: skip
+    server = Server(resource(), *([clash()] if conflict else []))
+    assert server.response(subject)["allowed"] is True
+    assert caplog.records
+    for record in caplog.records:
+        assert secret not in observe.JsonFormatter().format(record)
+        assert secret not in observe.TextFormatter("%(message)s").format(record)
