@@ -149,7 +149,7 @@ def assemble(
     handlers = kopf.OperatorRegistry()
     lifecycle.register(handlers, login_handler=login.Login(source), server=server)
     status.register(handlers, writer)
-    validation.register(handlers)
+    validation.register(handlers, rivals=known.rivals)
     loops = {
         **{f"cache of {one.resource.plural}": one.run for one in caches},
         "cache of serviceaccounts": lambda: known.accounts.run(

@@ -81,6 +81,17 @@ def installation(
         plane.helm("uninstall", release, *where, "--wait", "--ignore-not-found")
 
 
+@contextlib.contextmanager
+def separate_product(
+    programs: binaries.Binaries, request: pytest.FixtureRequest
+) -> Iterator[kit.Product]:
+    """One replica on a control plane of its own, for tests that would spoil the shared one."""
+    with cluster.ControlPlane(programs) as plane:
+        with installation(plane, DRAIN, replicas=1) as product:
+            yield product
+        plane.keep_logs = request.session.testsfailed > 0
+
+
 @pytest.fixture(scope="session")
 def shared_product(controlplane: cluster.ControlPlane) -> Iterator[kit.Product]:
     """The product with its two replicas, for all files: a test that breaks it mends it."""

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import yaml
-from samples import Json
+from samples import Json, container
 
 from sidecar_injector import crds, names
 from sidecar_injector.cli import yamls
-from sidecar_injector.convert import findings, injection, sources
+from sidecar_injector.convert import findings, injection, sidecarset, sources
 from sidecar_injector.core import model, schema
 
+SELECTOR = {"matchLabels": {"tier": "web"}}
 DATA = pathlib.Path(__file__).parent / "data/convert"
 
 
@@ -64,3 +65,18 @@ def misfits(conversion: findings.Conversion) -> list[schema.Problem]:
         for one in conversion.injections
         for problem in schema.problems(crds.spec_schema(one["kind"]), one["spec"])
     ]
+
+
+def sidecar_set(version: str = "v1beta1", name: str = "logs", **spec: Any) -> Json:
+    return {
+        "apiVersion": f"apps.kruise.io/{version}",
+        "kind": "SidecarSet",
+        "metadata": {"name": name},
+        "spec": {"selector": SELECTOR, "containers": [container()], **spec},
+    }
+
+
+def converted_sets(*values: Any) -> findings.Conversion:
+    conversion = sidecarset.convert([source(value) for value in values], target=target())
+    assert misfits(conversion) == []
+    return conversion

@@ -58,3 +58,11 @@ def decided(subject: Json, *injections: model.Injection) -> decision.Decision:
 def reasons(made: decision.Decision) -> dict[str, str]:
     """Reason codes by injection reference."""
     return {line.injection.reference: line.reason.value for line in made.lines}
+
+
+def meaningful(value: Any) -> Any:
+    """Absent, null and empty are one."""
+    if isinstance(value, dict):
+        members = {key: meaningful(item) for key, item in value.items()}
+        return {key: item for key, item in members.items() if item not in (None, [], {})}
+    return [meaningful(item) for item in value] if isinstance(value, list) else value

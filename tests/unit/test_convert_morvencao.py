@@ -24,6 +24,7 @@ def test_the_config_maps_containers_and_volumes_are_taken_over() -> None:
     (one,) = conversion.injections
     assert one["metadata"] == {"name": "proxy-sidecar"}
     assert one["spec"]["activation"] == "OnRequest"
+    assert one["spec"]["hostNetworkPods"] == "Inject"
     assert one["spec"]["template"]["spec"].keys() == {"containers", "volumes"}
     assert not conversion.warnings
 
@@ -73,3 +74,9 @@ def test_what_is_no_configuration_is_left_out() -> None:
     assert [finding.sentence for finding in conversion.warnings] == [
         "is left out: it is no configuration"
     ] * 2
+
+
+def test_what_would_be_refused_is_said() -> None:
+    (warning,) = converted({"containers": [{"name": "a"}]}).warnings
+    field = "spec.template.spec.containers[0].image"
+    assert warning.sentence == f"the injection 'sidecar' would be refused: {field} is required"

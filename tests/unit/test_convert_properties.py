@@ -41,7 +41,7 @@ CONTAINERS = st.fixed_dictionaries(
         "image": WORDS,
         "env": st.lists(VARIABLES, max_size=2),
         "volumeMounts": st.lists(MOUNTS, max_size=2),
-        "podInjectPolicy": WORDS,
+        "podInjectPolicy": WORDS | ANYTHING,
         "transferEnv": ANYTHING,
         "shareVolumePolicy": st.fixed_dictionaries({"type": WORDS}),
         "restartPolicy": WORDS,

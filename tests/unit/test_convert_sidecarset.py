@@ -6,26 +6,9 @@ from typing import Any
 
 import convert_kit as kit
 import pytest
+from convert_kit import SELECTOR, sidecar_set
+from convert_kit import converted_sets as converted
 from samples import Json, container, decided, pod, reasons
-
-from sidecar_injector.convert import findings, sidecarset
-
-SELECTOR = {"matchLabels": {"tier": "web"}}
-
-
-def sidecar_set(version: str = "v1beta1", name: str = "logs", **spec: Any) -> Json:
-    return {
-        "apiVersion": f"apps.kruise.io/{version}",
-        "kind": "SidecarSet",
-        "metadata": {"name": name},
-        "spec": {"selector": SELECTOR, "containers": [container()], **spec},
-    }
-
-
-def converted(*values: Any) -> findings.Conversion:
-    conversion = sidecarset.convert([kit.source(value) for value in values], target=kit.target())
-    assert kit.misfits(conversion) == []
-    return conversion
 
 
 def only(**spec: Any) -> Json:
@@ -169,39 +152,12 @@ def test_settings_that_are_the_defaults_say_nothing() -> None:
     assert spec == only()
 
 
-@pytest.mark.parametrize(
-    "scope",
-    [
-        {"selector": None},
-        {"selector": {}},
-        {"selector": {"matchLabels": {}}},
-        {"selector": {"matchlabel": {"tier": "web"}}},
-        {"selector": {"matchLabels": {"tier": "not a value"}}},
-        {"selector": {**SELECTOR, "matchExpressions": [{"key": "a", "operator": "Near"}]}},
-        {"namespaceSelector": {"namespaces": ["shop"]}},
-        {"namespaceSelector": "shop"},
-        {"namespace": ["shop"]},
-    ],
-)
-def test_an_injection_that_would_reach_more_pods_is_suspended(scope: Json) -> None:
-    conversion = converted(sidecar_set(**scope))
+@pytest.mark.parametrize("policy", ["Somewhere", ["BeforeAppContainer"]])
+def test_an_unknown_place_is_the_default(policy: Any) -> None:
+    conversion = converted(sidecar_set(containers=[container(podInjectPolicy=policy)]))
     (one,) = conversion.injections
-    assert one["spec"]["suspend"] is True
-    assert "the injection is suspended" in " ".join(kit.warnings(conversion))
-
-
-def test_the_namespace_wins_over_the_namespace_selector() -> None:
-    conversion = converted(sidecar_set("v1alpha1", namespace="shop", namespaceSelector=SELECTOR))
-    (one,) = conversion.injections
-    assert one["spec"]["namespaceSelector"] == {
-        "matchLabels": {"kubernetes.io/metadata.name": "shop"}
-    }
-    assert "suspend" not in one["spec"]
-    assert kit.fields(conversion) == ["spec.namespaceSelector"]
-
-
-def test_a_label_value_may_be_empty() -> None:
-    assert only(selector={"matchLabels": {"mesh": ""}})["selector"] == {"matchLabels": {"mesh": ""}}
+    assert one["spec"]["placement"] == {"containers": "First"}
+    assert kit.fields(conversion) == ["spec.containers[0].podInjectPolicy"]
 
 
 def test_an_annotation_is_taken_over_once() -> None:
@@ -222,17 +178,21 @@ def test_an_annotation_is_taken_over_once() -> None:
     ]
 
 
-def test_an_unknown_version_is_left_out_and_other_objects_are_passed_over() -> None:
-    service = {"apiVersion": "v1", "kind": "Service"}
-    conversion = converted(service, sidecar_set("v2"), {"spec": {}}, sidecar_set(name="b"))
-    assert [one["metadata"]["name"] for one in conversion.injections] == ["b"]
-    assert kit.warnings(conversion) == [
-        "here: apiVersion: is left out: 'v2' is unknown; known are v1alpha1 and v1beta1",
-        "here: is left out: it is no Kubernetes object, for which apiVersion and kind are needed",
+def test_what_has_another_shape_is_warned_about() -> None:
+    sidecar = container(shareVolumePolicy="enabled", transferEnv={"envName": "A"})
+    other = container("other", transferEnv=[{"sourceContainerName": "app"}, "A"])
+    conversion = converted(
+        sidecar_set(
+            containers=[sidecar, other], patchPodMetadata=[{"annotations": []}, "a"], volumes={}
+        )
+    )
+    assert kit.fields(conversion) == [
+        "spec.containers[0].shareVolumePolicy",
+        "spec.containers[0].transferEnv",
+        "spec.containers[1].transferEnv[0]",
+        "spec.containers[1].transferEnv[1]",
+        "spec.containers[1].transferEnv[1]",
+        "spec.volumes",
+        "spec.patchPodMetadata[0].annotations",
+        "spec.patchPodMetadata[1]",
     ]
-
-
-def test_sidecar_sets_of_a_list_are_found() -> None:
-    listed = {"apiVersion": "v1", "kind": "List", "items": [sidecar_set(), sidecar_set(name="b")]}
-    conversion = converted(listed)
-    assert [one["metadata"]["name"] for one in conversion.injections] == ["logs", "b"]

@@ -70,14 +70,17 @@ def test_another_version_is_told_apart_and_warned_about() -> None:
 
 
 def test_the_last_of_two_templates_of_one_name_counts() -> None:
-    first = kit.source({"name": "Logs", "containers": [container("first")]})
+    first = kit.source({"name": "logs", "containers": [container("first")]})
     second = dataclasses.replace(
-        kit.source({"name": "logs:latest", "containers": [container("second")]}), place="there"
+        kit.source({"name": "Logs:latest", "containers": [container("second")]}), place="there"
     )
     conversion = converted(first, second)
     (one,) = conversion.injections
     assert one["spec"]["template"]["spec"]["containers"] == [container("second")]
-    assert kit.warnings(conversion) == ["here: is left out: there has the same name"]
+    assert kit.warnings(conversion) == [
+        "here: is left out: there has the same name",
+        "there: name: 'Logs' is no object name; the injection is named 'logs'",
+    ]
 
 
 def test_every_container_gets_variables_and_mounts_that_it_has_not() -> None:
@@ -142,6 +145,19 @@ def test_inherited_parts_are_replaced_by_name_and_appended() -> None:
         {"name": "REGION", "value": "west"},
         {"name": "SHARD", "value": "7"},
     ]
+
+
+def test_inherited_mounts_at_one_path_are_one_mount() -> None:
+    base = kit.source({"volumeMounts": [{"name": "a", "mountPath": "/data"}]})
+    child = kit.source(
+        {"name": "logs", "volumeMounts": [{"name": "b", "mountPath": "/data"}]}, bases=(base,)
+    )
+    conversion = converted(child)
+    (one,) = conversion.injections
+    assert one["spec"]["applicationContainers"]["volumeMounts"] == [
+        {"name": "a", "mountPath": "/data"}
+    ]
+    assert kit.fields(conversion) == ["volumeMounts[1]"]
 
 
 def test_the_host_is_opened_by_the_first_of_the_files_only() -> None:
@@ -211,13 +227,6 @@ def test_a_restart_policy_and_a_built_in_token_are_warned_about() -> None:
     ]
     (read,) = kit.read(conversion.injections)
     assert not read.errors
-
-
-def test_what_would_be_refused_is_said() -> None:
-    conversion = converted(kit.source({"name": "logs", "containers": [{"name": "a"}]}))
-    (warning,) = conversion.warnings
-    field = "spec.template.spec.containers[0].image"
-    assert warning.sentence == f"the injection 'logs' would be refused: {field} is required"
 
 
 def test_a_pod_that_asks_gets_what_the_other_injector_gave() -> None:

@@ -148,12 +148,18 @@ RICH = container(
     ports=[{"containerPort": 80}],
     resources={"limits": {"cpu": 1}},
     volumeMounts=[{"name": "v", "mountPath": "/"}],
+    livenessProbe={"httpGet": {"port": 80, "httpHeaders": [{"name": "a", "value": "b"}]}},
+    startupProbe={"grpc": {"port": 80}, "failureThreshold": 1},
+    lifecycle={"preStop": {"sleep": {"seconds": 1}}},
+    securityContext={"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
+    resizePolicy=[{"resourceName": "cpu", "restartPolicy": "NotRequired"}],
 )
 FULL = pod(
     annotations={"sidecar-injector.dev/inject": "yes", "sidecar-injector.dev/status": "{}"},
     labels={"a": "b"},
     hostNetwork=True,
     resources={"limits": {"cpu": 1}},
+    securityContext={"runAsUser": 1, "sysctls": [{"name": "a", "value": "b"}]},
     **SHARED,
     containers=[container("app", env=[{"name": "A", "value": "1"}]), RICH],
     initContainers=[container("setup")],

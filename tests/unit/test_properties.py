@@ -9,7 +9,7 @@ import random
 
 import jsonpatch
 import pytest
-from samples import decided
+from samples import decided, meaningful
 from trouble import Draw
 
 from sidecar_injector import names
@@ -108,14 +108,6 @@ def identity(item):
         if key in item:
             return key, item[key]
     return str(item)
-
-
-def meaningful(value):
-    """Absent, null and empty are one."""
-    if isinstance(value, dict):
-        members = {key: meaningful(item) for key, item in value.items()}
-        return {key: item for key, item in members.items() if item not in (None, [], {})}
-    return [meaningful(item) for item in value] if isinstance(value, list) else value
 
 
 def template_names(injection):

@@ -9,8 +9,17 @@ from typing import Any
 
 import click
 
-from sidecar_injector.cli import manifests, report, yamls
-from sidecar_injector.core import decide, model, shapes, workloads, world
+from sidecar_injector.cli import manifests, options, report, show, yamls
+from sidecar_injector.core import decide, model, workloads, world
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A pod of a manifest: what was asked about it, and what was answered."""
+
+    asked: world.Request
+    known: world.World
+    entry: report.Entry
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,33 +30,30 @@ class Injector:
     namespace: str
     """Of objects that carry none."""
     namespace_labels: Mapping[str, str]
-    entries: list[report.Entry] = dataclasses.field(default_factory=list)
+    subjects: list[Subject] = dataclasses.field(default_factory=list)
+
+    @property
+    def entries(self) -> list[report.Entry]:
+        """What became of each pod so far."""
+        return [subject.entry for subject in self.subjects]
 
     def document(self, document: manifests.Document) -> dict[str, Any]:
         """The manifest with its pods injected; other objects come out as they are."""
-        manifest = document.manifest
-        if workloads.is_list(manifest):
-            return {**manifest, "items": [self.document(one) for one in manifests.items(document)]}
-        path = workloads.pod_path(manifest)
-        if path is None:
-            return manifest
-        self._check(document, path)
-        entry = self._entry(manifest, path)
-        self.entries.append(entry)
-        return workloads.transformed(manifest, path, lambda _: dict(entry.decision.pod))
+        return manifests.with_pods(document, self._pod)
 
-    def _entry(self, manifest: dict[str, Any], path: tuple[str, ...]) -> report.Entry:
+    def _pod(self, manifest: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, Any]:
         metadata = manifest.get("metadata") or {}
         namespace = metadata.get("namespace") or self.namespace
-        return report.Entry(
+        asked = world.Request(namespace=namespace, pod=pod)
+        known = self._world(namespace)
+        entry = report.Entry(
             namespace=namespace,
             kind=manifest["kind"],
             name=metadata.get("name") or metadata.get("generateName") or "",
-            decision=decide.decide(
-                world.Request(namespace=namespace, pod=workloads.at(manifest, path)),
-                self._world(namespace),
-            ),
+            decision=decide.decide(asked, known),
         )
+        self.subjects.append(Subject(asked=asked, known=known, entry=entry))
+        return dict(entry.decision.pod)
 
     def _world(self, namespace: str) -> world.World:
         assumed = world.Namespace.assumed(namespace)
@@ -58,34 +64,29 @@ class Injector:
             ),
         )
 
-    def _check(self, document: manifests.Document, path: tuple[str, ...]) -> None:
-        prefix = ".".join(path)
-        for field, sentence in shapes.problems(shapes.POD, workloads.at(document.manifest, path)):
-            where = ".".join(part for part in (prefix, field) if part)
-            raise manifests.UnreadableInput(f"{document.place}: field {where}: {sentence}")
 
+def read_subjects(files: Sequence[str], injector: Injector) -> list[Subject]:
+    """All pods of files with what becomes of them.
 
-def parse_labels(context: click.Context, parameter: click.Parameter, text: str) -> dict[str, str]:
-    """`k=v,…` as a mapping."""
-    pairs = [item.strip() for item in text.split(",") if item.strip()]
-    if bad := next((item for item in pairs if "=" not in item), None):
-        raise click.BadParameter(f"{bad!r} is no label; write key=value")
-    return {key: value for key, _, value in (item.partition("=") for item in pairs)}
+    Raises UnreadableInput where there is none in all of the files.
+    """
+    for file in files:
+        for document in manifests.read(file):
+            injector.document(document)
+    if not injector.subjects:
+        kinds = sorted(kind for _, kind in workloads.PATHS)
+        raise manifests.UnreadableInput(
+            f"{', '.join(map(manifests.shown, files))}: holds no pod; field kind may be"
+            f" {', '.join(kinds)}"
+        )
+    return injector.subjects
 
 
 @click.command(epilog="Example: sidecar-injector inject -f pod.yaml -i injection.yaml --report")
-@click.option(
-    "-f", "--filename", "files", multiple=True, required=True, metavar="FILE|-",
-    help="Manifests: pods, and everything with a pod template. May be repeated.",
-)  # fmt: skip
-@click.option(
-    "-i", "--injections", "injection_files", multiple=True, required=True, metavar="FILE|-",
-    help="SidecarInjections of either kind. May be repeated.",
-)  # fmt: skip
-@click.option("-n", "--namespace", default="default", show_default=True,
-              help="The namespace of objects that carry none.")  # fmt: skip
-@click.option("--namespace-labels", default="", callback=parse_labels, metavar="K=V,…",
-              help="Labels of the pods' namespace, besides sidecar-injection=enabled.")  # fmt: skip
+@options.files("Manifests: pods, and everything with a pod template.")
+@options.injections()
+@options.namespace()
+@options.namespace_labels()
 @click.option("--report", "report_format", type=click.Choice(["text", "json"]), is_flag=False,
               flag_value="text", help="Say on stderr what became of each pod and why.")  # fmt: skip
 def inject(
@@ -101,17 +102,14 @@ def inject(
     Reads files only, never a cluster. Exit status 1 when an injection that applies could not be
     done; the manifests are printed all the same, without it.
     """
-    if (*files, *injection_files).count(manifests.STDIN) > 1:
-        raise click.UsageError("standard input (-) can be read only once")
+    options.check_stdin(*files, *injection_files)
     injections = manifests.read_injections(injection_files, namespace=namespace)
     injector = Injector(
         injections=injections, namespace=namespace, namespace_labels=namespace_labels
     )
     results = [injector.document(document) for file in files for document in manifests.read(file)]
 
-    # Bytes: what kubectl reads is UTF-8, whatever the locale of the terminal is.
-    sys.stdout.buffer.write(yamls.dump_all(results).encode())
-    sys.stdout.buffer.flush()
+    show.write(yamls.dump_all(results))
     findings = any(entry.has_findings for entry in injector.entries)
     if report_format == "json":
         click.echo(report.as_json(injector.entries), err=True)

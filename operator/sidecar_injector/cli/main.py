@@ -8,7 +8,16 @@ from pathlib import Path
 import click
 
 from sidecar_injector import __version__, names
-from sidecar_injector.cli import convert, inject, run
+from sidecar_injector.cli import (
+    completion,
+    convert,
+    diff,
+    explain,
+    inject,
+    lint,
+    run,
+    uninject,
+)
 
 PLUGIN = "kubectl-sidecar_injector"
 """The file name that makes us the kubectl plugin `sidecar-injector`."""
@@ -31,9 +40,17 @@ def version() -> None:
     click.echo(f"{names.PRODUCT} {__version__} ({names.API_VERSION})")
 
 
-cli.add_command(convert.convert)
-cli.add_command(inject.inject)
-cli.add_command(run.run)
+for verb in (
+    completion.completion,
+    convert.convert,
+    diff.diff,
+    explain.explain,
+    inject.inject,
+    lint.lint,
+    run.run,
+    uninject.uninject,
+):
+    cli.add_command(verb)
 
 
 def main() -> None:

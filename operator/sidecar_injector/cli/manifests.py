@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ import yaml
 
 from sidecar_injector import crds, names
 from sidecar_injector.cli import yamls
-from sidecar_injector.core import model, workloads
+from sidecar_injector.core import model, shapes, workloads
 
 STDIN = "-"
+
+Change = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+"""Of a manifest and the pod in it: the pod as it shall be."""
 
 
 class UnreadableInput(click.ClickException):
@@ -42,16 +45,16 @@ def read(path: str) -> list[Document]:
     """
     documents = [Document(place, _checked(place, content)) for place, content in values(path)]
     if not documents:
-        raise UnreadableInput(f"{_shown(path)}: holds no Kubernetes object")
+        raise UnreadableInput(f"{shown(path)}: holds no Kubernetes object")
     return documents
 
 
 def values(path: str) -> list[tuple[str, Any]]:
     """Place and content of a file's documents, whatever they are; empty ones are left out."""
-    shown = _shown(path)
+    file = shown(path)
     return [
-        (f"{shown}, document {number}", content)
-        for number, content in enumerate(parsed(shown, _text(path, shown=shown)), 1)
+        (f"{file}, document {number}", content)
+        for number, content in enumerate(parsed(file, _text(path)), 1)
         if content is not None
     ]
 
@@ -112,31 +115,50 @@ def flattened(document: Document) -> Iterator[Document]:
         yield from flattened(item)
 
 
-def _shown(path: str) -> str:
+def with_pods(document: Document, change: Change) -> dict[str, Any]:
+    """The manifest with its pods, or those of its pod templates, changed; those of lists, too.
+
+    Other objects come out as they are, and the given one is not changed. Raises UnreadableInput
+    for a pod in which anything that is looked at has another shape than the API gives it.
+    """
+    manifest = document.manifest
+    if workloads.is_list(manifest):
+        return {**manifest, "items": [with_pods(one, change) for one in items(document)]}
+    path = workloads.pod_path(manifest)
+    if path is None:
+        return manifest
+    for field, sentence in shapes.problems(shapes.POD, workloads.at(manifest, path)):
+        where = ".".join(part for part in (*path, field) if part)
+        raise UnreadableInput(f"{document.place}: field {where}: {sentence}")
+    return workloads.transformed(manifest, path, lambda pod: change(manifest, pod))
+
+
+def shown(path: str) -> str:
+    """What messages call a file."""
     return "standard input" if path == STDIN else path
 
 
-def _text(path: str, *, shown: str) -> str:
+def _text(path: str) -> str:
     try:
         content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
         return content.decode()
     except OSError as error:
-        raise UnreadableInput(f"{shown}: {error.strerror or error}") from error
+        raise UnreadableInput(f"{shown(path)}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UnreadableInput(f"{shown}: is not UTF-8 text (byte {error.start})") from error
+        raise UnreadableInput(f"{shown(path)}: is not UTF-8 text (byte {error.start})") from error
 
 
-def parsed(shown: str, text: str) -> list[Any]:
+def parsed(file: str, text: str) -> list[Any]:
     """The documents of a text, which messages call by the given name; UnreadableInput if none."""
     try:
         return list(yamls.load_all(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UnreadableInput(f"{shown}{where}: is no YAML: {error.problem}") from error
+        raise UnreadableInput(f"{file}{where}: is no YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         message = " ".join(str(error).split())
-        raise UnreadableInput(f"{shown}: is no YAML: {message}") from error
+        raise UnreadableInput(f"{file}: is no YAML: {message}") from error
 
 
 def _checked(place: str, content: Any) -> dict[str, Any]:

@@ -56,12 +56,13 @@ def lines(entries: Sequence[Entry], *, findings_only: bool = False) -> Iterator[
 
 def as_json(entries: Sequence[Entry]) -> str:
     """The same for programs; its shape is stable."""
-    return json.dumps({"pods": [_pod(entry) for entry in entries]}, indent=2, ensure_ascii=False)
+    return json.dumps({"pods": [pod(entry) for entry in entries]}, indent=2, ensure_ascii=False)
 
 
-def _pod(entry: Entry) -> dict[str, Any]:
+def pod(entry: Entry) -> dict[str, Any]:
+    """One of `pods` in the report for programs."""
     decision = entry.decision
-    pod: dict[str, Any] = {
+    member: dict[str, Any] = {
         "namespace": entry.namespace,
         "kind": entry.kind,
         "name": entry.name,
@@ -70,8 +71,8 @@ def _pod(entry: Entry) -> dict[str, Any]:
         "injections": [_line(line) for line in decision.lines],
     }
     if decision.words:
-        pod["words"] = [_word(word) for word in decision.words]
-    return pod
+        member["words"] = [_word(word) for word in decision.words]
+    return member
 
 
 def _line(line: Line) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector.convert import findings
@@ -40,9 +40,24 @@ def fit_each(target: Schema, value: Any, spot: findings.Spot) -> list[Any]:
     if not isinstance(value, list):
         spot.warn("is left out: it must be a list")
         return []
-    items = target.get("items") or {}
-    fitted = (fit(items, item, spot.item(index)) for index, item in enumerate(value))
+    one = target.get("items") or {}
+    fitted = (fit(one, item, spot.item(index)) for index, item in enumerate(value))
     return [item for item in fitted if item is not None]
+
+
+def mapping(value: Any, spot: findings.Spot) -> dict[str, Any]:
+    """The value, an empty one where it is absent; what is no mapping is warned about."""
+    if value is not None and not isinstance(value, dict):
+        spot.warn("is left out: it must be an object")
+    return value if isinstance(value, dict) else {}
+
+
+def items(value: Any, spot: findings.Spot) -> Iterator[tuple[dict[str, Any], findings.Spot]]:
+    """The mappings of a list; what is no list, and what is no mapping in it, is warned about."""
+    if value is not None and not isinstance(value, list):
+        spot.warn("is left out: it must be a list")
+    for index, item in enumerate(value if isinstance(value, list) else ()):
+        yield mapping(item, spot.item(index)), spot.item(index)
 
 
 def _object(target: Schema, value: dict[str, Any], spot: findings.Spot) -> dict[str, Any]:

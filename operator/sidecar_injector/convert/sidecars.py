@@ -9,7 +9,6 @@ from typing import Any
 from sidecar_injector.convert import findings, fitting, injection, sources
 
 Json = dict[str, Any]
-ANYWHERE = {"fromContainers": ["*"]}
 OWN_FIELDS = (
     "podInjectPolicy", "upgradeStrategy", "shareVolumePolicy", "shareVolumeDevicePolicy",
     "transferEnv", "resourcesPolicy",
@@ -111,27 +110,30 @@ def _without_own(item: Any) -> Any:
 
 
 def _place(field: str, own: Json, spot: findings.Spot) -> str:
-    policy = own.get("podInjectPolicy")
-    if policy and policy not in PLACES:
+    policy = own.get("podInjectPolicy") or ""
+    if isinstance(policy, str) and policy in PLACES:
+        return PLACES[policy]
+    if policy:
         spot.member("podInjectPolicy").warn(
             f"is left out: {policy!r} is unknown; known are {' and '.join(PLACES)}"
         )
-    known = PLACES.get(policy) if isinstance(policy, str) else None
-    return known or DEFAULT_PLACE[field]
+    return DEFAULT_PLACE[field]
 
 
 def _inherit(own: Json, *, target: injection.Target, spot: findings.Spot) -> Json:
-    shares = sources.mapping(own.get("shareVolumePolicy")).get("type") == "enabled"
+    where = spot.member("shareVolumePolicy")
+    shares = fitting.mapping(own.get("shareVolumePolicy"), where).get("type") == "enabled"
     where = spot.member("transferEnv")
     wanted = [
         variable
-        for index, item in enumerate(sources.sequence(own.get("transferEnv")))
-        for variable in _transferred(sources.mapping(item), where.item(index))
+        for item, at in fitting.items(own.get("transferEnv"), where)
+        for variable in _transferred(item, at)
     ]
     env = fitting.fit(target.part("inherit", "env"), wanted, where)
     if env:
         where.note("a pod without one of these variables is not injected, with MissingValue")
-    return injection.present(volumeMounts=ANYWHERE if shares else None, env=env)
+    mounts = {"fromContainers": ["*"]} if shares else None
+    return injection.present(volumeMounts=mounts, env=env)
 
 
 def _transferred(item: Json, spot: findings.Spot) -> list[Json]:
@@ -142,6 +144,8 @@ def _transferred(item: Json, spot: findings.Spot) -> list[Json]:
         return []
     found = [item.get("envName"), *sources.sequence(item.get("envNames"))]
     named = sorted({name for name in found if isinstance(name, str) and name})
+    if not named:
+        spot.warn("is left out: it names no variable")
     return [{"name": name, "fromContainer": item.get("sourceContainerName")} for name in named]
 
 

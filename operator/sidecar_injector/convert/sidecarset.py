@@ -63,9 +63,12 @@ def _is_sidecarset(value: Any, spot: findings.Spot) -> bool:
 def _add(
     value: Json, *, given: naming.Names, target: injection.Target, spot: findings.Spot
 ) -> None:
-    metadata, spec = (sources.mapping(value.get(field)) for field in ("metadata", "spec"))
-    _warn_of_revisions(metadata, spot.member("metadata"))
     inner = spot.member("spec")
+    metadata, spec = (
+        sources.mapping(value.get("metadata")),
+        fitting.mapping(value.get("spec"), inner),
+    )
+    _warn_of_revisions(metadata, spot.member("metadata"))
     _warn_of_strategies(spec, inner)
     scope = _scope(spec, target=target, spot=inner)
     parts = sidecars.split(spec, target=target, spot=inner)
@@ -105,10 +108,15 @@ def _scope(spec: Json, *, target: injection.Target, spot: findings.Spot) -> Json
     selector = _fitted_selector("selector", spec.get("selector"), target, spot)
     if not any((selector or {}).values()):
         spot.member("selector").warn("is missing: no pod is selected there, and every pod here")
+    injecting, where = spec.get("injectionStrategy"), spot.member("injectionStrategy")
+    is_paused = fitting.fit(
+        target.part("suspend"),
+        fitting.mapping(injecting, where).get("paused"),
+        where.member("paused"),
+    )
     is_unsure = len(spot.conversion.warnings) > before
-    is_paused = sources.mapping(spec.get("injectionStrategy")).get("paused") is True
     if is_unsure and not is_paused:
-        spot.warn("the injection is suspended: put its selectors right first")
+        spot.warn("the injection is suspended: put this right first")
     return {
         "namespaceSelector": namespaces,
         "selector": selector,
@@ -127,16 +135,16 @@ def _fitted_selector(
 
 def _annotations(spec: Json, *, target: injection.Target, spot: findings.Spot) -> Json | None:
     found: Json = {}
-    for index, one in enumerate(sources.sequence(spec.get("patchPodMetadata"))):
-        item, where = sources.mapping(one), spot.item(index)
+    for item, where in fitting.items(spec.get("patchPodMetadata"), spot):
         _warn_of_unknown(item, ("annotations", "patchPolicy"), where)
         policy = item.get("patchPolicy") or "Retain"
         if policy != "Retain":
             where.member("patchPolicy").warn(
                 f"{policy} has no counterpart: a pod that has the annotation keeps its own value"
             )
-        for key, value in sources.mapping(item.get("annotations")).items():
-            there = where.member("annotations").key(key)
+        listed = where.member("annotations")
+        for key, value in fitting.mapping(item.get("annotations"), listed).items():
+            there = listed.key(key)
             if rules.is_reserved(key):
                 there.warn("is left out: the key is reserved for the injector")
             elif not selectors.is_qualified_name(key.lower()):

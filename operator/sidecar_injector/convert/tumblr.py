@@ -109,9 +109,10 @@ def _merged(template: Template, *, target: injection.Target) -> Json:
                 spot.member(field).warn("is left out: what inherits could never set it")
         for field, part in parts.items():
             merged[field] = _overlaid(field, merged.get(field), part)
-    if "hostAliases" in merged:
-        merged["hostAliases"] = _united(merged["hostAliases"])
-    return merged
+    # Together they may be too many, or mount two volumes at one path.
+    whole = _layer(merged, target=target, spot=template.spot) if source.bases else merged
+    aliases = _united(whole.get("hostAliases", []))
+    return {**whole, **injection.present(hostAliases=aliases)}
 
 
 def _layer(raw: Mapping[str, Any], *, target: injection.Target, spot: findings.Spot) -> Json:

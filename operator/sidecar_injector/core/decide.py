@@ -1,7 +1,7 @@
 """The one decision: which injections a pod gets, which not, and why.
 
-Nobody else decides: webhook, CLI, audit, metrics and events all ask here. `match` needs metadata,
-host network and namespace only; `fit` needs the whole pod.
+Nobody else decides: webhook, CLI, audit, metrics and events all ask here. `matching.match` needs
+metadata, host network and namespace only; `merge` and `fit` need the whole pod.
 
 What the pod's annotation means, in an enabled namespace and before selectors:
 
@@ -14,7 +14,6 @@ What the pod's annotation means, in an enabled namespace and before selectors:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from sidecar_injector import names
 from sidecar_injector.core import (
     checks,
     decision,
+    matching,
     merge,
     model,
     patch,
@@ -34,21 +34,11 @@ from sidecar_injector.core.decision import Decision, Line, Word
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A pod as its author wrote it, as far as matching looks at it."""
-
-    labels: Mapping[str, str]
-    annotations: Mapping[str, Any]
-    host_network: bool
-    wish: request.Request
-
-
 def decide(asked: world.Request, known: world.World) -> Decision:
     """What becomes of this pod in this world."""
     said = provenance.read(_annotations(asked.pod))
-    candidate = candidate_of(asked.pod, said)
-    if reason := out_of_scope(asked, candidate, known):
+    candidate = matching.candidate_of(asked.pod, said)
+    if reason := matching.out_of_scope(asked, candidate, known):
         return _unchanged(asked, PodVerdict.OUT_OF_SCOPE, reason)
 
     words = _words(candidate.wish, known)
@@ -78,63 +68,13 @@ def decide(asked: world.Request, known: world.World) -> Decision:
     )
 
 
-def candidate_of(pod: Mapping[str, Any], said: provenance.Provenance) -> Candidate:
-    """What matching looks at; works on a pod of which only metadata is known."""
-    view = provenance.author_view(pod, said)
-    return Candidate(
-        labels=view["labels"],
-        annotations=view["annotations"],
-        host_network=provenance.author_scalar(pod, said, "hostNetwork") is True,
-        wish=request.read(view["annotations"]),
-    )
-
-
-def out_of_scope(asked: world.Request, candidate: Candidate, known: world.World) -> Reason | None:
-    """Why no injection can apply to this pod at all; None if one can."""
-    if asked.operation != "CREATE" or asked.subresource:
-        return Reason.NOT_A_CREATE
-    if asked.namespace in names.SYSTEM_NAMESPACES or asked.namespace == known.release_namespace:
-        return Reason.NAMESPACE_EXCLUDED
-    if not known.namespace.is_enabled:
-        return Reason.NAMESPACE_NOT_ENABLED
-    if candidate.labels.get(names.INJECTION_LABEL) == names.DISABLED:
-        return Reason.POD_LABEL_DISABLED
-    if names.MIRROR_ANNOTATION in candidate.annotations:
-        return Reason.MIRROR_POD
-    if candidate.labels.get(names.APP_NAME_LABEL) == names.PRODUCT:
-        return Reason.OWN_POD
-    if candidate.wish.wish is request.Wish.NO:
-        return Reason.POD_ANNOTATION_DISABLED
-    return None
-
-
-def match(injection: model.Injection, candidate: Candidate, known: world.World) -> Reason | None:
-    """Why an injection does not apply to a pod in scope; None if it does."""
-    if not injection.namespace_selector(known.namespace.labels):
-        return Reason.NAMESPACE_SELECTOR_MISMATCH
-    if not injection.selector(candidate.labels):
-        return Reason.SELECTOR_MISMATCH
-    if injection.spec.get("suspend"):
-        return Reason.SUSPENDED
-    if candidate.wish.wish is request.Wish.LISTED:
-        if not _is_listed(injection, candidate.wish.listed, known):
-            return Reason.NOT_LISTED
-    elif injection.spec.get("activation") == "OnRequest" and (
-        candidate.wish.wish is not request.Wish.YES
-    ):
-        return Reason.NOT_REQUESTED
-    if candidate.host_network and injection.spec.get("hostNetworkPods") != "Inject":
-        return Reason.HOST_NETWORK
-    return None
-
-
 def _line(
     injection: model.Injection,
-    candidate: Candidate,
+    candidate: matching.Candidate,
     known: world.World,
     merging: merge.Merge,
 ) -> Line:
-    if reason := match(injection, candidate, known):
+    if reason := matching.match(injection, candidate, known):
         return decision.line(injection, reason)
     if injection.errors:
         path, sentence = injection.errors[0]
@@ -144,7 +84,7 @@ def _line(
 
 def _surroundings(
     asked: world.Request,
-    candidate: Candidate,
+    candidate: matching.Candidate,
     known: world.World,
     said: provenance.Provenance,
 ) -> render.Surroundings:
@@ -160,17 +100,6 @@ def _surroundings(
             "namespaceAnnotation": known.namespace.annotations,
             "namespaceLabel": known.namespace.labels,
         },
-    )
-
-
-def _is_listed(injection: model.Injection, listed: tuple[str, ...], known: world.World) -> bool:
-    """A bare name is the namespace's injection if there is one, else the cluster's."""
-    if injection.reference in listed:
-        return True
-    return (
-        injection.is_cluster
-        and injection.name in listed
-        and not any(one.reference == injection.name for one in known.injections)
     )
 
 
@@ -214,7 +143,8 @@ def _refused(
             f" {_remedy(refusing)}"
         ),
         pod=asked.pod,
-        lines=lines,
+        # Nothing is injected into a pod that is refused.
+        lines=[line for line in lines if line.verdict is not Verdict.INJECTED],
         words=words,
     )
 

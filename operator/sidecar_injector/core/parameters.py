@@ -143,28 +143,56 @@ def _declaration_problems(parameter: Mapping[str, Any], *, path: str) -> Iterato
     if len(chosen) != 1:
         yield f"{path}.from", f"must have exactly one of {', '.join(SOURCES)}"
     if parameter.get("enum") and parameter.get("pattern"):
-        yield path, "takes enum or pattern, not both"
-    if pattern := parameter.get("pattern"):
-        try:
-            re2.compile(pattern, options=_quiet())
-        except re2.error as error:
-            yield f"{path}.pattern", f"{pattern!r} is no RE2 expression: {_message(error)}"
-            return
-    if parameter.get("default") is not None:
-        _, sentence = judged(parameter, parameter["default"])
-        if sentence:
-            yield f"{path}.default", f"{parameter['default']!r} {sentence}"
+        yield f"{path}.pattern", "cannot be given together with enum: give one of the two"
+    if (pattern := parameter.get("pattern")) and (refused := _pattern_problem(pattern)):
+        yield f"{path}.pattern", f"is no RE2 expression: {_located(pattern, refused)}"
+        return
+    for index, one in enumerate(parameter.get("enum") or ()):
+        if sentence := _type_problem(parameter, one):
+            yield f"{path}.enum[{index}]", f"{one!r} {sentence}"
+    if (default := parameter.get("default")) is not None:
+        _, refusal = judged(parameter, default)
+        # CEL compares 5 and '5' as two things.
+        if not refusal and parameter.get("enum") and default not in parameter["enum"]:
+            refusal = f"must be written as in enum: {', '.join(map(repr, parameter['enum']))}"
+        if sentence := _type_problem(parameter, default) or refusal:
+            yield f"{path}.default", f"{default!r} {sentence}"
 
 
-def _quiet() -> Any:
+def _type_problem(parameter: Mapping[str, Any], one: Any) -> str:
+    """What is wrong with a value that the injection itself gives; nothing if the text is empty."""
+    if parameter.get("type", "String") == "String" and not isinstance(one, str):
+        return "must be a string: put it in quotes, or set type: Integer"
+    _, sentence = judged({"type": parameter.get("type")}, one)
+    return sentence
+
+
+def _located(pattern: str, message: str) -> str:
+    """RE2's message, and where the part stands that it names.
+
+    RE2 gives the part that it could not read at the end of its message, and no position:
+    https://github.com/google/re2/blob/main/re2/regexp.h
+    """
+    _, separator, part = message.rpartition(": ")
+    at = pattern.find(part) if separator and part else -1
+    if part == pattern:
+        # An unbalanced bracket comes with the whole pattern: it is where reading first fails so.
+        kind = message.removesuffix(part)
+        ends = range(1, len(pattern) + 1)
+        at = next(end for end in ends if _pattern_problem(pattern[:end]).startswith(kind)) - 1
+    return f"{message}, at character {at + 1} of {pattern!r}" if at >= 0 else message
+
+
+def _pattern_problem(pattern: str) -> str:
+    """Why RE2 does not take a pattern; nothing if the text is empty."""
     options = re2.Options()
     options.log_errors = False
-    return options
-
-
-def _message(error: Exception) -> str:
-    first = error.args[0] if error.args else error
-    return first.decode(errors="replace") if isinstance(first, bytes) else str(first)
+    try:
+        re2.compile(pattern, options=options)
+    except re2.error as error:
+        first = error.args[0] if error.args else error
+        return first.decode(errors="replace") if isinstance(first, bytes) else str(first)
+    return ""
 
 
 def _named(text: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import parameters, request, selectors
+from sidecar_injector.core import parameters, request, selectors, syntax
 from sidecar_injector.core.schema import Problem
 
 MAX_NAME = 63
@@ -34,6 +34,9 @@ def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Probl
 
 
 def _name(name: str) -> Iterator[Problem]:
+    # One with generateName has none yet; the API server gives it one that fits.
+    if name and not syntax.DNS_SUBDOMAIN.accepts(name):
+        yield "metadata.name", syntax.DNS_SUBDOMAIN.refusal(name)
     if len(name) > MAX_NAME:
         yield "metadata.name", f"{name!r} has {len(name)} characters, at most {MAX_NAME} fit"
     if request.is_word(name):
@@ -41,14 +44,19 @@ def _name(name: str) -> Iterator[Problem]:
 
 
 def _something(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Twin of a CEL rule: lists, maps and texts must hold something, anything else be there."""
     template, applied = spec.get("template") or {}, spec.get("applicationContainers") or {}
-    parts = [*(template.get("spec") or {}).values(), *(template.get("metadata") or {}).values()]
-    parts += [applied.get(field) for field in ("env", "envFrom", "volumeMounts", "appendEnv")]
-    if all(part in (None, "", [], {}) for part in parts):
+    in_lists = [applied.get(field) for field in ("env", "envFrom", "volumeMounts", "appendEnv")]
+    in_spec = (template.get("spec") or {}).values()
+    in_metadata = (template.get("metadata") or {}).values()
+    is_something = (
+        any(in_lists) or any(in_metadata) or any(part not in (None, "", []) for part in in_spec)
+    )
+    if not is_something:
         yield (
             "spec",
             (
-                "injects nothing: give at least one container, volume, label or other part"
+                "has nothing to inject: give at least one container, volume, label or other part"
                 " in template or applicationContainers"
             ),
         )
@@ -91,8 +99,14 @@ def _containers(spec: Mapping[str, Any]) -> Iterator[Problem]:
                 )
             if not container.get("image"):
                 yield f"{where}.image", "is required"
-            if field == "containers" and container.get("restartPolicy"):
-                yield f"{where}.restartPolicy", "is set by sidecarMode and cannot be given"
+            if field == "containers" and container.get("restartPolicy") is not None:
+                yield (
+                    f"{where}.restartPolicy",
+                    (
+                        "must be left out: spec.sidecarMode decides it (Native sets Always); a"
+                        " native sidecar may also be written under initContainers"
+                    ),
+                )
             yield from _ports_and_mounts(container, path=where)
 
 

@@ -2,14 +2,17 @@
 
 `defaulted` and `problems` do what the API server does with `openAPIV3Schema` at admission:
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
-The rules in CEL are not evaluated here; `validate` has a twin of each.
+The rules in CEL are not evaluated here; `rules` has a twin of each.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from sidecar_injector.core import quantity
 
 Schema = Mapping[str, Any]
 Problem = tuple[str, str]
@@ -28,14 +31,19 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 def defaulted(schema: Schema, value: Any) -> Any:
     """The value with the schema's defaults filled in; the given one is not changed.
 
-    As on the API server, a default is filled in only where its parent object is there.
+    As on the API server, a default is filled in only where its parent object is there, and a known
+    member that is null counts as absent.
     """
     if isinstance(value, dict):
         properties = schema.get("properties") or {}
         rest = schema.get("additionalProperties")
+        shapes = {
+            key: properties.get(key, rest if isinstance(rest, dict) else None) for key in value
+        }
         result = {
-            key: defaulted(properties.get(key) or (rest if isinstance(rest, dict) else {}), item)
+            key: defaulted(shapes[key] or {}, item)
             for key, item in value.items()
+            if item is not None or shapes[key] is None
         }
         for key, sub in properties.items():
             if "default" in sub and result.get(key) is None:
@@ -91,7 +99,9 @@ def _object(schema: Schema, value: dict[str, Any], *, path: str, tokens: bool) -
         elif isinstance(rest, dict):
             yield from problems(rest, item, path=f"{path}[{key}]", tokens=tokens)
         elif not rest and not open_ended:
-            yield where, f"unknown field; known here are {', '.join(sorted(properties))}"
+            near = difflib.get_close_matches(key, properties, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(properties)}"
+            yield where, f"unknown field; {hint}"
     for key in schema.get("required") or ():
         if key not in value:
             yield (f"{path}.{key}" if path else key), "is required"
@@ -103,15 +113,23 @@ def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iter
     for index, item in enumerate(value):
         where = f"{path}[{index}]"
         yield from problems(schema.get("items") or {}, item, path=where, tokens=tokens)
-        if schema.get("x-kubernetes-list-type") == "map" and isinstance(item, dict):
-            identity = tuple(str(item.get(key)) for key in keys)
-            if identity in seen:
-                yield where, f"duplicate of an item with the same {' and '.join(keys)}"
-            seen.add(identity)
+        identity, shown = _identity(schema.get("x-kubernetes-list-type"), item, keys)
+        if identity is not None and identity in seen:
+            yield where, f"{shown} is there already: each may stand in the list only once"
+        seen.add(identity)
+
+
+def _identity(list_type: Any, item: Any, keys: Sequence[str]) -> tuple[object, str]:
+    """What no two items of such a list share, and how to say so; None where they may."""
+    if list_type == "map" and isinstance(item, dict):
+        members = [(key, item.get(key)) for key in keys]
+        return repr(members), ", ".join(f"{key} {_shown(value)}" for key, value in members)
+    return (repr(item), _shown(item)) if list_type == "set" else (None, "")
 
 
 def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
-    if value in (schema.get("not") or {}).get("enum", ()) and not isinstance(value, str | int):
+    # Compared by their text: Python takes True for 1 and JSON does not.
+    if repr(value) in map(repr, (schema.get("not") or {}).get("enum", ())):
         yield path, f"{_shown(value)} is not accepted here"
     if "enum" in schema and value not in schema["enum"]:
         yield path, f"{_shown(value)} must be one of {', '.join(map(str, schema['enum']))}"
@@ -121,9 +139,7 @@ def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[
         yield path, f"{_shown(value)} must be one of {words}{f' or {HOLE}' if tokens else ''}"
     if isinstance(value, str):
         yield from _length(schema, len(value), "Length", "characters", path=path)
-        pattern = schema.get("pattern")
-        if pattern and not re.search(pattern, value):
-            yield path, f"{_shown(value)} must match {pattern}"
+        yield from _pattern(schema, value, path=path, tokens=tokens)
     elif isinstance(value, list):
         yield from _length(schema, len(value), "Items", "items", path=path)
     elif isinstance(value, dict):
@@ -135,6 +151,30 @@ def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[
             yield path, f"{value} must be at most {schema['maximum']}"
 
 
+def _pattern(schema: Schema, value: str, *, path: str, tokens: bool) -> Iterator[Problem]:
+    pattern = schema.get("pattern")
+    hole = f" or {HOLE}" if tokens else ""
+    if pattern and _is_quantity(schema):
+        # Its pattern has an alternative for text around a token.
+        fits = _matches(pattern, value) if tokens else quantity.parse(value) is not None
+        if not fits:
+            yield path, f"{_shown(value)} must be a quantity such as 500m or 64Mi{hole}"
+    elif pattern and not _matches(pattern, value):
+        words = f"be an integer{hole}" if _admits_token(schema) else f"match {pattern}"
+        yield path, f"{_shown(value)} must {words}"
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """As the API server reads patterns: `$` is the end, never the place before a last newline."""
+    python = f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern
+    return re.search(python, value) is not None
+
+
+def _is_quantity(schema: Schema) -> bool:
+    """Only these leaves are open to every type of number."""
+    return bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+
+
 def _length(schema: Schema, size: int, limit: str, unit: str, *, path: str) -> Iterator[Problem]:
     if size > schema.get(f"max{limit}", size):
         yield path, f"has {size} {unit}, at most {schema[f'max{limit}']} are accepted"
@@ -143,8 +183,7 @@ def _length(schema: Schema, size: int, limit: str, unit: str, *, path: str) -> I
 
 
 def _int_or_string(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
-    is_number = isinstance(value, float) and schema.get("x-kubernetes-preserve-unknown-fields")
-    if isinstance(value, bool) or not (isinstance(value, int | str) or is_number):
+    if isinstance(value, bool) or not isinstance(value, int | str):
         yield path, f"{_shown(value)} must be an integer or a string"
     elif isinstance(value, str) and not tokens and _admits_token(schema):
         yield path, f"{_shown(value)} must be an integer"

@@ -65,6 +65,25 @@ _CONTAINER = Object(
     },
     ("name",),
 )
+_SELECTOR = Object(
+    {
+        "matchLabels": STRINGS,
+        "matchExpressions": Many(Object({"key": str, "operator": str, "values": Many(str)})),
+    }
+)
+_TOLERATION = Object(
+    {"key": str, "operator": str, "value": str, "effect": str, "tolerationSeconds": int}
+)
+_SPREAD = Object(
+    {
+        "maxSkew": int,
+        "topologyKey": str,
+        "whenUnsatisfiable": str,
+        "labelSelector": _SELECTOR,
+        "matchLabelKeys": Many(str),
+        "minDomains": int,
+    }
+)
 _SPEC = Object(
     {
         "containers": Many(_CONTAINER),
@@ -72,11 +91,15 @@ _SPEC = Object(
         "volumes": Many(Object({"name": str}, ("name",))),
         "imagePullSecrets": Many(Object({"name": str})),
         "hostAliases": Many(Object({"ip": str, "hostnames": Many(str)})),
-        "tolerations": Many(_ANY),
-        "topologySpreadConstraints": Many(Object({"topologyKey": str, "whenUnsatisfiable": str})),
+        "tolerations": Many(_TOLERATION),
+        "topologySpreadConstraints": Many(_SPREAD),
         "resourceClaims": Many(Object({"name": str})),
         "dnsConfig": Object(
-            {"nameservers": Many(str), "searches": Many(str), "options": Many(_ANY)}
+            {
+                "nameservers": Many(str),
+                "searches": Many(str),
+                "options": Many(Object({"name": str})),
+            }
         ),
         "resources": _RESOURCES,
         "securityContext": _ANY,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import model, world
+from sidecar_injector.core import model, schema, validate, world
 
 Json = dict[str, Any]
 MAX_MESSAGE = 1024
@@ -27,13 +27,14 @@ def wanted(
     `serving` whether this replica injects pods now, `now` an RFC 3339 time. A replica that does
     not serve yet says only what holds without it: another one may well be serving.
     """
-    ready = _ready(injection, namespace, serving=serving)
+    errors = validate.validate(injection).errors
+    ready = _ready(injection, namespace, serving=serving, accepted=not errors)
     before = {one.get("type"): one for one in current.get("conditions") or ()}
     if ready[1] == "Pending" and "Ready" in before and _same_spec(injection, before["Ready"]):
         ready = _fields(before["Ready"])
     conditions = [
         _condition(kind, fields, before.get(kind) or {}, injection=injection, now=now)
-        for kind, fields in (("Accepted", _accepted(injection)), ("Ready", ready))
+        for kind, fields in (("Accepted", _accepted(errors)), ("Ready", ready))
     ]
     status = {
         "observedGeneration": injection.generation,
@@ -47,17 +48,20 @@ Fields = tuple[str, str, str]
 """Status, reason and message of a condition."""
 
 
-def _accepted(injection: model.Injection) -> Fields:
-    if not injection.errors:
+def _accepted(errors: Sequence[schema.Problem]) -> Fields:
+    if not errors:
         return "True", "Valid", ""
-    sentences = [f"{path} {sentence}" for path, sentence in injection.errors]
-    return "False", "Invalid", "; ".join(sentences)[:MAX_MESSAGE]
+    return "False", "Invalid", "; ".join(map(validate.sentence, errors))[:MAX_MESSAGE]
 
 
 def _ready(
-    injection: model.Injection, namespace: world.Namespace | None, *, serving: bool
+    injection: model.Injection,
+    namespace: world.Namespace | None,
+    *,
+    serving: bool,
+    accepted: bool,
 ) -> Fields:
-    if injection.errors:
+    if not accepted:
         return "False", "NotAccepted", "an injection that is not valid is never applied"
     if injection.spec.get("suspend"):
         return "False", "Suspended", "spec.suspend is true"

@@ -76,8 +76,9 @@ def _missing(
                 for one in wanted
                 if not any(defaults.same(one, item) for item in present or ())
             )
-        elif field in MERGED and isinstance(present, dict) and isinstance(wanted, dict):
-            yield from _missing(present, wanted, steps=here)
+        elif field in MERGED and isinstance(wanted, dict):
+            # Member by member also where there is none: the API server writes an empty object.
+            yield from _missing(present or {}, wanted, steps=here)
         elif defaults.is_empty(present):
             yield here, "", wanted
 

@@ -1,20 +1,27 @@
-"""Refuses injections that could never be applied, with the sentence that the status would carry."""
+"""Refuses injections that could never be applied, with the sentence that the status would carry.
+
+One that can be applied is let in, with warnings about what its author should look at.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import kopf
 
 from sidecar_injector import crds, names
-from sidecar_injector.core import model
+from sidecar_injector.core import model, validate
 from sidecar_injector.handlers import status
 
 UNPROCESSABLE = 422
 
+Rivals = Callable[[str | None], Sequence[model.Injection]]
+"""The injections that may meet one of this namespace (None: of the cluster) on a pod."""
 
-def register(handlers: kopf.OperatorRegistry) -> None:
+
+def register(handlers: kopf.OperatorRegistry, *, rivals: Rivals) -> None:
     """Have Kopf answer `/validate` for both kinds."""
     for kind, resource in status.RESOURCES.items():
 
@@ -26,21 +33,25 @@ def register(handlers: kopf.OperatorRegistry) -> None:
             operations=["CREATE", "UPDATE"],
             registry=handlers,
         )
-        async def validate(body: kopf.Body, *, kind: str = kind, **_: Any) -> None:
-            refuse_invalid(dict(body), kind=kind)
+        async def judge(
+            body: kopf.Body, warnings: list[str], *, kind: str = kind, **_: Any
+        ) -> None:
+            warnings += judged(dict(body), kind=kind, rivals=rivals)
 
 
-def refuse_invalid(resource: dict[str, Any], *, kind: str) -> None:
-    """Raises AdmissionError, naming every field, for an injection that has errors.
+def judged(resource: dict[str, Any], *, kind: str, rivals: Rivals) -> list[str]:
+    """The warnings about an injection; AdmissionError, naming every field, if it has errors.
 
     One that is being deleted is let through: its last update must not be held up.
     """
     if (resource.get("metadata") or {}).get("deletionTimestamp"):
-        return
+        return []
     injection = model.read({**resource, "kind": kind}, spec_schema=crds.spec_schema(kind))
-    if injection.errors:
-        sentences = "; ".join(f"{path} {sentence}" for path, sentence in injection.errors)
+    findings = validate.validate(injection, others=rivals(injection.namespace))
+    if findings.errors:
+        sentences = "; ".join(validate.sentence(one) for one in findings.errors)
         raise kopf.AdmissionError(sentences, code=UNPROCESSABLE)
+    return findings.told()
 
 
 class RefusalFilter(logging.Filter):

@@ -105,15 +105,15 @@ class Admission:
         response = respond(decision)
         self._count(decision, response)
         self._report(asked, decision, behind=behind, start=start)
-        self._tell(
-            Admitted(
-                namespace=namespace,
-                pod=pod,
-                decision=decision,
-                dry_run=asked.get("dryRun") is True,
-            )
-        )
+        dry_run = asked.get("dryRun") is True
+        self._told(Admitted(namespace=namespace, pod=pod, decision=decision, dry_run=dry_run))
         return response
+
+    def _told(self, admitted: Admitted) -> None:
+        try:
+            self._tell(admitted)
+        except Exception:  # noqa: BLE001 - the answer is made and worth more than its Event
+            _log.exception("cannot tell of a decision in namespace %s", admitted.namespace)
 
     def _count(self, decision: Decision, response: Json) -> None:
         self._metrics.admission_requests.labels(result=decision.verdict.value).inc()

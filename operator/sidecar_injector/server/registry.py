@@ -54,6 +54,13 @@ class Registry:
             )
         return found
 
+    def rivals(self, namespace: str | None) -> tuple[model.Injection, ...]:
+        """All that may meet an injection of this namespace on a pod; None: one of the cluster."""
+        if namespace is not None:
+            return self.injections(namespace)
+        groups = (list(group.values()) for group in self._namespaced.values())
+        return worlds.ordered(list(self._cluster.values()), *groups)
+
     def namespace(self, name: str) -> worlds.Namespace | None:
         """The metadata of a namespace, if the cache has it."""
         return self._namespaces.get(name)

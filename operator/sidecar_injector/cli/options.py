@@ -1,0 +1,71 @@
+"""The options that several verbs share, each declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from sidecar_injector import names
+from sidecar_injector.cli import manifests
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+TABLE, JSON, YAML = "table", "json", "yaml"
+# Completed as a file name by shells, and otherwise a text: messages about files are our own.
+_PATH = click.Path(allow_dash=True)
+
+
+def files(what: str) -> Decorator:
+    """`-f`: the files that a verb is about."""
+    return click.option(
+        "-f", "--filename", "files", multiple=True, required=True, metavar="FILE|-", type=_PATH,
+        help=f"{what} May be repeated.",
+    )  # fmt: skip
+
+
+def injections() -> Decorator:
+    """`-i`: the files with the injections that count."""
+    return click.option(
+        "-i", "--injections", "injection_files", multiple=True, required=True, metavar="FILE|-",
+        type=_PATH, help="SidecarInjections of either kind. May be repeated.",
+    )  # fmt: skip
+
+
+def namespace() -> Decorator:
+    """`-n`."""
+    return click.option(
+        "-n", "--namespace", default="default", show_default=True,
+        help="The namespace of objects that carry none.",
+    )  # fmt: skip
+
+
+def namespace_labels() -> Decorator:
+    """`--namespace-labels`, as a mapping."""
+    return click.option(
+        "--namespace-labels", default="", callback=_labels, metavar="K=V,…",
+        help=f"Labels of the pods' namespace, besides {names.INJECTION_LABEL}={names.ENABLED}.",
+    )  # fmt: skip
+
+
+def output() -> Decorator:
+    """`-o`: for people or for programs."""
+    return click.option(
+        "-o", "--output", "form", type=click.Choice([TABLE, JSON, YAML]), default=TABLE,
+        show_default=True, help="How to print it.",
+    )  # fmt: skip
+
+
+def check_stdin(*paths: str) -> None:
+    """Raises UsageError where standard input would have to be read twice."""
+    if paths.count(manifests.STDIN) > 1:
+        raise click.UsageError("standard input (-) can be read only once")
+
+
+def _labels(context: click.Context, parameter: click.Parameter, text: str) -> dict[str, str]:
+    """`k=v,…` as a mapping."""
+    pairs = [item.strip() for item in text.split(",") if item.strip()]
+    if bad := next((item for item in pairs if "=" not in item), None):
+        raise click.BadParameter(f"{bad!r} is no label; write key=value")
+    return {key: value for key, _, value in (item.partition("=") for item in pairs)}

@@ -1,0 +1,146 @@
+"""What the API server refuses, and what we say: the same, on a real one, by dry runs."""
+
+from __future__ import annotations
+
+import collections
+import http.client
+import json
+import random
+import ssl
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sidecar_injector import names
+from sidecar_injector.core import podsecurity
+from tests.unit import validity_kit, validity_trouble
+from tools.controlplane import client, cluster
+
+LEVELS = (podsecurity.PRIVILEGED, podsecurity.BASELINE, "restricted")
+SEED = 20261122
+PAIRS = 600
+FLAG_OF_THE_CLUSTER = "disallowed by cluster policy"
+"""Privileged containers are refused by an API server without --allow-privileged, whatever else is
+in the pod; no pod tells whether it has the flag."""
+
+
+class Judge:
+    """The API server's word on pods; one connection for all of them."""
+
+    def __init__(self, caller: client.Client, namespaces: dict[str, str]) -> None:
+        address = urllib.parse.urlsplit(caller.server)
+        context = ssl.create_default_context(cafile=str(caller.certificate_authority))
+        self._connection = http.client.HTTPSConnection(
+            address.hostname or "", address.port, timeout=client.TIMEOUT_SECONDS, context=context
+        )
+        self._headers = {
+            "Authorization": f"Bearer {caller.token}",
+            "Content-Type": "application/json",
+        }
+        self._namespaces = namespaces
+
+    def refusal(self, pod: dict[str, Any], *, level: str = podsecurity.PRIVILEGED) -> str | None:
+        """Why it would not be created in the namespace of this level; None if it would."""
+        path = f"/api/v1/namespaces/{self._namespaces[level]}/pods?dryRun=All"
+        self._connection.request("POST", path, body=json.dumps(pod), headers=self._headers)
+        answer = self._connection.getresponse()
+        status = json.loads(answer.read())
+        return None if answer.status == http.client.CREATED else str(status["message"])
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture(scope="module")
+def judge(controlplane: cluster.ControlPlane) -> Iterator[Judge]:
+    """With a namespace for each Pod Security level."""
+    namespaces = {level: f"validity-{level}" for level in LEVELS}
+    for level, name in namespaces.items():
+        controlplane.create_namespace(name, labels={names.POD_SECURITY_ENFORCE_LABEL: level})
+    judge = Judge(controlplane.client, namespaces)
+    yield judge
+    judge.close()
+
+
+@pytest.mark.parametrize("case", validity_kit.cases("refused"), ids=lambda case: case.name)
+def test_what_the_api_server_refuses_because_of_us_is_found(
+    judge: Judge, case: validity_kit.Case
+) -> None:
+    assert judge.refusal(case.before, level=case.level) is None
+    assert judge.refusal(case.after, level=case.level) is not None
+    found = validity_kit.blame(case.before, case.after, level=case.level)
+    assert found is not None
+    assert case.says in found
+
+
+@pytest.mark.parametrize("case", validity_kit.cases("accepted"), ids=lambda case: case.name)
+def test_what_the_api_server_accepts_is_left_alone(judge: Judge, case: validity_kit.Case) -> None:
+    assert judge.refusal(case.before, level=case.level) is None
+    assert judge.refusal(case.after, level=case.level) is None
+    assert validity_kit.blame(case.before, case.after, level=case.level) is None
+
+
+def test_annotations_may_be_256_kib_together_and_not_a_byte_more(judge: Judge) -> None:
+    before = validity_kit.pod({})
+    fitting = validity_kit.with_added(
+        before, {"annotations": {"key": "é" * (128 * 1024 - 2) + "x"}}
+    )
+    too_many = validity_kit.with_added(fitting, {"annotations": {"a": "b"}})
+    assert judge.refusal(fitting) is None
+    assert judge.refusal(too_many) is not None
+    assert validity_kit.blame(before, fitting) is None
+    assert "262144 bytes" in str(validity_kit.blame(before, too_many))
+
+
+def test_two_spellings_of_one_mount_path_are_more_than_the_api_server_asks(judge: Judge) -> None:
+    """The one false alarm on purpose among mounts: the runtime would put one over the other."""
+    before = validity_kit.pod({"volumes": [{"name": "v", "emptyDir": {}}]})
+    mounts = [{"name": "v", "mountPath": path} for path in ("/a", "/a/")]
+    sidecar = {"name": "s", "image": "x", "volumeMounts": mounts}
+    after = validity_kit.with_added(before, {"containers": [sidecar]})
+    assert judge.refusal(after) is None
+    assert "/a/" in str(validity_kit.blame(before, after))
+
+
+def test_a_stop_signal_needs_a_system_where_the_api_server_reads_it(judge: Judge) -> None:
+    """It drops the field without the feature gate, which no pod tells: the other false alarm."""
+    before = validity_kit.pod({})
+    sidecar = {"name": "s", "image": "x", "lifecycle": {"stopSignal": "SIGINT"}}
+    after = validity_kit.with_added(before, {"containers": [sidecar]})
+    assert judge.refusal(after) is None
+    assert "stopSignal" in str(validity_kit.blame(before, after))
+
+
+def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: Judge) -> None:
+    """Nothing is missed and nothing is invented, over parts that are biased towards trouble."""
+    random_pods = validity_trouble.Draw(SEED)
+    hits: collections.Counter[str] = collections.Counter()
+    wrong = []
+    for _ in range(PAIRS):
+        before, after, traits = random_pods.pair()
+        hits.update(f"part: {one}" for one in traits)
+        for level in random.Random(SEED).sample(LEVELS, 1) + [podsecurity.PRIVILEGED]:
+            verdict, detail = _compare(judge, before, after, level=level)
+            hits[verdict] += 1
+            if verdict in ("missed", "false alarm"):
+                wrong.append((verdict, level, detail, before, after))
+    print(json.dumps(dict(sorted(hits.items())), indent=1))
+    assert not wrong, f"seed {SEED}: {json.dumps(wrong[:5])}"
+    assert hits["refused and found"] >= PAIRS // 4
+    assert hits["accepted and left alone"] >= PAIRS // 4
+
+
+def _compare(
+    judge: Judge, before: dict[str, Any], after: dict[str, Any], *, level: str
+) -> tuple[str, str]:
+    if refusal := judge.refusal(before, level=level):
+        return "refused without us", refusal
+    refusal = judge.refusal(after, level=level)
+    found = validity_kit.blame(before, after, level=level)
+    if refusal and FLAG_OF_THE_CLUSTER in refusal:
+        return "refused by a flag of the cluster", refusal
+    if refusal:
+        return ("refused and found" if found else "missed"), refusal
+    return ("false alarm" if found else "accepted and left alone"), found or ""

@@ -1,0 +1,53 @@
+"""Writes docs/cli.md, the manual of the command line, from the commands' own help.
+
+Run `python -m tools.cli_docs` after a change of a command; a test compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from sidecar_injector import names
+from sidecar_injector.cli import main
+
+PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
+WIDTH = 100
+"""Columns, whatever the terminal has on which this is run."""
+
+_HEAD = f"""\
+# The command line
+
+`{names.PRODUCT}`, or `kubectl {names.PRODUCT}`, in its own words: this page is made of what `-h`
+prints, by `python -m tools.cli_docs`.
+"""
+
+
+def text() -> str:
+    """The whole page."""
+    return "\n".join((_HEAD, *_sections(main.cli, None, name=names.PRODUCT)))
+
+
+def _sections(command: click.Command, parent: click.Context | None, *, name: str) -> Iterator[str]:
+    context = click.Context(
+        command, parent=parent, info_name=name, terminal_width=WIDTH, **command.context_settings
+    )
+    yield f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for sub in sorted(command.commands):
+            yield from _sections(command.commands[sub], context, name=sub)
+
+
+def generate() -> int:
+    """Write the page; says so only if it changed."""
+    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text():
+        PAGE.write_text(text(), encoding="utf-8")
+        sys.stdout.write(f"{PAGE.name} written\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(generate())
