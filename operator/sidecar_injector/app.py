@@ -142,13 +142,17 @@ def assemble(
 
     admitting = admission.Admission(known=known, metrics=metrics, tell=telling.teller(recorder))
     server = lifecycle.AdmissionServer(
-        settings, mutate=admitting.mutate, shown=shown, ready=ready, metrics=metrics
+        settings,
+        mutate=admitting.mutate,
+        judge=lambda asked: validation.directly(asked, rivals=known.rivals),
+        shown=shown,
+        ready=ready,
+        metrics=metrics,
     )
     probe = lifecycle.Probe(settings, origin=origin, trusted=trusted, shown=shown, server=server,
                             ready=ready)  # fmt: skip
     handlers = kopf.OperatorRegistry()
     lifecycle.register(handlers, login_handler=login.Login(source), server=server)
-    status.register(handlers, writer)
     validation.register(handlers, rivals=known.rivals)
     loops = {
         **{f"cache of {one.resource.plural}": one.run for one in caches},
@@ -184,14 +188,22 @@ def _caches(
         known.namespace_changed(key, old, new)
         writer.namespace_changed(key[1])
 
+    def injection_changed(key: cache.Key, old: Any, new: Any) -> None:
+        known.injection_changed(key, old, new)
+        writer.changed(names.KIND, key)
+
+    def cluster_injection_changed(key: cache.Key, old: Any, new: Any) -> None:
+        known.cluster_injection_changed(key, old, new)
+        writer.changed(names.CLUSTER_KIND, key)
+
     injections = cache.Cache(
-        api_client, api.INJECTIONS, metrics=metrics, on_change=known.injection_changed
+        api_client, api.INJECTIONS, metrics=metrics, on_change=injection_changed
     )
     cluster_injections = cache.Cache(
         api_client,
         api.CLUSTER_INJECTIONS,
         metrics=metrics,
-        on_change=known.cluster_injection_changed,
+        on_change=cluster_injection_changed,
     )
     namespaces = cache.Cache(
         api_client,

@@ -82,10 +82,7 @@ def _fitted(line: decision.Line) -> Iterator[Step]:
     yield Step("fit", line.reason, "; ".join((line.message, *details)))
 
 
-@click.command(
-    epilog="Example: sidecar-injector explain -f pod.yaml -i injection.yaml -n demo",
-    options_metavar="-f FILE|- -i FILE|- [OPTIONS]",
-)
+@click.command(epilog="Example: sidecar-injector explain -f pod.yaml -i injection.yaml -n demo")
 @click.argument(
     "objects", nargs=-1, metavar="", is_eager=True, expose_value=False,
     callback=lambda context, parameter, value: _refuse_live(value),

@@ -36,7 +36,7 @@ def injections() -> Decorator:
 def namespace() -> Decorator:
     """`-n`."""
     return click.option(
-        "-n", "--namespace", default="default", show_default=True,
+        "-n", "--namespace", default="default", show_default=True, metavar="NAMESPACE",
         help="The namespace of objects that carry none.",
     )  # fmt: skip
 

@@ -147,13 +147,13 @@ class _Placing:
 
     def place(self, parts: render.Parts, placement: Mapping[str, str]) -> list[dict[str, Any]]:
         """Put the parts into the pod; what to write down about those that are no items."""
-        patched = [
-            record
-            for addition in parts.additions
+        patched: list[dict[str, Any]] = []
+        for addition in parts.additions:
             # Two of them may be one, and a list may be full by now.
-            if addition.is_lacking(self.editor.document)
-            for record in addition.apply(self.editor, self._said.entries)
-        ]
+            if addition.is_lacking(self.editor.document):
+                # What stands in front since a moment ago is ours too: the template's order stays.
+                now = Entry(kind="", name="", patched=tuple(patched))
+                patched += addition.apply(self.editor, [*self._said.entries, now])
         patched += self._allow_eviction(parts)
         first = placement.get("containers") == _FIRST
         self._insert("containers", parts.containers, first=first)

@@ -32,6 +32,8 @@ IDENTITIES = frozenset(
 )
 """Fields by which lists are merged, or which refer to such a field: they must be known before a
 pod is."""
+IN_KEY = "{}"
+"""Where `tokens` finds one in a key: no field is called so, while some are called `key`."""
 EXPANDED = frozenset({"command", "args", "value"})
 """Fields in which the kubelet expands `$(VAR)`: a value's own dollars are doubled there."""
 
@@ -112,10 +114,10 @@ def substitute(tree: Any, values: Values, *, field: str = "") -> Any:
 
 
 def tokens(tree: Any, *, path: str, field: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every token of a tree, as (path, field, name); those in keys have the field `key`."""
+    """Every token of a tree, as (path, field, name); those in keys have the field IN_KEY."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            yield from ((f"{path}[{key}]", "key", name) for name in _named(key))
+            yield from ((f"{path}[{key}]", IN_KEY, name) for name in _named(key))
             yield from tokens(value, path=f"{path}.{key}", field=key)
     elif isinstance(tree, list):
         for index, item in enumerate(tree):
@@ -134,7 +136,7 @@ def problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
         for path, field, name in tokens(spec.get(part), path=f"spec.{part}"):
             if name not in known:
                 yield path, f"$({name}) is unknown; known are {', '.join(sorted(known))}"
-            elif field == "key" or field in IDENTITIES:
+            elif field == IN_KEY or field in IDENTITIES:
                 yield path, f"$({name}) is not accepted in names and keys"
 
 

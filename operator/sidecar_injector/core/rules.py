@@ -68,7 +68,9 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[Problem]:
         where = f"{path}.labels[{key}]"
         if key == names.INJECTION_LABEL or is_reserved(key):
             yield where, "is reserved for the injector"
-        yield from selectors.label_problems(key, value, path=where)
+        # What takes the place of a token is judged with the pod.
+        has_token = any(parameters.tokens(value, path=where))
+        yield from selectors.label_problems(key, "" if has_token else value, path=where)
     for key in metadata.get("annotations") or {}:
         where = f"{path}.annotations[{key}]"
         if is_reserved(key):

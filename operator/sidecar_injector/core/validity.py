@@ -85,9 +85,8 @@ def _containers(pod: Pod, settled: Pod) -> Iterator[str]:
             if twin is container:
                 continue
             around = around or validity_containers.surroundings(spec)
-            variables = {id(one) for one in loose.items(twin, "env")}
             for why in validity_containers.problems(
-                container, around, is_init=field != "containers", settled=variables
+                container, around, is_init=field != "containers", settled=twin or {}
             ):
                 yield f"container {container['name']!r}: {why}"
 
@@ -109,7 +108,7 @@ def _settled_containers(
 
 
 def _ids(spec: Mapping[str, Any], field: str) -> set[int]:
-    return {id(one) for one in spec.get(field) or ()}
+    return set(map(id, spec.get(field) or ()))
 
 
 def _volumes(pod: Pod, settled: Pod) -> Iterator[str]:

@@ -65,9 +65,9 @@ def surroundings(spec: Mapping[str, Any]) -> Surroundings:
 
 
 def problems(
-    container: Json, around: Surroundings, *, is_init: bool, settled: Collection[int]
+    container: Json, around: Surroundings, *, is_init: bool, settled: Json
 ) -> Iterator[str]:
-    """Sentences without the container's name; variables whose id is settled are passed over."""
+    """Sentences without the container's name; variables that `settled` has are passed over."""
     if not syntax.DNS_LABEL.accepts(name := container.get("name")):
         yield f"name {syntax.DNS_LABEL.refusal(name)}"
     image = container.get("image") or ""

@@ -7,6 +7,7 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/va
 from __future__ import annotations
 
 import decimal
+import functools
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -18,8 +19,8 @@ from sidecar_injector.core.loose import Json
 Amounts = dict[str, decimal.Decimal]
 
 _HUGE = "hugepages-"
-_CPU_AND_MEMORY = ("cpu", "memory")
-_STANDARD = (*_CPU_AND_MEMORY, "ephemeral-storage")
+_CPU_AND_MEMORY = frozenset({"cpu", "memory"})
+_STANDARD = _CPU_AND_MEMORY | {"ephemeral-storage"}
 _NATIVE_DOMAIN = "kubernetes.io/"
 _NOTHING = decimal.Decimal()
 
@@ -32,13 +33,15 @@ def problems(resources: Json, *, claims: Collection[str]) -> Iterator[str]:
     # As the API server defaults it, and it does so before it compares.
     requests = limits | _amounts(resources, "requests")
     yield from _unreadable(resources)
-    for name, amount in (limits | requests).items():
-        yield from _amount(name, amount)
+    for part in (limits, requests):
+        for name, amount in part.items():
+            if name not in _STANDARD or amount < 0:
+                yield from _amount(name, amount)
     yield from _against_limits(requests, limits)
-    named = limits.keys() | requests.keys()
-    if any(one.startswith(_HUGE) for one in named) and not named.intersection(_CPU_AND_MEMORY):
+    if any(one.startswith(_HUGE) for one in requests) and not requests.keys() & _CPU_AND_MEMORY:
         yield "resources: hugepages need cpu or memory beside them"
-    yield from _claims(resources, claims)
+    if resources.get("claims"):
+        yield from _claims(resources, claims)
 
 
 def pod_problems(spec: Mapping[str, Any]) -> Iterator[str]:
@@ -65,15 +68,25 @@ def pod_problems(spec: Mapping[str, Any]) -> Iterator[str]:
                 )
 
 
+@functools.lru_cache(maxsize=1024, typed=True)
+def _parse(value: float | str) -> decimal.Decimal | None:
+    """The same few quantities come again with every pod."""
+    return quantity.parse(value)
+
+
+def _amount_of(value: object) -> decimal.Decimal | None:
+    return _parse(value) if isinstance(value, int | float | str) else None
+
+
 def _amounts(resources: Json, field: str) -> Amounts:
-    parsed = ((name, quantity.parse(one)) for name, one in loose.child(resources, field).items())
+    parsed = ((name, _amount_of(one)) for name, one in loose.child(resources, field).items())
     return {name: amount for name, amount in parsed if amount is not None}
 
 
 def _unreadable(resources: Json) -> Iterator[str]:
     for field in ("limits", "requests"):
         for name, value in loose.child(resources, field).items():
-            if quantity.parse(value) is None:
+            if _amount_of(value) is None:
                 yield (
                     f"resources.{field}[{name}] {syntax.quoted(value)} must be a quantity such as"
                     " 500m or 1Gi"

@@ -35,12 +35,18 @@ def metadata_problems(pod: Mapping[str, Any], *, settled: Mapping[str, Json]) ->
             yield from (f"label {key!r}: {why}" for _, why in _label(key, value))
     annotations = pods.metadata_map(pod, "annotations")
     known = settled.get("annotations") or {}
-    size = 0
-    for key, value in annotations.items():
-        size += _bytes(key) + _bytes(value)
-        if key not in known and not selectors.is_qualified_name(key.lower()):
-            yield f"annotation {syntax.quoted(key)} must be an optional DNS prefix and '/', a name"
-    if size > _MOST_ANNOTATIONS:
+    if annotations != known:
+        yield from _annotations(annotations, known)
+
+
+def _annotations(annotations: Mapping[str, str], known: Mapping[str, str]) -> Iterator[str]:
+    for key in annotations.keys() - known.keys():
+        if not selectors.is_qualified_name(key.lower()):
+            yield (
+                f"annotation {syntax.quoted(key)} must be an optional DNS prefix and '/', then a"
+                " name"
+            )
+    if sum(_bytes(key) + _bytes(value) for key, value in annotations.items()) > _MOST_ANNOTATIONS:
         yield f"annotations must not be more than {_MOST_ANNOTATIONS} bytes together"
     if (cost := annotations.get(_DELETION_COST)) is not None and not _is_cost(cost):
         yield f"annotation {_DELETION_COST!r} {syntax.quoted(cost)} must be an integer of 32 bits"

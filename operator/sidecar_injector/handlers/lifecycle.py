@@ -17,6 +17,9 @@ from sidecar_injector.handlers import login, serving, trust
 from sidecar_injector.server import admission, http, listener, pool, readiness, tls
 from sidecar_injector.settings import Settings
 
+Json = dict[str, Any]
+Judge = Callable[[Json], Json]
+"""Makes the response to an admission request."""
 RETRY_SECONDS = 5
 SAID_SECONDS = 600.0
 ATTEMPT = re.compile(r"Request attempt #\d+ failed; ")
@@ -86,11 +89,12 @@ class AdmissionServer:
         settings: Settings,
         *,
         mutate: http.Handler,
+        judge: Judge,
         shown: tls.ServingContext,
         ready: readiness.Readiness,
         metrics: observe.Metrics,
     ) -> None:
-        self._ready = ready
+        self._ready, self._judge = ready, judge
         self._drain_seconds = settings.drain_seconds
         # `/validate` joins when Kopf starts the server and says how its handlers are called.
         self._routes: dict[str, dict[str, http.Handler]] = {
@@ -108,7 +112,7 @@ class AdmissionServer:
         self, dispatch: Callable[..., Awaitable[Any]]
     ) -> AsyncIterator[kopf.WebhookClientConfig]:
         """Serve until Kopf ends; `dispatch` runs Kopf's handlers on a review."""
-        self._routes[names.VALIDATE_PATH] = {"POST": validation(dispatch)}
+        self._routes[names.VALIDATE_PATH] = {"POST": validation(dispatch, self._judge)}
         await self._listener.start()
         self.started.set()
         _log.info("the admission server listens on port %d", self._listener.port)
@@ -176,10 +180,10 @@ class Probe:
         return serving.TICK_SECONDS if self._ready.ready else 1.0
 
 
-def validation(dispatch: Callable[..., Awaitable[Any]]) -> http.Handler:
-    """The handler of `/validate`: Kopf's handlers decide, and its own failures allow.
+def validation(dispatch: Callable[..., Awaitable[Any]], judge: Judge) -> http.Handler:
+    """The handler of `/validate`: Kopf's handlers decide, or `judge` where Kopf cannot be asked.
 
-    What slips past is `Accepted=False` in the status, with the same sentence.
+    What fails is allowed; what slips past is `Accepted=False` in the status, with its sentence.
     """
 
     async def validate(request: http.Request) -> http.Response:
@@ -190,12 +194,19 @@ def validation(dispatch: Callable[..., Awaitable[Any]]) -> http.Handler:
         review = {"apiVersion": version, "kind": "AdmissionReview", "request": asked}
         try:
             answer = await dispatch(review, webhook=names.VALIDATE_HANDLER)
-        except Exception:  # noqa: BLE001 - the boundary of Kopf's handlers
-            # An injection that we fail to judge is not refused for that.
-            _log.exception("cannot judge an injection, it is admitted unjudged")
-            warning = f"{names.PRODUCT}: this injection could not be checked; see its status"
-            response = {"uid": asked["uid"], "allowed": True, "warnings": [warning]}
+        except Exception as error:  # noqa: BLE001 - the boundary of Kopf
+            _log.warning("Kopf cannot dispatch an injection, it is judged directly: %s", error)
+            response = _judged_directly(asked, judge)
             answer = {"apiVersion": version, "kind": "AdmissionReview", "response": response}
         return http.Response(200, orjson.dumps(answer))
 
     return validate
+
+
+def _judged_directly(asked: Json, judge: Judge) -> Json:
+    try:
+        return judge(asked)
+    except Exception:  # noqa: BLE001 - an injection that we fail to judge is not refused for that
+        _log.exception("cannot judge an injection, it is admitted unjudged")
+        warning = f"{names.PRODUCT}: this injection could not be checked; see its status"
+        return {"uid": asked["uid"], "allowed": True, "warnings": [warning]}

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import kopf
-
 from sidecar_injector import crds, names, observe
 from sidecar_injector.core import model, status
 from sidecar_injector.kube import api, cache
@@ -19,6 +17,8 @@ from sidecar_injector.server import registry
 RESOURCES = {names.KIND: api.INJECTIONS, names.CLUSTER_KIND: api.CLUSTER_INJECTIONS}
 SERVING_SECONDS = 1.0
 """How often to see whether this replica has become ready."""
+LONGEST_PAUSE = 30.0
+"""Between attempts at what the API does not let us write."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ class StatusWriter:
     """Compares the status of an injection with what it should be and writes the difference.
 
     Any number of replicas may do so at once: they come to the same status, and the one that is
-    late finds nothing to do.
+    late finds nothing to do. The caches say what has changed rather than Kopf's event handlers,
+    which hear nothing of a CRD that was made anew (see `validation.directly`).
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class StatusWriter:
         self._touched: dict[tuple[str, cache.Key], None] = {}
         self._wake = asyncio.Event()
         self._was_serving = False
+        self._complaint = ""
 
     def follow(self, resources: Mapping[str, Mapping[cache.Key, api.Json]]) -> None:
         """Where to find the injections of each kind when something else than themselves changes."""
@@ -57,29 +59,44 @@ class StatusWriter:
         """The injections of a namespace may have become active, or the contrary."""
         self._touch(lambda key: key[0] == name)
 
+    def changed(self, kind: str, key: cache.Key) -> None:
+        """An injection was added or changed."""
+        self._touched[kind, key] = None
+        self._wake.set()
+
     async def run(self) -> None:
         """Look again at what was touched, and at everything once this replica serves."""
+        pause = SERVING_SECONDS
         while True:
             if self._serving() and not self._was_serving:
                 self._was_serving = True
                 self._touch(lambda _: True)
-            while self._touched:
-                kind, key = next(iter(self._touched))
-                del self._touched[kind, key]
-                if resource := self._resources[kind].get(key):
-                    await self.reconcile(resource, kind=kind)
             self._wake.clear()
+            well = await self._catch_up()
+            pause = SERVING_SECONDS if well else min(2 * pause, LONGEST_PAUSE)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SERVING_SECONDS):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
+
+    async def _catch_up(self) -> bool:
+        """Whether all that was touched is right now; what is not will be looked at again."""
+        touched, self._touched = self._touched, {}
+        failed = {
+            (kind, key): None
+            for kind, key in touched
+            if (resource := self._resources[kind].get(key))
+            and not await self.reconcile(resource, kind=kind)
+        }
+        self._touched.update(failed)
+        return not failed
 
     def _touch(self, wanted: Callable[[cache.Key], bool]) -> None:
         for kind, resources in self._resources.items():
             self._touched.update({(kind, key): None for key in resources if wanted(key)})
         self._wake.set()
 
-    async def reconcile(self, resource: Mapping[str, Any], *, kind: str) -> None:
-        """Make the status of this resource right; a failure is logged and seen again later."""
+    async def reconcile(self, resource: Mapping[str, Any], *, kind: str) -> bool:
+        """Make the status of this resource right; False, and said once, if that fails."""
         injection = model.read({**resource, "kind": kind}, spec_schema=crds.spec_schema(kind))
         change = status.wanted(
             injection,
@@ -89,7 +106,7 @@ class StatusWriter:
             now=self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         if change is None:
-            return
+            return True
         try:
             await self._client.patch(
                 RESOURCES[kind],
@@ -100,30 +117,21 @@ class StatusWriter:
             )
         except api.KubeError as error:
             self._count("failed")
-            if getattr(error, "status", None) != api.NOT_FOUND:
-                _log.warning("cannot write the status of %s %s: %s", kind, injection.name, error)
-            return
+            return self._is_gone(error)
         self._count("written")
+        self._complaint = ""
         ready = change["conditions"][-1]
         _log.info("%s %s: Ready is %s (%s)", kind, injection.name, ready["status"], ready["reason"])
+        return True
+
+    def _is_gone(self, error: api.KubeError) -> bool:
+        """Whether there is nothing left to write to; anything else is said once."""
+        if isinstance(error, api.ApiError) and error.status == api.NOT_FOUND:
+            return True
+        if str(error) != self._complaint:
+            self._complaint = str(error)
+            _log.warning("cannot write the status of an injection: %s", error)
+        return False
 
     def _count(self, result: str) -> None:
         self._metrics.writes.labels(object="status", result=result).inc()
-
-
-def register(handlers: kopf.OperatorRegistry, writer: StatusWriter) -> None:
-    """Have Kopf call the writer for every change of an injection.
-
-    `on.event` is the one kind of handler that stores nothing on the object: no annotation, no
-    finalizer. https://docs.kopf.dev/en/stable/handlers/#event-watching-handlers
-    """
-    for kind, resource in RESOURCES.items():
-
-        @kopf.on.event(
-            names.GROUP, names.VERSION, resource.plural, id=f"status/{kind}", registry=handlers
-        )
-        async def changed(
-            body: kopf.Body, event: kopf.RawEvent, *, kind: str = kind, **_: Any
-        ) -> None:
-            if event["type"] != "DELETED":
-                await writer.reconcile(dict(body), kind=kind)

@@ -54,6 +54,21 @@ def judged(resource: dict[str, Any], *, kind: str, rivals: Rivals) -> list[str]:
     return findings.told()
 
 
+def directly(asked: dict[str, Any], *, rivals: Rivals) -> dict[str, Any]:
+    """The response to an admission request that Kopf cannot dispatch.
+
+    Kopf looks up what the API server serves when a CRD changes, which is before it is served: of a
+    CRD that was made anew it may go on knowing nothing.
+    https://github.com/nolar/kopf/blob/main/kopf/_core/reactor/observation.py
+    """
+    response: dict[str, Any] = {"uid": asked["uid"], "allowed": True}
+    try:
+        response["warnings"] = judged(asked["object"], kind=asked["kind"]["kind"], rivals=rivals)
+    except kopf.AdmissionError as error:
+        response |= {"allowed": False, "status": {"code": error.code, "message": str(error)}}
+    return response
+
+
 class RefusalFilter(logging.Filter):
     """Drops Kopf's ERROR line for each refusal: it is the user's error and the user was told.
 

@@ -1,0 +1,242 @@
+"""Every reason code that a call can reach, produced through the real webhook: the log, the metric,
+the command line and, where its author should act, the pod or the warning carry the same code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import product_kit as kit
+import pytest
+import yaml
+
+from sidecar_injector import names
+from sidecar_injector.core.reasons import Level, Reason
+
+INJECT = names.INJECT_ANNOTATION
+MOUNT = {"name": "v", "mountPath": "/v"}
+EMPTY = {"name": "v", "emptyDir": {}}
+NEEDS_CLUSTER = {Reason.MISSING_SERVICE_ACCOUNT}
+"""What a file cannot tell."""
+
+
+def template(**fields: Any) -> kit.Json:
+    """A template of one container with these fields."""
+    return {"spec": {"containers": [{"name": "sidecar", "image": "sidecar:1", **fields}]}}
+
+
+def mounting(**fields: Any) -> kit.Json:
+    made = template(volumeMounts=[MOUNT], **fields)
+    made["spec"]["volumes"] = [EMPTY]
+    return made
+
+
+def asking(word: str, **spec: Any) -> kit.Json:
+    return kit.with_metadata(kit.pod(**spec), annotations={INJECT: word})
+
+
+def own(**fields: Any) -> list[kit.Json]:
+    """The pod's containers: `app` with these fields."""
+    return [{"name": "app", "image": "app:1", **fields}]
+
+
+PARAMETER = {"name": "p", "from": {"podAnnotation": "p"}, "enum": ["a"]}
+CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
+    Reason.POD_ANNOTATION_DISABLED: ({}, asking("no")),
+    Reason.SELECTOR_MISMATCH: ({"selector": {"matchLabels": {"a": "b"}}}, kit.pod()),
+    Reason.NOT_REQUESTED: ({"activation": "OnRequest"}, kit.pod()),
+    Reason.NOT_LISTED: ({}, asking("another")),
+    Reason.SUSPENDED: ({"suspend": True}, kit.pod()),
+    Reason.HOST_NETWORK: ({}, kit.pod(hostNetwork=True)),
+    Reason.CONTAINER_CONFLICT: ({}, kit.pod(initContainers=[{"name": "sidecar", "image": "x:1"}])),
+    Reason.VOLUME_CONFLICT: (
+        {"template": mounting()},
+        kit.pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}]),
+    ),
+    Reason.MOUNT_PATH_CONFLICT: (
+        {"template": mounting(), "applicationContainers": {"volumeMounts": [MOUNT]}},
+        kit.pod(
+            containers=own(volumeMounts=[{"name": "w", "mountPath": "/v/"}]),
+            volumes=[{"name": "w", "emptyDir": {}}],
+        ),
+    ),
+    Reason.ENV_CONFLICT: (
+        {"applicationContainers": {"appendEnv": [{"name": "A", "value": "a"}]}},
+        kit.pod(
+            containers=own(
+                env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+            )
+        ),
+    ),
+    Reason.PORT_CONFLICT: (
+        {"hostNetworkPods": "Inject", "template": template(ports=[{"containerPort": 80}])},
+        kit.pod(hostNetwork=True, containers=own(ports=[{"containerPort": 80}])),
+    ),
+    Reason.MISSING_VOLUME: ({"template": template(volumeMounts=[MOUNT])}, kit.pod()),
+    Reason.MISSING_SERVICE_ACCOUNT: (
+        {"template": {"spec": {"serviceAccountName": "nobody"}}},
+        kit.pod(),
+    ),
+    Reason.MISSING_VALUE: ({"parameters": [PARAMETER]}, kit.pod()),
+    Reason.INVALID_VALUE: (
+        {"parameters": [PARAMETER]},
+        kit.with_metadata(kit.pod(), annotations={"p": "b"}),
+    ),
+    Reason.POD_SECURITY: ({"template": template(securityContext={"privileged": True})}, kit.pod()),
+    Reason.POD_WOULD_BE_INVALID: (
+        {"template": {"spec": {"shareProcessNamespace": True}}},
+        kit.pod(os={"name": "windows"}),
+    ),
+    Reason.INJECTED: ({}, kit.pod()),
+    Reason.ALREADY_INJECTED: (
+        {},
+        kit.pod(containers=[*own(), {"name": "sidecar", "image": "sidecar:1"}]),
+    ),
+    Reason.OUTDATED: (
+        {},
+        kit.with_metadata(
+            kit.pod(containers=[*own(), {"name": "sidecar", "image": "sidecar:0"}]),
+            annotations={
+                names.STATUS_ANNOTATION: json.dumps(
+                    {
+                        "injections": [
+                            {
+                                "kind": names.KIND,
+                                "name": "proxy",
+                                "hash": "0" * 16,
+                                "added": {"containers": ["sidecar"]},
+                            }
+                        ],
+                        "version": 1,
+                    }
+                )
+            },
+        ),
+    ),
+    Reason.UNKNOWN_INJECTION: ({}, asking("proxy,ghost")),
+    Reason.INVALID_ANNOTATION: ({}, asking("yes,proxy")),
+}
+ELSEWHERE = {
+    # With two injections, the cluster kind, or one that no longer would be accepted: below and in
+    # the tests of conditions.
+    Reason.INJECTION_CONFLICT,
+    Reason.NAMESPACE_SELECTOR_MISMATCH,
+    Reason.INVALID,
+    # The API server does not even call: the unit tests and the demo ask the command line.
+    Reason.NAMESPACE_NOT_ENABLED,
+    Reason.NAMESPACE_EXCLUDED,
+    Reason.POD_LABEL_DISABLED,
+    Reason.MIRROR_POD,
+    Reason.OWN_POD,
+    Reason.NOT_A_CREATE,
+}
+
+
+def test_every_reason_has_its_case() -> None:
+    assert set(CASES) | ELSEWHERE == set(Reason)
+    assert not set(CASES) & ELSEWHERE
+
+
+@pytest.mark.parametrize("reason", CASES, ids=lambda reason: reason.value)
+def test_a_reason_is_the_same_everywhere(product, tmp_path, reason) -> None:
+    spec, pod = CASES[reason]
+    namespace = f"reason-{reason.value.lower()}"
+    labels = {names.INJECTION_LABEL: names.ENABLED}
+    labels |= {names.POD_SECURITY_ENFORCE_LABEL: "baseline"} if is_secured(reason) else {}
+    product.plane.create_namespace(namespace, labels=labels)
+    product.plane.wait_for_service_account(namespace)
+    injection = kit.injection(**spec)
+    product.create_injection(namespace, injection)
+    if reason is Reason.MISSING_SERVICE_ACCOUNT:
+        # Only now do the replicas begin to listen to ServiceAccounts.
+        product.plane.wait(
+            "the replicas know ServiceAccounts",
+            lambda: (
+                product.counted("sidecar_injector_cache_synced", resource="serviceaccounts")
+                == len(product.replicas)
+            ),
+        )
+
+    before = product.counted("sidecar_injector_decisions_total", reason=reason.value)
+    created = product.create_pod(namespace, pod, dry_run=True)
+    answer = product.ask(product.replicas[0], namespace, pod)
+    check_seen(product, namespace, reason)
+    assert product.counted("sidecar_injector_decisions_total", reason=reason.value) >= before + 2
+    check_pod_and_warning(created, answer, reason)
+    if reason not in NEEDS_CLUSTER:
+        files = write(tmp_path, pod=pod, injection=injection)
+        assert reason.value in explained(*files, namespace=namespace, labels=labels)
+
+
+def test_of_two_that_want_one_name_the_later_yields(product, enabled_namespace) -> None:
+    for name, image in (("a", "a:1"), ("b", "b:1")):
+        made = kit.injection(name, template=template(image=image))
+        product.create_injection(enabled_namespace, made)
+    created = product.create_pod(enabled_namespace, kit.pod(), dry_run=True)
+    check_seen(product, enabled_namespace, Reason.INJECTION_CONFLICT)
+    assert skipped(created) == ["InjectionConflict"]
+
+
+def test_a_cluster_injection_of_other_namespaces_says_so(product, enabled_namespace) -> None:
+    selector = {"matchLabels": {"no-such": "namespace"}}
+    body = kit.injection("elsewhere", kind=names.CLUSTER_KIND, namespaceSelector=selector)
+    path = f"/apis/{names.API_VERSION}/{names.CLUSTER_PLURAL}"
+    product.plane.client.request("POST", path, body)
+    try:
+        product.wait_known(enabled_namespace, "elsewhere")
+        product.create_pod(enabled_namespace, kit.pod(), dry_run=True)
+        check_seen(product, enabled_namespace, Reason.NAMESPACE_SELECTOR_MISMATCH)
+    finally:
+        product.plane.client.request("DELETE", f"{path}/elsewhere")
+
+
+def is_secured(reason: Reason) -> bool:
+    return reason is Reason.POD_SECURITY
+
+
+def check_seen(product, namespace: str, reason: Reason) -> None:
+    """The log has a line for this namespace that carries the code."""
+
+    def logged() -> bool:
+        return any(
+            reason.value in line.get("reasons", ())
+            for line in product.log()
+            if line.get("namespace") == namespace
+        )
+
+    product.plane.wait(f"the log says {reason.value}", logged)
+
+
+def check_pod_and_warning(created: kit.Json, answer: kit.Json, reason: Reason) -> None:
+    told = " ".join(answer.get("warnings") or ())
+    if reason.level is Level.FIT:
+        assert skipped(created) == [reason.value]
+    if reason.level in (Level.FIT, Level.WORDS):
+        assert reason.value in told
+    else:
+        assert told == "" or reason is Reason.NOT_LISTED
+
+
+def skipped(pod: kit.Json) -> list[str]:
+    text = pod["metadata"]["annotations"][names.STATUS_ANNOTATION]
+    return [one["reason"] for one in json.loads(text)["skipped"]]
+
+
+def write(folder, **documents: kit.Json) -> list[str]:
+    files = []
+    for name, content in documents.items():
+        file = folder / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(content))
+        files.append(str(file))
+    return files
+
+
+def explained(pod: str, injection: str, *, namespace: str, labels: dict[str, str]) -> str:
+    given = ",".join(f"{key}={value}" for key, value in labels.items())
+    command = [sys.executable, "-m", "sidecar_injector", "explain", "-f", pod, "-i", injection]
+    command += ["-n", namespace, "--namespace-labels", given, "-o", "json"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode in (0, 1), ran.stderr
+    return ran.stdout
