@@ -12,8 +12,7 @@ import dataclasses
 import datetime
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
 import kopf
 import uvloop
@@ -21,6 +20,7 @@ import uvloop
 from sidecar_injector import __version__, names, observe
 from sidecar_injector.handlers import (
     bundle,
+    caches,
     certificates,
     lifecycle,
     login,
@@ -128,7 +128,7 @@ def assemble(
     writer = status.StatusWriter(
         api_client, known=known, serving=lambda: ready.ready, metrics=metrics, clock=_now
     )
-    caches = _caches(api_client, known, writer, metrics)
+    known_by = caches.make(api_client, known=known, writer=writer, metrics=metrics)
 
     shown = tls.ServingContext(metrics=metrics, scratch_folder=settings.scratch_folder)
     trusted = trust.Trust(api_client, name=settings.fullname, monotonic=time.monotonic)
@@ -155,7 +155,7 @@ def assemble(
     lifecycle.register(handlers, login_handler=login.Login(source), server=server)
     validation.register(handlers, rivals=known.rivals)
     loops = {
-        **{f"cache of {one.resource.plural}": one.run for one in caches},
+        **{f"cache of {one.resource.plural}": one.run for one in known_by},
         "cache of serviceaccounts": lambda: known.accounts.run(
             lambda: cache.Cache(
                 api_client,
@@ -170,56 +170,10 @@ def assemble(
         "events": recorder.run,
         "status": writer.run,
         "readiness": probe.run,
-        "caches": lambda: _synced(caches, ready),
+        "caches": lambda: caches.tell_when_synced(known_by, ready),
         "loop lag": lambda: observe.measure_lag(metrics, every=LAG_SECONDS),
     }
     return Operator(loops=loops, handlers=handlers)
-
-
-def _caches(
-    api_client: api.Api,
-    known: registry.Registry,
-    writer: status.StatusWriter,
-    metrics: observe.Metrics,
-) -> list[cache.Cache]:
-    """What admission needs to know about the cluster."""
-
-    def namespace_changed(key: cache.Key, old: Any, new: Any) -> None:
-        known.namespace_changed(key, old, new)
-        writer.namespace_changed(key[1])
-
-    def injection_changed(key: cache.Key, old: Any, new: Any) -> None:
-        known.injection_changed(key, old, new)
-        writer.changed(names.KIND, key)
-
-    def cluster_injection_changed(key: cache.Key, old: Any, new: Any) -> None:
-        known.cluster_injection_changed(key, old, new)
-        writer.changed(names.CLUSTER_KIND, key)
-
-    injections = cache.Cache(
-        api_client, api.INJECTIONS, metrics=metrics, on_change=injection_changed
-    )
-    cluster_injections = cache.Cache(
-        api_client,
-        api.CLUSTER_INJECTIONS,
-        metrics=metrics,
-        on_change=cluster_injection_changed,
-    )
-    namespaces = cache.Cache(
-        api_client,
-        api.NAMESPACES,
-        metrics=metrics,
-        scope=api.Scope(metadata_only=True),
-        on_change=namespace_changed,
-    )
-    writer.follow({names.KIND: injections.objects, names.CLUSTER_KIND: cluster_injections.objects})
-    return [injections, cluster_injections, namespaces]
-
-
-async def _synced(caches: Sequence[cache.Cache], ready: readiness.Readiness) -> None:
-    for one in caches:
-        await one.synced.wait()
-    ready.met(readiness.Condition.CACHES_SYNCED)
 
 
 def _origin(

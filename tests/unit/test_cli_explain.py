@@ -208,7 +208,7 @@ def test_files_without_pods_are_refused(tmp_path):
         ("a: [", resource(), "pods.yaml, line 2, column 1: is no YAML"),
         ("kind: Pod\n", resource(), "document 1: field apiVersion must be a text"),
         (placed(labels={"a": 1}), resource(), "field metadata.labels[a]: 1 must be a string"),
-        (placed(), resource() | {"apiVersion": "sidecar-injector.dev/v2"}, "'sidecar-injector.dev/v2' is unknown"),
+        (placed(), resource() | {"apiVersion": "sidecar-injector.dev/v2"}, "r.dev/v2' is unknown"),
         (placed(), placed(), "in.yaml: holds no SidecarInjection"),
     ],
 )  # fmt: skip

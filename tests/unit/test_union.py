@@ -6,7 +6,7 @@ import copy
 
 import jsonpatch
 import pytest
-from samples import container, decided, injection, pod, reasons
+from samples import container, decided, injection, meaningful, pod, reasons
 
 from sidecar_injector.core import uninject
 
@@ -24,7 +24,7 @@ def merged(own, template, **fields):
     assert reasons(made) == {"log": "Injected"}, made.lines[0].message
     assert jsonpatch.apply_patch(copy.deepcopy(subject), made.operations) == made.pod
     assert decided(made.pod, one).operations == []
-    assert uninject.uninject(made.pod)["spec"]["containers"] == subject["spec"]["containers"]
+    assert meaningful(uninject.uninject(made.pod)) == meaningful(subject)
     (found,) = made.pod["spec"]["containers"]
     return found
 
@@ -45,7 +45,8 @@ def test_skip_is_the_default_and_a_conflict():
          {"env": [{"name": "B", "value": "b"}, {"name": "A", "value": "a"}]},
          {"env": [{"name": "A", "value": "own"}, {"name": "B", "value": "b"}]}),
         ({"ports": [{"containerPort": 80}]},
-         {"ports": [{"containerPort": 80, "name": "http"}, {"containerPort": 80, "protocol": "UDP"}]},
+         {"ports": [{"containerPort": 80, "name": "http"},
+                    {"containerPort": 80, "protocol": "UDP"}]},
          {"ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}]}),
         ({"resources": {"requests": {"cpu": "1"}}},
          {"resources": {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "4"}}},

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sidecar_injector.cli import manifests, options, show
-from sidecar_injector.core import model
+from sidecar_injector.core import model, validate
 
 ERROR, WARNING, FINE = "error", "warning", "ok"
 COLUMNS = ("INJECTION", "LEVEL", "FIELD", "MESSAGE")
@@ -47,8 +47,9 @@ class Linted:
 def lint(*, files: tuple[str, ...], namespace: str, form: str, strict: bool) -> None:
     """Check SidecarInjections as the cluster would.
 
-    Everything that `kubectl apply` would refuse, or what would show in the condition Accepted, is
-    an error. Reads files only, never a cluster. Exit status 1 if there is an error.
+    An error is what `kubectl apply` would refuse. A warning is what works on some pods only, or
+    not together with another injection of these files. Reads files only, never a cluster. Exit
+    status 1 if there is an error.
     """
     options.check_stdin(*files)
     linted = check(manifests.read_injections(files, namespace=namespace))
@@ -65,10 +66,19 @@ def lint(*, files: tuple[str, ...], namespace: str, form: str, strict: bool) -> 
 
 def check(injections: Sequence[model.Injection]) -> list[Linted]:
     """All injections, in the given order, each with what is wrong with it."""
-    return [
-        Linted(one, [Finding(ERROR, path, sentence) for path, sentence in one.errors])
-        for one in injections
-    ]
+    return [Linted(one, list(_findings(one, injections))) for one in injections]
+
+
+def _findings(one: model.Injection, injections: Sequence[model.Injection]) -> Iterator[Finding]:
+    rivals = [other for other in injections if _can_meet(one, other)]
+    found = validate.validate(one, others=rivals)
+    yield from (Finding(ERROR, field, sentence) for field, sentence in found.errors)
+    yield from (Finding(WARNING, field, sentence) for field, sentence in found.warnings)
+
+
+def _can_meet(one: model.Injection, other: model.Injection) -> bool:
+    """Whether there may be a namespace in which both apply."""
+    return one.is_cluster or other.is_cluster or one.namespace == other.namespace
 
 
 def rows(one: Linted) -> Iterator[show.Row]:

@@ -69,7 +69,6 @@ CONTAINER: Mapping[str, Any] = {
     "readinessProbe": _PROBE,
     "startupProbe": _PROBE,
     "lifecycle": {"postStart": _HANDLER, "preStop": _HANDLER},
-    "securityContext": {"procMount": "Default"},
 }
 _MODE = 0o644
 _ITEMS = {
