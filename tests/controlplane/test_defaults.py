@@ -118,7 +118,9 @@ def constants(shape: Any, path: str) -> Iterator[str]:
 
 
 def without_token(container: kit.Json) -> kit.Json:
-    """The container without the mount that the ServiceAccount plugin adds, and with the policy
-    that follows from the image."""
+    """The container without the mount that the ServiceAccount plugin adds, and without the
+    requests that the API server makes of limits."""
     mounts = [one for one in container["volumeMounts"] if one["mountPath"] == "/s"]
-    return {**container, "volumeMounts": mounts}
+    assert container["resources"]["requests"] == container["resources"]["limits"]
+    resources = {"limits": container["resources"]["limits"]}
+    return {**container, "volumeMounts": mounts, "resources": resources}

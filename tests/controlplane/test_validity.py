@@ -5,22 +5,22 @@ from __future__ import annotations
 import collections
 import http.client
 import json
-import random
 import ssl
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.unit import validity_kit, validity_trouble
 
 from sidecar_injector import names
 from sidecar_injector.core import podsecurity
-from tests.unit import validity_kit, validity_trouble
 from tools.controlplane import client, cluster
 
 LEVELS = (podsecurity.PRIVILEGED, podsecurity.BASELINE, "restricted")
 SEED = 20261122
-PAIRS = 600
+PAIRS = 500
+FOUND, ALONE = "refused and found", "accepted and left alone"
 FLAG_OF_THE_CLUSTER = "disallowed by cluster policy"
 """Privileged containers are refused by an API server without --allow-privileged, whatever else is
 in the pod; no pod tells whether it has the flag."""
@@ -121,15 +121,16 @@ def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: J
     for _ in range(PAIRS):
         before, after, traits = random_pods.pair()
         hits.update(f"part: {one}" for one in traits)
-        for level in random.Random(SEED).sample(LEVELS, 1) + [podsecurity.PRIVILEGED]:
+        for level in LEVELS:
             verdict, detail = _compare(judge, before, after, level=level)
-            hits[verdict] += 1
+            hits[f"{level}: {verdict}"] += 1
             if verdict in ("missed", "false alarm"):
                 wrong.append((verdict, level, detail, before, after))
-    print(json.dumps(dict(sorted(hits.items())), indent=1))
-    assert not wrong, f"seed {SEED}: {json.dumps(wrong[:5])}"
-    assert hits["refused and found"] >= PAIRS // 4
-    assert hits["accepted and left alone"] >= PAIRS // 4
+    print(f"seed {SEED}:", dict(sorted(hits.items())))  # noqa: T201 - the figures are owed
+    assert not wrong, json.dumps(wrong[:5])
+    for level, share in ((podsecurity.PRIVILEGED, 3), (podsecurity.BASELINE, 5), ("restricted", 8)):
+        assert hits[f"{level}: {FOUND}"] >= PAIRS // share
+        assert hits[f"{level}: {ALONE}"] >= PAIRS // share
 
 
 def _compare(
@@ -142,5 +143,5 @@ def _compare(
     if refusal and FLAG_OF_THE_CLUSTER in refusal:
         return "refused by a flag of the cluster", refusal
     if refusal:
-        return ("refused and found" if found else "missed"), refusal
-    return ("false alarm" if found else "accepted and left alone"), found or ""
+        return (FOUND if found else "missed"), refusal
+    return ("false alarm" if found else ALONE), found or ""

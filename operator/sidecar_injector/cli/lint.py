@@ -70,15 +70,9 @@ def check(injections: Sequence[model.Injection]) -> list[Linted]:
 
 
 def _findings(one: model.Injection, injections: Sequence[model.Injection]) -> Iterator[Finding]:
-    rivals = [other for other in injections if _can_meet(one, other)]
-    found = validate.validate(one, others=rivals)
+    found = validate.validate(one, others=injections)
     yield from (Finding(ERROR, field, sentence) for field, sentence in found.errors)
     yield from (Finding(WARNING, field, sentence) for field, sentence in found.warnings)
-
-
-def _can_meet(one: model.Injection, other: model.Injection) -> bool:
-    """Whether there may be a namespace in which both apply."""
-    return one.is_cluster or other.is_cluster or one.namespace == other.namespace
 
 
 def rows(one: Linted) -> Iterator[show.Row]:

@@ -19,6 +19,8 @@ ALWAYS_SET = frozenset(
 """Never taken: the author sets it, or the API server does before we are asked, so that a pod from
 a file and the same pod from a call would come out differently."""
 KEYED = {"env": "name", "ports": "containerPort", "volumeMounts": "mountPath"}
+BY_VALUE = frozenset({"envFrom", "ports"})
+"""Lists in which a key may stand twice (a port of TCP and of UDP): an item is known as a whole."""
 MERGED = frozenset({"resources", "limits", "requests", "securityContext"})
 """Objects whose members are taken one by one; any other object is one thing."""
 
@@ -49,14 +51,15 @@ class Union(application.ContainerPart):
         root = ("spec", self.field, index)
         patched = []
         for steps, key, value in list(_missing(container, self.template)):
-            if key or steps[-1] == "envFrom":
+            if steps[-1] in BY_VALUE:
                 editor.append((*root, *steps), value)
-                path = self.pointer(*steps, *([key] if key else []))
-                patched.append({"op": "add", "path": path, **({} if key else {"value": value})})
+                patched.append({"op": "add", "path": self.pointer(*steps), "value": value})
+            elif key:
+                editor.append((*root, *steps), value)
+                patched.append({"op": "add", "path": self.pointer(*steps, key)})
             else:
                 editor.set((*root, *steps), value)
-                record = {"op": "set", "path": self.pointer(*steps)}
-                patched.append(record)
+                patched.append({"op": "set", "path": self.pointer(*steps)})
         return patched
 
 
@@ -66,6 +69,9 @@ def _missing(
     for field, wanted in template.items():
         here = (*steps, field)
         present = container.get(field)
+        if here == ("resources", "requests"):
+            # The API server makes requests of limits, also before we are asked.
+            present = {**(container.get("limits") or {}), **(present or {})}
         if (not steps and field in ALWAYS_SET) or defaults.is_empty(wanted):
             continue
         if field in KEYED and not steps:

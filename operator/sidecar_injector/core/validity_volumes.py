@@ -109,7 +109,7 @@ def _nfs(source: Json) -> Iterator[str]:
 
 
 def _csi(source: Json) -> Iterator[str]:
-    driver = source.get("driver")
+    driver = str(source.get("driver") or "")
     if driver and (len(driver) > 63 or not syntax.DNS_SUBDOMAIN.accepts(driver.lower())):
         yield f"csi.driver {syntax.quoted(driver)} must be a DNS name of at most 63"
 

@@ -1,0 +1,147 @@
+"""Would the API server refuse the pod because of us? The tables are tried on a real one too."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any, NoReturn
+
+import pytest
+from tests.unit import validity_kit, validity_trouble
+
+from sidecar_injector.core import podsecurity, shapes, validity
+
+SEED = 7
+REFUSED = validity_kit.cases("refused")
+RULES = [case for case in REFUSED if case.level == podsecurity.PRIVILEGED]
+SIDECAR = {"name": "harmless", "image": "example/harmless:1"}
+
+
+def by_name(case: validity_kit.Case) -> str:
+    return case.name
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=by_name)
+def test_what_would_be_refused_because_of_us_is_said_in_a_sentence(case: validity_kit.Case) -> None:
+    found = validity_kit.blame(case.before, case.after, level=case.level)
+    assert found
+    assert case.says in found
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize("case", validity_kit.cases("accepted"), ids=by_name)
+def test_what_would_be_accepted_is_left_alone(case: validity_kit.Case) -> None:
+    assert validity_kit.blame(case.before, case.after, level=case.level) is None
+
+
+@pytest.mark.parametrize("case", RULES, ids=by_name)
+def test_what_the_author_did_wrong_is_not_held_against_what_is_added(
+    case: validity_kit.Case,
+) -> None:
+    author = copy.deepcopy(case.after)
+    if "windows" in case.says or "grace" in case.says:
+        assert validity.problem(before=author, after=author) is None
+    after = validity_kit.with_added(author, {"containers": [SIDECAR]})
+    first = copy.deepcopy(after)
+    first["spec"]["containers"].insert(0, first["spec"]["containers"].pop())
+    assert validity.problem(before=author, after=after) is None
+    assert validity.problem(before=author, after=first) is None
+
+
+def test_a_wrong_part_of_the_author_does_not_hide_one_of_ours() -> None:
+    author = validity_kit.pod({"labels": {"a": "b c"}, "hostPID": True})
+    after = validity_kit.with_added(author, {"shareProcessNamespace": True, "labels": {"d": "e f"}})
+    assert "label 'd'" in str(validity.problem(before=author, after=after))
+
+
+def test_sharing_objects_with_the_authors_pod_saves_time_and_changes_nothing() -> None:
+    draw = validity_trouble.Draw(SEED)
+    verdicts = set()
+    for _ in range(300):
+        before, after, _ = draw.pair()
+        verdict = validity.problem(before=before, after=after)
+        assert validity.problem(before=before, after=copy.deepcopy(after)) == verdict
+        verdicts.add(verdict is None)
+    assert verdicts == {True, False}
+
+
+class Untouchable(dict[str, Any]):
+    """A variable that must not be looked at."""
+
+    def get(self, *_: Any) -> NoReturn:
+        raise AssertionError("looked at a variable of the author's")
+
+    __eq__ = __getitem__ = get  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_the_authors_thousands_of_variables_are_not_looked_at_unless_something_is_wrong() -> None:
+    variables = [Untouchable(name=f"V{number}") for number in range(2000)]
+    app = {"name": "app", "image": "x", "env": variables}
+    before = validity_kit.pod({"containers": [app]})
+    beside = validity_kit.with_added(before, {"containers": [SIDECAR]})
+    assert validity.problem(before=before, after=beside) is None
+    good = {"name": "a", "value": "c"}
+    for env in ([good, *variables], [*variables[:1000], good, *variables[1000:]]):
+        after = {**before, "spec": {"containers": [{**app, "env": env}]}}
+        assert validity.problem(before=before, after=after) is None
+
+
+def test_one_wrong_variable_among_thousands_is_found() -> None:
+    variables = [{"name": f"V{number}"} for number in range(2000)]
+    app = {"name": "app", "image": "x", "env": variables}
+    before = validity_kit.pod({"containers": [app]})
+    bad = {"name": "a=b", "value": "c"}
+    for env in ([bad, *variables], [*variables, bad], [*variables[:1000], bad, *variables[1000:]]):
+        after = {**before, "spec": {"containers": [{**app, "env": env}]}}
+        assert "'a=b'" in str(validity.problem(before=before, after=after))
+
+
+def test_the_authors_containers_are_looked_at_again_once_what_they_depend_on_changes() -> None:
+    device = {"name": "v", "devicePath": "/dev/v"}
+    before = validity_kit.pod({
+        "containers": [{"name": "app", "image": "x", "volumeDevices": [device]}],
+        "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}],
+    })  # fmt: skip
+    in_user_namespace = validity_kit.with_added(before, {"hostUsers": False})
+    assert "volumeDevices" in str(validity.problem(before=before, after=in_user_namespace))
+    spec = {**before["spec"], "volumes": []}
+    without_volume = {**before, "spec": spec}
+    assert "is not there" in str(validity.problem(before=before, after=without_volume))
+
+
+def test_a_container_that_moves_to_the_other_list_is_judged_anew() -> None:
+    app = {"name": "app", "image": "x"}
+    probed = {"name": "p", "image": "x", "livenessProbe": {"tcpSocket": {"port": 80}}}
+    before = validity_kit.pod({"containers": [app, probed]})
+    after = validity_kit.pod({"containers": [app], "initContainers": [probed]})
+    assert "livenessProbe is not for" in str(validity.problem(before=before, after=after))
+
+
+def test_no_json_of_the_known_shape_makes_it_fail() -> None:
+    """What is of another type inside of it counts as absent or is named, and never raises."""
+    draw, chance = validity_trouble.Draw(SEED), random.Random(SEED)
+    tried = 0
+    while tried < 600:
+        before, after, _ = draw.pair()
+        after = copy.deepcopy(after)
+        for _ in range(3):
+            _spoil(after["spec"], chance)
+        if any(shapes.problems(shapes.POD, after)):
+            continue
+        tried += 1
+        for level in ("privileged", "baseline", "restricted"):
+            validity_kit.blame(before, after, level=level)
+            validity_kit.blame(after, before, level=level)
+
+
+def _spoil(value: Any, chance: random.Random) -> None:
+    """Put something else somewhere inside of an object or a list."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    if not keys:
+        return
+    key = chance.choice(keys)
+    if isinstance(value[key], dict | list) and value[key] and chance.random() < 0.8:
+        _spoil(value[key], chance)
+    else:
+        value[key] = chance.choice([None, [], {}, "", 0, -1, 1.5, True, "x", ["x"], {"x": 1}, [[]]])

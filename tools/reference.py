@@ -1,0 +1,127 @@
+"""docs/reference.md: every field of both kinds, from the CRDs that are applied.
+
+`python -m tools.reference` writes it; a test compares. Types that Kubernetes defines are linked and
+not repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sidecar_injector import crds, names
+from tools.crds import definition
+
+FILE = Path(__file__).parent.parent / "docs" / "reference.md"
+MANUAL = "https://kubernetes.io/docs/reference/kubernetes-api"
+POD = f"{MANUAL}/workload-resources/pod-v1"
+LINKS = {
+    "LabelSelector": f"{MANUAL}/common-definitions/label-selector/",
+    "PodSpec": f"{POD}/#PodSpec",
+    "Container": f"{POD}/#Container",
+}
+HEAD = f"""# Reference
+
+<!-- Written by `python -m tools.reference` from the CRDs; edit their descriptions instead. -->
+
+The fields of `{names.KIND}` (short `sinj`, in one namespace) and `{names.CLUSTER_KIND}` (short
+`csinj`, in all enabled namespaces), API version `{names.API_VERSION}`. `kubectl explain
+sidecarinjection.spec` says the same. What a field of the template means inside of a pod is in the
+manual of Kubernetes, to which these link; a misspelt one is refused.
+"""
+
+Schema = Mapping[str, Any]
+
+
+def text() -> str:
+    """The page."""
+    schema = crds.resource_schema(names.CLUSTER_KIND)["properties"]
+    parts = [HEAD]
+    for part in ("spec", "status"):
+        source = definition.source(part)
+        parts += [f"## {part}\n", f"{_flat(source['description'])}\n"]
+        parts += _table(schema[part], source, path=part)
+    return "\n".join(parts)
+
+
+def _table(schema: Schema, source: Schema, *, path: str) -> Iterator[str]:
+    yield "| field | type | default | accepted | |"
+    yield "|---|---|---|---|---|"
+    for name, below in source["properties"].items():
+        yield from _rows(schema["properties"][name], below, path=f"{path}.{name}")
+    yield ""
+
+
+def _rows(schema: Schema, source: Schema, *, path: str) -> Iterator[str]:
+    """The row of a field, and those of the fields in it that are not Kubernetes' own."""
+    cells = [
+        f"`{path}`",
+        _type(schema, source),
+        f"`{json.dumps(schema['default'])}`" if "default" in schema else "",
+        _accepted(schema),
+        _description(source),
+    ]
+    yield f"| {' | '.join(cells)} |"
+    if definition.KUBERNETES in source:
+        return
+    if "items" in source:
+        schema, source, path = schema["items"], source["items"], f"{path}[]"
+    for name, below in (source.get("properties") or {}).items():
+        yield from _rows(schema["properties"][name], below, path=f"{path}.{name}")
+
+
+def _type(schema: Schema, source: Schema) -> str:
+    if kubernetes := source.get(definition.KUBERNETES):
+        kind, _, field = kubernetes.partition(".")
+        return f"[{kind}{f'.{field}' if field else ''}]({LINKS[kind]})"
+    if schema.get("x-kubernetes-int-or-string"):
+        return "integer or string"
+    if schema["type"] == "array":
+        return f"list of {_type(schema['items'], source.get('items') or {})}"
+    if "additionalProperties" in schema:
+        return f"map to {schema['additionalProperties']['type']}"
+    return str(schema["type"])
+
+
+def _accepted(schema: Schema) -> str:
+    """The values that a field takes, or that each of its items does."""
+    node = schema["items"] if schema.get("type") == "array" else schema
+    words = [f"`{word}`" for word in node.get("enum", ())]
+    said = [", ".join(words)] if words else []
+    if "pattern" in node and "properties" not in node:
+        # A pipe would end the cell, in code too.
+        said.append(f"`{node['pattern']}`".replace("|", "\\|"))
+    said += [
+        f"at most {schema[limit]} {unit}"
+        for limit, unit in (
+            ("maxItems", "items"), ("maxProperties", "members"), ("maxLength", "characters"),
+        )
+        if limit in schema
+    ]  # fmt: skip
+    return "; ".join(said)
+
+
+def _description(source: Schema) -> str:
+    said = _flat(source["description"]).replace("|", "\\|")
+    rules = source.get("x-kubernetes-validations", ())
+    said = " ".join([said, *(f"Rule: {_flat(rule['message'])}." for rule in rules)])
+    only = source.get(definition.ONLY)
+    return f"*{only} only.* {said}" if only else said
+
+
+def _flat(description: str) -> str:
+    return " ".join(description.split())
+
+
+def main() -> int:
+    """Write the page."""
+    FILE.write_text(text(), encoding="utf-8")
+    sys.stdout.write(f"{FILE.name} written\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
