@@ -33,6 +33,8 @@ sidecarinjection.spec` says the same. What a field of the template means inside 
 manual of Kubernetes, to which these link; a misspelt one is refused.
 """
 
+LONGEST_PATTERN = 30
+
 Schema = Mapping[str, Any]
 
 
@@ -48,7 +50,7 @@ def text() -> str:
 
 
 def _table(schema: Schema, source: Schema, *, path: str) -> Iterator[str]:
-    yield "| field | type | default | accepted | |"
+    yield "| field | type | default | accepted | what it is |"
     yield "|---|---|---|---|---|"
     for name, below in source["properties"].items():
         yield from _rows(schema["properties"][name], below, path=f"{path}.{name}")
@@ -91,7 +93,8 @@ def _accepted(schema: Schema) -> str:
     node = schema["items"] if schema.get("type") == "array" else schema
     words = [f"`{word}`" for word in node.get("enum", ())]
     said = [", ".join(words)] if words else []
-    if "pattern" in node and "properties" not in node:
+    # A long pattern says less than the description does.
+    if len(node.get("pattern", "")) in range(1, LONGEST_PATTERN + 1):
         # A pipe would end the cell, in code too.
         said.append(f"`{node['pattern']}`".replace("|", "\\|"))
     said += [
@@ -105,11 +108,12 @@ def _accepted(schema: Schema) -> str:
 
 
 def _description(source: Schema) -> str:
-    said = _flat(source["description"]).replace("|", "\\|")
     rules = source.get("x-kubernetes-validations", ())
-    said = " ".join([said, *(f"Rule: {_flat(rule['message'])}." for rule in rules)])
+    said = [source["description"], *(f"Rule: {rule['message']}." for rule in rules)]
+    # Stars would be emphasis, and a pipe the end of the cell.
+    text = _flat(" ".join(said)).replace("|", "\\|").replace("*", "\\*")
     only = source.get(definition.ONLY)
-    return f"*{only} only.* {said}" if only else said
+    return f"*{only} only.* {text}" if only else text
 
 
 def _flat(description: str) -> str:

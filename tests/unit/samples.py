@@ -66,11 +66,3 @@ def meaningful(value: Any) -> Any:
         members = {key: meaningful(item) for key, item in value.items()}
         return {key: item for key, item in members.items() if item not in (None, [], {})}
     return [meaningful(item) for item in value] if isinstance(value, list) else value
-
-
-def meaningful(value: Any) -> Any:
-    """Without what is empty: absent, null, [] and {} are one for the API server."""
-    if isinstance(value, dict):
-        members = {key: meaningful(item) for key, item in value.items()}
-        return {key: item for key, item in members.items() if item not in (None, [], {})}
-    return [meaningful(item) for item in value] if isinstance(value, list) else value

@@ -126,6 +126,19 @@ def test_a_rule_tells_what_it_saw(subject_pod, spec, rule, fact):
     assert step.message.endswith(fact)
 
 
+def test_a_label_is_shown_only_where_the_sentence_does_not_tell_its_value():
+    def messages(labels):
+        steps = explain.trail(subject(pod(labels=labels), injection())).scope
+        return {step.rule: step.message for step in steps}
+
+    assert messages({})["namespace label"].endswith(" sidecar-injection=enabled")
+    assert messages({})["pod label"].endswith(" sidecar-injection=disabled: it has none")
+    odd = messages({"sidecar-injection": "off"})["pod label"]
+    assert odd.endswith(" sidecar-injection=disabled: it has the value 'off'")
+    disabled = messages({"sidecar-injection": "disabled"})["pod label"]
+    assert disabled == "the pod carries the label sidecar-injection=disabled"
+
+
 def test_the_namespaces_labels_count(tmp_path):
     cluster = resource("c", cluster=True, namespaceSelector={"matchLabels": {"tier": "a"}})
     (without,) = as_json(tmp_path, placed(), cluster)["pods"]

@@ -299,3 +299,11 @@ def test_a_pod_with_two_thousand_variables_gets_a_small_patch():
     made = decided(subject, injection())
     assert len(json.dumps(made.operations)) < 5000
     check_patch(subject, made)
+
+
+def test_a_pod_full_of_annotations_is_injected_without_saying_so():
+    full = {"notes": "x" * (256 * 1024 - 100)}
+    made = decided(pod(annotations=full), injection())
+    assert container_names(made.pod) == ["app", "sidecar"]
+    assert made.pod["metadata"]["annotations"] == full
+    assert reasons(decided(made.pod, injection())) == {"log": "AlreadyInjected"}

@@ -91,6 +91,8 @@ def apiserver(programs: binaries.Binaries, layout: Layout) -> tuple[str, ...]:
         "--service-account-issuer=https://kubernetes.default.svc",
         "--service-cluster-ip-range=10.96.0.0/16",
         "--authorization-mode=RBAC",
+        # As kubeadm sets it: without, privileged pods are refused before any policy of ours.
+        "--allow-privileged=true",
         f"--token-auth-file={layout.tokens}",
         # It would publish a loopback address as the endpoint of Service kubernetes, and refuses to.
         "--endpoint-reconciler-type=none",

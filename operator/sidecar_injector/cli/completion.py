@@ -19,9 +19,12 @@ VARIABLE = f"_{names.PRODUCT.replace('-', '_').upper()}_COMPLETE"
 # https://github.com/spf13/cobra/blob/main/completions.go
 _KUBECTL_SCRIPT = f"""\
 #!/bin/sh
-COMP_WORDS="{names.PRODUCT} $*" COMP_CWORD=$# {VARIABLE}=bash_complete {names.PRODUCT} |
-  sed -n 's/^plain,//p'
-echo :4
+found=$(COMP_WORDS="{names.PRODUCT} $*" COMP_CWORD=$# {VARIABLE}=bash_complete {names.PRODUCT})
+printf '%s\\n' "$found" | sed -n 's/^plain,//p'
+case $found in
+file,*) echo :0 ;;
+*) echo :4 ;;
+esac
 """
 
 

@@ -82,8 +82,7 @@ def check(subject: inject.Subject) -> None:
 def difference(subject: inject.Subject) -> Iterator[str]:
     """The unified diff of the pods' YAML, line by line; nothing where they are the same."""
     before, after = (
-        # Not splitlines(): it also splits where YAML does not.
-        yamls.dump_all([dict(pod)]).removesuffix("\n").split("\n")
+        yamls.dump_all([dict(pod)]).splitlines()
         for pod in (subject.asked.pod, subject.entry.decision.pod)
     )
     place = subject.entry.place

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import decision, fit, model, patch, pods, render
+from sidecar_injector.core import decision, fit, model, patch, pods, render, validity_spec
 from sidecar_injector.core.conflict import Conflict
 from sidecar_injector.core.provenance import MAPS, NAMED_LISTS, Entry, Provenance, Skipped
 from sidecar_injector.core.reasons import Reason
@@ -79,8 +79,15 @@ class Merge:
         # Why one is skipped may be seen differently once a later one is there: not worth a patch.
         is_right = after.entries == self._before.entries and after.same_skipped(self._before)
         if not is_right and (after.entries or after.skipped):
-            path = ("metadata", "annotations", names.STATUS_ANNOTATION)
-            self._editor.set(path, after.as_text())
+            self._write(after.as_text())
+
+    def _write(self, text: str) -> None:
+        """Set the annotation, unless the pod would be refused for the size of them all: then it is
+        better to be injected and not to say so."""
+        present = pods.metadata_map(self._editor.document, "annotations")
+        wanted = {**present, names.STATUS_ANNOTATION: text}
+        if validity_spec.annotation_bytes(wanted) <= validity_spec.MOST_ANNOTATIONS:
+            self._editor.set(("metadata", "annotations", names.STATUS_ANNOTATION), text)
 
     def _add(self, injection: model.Injection, missing: render.Parts) -> None:
         """Add all that is missing, or nothing: the result is checked before it is taken over."""

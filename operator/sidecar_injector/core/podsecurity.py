@@ -82,8 +82,8 @@ def _pod(pod: Mapping[str, Any], *, restricted: bool) -> Iterator[str]:
             yield f"volume {volume['name']!r} uses {', '.join(kinds)}"
     context = loose.child(spec, "securityContext")
     for one in loose.objects(context, "sysctls"):
-        if one.get("name") not in _SYSCTLS:
-            yield f"sysctl {one.get('name')!r} is set"
+        if (name := str(one.get("name"))) not in _SYSCTLS:
+            yield f"sysctl {name!r} is set"
     yield from (f"pod {why}" for why in _either(context, restricted=restricted, spec=spec))
     yield from _annotations(pod)
 
@@ -132,7 +132,7 @@ def _container(container: Json, pod: Mapping[str, Any], *, restricted: bool) -> 
     if restricted and not is_windows:
         allowed = _RESTRICTED_CAPABILITIES
     for one in loose.items(loose.child(context, "capabilities"), "add"):
-        if one not in allowed:
+        if str(one) not in allowed:
             yield f"adds {syntax.quoted(one)} to securityContext.capabilities"
     on_host = spec.get("hostNetwork") is True
     for port in loose.objects(container, "ports"):

@@ -123,7 +123,7 @@ def _volumes(pod: Pod, settled: Pod) -> Iterator[str]:
     pod_name = loose.child(pod, "metadata").get("name")
     made = {f"{pod_name}-{one['name']}" for one in volumes if one.get("ephemeral") is not None}
     for volume in volumes if made and pod_name else ():
-        claim = loose.child(volume, "persistentVolumeClaim").get("claimName")
+        claim = str(loose.child(volume, "persistentVolumeClaim").get("claimName"))
         if claim in made:
             yield f"volume {volume['name']!r}: claim {claim!r} is made for an ephemeral volume"
 
@@ -154,7 +154,7 @@ def _taken_twice(
         host = port.get("hostPort") or (port.get("containerPort") if on_host else 0)
         if not host:
             continue
-        key = (port.get("protocol") or "TCP", port.get("hostIP") or "", host)
+        key = (port.get("protocol") or "TCP", str(port.get("hostIP") or ""), host)
         if key in own:
             yield f"container {container['name']!r}: host port {host} must be there only once"
         elif (holder := taken.setdefault(key, container["name"])) != container["name"]:

@@ -139,7 +139,7 @@ def _against_limits(requests: Amounts, limits: Amounts) -> Iterator[str]:
 def _claims(resources: Json, known: Collection[str]) -> Iterator[str]:
     seen: set[tuple[str, str]] = set()
     for claim in loose.objects(resources, "claims"):
-        name, request = claim.get("name") or "", claim.get("request") or ""
+        name, request = str(claim.get("name") or ""), str(claim.get("request") or "")
         if name not in known:
             yield f"resources.claims {syntax.quoted(name)} must be in the pod's resourceClaims"
         if request and not syntax.DNS_LABEL.accepts(request):

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import loose, pods, selectors, syntax
+from sidecar_injector.core import loose, pods, selectors, shapes, syntax
 from sidecar_injector.core.loose import Json
 
 _MOST_NAMESERVERS = 3
 _MOST_SEARCHES = 32
 _LONGEST_SEARCHES = 2048
-_MOST_ANNOTATIONS = 256 * 1024
+MOST_ANNOTATIONS = 256 * 1024
 """Bytes of all keys and values together."""
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _COST = re.compile(r"0|-?[1-9][0-9]{0,9}")
@@ -25,6 +25,14 @@ _UNSATISFIABLE = ("DoNotSchedule", "ScheduleAnyway")
 _NODE_POLICIES = ("Honor", "Ignore")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _AFFINITIES = ("podAffinity", "podAntiAffinity")
+_EXPRESSION = {"key": str, "operator": str, "values": shapes.Many(str)}
+_SELECTOR = shapes.Object(
+    {
+        "matchLabels": shapes.STRINGS,
+        "matchExpressions": shapes.Many(shapes.Object(_EXPRESSION, ("key", "operator"))),
+    }
+)
+"""What can be judged as a selector at all; the API server cannot read anything else."""
 
 
 def metadata_problems(pod: Mapping[str, Any], *, settled: Mapping[str, Json]) -> Iterator[str]:
@@ -46,8 +54,8 @@ def _annotations(annotations: Mapping[str, str], known: Mapping[str, str]) -> It
                 f"annotation {syntax.quoted(key)} must be an optional DNS prefix and '/', then a"
                 " name"
             )
-    if sum(_bytes(key) + _bytes(value) for key, value in annotations.items()) > _MOST_ANNOTATIONS:
-        yield f"annotations must not be more than {_MOST_ANNOTATIONS} bytes together"
+    if annotation_bytes(annotations) > MOST_ANNOTATIONS:
+        yield f"annotations must not be more than {MOST_ANNOTATIONS} bytes together"
     if (cost := annotations.get(_DELETION_COST)) is not None and not _is_cost(cost):
         yield f"annotation {_DELETION_COST!r} {syntax.quoted(cost)} must be an integer of 32 bits"
     if names.MIRROR_ANNOTATION in annotations:
@@ -57,6 +65,11 @@ def _annotations(annotations: Mapping[str, str], known: Mapping[str, str]) -> It
 
 def _label(key: str, value: object) -> Iterator[tuple[str, str]]:
     return selectors.label_problems(key, value, path="")
+
+
+def annotation_bytes(annotations: Mapping[str, Any]) -> int:
+    """What `MOST_ANNOTATIONS` limits."""
+    return sum(_bytes(key) + _bytes(value) for key, value in annotations.items())
 
 
 def _bytes(text: object) -> int:
@@ -160,8 +173,9 @@ def _spread(spec: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]
             if (policy := one.get(field) or _NODE_POLICIES[0]) not in _NODE_POLICIES:
                 words = " or ".join(_NODE_POLICIES)
                 yield f"{where}: {field} {syntax.quoted(policy)} must be {words}"
-        for path, why in selectors.problems(loose.child(one, "labelSelector"), path=where):
-            yield f"{path}: {why}"
+        selector = loose.child(one, "labelSelector")
+        if not any(shapes.problems(_SELECTOR, selector)):
+            yield from (f"{path}: {why}" for path, why in selectors.problems(selector, path=where))
         yield from _label_keys(one, labels, where=where)
 
 

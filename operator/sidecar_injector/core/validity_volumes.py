@@ -219,7 +219,7 @@ def _projection(kind: str, part: Json, taken: set[str]) -> Iterator[str]:
         if (part.get("name") is None) == (part.get("signerName") is None):
             yield f"{where} must have one of name and signerName"
     for path in filter(None, paths):
-        if path in taken:
+        if str(path) in taken:
             yield f"projected.sources: path {syntax.quoted(path)} must be there only once"
         taken.add(str(path))
 

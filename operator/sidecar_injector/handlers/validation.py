@@ -16,6 +16,9 @@ from sidecar_injector.core import model, validate
 from sidecar_injector.handlers import status
 
 UNPROCESSABLE = 422
+UNJUDGED = f"{names.PRODUCT}: this injection could not be checked; see its status"
+
+_log = logging.getLogger(__name__)
 
 Rivals = Callable[[str | None], Sequence[model.Injection]]
 """The injections that may meet one of this namespace (None: of the cluster) on a pod."""
@@ -42,12 +45,17 @@ def register(handlers: kopf.OperatorRegistry, *, rivals: Rivals) -> None:
 def judged(resource: dict[str, Any], *, kind: str, rivals: Rivals) -> list[str]:
     """The warnings about an injection; AdmissionError, naming every field, if it has errors.
 
-    One that is being deleted is let through: its last update must not be held up.
+    One that is being deleted is let through: its last update must not be held up. So is one that we
+    fail to judge, with a warning.
     """
     if (resource.get("metadata") or {}).get("deletionTimestamp"):
         return []
-    injection = model.read({**resource, "kind": kind}, spec_schema=crds.spec_schema(kind))
-    findings = validate.validate(injection, others=rivals(injection.namespace))
+    try:
+        injection = model.read({**resource, "kind": kind}, spec_schema=crds.spec_schema(kind))
+        findings = validate.validate(injection, others=rivals(injection.namespace))
+    except Exception:  # noqa: BLE001 - the boundary to Kopf, which refuses for whatever is raised
+        _log.exception("cannot judge an injection, it is admitted unjudged")
+        return [UNJUDGED]
     if findings.errors:
         sentences = "; ".join(validate.sentence(one) for one in findings.errors)
         raise kopf.AdmissionError(sentences, code=UNPROCESSABLE)
