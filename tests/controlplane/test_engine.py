@@ -13,7 +13,6 @@ import dataclasses
 import http.client
 import json
 import pathlib
-import random
 import ssl
 import sys
 import urllib.parse
@@ -32,7 +31,7 @@ from sidecar_injector.core.reasons import PodVerdict
 
 PODS = 2000
 NAMESPACES = 24
-SEED = random.SystemRandom().randrange(10**6)
+SEED = trouble.SEED
 LEVELS = (None, None, "baseline", "restricted")
 ACCOUNTS = ("default", "a")
 

@@ -111,3 +111,9 @@ def test_a_pattern_that_re2_refuses_is_refused_with_its_position(pattern, says):
     (one,) = injection(parameters=[parameter]).errors
     assert one[0] == "spec.parameters[0].pattern"
     assert says in one[1]
+
+
+def test_a_pattern_ends_where_the_text_ends():
+    """Python's `$` also stands before a last newline, the API server's does not."""
+    (one,) = read({"template": template(containers=[container("sidecar\n")])}).errors
+    assert one[0] == "spec.template.spec.containers[0].name"

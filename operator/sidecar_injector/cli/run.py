@@ -6,7 +6,6 @@ import os
 
 import click
 
-from sidecar_injector import app
 from sidecar_injector.settings import SettingError, Settings
 
 
@@ -24,6 +23,10 @@ def run(*, kubeconfig: str | None, context: str | None) -> None:
 
     Settings are read from variables SIDECAR_INJECTOR_…; the Helm chart sets them.
     """
+    # Kopf and the Kubernetes client take half a second to import: no other verb, and no TAB of a
+    # completing shell, should pay for them.
+    from sidecar_injector import app  # noqa: PLC0415
+
     try:
         settings = Settings.from_environment(os.environ)
     except SettingError as error:

@@ -120,8 +120,21 @@ class Variable(ContainerPart):
         return present is not None and not _same_variable(present, self.value)
 
     def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
-        if self.is_kept(pod):
+        present = self._present(pod)
+        if present is not None and not _same_variable(
+            self._unextended(present, others), self.value
+        ):
             yield from rivals_at(self.path, others)
+
+    def _unextended(self, present: Json, others: Sequence[Entry]) -> Json:
+        """The variable without what other injections appended to it: on a second call that is
+        there, on the first it was not."""
+        value = present.get("value") or ""
+        for entry in reversed(others):
+            for one in reversed(entry.patched):
+                if one.get("op") == "append" and one.get("path") == f"{self.path}/value":
+                    value = value.removesuffix(str(one.get("suffix", "")))
+        return {**present, "value": value} if present.get("value") else present
 
     def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
         self.place(editor, "env", self.value, ours=ours, key="name")

@@ -27,6 +27,7 @@ def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Probl
         yield from selectors.problems(spec.get("namespaceSelector"), path="spec.namespaceSelector")
     yield from parameters.problems(spec)
     yield from _something(spec)
+    yield from _application(spec.get("applicationContainers") or {})
     template = spec.get("template") or {}
     yield from _metadata(template.get("metadata") or {})
     yield from _containers(template.get("spec") or {})
@@ -41,6 +42,16 @@ def _name(name: str) -> Iterator[Problem]:
         yield "metadata.name", f"{name!r} has {len(name)} characters, at most {MAX_NAME} fit"
     if request.is_word(name):
         yield "metadata.name", f"{name!r} would be read as a yes or a no in a pod's annotation"
+
+
+def _application(applied: Mapping[str, Any]) -> Iterator[Problem]:
+    names_set = {one.get("name") for one in applied.get("env") or ()}
+    for index, one in enumerate(applied.get("appendEnv") or ()):
+        if one.get("name") in names_set:
+            yield (
+                f"spec.applicationContainers.appendEnv[{index}].name",
+                (f"{one['name']!r} is in env too: appendEnv alone sets it where it is absent"),
+            )
 
 
 def _something(spec: Mapping[str, Any]) -> Iterator[Problem]:
