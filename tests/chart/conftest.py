@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tools.controlplane import binaries
 
 CHART = pathlib.Path(__file__).parents[2] / "charts" / "sidecar-injector"

@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from sidecar_injector.core import defaults, patch, pods
+from sidecar_injector.core import defaults, patch
 from sidecar_injector.core.conflict import Conflict
 from sidecar_injector.core.provenance import Entry
 from sidecar_injector.core.reasons import Reason
@@ -33,8 +33,6 @@ UNSET: Mapping[str, tuple[Any, ...]] = {
     "hostPID": (None, False),
 }
 """What counts as unset, where more than null does: the API server drops a false `hostNetwork`."""
-DNS_LIMITS = {"nameservers": 3, "searches": 32}
-"""https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go"""
 MAX_PREVIOUS = 64
 """Bytes of an overwritten value that are kept for `uninject`."""
 
@@ -190,40 +188,6 @@ class ListItem(Quiet):
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class HostAlias(Quiet):
-    """Host names for an address; those of the pod's own alias of that address are united."""
-
-    ip: str
-    hostnames: tuple[str, ...]
-
-    @property
-    def path(self) -> str:
-        return "/spec/hostAliases"
-
-    def is_lacking(self, pod: Pod) -> bool:
-        return bool(self._missing(pod))
-
-    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[Patched]:
-        missing = self._missing(editor.document)
-        index = self._index(editor.document)
-        if index is None:
-            editor.append(("spec", "hostAliases"), {"ip": self.ip, "hostnames": missing})
-        else:
-            for hostname in missing:
-                editor.append(("spec", "hostAliases", index, "hostnames"), hostname)
-        return [{"op": "add", "path": self.path, "value": {"ip": self.ip, "hostnames": missing}}]
-
-    def _index(self, pod: Pod) -> int | None:
-        aliases = pods.items(pod, "hostAliases")
-        return next((i for i, one in enumerate(aliases) if one.get("ip") == self.ip), None)
-
-    def _missing(self, pod: Pod) -> list[str]:
-        aliases = (one for one in pods.items(pod, "hostAliases") if one.get("ip") == self.ip)
-        present = {name for one in aliases for name in one.get("hostnames") or ()}
-        return [name for name in self.hostnames if name not in present]
-
-
 def held(what: str, entry: Entry) -> Conflict:
     """The conflict with another injection."""
     return Conflict(Reason.INJECTION_CONFLICT, f"{what} belongs to {entry.name}")
@@ -234,25 +198,3 @@ def _previous(before: Any) -> Json:
         return {}
     text = before if isinstance(before, str) else str(before)
     return {"previous": before} if len(text.encode()) <= MAX_PREVIOUS else {}
-
-
-def of_pod(spec: Mapping[str, Any]) -> Iterator[Addition]:
-    """The additions that the pod-level fields of a template's spec mean."""
-    for field in ("serviceAccountName", "shareProcessNamespace", "hostNetwork", "hostPID"):
-        if spec.get(field) not in UNSET.get(field, (None,)):
-            yield Scalar(field, spec[field])
-    for secret in spec.get("imagePullSecrets") or ():
-        yield ListItem(("imagePullSecrets",), secret, keys=("name",))
-    for toleration in spec.get("tolerations") or ():
-        yield ListItem(("tolerations",), toleration)
-    for constraint in spec.get("topologySpreadConstraints") or ():
-        keys = ("topologyKey", "whenUnsatisfiable")
-        yield ListItem(("topologySpreadConstraints",), constraint, keys=keys)
-    for alias in spec.get("hostAliases") or ():
-        yield HostAlias(alias["ip"], tuple(alias.get("hostnames") or ()))
-    dns = spec.get("dnsConfig") or {}
-    for field, limit in DNS_LIMITS.items():
-        for value in dns.get(field) or ():
-            yield ListItem(("dnsConfig", field), value, limit=limit)
-    for option in dns.get("options") or ():
-        yield ListItem(("dnsConfig", "options"), option, keys=("name",))

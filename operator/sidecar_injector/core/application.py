@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sidecar_injector.core import additions, defaults, patch, pods
+from sidecar_injector.core import additions, containerparts, defaults, patch, pods
 from sidecar_injector.core.conflict import Conflict
 from sidecar_injector.core.provenance import Entry
 from sidecar_injector.core.reasons import Reason
@@ -30,7 +28,7 @@ def wanted(
     for field in fields:
         for container in pods.items(pod, field):
             name = container["name"]
-            if name not in ours and is_named(name, spec.get("names") or {}):
+            if name not in ours and containerparts.is_named(name, spec.get("names") or {}):
                 yield from _of_container(spec, field=field, container=name)
 
 
@@ -50,56 +48,8 @@ def _of_container(
         )
 
 
-def is_named(name: str, globs: Mapping[str, Any]) -> bool:
-    """Whether a container is among the included and not among the excluded; `*` is all."""
-    include, exclude = globs.get("include"), globs.get("exclude") or ()
-    return matches(name, ["*"] if include is None else include) and not matches(name, exclude)
-
-
-def matches(name: str, globs: Iterable[str]) -> bool:
-    """Whether one of the globs matches, in the case as written."""
-    return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
-class ContainerPart(additions.Quiet):
-    field: str
-    """The list of the pod's spec that the container is in."""
-    container: str
-
-    def find(self, pod: Pod) -> tuple[int, Json]:
-        """The container and its index."""
-        for index, one in enumerate(pods.items(pod, self.field)):
-            if one["name"] == self.container:
-                return index, one
-        raise KeyError(self.container)
-
-    def items(self, pod: Pod, what: str) -> list[Json]:
-        """A list of the container; empty where it is absent or null."""
-        found: list[Json] = self.find(pod)[1].get(what) or []
-        return found
-
-    def pointer(self, *steps: str) -> str:
-        """A path below the container."""
-        return patch.pointer(("spec", self.field, self.container, *steps))
-
-    def place(
-        self, editor: patch.Editor, what: str, value: Json, *, ours: Iterable[Entry], key: str
-    ) -> None:
-        """Put an item in front of the author's, behind what injections put there before."""
-        index, _ = self.find(editor.document)
-        prefix = self.pointer(what)
-        known = [one for entry in ours for one in entry.patched if one.get("op") == "add"]
-        start = 0
-        for item in self.items(editor.document, what):
-            if not any(_is_record_of(one, item, prefix=prefix, key=key) for one in known):
-                break
-            start += 1
-        editor.insert(("spec", self.field, index, what), start, value)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Variable(ContainerPart):
+class Variable(containerparts.ContainerPart):
     """A variable of `env`; one of that name that the container has is kept."""
 
     value: Json
@@ -124,7 +74,7 @@ class Variable(ContainerPart):
         if present is not None and not _same_variable(
             self._unextended(present, others), self.value
         ):
-            yield from rivals_at(self.path, others)
+            yield from containerparts.rivals_at(self.path, others)
 
     def _unextended(self, present: Json, others: Sequence[Entry]) -> Json:
         """The variable without what other injections appended to it: on a second call that is
@@ -142,7 +92,7 @@ class Variable(ContainerPart):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class EnvFrom(ContainerPart):
+class EnvFrom(containerparts.ContainerPart):
     """A source of `envFrom`, which is the same only as a whole."""
 
     value: Json
@@ -160,7 +110,7 @@ class EnvFrom(ContainerPart):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Mount(ContainerPart):
+class Mount(containerparts.ContainerPart):
     """A volume mount; another one at the same path is a conflict."""
 
     value: Json
@@ -174,9 +124,11 @@ class Mount(ContainerPart):
         return (self.value["name"],)
 
     def _present(self, pod: Pod) -> Json | None:
-        wanted = clean(self.value["mountPath"])
+        wanted = containerparts.clean(self.value["mountPath"])
         mounts = self.items(pod, "volumeMounts")
-        return next((one for one in mounts if clean(one.get("mountPath")) == wanted), None)
+        return next(
+            (one for one in mounts if containerparts.clean(one.get("mountPath")) == wanted), None
+        )
 
     def is_lacking(self, pod: Pod) -> bool:
         return self._present(pod) is None
@@ -191,11 +143,11 @@ class Mount(ContainerPart):
     def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
         if not self._differs(pod):
             return
-        yield from rivals_at(self.path, others)
+        yield from containerparts.rivals_at(self.path, others)
 
     def check(self, pod: Pod, others: Sequence[Entry]) -> None:
         """Raises Conflict if the author mounts something else there."""
-        if self._differs(pod) and not any(rivals_at(self.path, others)):
+        if self._differs(pod) and not any(containerparts.rivals_at(self.path, others)):
             raise Conflict(
                 Reason.MOUNT_PATH_CONFLICT,
                 f"{self.value['mountPath']!r} of container {self.container!r}",
@@ -208,7 +160,7 @@ class Mount(ContainerPart):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Appended(ContainerPart):
+class Appended(containerparts.ContainerPart):
     """Text at the end of a variable, which is created where it is absent."""
 
     name: str
@@ -255,24 +207,6 @@ class Appended(ContainerPart):
         return [{"op": "append", "path": self.path, "suffix": suffix}]
 
 
-def rivals_at(path: str, others: Sequence[Entry]) -> Iterator[Conflict]:
-    """Other injections that put something at exactly this path."""
-    for entry in others:
-        if any(one.get("path") == path for one in entry.patched):
-            yield additions.held(path, entry)
-
-
-def clean(path: object) -> str:
-    """A mount path as it is compared: `/a/` is `/a`."""
-    return posixpath.normpath(path) if isinstance(path, str) and path else ""
-
-
 def _same_variable(one: Json, other: Json) -> bool:
     shape = defaults.CONTAINER["env"].shape
     return defaults.same(one, other, shape)
-
-
-def _is_record_of(record: Mapping[str, Any], item: Json, *, prefix: str, key: str) -> bool:
-    if key:
-        return bool(record.get("path") == f"{prefix}{patch.pointer((item.get(key) or '',))}")
-    return record.get("path") == prefix and record.get("value") == item

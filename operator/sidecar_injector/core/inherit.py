@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sidecar_injector.core import application, patch, pods
+from sidecar_injector.core import containerparts, patch, pods
 from sidecar_injector.core.conflict import Conflict
 from sidecar_injector.core.provenance import Entry
 from sidecar_injector.core.reasons import Reason
@@ -38,9 +38,13 @@ class Inheritance:
 
     def into(self, container: Json) -> Json:
         """The container with what it takes; what it has already stays as it is."""
-        paths = {application.clean(one["mountPath"]) for one in container.get("volumeMounts") or ()}
+        paths = {
+            containerparts.clean(one["mountPath"]) for one in container.get("volumeMounts") or ()
+        }
         names = {one["name"] for one in container.get("env") or ()}
-        mounts = [one for one in self._mounts if application.clean(one["mountPath"]) not in paths]
+        mounts = [
+            one for one in self._mounts if containerparts.clean(one["mountPath"]) not in paths
+        ]
         env = [one for one in self._env if one["name"] not in names]
         result = dict(container)
         if mounts:
@@ -54,10 +58,10 @@ class Inheritance:
         sources = spec.get("fromContainers")
         found: dict[str, Json] = {}
         for container in own:
-            if not application.matches(container["name"], ["*"] if sources is None else sources):
+            if not containerparts.matches(container["name"], ["*"] if sources is None else sources):
                 continue
             for mount in container.get("volumeMounts") or ():
-                path = application.clean(mount.get("mountPath"))
+                path = containerparts.clean(mount.get("mountPath"))
                 if not self._is_left_out(mount, path, container["name"], spec):
                     found.setdefault(path, mount)
         return list(found.values())
@@ -70,8 +74,8 @@ class Inheritance:
         return (
             path == TOKEN_PATH
             or self._is_recorded(container, "volumeMounts", mount.get("mountPath") or "")
-            or application.matches(path, by_path)
-            or application.matches(mount.get("name") or "", by_name)
+            or containerparts.matches(path, by_path)
+            or containerparts.matches(mount.get("name") or "", by_name)
         )
 
     def _variable(self, wanted: Mapping[str, Any], own: Iterable[Json]) -> Json:

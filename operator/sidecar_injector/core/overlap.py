@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import additions, application, defaults, model, probe
+from sidecar_injector.core import additions, containerparts, defaults, model, podfields, probe
 from sidecar_injector.core.schema import Problem
 
 Json = dict[str, Any]
@@ -100,7 +100,7 @@ def _wanted(injection: model.Injection) -> dict[tuple[str, str], Wanted]:
     for index, volume in enumerate(spec.get("volumes") or ()):
         name, path = volume["name"], f"spec.template.spec.volumes[{index}]"
         found["volume", name] = (f"volume {name!r}", path, volume)
-    for addition in additions.of_pod(spec):
+    for addition in podfields.of_pod(spec):
         if isinstance(addition, additions.Scalar):
             path = f"spec.template.spec.{addition.field}"
             found["scalar", addition.field] = (addition.field, path, addition.value)
@@ -110,7 +110,7 @@ def _wanted(injection: model.Injection) -> dict[tuple[str, str], Wanted]:
             found[field, key] = (f"{field.removesuffix('s')} {key!r}", path, value)
     applied = injection.spec.get("applicationContainers") or {}
     for index, mount in enumerate(applied.get("volumeMounts") or ()):
-        where = application.clean(mount["mountPath"])
+        where = containerparts.clean(mount["mountPath"])
         path = f"spec.applicationContainers.volumeMounts[{index}]"
         found["mount", where] = (f"mount at {where!r}", path, mount)
     for index, variable in enumerate(applied.get("env") or ()):

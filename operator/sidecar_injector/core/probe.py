@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar_injector.core import (
-    application,
+    containerparts,
     decision,
     merge,
     model,
@@ -132,7 +132,7 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
     globs = (injection.spec.get("applicationContainers") or {}).get("names") or {}
     for glob in globs.get("include") or ():
         name = OWN if glob == "*" else re.sub(r"[*?]", "x", glob)
-        if application.is_named(name, globs):
+        if containerparts.is_named(name, globs):
             variables.setdefault(name, [])
     taken = {container["name"] for _, container in containers(injection)}
     named = {name: env for name, env in variables.items() if name not in taken}

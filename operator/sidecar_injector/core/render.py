@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import additions, application, inherit, model, parameters, pods, schema
+from sidecar_injector.core import (
+    additions,
+    application,
+    inherit,
+    model,
+    parameters,
+    podfields,
+    pods,
+    schema,
+)
 from sidecar_injector.core.conflict import Conflict
 from sidecar_injector.core.provenance import Entry
 from sidecar_injector.core.reasons import Reason
@@ -103,7 +112,7 @@ def render(
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
         additions=(
-            *additions.of_pod(pod_spec),
+            *podfields.of_pod(pod_spec),
             *(application.wanted(applied, pod=pod, ours=ours) if applied else ()),
         ),
         bare=bare,

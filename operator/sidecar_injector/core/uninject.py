@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import application, pods, provenance
+from sidecar_injector.core import containerparts, pods, provenance
 from sidecar_injector.core.provenance import MAPS, NAMED_LISTS, Entry
 
 Json = dict[str, Any]
@@ -120,7 +120,7 @@ def _is_named(item: Any, name: str) -> bool:
     if not isinstance(item, dict):
         return False
     if "mountPath" in item:
-        return application.clean(item["mountPath"]) == application.clean(name)
+        return containerparts.clean(item["mountPath"]) == containerparts.clean(name)
     if "containerPort" in item:
         return str(item["containerPort"]) == name
     return bool(item.get("name") == name)

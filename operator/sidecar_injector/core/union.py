@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sidecar_injector.core import additions, application, defaults, patch
+from sidecar_injector.core import additions, containerparts, defaults, patch
 from sidecar_injector.core.provenance import Entry
 
 Json = dict[str, Any]
@@ -26,7 +26,7 @@ MERGED = frozenset({"resources", "limits", "requests", "securityContext"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Union(application.ContainerPart):
+class Union(containerparts.ContainerPart):
     """The template of a container that the pod has."""
 
     template: Json
@@ -100,7 +100,7 @@ def _missing_items(
 
 def _identity(item: Json, key: str) -> object:
     if key == "mountPath":
-        return application.clean(item.get(key))
+        return containerparts.clean(item.get(key))
     return (
         (item.get(key), item.get("protocol") or "TCP") if key == "containerPort" else item.get(key)
     )
