@@ -16,7 +16,7 @@ from sidecar_injector import names
 from sidecar_injector.core import uninject
 from sidecar_injector.core.reasons import PodVerdict
 
-EXAMPLES = 3000
+EXAMPLES = 2000
 
 
 @pytest.fixture(scope="module")
