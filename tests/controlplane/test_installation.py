@@ -8,7 +8,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterator
 
-import conftest
+import installing
 import product_kit as kit
 import pytest
 
@@ -21,7 +21,7 @@ MENDED = "caBundle repaired"
 
 @pytest.fixture(scope="module")
 def installed(programs: binaries.Binaries, request: pytest.FixtureRequest) -> Iterator[kit.Product]:
-    with conftest.separate_product(programs, request) as product:
+    with installing.separate_product(programs, request) as product:
         product.plane.wait("both configurations carry our CA", lambda: all(bundles(product)))
         yield product
 
@@ -37,7 +37,7 @@ def mended(product: kit.Product) -> int:
 
 def chart(product: kit.Product) -> tuple[str, ...]:
     port = f"service.port={product.port}"
-    return (str(conftest.CHART), "-f", str(conftest.VALUES), "--set", port)
+    return (str(installing.CHART), "-f", str(installing.VALUES), "--set", port)
 
 
 def test_no_upgrade_or_rollback_touches_the_bundle_or_conflicts(
@@ -49,7 +49,7 @@ def test_no_upgrade_or_rollback_touches_the_bundle_or_conflicts(
     plane.helm("upgrade", *RELEASE, *chart(installed), "--set", "settings.logLevel=debug")
     assert bundles(installed) == before
     reuse = ("--reuse-values", "--set", "webhook.timeoutSeconds=7")
-    plane.helm("upgrade", *RELEASE, str(conftest.CHART), *reuse)
+    plane.helm("upgrade", *RELEASE, str(installing.CHART), *reuse)
     assert bundles(installed) == before
     assert installed.plane.client.get(kit.MUTATING)["webhooks"][0]["timeoutSeconds"] == 7
     plane.helm("rollback", *RELEASE, "1")

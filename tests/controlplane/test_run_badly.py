@@ -14,7 +14,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 
-import conftest
+import installing
 import product_kit as kit
 import pytest
 import yaml
@@ -24,20 +24,20 @@ from tools.controlplane import binaries, guard, operators, ports, processes, wai
 
 WATCHED_SECONDS = 3
 """Long enough for some attempts at everything: pauses begin with a tenth of a second."""
-CRDS = conftest.ROOT / "crds"
+CRDS = installing.ROOT / "crds"
 PROGRAM = operators.PROGRAMS / names.PRODUCT
 
 
 @pytest.fixture(scope="module")
 def lone(programs: binaries.Binaries, request: pytest.FixtureRequest) -> Iterator[kit.Product]:
     """A product of one replica."""
-    with conftest.separate_product(programs, request) as product:
+    with installing.separate_product(programs, request) as product:
         yield product
 
 
 @pytest.fixture
 def namespace(lone: kit.Product) -> str:
-    name = conftest.unused_name()
+    name = installing.unused_name()
     lone.plane.create_namespace(name, labels={names.INJECTION_LABEL: names.ENABLED})
     return name
 
