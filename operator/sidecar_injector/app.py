@@ -33,7 +33,7 @@ from sidecar_injector.handlers import (
     trust,
     validation,
 )
-from sidecar_injector.kube import api, cache, client, credentials, events
+from sidecar_injector.kube import api, client, credentials, events
 from sidecar_injector.pki import plan
 from sidecar_injector.server import admin, admission, listener, pool, readiness, registry, tls
 from sidecar_injector.settings import Settings
@@ -140,14 +140,8 @@ def assemble(
         metrics=metrics, monotonic=time.monotonic,
     )  # fmt: skip
 
-    admitting = admission.Admission(known=known, metrics=metrics, tell=telling.teller(recorder))
-    server = lifecycle.AdmissionServer(
-        settings,
-        mutate=admitting.mutate,
-        judge=lambda asked: validation.directly(asked, rivals=known.rivals),
-        shown=shown,
-        ready=ready,
-        metrics=metrics,
+    server = _server(
+        settings, known=known, recorder=recorder, shown=shown, ready=ready, metrics=metrics
     )
     probe = lifecycle.Probe(settings, origin=origin, trusted=trusted, shown=shown, server=server,
                             ready=ready)  # fmt: skip
@@ -157,13 +151,7 @@ def assemble(
     loops = {
         **{f"cache of {one.resource.plural}": one.run for one in known_by},
         "cache of serviceaccounts": lambda: known.accounts.run(
-            lambda: cache.Cache(
-                api_client,
-                api.SERVICE_ACCOUNTS,
-                metrics=metrics,
-                scope=api.Scope(metadata_only=True),
-                on_change=known.accounts.changed,
-            )
+            lambda: caches.of_accounts(api_client, known=known, metrics=metrics)
         ),
         "certificates": origin.run,
         "caBundle": bundles.run,
@@ -174,6 +162,27 @@ def assemble(
         "loop lag": lambda: observe.measure_lag(metrics, every=LAG_SECONDS),
     }
     return Operator(loops=loops, handlers=handlers)
+
+
+def _server(
+    settings: Settings,
+    *,
+    known: registry.Registry,
+    recorder: events.Recorder,
+    shown: tls.ServingContext,
+    ready: readiness.Readiness,
+    metrics: observe.Metrics,
+) -> lifecycle.AdmissionServer:
+    """What answers the API server."""
+    admitting = admission.Admission(known=known, metrics=metrics, tell=telling.teller(recorder))
+    return lifecycle.AdmissionServer(
+        settings,
+        mutate=admitting.mutate,
+        judge=lambda asked: validation.directly(asked, rivals=known.rivals),
+        shown=shown,
+        ready=ready,
+        metrics=metrics,
+    )
 
 
 def _origin(

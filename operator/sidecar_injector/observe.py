@@ -26,6 +26,30 @@ LATENCY_BUCKETS: Final = (
 PATCH_BUCKETS: Final = (256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144)
 
 
+class _Maker:
+    """Instruments of one registry, named as ours."""
+
+    def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
+        self._registry = registry
+
+    def counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
+        return prometheus_client.Counter(
+            name, text, labels, namespace=NAMESPACE, registry=self._registry
+        )
+
+    def gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
+        return prometheus_client.Gauge(
+            name, text, labels, namespace=NAMESPACE, registry=self._registry
+        )
+
+    def histogram(
+        self, name: str, text: str, buckets: tuple[float, ...]
+    ) -> prometheus_client.Histogram:
+        return prometheus_client.Histogram(
+            name, text, (), namespace=NAMESPACE, registry=self._registry, buckets=buckets
+        )
+
+
 class Metrics:
     """The operator's instruments; every label is bounded and present from the start."""
 
@@ -34,63 +58,53 @@ class Metrics:
         prometheus_client.ProcessCollector(registry=registry)
         prometheus_client.GCCollector(registry=registry)
 
-        def counter(name: str, text: str, *labels: str) -> prometheus_client.Counter:
-            return prometheus_client.Counter(
-                name, text, labels, namespace=NAMESPACE, registry=registry
-            )
-
-        def gauge(name: str, text: str, *labels: str) -> prometheus_client.Gauge:
-            return prometheus_client.Gauge(
-                name, text, labels, namespace=NAMESPACE, registry=registry
-            )
-
-        def histogram(
-            name: str, text: str, buckets: tuple[float, ...]
-        ) -> prometheus_client.Histogram:
-            return prometheus_client.Histogram(
-                name, text, (), namespace=NAMESPACE, registry=registry, buckets=buckets
-            )
-
-        self.admission_requests = counter(
+        make = _Maker(registry)
+        self.admission_requests = make.counter(
             "admission_requests_total", "Pods that the API server asked about.", "result"
         )
-        self.decisions = counter("decisions_total", "Decisions by reason code.", "reason")
-        self.admission_duration = histogram(
+        self.decisions = make.counter("decisions_total", "Decisions by reason code.", "reason")
+        self.admission_duration = make.histogram(
             "admission_duration_seconds", "From the whole request to its answer.", LATENCY_BUCKETS
         )
-        self.patch_bytes = histogram("patch_bytes", "Size of the JSON patches.", PATCH_BUCKETS)
-        self.inflight_requests = gauge("inflight_requests", "Requests being answered now.")
-        self.http_errors = counter("http_errors_total", "Requests refused by status code.", "code")
-        self.handshake_failures = counter(
+        self.patch_bytes = make.histogram("patch_bytes", "Size of the JSON patches.", PATCH_BUCKETS)
+        self._make_operators(make)
+
+    def _make_operators(self, make: _Maker) -> None:
+        """Those that are about the operator rather than about pods."""
+        self.inflight_requests = make.gauge("inflight_requests", "Requests being answered now.")
+        self.http_errors = make.counter(
+            "http_errors_total", "Requests refused by status code.", "code"
+        )
+        self.handshake_failures = make.counter(
             "tls_handshake_failures_total",
             "TLS handshakes that failed, by OpenSSL reason.",
             "reason",
         )
-        self.cache_synced = gauge(
+        self.cache_synced = make.gauge(
             "cache_synced", "1 once a cache has been filled by a whole list.", "resource"
         )
-        self.cache_last_event = gauge(
+        self.cache_last_event = make.gauge(
             "cache_last_event_timestamp_seconds",
             "When a cache last heard from the API.",
             "resource",
         )
-        self.certificate_expiration = gauge(
+        self.certificate_expiration = make.gauge(
             "certificate_expiration_timestamp_seconds",
             "End of the certificate's life.",
             "certificate",
         )
-        self.ca_bundle_in_sync = gauge(
+        self.ca_bundle_in_sync = make.gauge(
             "ca_bundle_in_sync", "1 while the configuration carries our bundle.", "configuration"
         )
-        self.writes = counter(
+        self.writes = make.counter(
             "writes_total", "Writes to the API by object and result.", "object", "result"
         )
-        self.loop_lag = histogram(
+        self.loop_lag = make.histogram(
             "loop_lag_seconds", "How late the event loop woke us.", LATENCY_BUCKETS
         )
-        gauge("build_info", "Always 1; the labels tell the version.", "version", "python").labels(
-            version=__version__, python=platform.python_version()
-        ).set(1)
+        make.gauge(
+            "build_info", "Always 1; the labels tell the version.", "version", "python"
+        ).labels(version=__version__, python=platform.python_version()).set(1)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -67,3 +67,10 @@ def product(shared_product: kit.Product) -> Iterator[kit.Product]:
         for line in kit.log_lines(replica, start=before[replica.name]):
             assert "traceback" not in line
             assert "forbidden" not in line["message"].lower()
+
+
+@pytest.fixture
+def injecting_namespace(product: kit.Product, enabled_namespace: str) -> str:
+    """An enabled namespace with an injection that is in force."""
+    product.create_injection(enabled_namespace, kit.injection())
+    return enabled_namespace

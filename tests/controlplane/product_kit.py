@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import http.client
 import json
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jsonpatch
 import prometheus_client.parser
+import verified
 from cryptography import x509
 
 from sidecar_injector import names
-from tools.controlplane import client, cluster, operators, ports
+from tools.controlplane import client, cluster, operators
 
 Json = dict[str, Any]
+ALONE = ["app"]
+BOTH = ["app", "sidecar"]
+"""The containers of what `pod` makes, and with what `injection` adds."""
+REQUESTS = "sidecar_injector_admission_requests_total"
+DECISIONS = "sidecar_injector_decisions_total"
 PATCH = {"content": client.MERGE_PATCH}
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
 MUTATING = f"{CONFIGURATIONS}/mutatingwebhookconfigurations/{names.PRODUCT}"
 VALIDATING = f"{CONFIGURATIONS}/validatingwebhookconfigurations/{names.PRODUCT}"
-SERVER_NAME = f"{names.PRODUCT}.{names.PRODUCT}.svc"
 
 
 def pod(name: str = "app", **spec: Any) -> Json:
@@ -32,6 +34,12 @@ def pod(name: str = "app", **spec: Any) -> Json:
     containers = [{"name": "app", "image": "app:1"}]
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
     return {**body, "spec": {"containers": containers, **spec}}
+
+
+def conflicting(**metadata: Any) -> Json:
+    """A pod whose own container has the name of ours."""
+    containers = [{"name": "sidecar", "image": "own:1"}]
+    return with_metadata(pod(containers=containers), **metadata)
 
 
 def with_metadata(thing: Json, **metadata: Any) -> Json:
@@ -89,7 +97,7 @@ def condition_of(product: Product, namespace: str, kind: str) -> Json:
 
 def shown_certificate(product: Product, replica: operators.Replica) -> x509.Certificate:
     """What this replica shows to a client that knows the live caBundle."""
-    connection = _Verified(replica.backend.port, product.ca_bundle())
+    connection = verified.Connection(replica.backend.port, product.ca_bundle())
     connection.connect()
     try:
         return x509.load_der_x509_certificate(connection.sock.getpeercert(binary_form=True))
@@ -117,6 +125,12 @@ class Product:
     def pods(self, namespace: str) -> list[Json]:
         items: list[Json] = self.plane.client.get(pods_path(namespace))["items"]
         return items
+
+    def created_by(self, namespace: str, workload: Json) -> Json:
+        """The pod that a controller makes of this workload."""
+        self.plane.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(workload))
+        (made,) = self.plane.wait(f"pod of {workload['kind']}", lambda: self.pods(namespace))
+        return made
 
     def create_injection(self, namespace: str, injection: Json) -> Json:
         """Return when it is in force on every replica (for pods as `pod` makes them)."""
@@ -178,7 +192,7 @@ class Product:
         return self.post(replica, names.MUTATE_PATH, {**kind, "request": asked})
 
     def post(self, replica: operators.Replica, path: str, body: Json) -> Json:
-        connection = _Verified(replica.backend.port, self.ca_bundle())
+        connection = verified.Connection(replica.backend.port, self.ca_bundle())
         try:
             connection.request("POST", path, json.dumps(body))
             answer = connection.getresponse()
@@ -210,19 +224,6 @@ class Product:
         """Every line of every replica's log."""
         for replica in self.replicas:
             yield from log_lines(replica)
-
-
-class _Verified(http.client.HTTPSConnection):
-    """To a port of this machine, verified for the name that the API server uses."""
-
-    def __init__(self, port: int, authorities: str) -> None:
-        context = ssl.create_default_context(cadata=authorities)
-        super().__init__(SERVER_NAME, port, timeout=10, context=context)
-        self._create_connection = lambda _, *rest: _connect(port, *rest)
-
-
-def _connect(port: int, *rest: Any) -> socket.socket:
-    return socket.create_connection((ports.LOOPBACK, port), *rest)
 
 
 def log_lines(replica: operators.Replica, *, start: int = 0) -> list[Json]:

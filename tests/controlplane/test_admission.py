@@ -1,4 +1,4 @@
-"""Pods on a real API server: who is injected, who is not, and who is told why."""
+"""Pods on a real API server: who is injected, and who is not."""
 
 from __future__ import annotations
 
@@ -14,35 +14,22 @@ import pytest
 import yaml
 
 from sidecar_injector import names
-from tools.controlplane import errors, operators
+from tools.controlplane import operators
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 ASKING = "app"
 """The pod that tests ask replicas about, which makes lines in their logs."""
-BOTH = ["app", "sidecar"]
-ALONE = ["app"]
-DECISIONS = "sidecar_injector_decisions_total"
-REQUESTS = "sidecar_injector_admission_requests_total"
 TWO_SOURCES = {"name": "data", "emptyDir": {}, "hostPath": {"path": "/data"}}
 
 
 @pytest.fixture
-def namespace(product: kit.Product, enabled_namespace: str) -> str:
-    """An enabled namespace with an injection that is in force."""
-    product.create_injection(enabled_namespace, kit.injection())
-    return enabled_namespace
-
-
-def created_by(product: kit.Product, namespace: str, workload: dict[str, Any]) -> kit.Json:
-    """The pod that a controller makes of this workload."""
-    product.plane.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(workload))
-    (pod,) = product.plane.wait(f"pod of {workload['kind']}", lambda: product.pods(namespace))
-    return pod  # type: ignore[no-any-return]
+def namespace(injecting_namespace: str) -> str:
+    return injecting_namespace
 
 
 def test_a_bare_pod_is_injected_and_says_so(product: kit.Product, namespace: str) -> None:
     pod = product.create_pod(namespace, kit.pod())
-    assert kit.containers(pod) == BOTH
+    assert kit.containers(pod) == kit.BOTH
     provenance = json.loads(pod["metadata"]["annotations"][names.STATUS_ANNOTATION])
     (entry,) = provenance["injections"]
     assert (entry["kind"], entry["name"], entry["generation"]) == (names.KIND, "proxy", 1)
@@ -71,8 +58,8 @@ def test_the_pods_of_a_workload_are_injected(
     if kind == "DaemonSet":  # makes a pod for each node, and there is none
         product.plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(node(namespace)))
     spec = {"nodeSelector": {"node": namespace}} if kind == "DaemonSet" else {}
-    pod = created_by(product, namespace, kit.workload(kind, **spec))
-    assert kit.containers(pod) == BOTH
+    pod = product.created_by(namespace, kit.workload(kind, **spec))
+    assert kit.containers(pod) == kit.BOTH
     assert pod["metadata"]["generateName"].startswith("work-")
     if kind == "DaemonSet":
         product.plane.kubectl("delete", "node", namespace)
@@ -87,8 +74,8 @@ def node(name: str) -> kit.Json:
 
 
 def test_a_job_gets_a_native_sidecar_so_that_it_ends(product: kit.Product, namespace: str) -> None:
-    pod = created_by(product, namespace, kit.workload("Job", restartPolicy="Never"))
-    assert kit.containers(pod) == ALONE
+    pod = product.created_by(namespace, kit.workload("Job", restartPolicy="Never"))
+    assert kit.containers(pod) == kit.ALONE
     (sidecar,) = pod["spec"]["initContainers"]
     assert (sidecar["name"], sidecar["restartPolicy"]) == ("sidecar", "Always")
 
@@ -99,7 +86,7 @@ def test_a_pod_whose_name_is_generated_is_injected_and_logged_by_its_prefix(
     nameless = kit.with_metadata(kit.pod(), name=None, generateName="made-")
     pod = product.create_pod(namespace, nameless)
     assert pod["metadata"]["name"].startswith("made-")
-    assert kit.containers(pod) == BOTH
+    assert kit.containers(pod) == kit.BOTH
     logged = [line["pod"] for line in product.log() if line.get("namespace") == namespace]
     assert set(logged) - {ASKING} == {"made-"}
 
@@ -107,11 +94,11 @@ def test_a_pod_whose_name_is_generated_is_injected_and_logged_by_its_prefix(
 def test_a_pod_that_is_opted_out_by_its_label_is_not_even_asked_about(
     product: kit.Product, namespace: str
 ) -> None:
-    before = product.counted(REQUESTS)
+    before = product.counted(kit.REQUESTS)
     labels = {names.INJECTION_LABEL: names.DISABLED}
     pod = product.create_pod(namespace, kit.with_metadata(kit.pod(), labels=labels))
-    assert kit.containers(pod) == ALONE
-    assert product.counted(REQUESTS) == before
+    assert kit.containers(pod) == kit.ALONE
+    assert product.counted(kit.REQUESTS) == before
 
 
 @pytest.mark.parametrize(
@@ -120,19 +107,19 @@ def test_a_pod_that_is_opted_out_by_its_label_is_not_even_asked_about(
 def test_a_pod_is_opted_out_by_its_annotation(
     product: kit.Product, namespace: str, key: str
 ) -> None:
-    before = product.counted(DECISIONS, reason="PodAnnotationDisabled")
+    before = product.counted(kit.DECISIONS, reason="PodAnnotationDisabled")
     pod = product.create_pod(namespace, kit.with_metadata(kit.pod(), annotations={key: "No"}))
-    assert kit.containers(pod) == ALONE
-    assert product.counted(DECISIONS, reason="PodAnnotationDisabled") == before + 1
+    assert kit.containers(pod) == kit.ALONE
+    assert product.counted(kit.DECISIONS, reason="PodAnnotationDisabled") == before + 1
 
 
 def test_a_pod_in_a_namespace_without_the_label_is_left_alone(
     product: kit.Product, controlplane: Any, namespace: str
 ) -> None:
     controlplane.kubectl("label", "namespace", namespace, f"{names.INJECTION_LABEL}-")
-    before = product.counted(REQUESTS)
-    assert kit.containers(product.create_pod(namespace, kit.pod())) == ALONE
-    assert product.counted(REQUESTS) == before
+    before = product.counted(kit.REQUESTS)
+    assert kit.containers(product.create_pod(namespace, kit.pod())) == kit.ALONE
+    assert product.counted(kit.REQUESTS) == before
 
 
 def test_an_injection_starts_and_stops_within_a_second(
@@ -142,8 +129,8 @@ def test_an_injection_starts_and_stops_within_a_second(
     path = kit.injections_path(enabled_namespace)
     dry_run = kit.pod()
     for wanted, change in (
-        (BOTH, lambda: product.plane.client.request("POST", path, kit.injection())),
-        (ALONE, lambda: product.plane.client.request("DELETE", f"{path}/proxy")),
+        (kit.BOTH, lambda: product.plane.client.request("POST", path, kit.injection())),
+        (kit.ALONE, lambda: product.plane.client.request("DELETE", f"{path}/proxy")),
     ):
         change()
         changed = time.monotonic()
@@ -154,7 +141,7 @@ def test_an_injection_starts_and_stops_within_a_second(
                 == wanted
             ),
         )
-        product.wait_known(enabled_namespace, "proxy", known=wanted is BOTH)
+        product.wait_known(enabled_namespace, "proxy", known=wanted is kit.BOTH)
         seconds = time.monotonic() - changed
         print(f"{wanted} after {seconds * 1000:.0f} ms")  # noqa: T201 - a figure to look at
         assert seconds < 1
@@ -165,7 +152,7 @@ def test_one_replica_is_enough(product: kit.Product, namespace: str) -> None:
     first.kill()
     product.plane.wait("it is out", lambda: product.operators.balancer.ready == (second.backend,))
     try:
-        assert kit.containers(product.create_pod(namespace, kit.pod())) == BOTH
+        assert kit.containers(product.create_pod(namespace, kit.pod())) == kit.BOTH
     finally:
         first.start()
         product.operators.wait_ready()
@@ -177,12 +164,12 @@ def test_pods_start_bare_while_the_operator_is_down_and_are_injected_when_it_is_
     assert [replica.terminate() for replica in product.replicas] == [0, 0]
     try:
         product.plane.wait("both are out", lambda: product.operators.balancer.ready == ())
-        assert kit.containers(product.create_pod(namespace, kit.pod("bare"))) == ALONE
+        assert kit.containers(product.create_pod(namespace, kit.pod("bare"))) == kit.ALONE
     finally:
         for replica in product.replicas:
             replica.start()
         product.operators.wait_ready()
-    assert kit.containers(product.create_pod(namespace, kit.pod("back"))) == BOTH
+    assert kit.containers(product.create_pod(namespace, kit.pod("back"))) == kit.BOTH
 
 
 def test_a_replica_that_is_told_to_end_still_serves_and_then_exits_with_0(
@@ -209,7 +196,7 @@ def test_a_review_is_answered_in_the_version_that_asks(
         answer = product.review(replica, namespace, kit.pod(), version=version, dry_run=True)
         assert answer["apiVersion"] == f"admission.k8s.io/{version}"
         assert answer["response"]["uid"] == "6e9d9bd4-0000-4000-8000-000000000000"
-        assert kit.containers(kit.patched(kit.pod(), answer["response"])) == BOTH
+        assert kit.containers(kit.patched(kit.pod(), answer["response"])) == kit.BOTH
 
 
 def test_what_the_webhook_made_is_left_as_it_is_by_the_command_line(
@@ -234,111 +221,6 @@ def test_what_the_webhook_made_is_left_as_it_is_by_the_command_line(
     assert yaml.safe_load(answer.stdout) == yaml.safe_load(stored)
 
 
-def conflicting(**metadata: Any) -> kit.Json:
-    """A pod whose own container has the name of ours."""
-    containers = [{"name": "sidecar", "image": "own:1"}]
-    return kit.with_metadata(kit.pod(containers=containers), **metadata)
-
-
-def test_an_injection_that_must_succeed_refuses_the_pod_and_says_what_to_do(
-    product: kit.Product, enabled_namespace: str
-) -> None:
-    product.create_injection(enabled_namespace, kit.injection(failurePolicy="Fail"))
-    with pytest.raises(errors.ApiError) as caught:
-        product.create_pod(enabled_namespace, conflicting())
-    assert caught.value.status == 422
-    message = caught.value.message
-    assert f"{names.KIND} proxy must be injected" in message
-    assert "ContainerConflict" in message
-    assert f"opt the pod out with the label {names.INJECTION_LABEL}={names.DISABLED}" in message
-    assert kit.containers(product.create_pod(enabled_namespace, kit.pod("fine"))) == BOTH
-
-
-def test_kubectl_shows_warnings_for_a_conflict_and_for_an_unknown_name(
-    product: kit.Product, namespace: str
-) -> None:
-    pods = [
-        conflicting(annotations={names.INJECT_ANNOTATION: "proxy,nobody"}),
-        kit.pod("fine"),
-    ]
-    answers = [
-        product.plane.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
-        for pod in pods
-    ]
-    lines = answers[0].stderr.splitlines()
-    assert [line.split(": ")[:4] for line in lines] == [
-        ["Warning", names.PRODUCT, "nobody", "UnknownInjection"],
-        ["Warning", names.PRODUCT, "proxy", "ContainerConflict"],
-    ]
-    assert answers[1].stderr == ""
-
-
-def events(product: kit.Product, namespace: str) -> list[kit.Json]:
-    path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
-    items = product.plane.client.get(path)["items"]
-    return [one for one in items if one.get("reportingController") == names.PRODUCT]
-
-
-def test_a_conflict_is_told_to_the_replica_set_that_makes_the_pods(
-    product: kit.Product, namespace: str
-) -> None:
-    containers = [{"name": "sidecar", "image": "own:1"}]
-    pod = created_by(product, namespace, kit.workload("Deployment", containers=containers))
-    (event,) = product.plane.wait("an Event", lambda: events(product, namespace))
-    (owner,) = pod["metadata"]["ownerReferences"]
-    assert event["regarding"]["kind"] == owner["kind"] == "ReplicaSet"
-    assert event["regarding"]["uid"] == owner["uid"]
-    assert (event["type"], event["reason"]) == ("Warning", "ContainerConflict")
-    assert event["note"].startswith(f"{names.KIND} proxy not injected: ")
-
-
-def test_a_conflict_of_a_bare_pod_is_told_to_the_injection_and_a_dry_run_to_nobody(
-    product: kit.Product, namespace: str
-) -> None:
-    """One replica is asked both, in this order, and posts Events in order, equal ones as one."""
-    replica = product.replicas[0]
-    product.ask(replica, namespace, conflicting(), dry_run=True)
-    product.ask(replica, namespace, conflicting(), dry_run=False)
-    (event,) = product.plane.wait("an Event", lambda: events(product, namespace))
-    assert event["regarding"]["kind"] == names.KIND
-    assert event["regarding"]["name"] == "proxy"
-    assert "series" not in event
-
-
-def test_every_pod_is_counted_by_result_and_reason(product: kit.Product, namespace: str) -> None:
-    def counts() -> tuple[float, ...]:
-        return (
-            product.counted(REQUESTS, result="Injected"),
-            product.counted(DECISIONS, reason="Injected"),
-            product.counted(DECISIONS, reason="ContainerConflict"),
-            product.counted(REQUESTS, result="error"),
-        )
-
-    before = counts()
-    product.create_pod(namespace, kit.pod())
-    product.create_pod(namespace, conflicting(name="other"))
-    assert [new - old for new, old in zip(counts(), before, strict=True)] == [1, 1, 1, 0]
-
-
-def test_a_decision_is_one_line_and_nothing_of_the_pod_itself_is_logged(
-    product: kit.Product, namespace: str
-) -> None:
-    secret = "correct-horse-battery"
-    containers = [
-        {"name": "app", "image": "app:1", "args": [secret], "env": [{"name": "A", "value": secret}]}
-    ]
-    pod = kit.pod("logged", containers=containers)
-    product.create_pod(namespace, kit.with_metadata(pod, annotations={"note": secret}))
-    lines = [line for line in product.log() if line.get("pod") == "logged"]
-    # The second is the second call: the API server has mounted the token after the first.
-    assert [line["verdict"] for line in lines] == ["Injected", "Unchanged"]
-    line = lines[0]
-    assert (line["namespace"], line["owner"], line["reasons"]) == (namespace, None, ["Injected"])
-    assert line["milliseconds"] < 1000
-    assert len(line["uid"]) == 36
-    assert all(secret not in text for text in product.operators.logs().values())
-
-
 def test_an_injection_that_is_broken_is_not_applied_and_stops_no_other(
     product: kit.Product, namespace: str
 ) -> None:
@@ -361,4 +243,4 @@ def test_an_injection_that_is_broken_is_not_applied_and_stops_no_other(
     assert accepted["status"] == "False"
     assert accepted["message"].startswith("spec.template.spec.volumes[0] has 2 sources")
     product.condition(namespace, "broken", "Ready", reason="NotAccepted")
-    assert kit.containers(product.create_pod(namespace, kit.pod())) == BOTH
+    assert kit.containers(product.create_pod(namespace, kit.pod())) == kit.BOTH

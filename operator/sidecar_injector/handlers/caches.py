@@ -49,6 +49,19 @@ def make(
     return [injections, cluster_injections, namespaces]
 
 
+def of_accounts(
+    api_client: api.Api, *, known: registry.Registry, metrics: observe.Metrics
+) -> cache.Cache:
+    """A cache of the names of ServiceAccounts, made only where it is wanted."""
+    return cache.Cache(
+        api_client,
+        api.SERVICE_ACCOUNTS,
+        metrics=metrics,
+        scope=api.Scope(metadata_only=True),
+        on_change=known.accounts.changed,
+    )
+
+
 async def tell_when_synced(caches: Sequence[cache.Cache], ready: readiness.Readiness) -> None:
     """Each has been filled by a whole list once."""
     for one in caches:

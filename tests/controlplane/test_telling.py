@@ -1,0 +1,115 @@
+"""Who is told about a decision, and where: the user, Events, metrics and the log."""
+
+from __future__ import annotations
+
+import json
+
+import product_kit as kit
+import pytest
+
+from sidecar_injector import names
+from tools.controlplane import errors
+
+
+@pytest.fixture
+def namespace(injecting_namespace: str) -> str:
+    return injecting_namespace
+
+
+def test_an_injection_that_must_succeed_refuses_the_pod_and_says_what_to_do(
+    product: kit.Product, enabled_namespace: str
+) -> None:
+    product.create_injection(enabled_namespace, kit.injection(failurePolicy="Fail"))
+    with pytest.raises(errors.ApiError) as caught:
+        product.create_pod(enabled_namespace, kit.conflicting())
+    assert caught.value.status == 422
+    message = caught.value.message
+    assert f"{names.KIND} proxy must be injected" in message
+    assert "ContainerConflict" in message
+    assert f"opt the pod out with the label {names.INJECTION_LABEL}={names.DISABLED}" in message
+    assert kit.containers(product.create_pod(enabled_namespace, kit.pod("fine"))) == kit.BOTH
+
+
+def test_kubectl_shows_warnings_for_a_conflict_and_for_an_unknown_name(
+    product: kit.Product, namespace: str
+) -> None:
+    pods = [
+        kit.conflicting(annotations={names.INJECT_ANNOTATION: "proxy,nobody"}),
+        kit.pod("fine"),
+    ]
+    answers = [
+        product.plane.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
+        for pod in pods
+    ]
+    lines = answers[0].stderr.splitlines()
+    assert [line.split(": ")[:4] for line in lines] == [
+        ["Warning", names.PRODUCT, "nobody", "UnknownInjection"],
+        ["Warning", names.PRODUCT, "proxy", "ContainerConflict"],
+    ]
+    assert answers[1].stderr == ""
+
+
+def events(product: kit.Product, namespace: str) -> list[kit.Json]:
+    path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
+    items = product.plane.client.get(path)["items"]
+    return [one for one in items if one.get("reportingController") == names.PRODUCT]
+
+
+def test_a_conflict_is_told_to_the_replica_set_that_makes_the_pods(
+    product: kit.Product, namespace: str
+) -> None:
+    containers = [{"name": "sidecar", "image": "own:1"}]
+    pod = product.created_by(namespace, kit.workload("Deployment", containers=containers))
+    (event,) = product.plane.wait("an Event", lambda: events(product, namespace))
+    (owner,) = pod["metadata"]["ownerReferences"]
+    assert event["regarding"]["kind"] == owner["kind"] == "ReplicaSet"
+    assert event["regarding"]["uid"] == owner["uid"]
+    assert (event["type"], event["reason"]) == ("Warning", "ContainerConflict")
+    assert event["note"].startswith(f"{names.KIND} proxy not injected: ")
+
+
+def test_a_conflict_of_a_bare_pod_is_told_to_the_injection_and_a_dry_run_to_nobody(
+    product: kit.Product, namespace: str
+) -> None:
+    """One replica is asked both, in this order, and posts Events in order, equal ones as one."""
+    replica = product.replicas[0]
+    product.ask(replica, namespace, kit.conflicting(), dry_run=True)
+    product.ask(replica, namespace, kit.conflicting(), dry_run=False)
+    (event,) = product.plane.wait("an Event", lambda: events(product, namespace))
+    assert event["regarding"]["kind"] == names.KIND
+    assert event["regarding"]["name"] == "proxy"
+    assert "series" not in event
+
+
+def test_every_pod_is_counted_by_result_and_reason(product: kit.Product, namespace: str) -> None:
+    def counts() -> tuple[float, ...]:
+        return (
+            product.counted(kit.REQUESTS, result="Injected"),
+            product.counted(kit.DECISIONS, reason="Injected"),
+            product.counted(kit.DECISIONS, reason="ContainerConflict"),
+            product.counted(kit.REQUESTS, result="error"),
+        )
+
+    before = counts()
+    product.create_pod(namespace, kit.pod())
+    product.create_pod(namespace, kit.conflicting(name="other"))
+    assert [new - old for new, old in zip(counts(), before, strict=True)] == [1, 1, 1, 0]
+
+
+def test_a_decision_is_one_line_and_nothing_of_the_pod_itself_is_logged(
+    product: kit.Product, namespace: str
+) -> None:
+    secret = "correct-horse-battery"
+    containers = [
+        {"name": "app", "image": "app:1", "args": [secret], "env": [{"name": "A", "value": secret}]}
+    ]
+    pod = kit.pod("logged", containers=containers)
+    product.create_pod(namespace, kit.with_metadata(pod, annotations={"note": secret}))
+    lines = [line for line in product.log() if line.get("pod") == "logged"]
+    # The second is the second call: the API server has mounted the token after the first.
+    assert [line["verdict"] for line in lines] == ["Injected", "Unchanged"]
+    line = lines[0]
+    assert (line["namespace"], line["owner"], line["reasons"]) == (namespace, None, ["Injected"])
+    assert line["milliseconds"] < 1000
+    assert len(line["uid"]) == 36
+    assert all(secret not in text for text in product.operators.logs().values())
