@@ -174,5 +174,9 @@ def _filled(injection: model.Injection, around: Surroundings) -> Mapping[str, An
     properties = injection.schema["properties"]
     for part, value in filled.items():
         for path, sentence in schema.problems(properties[part], value, path=part, tokens=False):
-            raise Conflict(Reason.INVALID_VALUE, f"{path} {sentence}")
+            # The sentence begins with the value, which the pod's author chose: it ends up in logs
+            # and Events, so only what would be accepted is repeated.
+            _, must, accepted = sentence.rpartition(" must ")
+            expected = f"{must.strip()} {accepted}" if must else "has a value that is not accepted"
+            raise Conflict(Reason.INVALID_VALUE, f"{path} {expected}")
     return {**injection.spec, **filled}
