@@ -84,7 +84,17 @@ def twins(product, api):
         for one in twin.known.injections:
             if not one.is_cluster:
                 product.wait_known(twin.enabled, one.name)
-    return made
+    yield made
+    # Other files' pods would be judged against those of the cluster too.
+    for twin in made:
+        for one in twin.known.injections:
+            if one.is_cluster:
+                path = f"/apis/{names.API_VERSION}/{names.CLUSTER_PLURAL}/{one.name}"
+                product.plane.client.request("DELETE", path)
+    for twin in made:
+        for one in twin.known.injections:
+            if one.is_cluster:
+                product.wait_known(twin.enabled, one.reference, known=False)
 
 
 def make_twin(product, api, index):
