@@ -16,6 +16,7 @@ import yaml
 
 import sidecar_injector
 from sidecar_injector import settings
+from tools import chart_docs
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 CHART = REPOSITORY / "charts" / "sidecar-injector"
@@ -138,3 +139,9 @@ def _leaves(
 
 def _snake(key: str) -> str:
     return re.sub(r"([A-Z])", r"_\1", key).lower()
+
+
+def test_the_readme_of_the_chart_has_every_value() -> None:
+    assert chart_docs.PAGE.read_text() == chart_docs.text()
+    for key in VALUES:
+        assert re.search(rf"^\| `{key}[.`]", chart_docs.text(), re.MULTILINE), key
