@@ -21,7 +21,7 @@ from sidecar_injector import names, observe
 from sidecar_injector.core import decide, world
 from sidecar_injector.core.decision import Decision
 from sidecar_injector.core.reasons import PodVerdict, Reason
-from sidecar_injector.server import http, registry
+from sidecar_injector.server import http, registry, reviews
 
 Json = dict[str, Any]
 
@@ -78,7 +78,10 @@ class Admission:
         try:
             response = self._response(asked, start)
         except Exception:  # noqa: BLE001 - our own bug must not cost a pod
-            _log.exception("cannot decide about %s, it is admitted as it is", _subject(asked))
+            if said := reviews.complaint(asked):
+                _log.warning("cannot decide about a pod, it is admitted as it is: %s", said)
+            else:
+                _log.exception("cannot decide about %s, it is admitted as it is", _subject(asked))
             self._metrics.admission_requests.labels(result=ERROR).inc()
             response = {"allowed": True}
         response["uid"] = asked["uid"]
@@ -106,13 +109,18 @@ class Admission:
         self._count(decision, response)
         self._report(asked, decision, behind=behind, start=start)
         dry_run = asked.get("dryRun") is True
-        self._told(Admitted(namespace=namespace, pod=pod, decision=decision, dry_run=dry_run))
+        self._told(
+            Admitted(namespace=namespace, pod=pod, decision=decision, dry_run=dry_run), asked
+        )
         return response
 
-    def _told(self, admitted: Admitted) -> None:
+    def _told(self, admitted: Admitted, asked: Json) -> None:
         try:
             self._tell(admitted)
-        except Exception:  # noqa: BLE001 - the answer is made and worth more than its Event
+        except Exception:
+            if reviews.complaint(asked):
+                raise
+            # The answer is made and worth more than its Event.
             _log.exception("cannot tell of a decision in namespace %s", admitted.namespace)
 
     def _count(self, decision: Decision, response: Json) -> None:
