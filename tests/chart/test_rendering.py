@@ -32,7 +32,8 @@ def test_nothing_that_the_operator_writes_is_rendered(rendered: Any) -> None:
 
 
 def test_every_object_carries_the_labels_of_the_release(rendered: Any) -> None:
-    ours = [item for item in rendered.objects if item["kind"] != "ConfigMap"]
+    extra = {"sidecar-injector-x", "sidecar-injector-y"}
+    ours = [item for item in rendered.objects if item["metadata"]["name"] not in extra]
 
     for item in ours:
         labels = item["metadata"]["labels"]
@@ -144,7 +145,7 @@ def test_supported_clusters_are_accepted(kube_version: str, render: Render) -> N
 def test_extra_objects_may_contain_templates(render: Render) -> None:
     names = {item["metadata"]["name"] for item in render(matrix.EVERYTHING).all("ConfigMap")}
 
-    assert names == {"sidecar-injector-x", "sidecar-injector-y"}
+    assert {"sidecar-injector-x", "sidecar-injector-y"} <= names
 
 
 def test_objects_of_the_chart_keep_their_own_labels_and_annotations(render: Render) -> None:
