@@ -7,7 +7,7 @@ FROM ${BASE} AS python
 RUN command -v python3 >/dev/null || { \
       apt-get update \
       && apt-get install --yes --no-install-recommends python3 \
-      && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log; \
+      && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log; \
     }
 
 FROM python AS build
