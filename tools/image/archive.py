@@ -90,9 +90,11 @@ def opened(path: pathlib.Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(path) as archive:
             yield archive
     except (OSError, EOFError, tarfile.TarError, KeyError, ValueError) as error:
+        # tarfile tells on one line each why it is in none of the formats that it knows.
+        why = str(error).partition("\n")[0].rstrip(":")
         raise errors.BuildError(
             name="the image's archive",
-            reason=f"{path} cannot be read as an OCI archive ({error})",
+            reason=f"{path} cannot be read as an OCI archive ({why})",
             remedy="remove it and run `python -m tools.image`",
         ) from error
 
