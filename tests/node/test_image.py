@@ -1,20 +1,55 @@
-"""The image that was built: what is in it, and that it starts where nothing can be written."""
+"""The image that was built: what is in it, and that it works where nothing can be written.
+
+No node is needed for that: a mount namespace makes the root read-only, chroot and the numeric user
+do the rest, and the API server is a real one.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+import os
 import pathlib
+import shutil
 import subprocess
 import tarfile
+import time
+from collections.abc import Iterator
 
 import pytest
 
 import sidecar_injector
+from sidecar_injector import names, settings
+from tools.controlplane import balancer, binaries, cluster, operators, ports, processes
 from tools.image import archive, build, recipe
 
+_log = logging.getLogger(__name__)
 HOME = "opt/sidecar-injector"
 PACKAGES = f"{HOME}/lib/python{recipe.PYTHON}/site-packages"
 MEBIBYTES = 100
 """Of the archive; it is 75 now."""
+USER = 65532
+READY_SECONDS = 20
+"""From the process's start to /readyz, beside whatever else the machine does; idle it takes 3."""
+CONFINED = """
+set -e
+mount --bind "$1" "$1"
+mount --options remount,bind,ro "$1"
+mount --bind "$2" "$1/tmp"
+exec /usr/sbin/chroot --userspec=65532:65532 "$1" /opt/sidecar-injector/bin/python -c "$3" "$4"
+"""
+"""Shell: root, scratch folder, program, its argument."""
+WRITES = """
+import errno, os, sys
+try:
+    open("/opt/sidecar-injector/written", "w")
+except OSError as error:
+    assert error.errno == errno.EROFS, error
+else:
+    sys.exit("the root can be written")
+os.execlp(sys.argv[1], sys.argv[1], "run")
+"""
+"""Python: see that the root is read-only, then become the operator."""
 UNCOMPILED = """
 import os, sys
 import sidecar_injector.app, sidecar_injector.cli.main
@@ -37,12 +72,7 @@ def files(image: pathlib.Path) -> dict[str, tarfile.TarInfo]:
 def root(image: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The image's files, unpacked."""
     folder = tmp_path_factory.mktemp("root")
-    with archive.opened(image) as source:
-        for digest in archive.read(image).layers:
-            blob = source.extractfile("blobs/" + digest.replace(":", "/"))
-            with tarfile.open(fileobj=blob) as layer:
-                layer.extractall(folder, filter="fully_trusted")
-    folder.chmod(0o755)  # the image's user is another than ours
+    archive.unpack(image, folder)
     return folder
 
 
@@ -121,3 +151,68 @@ def test_compiled_files_hold_whatever_the_times_of_their_sources(root: pathlib.P
     for path in compiled:
         # Flags: 1 is "by hash", 2 would be "compare it": https://peps.python.org/pep-0552/
         assert int.from_bytes(path.read_bytes()[4:8], "little") == 1, path
+
+
+@pytest.fixture(scope="module")
+def plane(request: pytest.FixtureRequest) -> Iterator[cluster.ControlPlane]:
+    """A control plane with the chart installed, and no operator yet."""
+    chart, values = "charts/sidecar-injector", "tools/controlplane/values.yaml"
+    with cluster.ControlPlane(binaries.cached()) as started:
+        where = ("-n", names.PRODUCT, "--create-namespace", "--set", f"service.port={ports.free()}")
+        started.helm(
+            "install", names.PRODUCT, str(recipe.ROOT / chart), *where,
+            "-f", str(recipe.ROOT / values),
+        )  # fmt: skip
+        yield started
+        started.keep_logs = request.session.testsfailed > 0
+
+
+class Confined(operators.Operators):
+    """The Deployment's replicas, out of the image instead of our virtual environment."""
+
+    def __init__(
+        self, plane: cluster.ControlPlane, *, root: pathlib.Path, environment: dict[str, str]
+    ) -> None:
+        super().__init__(plane, replicas=1)
+        self._root, self._variables = root, environment
+
+    def _process(self, number: int, backend: balancer.Backend) -> processes.Process:
+        process = super()._process(number, backend)
+        scratch = self._plane.folder / f"{names.PRODUCT}-{process.name}"
+        shutil.copy(self._plane.client.certificate_authority, scratch / "ca.crt")
+        inside = pathlib.Path("/tmp")
+        identity = dataclasses.replace(self._identity(), certificate_authority=inside / "ca.crt")
+        identity.write_kubeconfig(scratch / "kubeconfig")
+        for path in (scratch, *scratch.iterdir()):
+            os.chown(path, USER, USER)
+        process.command = (
+            *("/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", CONFINED),
+            *("sh", str(self._root), str(scratch), WRITES, "sidecar-injector"),
+        )
+        process.environment = {
+            **(process.environment or {}),
+            **self._variables,
+            settings.variable("scratch_folder"): str(inside),
+            "KUBECONFIG": str(inside / "kubeconfig"),
+        }
+        return process
+
+
+def test_it_injects_pods_from_a_read_only_root(
+    plane: cluster.ControlPlane,
+    root: pathlib.Path,
+    environment: dict[str, str],
+) -> None:
+    plane.create_namespace("demo", labels={names.INJECTION_LABEL: names.ENABLED})
+    plane.kubectl("apply", "-f", str(recipe.ROOT / "tools/demo/injection.yaml"))
+    began = time.monotonic()
+    with Confined(plane, root=root, environment=environment) as running:
+        running.wait_ready(seconds=READY_SECONDS)
+        seconds = time.monotonic() - began
+        (replica,) = running.replicas
+        plane.kubectl("-n", "demo", "wait", "sidecarinjection/nginx", "--for=condition=Ready")
+        plane.kubectl("apply", "-f", str(recipe.ROOT / "tools/demo/pod.yaml"))
+        pod = plane.client.get("/api/v1/namespaces/demo/pods/alpine")
+        _log.info("ready after %.1f s, %d MiB", seconds, replica.rss() // 1024**2)
+        assert replica.terminate() == 0
+    assert [one["name"] for one in pod["spec"]["containers"]] == ["alpine", "sidecar-nginx"]

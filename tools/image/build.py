@@ -13,7 +13,7 @@ from tools.image import archive, base, debian, recipe, steps, wheels
 
 GOAL: Final = f"the image {recipe.NAME}"
 MEBIBYTES: Final = 3072
-"""Free space for base, wheels, archive and the copies that the vfs storage makes of every layer."""
+"""Free space for base, wheels, archive, and a copy of every layer with the vfs driver."""
 KEPT: Final = 3
 """Archives in the cache; older ones are removed."""
 _BASE: Final = "localhost/debian-with-python:12"
@@ -88,9 +88,18 @@ def _build(target: pathlib.Path, *, runner: steps.Steps) -> None:
 
 def _buildah(runner: steps.Steps, verb: str, *arguments: str) -> str:
     storage = runner.folder / "storage"
-    # vfs copies every layer, and works everywhere: overlay needs a kernel and a disk that allow it.
-    options = ("--storage-driver", "vfs", "--root", str(storage), "--runroot", f"{storage}-run")
-    return runner.run(["buildah", *options, verb, *arguments], name=f"buildah-{verb}", goal=GOAL)
+    # A mount namespace of its own: a build that is killed leaves no mounts. The storage driver is
+    # buildah's choice: overlay if kernel and disk allow it, else vfs, which copies every layer.
+    command = (
+        "unshare",
+        "--mount",
+        "buildah",
+        "--root",
+        str(storage),
+        "--runroot",
+        f"{storage}-run",
+    )
+    return runner.run([*command, verb, *arguments], name=f"buildah-{verb}", goal=GOAL)
 
 
 def _plain(environment: Mapping[str, str]) -> dict[str, str]:
