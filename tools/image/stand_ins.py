@@ -26,9 +26,15 @@ NGINX: Final = "stand-in/debian-nginx-for-nginx:debian12"
 MEBIBYTES: Final = 512
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ACCOUNTS: Final = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/false\n",
-    "etc/group": "root:x:0:\nwww-data:x:33:\n",
+    "etc/passwd": (
+        "root:x:0:0:root:/root:/bin/sh\n"
+        "www-data:x:33:33::/var/www:/bin/false\n"
+        "nobody:x:65534:65534::/nonexistent:/bin/false\n"
+    ),
+    "etc/group": "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n",
 }
+"""Debian's configuration of nginx names www-data; a configuration without a user gets nobody and
+nogroup."""
 
 
 def ensure(
