@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test controlplane crds cases lock clean
+.PHONY: help demo down check test controlplane image sbom crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -36,6 +36,12 @@ test: check controlplane ## check, then the tests against a real API server
 controlplane: $(INSTALLED) ## build the control plane's programs, or say where they are cached
 	@$(BIN)/python -m tools.controlplane
 
+image: $(INSTALLED) ## build the operator's image without a container engine; needs root
+	@$(BIN)/python -m tools.image
+
+sbom: $(INSTALLED) ## list what is in the image, as CycloneDX: dist/sbom.cdx.json
+	@$(BIN)/python -m tools.image.sbom
+
 crds: $(INSTALLED) ## regenerate the CRDs and the chart's copies from the API server's OpenAPI
 	$(BIN)/python -m tools.crds
 
@@ -46,6 +52,8 @@ lock: $(INSTALLED) ## pin the newest versions of all dependencies, with hashes
 	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --upgrade --output-file requirements/go.txt requirements/go.in
+	$(LOCK) --upgrade --output-file requirements/build.txt requirements/build.in
+	$(LOCK) --upgrade --output-file requirements/sbom.txt requirements/sbom.in
 
 clean: ## remove what was made in this folder; the cached programs stay
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.demo down; fi
