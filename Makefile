@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test controlplane crds cases lock clean
+.PHONY: help demo down check test controlplane bench crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -35,6 +35,9 @@ test: check controlplane ## check, then the tests against a real API server
 
 controlplane: $(INSTALLED) ## build the control plane's programs, or say where they are cached
 	@$(BIN)/python -m tools.controlplane
+
+bench: $(INSTALLED) controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes two minutes
+	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(PARTS)
 
 crds: $(INSTALLED) ## regenerate the CRDs and the chart's copies from the API server's OpenAPI
 	$(BIN)/python -m tools.crds
