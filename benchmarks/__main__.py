@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from benchmarks import errors, machine, markdown, stage, throughput
+from benchmarks import creations, errors, machine, markdown, stage, throughput
 from tools.controlplane import binaries, progress
 from tools.controlplane import errors as controlplane
 
 PARTS: Final[Mapping[str, Callable[[stage.Stage], stage.Result]]] = {
     "throughput": throughput.measure,
+    "creations": creations.measure,
 }
 INTERRUPTED: Final = 130
 

@@ -38,7 +38,8 @@ class Target:
     body: pathlib.Path
     pid: int | None = None
     token: str | None = None
-    accept_refusals: bool = False
+    pinned: bool = True
+    """Whether the client keeps to a core of its own."""
 
 
 def run(target: Target, *, seconds: float, connections: int = CONNECTIONS) -> Run:
@@ -56,7 +57,7 @@ def run(target: Target, *, seconds: float, connections: int = CONNECTIONS) -> Ru
         raise errors.BenchError(f"wrk on {target.name}: {result.stderr or result.stdout}")
     counted = json.loads(result.stdout.splitlines()[-1])
     requests = counted["requests"]
-    if counted["broken"] or not requests or (counted["refused"] and not target.accept_refusals):
+    if counted["broken"] or counted["refused"] or not requests:
         raise errors.WrongAnswerError(server=target.name, seen=counted, wanted="only successes")
     spent = machine.cpu_seconds(target.pid) - before if target.pid else None
     return Run(
@@ -70,7 +71,7 @@ def run(target: Target, *, seconds: float, connections: int = CONNECTIONS) -> Ru
 
 def _command(target: Target, *, seconds: float, connections: int) -> tuple[str, ...]:
     return (
-        *machine.on_core(machine.CLIENT_CORE),
+        *(machine.on_core(machine.CLIENT_CORE) if target.pinned else ()),
         "wrk",
         "--threads=1",
         f"--connections={connections}",

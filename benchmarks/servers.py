@@ -71,11 +71,11 @@ class Comparators:
         self._guard, self._folder = watcher, folder
         self.certificate = certificate(folder)
 
-    def nothing(self) -> Server:
+    def nothing(self, *, pinned: bool = True) -> Server:
         """The least that a Python server must do."""
         port = ports.free()
         command = (sys.executable, str(FOLDER / "nothing" / "server.py"), *self._arguments(port))
-        return self._start(NOTHING, port, command)
+        return self._start(NOTHING, port, command, pinned=pinned)
 
     def go(self, name: str, program: pathlib.Path) -> Server:
         """One of those that `golang` builds."""
@@ -107,10 +107,11 @@ class Comparators:
         command: tuple[str, ...],
         *,
         environment: Mapping[str, str] | None = None,
+        pinned: bool = True,
     ) -> Server:
         process = processes.Process(
             name=name,
-            command=(*machine.on_core(machine.SERVER_CORE), *command),
+            command=(*(machine.on_core(machine.SERVER_CORE) if pinned else ()), *command),
             log=self._folder / f"{name.replace(' ', '-').replace(',', '')}.log",
             guard=self._guard,
             environment=environment,

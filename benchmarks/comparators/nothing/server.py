@@ -1,7 +1,8 @@
 """The least that any Python injector must do: TLS, HTTP, parse the review, write a patch.
 
-The operations are always the same ones, whatever the pod is. What this leaves of a second is all
-that an injector has for matching, merging, checking, logging and metrics.
+The operations are always the same ones, whatever the pod is; a pod that has them gets none, since
+the API server asks again once its own plugins have completed what was added. What this leaves of a
+second is all that an injector has for matching, merging, checking, logging and metrics.
 Arguments: port, certificate, key.
 """
 
@@ -17,6 +18,7 @@ import httptools
 import orjson
 import uvloop
 
+STATUS = "sidecar-injector-webhook.morven.me/status"
 CONTAINER = {
     "name": "sidecar-nginx",
     "image": "nginx:1.12.2",
@@ -30,7 +32,7 @@ OPERATIONS = [
     {
         "op": "add",
         "path": "/metadata/annotations",
-        "value": {"sidecar-injector-webhook.morven.me/status": "injected"},
+        "value": {STATUS: "injected"},
     },
 ]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -55,12 +57,11 @@ class Nothing(asyncio.Protocol):
     def on_message_complete(self) -> None:
         review = orjson.loads(b"".join(self._body))
         self._body.clear()
-        review["response"] = {
-            "uid": review.pop("request")["uid"],
-            "allowed": True,
-            "patchType": "JSONPatch",
-            "patch": base64.b64encode(orjson.dumps(OPERATIONS)).decode(),
-        }
+        request = review.pop("request")
+        review["response"] = response = {"uid": request["uid"], "allowed": True}
+        if STATUS not in request["object"]["metadata"].get("annotations", ()):
+            response["patchType"] = "JSONPatch"
+            response["patch"] = base64.b64encode(orjson.dumps(OPERATIONS)).decode()
         answer = orjson.dumps(review)
         self._transport.write(HEAD % len(answer) + answer)
 
