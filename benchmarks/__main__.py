@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from benchmarks import creations, errors, machine, markdown, stage, throughput
+from benchmarks import creations, errors, growth, machine, markdown, stage, throughput
 from tools.controlplane import binaries, progress
 from tools.controlplane import errors as controlplane
 
 PARTS: Final[Mapping[str, Callable[[stage.Stage], stage.Result]]] = {
     "throughput": throughput.measure,
     "creations": creations.measure,
+    "growth": growth.measure,
 }
 INTERRUPTED: Final = 130
 

@@ -7,6 +7,7 @@ import pathlib
 import platform
 import re
 import shutil
+import time
 
 from benchmarks import errors
 
@@ -64,3 +65,10 @@ def description() -> str:
 def load_average() -> float:
     """Of the last minute, our own work included: how busy the machine was with other things."""
     return os.getloadavg()[0]
+
+
+def busy_share(pid: int, *, seconds: float) -> float:
+    """Watch a process for so long: which share of a core it has used."""
+    before = cpu_seconds(pid)
+    time.sleep(seconds)
+    return (cpu_seconds(pid) - before) / seconds

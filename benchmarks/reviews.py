@@ -39,10 +39,11 @@ def with_variables(count: int) -> bytes:
     return dump(review)
 
 
-def labelled(review: bytes, **labels: str) -> bytes:
-    """The same for a pod with these labels as well."""
+def in_namespace(review: bytes, namespace: str) -> bytes:
+    """The same for a pod of another namespace."""
     changed = json.loads(review)
-    changed["request"]["object"]["metadata"]["labels"].update(labels)
+    changed["request"]["namespace"] = namespace
+    changed["request"]["object"]["metadata"]["namespace"] = namespace
     return dump(changed)
 
 
