@@ -11,8 +11,8 @@ from benchmarks import figures, grounds, moments, post, reviews, scrape, stage
 TITLE: Final = "As the cluster grows"
 TEXT: Final = """\
 Two installations on control planes of their own, measured in turn: one has a single injection, the
-other grows. Cost is processor time a pod; medians of {rounds} rounds of {seconds:g} s, with the least
-and the most. Namespaces are all enabled; memory is resident."""
+other grows. Cost is processor time a pod; medians of {rounds} rounds of {seconds:g} s, with least
+and most. Namespaces are all enabled; memory is resident."""
 KIB: Final = 1024
 ALONE: Final = "1, and nothing else"
 VARIABLES: Final = 2_000
