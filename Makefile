@@ -36,7 +36,7 @@ test: check controlplane ## check, then the tests against a real API server
 controlplane: $(INSTALLED) ## build the control plane's programs, or say where they are cached
 	@$(BIN)/python -m tools.controlplane
 
-bench: $(INSTALLED) controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes two minutes
+bench: .venv/.bench controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes two minutes
 	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(PARTS)
 
 crds: $(INSTALLED) ## regenerate the CRDs and the chart's copies from the API server's OpenAPI
@@ -48,6 +48,7 @@ cases: $(INSTALLED) ## regenerate the expected files of tests/cases; review the 
 lock: $(INSTALLED) ## pin the newest versions of all dependencies, with hashes
 	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --upgrade --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 	$(LOCK) --upgrade --output-file requirements/go.txt requirements/go.in
 
 clean: ## remove what was made in this folder; the cached programs stay
@@ -63,4 +64,9 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.bench: requirements/bench.txt $(INSTALLED)
+	@echo "installing what draws the plot into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@

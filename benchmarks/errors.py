@@ -8,11 +8,11 @@ class BenchError(Exception):
 
 
 class MissingError(BenchError):
-    """A program of the system is not there."""
+    """A program or package that is needed is not there."""
 
-    def __init__(self, *, program: str, package: str) -> None:
+    def __init__(self, *, program: str, remedy: str) -> None:
         self.program = program
-        super().__init__(f"{program} is not on the PATH; install it (apt install {package})")
+        super().__init__(f"{program} is needed and cannot be found: {remedy}")
 
 
 class WrongAnswerError(BenchError):

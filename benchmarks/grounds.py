@@ -45,6 +45,16 @@ class Grounds:
     """Of the one that grows."""
     filled: population.Population
 
+    @property
+    def most(self) -> int:
+        """The largest number of injections in one scope."""
+        return int(self.scene.pick(1_000, 100))
+
+    @property
+    def space(self) -> str:
+        """The namespace that has them."""
+        return f"scope-{self.most}"
+
     def one(self, name: str, *, review: bytes | None = None, x: float = 1) -> Case:
         """The recorded review, or another, where there is one injection."""
         body = review or reviews.recorded()

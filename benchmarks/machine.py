@@ -19,7 +19,8 @@ def require() -> None:
     """Raises MissingError where the programs that make and bound the load are not there."""
     for program, package in (("wrk", "wrk"), ("taskset", "util-linux")):
         if shutil.which(program) is None:
-            raise errors.MissingError(program=program, package=package)
+            remedy = f"install it, for instance by `apt install {package}`"
+            raise errors.MissingError(program=program, remedy=remedy)
 
 
 def cores() -> tuple[int, ...]:

@@ -14,7 +14,6 @@ from benchmarks import errors, figures, grounds, population, post, product, revi
 from sidecar_injector import names
 from tools.controlplane import client, cluster, operators, waiting
 
-SPACE: Final = "scope-1000"
 SECRET: Final = f"/api/v1/namespaces/{names.PRODUCT}/secrets/{names.secret_name(names.PRODUCT)}"
 CALM_SECONDS: Final = 5.0
 WAIT_SECONDS: Final = 10.0
@@ -31,11 +30,11 @@ class Moments:
 
 def measure(here: grounds.Grounds) -> Moments:
     """In the cluster as it has grown by now."""
-    force = changes_in_force(here, count=int(here.scene.pick(100, 20)))
+    force = changes_in_force(here, count=int(here.scene.pick(100, 10)))
     held = {
         "at rest": _watched(here, lambda: _rest(here)),
         "1,000 changed injections": _watched(
-            here, lambda: here.filled.change(SPACE, 1_000, tag="2")
+            here, lambda: here.filled.change(here.space, 1_000, tag="2")
         ),
         "a new certificate": _watched(here, lambda: _rotate(here)),
         "all namespaces listed again": _watched(here, lambda: _list_again(here)),
@@ -66,8 +65,8 @@ def measure(here: grounds.Grounds) -> Moments:
 
 def changes_in_force(here: grounds.Grounds, *, count: int) -> list[float]:
     """Seconds from sending each change to both replicas' answers showing it."""
-    review = reviews.in_namespace(reviews.recorded(), SPACE)
-    path = f"{product.INJECTIONS.format(SPACE)}/{population.name(0)}"
+    review = reviews.in_namespace(reviews.recorded(), here.space)
+    path = f"{product.INJECTIONS.format(here.space)}/{population.name(0)}"
     with contextlib.ExitStack() as stack:
         connections = [
             stack.enter_context(post.Connection(replica.backend.port))
@@ -107,6 +106,10 @@ def _rest(here: grounds.Grounds) -> None:
     time.sleep(here.scene.pick(CALM_SECONDS, 1.0))
 
 
+def _change_all(here: grounds.Grounds) -> None:
+    here.filled.change(here.space, here.most, tag="2")
+
+
 def _rotate(here: grounds.Grounds) -> None:
     """A new key and certificate, loaded by every replica."""
     before = _serial(here.plane)
@@ -141,7 +144,10 @@ def _counts_lists(line: str) -> bool:
 
 
 def _installations(here: grounds.Grounds) -> list[tuple[str, operators.Operators]]:
-    return [("one injection", here.alone), ("1,000 injections and all namespaces", here.grown)]
+    return [
+        ("one injection", here.alone),
+        (f"{here.most:,} injections and all namespaces", here.grown),
+    ]
 
 
 def _start(running: operators.Operators, what: str) -> figures.Figure:
