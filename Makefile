@@ -37,7 +37,7 @@ controlplane: $(INSTALLED) ## build the control plane's programs, or say where t
 	@$(BIN)/python -m tools.controlplane
 
 bench: .venv/.bench controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes two minutes
-	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(PARTS)
+	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(if $(filter-out 0 no,$(KEEP)),--keep) $(PARTS)
 
 crds: $(INSTALLED) ## regenerate the CRDs and the chart's copies from the API server's OpenAPI
 	$(BIN)/python -m tools.crds

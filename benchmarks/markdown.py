@@ -11,10 +11,18 @@ import rich.table
 
 from benchmarks import stage
 
+INTRODUCTION = """\
+Written by `make bench`. The product is measured as it ships: installed by Helm on a real API
+server, started by its own command with matching, checks of the merged pod, a JSON log to a file and
+metrics on. The load goes straight to its port and replays the review that a real API server has
+sent for a Deployment's pod. The comparators are in `benchmarks/comparators`, each a few dozen lines
+that add the same sidecar: a Python server that does nothing else, an injector in the way of the
+tutorial that this product grew out of, one on controller-runtime, and Kopf's own webhook server."""
+
 
 def page(results: Sequence[stage.Result], *, conditions: str, picture: str | None) -> str:
     """Everything on one page: the promised figures first, then each part with its tables."""
-    parts = ["# Benchmarks", conditions, "## Promised figures"]
+    parts = ["# Benchmarks", INTRODUCTION, conditions, "## Promised figures"]
     promised = [f"- {figure}" for result in results for figure in result.figures]
     parts.append("\n".join(promised) if promised else "None of these parts has any.")
     if picture is not None:

@@ -23,7 +23,7 @@ def of_size(size: int) -> bytes:
     if size < len(dump(pod)):
         pod["metadata"].pop("managedFields", None)
         container["env"] = []
-        for field in ("livenessProbe", "readinessProbe", "lifecycle", "resources"):
+        for field in ("livenessProbe", "readinessProbe", "resources", "securityContext", "args"):
             container.pop(field, None)
     entry = dump(_variable(0))
     for number in range(max(0, size - len(dump(pod))) // (len(entry) + 1)):
