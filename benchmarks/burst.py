@@ -22,7 +22,7 @@ KEPT = 64
 def measure(scene: stage.Stage) -> stage.Result:
     """Each kind in turn, on one replica."""
     scene.report.begin("starting a control plane and the product")
-    seconds = scene.pick(10, 3)
+    seconds = scene.pick(10, 2)
     with (
         cluster.ControlPlane(scene.programs) as plane,
         product.installed(plane, replicas=1) as running,

@@ -28,7 +28,7 @@ Runs = Mapping[str, Sequence[load.Run]]
 
 def measure(scene: stage.Stage) -> stage.Result:
     """All three in turn."""
-    rounds, seconds = int(scene.pick(9, 3)), scene.pick(5, 2)
+    rounds, seconds = int(scene.pick(9, 3)), scene.pick(5, 1)
     with started(scene, stage.folder()) as plane:
         runs = interleaved(scene, plane, rounds=rounds, seconds=seconds)
     ratio = rate(runs, OURS) / rate(runs, NOTHING)

@@ -10,7 +10,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from benchmarks import errors, figures, grounds, population, post, product, reviews, scrape, stage
+from benchmarks import (
+    errors,
+    figures,
+    grounds,
+    machine,
+    population,
+    post,
+    product,
+    reviews,
+    scrape,
+    stage,
+)
 from sidecar_injector import names
 from tools.controlplane import client, cluster, operators, waiting
 
@@ -55,7 +66,11 @@ def measure(here: grounds.Grounds) -> Moments:
             ),
             *(_start(running, what) for what, running in _installations(here)),
             figures.Figure(
-                name="the event loop held for more than 20 ms", value=blocked, unit="times", most=0
+                name="the event loop held for more than 20 ms",
+                value=blocked,
+                unit="times",
+                most=0,
+                note=f"{held['at rest'].held:.0f} times at rest",
             ),
         ],
     )
@@ -157,7 +172,11 @@ def _start(running: operators.Operators, what: str) -> figures.Figure:
     probe = functools.partial(_ready, replica)
     waiting.until(probe, what=f"{replica.name} is ready", pause=0.01)
     seconds = time.perf_counter() - begin
-    return figures.Figure(name=f"start to ready with {what}", value=seconds, unit="s", most=3)
+    spent = machine.cpu_seconds(replica.process.pid)
+    return figures.Figure(
+        name=f"start to ready with {what}", value=seconds, unit="s", most=3,
+        note=f"{spent:.1f} s of processor time",
+    )  # fmt: skip
 
 
 def _ready(replica: operators.Replica) -> Any:

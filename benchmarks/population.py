@@ -12,7 +12,7 @@ from tools.controlplane import cluster, operators, progress, waiting
 NAMESPACES: Final = "/api/v1/namespaces"
 QUIET_SHARE: Final = 0.05
 """Of a core: what a replica with nothing to do stays below."""
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.5
 
 
 class Population:
