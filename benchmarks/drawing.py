@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from benchmarks import errors, stage
+from benchmarks import errors, figures, stage
 
 COLUMNS: Final = 2
 PANEL_INCHES: Final = (6.4, 3.6)
@@ -40,7 +40,7 @@ def _panel(panel: Any, plot: stage.Plot) -> None:
     if plot.labels:
         (line,) = plot.lines
         bars = panel.barh(range(len(line.y)), list(line.y), color=COLOURS[0])
-        panel.bar_label(bars, fmt="{:,.0f}", padding=3)
+        panel.bar_label(bars, [figures.number(value) for value in line.y], padding=3)
         panel.set_yticks(range(len(plot.labels)), list(plot.labels))
         panel.invert_yaxis()
         panel.set(xlabel=plot.y_title, ylabel="")
@@ -52,6 +52,6 @@ def _panel(panel: Any, plot: stage.Plot) -> None:
     if plot.logarithmic:
         panel.set_xscale("log")
         panel.xaxis.set_major_formatter("{x:,g}")
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, 1.1 * max(y for line in plot.lines for y in line.y))
     if len(plot.lines) > 1:
         panel.legend(frameon=False)

@@ -164,5 +164,5 @@ def memory_plot(memory: Mapping[str, float]) -> stage.Plot:
     values = list(memory.values())
     return stage.Plot(
         title="Memory of a replica", x_title="", y_title="MiB", labels=list(memory),
-        lines=[stage.Line(label="", x=range(len(values)), y=values)],
+        lines=[stage.Line(label="", x=(), y=values)],
     )  # fmt: skip

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import json
 import pathlib
+import re
 import sys
 from collections.abc import Mapping
 from typing import Final
@@ -112,7 +113,7 @@ class Comparators:
         process = processes.Process(
             name=name,
             command=(*(machine.on_core(machine.SERVER_CORE) if pinned else ()), *command),
-            log=self._folder / f"{name.replace(' ', '-').replace(',', '')}.log",
+            log=self._folder / f"{re.sub('[^A-Za-z]+', '-', name)}.log",
             guard=self._guard,
             environment=environment,
         )

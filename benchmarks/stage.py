@@ -42,7 +42,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """A line of a plot: `x` against `y`."""
+    """A line of a plot: `x` against `y`; for bars, only `y`."""
 
     label: str
     x: Sequence[float]

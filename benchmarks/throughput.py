@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from benchmarks import figures, golang, load, product, reviews, servers, stage
@@ -27,7 +27,7 @@ def measure(scene: stage.Stage) -> stage.Result:
         runs = interleaved(scene, running, reviews.RECORDED, rounds=rounds, seconds=seconds)
     text = TEXT.format(connections=load.CONNECTIONS, rounds=rounds, seconds=seconds)
     return stage.Result(
-        title=TITLE, text=text, tables=[table(runs)], figures=promised(runs), plots=[plot(runs)]
+        title=TITLE, text=text, tables=[table(runs)], figures=promised(runs), plots=plots(runs)
     )
 
 
@@ -120,21 +120,29 @@ def promised(runs: Runs) -> list[figures.Figure]:
     return [*ratios, late]
 
 
-def plot(runs: Runs) -> stage.Plot:
-    """Bars of the medians."""
-    names = list(runs)
-    return stage.Plot(
-        title=TITLE,
-        x_title="",
-        y_title="answers/s",
-        labels=names,
-        lines=[stage.Line(label="", x=range(len(names)), y=[rate(runs, name) for name in names])],
+def plots(runs: Runs) -> list[stage.Plot]:
+    """Bars of the medians: throughput, then how long one waits for an answer."""
+    medians: tuple[tuple[str, str, Callable[[load.Run], float]], ...] = (
+        (TITLE, "answers/s", lambda run: run.rate),
+        ("p50 at that load", "ms", lambda run: run.p50),
+        ("p99 at that load", "ms", lambda run: run.p99),
     )
+    return [
+        stage.Plot(
+            title=title, x_title="", y_title=unit, labels=list(runs),
+            lines=[stage.Line(label="", x=(), y=[median(some, of) for some in runs.values()])],
+        )
+        for title, unit, of in medians
+    ]  # fmt: skip
+
+
+def median(some: Sequence[load.Run], of: Callable[[load.Run], float]) -> float:
+    return figures.Spread.of(map(of, some)).median
 
 
 def rate(runs: Runs, name: str) -> float:
-    return figures.Spread.of(run.rate for run in runs[name]).median
+    return median(runs[name], lambda run: run.rate)
 
 
 def p99(runs: Runs, name: str) -> float:
-    return figures.Spread.of(run.p99 for run in runs[name]).median
+    return median(runs[name], lambda run: run.p99)
