@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test controlplane image sbom crds cases lock clean
+.PHONY: help demo down check test bench controlplane image sbom crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -42,6 +42,9 @@ image: $(INSTALLED) ## build the operator's image without a container engine; ne
 sbom: $(INSTALLED) ## list what is in the image, as CycloneDX: dist/sbom.cdx.json
 	@$(BIN)/python -m tools.image.sbom
 
+bench: .venv/.bench controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes two minutes
+	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(if $(filter-out 0 no,$(KEEP)),--keep) $(PARTS)
+
 crds: $(INSTALLED) ## regenerate the CRDs and the chart's copies from the API server's OpenAPI
 	$(BIN)/python -m tools.crds
 
@@ -51,6 +54,7 @@ cases: $(INSTALLED) ## regenerate the expected files of tests/cases; review the 
 lock: $(INSTALLED) ## pin the newest versions of all dependencies, with hashes
 	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --upgrade --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 	$(LOCK) --upgrade --output-file requirements/go.txt requirements/go.in
 	$(LOCK) --upgrade --output-file requirements/build.txt requirements/build.in
 	$(LOCK) --upgrade --output-file requirements/sbom.txt requirements/sbom.in
@@ -68,4 +72,9 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.bench: requirements/bench.txt $(INSTALLED)
+	@echo "installing what draws the plot into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@

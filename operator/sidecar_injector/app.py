@@ -38,7 +38,8 @@ from sidecar_injector.pki import plan
 from sidecar_injector.server import admin, admission, listener, pool, readiness, registry, tls
 from sidecar_injector.settings import Settings
 
-LAG_SECONDS = 0.1
+LAG_SECONDS = 0.02
+"""Between two looks at the loop: what holds it for longer than 20 ms and this is always seen."""
 
 _log = logging.getLogger(__name__)
 

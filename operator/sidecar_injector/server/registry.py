@@ -61,6 +61,13 @@ class Registry:
         groups = (list(group.values()) for group in self._namespaced.values())
         return worlds.ordered(list(self._cluster.values()), *groups)
 
+    def injection(self, kind: str, key: Key) -> model.Injection | None:
+        """One injection as it was compiled, if the cache has it."""
+        namespace, name = key
+        if kind == names.CLUSTER_KIND:
+            return self._cluster.get(name)
+        return self._namespaced.get(namespace, {}).get(name)
+
     def namespace(self, name: str) -> worlds.Namespace | None:
         """The metadata of a namespace, if the cache has it."""
         return self._namespaces.get(name)
