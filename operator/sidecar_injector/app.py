@@ -35,7 +35,16 @@ from sidecar_injector.handlers import (
 )
 from sidecar_injector.kube import api, client, credentials, events
 from sidecar_injector.pki import plan
-from sidecar_injector.server import admin, admission, listener, pool, readiness, registry, tls
+from sidecar_injector.server import (
+    admin,
+    admission,
+    journal,
+    listener,
+    pool,
+    readiness,
+    registry,
+    tls,
+)
 from sidecar_injector.settings import Settings
 
 LAG_SECONDS = 0.02
@@ -175,7 +184,12 @@ def _server(
     metrics: observe.Metrics,
 ) -> lifecycle.AdmissionServer:
     """What answers the API server."""
-    admitting = admission.Admission(known=known, metrics=metrics, tell=telling.teller(recorder))
+    admitting = admission.Admission(
+        known=known,
+        metrics=metrics,
+        tell=telling.teller(recorder),
+        report=journal.fitting(logging.getLogger().handlers),
+    )
     return lifecycle.AdmissionServer(
         settings,
         mutate=admitting.mutate,

@@ -7,18 +7,22 @@ registry, so two operators in one process (or test) do not mix their figures.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 import logging
 import platform
 import sys
-from typing import Any, Final
+import time
+from typing import Any, BinaryIO, Final
 
 import orjson
 import prometheus_client
 
 from sidecar_injector import __version__, settings
 
+FLUSH_SECONDS: Final = 0.05
+"""How long a line may wait for others before all of them are written."""
 NAMESPACE: Final = "sidecar_injector"
 LATENCY_BUCKETS: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
@@ -161,22 +165,71 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
+        return _dumped(line).decode()
+
+
+def _dumped(line: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(line, default=str)
+    except orjson.JSONEncodeError:
+        # Half a surrogate pair, an integer of more than 64 bits: a line is never lost to one.
+        return json.dumps(line, default=str).encode()
+
+
+class Lines(logging.Handler):
+    """Writes the log in blocks: what the event loop logs within some milliseconds at once.
+
+    A write for each line costs more than the line. Warnings and errors, lines from other threads
+    and from before the loop runs are written at once, with all that came before them.
+    """
+
+    def __init__(self, stream: BinaryIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self.is_json = isinstance(formatter, JsonFormatter)
+        self._stream = stream
+        self._waiting: list[bytes] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as the formatter has it."""
         try:
-            return orjson.dumps(line, default=str).decode()
-        except orjson.JSONEncodeError:
-            # Half a surrogate pair, an integer of more than 64 bits: a line is never lost to one.
-            return json.dumps(line, default=str)
+            text = self.format(record).encode(errors="backslashreplace")
+        except Exception:  # noqa: BLE001 - what logging asks of every handler
+            self.handleError(record)
+        else:
+            self._write(text + b"\n", at_once=record.levelno >= logging.WARNING)
+
+    def write_json(self, line: dict[str, Any]) -> None:
+        """Write a line that is no record, with the time before it."""
+        self._write(_dumped({"time": _rfc3339(time.time()), **line}) + b"\n", at_once=False)
+
+    def flush(self) -> None:
+        """Write what is waiting; at the end of the process `logging` calls this."""
+        waiting, self._waiting = self._waiting, []
+        with contextlib.suppress(OSError, ValueError):
+            # Nobody reads it any more. There is no better place to say so.
+            self._stream.write(b"".join(waiting))
+            self._stream.flush()
+
+    def _write(self, line: bytes, *, at_once: bool) -> None:
+        self._waiting.append(line)
+        if len(self._waiting) > 1 and not at_once:
+            return
+        with contextlib.suppress(RuntimeError):
+            if not at_once:
+                asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+                return
+        self.flush()
 
 
 def configure_logging(*, log_format: str, log_level: str) -> None:
     """Send every log line of the process to stderr; `auto` is text on a terminal, else JSON."""
-    handler = logging.StreamHandler(sys.stderr)
     if log_format == "json" or (log_format == "auto" and not sys.stderr.isatty()):
-        handler.setFormatter(JsonFormatter())
+        formatter: logging.Formatter = JsonFormatter()
     else:
-        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(message)s"))
+        formatter = TextFormatter("%(asctime)s %(levelname)-7s %(message)s")
 
     assert log_level in settings.LOG_LEVELS
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [Lines(sys.stderr.buffer, formatter)]
     root.setLevel(log_level.upper())

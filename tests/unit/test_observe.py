@@ -158,3 +158,67 @@ async def test_the_lag_of_the_event_loop_is_measured_until_cancelled():
             await observe.measure_lag(metrics, every=0)
     assert metrics.registry.get_sample_value(count) > 1
     assert metrics.registry.get_sample_value("sidecar_injector_loop_lag_seconds_sum") >= 0
+
+
+class Stream:
+    """Remembers every write."""
+
+    def __init__(self):
+        self.writes = []
+
+    def write(self, block):
+        self.writes.append(block)
+
+    def flush(self):
+        pass
+
+
+def logger(stream):
+    made = logging.getLogger("blocks")
+    made.setLevel(logging.INFO)
+    made.propagate = False
+    made.handlers[:] = [observe.Lines(stream, observe.JsonFormatter())]
+    return made, made.handlers[0]
+
+
+async def test_lines_of_one_moment_are_written_together_and_in_order():
+    stream = Stream()
+    log, handler = logger(stream)
+    log.info("one")
+    handler.write_json({"message": "two"})
+    assert stream.writes == []
+    log.warning("three")
+    (block,) = stream.writes
+    lines = [json.loads(line) for line in block.splitlines()]
+    assert [line["message"] for line in lines] == ["one", "two", "three"]
+    assert all(line["time"].endswith("Z") for line in lines)
+
+
+async def test_a_line_does_not_wait_for_another_one():
+    stream = Stream()
+    written = asyncio.Event()
+    stream.flush = written.set
+    log, _ = logger(stream)
+    log.info("alone")
+    async with asyncio.timeout(5):
+        await written.wait()
+    assert b"alone" in stream.writes[0]
+
+
+def test_without_an_event_loop_a_line_is_written_at_once():
+    stream = Stream()
+    log, _ = logger(stream)
+    log.info("early")
+    assert b"early" in stream.writes[0]
+
+
+def test_a_log_that_nobody_reads_any_more_breaks_nothing():
+    stream = Stream()
+
+    def gone(_):
+        raise BrokenPipeError
+
+    stream.write = gone
+    log, _ = logger(stream)
+    log.error("unheard")
+    assert stream.writes == []
