@@ -129,7 +129,11 @@ def assemble(
     )
     known_by = caches.make(api_client, known=known, writer=writer, metrics=metrics)
 
-    shown = tls.ServingContext(metrics=metrics, scratch_folder=settings.scratch_folder)
+    shown = tls.ServingContext(
+        metrics=metrics,
+        scratch_folder=settings.scratch_folder,
+        client_ca=settings.client_ca.encode() or None,
+    )
     trusted = trust.Trust(api_client, name=settings.fullname, monotonic=time.monotonic)
     origin = certificatesource.make(
         settings, api_client, shown=shown, trusted=trusted, recorder=recorder, metrics=metrics,

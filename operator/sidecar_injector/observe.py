@@ -80,6 +80,9 @@ class Metrics:
             "TLS handshakes that failed, by OpenSSL reason.",
             "reason",
         )
+        self.connections_evicted = make.counter(
+            "connections_evicted_total", "Connections closed as there were too many."
+        )
         self.cache_synced = make.gauge(
             "cache_synced", "1 once a cache has been filled by a whole list.", "resource"
         )

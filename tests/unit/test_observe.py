@@ -23,6 +23,7 @@ METRICS = {
     "inflight_requests": "gauge",
     "http_errors": "counter",
     "tls_handshake_failures": "counter",
+    "connections_evicted": "counter",
     "cache_synced": "gauge",
     "cache_last_event_timestamp_seconds": "gauge",
     "certificate_expiration_timestamp_seconds": "gauge",
