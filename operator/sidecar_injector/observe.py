@@ -86,6 +86,9 @@ class Metrics:
             "TLS handshakes that failed, by OpenSSL reason.",
             "reason",
         )
+        self.connections_evicted = make.counter(
+            "connections_evicted_total", "Connections closed as there were too many."
+        )
         self.cache_synced = make.gauge(
             "cache_synced", "1 once a cache has been filled by a whole list.", "resource"
         )
@@ -98,6 +101,15 @@ class Metrics:
             "certificate_expiration_timestamp_seconds",
             "End of the certificate's life.",
             "certificate",
+        )
+        self.certificate_problem = make.gauge(
+            "certificate_problem", "1 while there is this problem; an Event tells more.", "problem"
+        )
+        self.certificate_rollbacks = make.counter(
+            "certificate_rollbacks_total", "New certificates taken back as clients refused them."
+        )
+        self.clock_skew = make.gauge(
+            "clock_skew_seconds", "How far our clock is ahead of the API server's, at least."
         )
         self.ca_bundle_in_sync = make.gauge(
             "ca_bundle_in_sync", "1 while the configuration carries our bundle.", "configuration"
