@@ -11,7 +11,7 @@ from tools.controlplane import client, cluster, ports, processes, waiting
 
 RESOURCE: Final = "admissionregistration.k8s.io/mutatingwebhookconfigurations"
 PATIENCE: Final = "60s"
-"""With its default of 2 s the API server's own health check would take a late etcd for a dead one."""
+"""With the default of 2 s its own health check would take a late etcd for a dead one."""
 
 
 class LateServer:

@@ -54,7 +54,7 @@ class Load:
         self._pause = 1 / per_second
         self._samples: list[samples.Sample] = []
         self._news = threading.Condition()
-        self._due: list[queue.Queue[bool]] = [queue.Queue(maxsize=BACKLOG) for _ in servers]
+        self._due: list[queue.Queue[Json | None]] = [queue.Queue(maxsize=BACKLOG) for _ in servers]
         self._ended = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=(server, due), daemon=True)
@@ -77,7 +77,7 @@ class Load:
                 while True:
                     due.get_nowait()
             for _ in range(WORKERS):
-                due.put(False)
+                due.put(None)
         for thread in self._threads:
             thread.join()
 
@@ -106,12 +106,12 @@ class Load:
             if self._ended.wait(max(begin + number * self._pause - time.monotonic(), 0)):
                 return
             with contextlib.suppress(queue.Full):
-                due.put_nowait(True)
+                due.put_nowait(pod())
 
-    def _work(self, server: client.Client, due: queue.Queue[bool]) -> None:
+    def _work(self, server: client.Client, due: queue.Queue[Json | None]) -> None:
         creator = Creator(server, self._path)
-        while due.get():
-            sample = creator.create(pod())
+        while (wanted := due.get()) is not None:
+            sample = creator.create(wanted)
             with self._news:
                 self._samples.append(sample)
                 self._news.notify_all()

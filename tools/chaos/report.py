@@ -12,6 +12,7 @@ HEADER: Final = (
     "fault", "times", "tried", "refused", "bare", "bare windows", "repair p50/p99", "verdict",
 )  # fmt: skip
 DETAILS: Final = 20
+NOTHING: Final = "-"
 
 
 def table(results: Sequence[scene.Result]) -> str:
@@ -39,9 +40,9 @@ def _cells(result: scene.Result) -> tuple[str, ...]:
     return (
         result.row.title,
         str(result.times),
-        f"{tally.tried}" if loaded else "–",
-        f"{tally.refused}" if loaded else "–",
-        f"{tally.bare}" if loaded else "–",
+        f"{tally.tried}" if loaded else NOTHING,
+        f"{tally.refused}" if loaded else NOTHING,
+        f"{tally.bare}" if loaded else NOTHING,
         _windows(tally.windows),
         _spread(result.repairs),
         "FAILED" if result.failures else "ok",
@@ -49,12 +50,12 @@ def _cells(result: scene.Result) -> tuple[str, ...]:
 
 
 def _windows(lengths: Sequence[float]) -> str:
-    return f"{len(lengths)}, longest {max(lengths):.2f} s" if lengths else "–"
+    return f"{len(lengths)}, longest {max(lengths):.2f} s" if lengths else NOTHING
 
 
 def _spread(repairs: Sequence[float]) -> str:
     if not repairs:
-        return "–"
+        return NOTHING
     half, most = (samples.percentile(repairs, share) for share in (0.5, 0.99))
     return f"{half:.2f} / {most:.2f} s"
 
@@ -85,6 +86,7 @@ def _row(result: scene.Result) -> dict[str, Any]:
         "times": result.times,
         "seconds": round(result.seconds, 1),
         **counts,
+        "connections": result.connections,
         "unexcused": [{**one, "outcome": one["outcome"].value} for one in unexcused[:DETAILS]],
         "repairs": result.repairs,
         "failures": result.failures,

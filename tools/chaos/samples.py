@@ -81,7 +81,7 @@ def failure(message: str) -> Outcome:
 
 def tally(samples: Sequence[Sample], excuses: Sequence[Excuse]) -> Tally:
     """Count them, and find the bare ones that should not be."""
-    count = {outcome: 0 for outcome in Outcome}
+    count = dict.fromkeys(Outcome, 0)
     for sample in samples:
         count[sample.outcome] += 1
     bare = [sample for sample in samples if sample.outcome is Outcome.BARE]
@@ -97,7 +97,7 @@ def tally(samples: Sequence[Sample], excuses: Sequence[Excuse]) -> Tally:
 
 
 def windows(bare: Iterable[Sample]) -> list[float]:
-    """Lengths of the times in which pods were bare, from the first one's begin to the last's end."""
+    """Lengths of the times in which pods were bare: first one's begin to last one's end."""
     lengths: list[float] = []
     begin = end = -math.inf
     for sample in sorted(bare, key=lambda one: one.began):

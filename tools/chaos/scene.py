@@ -12,6 +12,8 @@ from tools.chaos import load, samples, stage
 from tools.controlplane import errors
 
 PER_SECOND: Final = 60
+LEAST_PER_SECOND: Final = 50
+"""Below that the row says so: servers or machine were slower than the load."""
 LOOSE: Final = 10
 """In a quick run a limit on time is this many times longer: it shares its machine with others."""
 QUIET_SECONDS: Final = 6.5
@@ -50,6 +52,8 @@ class Result:
     times: int
     seconds: float
     tally: samples.Tally
+    connections: int
+    """How many led to a webhook; each pod asks twice, the second time for our container's token."""
     repairs: Sequence[float]
     failures: Sequence[str]
     """Why it has failed; empty if it has not."""
@@ -73,6 +77,11 @@ class Scene:
         self._repairs: list[float] = []
         self._failures: list[str] = []
         self._notes: list[str] = []
+
+    @property
+    def quiet(self) -> float:
+        """Seconds to leave between two bursts of damage; a quick run has too few for a fight."""
+        return 1.0 if self.quick else QUIET_SECONDS
 
     def rounds(self, *, every: float = 0.0, burst: int = 1) -> Iterator[int]:
         """The numbers of all rounds; each `burst` of them takes `every` seconds or longer."""
@@ -116,15 +125,15 @@ class Scene:
             self._failures.append(str(error) or repr(error))
         tally = samples.tally(self.load.taken(), self._excuses)
         self._judge(tally)
-        if self.row.loaded and not self._failures:
-            self.note(
-                f"{(balancer.accepted - accepted) / max(tally.tried, 1):.2f} connections a pod"
-            )
+        seconds = time.monotonic() - self._begun
+        if self.row.loaded and tally.tried / seconds < LEAST_PER_SECOND:
+            self.note(f"only {tally.tried / seconds:.0f} pods a second were tried")
         return Result(
             row=self.row,
             times=self.times,
-            seconds=time.monotonic() - self._begun,
+            seconds=seconds,
             tally=tally,
+            connections=balancer.accepted - accepted,
             repairs=tuple(self._repairs),
             failures=tuple(self._failures),
             notes=tuple(self._notes),

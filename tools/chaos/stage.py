@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
 from cryptography import x509
 
 from sidecar_injector import names, settings
 from sidecar_injector.pki import state
-from tools.chaos import delay, late, load, replies, watch
+from tools.chaos import delay, late, load, replies, samples, watch
 from tools.controlplane import binaries, client, cluster, errors, operators, ports, waiting
 
 ROOT: Final = pathlib.Path(__file__).parents[2]
@@ -95,7 +96,7 @@ class Stage:
         self.second.late.seconds = self.late_replica.seconds = 0
         self.stop()
         with contextlib.suppress(errors.ApiError):  # there is none yet
-            self.plane.client.request("DELETE", SECRET)
+            self.damage(None)
         for number in range(REPLICAS):
             self.start(number, wanted)
         self.wait_ready()
@@ -124,15 +125,7 @@ class Stage:
     def wait_injecting(self) -> None:
         """Until both API servers ask the replicas and are answered."""
         for server in self.servers:
-            creator = load.Creator(server, f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All")
-            waiting.until(
-                lambda creator=creator: (
-                    creator.create(load.pod()).outcome is load.samples.Outcome.INJECTED
-                ),
-                what=f"{server.server} injects pods",
-                seconds=READY_SECONDS,
-            )
-            creator.close()
+            _wait_injecting(server)
 
     def wait_noticed(self, number: int) -> float:
         """The moment at which the balancer has found that replica not to be ready."""
@@ -155,31 +148,43 @@ class Stage:
         self.plane.client.request("PATCH", SECRET, body, content=client.MERGE_PATCH)
         return moment
 
+    def damage(self, data: Mapping[str, str] | None) -> float:
+        """Give the Secret this data, or delete it; the moment of doing so."""
+        moment = time.monotonic()
+        if data is None:
+            self.plane.client.request("DELETE", SECRET)
+        else:
+            # A merge patch would keep the keys that are not in it.
+            found = self.plane.client.get(SECRET)
+            moment = time.monotonic()
+            self.plane.client.request("PUT", SECRET, {**found, "data": dict(data)})
+        return moment
+
     def bundle(self) -> str:
         """The CAs that the API servers have been told to trust, as PEM."""
         latest = self.configuration.latest
         return bundle_of(latest.state if latest else None)
 
-    def wait_shown(self, leaf: x509.Certificate, *, seconds: float = 30) -> float:
+    def wait_shown(self, leaf: x509.Certificate) -> float:
         """The moment at which every replica shows this certificate."""
-        for replica in self.replicas:
-            waiting.until(
-                lambda replica=replica: replies.shown(replica, self.bundle()) == leaf,
-                what=f"{replica.name} shows serial {leaf.serial_number:x}",
-                seconds=seconds,
-                pause=0.01,
-            )
-        return time.monotonic()
+        what = f"shows serial {leaf.serial_number:x}"
+        return self._wait_all(what, lambda one: replies.shown(one, self.bundle()) == leaf)
 
     def wait_known(self, name: str, *, known: bool) -> float:
         """The moment at which every replica has heard of the injection, or of its end."""
+
+        def told(replica: operators.Replica) -> bool:
+            return known is replies.knows(replica, self.bundle(), namespace=PASSING, name=name)
+
+        return self._wait_all(f"has heard {'of' if known else 'the end of'} {name}", told)
+
+    def _wait_all(self, what: str, probe: Callable[[operators.Replica], bool]) -> float:
         for replica in self.replicas:
             waiting.until(
-                lambda replica=replica: (
-                    known is replies.knows(replica, self.bundle(), namespace=PASSING, name=name)
-                ),
-                what=f"{replica.name}: {name} is {'known' if known else 'gone'}",
+                functools.partial(probe, replica),
+                what=f"{replica.name} {what}",
                 seconds=READY_SECONDS,
+                pause=0.01,
             )
         return time.monotonic()
 
@@ -203,6 +208,16 @@ class Stage:
         path.touch(mode=0o600)
         path.write_text(text.replace(server, through), "utf-8")
         environment["KUBECONFIG"] = str(path)
+
+
+def _wait_injecting(server: client.Client) -> None:
+    creator = load.Creator(server, f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All")
+    waiting.until(
+        lambda: creator.create(load.pod()).outcome is samples.Outcome.INJECTED,
+        what=f"{server.server} injects pods",
+        seconds=READY_SECONDS,
+    )
+    creator.close()
 
 
 def bundle_of(configuration: Json | None) -> str:

@@ -1,4 +1,4 @@
-"""One object of the API followed by a watch, with the moment at which each state of it was heard."""
+"""One object of the API followed by a watch, with the moment at which each state was heard."""
 
 from __future__ import annotations
 

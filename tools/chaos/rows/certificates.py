@@ -26,20 +26,24 @@ Json = dict[str, Any]
 
 def leaf(scene: scene.Scene) -> None:
     """A new leaf, until every replica shows it."""
-    place = scene.stage
     for _ in scene.rounds(every=0.5):
-        before = place.stored()
-        moment = place.rotate("leaf")
-        written = place.secret.wait(
-            "a new leaf",
-            lambda secret, before=before: _stored(secret, lambda now: now.leaf != before.leaf),
-            since=moment,
-            seconds=30,
-        )
-        assert written.state is not None
-        now = state.decode(written.state["data"])
-        scene.require(now.ca == before.ca, "the CA has changed with the leaf")
-        scene.repaired(place.wait_shown(now.leaf.parsed()) - moment)
+        rotate_leaf(scene)
+
+
+def rotate_leaf(scene: scene.Scene) -> None:
+    """One rotation."""
+    place, before = scene.stage, scene.stage.stored()
+    moment = place.rotate("leaf")
+    written = place.secret.wait(
+        "a new leaf",
+        lambda secret: _stored(secret, lambda now: now.leaf != before.leaf),
+        since=moment,
+        seconds=30,
+    )
+    assert written.state is not None
+    stored = state.decode(written.state["data"])
+    scene.require(stored.ca == before.ca, "the CA has changed with the leaf")
+    scene.repaired(place.wait_shown(stored.leaf.parsed()) - moment)
 
 
 def roll(scene: scene.Scene) -> None:
@@ -118,7 +122,7 @@ def _wait_for(scene: scene.Scene, step: str, *, before: state.Stored, since: flo
 
 
 def _stored(secret: Json | None, wanted: Callable[[state.Stored], bool]) -> bool:
-    """Whether the Secret is good and as wanted; a rotation that is still asked for has not ended."""
+    """Whether the Secret is good, as wanted, and no rotation is asked for any more."""
     if secret is None or names.ROTATE_ANNOTATION in secret["metadata"].get("annotations", {}):
         return False
     try:
