@@ -62,7 +62,8 @@ class Load:
             for _ in range(WORKERS)
         ]
         self._threads += [
-            threading.Thread(target=work, daemon=True) for work in (self._pace, self._clean)
+            threading.Thread(target=work, daemon=True)
+            for work in ((self._pace, self._clean) if servers else ())
         ]
 
     def __enter__(self) -> Self:

@@ -36,7 +36,7 @@ def failed(results: Sequence[scene.Result]) -> bool:
 
 
 def _cells(result: scene.Result) -> tuple[str, ...]:
-    tally, loaded = result.tally, result.row.loaded
+    tally, loaded = result.tally, result.row.per_second > 0
     return (
         result.row.title,
         str(result.times),
@@ -71,6 +71,7 @@ def _remarks(results: Sequence[scene.Result]) -> list[str]:
         for text in (
             *(f"FAILED: {failure}" for failure in result.failures),
             *result.notes,
+            *([f"{result.tally.hung} of the bare pods hung"] if result.tally.hung else []),
             *([f"{result.tally.lost} pods that the API server itself could not create"]
               if result.tally.lost else []),
         )

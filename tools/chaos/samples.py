@@ -70,8 +70,10 @@ class Tally:
     lost: int
     unexcused: tuple[Sample, ...]
     """Bare pods that no excuse covers."""
+    hung: int
+    """Bare pods that nobody answered about at all: they tell nothing about when."""
     windows: tuple[float, ...]
-    """The length of each time in which pods were bare."""
+    """The length of each time in which pods were bare, without those that hung."""
 
 
 def failure(message: str) -> Outcome:
@@ -92,7 +94,8 @@ def tally(samples: Sequence[Sample], excuses: Sequence[Excuse]) -> Tally:
         refused=count[Outcome.REFUSED],
         lost=count[Outcome.LOST],
         unexcused=tuple(_unexcused(bare, excuses)),
-        windows=tuple(windows(bare)),
+        hung=sum(sample.hung for sample in bare),
+        windows=tuple(windows(sample for sample in bare if not sample.hung)),
     )
 
 

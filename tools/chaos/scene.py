@@ -14,6 +14,7 @@ from tools.controlplane import errors
 PER_SECOND: Final = 60
 LEAST_PER_SECOND: Final = 50
 """Below that the row says so: servers or machine were slower than the load."""
+SLACK: Final = 0.8
 LOOSE: Final = 10
 """In a quick run a limit on time is this many times longer: it shares its machine with others."""
 QUIET_SECONDS: Final = 6.5
@@ -38,8 +39,8 @@ class Row:
     """Bare pods are counted and not judged."""
     outage: bool = False
     """The API server itself may fail to create pods."""
-    loaded: bool = True
-    """Whether pods are created meanwhile."""
+    per_second: float = PER_SECOND
+    """Pods that are created meanwhile; 0 for none."""
     spoils: bool = False
     """The replicas are of no use afterwards."""
 
@@ -69,7 +70,9 @@ class Scene:
         self.stage, self.row, self.times, self.quick = place, row, times, quick
         self.random = random.Random(f"{row.name} {times}")  # noqa: S311 - to be the same again
         self.load = load.Load(
-            place.servers if row.loaded else (), namespace=stage.NAMESPACE, per_second=PER_SECOND
+            place.servers if row.per_second else (),
+            namespace=stage.NAMESPACE,
+            per_second=row.per_second or PER_SECOND,
         )
         self._tick = tick
         self._begun = time.monotonic()
@@ -118,16 +121,17 @@ class Scene:
         self._begun = time.monotonic()
         try:
             with self.load:
-                if self.row.loaded:
-                    self.load.wait("the first pod", lambda _: True, seconds=30)
+                self._warm_up()
                 self.row.run(self)
+                self._warm_up()
         except (errors.ControlPlaneError, OSError) as error:
             self._failures.append(str(error) or repr(error))
         tally = samples.tally(self.load.taken(), self._excuses)
         self._judge(tally)
         seconds = time.monotonic() - self._begun
-        if self.row.loaded and tally.tried / seconds < LEAST_PER_SECOND:
-            self.note(f"only {tally.tried / seconds:.0f} pods a second were tried")
+        rate = tally.tried / seconds
+        if not self.row.outage and rate < min(LEAST_PER_SECOND, self.row.per_second * SLACK):
+            self.note(f"only {rate:.0f} pods a second were tried")
         return Result(
             row=self.row,
             times=self.times,
@@ -138,6 +142,14 @@ class Scene:
             failures=tuple(self._failures),
             notes=tuple(self._notes),
         )
+
+    def _warm_up(self) -> None:
+        """A second's worth of pods, so that each fault has a before and an after."""
+        count = len(self.load.taken()) + self.row.per_second
+        if self.row.per_second:
+            self.load.wait(
+                "pods to be tried", lambda _: len(self.load.taken()) >= count, seconds=60
+            )
 
     def _judge(self, tally: samples.Tally) -> None:
         taken = self.load.taken()

@@ -89,7 +89,7 @@ ROWS: Final = (
         quick=1,
         run=race.race,
         below=5.0,
-        loaded=False,
+        per_second=0,
         spoils=True,
     ),
     Row(
@@ -130,5 +130,7 @@ ROWS: Final = (
         times=20,
         quick=2,
         run=servers.big,
+        # Each costs the servers as much as a hundred others.
+        per_second=10,
     ),
 )

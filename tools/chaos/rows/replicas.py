@@ -41,6 +41,9 @@ def cold(scene: scene.Scene) -> None:
     place = scene.stage
     for _ in scene.rounds():
         place.stop()
+        waiting.until(
+            lambda: not place.operators.balancer.ready, what="nobody is ready", pause=0.005
+        )
         place.damage(None)
         for number in range(stage.REPLICAS):
             place.start(number)
