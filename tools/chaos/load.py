@@ -1,4 +1,4 @@
-"""Pods, created at a steady pace through every API server, and deleted in bulk now and then."""
+"""Pods, created at a steady pace through every API server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ WORKERS: Final = 40
 BACKLOG: Final = 50
 """More pods than this are not kept waiting: nobody would create them either."""
 TIMEOUT_SECONDS: Final = 30
-CLEAN_SECONDS: Final = 10
 SIDECAR: Final = "sidecar"
 Json = dict[str, Any]
 
@@ -61,10 +60,8 @@ class Load:
             for server, due in zip(servers, self._due, strict=True)
             for _ in range(WORKERS)
         ]
-        self._threads += [
-            threading.Thread(target=work, daemon=True)
-            for work in ((self._pace, self._clean) if servers else ())
-        ]
+        if servers:
+            self._threads.append(threading.Thread(target=self._pace, daemon=True))
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -117,12 +114,6 @@ class Load:
                 self._samples.append(sample)
                 self._news.notify_all()
         creator.close()
-
-    def _clean(self) -> None:
-        while not self._ended.wait(CLEAN_SECONDS):
-            # What cannot be deleted now is deleted the next time.
-            with contextlib.suppress(OSError, errors.ControlPlaneError):
-                self._servers[0].request("DELETE", f"{self._path}?gracePeriodSeconds=0")
 
 
 class Creator:
