@@ -88,6 +88,8 @@ class SelfSigned:
         for _ in range(MOST_STEPS):
             if step.action is plan.Action.ADOPT:
                 self._adopt(step)
+                # Now: the next step may wait for a slow API longer than the old leaf lives.
+                self._serve_what_may_be()
             elif not step.action.writes:
                 break
             else:
