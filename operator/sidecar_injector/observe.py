@@ -7,7 +7,9 @@ registry, so two operators in one process (or test) do not mix their figures.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
+import itertools
 import json
 import logging
 import platform
@@ -24,20 +26,45 @@ LATENCY_BUCKETS: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
 PATCH_BUCKETS: Final = (256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144)
+AUDIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+WRITTEN: Final = (
+    "secret", "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "status", "pods",
+    "lease",
+)  # fmt: skip
+"""What we write: `pods` are the counts in the status of an injection, `status` is the rest."""
+WRITE_RESULTS: Final = ("written", "conflict", "failed")
+EVENT_RESULTS: Final = ("posted", "counted", "dropped", "failed")
+POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instrument:
+    """A metric as the manual lists it; counters have their suffix `_total`."""
+
+    name: str
+    kind: str
+    text: str
+    labels: tuple[str, ...]
 
 
 class _Maker:
-    """Instruments of one registry, named as ours."""
+    """Instruments of one registry, named as ours; `made` lists them."""
 
     def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
         self._registry = registry
+        self.made: list[Instrument] = []
+
+    def _note(self, kind: str, name: str, text: str, *labels: str) -> None:
+        self.made.append(Instrument(f"{NAMESPACE}_{name}", kind, text, labels))
 
     def counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
+        self._note("counter", name, text, *labels)
         return prometheus_client.Counter(
             name, text, labels, namespace=NAMESPACE, registry=self._registry
         )
 
     def gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
+        self._note("gauge", name, text, *labels)
         return prometheus_client.Gauge(
             name, text, labels, namespace=NAMESPACE, registry=self._registry
         )
@@ -45,6 +72,7 @@ class _Maker:
     def histogram(
         self, name: str, text: str, buckets: tuple[float, ...]
     ) -> prometheus_client.Histogram:
+        self._note("histogram", name, text)
         return prometheus_client.Histogram(
             name, text, (), namespace=NAMESPACE, registry=self._registry, buckets=buckets
         )
@@ -68,6 +96,8 @@ class Metrics:
         )
         self.patch_bytes = make.histogram("patch_bytes", "Size of the JSON patches.", PATCH_BUCKETS)
         self._make_operators(make)
+        self._make_auditors(make)
+        self.instruments = tuple(make.made)
 
     def _make_operators(self, make: _Maker) -> None:
         """Those that are about the operator rather than about pods."""
@@ -105,6 +135,30 @@ class Metrics:
         make.gauge(
             "build_info", "Always 1; the labels tell the version.", "version", "python"
         ).labels(version=__version__, python=platform.python_version()).set(1)
+
+    def _make_auditors(self, make: _Maker) -> None:
+        """Those of the leader's work, and of what is told to people."""
+        for labels in itertools.product(WRITTEN, WRITE_RESULTS):
+            self.writes.labels(*labels)
+        self.events = make.counter("events_total", "Events by what became of them.", "result")
+        for result in EVENT_RESULTS:
+            self.events.labels(result)
+        self.leader = make.gauge("leader", "1 while this replica holds the Lease and audits.")
+        self.audit_duration = make.histogram(
+            "audit_duration_seconds", "How long an audit of all pods took.", AUDIT_BUCKETS
+        )
+        self.audit_last = make.gauge(
+            "audit_last_success_timestamp_seconds",
+            "When the leader last finished an audit of all pods; 0 on the others.",
+        )
+        self.audit_failures = make.counter(
+            "audit_failures_total", "Audits that were given up as the API did not answer well."
+        )
+        self.audit_pods = make.gauge(
+            "audit_pods", "Pods by state, summed over injections; 0 but on the leader.", "state"
+        )
+        for state in POD_STATES:
+            self.audit_pods.labels(state)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -30,6 +30,12 @@ METRICS = {
     "writes": "counter",
     "loop_lag_seconds": "histogram",
     "build_info": "gauge",
+    "events": "counter",
+    "leader": "gauge",
+    "audit_duration_seconds": "histogram",
+    "audit_last_success_timestamp_seconds": "gauge",
+    "audit_failures": "counter",
+    "audit_pods": "gauge",
 }
 
 
@@ -62,6 +68,25 @@ def test_there_is_no_metric_of_ours_that_this_list_does_not_know():
     ours = {name for name in families(observe.Metrics()) if name.startswith("sidecar_injector_")}
     created = {name for name in ours if name.endswith("_created")}
     assert ours - created == {f"sidecar_injector_{name}" for name in METRICS}
+
+
+def test_the_list_of_instruments_is_what_is_exposed():
+    metrics = observe.Metrics()
+    found = families(metrics)
+    listed = {one.name.removesuffix("_total"): one for one in metrics.instruments}
+    assert set(listed) == {f"sidecar_injector_{name}" for name in METRICS}
+    for name, one in listed.items():
+        assert (found[name].type, found[name].documentation) == (one.kind, one.text)
+
+
+def test_every_write_and_event_is_counted_from_nothing():
+    found = families(observe.Metrics())
+    for name, values in (("writes", 18), ("events", 4), ("audit_pods", 5)):
+        samples = [
+            one for one in found[f"sidecar_injector_{name}"].samples
+            if not one.name.endswith("_created")
+        ]  # fmt: skip
+        assert [one.value for one in samples] == [0] * values
 
 
 def test_the_process_and_its_version_are_exposed():
