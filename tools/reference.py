@@ -37,9 +37,9 @@ manual of Kubernetes, to which these link; a misspelt one is refused.
 METRICS = """## Metrics
 
 Each replica exposes them at `/metrics` of its admin port. Every label has few values, whatever pods
-and namespaces there are, and all of them are there from the start, so that `rate` sees the first one
-too; those of gauges appear with their first value. `reason` of `decisions_total` is one of the codes
-in [decision.md](decision.md). Those of the process and of Python's memory (`process_*`,
+and namespaces there are, and all of them are there from the start, so that `rate` sees the first
+one too; those of gauges appear with their first value. `reason` of `decisions_total` is one of the
+codes in [decision.md](decision.md). Those of the process and of Python's memory (`process_*`,
 `python_gc_*`) come in addition.
 """
 LABELS: dict[str, dict[str, str | Sequence[str]]] = {

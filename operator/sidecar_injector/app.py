@@ -19,6 +19,7 @@ import uvloop
 
 from sidecar_injector import __version__, names, observe
 from sidecar_injector.handlers import (
+    audit,
     bundle,
     caches,
     certificates,
@@ -33,7 +34,7 @@ from sidecar_injector.handlers import (
     trust,
     validation,
 )
-from sidecar_injector.kube import api, client, credentials, events
+from sidecar_injector.kube import api, client, credentials, events, lease
 from sidecar_injector.pki import plan
 from sidecar_injector.server import admin, admission, listener, pool, readiness, registry, tls
 from sidecar_injector.settings import Settings
@@ -128,7 +129,11 @@ def assemble(
     writer = status.StatusWriter(
         api_client, known=known, serving=lambda: ready.ready, metrics=metrics, clock=_now
     )
-    known_by = caches.make(api_client, known=known, writer=writer, metrics=metrics)
+    auditor = audit.Auditor(
+        api_client, settings=settings, known=known, recorder=recorder, metrics=metrics,
+        clocks=lease.Clocks(now=_now, monotonic=time.monotonic),
+    )  # fmt: skip
+    known_by = caches.make(api_client, known=known, writer=writer, auditor=auditor, metrics=metrics)
 
     shown = tls.ServingContext(metrics=metrics, scratch_folder=settings.scratch_folder)
     trusted = trust.Trust(api_client, name=settings.fullname, monotonic=time.monotonic)
@@ -157,6 +162,7 @@ def assemble(
         "caBundle": bundles.run,
         "events": recorder.run,
         "status": writer.run,
+        "audit": lambda: auditor.run(known_by),
         "readiness": probe.run,
         "caches": lambda: caches.tell_when_synced(known_by, ready),
         "loop lag": lambda: observe.measure_lag(metrics, every=LAG_SECONDS),
