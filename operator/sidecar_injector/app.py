@@ -124,7 +124,7 @@ def assemble(
     ready: readiness.Readiness,
 ) -> Operator:
     """Make every part and connect them; nothing runs yet."""
-    recorder = events.Recorder(api_client, instance=settings.pod_name, now=_now)
+    recorder = events.Recorder(api_client, instance=settings.pod_name, now=_now, metrics=metrics)
     known = registry.Registry(release_namespace=settings.namespace)
     writer = status.StatusWriter(
         api_client, known=known, serving=lambda: ready.ready, metrics=metrics, clock=_now
