@@ -147,10 +147,13 @@ class Auditor:
             self._due = began + self._every
         total = self._total()
         await self._write(total, slices=slices)
+        seconds = self._clocks.monotonic() - began
         if everything:
-            self._metrics.audit_duration.observe(self._clocks.monotonic() - began)
+            self._metrics.audit_duration.observe(seconds)
             self._metrics.audit_last.set(self._clocks.now().timestamp())
         self._show(total)
+        fields = {"namespaces": len(worlds), "seconds": round(seconds, 3), "whole": everything}
+        log.debug("audited %d namespaces", len(worlds), extra={"fields": fields})
 
     def _world(self, name: str) -> world.World | None:
         """The namespace and what may apply in it; None where nothing can."""
