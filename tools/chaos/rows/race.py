@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from sidecar_injector import names, observe
-from sidecar_injector.handlers import bundle, certificates, serving, store, trust
+from sidecar_injector.handlers import alarms, bundle, certificates, serving, store, trust
 from sidecar_injector.kube import client, credentials, events
 from sidecar_injector.pki import plan, state
+from sidecar_injector.server import readiness
 from tools.chaos import scene, stage
 from tools.chaos.rows import bundle as bundles
 
@@ -112,10 +113,16 @@ def _replica(one: client.Client, number: int) -> Loops:
         trust.Trust(one, name=names.PRODUCT, monotonic=time.monotonic),
     )
     recorder = events.Recorder(one, instance=f"racer-{number}", now=_now)
+    clocks = serving.Clocks(now=_now, monotonic=time.monotonic)
+    raising = alarms.Alarms(
+        recorder=recorder, about=ABOUT, metrics=metrics, ready=readiness.Readiness()
+    )
+    serve = serving.Serving(
+        _load, metrics=metrics, raising=raising, live=trusted.seen_for, clocks=clocks
+    )
     origin = certificates.SelfSigned(
-        one, place=PLACE, policy=POLICY, trusted=trusted, metrics=metrics,
-        serve=serving.Serving(_load, metrics=metrics, recorder=recorder, about=ABOUT),
-        clocks=certificates.Clocks(now=_now, monotonic=time.monotonic),
+        one, place=PLACE, policy=POLICY, serve=serve, trusted=trusted, metrics=metrics,
+        raising=raising, clocks=clocks,
     )  # fmt: skip
     bundles = bundle.Bundles(
         one, name=names.PRODUCT, source=origin, trusted=trusted, recorder=recorder,
