@@ -126,9 +126,7 @@ def test_the_pages_injections_are_accepted(page: pathlib.Path) -> None:
 def test_pods_are_injected_by_the_pages_injections(page: pathlib.Path) -> None:
     pods = [one for one in objects(page) if workloads.pod_path(one) is not None]
     pods += [asking(injection) for injection in injections(page)]
-    injector = inject.Injector(
-        injections=injections(page), namespace="default", namespace_labels={}
-    )
+    injector = inject.offline(injections=injections(page), namespace="default", namespace_labels={})
     for one in pods:
         injector.document(manifests.Document(page.name, one))
 
