@@ -9,12 +9,14 @@ import click
 
 from sidecar_injector import __version__, names
 from sidecar_injector.cli import (
+    certificates,
     completion,
     convert,
     diff,
     explain,
     inject,
     lint,
+    restart,
     run,
     uninject,
 )
@@ -41,12 +43,14 @@ def version() -> None:
 
 
 for verb in (
+    certificates.certificates,
     completion.completion,
     convert.convert,
     diff.diff,
     explain.explain,
     inject.inject,
     lint.lint,
+    restart.restart,
     run.run,
     uninject.uninject,
 ):
