@@ -16,15 +16,21 @@ from sidecar_injector.kube import api
 
 COLUMNS = ("OWNER", "OUTDATED", "MISSING", "ACTION")
 RESTART, RESTARTED, FAILED, BY_HAND = "restart", "restarted", "failed", "recreate by hand"
+UNDER_WAY = "under way"
+"""Its pods are older than the last restart, and about to be replaced."""
 STYLES = {RESTARTED: show.GOOD, RESTART: show.NEUTRAL, BY_HAND: show.NEUTRAL, FAILED: show.BAD}
 
 
 class Plan:
     """One owner, how many of its pods lack something, and what is done about it."""
 
-    def __init__(self, owner: owners.Owner, cases: Sequence[census.Case], *, why: str) -> None:
-        self.owner, self.cases, self.why = owner, cases, why
-        self.action = BY_HAND if why else RESTART
+    def __init__(
+        self, owner: owners.Owner, cases: Sequence[census.Case], outlook: owners.Outlook
+    ) -> None:
+        self.owner, self.cases, self.why = owner, cases, outlook.by_hand
+        last = outlook.restarted
+        replaced = last is not None and all(one.created < last for one in cases)
+        self.action = BY_HAND if self.why else UNDER_WAY if replaced else RESTART
 
     def pods(self, state: standing.State) -> int:
         """How many of its pods are in this state."""
@@ -107,7 +113,7 @@ async def _plans(
         if case.state in wanted and not case.useless:
             of_owner.setdefault(case.owner, []).append(case)
     return [
-        Plan(owner, cases, why=await owners.by_hand(asked, owner))
+        Plan(owner, cases, await owners.outlook(asked, owner))
         for owner, cases in sorted(of_owner.items())
     ]
 

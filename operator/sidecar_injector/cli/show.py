@@ -33,8 +33,9 @@ def console(*, stderr: bool = False) -> rich.console.Console:
 
     rich by itself leaves bold and dim there.
     """
-    colours = None if os.environ.get("NO_COLOR") else "auto"
-    return rich.console.Console(color_system=colours, stderr=stderr)
+    return rich.console.Console(
+        color_system=None if os.environ.get("NO_COLOR") else "auto", stderr=stderr
+    )
 
 
 def write(text: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Mapping, Sequence
 
 from sidecar_injector import names
 from sidecar_injector.cli.live import objects, owners, standing, worlds
+from sidecar_injector.core import world
 from sidecar_injector.kube import api
 
 SELECTOR = f"{names.INJECTION_LABEL}={names.ENABLED}"
@@ -17,6 +19,7 @@ class Case:
     """A pod that lacks what an injection would give it now."""
 
     pod: str
+    created: datetime.datetime
     owner: owners.Owner
     reference: str
     """The injection, as a pod's annotation may list it."""
@@ -45,25 +48,33 @@ async def take(
     cases: list[Case] = []
     looking = owners.Owners(asked)
     for name, thing in sorted(found.items()):
-        world = await worlds.world(
+        around = await worlds.world(
             asked, name, known=known, release_namespace=release_namespace, thing=thing
         )
         counts[name] = 0
         async for page in asked.pages(api.PODS, scope=api.Scope(namespace=name)):
+            counts[name] += sum(not standing.is_over(pod) for pod in page.items)
             for pod in page.items:
-                counts[name] += not standing.is_over(pod)
-                for one in standing.standings(pod, world):
-                    if one.needs_restart:
-                        cases.append(
-                            Case(
-                                pod=api.metadata(pod)["name"],
-                                owner=await looking.of(pod),
-                                reference=one.injection.reference,
-                                state=one.state,
-                                useless=standing.would_help(pod, one, world),
-                            )
-                        )
+                cases += [
+                    await _case(pod, one, around, looking=looking)
+                    for one in standing.standings(pod, around)
+                    if one.needs_restart
+                ]
     return Census(namespaces=found, pods=counts, cases=cases)
+
+
+async def _case(
+    pod: api.Json, found: standing.Standing, known: world.World, *, looking: owners.Owners
+) -> Case:
+    metadata = api.metadata(pod)
+    return Case(
+        pod=metadata["name"],
+        created=datetime.datetime.fromisoformat(metadata["creationTimestamp"]),
+        owner=await looking.of(pod),
+        reference=found.injection.reference,
+        state=found.state,
+        useless=standing.would_help(pod, found, known),
+    )
 
 
 async def enabled_namespaces(asked: api.Api, namespace: str | None) -> list[api.Json]:

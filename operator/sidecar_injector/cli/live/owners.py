@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 
 from sidecar_injector.cli.live import objects
 from sidecar_injector.kube import api
@@ -57,24 +58,44 @@ class Owners:
         return self._deployments[namespace]
 
 
-async def by_hand(asked: api.Api, owner: Owner) -> str:
-    """Why the annotation would not restart the owner's pods; empty if it would."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the restart annotation would do to an owner's pods."""
+
+    by_hand: str = ""
+    """Why it would not restart them; empty if it would."""
+    restarted: datetime.datetime | None = None
+    """When it was set last."""
+
+
+async def outlook(asked: api.Api, owner: Owner) -> Outlook:
+    """Of one owner, as it is now."""
     if owner.kind == "Pod":
-        return "a bare pod: delete it and create it again"
+        return Outlook("a bare pod: delete it and create it again")
     if owner.kind == "Job":
-        return "a Job runs once: delete it and create it again"
+        return Outlook("a Job runs once: delete it and create it again")
     if owner.kind not in ROLLING:
-        return f"a {owner.kind} does not replace its pods when its template changes: delete them"
+        kind = owner.kind
+        return Outlook(f"a {kind} does not replace its pods when its template changes: delete them")
     resource = objects.RESOURCES[owner.kind]
     found = await objects.found(asked, resource, name=owner.name, namespace=owner.namespace)
     if found is None:
-        return "it is gone"
+        return Outlook("it is gone")
     spec = found["spec"]
     if spec.get("paused"):
-        return "its rollout is paused: resume it first"
+        return Outlook("its rollout is paused: resume it first")
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
-        return "its updateStrategy is OnDelete: delete its pods"
-    return ""
+        return Outlook("its updateStrategy is OnDelete: delete its pods")
+    return Outlook(restarted=_restarted(spec["template"]))
+
+
+def _restarted(template: api.Json) -> datetime.datetime | None:
+    text = ((template.get("metadata") or {}).get("annotations") or {}).get(RESTARTED_ANNOTATION)
+    try:
+        found = datetime.datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None
 
 
 async def restart(asked: api.Api, owner: Owner, *, at: str) -> None:
