@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+import rich.console
 
 from sidecar_injector.cli import options, rotation, show
 from sidecar_injector.cli.live import cluster, release
@@ -54,7 +55,9 @@ def show_(*, form: str, address: cluster.Address) -> None:
 
     found = cluster.ask(address, question)
     if form == options.TABLE:
-        _print(found, now)
+        print_table(found, now, to=show.console())
+        for problem in found.problems:
+            click.echo(f"problem: {problem}", err=True)
     else:
         show.structured(as_json(found), form=form)
     sys.exit(1 if found.problems else 0)
@@ -123,16 +126,16 @@ def rows(found: live.Certificates, now: datetime.datetime) -> Iterator[show.Row]
         )  # fmt: skip
 
 
-def _print(found: live.Certificates, now: datetime.datetime) -> None:
-    console = show.console()
-    show.heading(heading(found), to=console)
+def print_table(
+    found: live.Certificates, now: datetime.datetime, *, to: rich.console.Console
+) -> None:
+    """The Secret, its certificates and the webhooks' trust in them, for people."""
+    show.heading(heading(found), to=to)
     if found.certificates:
-        show.table(COLUMNS, list(rows(found, now)), styles=STYLES, to=console)
+        show.table(COLUMNS, list(rows(found, now)), styles=STYLES, to=to)
     show.write("\n")
     bundles = [(one.place, one.state) for one in found.bundles]
-    show.table(BUNDLE_COLUMNS, bundles, styles=STYLES, to=console)
-    for problem in found.problems:
-        click.echo(f"problem: {problem}", err=True)
+    show.table(BUNDLE_COLUMNS, bundles, styles=STYLES, to=to)
 
 
 def _when(moment: datetime.datetime, now: datetime.datetime) -> str:

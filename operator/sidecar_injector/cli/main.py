@@ -10,6 +10,7 @@ import click
 from sidecar_injector import __version__, names
 from sidecar_injector.cli import (
     certificates,
+    check,
     completion,
     convert,
     diff,
@@ -18,6 +19,7 @@ from sidecar_injector.cli import (
     lint,
     restart,
     run,
+    status,
     uninject,
 )
 
@@ -44,6 +46,7 @@ def version() -> None:
 
 for verb in (
     certificates.certificates,
+    check.check,
     completion.completion,
     convert.convert,
     diff.diff,
@@ -52,6 +55,7 @@ for verb in (
     lint.lint,
     restart.restart,
     run.run,
+    status.status,
     uninject.uninject,
 ):
     cli.add_command(verb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import os
@@ -12,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from sidecar_injector.cli import options
+from sidecar_injector.cli import options, show
 from sidecar_injector.kube import api
 
 Answer = TypeVar("Answer")
@@ -89,10 +90,18 @@ def one_namespace(given: str | None, *, all_namespaces: bool) -> str | None:
     return given
 
 
-def ask(address: Address, question: Callable[[Cluster], Awaitable[Answer]]) -> Answer:
-    """The answer of the cluster at this address. Raises ClusterTrouble for every KubeError."""
+def ask(
+    address: Address, question: Callable[[Cluster], Awaitable[Answer]], *, doing: str = ""
+) -> Answer:
+    """The answer of the cluster at this address. Raises ClusterTrouble for every KubeError.
+
+    `doing` is shown on a terminal meanwhile; without it the question shows its own progress.
+    """
+    console = show.console(stderr=True)
+    shown = doing and console.is_terminal
     try:
-        return asyncio.run(_asked(address, question))
+        with console.status(doing) if shown else contextlib.nullcontext():
+            return asyncio.run(_asked(address, question))
     except api.KubeError as error:
         raise ClusterTrouble(str(error)) from error
 

@@ -12,6 +12,7 @@ from sidecar_injector.kube import api
 COMPONENT = "app.kubernetes.io/component=operator"
 SELECTOR = f"{names.APP_NAME_LABEL}={names.PRODUCT},{COMPONENT}"
 VERSION_LABEL = "app.kubernetes.io/version"
+SERVICES = api.Resource("v1", "services")
 INSTALL = (
     f"helm install {names.PRODUCT} charts/{names.PRODUCT} -n {names.PRODUCT} --create-namespace"
 )
@@ -88,6 +89,12 @@ async def find(asked: api.Api, *, namespace: str | None = None) -> Release:
             " with --release-namespace"
         )
     return read(found[0])
+
+
+async def outside(asked: api.Api, found: Release) -> str:
+    """Where the operator runs if not in this cluster (`service.type: ExternalName`); else empty."""
+    service = await objects.found(asked, SERVICES, name=found.fullname, namespace=found.namespace)
+    return str(service["spec"].get("externalName") or "") if service else ""
 
 
 def read(deployment: api.Json) -> Release:
