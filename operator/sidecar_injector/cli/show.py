@@ -28,12 +28,14 @@ _STYLES: Mapping[Level, str] = {
 }
 
 
-def console() -> rich.console.Console:
-    """Standard output; under NO_COLOR no escape code of any kind is written.
+def console(*, stderr: bool = False) -> rich.console.Console:
+    """Standard output or error; under NO_COLOR no escape code of any kind is written.
 
     rich by itself leaves bold and dim there.
     """
-    return rich.console.Console(color_system=None if os.environ.get("NO_COLOR") else "auto")
+    return rich.console.Console(
+        color_system=None if os.environ.get("NO_COLOR") else "auto", stderr=stderr
+    )
 
 
 def write(text: str) -> None:
