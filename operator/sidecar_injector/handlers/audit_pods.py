@@ -12,6 +12,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+import orjson
+
 from sidecar_injector.core import audit, world
 from sidecar_injector.kube import api
 
@@ -24,9 +26,15 @@ SLICE_SECONDS: Final = 0.0005
 REST: Final = 8
 """After a slice the loop is left alone for so many times as long: the audit is in no hurry."""
 
+LOOKED_AT: Final = ("labels", "annotations", "deletionTimestamp")
+"""Pods that have the same ones have the same states."""
 ALIVE: Final = "status.phase!=Succeeded,status.phase!=Failed"
 NETWORKS: Final = {False: "spec.hostNetwork=false", True: "spec.hostNetwork=true"}
 
+MOST_REMEMBERED: Final = 500
+"""States of different pods: a template makes many that are alike."""
+
+States = list[tuple[audit.Identity, str]]
 Tallies = dict[str, audit.Tally]
 """By namespace."""
 
@@ -82,14 +90,33 @@ async def _list(
         metadata_only=True,
     )
     pages = client.pages(api.PODS, scope=scope, limit=PAGE)
+    judge = _Judge(host_network=host_network)
     async with contextlib.aclosing(pages) as answers:
         async for page in answers:
             slices.begin()
             for pod in page.items:
                 namespace = api.metadata(pod)["namespace"]
                 if known := worlds.get(namespace):
-                    seen = {**pod, "spec": {"hostNetwork": host_network}}
-                    tallies[namespace].update(
-                        (audit.identity(one), state) for one, state in audit.states(seen, known)
-                    )
+                    tallies[namespace].update(judge.states(pod, known))
                 await slices.give_way()
+
+
+class _Judge:
+    """Asks about pods, and about pods that are alike only once."""
+
+    def __init__(self, *, host_network: bool) -> None:
+        self._host_network = host_network
+        self._remembered: dict[tuple[str, bytes], States] = {}
+
+    def states(self, pod: api.Json, known: world.World) -> States:
+        """The injections that apply to this pod, each with its state."""
+        looked_at = [api.metadata(pod).get(field) for field in LOOKED_AT]
+        key = known.namespace.name, orjson.dumps(looked_at)
+        found = self._remembered.get(key)
+        if found is None:
+            whole = {**pod, "spec": {"hostNetwork": self._host_network}}
+            found = [(audit.identity(one), state) for one, state in audit.states(whole, known)]
+            if len(self._remembered) >= MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = found
+        return found
