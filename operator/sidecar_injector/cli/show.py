@@ -12,7 +12,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from sidecar_injector import observe
+from sidecar_injector import logs
 from sidecar_injector.cli import options, yamls
 from sidecar_injector.core.reasons import Level, Reason
 
@@ -59,7 +59,7 @@ def table(
 
     `styles` are of cells, by their text.
     """
-    clean = [[observe.one_line(cell) for cell in row] for row in rows]
+    clean = [[logs.one_line(cell) for cell in row] for row in rows]
     if not to.is_terminal:
         write(_plain([list(columns), *clean]))
         return
@@ -75,7 +75,7 @@ def table(
 
 def heading(text: str, *, to: rich.console.Console) -> None:
     """A line above a table."""
-    line = observe.one_line(text)
+    line = logs.one_line(text)
     if to.is_terminal:
         to.print(rich.text.Text(line, style="bold"), soft_wrap=True)
     else:
