@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test controlplane crds cases lock clean
+.PHONY: help demo down check test bench controlplane image sbom crds cases chaos lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -32,9 +32,25 @@ check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Pyt
 
 test: check controlplane ## check, then the tests against a real API server
 	$(BIN)/pytest tests/chart tests/controlplane
+	@$(BIN)/python -m tools.chaos --quick
+
+# The values stay variables of the shell: what is in them is data.
+chaos: export CHAOS_ROWS = $(ROWS)
+chaos: export CHAOS_TIMES = $(TIMES)
+chaos: controlplane ## torment the operator under load, below an hour; QUICK=1, ROWS=leaf,wipe, TIMES=3
+	@$(BIN)/python -m tools.chaos $(if $(filter-out 0 no,$(QUICK)),--quick) --rows "$$CHAOS_ROWS" --times "$$CHAOS_TIMES"
 
 controlplane: $(INSTALLED) ## build the control plane's programs, or say where they are cached
 	@$(BIN)/python -m tools.controlplane
+
+image: $(INSTALLED) ## build the operator's image without a container engine; needs root
+	@$(BIN)/python -m tools.image
+
+sbom: $(INSTALLED) ## list what is in the image, as CycloneDX: dist/sbom.cdx.json
+	@$(BIN)/python -m tools.image.sbom
+
+bench: .venv/.bench controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes two minutes
+	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(if $(filter-out 0 no,$(KEEP)),--keep) $(PARTS)
 
 crds: $(INSTALLED) ## regenerate the CRDs and the chart's copies from the API server's OpenAPI
 	$(BIN)/python -m tools.crds
@@ -45,7 +61,10 @@ cases: $(INSTALLED) ## regenerate the expected files of tests/cases; review the 
 lock: $(INSTALLED) ## pin the newest versions of all dependencies, with hashes
 	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --upgrade --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 	$(LOCK) --upgrade --output-file requirements/go.txt requirements/go.in
+	$(LOCK) --upgrade --output-file requirements/build.txt requirements/build.in
+	$(LOCK) --upgrade --output-file requirements/sbom.txt requirements/sbom.in
 
 clean: ## remove what was made in this folder; the cached programs stay
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.demo down; fi
@@ -60,4 +79,9 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.bench: requirements/bench.txt $(INSTALLED)
+	@echo "installing what draws the plot into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@

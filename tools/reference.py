@@ -14,6 +14,7 @@ from typing import Any
 
 from sidecar_injector import crds, names, observe
 from sidecar_injector.core import reasons
+from sidecar_injector.handlers import alarms
 from tools.crds import definition
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -62,6 +63,7 @@ LABELS: dict[str, dict[str, str | Sequence[str]]] = {
     "object": {"writes_total": observe.WRITTEN},
     "version": {"build_info": "ours"},
     "python": {"build_info": "Python's"},
+    "problem": {"certificate_problem": tuple(one.value for one in alarms.Problem)},
     "state": {"audit_pods": observe.POD_STATES},
 }
 """The values of a label, listed or described, by metric."""

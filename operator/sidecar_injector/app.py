@@ -17,29 +17,35 @@ from collections.abc import Awaitable, Callable, Mapping
 import kopf
 import uvloop
 
-from sidecar_injector import __version__, names, observe
+from sidecar_injector import __version__, logs, names, observe
 from sidecar_injector.handlers import (
     audit,
     bundle,
     caches,
-    certificates,
+    certificatesource,
     lifecycle,
     login,
     process,
-    provided,
-    serving,
     status,
-    store,
     telling,
     trust,
     validation,
 )
-from sidecar_injector.kube import api, client, credentials, events, lease
-from sidecar_injector.pki import plan
-from sidecar_injector.server import admin, admission, listener, pool, readiness, registry, tls
+from sidecar_injector.kube import api, client, clock, credentials, events, lease
+from sidecar_injector.server import (
+    admin,
+    admission,
+    journal,
+    listener,
+    pool,
+    readiness,
+    registry,
+    tls,
+)
 from sidecar_injector.settings import Settings
 
-LAG_SECONDS = 0.1
+LAG_SECONDS = 0.02
+"""Between two looks at the loop: what holds it for longer than 20 ms and this is always seen."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +67,7 @@ def run(
     context: str | None,
 ) -> None:
     """Run until SIGTERM or SIGINT."""
-    observe.configure_logging(log_format=settings.log_format, log_level=settings.log_level)
+    logs.configure_logging(log_format=settings.log_format, log_level=settings.log_level)
     _quieten_kopf()
     _log.info("%s %s starts as %s", names.PRODUCT, __version__, settings.pod_name)
 
@@ -106,10 +112,12 @@ async def _operate(
         source = await process.unless_stopped(login.patiently(look), stop)
         if source is None:
             return
-        async with client.Client(source) as api_client:
+        time_there = clock.Clock()
+        async with client.Client(source, time=time_there) as api_client:
             operator = assemble(
-                settings, api_client=api_client, source=source, metrics=metrics, ready=ready
-            )
+                settings, api_client=api_client, time_there=time_there, source=source,
+                metrics=metrics, ready=ready,
+            )  # fmt: skip
             await process.operate(operator.handlers, operator.loops, stop)
     finally:
         admin_port.stop()
@@ -119,6 +127,7 @@ def assemble(
     settings: Settings,
     *,
     api_client: api.Api,
+    time_there: clock.Clock,
     source: credentials.Source,
     metrics: observe.Metrics,
     ready: readiness.Readiness,
@@ -135,11 +144,16 @@ def assemble(
     )  # fmt: skip
     known_by = caches.make(api_client, known=known, writer=writer, auditor=auditor, metrics=metrics)
 
-    shown = tls.ServingContext(metrics=metrics, scratch_folder=settings.scratch_folder)
-    trusted = trust.Trust(api_client, name=settings.fullname, monotonic=time.monotonic)
-    origin = _origin(
-        settings, api_client, shown=shown, trusted=trusted, recorder=recorder, metrics=metrics
+    shown = tls.ServingContext(
+        metrics=metrics,
+        scratch_folder=settings.scratch_folder,
+        client_ca=settings.client_ca.encode() or None,
     )
+    trusted = trust.Trust(api_client, name=settings.fullname, monotonic=time.monotonic)
+    origin = certificatesource.make(
+        settings, api_client, shown=shown, trusted=trusted, recorder=recorder, metrics=metrics,
+        ready=ready, time_there=time_there,
+    )  # fmt: skip
     bundles = bundle.Bundles(
         api_client, name=settings.fullname, source=origin, trusted=trusted, recorder=recorder,
         metrics=metrics, monotonic=time.monotonic,
@@ -180,7 +194,12 @@ def _server(
     metrics: observe.Metrics,
 ) -> lifecycle.AdmissionServer:
     """What answers the API server."""
-    admitting = admission.Admission(known=known, metrics=metrics, tell=telling.teller(recorder))
+    admitting = admission.Admission(
+        known=known,
+        metrics=metrics,
+        tell=telling.teller(recorder),
+        report=journal.fitting(logging.getLogger().handlers),
+    )
     return lifecycle.AdmissionServer(
         settings,
         mutate=admitting.mutate,
@@ -189,45 +208,6 @@ def _server(
         ready=ready,
         metrics=metrics,
     )
-
-
-def _origin(
-    settings: Settings,
-    api_client: api.Api,
-    *,
-    shown: tls.ServingContext,
-    trusted: trust.Trust,
-    recorder: events.Recorder,
-    metrics: observe.Metrics,
-) -> serving.Source:
-    """Where certificates come from in this mode."""
-    place = store.Place(
-        namespace=settings.namespace, secret=settings.secret_name, deployment=settings.fullname
-    )
-    about = events.About(
-        api_version="v1", kind="Secret", name=place.secret, namespace=place.namespace
-    )
-    serve = serving.Serving(shown.load, metrics=metrics, recorder=recorder, about=about)
-    service, namespace = settings.fullname, settings.namespace
-    if settings.certificate_mode != "selfSigned":
-        return provided.Provided(
-            api_client, place=place, serve=serve, trusted=trusted, metrics=metrics, now=_now,
-            dns_names=[names.verified_dns_name(service=service, namespace=namespace)],
-            injects=settings.certificate_mode == "certManager",
-        )  # fmt: skip
-    policy = plan.Policy(
-        dns_names=names.service_dns_names(
-            service=service, namespace=namespace, cluster_domain=settings.cluster_domain
-        ),
-        leaf_seconds=settings.leaf_seconds,
-        ca_seconds=settings.ca_seconds,
-        roll_wait_seconds=settings.ca_roll_wait_seconds,
-    )
-    clocks = certificates.Clocks(now=_now, monotonic=time.monotonic)
-    return certificates.SelfSigned(
-        api_client, place=place, policy=policy, serve=serve, trusted=trusted, metrics=metrics,
-        clocks=clocks,
-    )  # fmt: skip
 
 
 def _admin(

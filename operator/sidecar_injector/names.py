@@ -14,6 +14,9 @@ KIND = "SidecarInjection"
 CLUSTER_KIND = "ClusterSidecarInjection"
 PLURAL = "sidecarinjections"
 CLUSTER_PLURAL = "clustersidecarinjections"
+TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a name, no token
+"""Of the volume that the API server adds to pods, followed by five random letters and digits:
+https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/admission/serviceaccount/admission.go"""
 CLUSTER_PREFIX = "cluster/"
 """In a pod's request annotation `cluster/NAME` is the ClusterSidecarInjection of that name."""
 

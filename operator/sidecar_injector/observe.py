@@ -1,4 +1,4 @@
-"""How the operator is seen from outside: its log lines and its metrics.
+"""How the operator is seen from outside, in figures.
 
 Instruments live in a `Metrics` object that `app` makes and hands around; there is no global
 registry, so two operators in one process (or test) do not mix their figures.
@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import datetime
 import itertools
-import json
-import logging
 import platform
-import sys
-from typing import Any, Final
+from typing import Final
 
-import orjson
 import prometheus_client
 
-from sidecar_injector import __version__, settings
+from sidecar_injector import __version__
 
 NAMESPACE: Final = "sidecar_injector"
 LATENCY_BUCKETS: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
+LAG_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Nothing may hold the loop for longer than 20 ms: that is a pod's wait on top of its own."""
 PATCH_BUCKETS: Final = (256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144)
 AUDIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 WRITTEN: Final = (
@@ -110,6 +107,9 @@ class Metrics:
             "TLS handshakes that failed, by OpenSSL reason.",
             "reason",
         )
+        self.connections_evicted = make.counter(
+            "connections_evicted_total", "Connections closed as there were too many."
+        )
         self.cache_synced = make.gauge(
             "cache_synced", "1 once a cache has been filled by a whole list.", "resource"
         )
@@ -123,6 +123,15 @@ class Metrics:
             "End of the certificate's life.",
             "certificate",
         )
+        self.certificate_problem = make.gauge(
+            "certificate_problem", "1 while there is this problem; an Event tells more.", "problem"
+        )
+        self.certificate_rollbacks = make.counter(
+            "certificate_rollbacks_total", "New certificates taken back as clients refused them."
+        )
+        self.clock_skew = make.gauge(
+            "clock_skew_seconds", "How far our clock is ahead of the API server's, at least."
+        )
         self.ca_bundle_in_sync = make.gauge(
             "ca_bundle_in_sync", "1 while the configuration carries our bundle.", "configuration"
         )
@@ -130,7 +139,7 @@ class Metrics:
             "writes_total", "Writes to the API by object and result.", "object", "result"
         )
         self.loop_lag = make.histogram(
-            "loop_lag_seconds", "How late the event loop woke us.", LATENCY_BUCKETS
+            "loop_lag_seconds", "How late the event loop woke us.", LAG_BUCKETS
         )
         make.gauge(
             "build_info", "Always 1; the labels tell the version.", "version", "python"
@@ -172,63 +181,3 @@ async def measure_lag(metrics: Metrics, *, every: float) -> None:
         due = loop.time() + every
         await asyncio.sleep(every)
         metrics.loop_lag.observe(max(loop.time() - due, 0.0))
-
-
-_CONTROLS: Final = {
-    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-}
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and terminal commands, which are written as escapes.
-
-    A pod's author chooses some of the names that people read in a log or on a terminal.
-    """
-    return text.translate(_CONTROLS)
-
-
-class TextFormatter(logging.Formatter):
-    """One line a record, but for a traceback."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return text if record.exc_info else one_line(text)
-
-
-def _rfc3339(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line. A record's `fields` (a dict given as `extra`) become its members."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": _rfc3339(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        try:
-            return orjson.dumps(line, default=str).decode()
-        except orjson.JSONEncodeError:
-            # Half a surrogate pair, an integer of more than 64 bits: a line is never lost to one.
-            return json.dumps(line, default=str)
-
-
-def configure_logging(*, log_format: str, log_level: str) -> None:
-    """Send every log line of the process to stderr; `auto` is text on a terminal, else JSON."""
-    handler = logging.StreamHandler(sys.stderr)
-    if log_format == "json" or (log_format == "auto" and not sys.stderr.isatty()):
-        handler.setFormatter(JsonFormatter())
-    else:
-        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(message)s"))
-
-    assert log_level in settings.LOG_LEVELS
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(log_level.upper())

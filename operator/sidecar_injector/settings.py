@@ -7,6 +7,7 @@ value `settings.leafSeconds` (the first group below is set by the chart from oth
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from collections.abc import Mapping
 
 from sidecar_injector import names
@@ -63,6 +64,13 @@ class Settings:
     """How long a terminating replica keeps serving while its endpoint is withdrawn."""
     max_requests_per_connection: int = 0
     """After so many requests a connection is closed politely, which spreads load; 0 is no limit."""
+    max_connections: int = 1000
+    """TLS connections at the same time, at 30 KiB each; 0 is no limit. Each API server has at most
+    200 writes under way (--max-mutating-requests-inflight); one too many costs whoever opened one
+    and never asked."""
+    client_ca: str = ""
+    """PEM of the CA whose clients alone may ask, for API servers that present a certificate; empty
+    lets everybody ask, who learns what injections would do to a pod of theirs."""
     audit_seconds: int = 30
     """Pause between two audits of all pods."""
     log_format: str = "auto"
@@ -99,6 +107,7 @@ class Settings:
         _one_of(variable("certificate_mode"), self.certificate_mode, CERTIFICATE_MODES)
         _one_of(variable("log_format"), self.log_format, LOG_FORMATS)
         _one_of(variable("log_level"), self.log_level, LOG_LEVELS)
+        _authority(variable("client_ca"), self.client_ca)
         if self.leaf_seconds > self.ca_seconds:
             raise SettingError(
                 f"{variable('leaf_seconds')}={self.leaf_seconds}: a certificate cannot outlive its"
@@ -120,6 +129,18 @@ def _integer(variable: str, text: str) -> int:
 def _within(variable: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise SettingError(f"{variable}={value}: must be a number from {least} to {most}")
+
+
+def _authority(variable: str, pem: str) -> None:
+    """Unless it is empty; a value of many lines is not repeated in a message of one."""
+    try:
+        if pem:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem)
+    except (ssl.SSLError, TypeError) as error:
+        raise SettingError(
+            f"{variable}: must be PEM certificates of a CA (BEGIN CERTIFICATE), not these"
+            f" {len(pem)} characters"
+        ) from error
 
 
 def _one_of(variable: str, value: str, accepted: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from sidecar_injector import names, observe, settings
+from sidecar_injector.pki import issue, material
 
 Render = Callable[..., Any]
 
@@ -20,6 +22,13 @@ CHOSEN = {
     "caRollWaitSeconds": 90,
     "drainSeconds": 10,
     "maxRequestsPerConnection": 1_000_000,
+    "maxConnections": 0,
+    "clientCa": issue.authority(
+        fresh=material.generate(),
+        generation=1,
+        now=datetime.datetime.now(datetime.UTC),
+        seconds=3600,
+    ).certificate.decode(),
     "auditSeconds": 60,
     "logFormat": "json",
     "logLevel": "debug",

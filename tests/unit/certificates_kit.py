@@ -12,10 +12,10 @@ import pki_kit as kit
 import pytest
 
 from sidecar_injector import names, observe
-from sidecar_injector.handlers import bundle, certificates, serving, store, trust
+from sidecar_injector.handlers import alarms, bundle, certificates, serving, store, trust
 from sidecar_injector.kube import api, cache, events
 from sidecar_injector.pki import plan, state
-from sidecar_injector.server import tls
+from sidecar_injector.server import readiness, tls
 
 PLACE = store.Place(namespace="ns", secret="si-tls", deployment="si")
 ABOUT = events.About(api_version="v1", kind="Secret", name="si-tls", namespace="ns")
@@ -129,10 +129,19 @@ class Replica:
         self.loaded: list[bytes] = []
         self.unloadable = False
         self.recorder = events.Recorder(server, instance="r", now=clock.now)
-        self.serve = serving.Serving(
-            self.load, metrics=self.metrics, recorder=self.recorder, about=ABOUT
-        )
+        self.ready = readiness.Readiness()
         self.trust = trust.Trust(server, name="si", monotonic=clock.monotonic)
+        clocks = serving.Clocks(now=clock.now, monotonic=clock.monotonic)
+        raising = alarms.Alarms(
+            recorder=self.recorder, about=ABOUT, metrics=self.metrics, ready=self.ready
+        )
+        self.serve = serving.Serving(
+            self.load,
+            metrics=self.metrics,
+            raising=raising,
+            live=self.trust.seen_for,
+            clocks=clocks,
+        )
         self.source = certificates.SelfSigned(
             server,
             place=PLACE,
@@ -140,7 +149,8 @@ class Replica:
             serve=self.serve,
             trusted=self.trust,
             metrics=self.metrics,
-            clocks=certificates.Clocks(now=clock.now, monotonic=clock.monotonic),
+            raising=raising,
+            clocks=clocks,
         )
         self.bundles = bundle.Bundles(
             server,

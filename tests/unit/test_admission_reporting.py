@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import NAMESPACE, container, pod, resource
 
-from sidecar_injector import names, observe
+from sidecar_injector import logs, names
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.handlers import telling
 
@@ -141,5 +141,5 @@ def test_nothing_of_the_pods_body_is_logged(caplog, secret, junk, conflict):
     assert server.response(subject)["allowed"] is True
     assert caplog.records
     for record in caplog.records:
-        assert secret not in observe.JsonFormatter().format(record)
-        assert secret not in observe.TextFormatter("%(message)s").format(record)
+        assert secret not in logs.JsonFormatter().format(record)
+        assert secret not in logs.TextFormatter("%(message)s").format(record)

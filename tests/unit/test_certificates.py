@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 from collections.abc import AsyncIterator
 
 import certificates_kit as kit
@@ -13,7 +14,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.kube import api
-from sidecar_injector.pki import plan, state
+from sidecar_injector.pki import issue, material, plan, state
 
 
 @pytest.fixture
@@ -52,6 +53,39 @@ async def test_any_number_of_replicas_come_to_one_ca(cluster: kit.Cluster, count
         replica.metric("writes_total", object="secret", result="written") for replica in replicas
     ]
     assert sum(value or 0 for value in written) == 1
+
+
+async def test_a_new_leaf_is_served_while_the_next_step_waits_for_the_api(
+    cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The news comes with a request for another rotation, before which the Secret is read."""
+    (replica,) = cluster.start()
+    await cluster.settle()
+    renewed = state.encode(
+        dataclasses.replace(
+            cluster.stored(),
+            generation=2,
+            leaf=issue.leaf(
+                fresh=material.generate(),
+                issuer=cluster.stored().ca,
+                dns_names=pki_kit.POLICY.dns_names,
+                now=cluster.clock.now(),
+                seconds=pki_kit.POLICY.leaf_seconds,
+            ),
+        )
+    )
+
+    async def never(*_arguments: object, **_options: object) -> api.Json:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(cluster.server, "get", never)
+    assert cluster.secret
+    annotations = {names.ROTATE_ANNOTATION: "leaf"}
+    metadata = {**cluster.secret["metadata"], "annotations": annotations}
+    cluster.server.seed(api.SECRETS, {**cluster.secret, "metadata": metadata, "data": renewed})
+    leaf = cluster.stored().leaf.certificate
+    await fake_api.eventually(lambda: replica.serving() == leaf, "the new leaf is served")
 
 
 async def test_a_write_is_based_on_what_was_judged_not_on_what_came_in_meanwhile(

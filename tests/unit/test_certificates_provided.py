@@ -11,11 +11,13 @@ import pki_kit
 import pytest
 
 from sidecar_injector import observe
-from sidecar_injector.handlers import provided, serving, trust
+from sidecar_injector.handlers import alarms, provided, serving, trust
 from sidecar_injector.kube import api, events
 from sidecar_injector.pki import issue, state
+from sidecar_injector.server import readiness
 
 DNS_NAMES = ["si.ns.svc"]
+WAIT = 60
 
 
 class Mode:
@@ -25,7 +27,9 @@ class Mode:
         self.server = fake_api.FakeApi()
         self.clock = kit.Clock()
         self.loaded: list[bytes] = []
-        metrics = observe.Metrics()
+        self.ready = readiness.Readiness()
+        self.trust = trust.Trust(self.server, name="si", monotonic=self.clock.monotonic)
+        metrics = self.metrics = observe.Metrics()
         self.recorder = events.Recorder(self.server, instance="r", now=self.clock.now)
         self.source = provided.Provided(
             self.server,
@@ -33,11 +37,18 @@ class Mode:
             dns_names=DNS_NAMES,
             injects=injects,
             serve=serving.Serving(
-                self.load, metrics=metrics, recorder=self.recorder, about=kit.ABOUT
+                self.load,
+                metrics=metrics,
+                raising=alarms.Alarms(
+                    recorder=self.recorder, about=kit.ABOUT, metrics=metrics, ready=self.ready
+                ),
+                live=self.trust.seen_for,
+                clocks=serving.Clocks(now=self.clock.now, monotonic=self.clock.monotonic),
             ),
-            trusted=trust.Trust(self.server, name="si", monotonic=self.clock.monotonic),
+            trusted=self.trust,
             metrics=metrics,
             now=self.clock.now,
+            wait=WAIT,
         )
 
     def load(self, *, cert_pem: bytes, key_pem: bytes) -> None:
@@ -133,3 +144,57 @@ async def test_a_secret_that_is_not_there_yet_is_named() -> None:
     (event,) = mode.server.objects[api.EVENTS].values()
     assert "there is no Secret ns/si-tls" in event["note"]
     assert "none is served" in event["note"]
+
+
+async def test_a_pair_of_another_ca_waits_until_that_one_is_trusted() -> None:
+    """As an administrator changes the CA without a gap: first the bundle, then the pair."""
+    mode = Mode()
+    new, both = pki_kit.OTHER, pki_kit.OTHER.bundle() + GOOD.bundle()
+    await mode.give(GOOD.leaf, GOOD.bundle())
+    mode.trust.observe(api.MUTATING, live(GOOD.bundle()), unbroken=True)
+    await mode.give(GOOD.leaf, both)
+    assert mode.source.bundle() == both
+    mode.trust.observe(api.MUTATING, live(both), unbroken=True)
+    await mode.give(new.leaf, both)
+    mode.clock.move(WAIT - 1)
+    assert await mode.source.reconcile() == provided.RETRY_SECONDS
+    assert mode.loaded == [GOOD.leaf.certificate]
+    mode.clock.move(1)
+    await mode.source.reconcile()
+    assert mode.loaded == [GOOD.leaf.certificate, new.leaf.certificate]
+
+
+@pytest.mark.parametrize("injects", [False, True], ids=["we-inject", "somebody-else-injects"])
+async def test_a_pair_whose_ca_replaced_the_old_one_is_served_as_soon_as_it_is_trusted(
+    *, injects: bool
+) -> None:
+    mode = Mode(injects=injects)
+    await mode.give(GOOD.leaf, GOOD.bundle())
+    mode.trust.observe(api.MUTATING, live(GOOD.bundle()), unbroken=True)
+    await mode.give(pki_kit.OTHER.leaf, pki_kit.OTHER.bundle())
+    assert mode.loaded == [GOOD.leaf.certificate]
+    mode.trust.observe(api.MUTATING, live(pki_kit.OTHER.bundle()), unbroken=True)
+    await mode.source.reconcile()
+    assert mode.loaded[-1] == pki_kit.OTHER.leaf.certificate
+
+
+def live(bundle: bytes) -> api.Json:
+    encoded = base64.b64encode(bundle).decode()
+    return {
+        "metadata": {"name": "si", "resourceVersion": "1"},
+        "webhooks": [{"name": "w", "clientConfig": {"caBundle": encoded}}],
+    }
+
+
+async def test_a_bad_pair_shows_in_metric_and_readiness_until_it_is_put_right() -> None:
+    mode = Mode()
+    problem = {"problem": "CertificateNotLoaded"}
+    await mode.give(GOOD.leaf, GOOD.bundle())
+    await mode.give(GOOD.leaf, b"")
+    name = "sidecar_injector_certificate_problem"
+    assert mode.metrics.registry.get_sample_value(name, problem) == 1
+    (remark,) = mode.ready.remarks()
+    assert remark.endswith("ca.crt is missing")
+    await mode.give(GOOD.leaf, GOOD.bundle())
+    assert mode.metrics.registry.get_sample_value(name, problem) == 0
+    assert mode.ready.remarks() == ()

@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 import sidecar_injector
-from sidecar_injector import settings
+from sidecar_injector import crds, settings
+from sidecar_injector.core import model, validate
+from tools import chart_docs
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 CHART = REPOSITORY / "charts" / "sidecar-injector"
@@ -138,3 +140,32 @@ def _leaves(
 
 def _snake(key: str) -> str:
     return re.sub(r"([A-Z])", r"_\1", key).lower()
+
+
+def test_the_readme_of_the_chart_has_every_value() -> None:
+    assert chart_docs.PAGE.read_text() == chart_docs.text()
+    for key in VALUES:
+        assert re.search(rf"^\| `{key}[.`]", chart_docs.text(), re.MULTILINE), key
+
+
+def lint_findings(example: dict[str, Any]) -> list[str]:
+    injection = model.read(example, spec_schema=crds.spec_schema(example["kind"]))
+    return [str(problem) for problem in validate.validate(injection).errors]
+
+
+def test_what_the_chart_tells_artifact_hub_is_so() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    told = {
+        key.removeprefix("artifacthub.io/"): yaml.safe_load(value)
+        for key, value in chart["annotations"].items()
+    }
+
+    assert [one["image"] for one in told["images"]] == [f"sidecar-injector:{chart['appVersion']}"]
+    defined = [yaml.safe_load(path.read_text()) for path in CHART.glob("files/crds/*.yaml")]
+    assert {one["name"] for one in told["crds"]} == {one["metadata"]["name"] for one in defined}
+    for one in told["crds"]:
+        definition = next(each for each in defined if each["metadata"]["name"] == one["name"])
+        assert one["kind"] == definition["spec"]["names"]["kind"]
+        assert one["version"] == definition["spec"]["versions"][0]["name"]
+    for example in told["crdsExamples"]:
+        assert lint_findings(example) == []

@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    ROOT / "charts/sidecar-injector/README.md",
     *sorted((ROOT / "docs").glob("**/*.md")),
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -126,9 +127,7 @@ def test_the_pages_injections_are_accepted(page: pathlib.Path) -> None:
 def test_pods_are_injected_by_the_pages_injections(page: pathlib.Path) -> None:
     pods = [one for one in objects(page) if workloads.pod_path(one) is not None]
     pods += [asking(injection) for injection in injections(page)]
-    injector = inject.Injector(
-        injections=injections(page), namespace="default", namespace_labels={}
-    )
+    injector = inject.offline(injections=injections(page), namespace="default", namespace_labels={})
     for one in pods:
         injector.document(manifests.Document(page.name, one))
 
@@ -219,7 +218,7 @@ def test_every_file_of_the_repository_that_is_named_exists(page: pathlib.Path) -
     for span in spans(page):
         words = [span, *span.split()]
         for path in (word for word in words if re.fullmatch(r"[\w.-]+(/[\w.-]*)+", word)):
-            if path.partition("/")[0] in tops - {".venv"}:
+            if path.partition("/")[0] in tops - {".venv", ".run"}:
                 places = (ROOT / path, PACKAGE / path, ROOT / "charts/sidecar-injector" / path)
                 assert any(place.exists() for place in places), path
 

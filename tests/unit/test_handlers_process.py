@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
 
+import kopf
 import pytest
 from kubernetes.aio.client import configuration
 
@@ -106,3 +108,19 @@ async def test_who_is_told_to_end_waits_for_nothing() -> None:
     stop = asyncio.Event()
     stop.set()
     assert await process.unless_stopped(asyncio.Event().wait(), stop) is None
+
+
+async def test_it_runs_as_a_user_who_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    handlers = kopf.OperatorRegistry()
+    stop = asyncio.Event()
+
+    @kopf.on.login(registry=handlers)
+    def log_in(**_: object) -> kopf.ConnectionInfo:
+        stop.set()
+        return login.connection(configuration.Configuration())
+
+    await process.operate(handlers, {}, stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -69,6 +70,26 @@ async def test_it_holds_the_whole_list_once_it_is_synced(world: World) -> None:
     assert world.metrics.registry.get_sample_value(
         "sidecar_injector_cache_synced", {"resource": "namespaces"}
     )
+
+
+async def test_the_event_loop_gets_its_turns_while_a_whole_list_is_told() -> None:
+    turns, turns_before = 0, []
+
+    def take_long(*_: object) -> None:
+        turns_before.append(turns)
+        end = time.perf_counter() + cache.TURN_SECONDS
+        while time.perf_counter() <= end:
+            pass
+
+    world = World(on_change=take_long)
+    for number in range(10):
+        world.server.seed(api.NAMESPACES, namespace(f"n{number}"))
+    await world.start()
+    while not world.cache.synced.is_set():
+        turns += 1
+        await asyncio.sleep(0)
+    await world.stop()
+    assert len(set(turns_before)) == 10
 
 
 async def test_changes_are_told_in_order(world: World) -> None:

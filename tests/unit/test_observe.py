@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar_injector import __version__, observe
+from sidecar_injector import __version__, logs, observe
 
 METRICS = {
     "admission_requests": "counter",
@@ -23,9 +23,13 @@ METRICS = {
     "inflight_requests": "gauge",
     "http_errors": "counter",
     "tls_handshake_failures": "counter",
+    "connections_evicted": "counter",
     "cache_synced": "gauge",
     "cache_last_event_timestamp_seconds": "gauge",
     "certificate_expiration_timestamp_seconds": "gauge",
+    "certificate_problem": "gauge",
+    "certificate_rollbacks": "counter",
+    "clock_skew_seconds": "gauge",
     "ca_bundle_in_sync": "gauge",
     "writes": "counter",
     "loop_lag_seconds": "histogram",
@@ -104,13 +108,13 @@ def test_two_operators_in_one_process_do_not_mix_their_figures():
 
 @given(st.text(), st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2))
 def test_a_json_line_is_one_line_that_parses(message, fields):
-    line = observe.JsonFormatter().format(record(message.replace("%", ""), a=fields))
+    line = logs.JsonFormatter().format(record(message.replace("%", ""), a=fields))
     assert len(line.splitlines()) == 1 or "\n" not in line
     assert json.loads(line)["a"] == fields
 
 
 def test_a_json_line_has_the_members_that_people_filter_by():
-    line = json.loads(observe.JsonFormatter().format(record(level=logging.WARNING, pod="web")))
+    line = json.loads(logs.JsonFormatter().format(record(level=logging.WARNING, pod="web")))
     assert line.pop("time")
     assert line == {
         "level": "warning", "logger": "some.logger", "message": "hello", "pod": "web",
@@ -118,30 +122,30 @@ def test_a_json_line_has_the_members_that_people_filter_by():
 
 
 def test_a_json_line_carries_the_traceback_as_a_member():
-    line = observe.JsonFormatter().format(record(exc_info=raised("why")))
+    line = logs.JsonFormatter().format(record(exc_info=raised("why")))
     assert "\n" not in line
     assert "ValueError: why" in json.loads(line)["traceback"]
 
 
 def test_a_field_of_any_type_does_not_cost_the_line():
     odd = {"set": {1, 2}, "whole": 2**80, "half": "\ud800"}
-    line = json.loads(observe.JsonFormatter().format(record(**odd)))
+    line = json.loads(logs.JsonFormatter().format(record(**odd)))
     assert (line["message"], line["whole"], line["half"]) == ("hello", 2**80, "\ud800")
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "\x1b[2J", "\x85", "\u2028", "\x7f", "\x00"])
 def test_a_text_line_stays_one_line_without_commands_for_the_terminal(text):
-    line = observe.TextFormatter("%(message)s").format(record(text))
+    line = logs.TextFormatter("%(message)s").format(record(text))
     assert len(line.splitlines()) == 1
     assert line.isprintable()
 
 
 def test_a_text_line_keeps_what_people_write():
-    assert observe.one_line("pod demo/wéb: injected 'a'…") == "pod demo/wéb: injected 'a'…"
+    assert logs.one_line("pod demo/wéb: injected 'a'…") == "pod demo/wéb: injected 'a'…"
 
 
 def test_a_traceback_of_a_text_line_stays_readable():
-    line = observe.TextFormatter("%(message)s").format(record(exc_info=raised("why")))
+    line = logs.TextFormatter("%(message)s").format(record(exc_info=raised("why")))
     assert line.splitlines()[0] == "hello"
     assert line.endswith("ValueError: why")
 
@@ -159,17 +163,17 @@ def root_logger():
 @pytest.mark.parametrize(
     ("log_format", "on_terminal", "formatter"),
     [
-        ("auto", True, observe.TextFormatter),
-        ("auto", False, observe.JsonFormatter),
-        ("json", True, observe.JsonFormatter),
-        ("text", False, observe.TextFormatter),
+        ("auto", True, logs.TextFormatter),
+        ("auto", False, logs.JsonFormatter),
+        ("json", True, logs.JsonFormatter),
+        ("text", False, logs.TextFormatter),
     ],
 )
 def test_the_format_follows_the_setting_and_auto_the_terminal(
     monkeypatch, root_logger, log_format, on_terminal, formatter
 ):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal, raising=False)
-    observe.configure_logging(log_format=log_format, log_level="warning")
+    logs.configure_logging(log_format=log_format, log_level="warning")
     (handler,) = root_logger.handlers
     assert type(handler.formatter) is formatter
     assert root_logger.level == logging.WARNING
@@ -183,3 +187,67 @@ async def test_the_lag_of_the_event_loop_is_measured_until_cancelled():
             await observe.measure_lag(metrics, every=0)
     assert metrics.registry.get_sample_value(count) > 1
     assert metrics.registry.get_sample_value("sidecar_injector_loop_lag_seconds_sum") >= 0
+
+
+class Stream:
+    """Remembers every write."""
+
+    def __init__(self):
+        self.writes = []
+
+    def write(self, block):
+        self.writes.append(block)
+
+    def flush(self):
+        pass
+
+
+def logger(stream):
+    made = logging.getLogger("blocks")
+    made.setLevel(logging.INFO)
+    made.propagate = False
+    made.handlers[:] = [logs.Lines(stream, logs.JsonFormatter())]
+    return made, made.handlers[0]
+
+
+async def test_lines_of_one_moment_are_written_together_and_in_order():
+    stream = Stream()
+    log, handler = logger(stream)
+    log.info("one")
+    handler.write_json({"message": "two"})
+    assert stream.writes == []
+    log.warning("three")
+    (block,) = stream.writes
+    lines = [json.loads(line) for line in block.splitlines()]
+    assert [line["message"] for line in lines] == ["one", "two", "three"]
+    assert all(line["time"].endswith("Z") for line in lines)
+
+
+async def test_a_line_does_not_wait_for_another_one():
+    stream = Stream()
+    written = asyncio.Event()
+    stream.flush = written.set
+    log, _ = logger(stream)
+    log.info("alone")
+    async with asyncio.timeout(5):
+        await written.wait()
+    assert b"alone" in stream.writes[0]
+
+
+def test_without_an_event_loop_a_line_is_written_at_once():
+    stream = Stream()
+    log, _ = logger(stream)
+    log.info("early")
+    assert b"early" in stream.writes[0]
+
+
+def test_a_log_that_nobody_reads_any_more_breaks_nothing():
+    stream = Stream()
+
+    def gone(_):
+        raise BrokenPipeError
+
+    stream.write = gone
+    log, _ = logger(stream)
+    log.error("unheard")
+    assert stream.writes == []

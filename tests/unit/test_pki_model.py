@@ -14,7 +14,7 @@ import hypothesis
 import pki_kit as kit
 from hypothesis import stateful, strategies
 
-from sidecar_injector.pki import material, plan, roll, state, verdict
+from sidecar_injector.pki import material, plan, roll, state, succession, verdict
 
 LAG = 10
 POLICY = plan.Policy(
@@ -121,7 +121,17 @@ class Model(stateful.RuleBasedStateMachine):
             memory.leaf.parsed(), field="", dns_names=kit.DNS_NAMES, now=self.now
         ):
             return
-        if plan.may_serve(memory, served=served, live=set(replica.seen), now=self.now):
+        live = {key: float(self.second - since) for key, since in replica.seen.items()}
+        if succession.may_serve(
+            succession.issuers(memory.leaf.certificate, memory.bundle()),
+            served=served,
+            served_by=succession.issuers(served, replica.served.bundle() + memory.bundle())
+            if replica.served and served
+            else (),
+            live=live,
+            wait=0,
+            now=self.now,
+        ):
             replica.served = memory
 
     @stateful.rule(number=REPLICAS)

@@ -16,6 +16,8 @@ CA_END = kit.FIRST.ca.parsed().not_valid_after_utc
 LEAF_END = kit.FIRST.leaf.parsed().not_valid_after_utc
 NOTHING_LEFT = state.Corrupt(())
 CA_LEFT = state.Corrupt((), ca=kit.FIRST.ca, generation=4)
+HORIZON = 2 * kit.POLICY.roll_wait_seconds * kit.SECOND
+"""A roll in order takes one wait; so long before a CA's end it is not begun any more."""
 LATER = dataclasses.replace(kit.FIRST, generation=9)
 
 
@@ -111,7 +113,8 @@ def test_a_leaf_is_renewed_with_a_third_of_its_life_left(now: Moment, expected: 
 @pytest.mark.parametrize(
     ("now", "expected"),
     pair_around(kit.NOW + 240 * kit.DAY, Action.NOTHING, Action.STAGE_CA, "two-thirds")
-    + pair_around(CA_END + kit.SECOND, Action.STAGE_CA, Action.REPLACE_ALL, "expiry"),
+    + pair_around(CA_END - HORIZON, Action.STAGE_CA, Action.EXTEND_CA, "too-late-for-a-roll")
+    + pair_around(CA_END + kit.SECOND, Action.EXTEND_CA, Action.REPLACE_ALL, "expiry"),
 )
 def test_a_ca_is_rolled_with_a_third_of_its_life_left(now: Moment, expected: Action) -> None:
     fresh_leaf = kit.with_leaf(kit.FIRST, now=min(now, CA_END) - kit.SECOND)
@@ -119,7 +122,7 @@ def test_a_ca_is_rolled_with_a_third_of_its_life_left(now: Moment, expected: Act
 
 
 def test_a_leaf_that_ends_with_its_ca_is_not_renewed_in_vain() -> None:
-    soon = CA_END - kit.SECOND
+    soon = CA_END - HORIZON - kit.SECOND
     clipped = kit.with_leaf(kit.STAGED, now=CA_END - kit.DAY)
     assert settled(clipped, now=soon).action is Action.WAIT
 
@@ -143,6 +146,53 @@ def test_nothing_is_signed_by_a_ca_that_is_not_trusted_for_long_enough(
 def test_a_wait_says_when_it_is_over() -> None:
     after = settled(kit.STAGED, seen_for=seen(kit.STAGED, 45))
     assert after.until == kit.NOW + 15 * kit.SECOND
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        pytest.param(59.9, Action.EXTEND_CA, id="not-trusted-for-long-enough"),
+        pytest.param(60, Action.SWITCH_ISSUER, id="trusted-for-long-enough"),
+    ],
+)
+def test_a_ca_that_ends_too_soon_is_extended_unless_its_successor_is_ready(
+    seconds: float, expected: Action
+) -> None:
+    staged = kit.take(Action.STAGE_CA, kit.FIRST, now=CA_END - kit.DAY)
+    staged = kit.with_leaf(staged, now=CA_END - kit.DAY)
+    after = settled(staged, now=CA_END - HORIZON, seen_for=seen(staged, seconds))
+    assert after.action is expected
+
+
+def test_an_extended_ca_has_the_trust_of_the_former_one_and_a_whole_life() -> None:
+    late = CA_END - kit.SECOND
+    after = kit.take(Action.EXTEND_CA, kit.FIRST, now=late)
+    assert verdict.issued_by([after.leaf.parsed()], [kit.FIRST.ca.parsed()])
+    fresh = kit.take(Action.RENEW_LEAF, after, now=late).leaf.parsed()
+    assert verdict.issued_by([fresh], [kit.FIRST.ca.parsed()])
+    assert verdict.issued_by([kit.FIRST.leaf.parsed()], [after.ca.parsed()])
+    assert after.ca.parsed().not_valid_after_utc == late + 360 * kit.DAY
+    assert settled(after, now=late).action is Action.RENEW_LEAF
+
+
+def test_a_ca_that_lives_too_shortly_for_any_roll_is_not_extended_for_ever() -> None:
+    brief = dataclasses.replace(kit.POLICY, ca_seconds=120)
+    stored = kit.new(policy=brief)
+    after = plan.next_step(kit.world(found=stored, memory=stored), brief)
+    assert after.action is Action.NOTHING
+
+
+def test_a_ca_that_was_extended_elsewhere_is_no_usurper() -> None:
+    elsewhere = kit.take(Action.EXTEND_CA, kit.FIRST)
+    assert step(elsewhere, memory=kit.FIRST, seen_for={OURS: 5.0}).action is Action.ADOPT
+
+
+def test_what_depends_on_the_live_configuration_says_so() -> None:
+    """Before such a step the API server is asked: a watch may have fallen silent."""
+    switch = settled(kit.STAGED, seen_for=seen(kit.STAGED, 60))
+    usurped = step(kit.OTHER, memory=kit.FIRST, seen_for={OURS: 1.0})
+    lost = step(None, memory=kit.FIRST, seen_for={OURS: 1.0})
+    assert [switch.on_trust, usurped.on_trust, lost.on_trust] == [True, True, False]
 
 
 def test_an_expired_ca_gives_way_to_its_successor_without_a_wait() -> None:
@@ -209,6 +259,7 @@ def test_nothing_says_when_to_look_again() -> None:
     ("action", "before", "kept", "generation"),
     [
         pytest.param(Action.RENEW_LEAF, kit.FIRST, {"ca"}, 2, id="renew"),
+        pytest.param(Action.EXTEND_CA, kit.FIRST, {"leaf"}, 2, id="extend"),
         pytest.param(Action.STAGE_CA, kit.FIRST, {"ca", "leaf"}, 2, id="stage"),
         pytest.param(Action.SWITCH_ISSUER, kit.STAGED, set(), 3, id="switch"),
         pytest.param(Action.DROP_PREVIOUS, kit.SWITCHED, {"ca", "leaf"}, 4, id="drop"),
@@ -243,29 +294,3 @@ def test_a_step_of_another_world_is_refused() -> None:
         kit.take(Action.SWITCH_ISSUER, kit.FIRST)
     with pytest.raises(ValueError, match="nothing"):
         kit.take(Action.NOTHING, kit.FIRST)
-
-
-OLD_LEAF = kit.FIRST.leaf.certificate
-NEW_ISSUER = verdict.fingerprint(kit.SWITCHED.ca.certificate)
-
-
-@pytest.mark.parametrize(
-    ("served", "live", "now", "expected"),
-    [
-        pytest.param(None, set(), kit.NOW, True, id="nothing-is-served-yet"),
-        pytest.param(OLD_LEAF, set(), kit.NOW, False, id="its-issuer-is-not-trusted"),
-        pytest.param(OLD_LEAF, {NEW_ISSUER}, kit.NOW, True, id="its-issuer-is-trusted"),
-        pytest.param(OLD_LEAF, set(), LEAF_END, False, id="what-is-served-is-still-good"),
-        pytest.param(OLD_LEAF, set(), LEAF_END + kit.SECOND, True, id="what-is-served-is-dead"),
-    ],
-)
-def test_no_replica_goes_ahead_of_the_trust_of_the_api_servers(
-    served: bytes | None, live: set[str], now: Moment, *, expected: bool
-) -> None:
-    allowed = plan.may_serve(kit.SWITCHED, served=served, live=live, now=now)
-    assert allowed is expected
-
-
-def test_a_renewed_leaf_of_the_same_ca_may_be_served_at_once() -> None:
-    renewed = kit.take(Action.RENEW_LEAF, kit.FIRST)
-    assert plan.may_serve(renewed, served=OLD_LEAF, live=set(), now=kit.NOW)

@@ -38,7 +38,8 @@ def references(known, where=NAMESPACE):
 
 def test_a_known_and_enabled_namespace_is_taken_as_the_cache_has_it(known):
     known.namespace_changed(("", NAMESPACE), None, namespace(**ENABLED, tier="gold"))
-    world, behind = known.world(NAMESPACE)
+    found = known.known(NAMESPACE)
+    world, behind = found.world, found.behind
     assert not behind
     assert world.namespace.labels == {**ENABLED, "tier": "gold"}
     assert world.namespace.annotations == {"a": "b"}
@@ -49,7 +50,8 @@ def test_a_known_and_enabled_namespace_is_taken_as_the_cache_has_it(known):
 def test_a_call_proves_that_its_namespace_is_enabled_and_nothing_else(known, labels):
     if labels is not None:
         known.namespace_changed(("", NAMESPACE), None, namespace(**labels))
-    world, behind = known.world(NAMESPACE)
+    found = known.known(NAMESPACE)
+    world, behind = found.world, found.behind
     assert behind
     assert world.namespace.labels == {**ENABLED, names.NAMESPACE_NAME_LABEL: NAMESPACE}
 
@@ -108,10 +110,10 @@ def test_a_new_cluster_injection_reaches_every_namespace_at_once(known):
 def test_our_own_write_to_status_compiles_nothing_anew(known):
     one = resource("a")
     add(known, one)
-    before = known.injections(NAMESPACE)
+    before = known.known(NAMESPACE)
     written = copy.deepcopy(one) | {"status": {"observedGeneration": 1}}
     known.injection_changed((NAMESPACE, "a"), one, written)
-    assert known.injections(NAMESPACE) is before
+    assert known.known(NAMESPACE) is before
 
 
 def test_one_that_was_made_anew_under_its_name_is_known_by_its_new_identity(known):
@@ -142,3 +144,37 @@ def test_an_injection_that_is_broken_does_not_hide_the_others(known):
     add(known, broken, resource("a"))
     errors = {one.name: bool(one.errors) for one in known.injections(NAMESPACE)}
     assert errors == {"a": False, "broken": True}
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_whatever_changes_makes_another_world_where_it_counts(known, cluster):
+    known.namespace_changed(("", NAMESPACE), None, namespace(**ENABLED))
+    known.namespace_changed(("", "other"), None, namespace("other", **ENABLED))
+    before, elsewhere = known.known(NAMESPACE), known.known("other")
+    assert known.known(NAMESPACE) is before
+    add(known, resource("a", cluster=cluster))
+    after = known.known(NAMESPACE)
+    assert after.serial != before.serial
+    assert (known.known("other") is elsewhere) is not cluster
+    known.accounts.changed((NAMESPACE, "robot"), None, {})
+    assert known.known(NAMESPACE) is not after
+    last = known.known(NAMESPACE)
+    known.namespace_changed(("", NAMESPACE), None, namespace(**ENABLED))
+    assert known.known(NAMESPACE) is last
+    known.namespace_changed(("", NAMESPACE), None, namespace(**ENABLED, tier="gold"))
+    assert known.known(NAMESPACE) is not last
+
+
+def test_only_so_many_namespaces_are_kept_compiled(known, monkeypatch):
+    monkeypatch.setattr(registry, "MOST_KNOWN", 3)
+    first = known.known("n0")
+    for number in range(1, 4):
+        known.known(f"n{number}")
+    assert known.known("n0") is not first
+    assert known.known("n0") is known.known("n0")
+
+
+def test_while_service_accounts_are_being_listed_nothing_is_kept(known):
+    template = {"spec": {"containers": [container("a")], "serviceAccountName": "robot"}}
+    add(known, resource("a", template=template))
+    assert known.known(NAMESPACE) is not known.known(NAMESPACE)

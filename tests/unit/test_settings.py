@@ -6,6 +6,7 @@ import dataclasses
 import re
 
 import pytest
+import server_certificates
 
 from sidecar_injector import settings
 from sidecar_injector.settings import SettingError, Settings
@@ -25,11 +26,18 @@ DEFAULTS = {
     "CA_ROLL_WAIT_SECONDS": 60,
     "DRAIN_SECONDS": 5,
     "MAX_REQUESTS_PER_CONNECTION": 0,
+    "MAX_CONNECTIONS": 1000,
+    "CLIENT_CA": "",
     "AUDIT_SECONDS": 30,
     "LOG_FORMAT": "auto",
     "LOG_LEVEL": "info",
 }
-OTHERS = {"CERTIFICATE_MODE": "provided", "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
+OTHERS = {
+    "CERTIFICATE_MODE": "provided",
+    "CLIENT_CA": server_certificates.certify().cert_pem.decode(),
+    "LOG_FORMAT": "json",
+    "LOG_LEVEL": "debug",
+}
 
 
 def read(**variables: str) -> Settings:
@@ -82,6 +90,13 @@ def test_what_cannot_be_used_is_refused_with_variable_value_and_remedy(name, val
     with pytest.raises(SettingError, match=re.escape(accepted)) as caught:
         read(**{name: value})
     assert str(caught.value).startswith(f"SIDECAR_INJECTOR_{name}={value}: must be ")
+
+
+@pytest.mark.parametrize("value", ["rubbish", OTHERS["CLIENT_CA"][:100], "\N{SNOWMAN}"])
+def test_a_client_ca_that_is_none_is_refused_in_one_line(value):
+    with pytest.raises(SettingError, match="SIDECAR_INJECTOR_CLIENT_CA: must be PEM") as caught:
+        read(CLIENT_CA=value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_misspelt_variable_is_refused_with_the_ones_that_exist():

@@ -21,6 +21,7 @@ from sidecar_injector import names
 from sidecar_injector.core import (
     checks,
     decision,
+    index,
     matching,
     merge,
     model,
@@ -48,13 +49,16 @@ def decide(asked: world.Request, known: world.World) -> Decision:
         said,
         around=_surroundings(asked, candidate, known, said),
         tutorial=candidate.wish.tutorial,
-        check=lambda before, after: checks.check(before, after, known=known),
+        check=lambda before, after, parts: checks.check(
+            before, after, known=known, judged=parts.judged
+        ),
     )
-    lines = [_line(injection, candidate, known, merging) for injection in known.injections]
+    candidates = known.index.candidates(candidate.labels)
+    lines = [_line(injection, candidate, known, merging) for injection in candidates]
 
     refusing = next((line for line in lines if line.verdict is Verdict.REFUSED), None)
     if refusing:
-        return _refused(asked, refusing, lines, words)
+        return _refused(asked, refusing, lines, words, candidates)
     merging.finish([line for line in lines if line.verdict is Verdict.SKIPPED])
     injected = any(line.verdict is Verdict.INJECTED for line in lines)
     return Decision(
@@ -62,7 +66,8 @@ def decide(asked: world.Request, known: world.World) -> Decision:
         reason=None,
         message=_summary(lines),
         pod=editor.document,
-        lines=lines,
+        tried=lines,
+        passed_over=candidates,
         words=words,
         operations=editor.operations,
     )
@@ -108,13 +113,11 @@ def _words(wish: request.Request, known: world.World) -> list[Word]:
         Word(Reason.INVALID_ANNOTATION, f"{Reason.INVALID_ANNOTATION.sentence}: {key}", key)
         for key in wish.unreadable
     ]
-    references = {one.reference for one in known.injections} | {
-        one.name for one in known.injections
-    }
+    # A bare name may also mean an injection of the cluster.
     words += [
         Word(Reason.UNKNOWN_INJECTION, f"{Reason.UNKNOWN_INJECTION.sentence}: {name}", name)
         for name in wish.listed
-        if name not in references
+        if name not in known.references and names.CLUSTER_PREFIX + name not in known.references
     ]
     return words
 
@@ -131,7 +134,11 @@ def _summary(lines: list[Line]) -> str:
 
 
 def _refused(
-    asked: world.Request, refusing: Line, lines: list[Line], words: list[Word]
+    asked: world.Request,
+    refusing: Line,
+    lines: list[Line],
+    words: list[Word],
+    candidates: index.Candidates,
 ) -> Decision:
     injection = refusing.injection
     return Decision(
@@ -144,7 +151,8 @@ def _refused(
         ),
         pod=asked.pod,
         # Nothing is injected into a pod that is refused.
-        lines=[line for line in lines if line.verdict is not Verdict.INJECTED],
+        tried=[line for line in lines if line.verdict is not Verdict.INJECTED],
+        passed_over=candidates,
         words=words,
     )
 

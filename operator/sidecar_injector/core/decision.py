@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidecar_injector.core import model, patch
+from sidecar_injector.core import index, model, patch
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason, Verdict
 
 
@@ -44,7 +44,10 @@ class Decision:
     message: str
     pod: Mapping[str, Any]
     """The pod as it comes out; the given one where nothing changes."""
-    lines: Sequence[Line] = ()
+    tried: Sequence[Line] = ()
+    """One for each injection whose selectors could not be ruled out at once."""
+    passed_over: index.Candidates | None = None
+    """Tells of the others."""
     words: Sequence[Word] = ()
     operations: Sequence[patch.Operation] = ()
     """RFC 6902 operations from the given pod to `pod`."""
@@ -52,12 +55,28 @@ class Decision:
     @property
     def skipped(self) -> list[Line]:
         """Injections that applied and could not be done, refusing ones included."""
-        return [line for line in self.lines if line.reason.level is Level.FIT]
+        return [line for line in self.tried if line.reason.level is Level.FIT]
 
     @property
     def injected(self) -> list[Line]:
         """Injections whose parts are there because of this decision."""
-        return [line for line in self.lines if line.verdict is Verdict.INJECTED]
+        return [line for line in self.tried if line.verdict is Verdict.INJECTED]
+
+    @property
+    def lines(self) -> list[Line]:
+        """One for every injection, in the order in which they are tried."""
+        others = self.passed_over.passed_over() if self.passed_over else ()
+        lines = [*self.tried, *(line(injection, reason) for injection, reason in others)]
+        return sorted(lines, key=lambda one: one.injection.order)
+
+    @property
+    def reasons(self) -> list[Reason]:
+        """Every reason that it carries, once each."""
+        found = [self.reason] if self.reason else []
+        found += [word.reason for word in self.words]
+        found += [one.reason for one in self.tried]
+        found += self.passed_over.reasons if self.passed_over else ()
+        return list(dict.fromkeys(found))
 
 
 def line(

@@ -117,7 +117,7 @@ def _is_unlisted(injection: model.Injection, candidate: Candidate, known: world.
     return not (
         injection.is_cluster
         and injection.name in wish.listed
-        and not any(one.reference == injection.name for one in known.injections)
+        and injection.name not in known.references
     )
 
 

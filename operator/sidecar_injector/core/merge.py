@@ -13,8 +13,8 @@ from sidecar_injector.core.reasons import Reason
 
 _FIRST = "First"
 
-Check = Callable[[Mapping[str, Any], Mapping[str, Any]], Conflict | None]
-"""Of a pod before and after one injection: why it must not come out like that, if it must not."""
+Check = Callable[[Mapping[str, Any], Mapping[str, Any], render.Parts], Conflict | None]
+"""Of a pod before and after some parts: why it must not come out like that, if it must not."""
 
 
 class Merge:
@@ -105,7 +105,7 @@ class Merge:
             for key, value in members.items():
                 placing.editor.set(("metadata", field, key), value)
 
-        if conflict := self._check(self._editor.document, placing.editor.document):
+        if conflict := self._check(self._editor.document, placing.editor.document, missing):
             raise conflict
         self._record(injection, missing, annotations, patched)
         self._editor.adopt(placing.editor)

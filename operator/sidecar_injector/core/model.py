@@ -39,11 +39,17 @@ class Injection:
     hash: str
     selector: selectors.Selector
     namespace_selector: selectors.Selector
+    required_label: tuple[str, str] | None
+    """One label that every pod carries that it selects; None if there is none such."""
     errors: tuple[schema.Problem, ...]
+    minds_token_volumes: bool = False
+    """Whether it may tell two names apart that the API server gave to a token's volume."""
     has_tokens: bool = False
     """Whether anything in it differs from pod to pod."""
     schema: schema.Schema = dataclasses.field(default_factory=dict, repr=False)
     """Of the spec."""
+    memo: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    """What others work out from the injection alone, once; it dies with the injection."""
 
     @property
     def is_cluster(self) -> bool:
@@ -104,7 +110,9 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
         hash=template_hash(spec),
         selector=_selector(spec, "selector"),
         namespace_selector=_selector(spec, "namespaceSelector"),
+        required_label=None if errors else selectors.required_label(spec.get("selector")),
         errors=errors,
+        minds_token_volumes=_minds_token_volumes(spec),
         has_tokens=not errors and any(parameters.tokens(spec, path="spec")),
         schema=spec_schema,
     )
@@ -131,6 +139,14 @@ def _selector(spec: Any, field: str) -> selectors.Selector:
     except (AttributeError, TypeError, KeyError):
         # A shape that the schema has refused already: the errors say so.
         return selectors.nothing
+
+
+def _minds_token_volumes(spec: Any) -> bool:
+    """Whether it names one, or has globs on the names of volumes."""
+    members = spec if isinstance(spec, dict) else {}
+    inherited = (members.get("inherit") or {}).get("volumeMounts") or {}
+    globs = [one for one in inherited.get("exclude") or () if not one.startswith("/")]
+    return bool(globs) or names.TOKEN_VOLUME_PREFIX in json.dumps(members)
 
 
 def _integer(value: Any) -> int:

@@ -47,6 +47,11 @@ def compile_selector(selector: Mapping[str, Any] | None) -> Selector:
     return matches
 
 
+def required_label(selector: Mapping[str, Any] | None) -> tuple[str, str] | None:
+    """A label without which nothing is selected; None if labels may differ in every key."""
+    return next(iter(((selector or {}).get("matchLabels") or {}).items()), None)
+
+
 def _requirement(expression: Mapping[str, Any]) -> Selector:
     key: str = expression["key"]
     values = frozenset(expression.get("values") or ())

@@ -114,10 +114,14 @@ _SPEC = Object(
         "shareProcessNamespace": bool,
     }
 )
+_OWNER = Object(
+    {"apiVersion": str, "kind": str, "name": str, "uid": str, "controller": bool},
+    ("apiVersion", "kind", "name"),
+)
 POD = Object(
     {
         "metadata": Object(
-            {"labels": STRINGS, "annotations": STRINGS, "ownerReferences": Many(_ANY)}
+            {"labels": STRINGS, "annotations": STRINGS, "ownerReferences": Many(_OWNER)}
         ),
         "spec": _SPEC,
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import model
+from sidecar_injector.core import index, model
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +45,9 @@ class Namespace:
         return cls(name, {names.INJECTION_LABEL: names.ENABLED, names.NAMESPACE_NAME_LABEL: name})
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class World:
-    """All that is known about one namespace."""
+    """All that is known about one namespace; what is compiled of it is so once."""
 
     namespace: Namespace
     injections: Sequence[model.Injection]
@@ -55,6 +56,24 @@ class World:
     """Names in the namespace; None where they are not known, and nothing is said of them."""
     release_namespace: str = names.PRODUCT
     """Where the injector itself runs: never injected."""
+
+    @functools.cached_property
+    def index(self) -> index.Index:
+        """The injections by what they require of a pod."""
+        return index.Index(self.injections, namespace_labels=self.namespace.labels)
+
+    @functools.cached_property
+    def references(self) -> frozenset[str]:
+        """How a pod's annotation may name the injections: `NAME` or `cluster/NAME`."""
+        return frozenset(one.reference for one in self.injections)
+
+    @functools.cached_property
+    def minds_token_volumes(self) -> bool:
+        """Whether a decision may tell two names apart that a token's volume has in two pods."""
+        metadata = (*self.namespace.labels.values(), *self.namespace.annotations.values())
+        return any(one.minds_token_volumes for one in self.injections) or any(
+            names.TOKEN_VOLUME_PREFIX in value for value in metadata
+        )
 
 
 def ordered(*groups: Sequence[model.Injection]) -> tuple[model.Injection, ...]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import datetime
 import logging
 from collections.abc import Callable
 from typing import Final
 
 from sidecar_injector import names, observe
-from sidecar_injector.handlers import limiter, serving, store, trust
+from sidecar_injector.handlers import alarms, configurations, limiter, serving, store, trust
 from sidecar_injector.kube import api, cache
 from sidecar_injector.pki import material, plan, roll, state, verdict
 
@@ -23,14 +22,6 @@ log = logging.getLogger(__name__)
 MOST_STEPS: Final = 30
 """In one go. A step leads to the next, or to somebody else's having been faster."""
 SHORTEST_WAIT: Final = 0.05
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Clocks:
-    """Wall clock (aware, UTC) and monotonic seconds."""
-
-    now: Callable[[], datetime.datetime]
-    monotonic: Callable[[], float]
 
 
 class SelfSigned:
@@ -45,11 +36,13 @@ class SelfSigned:
         serve: serving.Serving,
         trusted: trust.Trust,
         metrics: observe.Metrics,
-        clocks: Clocks,
+        raising: alarms.Alarms,
+        clocks: serving.Clocks,
         generate: roll.Generate = material.generate,
     ) -> None:
         self._policy, self._serve, self._trusted = policy, serve, trusted
-        self._metrics, self._clocks, self._generate = metrics, clocks, generate
+        self._metrics, self._alarms = metrics, raising
+        self._clocks, self._generate = clocks, generate
         self._store = store.Store(client, place=place, metrics=metrics)
         self._memory: state.Stored | None = None
         self._limiter = limiter.Limiter()
@@ -95,6 +88,8 @@ class SelfSigned:
         for _ in range(MOST_STEPS):
             if step.action is plan.Action.ADOPT:
                 self._adopt(step)
+                # Now: the next step may wait for a slow API longer than the old leaf lives.
+                self._serve_what_may_be()
             elif not step.action.writes:
                 break
             else:
@@ -105,6 +100,8 @@ class SelfSigned:
                     step = dataclasses.replace(fresh, action=plan.Action.WAIT)
                     break
             step = self._next()
+        if not self._next().action.writes:
+            self._note_peace()
         self._serve_what_may_be()
         return step
 
@@ -141,11 +138,30 @@ class SelfSigned:
 
     async def _may_write(self, step: plan.Step, world: plan.World) -> bool:
         """Whether the API servers are where the step needs them, and nobody is fighting us."""
-        if step.action is plan.Action.SWITCH_ISSUER and world.seen_for:
-            return await self._trusted.confirmed()
-        if step.action is plan.Action.WRITE_BACK:
-            return self._limiter.wait(self._clocks.monotonic()) == 0
+        if step.on_trust and not await self._trusted.confirmed():
+            return False
+        if step.action is not plan.Action.WRITE_BACK:
+            return True
+        if self._limiter.wait(self._clocks.monotonic()) > 0:
+            self._complain_of_a_fight()
+            return False
         return True
+
+    def _note_peace(self) -> None:
+        """The Secret is as it should be, whether we or others made it so."""
+        now = self._clocks.monotonic()
+        self._limiter.right(now)
+        if self._limiter.quiet(now):
+            self._alarms.clear(alarms.Problem.SECRET_REWRITTEN)
+
+    def _complain_of_a_fight(self) -> None:
+        raw = self._store.raw
+        others = ", ".join(configurations.other_managers(raw)) if raw else ""
+        message = (
+            f"{others or 'somebody'} keeps changing or deleting the Secret {self._store.name}:"
+            " it is written back once a minute from now on, and served from memory"
+        )
+        self._alarms.set(alarms.Problem.SECRET_REWRITTEN, message)
 
     def _adopt(self, step: plan.Step) -> None:
         found = self._store.found()
@@ -153,7 +169,6 @@ class SelfSigned:
             raise roll.NotAWriteError(step)
         log.info("certificates: took over generation %d", found.generation)
         self._memory = found
-        self._limiter.right(self._clocks.monotonic())
         expires = found.ca.parsed().not_valid_after_utc.timestamp()
         self._metrics.certificate_expiration.labels(certificate="ca").set(expires)
         self._tell()
@@ -162,11 +177,11 @@ class SelfSigned:
         memory = self._memory
         if memory is None:
             return
-        now, live = self._clocks.now(), self._trusted.fingerprints()
-        if not plan.may_serve(memory, served=self._serve.certificate, live=live, now=now):
-            return
         flaws = verdict.serving(
-            memory.leaf.parsed(), field=names.TLS_CERT, dns_names=self._policy.dns_names, now=now
+            memory.leaf.parsed(),
+            field=names.TLS_CERT,
+            dns_names=self._policy.dns_names,
+            now=self._clocks.now(),
         )
         if flaws:
             self._serve.complain("; ".join(map(str, flaws)))

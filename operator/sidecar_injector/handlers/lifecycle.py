@@ -14,7 +14,7 @@ import orjson
 
 from sidecar_injector import names, observe
 from sidecar_injector.handlers import login, serving, trust
-from sidecar_injector.server import admission, http, listener, pool, readiness, tls
+from sidecar_injector.server import admission, http, listener, pool, readiness, reviews, tls
 from sidecar_injector.settings import Settings
 
 Json = dict[str, Any]
@@ -22,6 +22,8 @@ Judge = Callable[[Json], Json]
 """Makes the response to an admission request."""
 RETRY_SECONDS = 5
 SAID_SECONDS = 600.0
+VALIDATE_SECONDS = 2.0
+"""For Kopf: enough is left of the API server's five to judge without it."""
 ATTEMPT = re.compile(r"Request attempt #\d+ failed; ")
 
 _log = logging.getLogger(__name__)
@@ -100,7 +102,10 @@ class AdmissionServer:
         self._routes: dict[str, dict[str, http.Handler]] = {
             names.MUTATE_PATH: {"POST": http.when(lambda: ready.able, mutate)}
         }
-        limits = http.Limits(max_requests=settings.max_requests_per_connection)
+        limits = http.Limits(
+            max_requests=settings.max_requests_per_connection,
+            connections=settings.max_connections,
+        )
         self._listener = listener.Listener(
             shared=pool.Pool(routes=self._routes, limits=limits, metrics=metrics),
             port=settings.webhook_port,
@@ -191,11 +196,15 @@ def validation(dispatch: Callable[..., Awaitable[Any]], judge: Judge) -> http.Ha
             version, asked = admission.read_review(request.body)
         except admission.NoReview as error:
             return http.text(400, f"no AdmissionReview: {error}")
+        if not reviews.is_injection(asked):
+            return http.text(400, "no AdmissionReview of an injection")
         review = {"apiVersion": version, "kind": "AdmissionReview", "request": asked}
         try:
-            answer = await dispatch(review, webhook=names.VALIDATE_HANDLER)
+            async with asyncio.timeout(VALIDATE_SECONDS):
+                answer = await dispatch(review, webhook=names.VALIDATE_HANDLER)
         except Exception as error:  # noqa: BLE001 - the boundary of Kopf
-            _log.warning("Kopf cannot dispatch an injection, it is judged directly: %s", error)
+            why = str(error) or type(error).__name__
+            _log.warning("Kopf cannot dispatch an injection, it is judged directly: %s", why)
             response = _judged_directly(asked, judge)
             answer = {"apiVersion": version, "kind": "AdmissionReview", "response": response}
         return http.Response(200, orjson.dumps(answer))

@@ -30,13 +30,17 @@ class Limiter:
         if self._right_since is None:
             self._right_since = now
 
+    def quiet(self, now: float) -> bool:
+        """Whether it has been right for so long that any fight is over."""
+        return self._right_since is not None and now - self._right_since >= QUIET_SECONDS
+
     def reset(self) -> None:
         """What is wanted has changed: what follows is our own doing, and no fight."""
         self._tries = 0
 
     def wait(self, now: float) -> float:
         """The object is wrong: seconds to wait before it may be written; 0 counts as a try."""
-        if self._right_since is not None and now - self._right_since >= QUIET_SECONDS:
+        if self.quiet(now):
             self._tries = 0
         self._right_since = None
         if self._tries >= FAST_TRIES and now - self._last_try < SLOW_SECONDS:

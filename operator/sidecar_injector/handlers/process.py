@@ -10,6 +10,8 @@ from typing import Any, Final, TypeVar
 
 import kopf
 
+from sidecar_injector import names
+
 Result = TypeVar("Result")
 Loops = Mapping[str, Callable[[], Awaitable[None]]]
 RESTART_SECONDS: Final = 5.0
@@ -72,7 +74,14 @@ async def operate(handlers: kopf.OperatorRegistry, loops: Loops, stop: asyncio.E
 
     try:
         tasks = await kopf.spawn_tasks(
-            registry=handlers, standalone=True, clusterwide=True, stop_flag=stop
+            registry=handlers,
+            standalone=True,
+            clusterwide=True,
+            stop_flag=stop,
+            # Of no use without peers, but left out Kopf asks for the user's name, which the numeric
+            # user of a container does not have, and gives up.
+            # https://github.com/nolar/kopf/blob/main/kopf/_core/engines/peering.py
+            identity=names.PRODUCT,  # type: ignore[arg-type]  # a NewType that Kopf does not export
         )
         # Kopf has put its own handlers there, which know nothing of `stop`.
         obey_signals(stop)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from cryptography import x509
 
@@ -17,13 +18,18 @@ from sidecar_injector.handlers import serving, store, trust
 from sidecar_injector.kube import api, cache
 from sidecar_injector.pki import issue, state, verdict
 
+RETRY_SECONDS: Final = 1.0
+"""While a good pair waits for its issuer to be trusted."""
+
 
 class Provided:
     """A `serving.Source` that loads `tls.crt` and `tls.key` whenever the Secret changes.
 
     `ca.crt` is what we put into caBundle, unless `injects` says that somebody else does that
     (cert-manager's cainjector). `dns_names` are those that the certificate must have: the one that
-    the API server verifies will do.
+    the API server verifies will do. A pair of another CA is served once that CA has been in the
+    live configuration for `wait` seconds, so a change of CA that comes in the right order (both in
+    `ca.crt`, then the new pair) costs nothing.
     """
 
     def __init__(
@@ -37,8 +43,12 @@ class Provided:
         trusted: trust.Trust,
         metrics: observe.Metrics,
         now: Callable[[], datetime.datetime],
+        wait: float,
     ) -> None:
         self._place, self._dns_names, self._injects = place, dns_names, injects
+        # Who injects the bundle takes the old CA out of it at once: nothing is gained by waiting.
+        self._wait = 0.0 if injects else wait
+        self._bundle: bytes | None = None
         self._serve, self._trusted, self._now = serve, trusted, now
         self._store = store.Store(client, place=place, metrics=metrics)
         self._listeners: list[Callable[[], None]] = []
@@ -46,6 +56,7 @@ class Provided:
         self._cache = cache.Cache(
             client, api.SECRETS, metrics=metrics, scope=place.scope(), on_change=self._changed
         )
+        trusted.subscribe(self._loop.wake)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -54,7 +65,7 @@ class Provided:
             group.create_task(self._loop.run())
 
     def bundle(self) -> bytes | None:
-        return None if self._injects else self._serve.authorities
+        return None if self._injects else self._bundle
 
     async def refresh(self) -> bytes | None:
         await self._store.read()
@@ -84,10 +95,20 @@ class Provided:
         except verdict.FlawedError as error:
             self._serve.complain(f"Secret {place.namespace}/{place.secret}: {error}")
         else:
-            if self._serve.change(pair, authorities=authorities, why=f"Secret {place.secret}"):
-                for listener in self._listeners:
-                    listener()
+            before = (self._bundle, self._serve.certificate)
+            self._bundle = authorities
+            served = self._serve.change(
+                pair, authorities=authorities, why=f"Secret {place.secret}", wait=self._wait
+            )
+            if before != (self._bundle, self._serve.certificate):
+                self._tell()
+            if not served:
+                return RETRY_SECONDS
         return serving.TICK_SECONDS
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _changed(self, _key: cache.Key, _old: api.Json | None, new: api.Json | None) -> None:
         self._store.raw = new

@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from sidecar_injector import crds, names, observe
 from sidecar_injector.core import model, status
@@ -81,12 +80,13 @@ class StatusWriter:
     async def _catch_up(self) -> bool:
         """Whether all that was touched is right now; what is not will be looked at again."""
         touched, self._touched = self._touched, {}
-        failed = {
-            (kind, key): None
-            for kind, key in touched
-            if (resource := self._resources[kind].get(key))
-            and not await self.reconcile(resource, kind=kind)
-        }
+        failed: dict[tuple[str, cache.Key], None] = {}
+        for kind, key in touched:
+            resource = self._resources[kind].get(key)
+            if resource and not await self.reconcile(resource, kind=kind):
+                failed[kind, key] = None
+            # Where nothing is to be written nothing is awaited: a pod's turn comes here.
+            await asyncio.sleep(0)
         self._touched.update(failed)
         return not failed
 
@@ -95,9 +95,12 @@ class StatusWriter:
             self._touched.update({(kind, key): None for key in resources if wanted(key)})
         self._wake.set()
 
-    async def reconcile(self, resource: Mapping[str, Any], *, kind: str) -> bool:
+    async def reconcile(self, resource: api.Json, *, kind: str) -> bool:
         """Make the status of this resource right; False, and said once, if that fails."""
-        injection = model.read({**resource, "kind": kind}, spec_schema=crds.spec_schema(kind))
+        # The registry has heard of the change before us and has compiled it.
+        injection = self._known.injection(kind, cache.key_of(resource)) or model.read(
+            {**resource, "kind": kind}, spec_schema=crds.spec_schema(kind)
+        )
         change = status.wanted(
             injection,
             namespace=self._known.namespace(injection.namespace or ""),

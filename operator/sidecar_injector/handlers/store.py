@@ -35,6 +35,11 @@ class Store:
         self.raw: api.Json | None = None
         self._owner_gone = False
 
+    @property
+    def name(self) -> str:
+        """Namespace and name, for people."""
+        return f"{self._place.namespace}/{self._place.secret}"
+
     def found(self) -> state.Stored | state.Corrupt | None:
         """What it says."""
         if self.raw is None:

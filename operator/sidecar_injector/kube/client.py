@@ -19,7 +19,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import configuration, rest
 
 from sidecar_injector import __version__, names
-from sidecar_injector.kube import api, credentials
+from sidecar_injector.kube import api, clock, credentials
 
 REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
 WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=100)
@@ -37,8 +37,8 @@ class Client:
     Use as an async context manager, or call `close`.
     """
 
-    def __init__(self, source: credentials.Source) -> None:
-        self._source = source
+    def __init__(self, source: credentials.Source, *, time: clock.Clock | None = None) -> None:
+        self._source, self._clock = source, time or clock.Clock()
         self._rest: rest.RESTClientObject | None = None
         self._reading = asyncio.Lock()
 
@@ -161,7 +161,9 @@ class Client:
         """The response to a request if it is a success; every failure as a KubeError."""
         connection = await self._connected()
         try:
+            asked = self._clock.own()
             response = await _send(connection, method, path, limits=limits, **how)
+            self._clock.heard(response.headers.get("Date", ""), asked=asked)
             if response.status == api.UNAUTHORIZED:
                 response.close()
                 connection = await self._connected(refused=connection)

@@ -57,6 +57,31 @@ def authority(
     return _pair(builder.sign(fresh.key, hashes.SHA256()), fresh)
 
 
+def extended(
+    former: Pair, *, fresh: material.Material, now: datetime.datetime, seconds: int
+) -> Pair:
+    """The CA `former` with a new life: its subject and key stay, and of `fresh` only the serial.
+
+    Whoever trusts either of the two trusts what either has signed, so nothing has to be waited
+    for; but a key that has leaked stays in use.
+    """
+    before = former.parsed()
+    key = serialization.load_pem_private_key(former.key, password=None)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(before.subject)
+        .issuer_name(before.subject)
+        .public_key(before.public_key())
+        .serial_number(fresh.serial)
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + datetime.timedelta(seconds=seconds))
+    )
+    for extension in before.extensions:
+        builder = builder.add_extension(extension.value, critical=extension.critical)
+    certificate = builder.sign(key, hashes.SHA256())  # type: ignore[arg-type]  # CAs are P-256
+    return Pair(certificate.public_bytes(serialization.Encoding.PEM), former.key)
+
+
 def leaf(
     *,
     fresh: material.Material,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sidecar_injector import names
 from sidecar_injector.pki import issue, state, verdict
@@ -37,6 +37,7 @@ class Action(enum.Enum):
     REISSUE_LEAF = "reissue leaf"
     REPLACE_ALL = "replace all"
     RENEW_LEAF = "renew leaf"
+    EXTEND_CA = "extend CA"
     STAGE_CA = "stage CA"
     SWITCH_ISSUER = "switch issuer"
     DROP_PREVIOUS = "drop previous CA"
@@ -80,6 +81,9 @@ class Step:
     action: Action
     why: str
     until: datetime.datetime | None = None
+    on_trust: bool = False
+    """Whether it follows from `World.seen_for`, which may be old: before it is taken, the API
+    server is to be asked whether anything has changed since."""
 
 
 def next_step(world: World, policy: Policy) -> Step:
@@ -93,39 +97,17 @@ def next_step(world: World, policy: Policy) -> Step:
             f"the Secret went back from generation {memory.generation} to {found.generation}",
         )
     if memory and _usurped(found, memory, world):
-        return Step(Action.WRITE_BACK, "the Secret has another CA, which no API server trusts")
+        why = "the Secret has another CA, which no API server trusts"
+        return Step(Action.WRITE_BACK, why, on_trust=True)
     if found != memory:
         return Step(Action.ADOPT, f"generation {found.generation} is new here")
     return (
         _repair(found, world, policy)
+        or _hurry(found, world, policy)
         or _requested(found, world)
         or _renewal(found, world, policy)
         or _roll(found, world, policy)
         or Step(Action.NOTHING, "all is well", _next_date(found))
-    )
-
-
-def may_serve(
-    candidate: state.Stored,
-    *,
-    served: bytes | None,
-    live: Collection[str],
-    now: datetime.datetime,
-) -> bool:
-    """Whether a replica that serves the leaf `served` may change over to the candidate's.
-
-    `live` are the fingerprints of the CAs in the live configuration as this replica sees it: as
-    long as what it serves is good, it does not go ahead of the API servers' trust.
-    """
-    if served is None or candidate.leaf.certificate == served:
-        return True
-    current = verdict.certificates(served, field=names.TLS_CERT)[0]
-    if now > current.not_valid_after_utc:
-        return True
-    issuer = candidate.ca.parsed()
-    return (
-        verdict.issued_by([current], [issuer])
-        or verdict.fingerprint(candidate.ca.certificate) in live
     )
 
 
@@ -154,7 +136,7 @@ def _usurped(found: state.Stored, memory: state.Stored, world: World) -> bool:
     A replica that starts in the moment in which the Secret is gone does that; what the API servers
     trust is then still the CA in our memory.
     """
-    if found.ca.certificate in memory.authorities() or memory.ca.certificate in found.authorities():
+    if _knows(found, memory.ca) or _knows(memory, found.ca):
         return False
     theirs = verdict.fingerprint(found.ca.certificate)
     ours = verdict.fingerprint(memory.ca.certificate)
@@ -173,6 +155,21 @@ def _repair(found: state.Stored, world: World, policy: Policy) -> Step | None:
     if flaws:
         return Step(Action.RENEW_LEAF, "; ".join(str(flaw) for flaw in flaws))
     return None
+
+
+def _hurry(found: state.Stored, world: World, policy: Policy) -> Step | None:
+    """The CA ends before a roll in order could: everybody was away when it was due.
+
+    With the same key it needs no new trust; the key is replaced by the next roll.
+    """
+    horizon = 2 * policy.roll_wait_seconds
+    left = (found.ca.parsed().not_valid_after_utc - world.now).total_seconds()
+    if left > horizon or policy.ca_seconds <= horizon:
+        return None
+    due_now = _roll(found, world, policy)
+    if due_now and due_now.action is Action.SWITCH_ISSUER:
+        return due_now
+    return Step(Action.EXTEND_CA, f"the CA ends in {left:.0f} s, too soon for its successor")
 
 
 def _requested(found: state.Stored, world: World) -> Step | None:
@@ -214,7 +211,8 @@ def _roll(found: state.Stored, world: World, policy: Policy) -> Step | None:
     if seen < policy.roll_wait_seconds:
         left = datetime.timedelta(seconds=policy.roll_wait_seconds - seen)
         return Step(Action.WAIT, "the staged CA is not trusted for long enough", world.now + left)
-    return Step(Action.SWITCH_ISSUER, f"the staged CA is trusted since {seen:.0f} s")
+    why = f"the staged CA is trusted since {seen:.0f} s"
+    return Step(Action.SWITCH_ISSUER, why, on_trust=True)
 
 
 def _next_date(found: state.Stored) -> datetime.datetime:
@@ -224,6 +222,10 @@ def _next_date(found: state.Stored) -> datetime.datetime:
     if found.previous:
         dates.append(found.previous.until)
     return min(dates)
+
+
+def _knows(stored: state.Stored, ca: issue.Pair) -> bool:
+    return any(verdict.same_key(one, ca.certificate) for one in stored.authorities())
 
 
 def _alive(ca: issue.Pair, now: datetime.datetime) -> bool:

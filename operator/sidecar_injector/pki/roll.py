@@ -50,6 +50,8 @@ def _changed(step: plan.Step, found: state.Stored, maker: _Maker) -> state.Store
     match step.action:
         case plan.Action.RENEW_LEAF:
             return dataclasses.replace(newer, leaf=maker.leaf(found.ca))
+        case plan.Action.EXTEND_CA:
+            return dataclasses.replace(newer, ca=maker.extended(found.ca))
         case plan.Action.STAGE_CA:
             return dataclasses.replace(newer, next_ca=maker.authority(newer.generation))
         case plan.Action.SWITCH_ISSUER if found.next_ca:
@@ -80,6 +82,11 @@ class _Maker:
             generation=generation,
             now=self.world.now,
             seconds=self.policy.ca_seconds,
+        )
+
+    def extended(self, ca: issue.Pair) -> issue.Pair:
+        return issue.extended(
+            ca, fresh=self.generate(), now=self.world.now, seconds=self.policy.ca_seconds
         )
 
     def leaf(self, ca: issue.Pair) -> issue.Pair:

@@ -71,7 +71,12 @@ def pair(*, certificate: bytes, key: bytes, fields: tuple[str, str]) -> issue.Pa
     """
     chain = certificates(certificate, field=fields[0])
     try:
-        private = serialization.load_pem_private_key(key, password=None)
+        # Unvalidated: only its public half is looked at here, as OpenSSL does before it serves the
+        # pair, and testing the primes of an RSA key of 4096 bits holds the process for a second.
+        # https://cryptography.io/en/latest/hazmat/primitives/asymmetric/serialization/
+        private = serialization.load_pem_private_key(
+            key, password=None, unsafe_skip_rsa_key_validation=True
+        )
     except (ValueError, TypeError, exceptions.UnsupportedAlgorithm) as error:
         raise FlawedError([Finding(fields[1], Flaw.NOT_A_KEY)]) from error
     if private.public_key() != chain[0].public_key():
@@ -143,6 +148,15 @@ def fingerprint(pem: bytes) -> str:
     """The one of a certificate that is known to be readable."""
     (single,) = fingerprints(pem)
     return single
+
+
+def same_key(one: bytes, other: bytes) -> bool:
+    """Whether two certificates that are known to be readable are of one key and one subject.
+
+    What the one has signed the other has signed as well, whichever of them somebody trusts.
+    """
+    first, second = x509.load_pem_x509_certificate(one), x509.load_pem_x509_certificate(other)
+    return first.subject == second.subject and first.public_key() == second.public_key()
 
 
 def _signed(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:

@@ -26,7 +26,9 @@ class Listing(Protocol):
 class ServiceAccounts:
     """The names, by namespace."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_change: Callable[[str | None], None]) -> None:
+        """`on_change` is called with the namespace of a change; None: of all of them."""
+        self._on_change = on_change
         self._wanted = asyncio.Event()
         self._names: dict[str, set[str]] = {}
         self._listing: Listing | None = None
@@ -35,6 +37,7 @@ class ServiceAccounts:
         """Begin to listen if this one sets a ServiceAccount."""
         if injection.template_spec.get("serviceAccountName"):
             self._wanted.set()
+            self._on_change(None)
 
     def changed(self, key: tuple[str, str], old: object, new: object) -> None:
         """A ServiceAccount was added, changed or deleted."""
@@ -43,6 +46,14 @@ class ServiceAccounts:
             self._names.setdefault(namespace, set()).add(name)
         else:
             self._names.get(namespace, set()).discard(name)
+        self._on_change(namespace)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether `names` changes from now on only with a call of `on_change`."""
+        if not self._wanted.is_set():
+            return True
+        return self._listing is not None and self._listing.synced.is_set()
 
     def names(self, namespace: str) -> Collection[str] | None:
         """Those of a namespace; None while that is not known."""

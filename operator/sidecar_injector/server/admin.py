@@ -28,7 +28,7 @@ def routes(
         return _verdict(stalled())
 
     def readyz(request: http.Request) -> http.Response:
-        return _verdict(ready.reasons())
+        return _verdict(ready.reasons(), ready.remarks())
 
     def exposition(request: http.Request) -> http.Response:
         return http.Response(200, metrics.exposition(), prometheus_client.CONTENT_TYPE_LATEST)
@@ -40,5 +40,7 @@ def routes(
     }
 
 
-def _verdict(complaints: Sequence[str]) -> http.Response:
-    return http.text(503, "\n".join(complaints)) if complaints else http.text(200, "ok")
+def _verdict(complaints: Sequence[str], remarks: Sequence[str] = ()) -> http.Response:
+    """Only complaints make it a failure; remarks are for people and follow them."""
+    status, first = (503, complaints) if complaints else (200, ("ok",))
+    return http.text(status, "\n".join((*first, *remarks)))

@@ -8,28 +8,26 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from sidecar_injector import names, observe
+from sidecar_injector import observe
 from sidecar_injector.core import decide, world
 from sidecar_injector.core.decision import Decision
 from sidecar_injector.core.reasons import PodVerdict, Reason
-from sidecar_injector.server import http, registry
+from sidecar_injector.server import answers, http, journal, memory, registry, reviews
 
 Json = dict[str, Any]
 
 REVIEW_VERSIONS = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
-MAX_WARNINGS = 3
-MAX_WARNING_LENGTH = 120
-UNPROCESSABLE = 422
 ERROR = "error"
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +43,7 @@ class Admitted:
     namespace: str
     pod: Json
     decision: Decision
+    """Without the pod that it makes and the operations that make it."""
     dry_run: bool
 
 
@@ -57,15 +56,21 @@ class Admission:
         known: registry.Registry,
         metrics: observe.Metrics,
         tell: Callable[[Admitted], None],
+        report: journal.Report = journal.through_logging,
     ) -> None:
         self._known = known
         self._metrics = metrics
         self._tell = tell
+        self._report = report
+        self._memory = memory.Memory()
         # A label value that appears only with its first pod would hide that pod from rate().
-        for verdict in (*(one.value for one in PodVerdict), ERROR):
-            metrics.admission_requests.labels(result=verdict)
-        for reason in Reason:
-            metrics.decisions.labels(reason=reason.value)
+        results = (*(one.value for one in PodVerdict), ERROR)
+        self._results = {
+            result: metrics.admission_requests.labels(result=result) for result in results
+        }
+        self._reasons = {
+            reason.value: metrics.decisions.labels(reason=reason.value) for reason in Reason
+        }
 
     def mutate(self, request: http.Request) -> http.Response:
         """The answer to a review of a pod; 400 where the body is no review."""
@@ -76,71 +81,84 @@ class Admission:
             return http.text(400, f"no AdmissionReview: {error}")
 
         try:
-            response = self._response(asked, start)
+            response = self._response(asked, request, start)
         except Exception:  # noqa: BLE001 - our own bug must not cost a pod
-            _log.exception("cannot decide about %s, it is admitted as it is", _subject(asked))
-            self._metrics.admission_requests.labels(result=ERROR).inc()
-            response = {"allowed": True}
-        response["uid"] = asked["uid"]
-        review = {"apiVersion": version, "kind": "AdmissionReview", "response": response}
+            if said := reviews.complaint(asked):
+                _log.warning("cannot decide about a pod, it is admitted as it is: %s", said)
+            else:
+                _log.exception(
+                    "cannot decide about %s, it is admitted as it is", journal.subject(asked)
+                )
+            self._results[ERROR].inc()
+            response = answers.UNCHANGED
+        # Put together from ready-made parts: most of an answer was written with an earlier one.
+        body = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}' % (
+            version.encode(), orjson.dumps(asked["uid"]), response,
+        )  # fmt: skip
         self._metrics.admission_duration.observe(time.perf_counter() - start)
-        return http.Response(200, orjson.dumps(review))
+        return http.Response(200, body)
 
-    def _response(self, asked: Json, start: float) -> Json:
+    def _response(self, asked: Json, request: http.Request, start: float) -> bytes:
         if not is_pod(asked):
-            return {"allowed": True}
-        pod = asked["object"]
-        namespace = asked.get("namespace") or ""
-        known, behind = self._known.world(namespace)
-        decision = decide.decide(
-            world.Request(
-                namespace=namespace,
-                pod=pod,
-                operation=asked.get("operation") or "",
-                subresource=asked.get("subResource") or "",
-            ),
-            known,
+            return answers.UNCHANGED
+        known = self._known.known(asked.get("namespace") or "")
+        answer = self._answer(asked, known)
+
+        self._results[answer.verdict].inc()
+        for reason in answer.reasons:
+            self._reasons[reason].inc()
+        if answer.patch:
+            self._metrics.patch_bytes.observe(len(answer.patch))
+        more: Json = {"milliseconds": round((time.perf_counter() - start) * 1000, 3)}
+        if known.behind:
+            more["cacheBehind"] = True
+        if trace := trace_id(request.headers.get(b"traceparent", b"")):
+            more["trace"] = trace
+        self._report(asked, answer, more)
+        self._told(asked, answer)
+        return answer.response
+
+    def _answer(self, asked: Json, known: registry.Known) -> answers.Answer:
+        """Remembered where a pod like this one was asked about before, else decided."""
+        question = world.Request(
+            namespace=known.world.namespace.name,
+            pod=asked["object"],
+            operation=asked.get("operation") or "",
+            subresource=asked.get("subResource") or "",
         )
+        if question.operation != "CREATE" or question.subresource:
+            return answers.of(decide.decide(question, known.world))
+        key = memory.key_of(question.pod, known=known.world, serial=known.serial)
+        answer = self._memory.recall(key) if key else None
+        if answer is None:
+            answer = answers.of(decide.decide(question, known.world))
+            if key:
+                self._memory.learn(key, answer)
+        return answer
 
-        response = respond(decision)
-        self._count(decision, response)
-        self._report(asked, decision, behind=behind, start=start)
-        dry_run = asked.get("dryRun") is True
-        self._told(Admitted(namespace=namespace, pod=pod, decision=decision, dry_run=dry_run))
-        return response
-
-    def _told(self, admitted: Admitted) -> None:
+    def _told(self, asked: Json, answer: answers.Answer) -> None:
+        admitted = Admitted(
+            namespace=asked.get("namespace") or "",
+            pod=asked["object"],
+            decision=answer.decision,
+            dry_run=asked.get("dryRun") is True,
+        )
         try:
             self._tell(admitted)
-        except Exception:  # noqa: BLE001 - the answer is made and worth more than its Event
+        except Exception:
+            if reviews.complaint(asked):
+                raise
+            # The answer is made and worth more than its Event.
             _log.exception("cannot tell of a decision in namespace %s", admitted.namespace)
 
-    def _count(self, decision: Decision, response: Json) -> None:
-        self._metrics.admission_requests.labels(result=decision.verdict.value).inc()
-        for reason in reasons(decision):
-            self._metrics.decisions.labels(reason=reason.value).inc()
-        if "patch" in response:
-            self._metrics.patch_bytes.observe(len(response["patch"]) * 3 // 4)
 
-    def _report(self, asked: Json, decision: Decision, *, behind: bool, start: float) -> None:
-        """One line a decision: identity, verdict, reasons; never a part of the pod's body."""
-        if not _log.isEnabledFor(logging.INFO):
-            return
-        metadata = asked["object"].get("metadata") or {}
-        subject = _subject(asked)
-        fields = {
-            "namespace": asked.get("namespace"),
-            "pod": metadata.get("name") or metadata.get("generateName"),
-            "uid": asked["uid"],
-            "owner": owner(metadata),
-            "verdict": decision.verdict.value,
-            "reasons": [reason.value for reason in reasons(decision)],
-            "milliseconds": round((time.perf_counter() - start) * 1000, 3),
-        }
-        if behind:
-            fields["cacheBehind"] = True
-        _log.info("pod %s: %s: %s", subject, decision.verdict.value, decision.message,
-                  extra={"fields": fields})  # fmt: skip
+def trace_id(traceparent: bytes) -> str:
+    """The trace that a request belongs to; empty without one that can be read.
+
+    https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    found = _TRACEPARENT.match(traceparent)
+    return found[1].decode() if found and found[1] != b"0" * 32 else ""
 
 
 def read_review(body: bytes) -> tuple[str, Json]:
@@ -169,68 +187,3 @@ def is_pod(asked: Json) -> bool:
         and resource.get("resource") == "pods"
         and isinstance(asked.get("object"), dict)
     )
-
-
-def respond(decision: Decision) -> Json:
-    """A decision in the API server's words, without `uid`."""
-    response: Json = {"allowed": decision.verdict is not PodVerdict.REFUSED}
-    if decision.verdict is PodVerdict.REFUSED:
-        response["status"] = {"code": UNPROCESSABLE, "message": decision.message}
-    elif decision.operations:
-        response["patchType"] = "JSONPatch"
-        response["patch"] = base64.b64encode(orjson.dumps(decision.operations)).decode()
-    if lines := warnings(decision):
-        response["warnings"] = lines
-    if audit := audit_annotations(decision):
-        response["auditAnnotations"] = audit
-    return response
-
-
-def warnings(decision: Decision) -> list[str]:
-    """What the pod's author should act on: few and short, as the API server cuts long ones.
-
-    https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
-    """
-    subjects = [(word.subject, word.reason, word.message) for word in decision.words]
-    subjects += [(line.injection.reference, line.reason, line.message) for line in decision.skipped]
-    return [
-        _cut(f"{names.PRODUCT}: {subject}: {reason.value}: {message}")
-        for subject, reason, message in subjects[:MAX_WARNINGS]
-    ]
-
-
-def audit_annotations(decision: Decision) -> dict[str, str]:
-    """What the API server's audit log keeps of a decision."""
-    skipped = [f"{one.injection.reference}={one.reason.value}" for one in decision.skipped]
-    injected = [one.injection.reference for one in decision.injected]
-    values = {"injected": ",".join(injected), "skipped": ",".join(skipped)}
-    return {key: value for key, value in values.items() if value}
-
-
-def reasons(decision: Decision) -> list[Reason]:
-    """Every reason that a decision carries, once each, in its own order."""
-    found = [decision.reason] if decision.reason else []
-    found += [word.reason for word in decision.words]
-    found += [line.reason for line in decision.lines]
-    return list(dict.fromkeys(found))
-
-
-def owner(metadata: Json) -> str | None:
-    """The controller that made the pod, as KIND/NAME."""
-    for reference in metadata.get("ownerReferences") or ():
-        if reference.get("controller"):
-            return f"{reference.get('kind')}/{reference.get('name')}"
-    return None
-
-
-def _subject(asked: Json) -> str:
-    thing = asked.get("object")
-    metadata = thing.get("metadata") if isinstance(thing, dict) else None
-    if not isinstance(metadata, dict):
-        return f"{asked.get('namespace')}/?"
-    name = metadata.get("name") or f"{metadata.get('generateName') or ''}*"
-    return f"{asked.get('namespace')}/{name}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_WARNING_LENGTH else f"{text[: MAX_WARNING_LENGTH - 1]}…"

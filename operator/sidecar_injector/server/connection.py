@@ -56,10 +56,15 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._phase = Phase.OPEN
+        evicted = self._phase is Phase.CLOSING
         self.deadline = self._pool.now + self._pool.limits.idle_seconds
         peer = transport.get_extra_info("peername")
         self._parser = parser.Parser(limits=self._pool.limits, peer=peer)
+        if evicted:
+            # asyncio has no way to end a connection that is still shaking hands.
+            self._transport.abort()
+            return
+        self._phase = Phase.OPEN
         self._pool.join(self)
 
     def data_received(self, data: bytes) -> None:
@@ -88,6 +93,11 @@ class Connection(asyncio.Protocol):
         self._pool.leave(self)
 
     # What the pool calls.
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request has begun whose answer is still owed; what trickles in is none."""
+        return self._task is None and not self._queue and not (self._served and self._started)
 
     def expire(self) -> None:
         """Its time is up: say so if a request is half here, hang up otherwise."""
@@ -119,6 +129,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Hang up now."""
         if self._phase is Phase.ARRIVING:
+            self._phase = Phase.CLOSING
             self._pool.leave(self)
         else:
             self._transport.abort()
@@ -177,6 +188,8 @@ class Connection(asyncio.Protocol):
     def _send(self, request: http.Request, response: http.Response) -> None:
         shared = self._pool
         self._served += 1
+        if self._served == 1:
+            shared.used(self)
         last = (
             shared.closing or not request.keep_alive or self._served == shared.limits.max_requests
         )

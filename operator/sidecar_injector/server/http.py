@@ -42,6 +42,8 @@ class Limits:
     resets the connection and takes the answer with it (RFC 9112 section 9.6)."""
     max_requests: int = 0
     """On one connection, which is then closed politely; 0 is no limit."""
+    connections: int = 0
+    """At the same time; 0 is no limit. See `pool.Pool.join` for whom one too many costs."""
 
 
 class Request:

@@ -22,6 +22,10 @@ class Member(Protocol):
     deadline: float
     """By the pool's clock: when `expire` is due."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether it has neither a request nor an answer under way."""
+
     def expire(self) -> None:
         """Its time is up, whatever it waited for."""
 
@@ -50,6 +54,8 @@ class Pool:
     ) -> None:
         self.limits = limits or http.Limits()
         self.members: set[Member] = set()
+        self._unused: dict[Member, None] = {}
+        """Those that have never got an answer, oldest first."""
         self.held = 0
         """Bytes of unfinished bodies, all connections together."""
         self.answering = 0
@@ -58,6 +64,7 @@ class Pool:
         """Every answer from now on is the last of its connection."""
         self._routes = routes
         self._refused = {}
+        self._evicted = metrics.connections_evicted if metrics else None
         if metrics is not None:
             self._refused = {code: metrics.http_errors.labels(code) for code in REFUSALS}
             metrics.inflight_requests.set_function(lambda: self.answering)
@@ -73,13 +80,40 @@ class Pool:
             member.expire()
 
     def join(self, member: Member) -> None:
-        """A connection has been made."""
+        """A connection has been made, or has come as far as its TLS.
+
+        One too many costs the oldest that was never used: those are who opens connections for
+        nothing, while the API server asks as soon as it can. If all have been used it costs the
+        one that has been idle for longest, and if none is idle the new one.
+        """
+        limit = self.limits.connections
+        if member not in self.members and 0 < limit <= len(self.members):
+            victim = self._least_missed() or member
+            if self._evicted is not None:
+                self._evicted.inc()
+            victim.abort()
+            self.leave(victim)  # Its end is told later, and others may come before that.
+            if victim is member:
+                return
         self.members.add(member)
+        self._unused.setdefault(member)
         self._emptied.clear()
+
+    def used(self, member: Member) -> None:
+        """A connection has got its first answer."""
+        self._unused.pop(member, None)
+
+    def _least_missed(self) -> Member | None:
+        for member in self._unused:
+            if member.idle:
+                return member
+        idle = (member for member in self.members if member.idle)
+        return min(idle, key=lambda member: member.deadline, default=None)
 
     def leave(self, member: Member) -> None:
         """A connection is gone."""
         self.members.discard(member)
+        self._unused.pop(member, None)
         if not self.members:
             self._emptied.set()
 

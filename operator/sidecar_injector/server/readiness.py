@@ -30,7 +30,7 @@ class Readiness:
     answers them nevertheless.
     """
 
-    __slots__ = ("_unmet", "able", "ready")
+    __slots__ = ("_remarks", "_unmet", "able", "ready")
 
     def __init__(self) -> None:
         self._unmet: dict[Condition, str] = {
@@ -38,6 +38,7 @@ class Readiness:
             for condition in Condition
             if condition is not Condition.NOT_DRAINING
         }
+        self._remarks: dict[str, str] = {}
         self.ready = self.able = False
 
     def met(self, condition: Condition) -> None:
@@ -51,6 +52,16 @@ class Readiness:
             return
         self._unmet[condition] = why or condition.value
         self._judge()
+
+    def remark(self, topic: str, sentence: str) -> None:
+        """What people should know and what keeps no requests away; empty: no more of that topic."""
+        self._remarks.pop(topic, None)
+        if sentence:
+            self._remarks[topic] = sentence
+
+    def remarks(self) -> tuple[str, ...]:
+        """One line for each, which begins with its topic."""
+        return tuple(f"{topic}: {sentence}" for topic, sentence in self._remarks.items())
 
     def reasons(self) -> tuple[str, ...]:
         """One sentence for each condition that does not hold, in the order of `Condition`."""

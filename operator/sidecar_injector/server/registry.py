@@ -6,8 +6,10 @@ the admission handler asks, on the one event loop.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sidecar_injector import crds, names
 from sidecar_injector.core import model
@@ -17,42 +19,71 @@ from sidecar_injector.server import accounts
 Json = Mapping[str, Any]
 Key = tuple[str, str]
 
+MOST_KNOWN: Final = 1024
+"""Namespaces that are kept compiled: more of them create pods at once in no cluster."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Known:
+    """What is known about one namespace from which the API server calls."""
+
+    world: worlds.World
+    behind: bool
+    """Whether our cache is: the call itself proves that the namespace is enabled."""
+    serial: int
+    """Another one for every other world."""
+
 
 class Registry:
     """Namespaces and injections, ready for `decide`."""
 
     def __init__(self, *, release_namespace: str) -> None:
         self._release_namespace = release_namespace
-        self.accounts = accounts.ServiceAccounts()
+        self.accounts = accounts.ServiceAccounts(on_change=self._forget)
         self._namespaces: dict[str, worlds.Namespace] = {}
         self._cluster: dict[str, model.Injection] = {}
         self._namespaced: dict[str, dict[str, model.Injection]] = {}
-        self._ordered: dict[str, tuple[model.Injection, ...]] = {}
-        """By namespace; emptied where an injection changes."""
+        self._known: dict[str, Known] = {}
+        """By namespace, compiled when a pod asks; emptied where anything changes."""
+        self._serials = itertools.count(1)
 
-    def world(self, namespace: str) -> tuple[worlds.World, bool]:
-        """What is known about a namespace from which the API server calls, and whether our cache
-        is behind: the call itself proves that the namespace is enabled."""
-        known = self._namespaces.get(namespace)
-        behind = known is None or not known.is_enabled
-        return (
-            worlds.World(
-                namespace=worlds.Namespace.assumed(namespace) if known is None or behind else known,
-                injections=self.injections(namespace),
-                service_accounts=self.accounts.names(namespace),
-                release_namespace=self._release_namespace,
-            ),
-            behind,
+    def known(self, namespace: str) -> Known:
+        """What is known about a namespace from which the API server calls."""
+        found = self._known.get(namespace)
+        if found is None:
+            found = self._compiled(namespace)
+            # While the names of ServiceAccounts are being listed they come without a change.
+            if self.accounts.is_settled:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[namespace] = found
+        return found
+
+    def _compiled(self, namespace: str) -> Known:
+        metadata = self._namespaces.get(namespace)
+        behind = metadata is None or not metadata.is_enabled
+        if metadata is None or behind:
+            metadata = worlds.Namespace.assumed(namespace)
+        world = worlds.World(
+            namespace=metadata,
+            injections=self.injections(namespace),
+            service_accounts=self.accounts.names(namespace),
+            release_namespace=self._release_namespace,
         )
+        return Known(world, behind, next(self._serials))
+
+    def _forget(self, namespace: str | None) -> None:
+        """Compile this namespace anew when it is asked for; None: all of them."""
+        if namespace is None:
+            self._known.clear()
+        else:
+            self._known.pop(namespace, None)
 
     def injections(self, namespace: str) -> tuple[model.Injection, ...]:
         """All that may apply in a namespace, in the order in which they are tried."""
-        found = self._ordered.get(namespace)
-        if found is None:
-            found = self._ordered[namespace] = worlds.ordered(
-                list(self._cluster.values()), list(self._namespaced.get(namespace, {}).values())
-            )
-        return found
+        return worlds.ordered(
+            list(self._cluster.values()), list(self._namespaced.get(namespace, {}).values())
+        )
 
     def rivals(self, namespace: str | None) -> tuple[model.Injection, ...]:
         """All that may meet an injection of this namespace on a pod; None: one of the cluster."""
@@ -60,6 +91,13 @@ class Registry:
             return self.injections(namespace)
         groups = (list(group.values()) for group in self._namespaced.values())
         return worlds.ordered(list(self._cluster.values()), *groups)
+
+    def injection(self, kind: str, key: Key) -> model.Injection | None:
+        """One injection as it was compiled, if the cache has it."""
+        namespace, name = key
+        if kind == names.CLUSTER_KIND:
+            return self._cluster.get(name)
+        return self._namespaced.get(namespace, {}).get(name)
 
     def namespace(self, name: str) -> worlds.Namespace | None:
         """The metadata of a namespace, if the cache has it."""
@@ -70,26 +108,29 @@ class Registry:
         name = key[1]
         if new is None:
             self._namespaces.pop(name, None)
-            self._ordered.pop(name, None)
-            return
-        metadata = new.get("metadata") or {}
-        self._namespaces[name] = worlds.Namespace(
-            name, metadata.get("labels") or {}, metadata.get("annotations") or {}
-        )
+        else:
+            metadata = new.get("metadata") or {}
+            namespace = worlds.Namespace(
+                name, metadata.get("labels") or {}, metadata.get("annotations") or {}
+            )
+            if self._namespaces.get(name) == namespace:
+                return
+            self._namespaces[name] = namespace
+        self._forget(name)
 
     def injection_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
         """A SidecarInjection was added, changed or deleted."""
         namespace, name = key
         group = self._namespaced.setdefault(namespace, {})
         if self._update(group, name, old, new, kind=names.KIND):
-            self._ordered.pop(namespace, None)
+            self._forget(namespace)
         if not group:
             del self._namespaced[namespace]
 
     def cluster_injection_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
         """A ClusterSidecarInjection was added, changed or deleted."""
         if self._update(self._cluster, key[1], old, new, kind=names.CLUSTER_KIND):
-            self._ordered.clear()
+            self._forget(None)
 
     def _update(
         self,

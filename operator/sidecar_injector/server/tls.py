@@ -67,6 +67,8 @@ class ServingContext:
         """The certificate in force."""
         self.distrusted = 0
         """Handshakes since the last `load` in which the client did not accept the certificate."""
+        self.on_distrust: Callable[[], None] = lambda: None
+        """Called for each of these, in the middle of the handshake."""
         self._scratch_folder = scratch_folder
         self._client_ca = client_ca
         self._counters = {
@@ -117,8 +119,10 @@ class ServingContext:
             handshake.context = self._current
 
     def _count(self, reason: str) -> None:
-        self.distrusted += reason in DISTRUST
         self._counters.get(reason, self._counters[OTHER]).inc()
+        if reason in DISTRUST:
+            self.distrusted += 1
+            self.on_distrust()
 
 
 def check_pair(*, cert_pem: bytes, key_pem: bytes) -> x509.Certificate:
@@ -130,7 +134,11 @@ def check_pair(*, cert_pem: bytes, key_pem: bytes) -> x509.Certificate:
             f"{names.TLS_CERT}: no PEM certificate can be read in its {len(cert_pem)} bytes"
         ) from error
     try:
-        key = serialization.load_pem_private_key(key_pem, password=None)
+        # Unvalidated, as every TLS server loads it: the test of a long RSA key's primes would stop
+        # all handshakes for seconds. What it is for shows in the handshake with ourselves.
+        key = serialization.load_pem_private_key(
+            key_pem, password=None, unsafe_skip_rsa_key_validation=True
+        )
     except (ValueError, TypeError, exceptions.UnsupportedAlgorithm) as error:
         raise TLSError(
             f"{names.TLS_KEY}: no unencrypted PEM key can be read in its {len(key_pem)} bytes"

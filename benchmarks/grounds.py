@@ -1,0 +1,112 @@
+"""Two installations side by side, one small and one that grows, and what a pod costs in either."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from benchmarks import figures, load, population, product, reviews, stage
+from tools.controlplane import cluster, operators
+
+MIB: Final = 1024**2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """What is asked of whom; `series` and `x` are its place in a plot."""
+
+    name: str
+    replica: operators.Replica
+    review: bytes
+    series: str = ""
+    x: float = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """Microseconds of processor time that a pod of this case takes."""
+
+    case: Case
+    spread: figures.Spread
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Grounds:
+    """The two installations."""
+
+    scene: stage.Stage
+    alone: operators.Operators
+    """One replica with one injection."""
+    grown: operators.Operators
+    """Two replicas."""
+    plane: cluster.ControlPlane
+    """Of the one that grows."""
+    filled: population.Population
+
+    @property
+    def most(self) -> int:
+        """The largest number of injections in one scope."""
+        return int(self.scene.pick(1_000, 100))
+
+    @property
+    def space(self) -> str:
+        """The namespace that has them."""
+        return f"scope-{self.most}"
+
+    def one(self, name: str, *, review: bytes | None = None, x: float = 1) -> Case:
+        """The recorded review, or another, where there is one injection."""
+        body = review or reviews.recorded()
+        return Case(name=name, replica=self.alone.replicas[0], review=body, x=x)
+
+    def many(self, name: str, space: str, *, series: str = "", x: float = 1) -> Case:
+        """The recorded review for a namespace of the one that grows."""
+        body = reviews.in_namespace(reviews.recorded(), space)
+        return Case(name=name, replica=self.grown.replicas[0], review=body, series=series, x=x)
+
+    def memory(self) -> float:
+        """MiB of the larger replica of the grown installation."""
+        return max(replica.process.rss() for replica in self.grown.replicas) / MIB
+
+
+@contextlib.contextmanager
+def prepared(scene: stage.Stage) -> Iterator[Grounds]:
+    """Both at rest, and without controllers, which would answer each namespace with objects."""
+    scene.report.begin("starting two control planes")
+    with (
+        cluster.ControlPlane(scene.programs) as small,
+        product.installed(small, replicas=1) as alone,
+        cluster.ControlPlane(scene.programs) as large,
+        product.installed(large, replicas=2) as grown,
+    ):
+        for plane in (small, large):
+            plane.controller_manager.terminate()
+        filled = population.Population(large, grown, report=scene.report)
+        filled.settle()
+        yield Grounds(scene=scene, alone=alone, grown=grown, plane=large, filled=filled)
+
+
+def effort(scene: stage.Stage) -> tuple[int, float]:
+    """Rounds, and seconds of each."""
+    return int(scene.pick(5, 1)), scene.pick(2, 1)
+
+
+def costs(scene: stage.Stage, cases: Sequence[Case]) -> list[Cost]:
+    """Of each, interleaved; a first round is thrown away."""
+    rounds, seconds = effort(scene)
+    found: list[list[float]] = [[] for _ in cases]
+    body = stage.folder() / "grown-review.json"
+    for number in range(rounds + 1):
+        for case, some in zip(cases, found, strict=True):
+            scene.report.tick(f"round {number} of {rounds}: {case.name}")
+            body.write_bytes(case.review)
+            server = product.server(case.replica)
+            aim = load.Target(name=case.name, url=server.url, body=body, pid=server.process.pid)
+            ran = load.run(aim, seconds=seconds)
+            if number:
+                some.append(ran.cpu or 0.0)
+    return [
+        Cost(case=case, spread=figures.Spread.of(some))
+        for case, some in zip(cases, found, strict=True)
+    ]

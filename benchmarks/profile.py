@@ -1,0 +1,169 @@
+"""`python -m benchmarks.profile [--whole]`: where the time of an admission goes.
+
+Alone, the handler of `/mutate` is called with the recorded review: microseconds, then the functions
+that take most of them. (cProfile counts calls exactly, and makes short functions look dearer than
+they are.) With --whole, the installed operator is sampled under load, see `sampling`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pathlib
+import pstats
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from benchmarks import figures, load, machine, markdown, product, reviews, servers, stage
+from sidecar_injector import logs, names, observe
+from sidecar_injector.handlers import telling
+from sidecar_injector.server import admission, http, registry
+from tools.controlplane import binaries, cluster, operators
+
+TOP: Final = 15
+ROUNDS, CALLS = 7, 2_000
+PARTS: Final = ("sidecar_injector/", "benchmarks/")
+
+
+def main() -> int:
+    """Print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
+    parser.add_argument("--whole", action="store_true", help="sample the whole operator under load")
+    arguments = parser.parse_args()
+    if arguments.whole:
+        machine.require()
+        whole(seconds=10)
+    else:
+        alone()
+    return 0
+
+
+def alone() -> None:
+    """The handler by itself, with matching, checks, a JSON log to a file and metrics."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        sys.stderr, terminal = log, sys.stderr
+        try:
+            logs.configure_logging(log_format="json", log_level="info")
+        finally:
+            sys.stderr = terminal
+        ask = handler()
+        ask()
+        spread = figures.Spread.of(_timed(ask) for _ in range(ROUNDS))
+        print(f"one admission, from body to answer: {spread} µs")
+        watcher = cProfile.Profile()
+        watcher.runcall(_repeat, ask)
+    rows = [_row(*item) for item in _dearest(watcher)]
+    headings = ("function", "own µs", "with callees µs", "calls")
+    print(markdown.plain(stage.Table(headings=headings, rows=rows)))
+
+
+def handler() -> Callable[[], http.Response]:
+    """Asks the product's handler about the recorded pod."""
+    known, metrics = registry.Registry(release_namespace=names.PRODUCT), observe.Metrics()
+    recorder: Any = _Unheard()
+    answers = admission.Admission(known=known, metrics=metrics, tell=telling.teller(recorder))
+    labels = {names.INJECTION_LABEL: names.ENABLED}
+    namespace = {"metadata": {"name": product.NAMESPACE, "labels": labels}}
+    known.namespace_changed(("", product.NAMESPACE), None, namespace)
+    resource = product.injection()
+    resource["metadata"] |= {"namespace": product.NAMESPACE, "generation": 1, "uid": "0"}
+    known.injection_changed((product.NAMESPACE, product.INJECTION), None, resource)
+
+    request = http.Request(
+        method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
+    )
+    request.body = reviews.recorded()
+    servers.require_injected("the handler", request.body, json.loads(answers.mutate(request).body))
+    return lambda: answers.mutate(request)
+
+
+class _Unheard:
+    """Stands where Events are queued; the recorded pod causes none."""
+
+    def record(self, event: object) -> None:
+        raise AssertionError(event)
+
+
+def whole(*, seconds: float) -> None:
+    """The operator as installed, sampled from its start to its end, mostly under load."""
+    target = stage.folder() / "samples.json"
+    with (
+        cluster.ControlPlane(binaries.cached()) as plane,
+        product.installed(plane, replicas=1) as running,
+    ):
+        replica = running.replicas[0]
+        _start_sampled(replica, target)
+        server = product.server(replica)
+        servers.wait_serving(server, reviews.recorded())
+        aim = load.Target(
+            name=server.name, url=server.url, body=reviews.RECORDED, pid=replica.process.pid
+        )
+        ran = load.run(aim, seconds=seconds)
+        replica.terminate()
+    print(f"{ran.rate:,.0f} answers/s while sampled, {ran.cpu or 0:.0f} µs of processor time each")
+    counts = json.loads(target.read_text("utf-8"))
+    everything = sum(count for _, count in counts["own"])
+    total = dict(counts["total"])
+    rows = [
+        (name, f"{count / everything:.1%}", f"{total[name] / everything:.1%}")
+        for name, count in counts["own"][:TOP]
+    ]
+    headings = ("function", "own", "with callees")
+    print(markdown.plain(stage.Table(headings=headings, rows=rows)))
+
+
+def _start_sampled(replica: operators.Replica, target: pathlib.Path) -> None:
+    """The same replica again, with its command inside the sampler."""
+    replica.terminate()
+    process = replica.process
+    words = process.command[1:]
+    process.command = (sys.executable, "-m", "benchmarks.sampling", str(target), *words)
+    assert process.environment is not None
+    process.environment["PYTHONPATH"] = str(product.ROOT)
+    replica.start()
+    replica.wait_ready()
+
+
+def _timed(ask: Callable[[], object]) -> float:
+    """Microseconds a call."""
+    begin = time.perf_counter()
+    _repeat(ask)
+    return (time.perf_counter() - begin) / CALLS * 1e6
+
+
+def _repeat(ask: Callable[[], object]) -> None:
+    for _ in range(CALLS):
+        ask()
+
+
+Timing = tuple[str, float, float, int]
+
+
+def _dearest(watcher: cProfile.Profile) -> Sequence[Timing]:
+    """The functions with most time of their own: name, own and whole seconds, calls."""
+    found: Any = pstats.Stats(watcher)
+    timings = [
+        (_label(*where), own, whole, calls)
+        for where, (_, calls, own, whole, _) in found.stats.items()
+    ]
+    return sorted(timings, key=lambda timing: -timing[1])[:TOP]
+
+
+def _label(file: str, line: int, function: str) -> str:
+    for part in PARTS:
+        if part in file:
+            return f"{file.partition(part)[2]}:{line} {function}"
+    return f"{pathlib.PurePath(file).name} {function}" if line else function
+
+
+def _row(name: str, own: float, whole: float, calls: int) -> tuple[str, ...]:
+    micro = 1e6 / CALLS
+    return name, f"{own * micro:.1f}", f"{whole * micro:.1f}", f"{calls / CALLS:g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Where certificates come from in each mode, connected to the server that shows them."""
+
+from __future__ import annotations
+
+import time
+
+from sidecar_injector import names, observe
+from sidecar_injector.handlers import alarms, certificates, provided, serving, store, trust
+from sidecar_injector.kube import api, clock, events
+from sidecar_injector.pki import plan
+from sidecar_injector.server import readiness, tls
+from sidecar_injector.settings import Settings
+
+
+def make(
+    settings: Settings,
+    api_client: api.Api,
+    *,
+    shown: tls.ServingContext,
+    trusted: trust.Trust,
+    recorder: events.Recorder,
+    metrics: observe.Metrics,
+    ready: readiness.Readiness,
+    time_there: clock.Clock,
+) -> serving.Source:
+    """The source that the settings ask for; nothing runs yet."""
+    place = store.Place(
+        namespace=settings.namespace, secret=settings.secret_name, deployment=settings.fullname
+    )
+    about = events.About(
+        api_version="v1", kind="Secret", name=place.secret, namespace=place.namespace
+    )
+    raising = alarms.Alarms(recorder=recorder, about=about, metrics=metrics, ready=ready)
+    alarms.watch_clock(time_there, raising, metrics)
+    clocks = serving.Clocks(now=time_there.now, monotonic=time.monotonic)
+    serve = serving.Serving(
+        shown.load, metrics=metrics, raising=raising, live=trusted.seen_for, clocks=clocks
+    )
+    shown.on_distrust = serve.refused
+    if settings.certificate_mode != "selfSigned":
+        verified = names.verified_dns_name(service=settings.fullname, namespace=settings.namespace)
+        return provided.Provided(
+            api_client, place=place, dns_names=[verified], serve=serve, trusted=trusted,
+            injects=settings.certificate_mode == "certManager", metrics=metrics,
+            now=time_there.now, wait=settings.ca_roll_wait_seconds,
+        )  # fmt: skip
+    return certificates.SelfSigned(
+        api_client, place=place, policy=policy(settings), serve=serve, trusted=trusted,
+        metrics=metrics, raising=raising, clocks=clocks,
+    )  # fmt: skip
+
+
+def policy(settings: Settings) -> plan.Policy:
+    """What the settings want of the certificates that we make."""
+    return plan.Policy(
+        dns_names=names.service_dns_names(
+            service=settings.fullname,
+            namespace=settings.namespace,
+            cluster_domain=settings.cluster_domain,
+        ),
+        leaf_seconds=settings.leaf_seconds,
+        ca_seconds=settings.ca_seconds,
+        roll_wait_seconds=settings.ca_roll_wait_seconds,
+    )

@@ -1,0 +1,62 @@
+"""The values over which the chart is rendered; every combination must be one that works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+EVERYTHING: dict[str, Any] = {
+    "replicas": 3,
+    "commonLabels": {"team": "platform"},
+    "podLabels": {"zone": "a", "app.kubernetes.io/name": "not-this"},
+    "podAnnotations": {"kubectl.kubernetes.io/default-container": "not-this", "a": "b"},
+    "deploymentAnnotations": {"reloader": "true"},
+    "image": {"repository": "example.com/x/sidecar-injector", "digest": f"sha256:{'0' * 64}"},
+    "imagePullSecrets": [{"name": "pull"}],
+    "service": {"type": "LoadBalancer", "port": 8443, "annotations": {"internal": "true"}},
+    "webhook": {"failurePolicy": "Fail", "timeoutSeconds": 29, "securePort": 10250},
+    "certificates": {"mode": "certManager", "issuerRef": {"name": "ca", "kind": "ClusterIssuer"}},
+    "crds": {"annotations": {"argocd.argoproj.io/sync-options": "Replace=true"}},
+    "serviceAccount": {"name": "injector", "annotations": {"a": "b"}},
+    "hostNetwork": True,
+    "priorityClassName": "system-cluster-critical",
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "volumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/extra"}],
+    "podDisruptionBudget": {"minAvailable": "50%", "maxUnavailable": None},
+    "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
+    "serviceMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True, "runbookUrl": "https://example.com/runbooks"},
+    "grafanaDashboard": {"enabled": True, "annotations": {"grafana_folder": "platform"}},
+    "extraObjects": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-x"}},
+        'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ .Release.Name }}-y"}',
+    ],
+}
+NOTHING: dict[str, Any] = {
+    "crds": {"install": False},
+    "rbac": {"create": False, "aggregateClusterRoles": False},
+    "serviceAccount": {"create": False, "name": "existing"},
+    "podDisruptionBudget": {"enabled": False},
+    "webhook": {"annotations": {"admissions.enforcer/disabled": None}},
+    "resources": None,
+    "podSecurityContext": None,
+    "securityContext": None,
+    "nodeSelector": None,
+    "topologySpreadConstraints": None,
+    "startupProbe": None,
+}
+MATRIX = {
+    "the defaults": {},
+    "everything": EVERYTHING,
+    "nothing": NOTHING,
+    "one replica": {"replicas": 1, "podDisruptionBudget": {"enabled": False}},
+    "outside of pods": {
+        "service": {"type": "ExternalName", "externalName": "localhost", "port": 34567}
+    },
+    "certificates of our own": {"certificates": {"mode": "provided", "secretName": "mine"}},
+    "cert-manager": {"certificates": {"mode": "certManager", "issuerRef": {"name": "ca"}}},
+    "a PodMonitor": {"podMonitor": {"enabled": True, "namespace": "monitoring"}},
+    "as a dependency": {"enabled": True, "global": {"imageRegistry": "example.com"}},
+}

@@ -1,0 +1,161 @@
+"""Certificates that somebody else makes: loaded, loaded again, and refused, on a real API server.
+
+On control planes of their own, since the mode is chosen at installation.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+
+import modes_kit as modes
+import product_kit as kit
+import pytest
+
+from sidecar_injector import names
+from sidecar_injector.pki import issue
+from tools.controlplane import binaries, cluster
+
+BUNDLE = "/webhooks/0/clientConfig/caBundle"
+
+
+@pytest.fixture(scope="module")
+def provided(programs: binaries.Binaries, request: pytest.FixtureRequest) -> Iterator[modes.Mode]:
+    with cluster.ControlPlane(programs) as plane:
+        with modes.install(plane, "certificates.mode=provided") as mode:
+            yield mode
+        plane.keep_logs = request.session.testsfailed > 0
+
+
+def test_a_given_pair_is_served_and_its_ca_is_what_the_api_server_trusts(
+    provided: modes.Mode,
+) -> None:
+    provided.give(first := modes.leaf(provided.ca))
+    provided.wait_shown(first)
+    assert modes.bundle(provided.product) == provided.ca.certificate
+
+
+def test_a_renewed_pair_is_loaded_while_pods_are_injected(provided: modes.Mode) -> None:
+    for _ in range(3):
+        provided.give(renewed := modes.leaf(provided.ca))
+        provided.wait_shown(renewed)
+
+
+def key_of_another(ca: issue.Pair) -> tuple[issue.Pair, bytes]:
+    return issue.Pair(modes.leaf(ca).certificate, modes.leaf(ca).key), ca.certificate
+
+
+def expired(ca: issue.Pair) -> tuple[issue.Pair, bytes]:
+    return modes.leaf(ca, seconds=-1), ca.certificate
+
+
+def wrong_name(ca: issue.Pair) -> tuple[issue.Pair, bytes]:
+    return modes.leaf(ca, name="elsewhere.svc"), ca.certificate
+
+
+def leaf_for_a_ca(ca: issue.Pair) -> tuple[issue.Pair, bytes]:
+    pair = modes.leaf(ca)
+    return pair, pair.certificate
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (key_of_another, "tls.key does not belong to its certificate"),
+        (expired, "tls.crt has expired (at "),
+        (wrong_name, f"tls.crt lacks DNS names ({modes.SERVED})"),
+        (leaf_for_a_ca, "ca.crt is not a CA certificate"),
+    ],
+)
+def test_a_bad_pair_is_named_and_never_loaded(
+    provided: modes.Mode, bad: Callable[[issue.Pair], tuple[issue.Pair, bytes]], said: str
+) -> None:
+    product = provided.product
+    provided.give(good := modes.leaf(provided.ca))
+    provided.wait_shown(good)
+    assert provided.problems() == 0
+
+    provided.give(*bad(provided.ca))
+    provided.wait("both replicas complain", lambda: provided.problems() == 2)
+    provided.wait("an Event says why", lambda: any(said in one for one in modes.events(product)))
+    assert len([one for one in modes.events(product) if said in one]) == 1
+    for replica in product.replicas:
+        status, text = replica.get("/readyz")
+        assert status == 200
+        assert said in text
+    assert modes.all_show(product, good)
+    assert modes.bundle(product) == provided.ca.certificate
+
+    provided.give(good)
+    provided.wait("nobody complains any more", lambda: provided.problems() == 0)
+
+
+def test_a_change_of_the_ca_in_the_right_order_costs_no_pod(provided: modes.Mode) -> None:
+    product, old, new = provided.product, provided.ca, modes.authority()
+    both = new.certificate + old.certificate
+    provided.give(first := modes.leaf(old))
+    provided.wait_shown(first)
+    provided.give(first, both)
+    provided.wait("both are trusted", lambda: modes.bundle(product) == both)
+    provided.give(second := modes.leaf(new), both)
+    provided.wait_shown(second)
+    provided.give(second, new.certificate)
+    provided.wait("the new one alone is trusted", lambda: modes.bundle(product) == new.certificate)
+    assert provided.injects()
+    provided.ca = new
+
+
+class Injector(threading.Thread):
+    """What cert-manager's cainjector does: the Secret's `ca.crt` becomes the caBundle."""
+
+    def __init__(self, plane: cluster.ControlPlane) -> None:
+        super().__init__()
+        self._plane, self._over = plane, threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.05):
+            self._inject()
+
+    def _inject(self) -> None:
+        wanted = self._plane.client.get(f"{modes.SECRETS}/{modes.NAME}")["data"][names.CA_CERT]
+        for path in (kit.MUTATING, kit.VALIDATING):
+            found = self._plane.client.get(path.rpartition("/")[0])["items"]
+            for entry in (entry for one in found for entry in one["webhooks"]):
+                if entry["clientConfig"].get("caBundle") != wanted:
+                    value = {"op": "add", "path": BUNDLE, "value": wanted}
+                    self._plane.client.request(
+                        "PATCH", path, [value], content="application/json-patch+json"
+                    )
+
+    def __enter__(self) -> Injector:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+
+def test_with_cert_manager_we_load_and_somebody_else_injects(
+    programs: binaries.Binaries, request: pytest.FixtureRequest
+) -> None:
+    values = ("certificates.mode=certManager", "certificates.issuerRef.name=own")
+    with cluster.ControlPlane(programs) as plane:
+        plane.kubectl("create", "-f", "-", stdin=json.dumps(modes.CERTIFICATES))
+        plane.kubectl("wait", "--for=condition=Established", f"crd/{modes.CERTIFICATES_NAME}")
+        installing_it = modes.install(
+            plane, *values
+        )  # The Secret is there now, as the Injector needs.
+        with Injector(plane), installing_it as mode:
+            for _ in range(2):
+                mode.give(renewed := modes.leaf(mode.ca))
+                mode.wait_shown(renewed)
+            writes = "sidecar_injector_writes_total"
+            for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
+                assert mode.product.counted(writes, object=kind) == 0
+            new = modes.authority()
+            modes.put(plane, second := modes.leaf(new), new.certificate)
+            plane.wait("it is shown", lambda: modes.all_show(mode.product, second))
+            plane.wait("pods are injected", mode.injects)
+        plane.keep_logs = request.session.testsfailed > 0

@@ -1,0 +1,171 @@
+"""A new CA without a pod that is missed, and one CA however many replicas begin at once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import installing
+import modes_kit as modes
+import product_kit as kit
+import pytest
+from cryptography import x509
+
+from sidecar_injector import names, observe
+from sidecar_injector.handlers import bundle, certificatesource, trust
+from sidecar_injector.kube import client, clock, credentials, events
+from sidecar_injector.pki import state
+from sidecar_injector.server import readiness, tls
+from sidecar_injector.settings import Settings
+from tools.controlplane import binaries, cluster
+
+SECRET = f"{modes.SECRETS}/{names.secret_name(names.PRODUCT)}"
+ROLL_WAIT = 2
+CROWD = 20
+
+
+@pytest.fixture(scope="module")
+def plane(
+    programs: binaries.Binaries, request: pytest.FixtureRequest
+) -> Iterator[cluster.ControlPlane]:
+    with cluster.ControlPlane(programs) as plane:
+        yield plane
+        plane.keep_logs = request.session.testsfailed > 0
+
+
+def stored(plane: cluster.ControlPlane, path: str = SECRET) -> state.Stored:
+    return state.decode(plane.client.get(path)["data"])
+
+
+def test_a_ca_roll_on_request_goes_all_its_way_and_costs_no_pod(
+    plane: cluster.ControlPlane,
+) -> None:
+    values = (installing.DRAIN, f"settings.caRollWaitSeconds={ROLL_WAIT}")
+    with installing.installation(plane, *values) as product:
+        mode = modes.Mode(product)
+        before = stored(plane)
+        change = {"metadata": {"annotations": {names.ROTATE_ANNOTATION: "ca"}}}
+        begun = time.monotonic()
+        plane.client.request("PATCH", SECRET, change, **kit.PATCH)
+        mode.wait("the next CA is staged", lambda: stored(plane).next_ca is not None)
+        staged = stored(plane)
+        assert staged.leaf == before.leaf
+        mode.wait("it is trusted", lambda: modes.bundle(product) == staged.bundle())
+        mode.wait("it signs", lambda: stored(plane).ca == staged.next_ca)
+        assert time.monotonic() - begun >= ROLL_WAIT
+        switched = stored(plane)
+        mode.wait_shown(switched.leaf)
+        assert modes.bundle(product) == switched.bundle()
+        assert switched.previous
+        assert switched.previous.certificate == before.ca.certificate
+        annotations = plane.client.get(SECRET)["metadata"].get("annotations", {})
+        assert names.ROTATE_ANNOTATION not in annotations
+
+
+class Replica:
+    """The loops of one replica that are about certificates, on a connection of their own."""
+
+    def __init__(self, plane: cluster.ControlPlane, settings: Settings) -> None:
+        self.metrics, self._time = observe.Metrics(), clock.Clock()
+        source = credentials.Source(kubeconfig=str(plane.kubeconfig))
+        self.api = client.Client(source, time=self._time)
+        self.shown = tls.ServingContext(metrics=self.metrics, scratch_folder=str(plane.folder))
+        trusted = trust.Trust(self.api, name=settings.fullname, monotonic=time.monotonic)
+        recorder = events.Recorder(self.api, instance="crowd", now=clock.system)
+        self.origin = certificatesource.make(
+            settings,
+            self.api,
+            shown=self.shown,
+            trusted=trusted,
+            recorder=recorder,
+            metrics=self.metrics,
+            ready=readiness.Readiness(),
+            time_there=self._time,
+        )
+        self.bundles = bundle.Bundles(
+            self.api,
+            name=settings.fullname,
+            source=self.origin,
+            trusted=trusted,
+            recorder=recorder,
+            metrics=self.metrics,
+            monotonic=time.monotonic,
+        )
+
+    def written(self) -> float:
+        name = "sidecar_injector_writes_total"
+        labels = {"object": "secret", "result": "written"}
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@contextlib.asynccontextmanager
+async def running(replicas: list[Replica]) -> AsyncIterator[None]:
+    loops = [loop for one in replicas for loop in (one.origin.run(), one.bundles.run())]
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for one in replicas:
+            await one.api.close()
+
+
+def prepared(plane: cluster.ControlPlane) -> Settings:
+    """A release as far as the loops look at it, which calls nobody."""
+    name = installing.unused_name()
+    plane.create_namespace(name)
+    labels = {"app": name}
+    plane.kubectl("create", "-n", name, "-f", "-", stdin=json.dumps({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": kit.pod()["spec"]},
+        },
+    }))  # fmt: skip
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        plane.kubectl("create", "-f", "-", stdin=json.dumps({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "webhooks": [{
+                "name": names.MUTATE_WEBHOOK,
+                "clientConfig": {"service": {"name": name, "namespace": name}},
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+            }],
+        }))  # fmt: skip
+    return Settings(namespace=name, fullname=name, secret_name=names.secret_name(name))
+
+
+async def test_twenty_replicas_that_begin_on_nothing_come_to_one_ca(
+    plane: cluster.ControlPlane,
+) -> None:
+    settings = prepared(plane)
+    replicas = [Replica(plane, settings) for _ in range(CROWD)]
+
+    def trusted_everywhere() -> bool:
+        return all(one.shown.leaf and one.origin.issuer_seen() for one in replicas)
+
+    begun = time.monotonic()
+    async with running(replicas):
+        await asyncio.to_thread(plane.wait, "all serve and are trusted", trusted_everywhere)
+        seconds = time.monotonic() - begun
+    print(f"{CROWD} replicas, one CA after {seconds:.1f} s")  # noqa: T201 - a figure to look at
+    path = f"/api/v1/namespaces/{settings.namespace}/secrets/{settings.secret_name}"
+    found = stored(plane, path)
+    assert found.generation == 1
+    assert {one.shown.leaf for one in replicas} == {found.leaf.parsed()}
+    assert sum(one.written() for one in replicas) == 1
+    for path in (kit.MUTATING, kit.VALIDATING):
+        (entry,) = plane.client.get(f"{path.rpartition('/')[0]}/{settings.fullname}")["webhooks"]
+        trusted = base64.b64decode(entry["clientConfig"]["caBundle"])
+        assert x509.load_pem_x509_certificates(trusted) == [found.ca.parsed()]

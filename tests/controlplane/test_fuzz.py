@@ -1,0 +1,22 @@
+"""Nothing that a client sends crashes, blocks or steers the operator: the short run.
+
+`python -m tools.fuzz` is the long one.
+"""
+
+from __future__ import annotations
+
+import product_kit as kit
+
+from tools.fuzz import campaign
+
+INPUTS = 4000
+
+
+def test_malformed_input_is_survived(product: kit.Product, injecting_namespace: str) -> None:
+    (replica, *_) = product.replicas
+    found = campaign.run(replica, namespace=injecting_namespace, count=INPUTS, seed=1)
+
+    assert found.complaints() == []
+    assert found.result.total == INPUTS
+    assert len(found.result.healthy) > 20
+    assert {200, 400, 404, 405} <= set(found.result.statuses)

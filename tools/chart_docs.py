@@ -1,0 +1,90 @@
+"""Writes the chart's README, a table of its values, from the comments in values.yaml.
+
+Run `python -m tools.chart_docs` after a change of the values; a test compares.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sidecar_injector import names
+
+CHART = Path(__file__).parent.parent / "charts" / names.PRODUCT
+PAGE = CHART / "README.md"
+SAID = "# --"
+"""How the comment of a value begins; further lines of it begin with `#`."""
+
+_HEAD = f"""\
+# The chart of {names.PRODUCT}
+
+<!-- Written by `python -m tools.chart_docs` from values.yaml; edit its comments instead. -->
+
+For Helm 3 and 4, on Kubernetes 1.32 and newer. Values that make no sense together are refused
+before anything reaches the cluster, with a sentence that says what would be accepted; an unknown
+value is refused too.
+
+```console
+helm install {names.PRODUCT} charts/{names.PRODUCT} --namespace {names.PRODUCT} --create-namespace
+```
+
+What is installed, how to upgrade it and what to do when it rings is in the repository's
+`docs/operations.md`; how to install it with Argo CD or Flux is in `docs/gitops.md`.
+
+| value | default | what it is |
+|---|---|---|
+"""
+
+
+def text() -> str:
+    """The whole page. Raises LookupError for a value that no comment describes."""
+    lines = (CHART / "values.yaml").read_text(encoding="utf-8").splitlines()
+    loader = yaml.CSafeLoader("\n".join(lines))
+    root = loader.get_single_node()
+    assert root is not None, "values.yaml is empty"
+    rows = _rows(root, loader.construct_document(root), path="", lines=lines)
+    return _HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
+def _rows(
+    node: yaml.Node, value: Any, *, path: str, lines: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Node and value are the same part of the file; only nodes know on which line they stand."""
+    if not value or not isinstance(node, yaml.MappingNode):
+        raise LookupError(f"values.yaml: no comment begins with {SAID!r} above {path}")
+    for key, below in node.value:
+        here = f"{path}.{key.value}" if path else key.value
+        part = value[key.value]
+        if said := _comment(lines, above=key.start_mark.line):
+            yield f"`{here}`", f"`{json.dumps(part)}`", said
+        else:
+            yield from _rows(below, part, path=here, lines=lines)
+
+
+def _comment(lines: Sequence[str], *, above: int) -> str:
+    """What the comment right above a line says, as one line; empty if there is none."""
+    upwards = (line.strip() for line in reversed(lines[:above]))
+    block = [*itertools.takewhile(lambda line: line.startswith("#"), upwards)][::-1]
+    if not block or not block[0].startswith(SAID):
+        return ""
+    words = [block[0].removeprefix(SAID), *(line.removeprefix("#") for line in block[1:])]
+    # A pipe would end the cell.
+    return " ".join(word.strip() for word in words).replace("|", "\\|")
+
+
+def generate() -> int:
+    """Write the page; says so only if it changed."""
+    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text():
+        PAGE.write_text(text(), encoding="utf-8")
+        sys.stdout.write(f"{PAGE.name} of the chart written\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(generate())

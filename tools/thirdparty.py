@@ -1,0 +1,124 @@
+"""What others publish and our chart is held against: CRDs of their kinds, and Prometheus' promtool.
+
+Fetched by the ordinary clients of Go and Debian; nothing needs root.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from typing import Final
+
+from tools.controlplane import binaries, errors, golang, progress
+
+PROMETHEUS: Final = "github.com/prometheus/prometheus@v0.316.0"
+PROMETHEUS_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+CERT_MANAGER: Final = "github.com/cert-manager/cert-manager@v1.21.2"
+DEFINITIONS: Final = {
+    PROMETHEUS_OPERATOR: "example/prometheus-operator-crd/monitoring.coreos.com_{}.yaml",
+    CERT_MANAGER: "deploy/crds/cert-manager.io_{}.yaml",
+}
+"""Where a module keeps the definition of a kind, by the kind's plural."""
+
+
+def definition(module: str, plural: str) -> pathlib.Path:
+    """The CRD of a kind of somebody else, in Go's module cache. Raises BuildError."""
+    return go_module(module) / DEFINITIONS[module].format(plural)
+
+
+def go_module(module: str) -> pathlib.Path:
+    """The sources of MODULE@VERSION, downloaded and checked by Go. Raises BuildError."""
+    answer = _run(module, str(_go()), "mod", "download", "-json", module)
+    return pathlib.Path(json.loads(answer.stdout)["Dir"])
+
+
+def promtool() -> pathlib.Path:
+    """Prometheus' judge of rules: from the PATH, the cache, Debian's package, or built by Go.
+
+    Debian's comes within seconds; Go takes three minutes on 2 cores. Raises BuildError.
+    """
+    found = shutil.which("promtool")
+    cached = _cache() / f"promtool-{PROMETHEUS.rpartition('@')[2]}"
+    if found is None and not cached.exists():
+        partial = cached.with_suffix(f".{os.getpid()}")
+        if not _from_debian("prometheus", "usr/bin/promtool", partial):
+            _from_go(partial)
+        partial.replace(cached)
+    return pathlib.Path(found) if found else cached
+
+
+def libfaketime() -> pathlib.Path:
+    """The library that shifts a process' clock: installed, cached, or from Debian's package.
+
+    Raises BuildError.
+    """
+    installed = sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    cached = _cache() / "libfaketime.so.1"
+    if not installed and not cached.exists():
+        partial = cached.with_suffix(f".{os.getpid()}")
+        if not _from_debian("libfaketime", "usr/lib/*/faketime/libfaketime.so.1", partial):
+            raise errors.BuildError(
+                name="libfaketime",
+                reason="it is not installed, and there is no apt-get that brings it",
+                remedy="install it (Debian: apt-get install libfaketime)",
+            )
+        partial.replace(cached)
+    return installed[0] if installed else cached
+
+
+def _from_debian(package: str, member: str, target: pathlib.Path) -> bool:
+    """A file of a package, unpacked and not installed: that anybody may do.
+
+    False where this is no Debian or the package cannot be had.
+    """
+    client, unpacker = shutil.which("apt-get"), shutil.which("dpkg-deb")
+    if client is None or unpacker is None:
+        return False
+    folder = target.with_name(f"{target.name}.d")
+    folder.mkdir(parents=True)
+    try:
+        subprocess.run([client, "download", package], cwd=folder, capture_output=True, check=True)
+        (archive,) = folder.glob("*.deb")
+        subprocess.run([unpacker, "-x", str(archive), str(folder)], check=True)
+        (found,) = folder.glob(member)
+        found.replace(target)
+    except (subprocess.CalledProcessError, ValueError):
+        return False
+    finally:
+        shutil.rmtree(folder)
+    return True
+
+
+def _from_go(target: pathlib.Path) -> None:
+    report = progress.Progress(sys.stderr)
+    report.say("building promtool: about 3 min on 2 cores; once only")
+    # Service discovery brings in the clients of all clouds, of which no rule knows anything.
+    _run(
+        "promtool", str(_go()), "build", "-C", str(go_module(PROMETHEUS)), "-trimpath",
+        "-tags", "remove_all_sd", "-ldflags", "-s -w", "-o", str(target), "./cmd/promtool",
+    )  # fmt: skip
+
+
+def _go() -> pathlib.Path:
+    report = progress.Progress(sys.stderr)
+    return golang.find(environment=os.environ, cache=_cache(), report=report)
+
+
+def _cache() -> pathlib.Path:
+    return binaries.cache_folder(os.environ)
+
+
+def _run(name: str, *command: str) -> subprocess.CompletedProcess[str]:
+    # Prometheus' go.work names folders that are not in the published module.
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    answer = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, cwd="/"
+    )
+    if answer.returncode != 0:
+        told = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
+        raise errors.BuildError(name=name, reason=told[-1], remedy="check the network")
+    return answer
