@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test bench controlplane image sbom crds cases lock clean
+.PHONY: help demo down check test bench controlplane image sbom crds cases chaos lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -32,6 +32,13 @@ check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Pyt
 
 test: check controlplane ## check, then the tests against a real API server
 	$(BIN)/pytest tests/chart tests/controlplane
+	@$(BIN)/python -m tools.chaos --quick
+
+# The values stay variables of the shell: what is in them is data.
+chaos: export CHAOS_ROWS = $(ROWS)
+chaos: export CHAOS_TIMES = $(TIMES)
+chaos: controlplane ## torment the operator under load, below an hour; QUICK=1, ROWS=leaf,wipe, TIMES=3
+	@$(BIN)/python -m tools.chaos $(if $(filter-out 0 no,$(QUICK)),--quick) --rows "$$CHAOS_ROWS" --times "$$CHAOS_TIMES"
 
 controlplane: $(INSTALLED) ## build the control plane's programs, or say where they are cached
 	@$(BIN)/python -m tools.controlplane

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from benchmarks import figures, load, machine, markdown, product, reviews, servers, stage
-from sidecar_injector import names, observe
+from sidecar_injector import logs, names, observe
 from sidecar_injector.handlers import telling
 from sidecar_injector.server import admission, http, registry
 from tools.controlplane import binaries, cluster, operators
@@ -47,7 +47,7 @@ def alone() -> None:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         sys.stderr, terminal = log, sys.stderr
         try:
-            observe.configure_logging(log_format="json", log_level="info")
+            logs.configure_logging(log_format="json", log_level="info")
         finally:
             sys.stderr = terminal
         ask = handler()

@@ -46,7 +46,7 @@ class Case:
 
     def run(self) -> tuple[str, str]:
         """The texts of `expected.yaml` and `report.json` by today's code."""
-        injector = inject.Injector(
+        injector = inject.offline(
             injections=manifests.read_injections(
                 [str(self.folder / "injections.yaml")], namespace=NAMESPACE
             ),

@@ -1,4 +1,4 @@
-"""docs/reference.md: every field of both kinds, from the CRDs that are applied.
+"""docs/reference.md: every field of both kinds, from the CRDs that are applied, and every metric.
 
 `python -m tools.reference` writes it; a test compares. Types that Kubernetes defines are linked and
 not repeated.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar_injector import crds, names
+from sidecar_injector import crds, names, observe
+from sidecar_injector.core import reasons
+from sidecar_injector.handlers import alarms
 from tools.crds import definition
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -33,6 +35,39 @@ sidecarinjection.spec` says the same. What a field of the template means inside 
 manual of Kubernetes, to which these link; a misspelt one is refused.
 """
 
+METRICS = """## Metrics
+
+Each replica exposes them at `/metrics` of its admin port. Every label has few values, whatever pods
+and namespaces there are, and all of them are there from the start, so that `rate` sees the first
+one too; those of gauges appear with their first value. `reason` of `decisions_total` is one of the
+codes in [decision.md](decision.md). Those of the process and of Python's memory (`process_*`,
+`python_gc_*`) come in addition.
+"""
+LABELS: dict[str, dict[str, str | Sequence[str]]] = {
+    "result": {
+        "admission_requests_total": (*(one.value for one in reasons.PodVerdict), "error"),
+        "writes_total": observe.WRITE_RESULTS,
+        "events_total": observe.EVENT_RESULTS,
+    },
+    "reason": {
+        "decisions_total": "a reason code",
+        "tls_handshake_failures_total": "OpenSSL's word, or `other`",
+    },
+    "code": {"http_errors_total": "an HTTP status of 400 or more"},
+    "resource": {
+        "cache_synced": "what is watched, by its plural",
+        "cache_last_event_timestamp_seconds": "what is watched, by its plural",
+    },
+    "certificate": {"certificate_expiration_timestamp_seconds": ("leaf", "ca")},
+    "configuration": {"ca_bundle_in_sync": observe.WRITTEN[1:3]},
+    "object": {"writes_total": observe.WRITTEN},
+    "version": {"build_info": "ours"},
+    "python": {"build_info": "Python's"},
+    "problem": {"certificate_problem": tuple(one.value for one in alarms.Problem)},
+    "state": {"audit_pods": observe.POD_STATES},
+}
+"""The values of a label, listed or described, by metric."""
+
 LONGEST_PATTERN = 30
 
 Schema = Mapping[str, Any]
@@ -46,7 +81,20 @@ def text() -> str:
         source = definition.source(part)
         parts += [f"## {part}\n", f"{_flat(source['description'])}\n"]
         parts += _table(schema[part], source, path=part)
-    return "\n".join(parts)
+    return "\n".join([*parts, METRICS, *_metrics(), ""])
+
+
+def _metrics() -> Iterator[str]:
+    yield "| metric | type | labels | what it is |"
+    yield "|---|---|---|---|"
+    for one in observe.Metrics().instruments:
+        short = one.name.removeprefix(f"{observe.NAMESPACE}_")
+        labels = "; ".join(f"`{label}`: {_values(LABELS[label][short])}" for label in one.labels)
+        yield f"| `{one.name}` | {one.kind} | {labels} | {one.text} |"
+
+
+def _values(values: str | Sequence[str]) -> str:
+    return values if isinstance(values, str) else ", ".join(f"`{one}`" for one in values)
 
 
 def _table(schema: Schema, source: Schema, *, path: str) -> Iterator[str]:

@@ -17,8 +17,9 @@ from collections.abc import Awaitable, Callable, Mapping
 import kopf
 import uvloop
 
-from sidecar_injector import __version__, names, observe
+from sidecar_injector import __version__, logs, names, observe
 from sidecar_injector.handlers import (
+    audit,
     bundle,
     caches,
     certificatesource,
@@ -30,7 +31,7 @@ from sidecar_injector.handlers import (
     trust,
     validation,
 )
-from sidecar_injector.kube import api, client, clock, credentials, events
+from sidecar_injector.kube import api, client, clock, credentials, events, lease
 from sidecar_injector.server import (
     admin,
     admission,
@@ -66,7 +67,7 @@ def run(
     context: str | None,
 ) -> None:
     """Run until SIGTERM or SIGINT."""
-    observe.configure_logging(log_format=settings.log_format, log_level=settings.log_level)
+    logs.configure_logging(log_format=settings.log_format, log_level=settings.log_level)
     _quieten_kopf()
     _log.info("%s %s starts as %s", names.PRODUCT, __version__, settings.pod_name)
 
@@ -132,12 +133,16 @@ def assemble(
     ready: readiness.Readiness,
 ) -> Operator:
     """Make every part and connect them; nothing runs yet."""
-    recorder = events.Recorder(api_client, instance=settings.pod_name, now=_now)
+    recorder = events.Recorder(api_client, instance=settings.pod_name, now=_now, metrics=metrics)
     known = registry.Registry(release_namespace=settings.namespace)
     writer = status.StatusWriter(
         api_client, known=known, serving=lambda: ready.ready, metrics=metrics, clock=_now
     )
-    known_by = caches.make(api_client, known=known, writer=writer, metrics=metrics)
+    auditor = audit.Auditor(
+        api_client, settings=settings, known=known, recorder=recorder, metrics=metrics,
+        clocks=lease.Clocks(now=_now, monotonic=time.monotonic),
+    )  # fmt: skip
+    known_by = caches.make(api_client, known=known, writer=writer, auditor=auditor, metrics=metrics)
 
     shown = tls.ServingContext(
         metrics=metrics,
@@ -171,6 +176,7 @@ def assemble(
         "caBundle": bundles.run,
         "events": recorder.run,
         "status": writer.run,
+        "audit": lambda: auditor.run(known_by),
         "readiness": probe.run,
         "caches": lambda: caches.tell_when_synced(known_by, ready),
         "loop lag": lambda: observe.measure_lag(metrics, every=LAG_SECONDS),

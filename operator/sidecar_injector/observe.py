@@ -1,4 +1,4 @@
-"""How the operator is seen from outside: its log lines and its metrics.
+"""How the operator is seen from outside, in figures.
 
 Instruments live in a `Metrics` object that `app` makes and hands around; there is no global
 registry, so two operators in one process (or test) do not mix their figures.
@@ -7,22 +7,15 @@ registry, so two operators in one process (or test) do not mix their figures.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import datetime
-import json
-import logging
+import dataclasses
+import itertools
 import platform
-import sys
-import time
-from typing import Any, BinaryIO, Final
+from typing import Final
 
-import orjson
 import prometheus_client
 
-from sidecar_injector import __version__, settings
+from sidecar_injector import __version__
 
-FLUSH_SECONDS: Final = 0.05
-"""How long a line may wait for others before all of them are written."""
 NAMESPACE: Final = "sidecar_injector"
 LATENCY_BUCKETS: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
@@ -30,20 +23,45 @@ LATENCY_BUCKETS: Final = (
 LAG_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Nothing may hold the loop for longer than 20 ms: that is a pod's wait on top of its own."""
 PATCH_BUCKETS: Final = (256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144)
+AUDIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+WRITTEN: Final = (
+    "secret", "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "status", "pods",
+    "lease",
+)  # fmt: skip
+"""What we write: `pods` are the counts in the status of an injection, `status` is the rest."""
+WRITE_RESULTS: Final = ("written", "conflict", "failed")
+EVENT_RESULTS: Final = ("posted", "counted", "dropped", "failed")
+POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instrument:
+    """A metric as the manual lists it; counters have their suffix `_total`."""
+
+    name: str
+    kind: str
+    text: str
+    labels: tuple[str, ...]
 
 
 class _Maker:
-    """Instruments of one registry, named as ours."""
+    """Instruments of one registry, named as ours; `made` lists them."""
 
     def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
         self._registry = registry
+        self.made: list[Instrument] = []
+
+    def _note(self, kind: str, name: str, text: str, *labels: str) -> None:
+        self.made.append(Instrument(f"{NAMESPACE}_{name}", kind, text, labels))
 
     def counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
+        self._note("counter", name, text, *labels)
         return prometheus_client.Counter(
             name, text, labels, namespace=NAMESPACE, registry=self._registry
         )
 
     def gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
+        self._note("gauge", name, text, *labels)
         return prometheus_client.Gauge(
             name, text, labels, namespace=NAMESPACE, registry=self._registry
         )
@@ -51,6 +69,7 @@ class _Maker:
     def histogram(
         self, name: str, text: str, buckets: tuple[float, ...]
     ) -> prometheus_client.Histogram:
+        self._note("histogram", name, text)
         return prometheus_client.Histogram(
             name, text, (), namespace=NAMESPACE, registry=self._registry, buckets=buckets
         )
@@ -74,6 +93,8 @@ class Metrics:
         )
         self.patch_bytes = make.histogram("patch_bytes", "Size of the JSON patches.", PATCH_BUCKETS)
         self._make_operators(make)
+        self._make_auditors(make)
+        self.instruments = tuple(make.made)
 
     def _make_operators(self, make: _Maker) -> None:
         """Those that are about the operator rather than about pods."""
@@ -124,6 +145,30 @@ class Metrics:
             "build_info", "Always 1; the labels tell the version.", "version", "python"
         ).labels(version=__version__, python=platform.python_version()).set(1)
 
+    def _make_auditors(self, make: _Maker) -> None:
+        """Those of the leader's work, and of what is told to people."""
+        for labels in itertools.product(WRITTEN, WRITE_RESULTS):
+            self.writes.labels(*labels)
+        self.events = make.counter("events_total", "Events by what became of them.", "result")
+        for result in EVENT_RESULTS:
+            self.events.labels(result)
+        self.leader = make.gauge("leader", "1 while this replica holds the Lease and audits.")
+        self.audit_duration = make.histogram(
+            "audit_duration_seconds", "How long an audit of all pods took.", AUDIT_BUCKETS
+        )
+        self.audit_last = make.gauge(
+            "audit_last_success_timestamp_seconds",
+            "When the leader last finished an audit of all pods; 0 on the others.",
+        )
+        self.audit_failures = make.counter(
+            "audit_failures_total", "Audits that were given up as the API did not answer well."
+        )
+        self.audit_pods = make.gauge(
+            "audit_pods", "Pods by state, summed over injections; 0 but on the leader.", "state"
+        )
+        for state in POD_STATES:
+            self.audit_pods.labels(state)
+
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         return prometheus_client.generate_latest(self.registry)
@@ -136,112 +181,3 @@ async def measure_lag(metrics: Metrics, *, every: float) -> None:
         due = loop.time() + every
         await asyncio.sleep(every)
         metrics.loop_lag.observe(max(loop.time() - due, 0.0))
-
-
-_CONTROLS: Final = {
-    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-}
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and terminal commands, which are written as escapes.
-
-    A pod's author chooses some of the names that people read in a log or on a terminal.
-    """
-    return text.translate(_CONTROLS)
-
-
-class TextFormatter(logging.Formatter):
-    """One line a record, but for a traceback."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return text if record.exc_info else one_line(text)
-
-
-def _rfc3339(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line. A record's `fields` (a dict given as `extra`) become its members."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": _rfc3339(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return _dumped(line).decode()
-
-
-def _dumped(line: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(line, default=str)
-    except orjson.JSONEncodeError:
-        # Half a surrogate pair, an integer of more than 64 bits: a line is never lost to one.
-        return json.dumps(line, default=str).encode()
-
-
-class Lines(logging.Handler):
-    """Writes the log in blocks: what the event loop logs within some milliseconds at once.
-
-    A write for each line costs more than the line. Warnings and errors, lines from other threads
-    and from before the loop runs are written at once, with all that came before them.
-    """
-
-    def __init__(self, stream: BinaryIO, formatter: logging.Formatter) -> None:
-        super().__init__()
-        self.setFormatter(formatter)
-        self.is_json = isinstance(formatter, JsonFormatter)
-        self._stream = stream
-        self._waiting: list[bytes] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record as the formatter has it."""
-        try:
-            text = self.format(record).encode(errors="backslashreplace")
-        except Exception:  # noqa: BLE001 - what logging asks of every handler
-            self.handleError(record)
-        else:
-            self._write(text + b"\n", at_once=record.levelno >= logging.WARNING)
-
-    def write_json(self, line: dict[str, Any]) -> None:
-        """Write a line that is no record, with the time before it."""
-        self._write(_dumped({"time": _rfc3339(time.time()), **line}) + b"\n", at_once=False)
-
-    def flush(self) -> None:
-        """Write what is waiting; at the end of the process `logging` calls this."""
-        waiting, self._waiting = self._waiting, []
-        with contextlib.suppress(OSError, ValueError):
-            # Nobody reads it any more. There is no better place to say so.
-            self._stream.write(b"".join(waiting))
-            self._stream.flush()
-
-    def _write(self, line: bytes, *, at_once: bool) -> None:
-        self._waiting.append(line)
-        if len(self._waiting) > 1 and not at_once:
-            return
-        with contextlib.suppress(RuntimeError):
-            if not at_once:
-                asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-                return
-        self.flush()
-
-
-def configure_logging(*, log_format: str, log_level: str) -> None:
-    """Send every log line of the process to stderr; `auto` is text on a terminal, else JSON."""
-    if log_format == "json" or (log_format == "auto" and not sys.stderr.isatty()):
-        formatter: logging.Formatter = JsonFormatter()
-    else:
-        formatter = TextFormatter("%(asctime)s %(levelname)-7s %(message)s")
-
-    assert log_level in settings.LOG_LEVELS
-    root = logging.getLogger()
-    root.handlers[:] = [Lines(sys.stderr.buffer, formatter)]
-    root.setLevel(log_level.upper())

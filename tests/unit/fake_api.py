@@ -145,7 +145,7 @@ class FakeApi:
         await self._begin("patch", resource)
         assert isinstance(body, dict)
         assert content_type != api.JSON_PATCH
-        assert not subresource
+        assert subresource in {"", "status"}
         body = copy.deepcopy(body)
         present = copy.deepcopy(self._find(resource, name=name, namespace=namespace))
         expected = (body.get("metadata") or {}).pop("resourceVersion", None)
@@ -219,9 +219,21 @@ async def eventually(condition: Callable[[], object], what: str = "") -> None:
 
 
 def _within(thing: api.Json, scope: api.Scope) -> bool:
-    namespace, name = key_of(thing)
-    wanted = scope.field_selector.removeprefix("metadata.name=")
-    return scope.namespace in {None, namespace} and wanted in {"", name}
+    if scope.namespace not in {None, key_of(thing)[0]}:
+        return False
+    return all(_selected(thing, term) for term in scope.field_selector.split(",") if term)
+
+
+def _selected(thing: api.Json, term: str) -> bool:
+    """Whether it fulfils one term of a field selector."""
+    left, _, wanted = term.partition("=")
+    value: object = thing
+    for member in left.removesuffix("!").split("."):
+        value = value.get(member) if isinstance(value, dict) else None
+    text = str(value or "").lower() if isinstance(value, bool) else str(value or "")
+    if left.startswith("spec.hostNetwork"):
+        text = text or "false"
+    return (text == wanted) is not left.endswith("!")
 
 
 def _merge(target: api.Json, patch: api.Json) -> None:

@@ -8,7 +8,7 @@ import pytest
 from admission_kit import Server, clash, patched, review
 from samples import container, pod, resource
 
-from sidecar_injector import names, observe
+from sidecar_injector import logs, names
 from sidecar_injector.core import decide
 
 
@@ -77,7 +77,7 @@ def test_our_own_bug_admits_the_pod_and_is_logged_and_counted(monkeypatch, caplo
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.exc_info
-    text = observe.JsonFormatter().format(record)
+    text = logs.JsonFormatter().format(record)
     assert "a bug of ours" in text
     assert "demo/web" in text
     assert "hunter2" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 from collections.abc import AsyncIterator
 
 import certificates_kit as kit
@@ -13,7 +14,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.kube import api
-from sidecar_injector.pki import plan, state
+from sidecar_injector.pki import issue, material, plan, state
 
 
 @pytest.fixture
@@ -52,6 +53,43 @@ async def test_any_number_of_replicas_come_to_one_ca(cluster: kit.Cluster, count
         replica.metric("writes_total", object="secret", result="written") for replica in replicas
     ]
     assert sum(value or 0 for value in written) == 1
+
+
+@pytest.mark.parametrize("waits_already", [False, True])
+async def test_a_new_leaf_is_served_while_a_step_waits_for_the_api(
+    cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch, waits_already: bool
+) -> None:
+    """A rotation that is asked for waits: with the news, or since before it came."""
+    (replica,) = cluster.start()
+    await cluster.settle()
+    renewed = state.encode(
+        dataclasses.replace(
+            cluster.stored(),
+            generation=2,
+            leaf=issue.leaf(
+                fresh=material.generate(),
+                issuer=cluster.stored().ca,
+                dns_names=pki_kit.POLICY.dns_names,
+                now=cluster.clock.now(),
+                seconds=pki_kit.POLICY.leaf_seconds,
+            ),
+        )
+    )
+    waiting = asyncio.Event()
+
+    async def never(*_arguments: object, **_options: object) -> api.Json:
+        waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(cluster.server, "get", never)
+    if waits_already:
+        cluster.ask_for("leaf")
+        await waiting.wait()
+    cluster.set_data(renewed)
+    cluster.ask_for("leaf")
+    leaf = cluster.stored().leaf.certificate
+    await fake_api.eventually(lambda: replica.serving() == leaf, "the new leaf is served")
 
 
 async def test_a_write_is_based_on_what_was_judged_not_on_what_came_in_meanwhile(

@@ -20,7 +20,7 @@ def differed(tmp_path, pods, injections, *arguments):
 @pytest.fixture
 def subject(tmp_path):
     injections = [write(tmp_path, "in.yaml", resource())]
-    injector = inject.Injector(
+    injector = inject.offline(
         injections=manifests.read_injections(injections, namespace="demo"),
         namespace="demo", namespace_labels={},
     )  # fmt: skip

@@ -204,9 +204,21 @@ def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
     assert "ContainerConflict" in result.stdout
 
 
-def test_a_live_object_is_refused_by_name_with_the_way_around(tmp_path):
-    check_refused(run("explain", "pod/web"), "pod/web: objects of a cluster cannot be explained")
-    check_refused(run("explain", "deploy/x", "-f", "-"), "kubectl get deploy/x -o yaml | ")
+@pytest.mark.parametrize("verb", ["explain", "diff"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "nothing is given: KIND/NAME of a cluster, or -f with -i"),
+        (("pod/web", "-f", "a.yaml"), "KIND/NAME asks a cluster, -f and -i read files: give one"),
+        (("-f", "a.yaml"), "-f needs the injections that count: -i FILE"),
+        (("web",), "'web' is no KIND/NAME, such as pod/web or deploy/web"),
+        (("svc/web",), "'svc/web': 'svc' makes no pods; KIND is one of cronjob, daemonset,"),
+    ],
+)
+def test_what_is_asked_is_either_of_files_or_of_a_cluster(verb, words, said):
+    result = run(verb, *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
 
 
 def test_files_without_pods_are_refused(tmp_path):

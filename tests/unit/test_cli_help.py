@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -43,7 +45,8 @@ def test_options_of_one_name_mean_the_same_everywhere(path, command):
         if "-o" in parameter.opts:
             assert list(parameter.type.choices) == ["table", "json", "yaml"]
         if "-f" in parameter.opts:
-            assert (parameter.multiple, parameter.required) == (True, True)
+            asks_clusters = any(one.name == "objects" for one in command.params)
+            assert (parameter.multiple, parameter.required) == (True, not asks_clusters)
 
 
 def test_the_page_of_the_documents_is_up_to_date():
@@ -68,3 +71,15 @@ def test_every_example_is_made_of_options_that_exist():
         )
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-") and word != "-"} <= known, path
+
+
+def test_no_verb_pays_for_libraries_that_only_others_need():
+    heavy = ("kubernetes", "kopf", "aiohttp", "cryptography")
+    code = (
+        "import sys; from sidecar_injector.cli import main;"
+        f" print([name for name in {heavy} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert result.stdout == "[]\n"

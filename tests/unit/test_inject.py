@@ -198,6 +198,6 @@ def test_run_with_a_setting_that_cannot_be_used_names_it():
 def test_the_given_manifest_is_not_changed_by_injecting_it():
     manifest = {"apiVersion": "v1", "kind": "List", "items": [placed()]}
     before = copy.deepcopy(manifest)
-    injector = inject.Injector(injections=[], namespace="demo", namespace_labels={})
+    injector = inject.offline(injections=[], namespace="demo", namespace_labels={})
     injector.document(manifests.Document("here", manifest))
     assert manifest == before

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime
 
 import fake_api
 import pytest
 
+from sidecar_injector import observe
 from sidecar_injector.kube import api, events
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -142,3 +145,56 @@ async def test_a_long_note_is_cut_to_what_the_api_takes(
     recorder.record(event("x" * 5000))
     await recorder.post()
     assert len(posted(server)[0]["note"]) == events.NOTE_LIMIT
+
+
+async def test_a_storm_of_refused_pods_is_a_handful_of_calls(server: fake_api.FakeApi) -> None:
+    """Ten thousand decisions about as many owners, in the tenth of a second."""
+    passed, enough = 0.0, asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        if passed > 60:
+            enough.set()
+        await asyncio.sleep(0)
+
+    metrics = observe.Metrics()
+    recorder = events.Recorder(
+        server, instance="pod-0", now=Clock(), metrics=metrics,
+        monotonic=lambda: passed, sleep=sleep,
+    )  # fmt: skip
+    for number in range(10_000):
+        about = events.About(api_version="batch/v1", kind="Job", name=f"job-{number}")
+        recorder.record(event(about=about))
+    running = asyncio.create_task(recorder.run())
+    await enough.wait()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+    calls = server.calls["create", "events"] + server.calls["patch", "events"]
+    assert events.BURST <= calls <= events.BURST + 61 * events.PER_SECOND
+    value = metrics.registry.get_sample_value
+    assert value("sidecar_injector_events_total", {"result": "dropped"}) == 9000
+    assert value("sidecar_injector_events_total", {"result": "posted"}) == calls
+
+
+async def test_one_owner_s_storm_is_one_event_with_its_count(
+    server: fake_api.FakeApi, recorder: events.Recorder
+) -> None:
+    for _ in range(10_000):
+        recorder.record(event())
+    await recorder.post()
+    (only,) = posted(server)
+    assert only["series"]["count"] == 10_000
+    assert server.calls["create", "events"] == 1
+    assert server.calls["patch", "events"] == 0
+
+
+def test_a_budget_grows_back_but_not_beyond_its_burst() -> None:
+    now = 0.0
+    budget = events.Budget(lambda: now)
+    now = 1000.0
+    waits = [budget.spend() for _ in range(events.BURST + 2)]
+    assert waits[: events.BURST] == [0] * events.BURST
+    assert waits[events.BURST :] == [1 / events.PER_SECOND, 2 / events.PER_SECOND]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar_injector import __version__, observe
+from sidecar_injector import __version__, logs, observe
 
 METRICS = {
     "admission_requests": "counter",
@@ -34,6 +34,12 @@ METRICS = {
     "writes": "counter",
     "loop_lag_seconds": "histogram",
     "build_info": "gauge",
+    "events": "counter",
+    "leader": "gauge",
+    "audit_duration_seconds": "histogram",
+    "audit_last_success_timestamp_seconds": "gauge",
+    "audit_failures": "counter",
+    "audit_pods": "gauge",
 }
 
 
@@ -68,6 +74,25 @@ def test_there_is_no_metric_of_ours_that_this_list_does_not_know():
     assert ours - created == {f"sidecar_injector_{name}" for name in METRICS}
 
 
+def test_the_list_of_instruments_is_what_is_exposed():
+    metrics = observe.Metrics()
+    found = families(metrics)
+    listed = {one.name.removesuffix("_total"): one for one in metrics.instruments}
+    assert set(listed) == {f"sidecar_injector_{name}" for name in METRICS}
+    for name, one in listed.items():
+        assert (found[name].type, found[name].documentation) == (one.kind, one.text)
+
+
+def test_every_write_and_event_is_counted_from_nothing():
+    found = families(observe.Metrics())
+    for name, values in (("writes", 18), ("events", 4), ("audit_pods", 5)):
+        samples = [
+            one for one in found[f"sidecar_injector_{name}"].samples
+            if not one.name.endswith("_created")
+        ]  # fmt: skip
+        assert [one.value for one in samples] == [0] * values
+
+
 def test_the_process_and_its_version_are_exposed():
     found = families(observe.Metrics())
     assert "process_resident_memory_bytes" in found
@@ -83,13 +108,13 @@ def test_two_operators_in_one_process_do_not_mix_their_figures():
 
 @given(st.text(), st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2))
 def test_a_json_line_is_one_line_that_parses(message, fields):
-    line = observe.JsonFormatter().format(record(message.replace("%", ""), a=fields))
+    line = logs.JsonFormatter().format(record(message.replace("%", ""), a=fields))
     assert len(line.splitlines()) == 1 or "\n" not in line
     assert json.loads(line)["a"] == fields
 
 
 def test_a_json_line_has_the_members_that_people_filter_by():
-    line = json.loads(observe.JsonFormatter().format(record(level=logging.WARNING, pod="web")))
+    line = json.loads(logs.JsonFormatter().format(record(level=logging.WARNING, pod="web")))
     assert line.pop("time")
     assert line == {
         "level": "warning", "logger": "some.logger", "message": "hello", "pod": "web",
@@ -97,30 +122,30 @@ def test_a_json_line_has_the_members_that_people_filter_by():
 
 
 def test_a_json_line_carries_the_traceback_as_a_member():
-    line = observe.JsonFormatter().format(record(exc_info=raised("why")))
+    line = logs.JsonFormatter().format(record(exc_info=raised("why")))
     assert "\n" not in line
     assert "ValueError: why" in json.loads(line)["traceback"]
 
 
 def test_a_field_of_any_type_does_not_cost_the_line():
     odd = {"set": {1, 2}, "whole": 2**80, "half": "\ud800"}
-    line = json.loads(observe.JsonFormatter().format(record(**odd)))
+    line = json.loads(logs.JsonFormatter().format(record(**odd)))
     assert (line["message"], line["whole"], line["half"]) == ("hello", 2**80, "\ud800")
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\rb", "\x1b[2J", "\x85", "\u2028", "\x7f", "\x00"])
 def test_a_text_line_stays_one_line_without_commands_for_the_terminal(text):
-    line = observe.TextFormatter("%(message)s").format(record(text))
+    line = logs.TextFormatter("%(message)s").format(record(text))
     assert len(line.splitlines()) == 1
     assert line.isprintable()
 
 
 def test_a_text_line_keeps_what_people_write():
-    assert observe.one_line("pod demo/wéb: injected 'a'…") == "pod demo/wéb: injected 'a'…"
+    assert logs.one_line("pod demo/wéb: injected 'a'…") == "pod demo/wéb: injected 'a'…"
 
 
 def test_a_traceback_of_a_text_line_stays_readable():
-    line = observe.TextFormatter("%(message)s").format(record(exc_info=raised("why")))
+    line = logs.TextFormatter("%(message)s").format(record(exc_info=raised("why")))
     assert line.splitlines()[0] == "hello"
     assert line.endswith("ValueError: why")
 
@@ -138,17 +163,17 @@ def root_logger():
 @pytest.mark.parametrize(
     ("log_format", "on_terminal", "formatter"),
     [
-        ("auto", True, observe.TextFormatter),
-        ("auto", False, observe.JsonFormatter),
-        ("json", True, observe.JsonFormatter),
-        ("text", False, observe.TextFormatter),
+        ("auto", True, logs.TextFormatter),
+        ("auto", False, logs.JsonFormatter),
+        ("json", True, logs.JsonFormatter),
+        ("text", False, logs.TextFormatter),
     ],
 )
 def test_the_format_follows_the_setting_and_auto_the_terminal(
     monkeypatch, root_logger, log_format, on_terminal, formatter
 ):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal, raising=False)
-    observe.configure_logging(log_format=log_format, log_level="warning")
+    logs.configure_logging(log_format=log_format, log_level="warning")
     (handler,) = root_logger.handlers
     assert type(handler.formatter) is formatter
     assert root_logger.level == logging.WARNING
@@ -181,7 +206,7 @@ def logger(stream):
     made = logging.getLogger("blocks")
     made.setLevel(logging.INFO)
     made.propagate = False
-    made.handlers[:] = [observe.Lines(stream, observe.JsonFormatter())]
+    made.handlers[:] = [logs.Lines(stream, logs.JsonFormatter())]
     return made, made.handlers[0]
 
 

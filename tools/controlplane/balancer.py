@@ -8,6 +8,7 @@ refuses connections (the port is closed) while no replica is ready.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import dataclasses
 import threading
@@ -41,6 +42,9 @@ class Balancer:
     def __init__(self, port: int) -> None:
         self.port = port
         self.ready: tuple[Backend, ...] = ()
+        self.accepted = 0
+        """Connections so far."""
+        self._open: collections.Counter[Backend] = collections.Counter()
         self._turn = 0
         self._checks: dict[Backend, asyncio.Task[None]] = {}
         self._connections: set[asyncio.Task[None]] = set()
@@ -68,6 +72,10 @@ class Balancer:
     def remove(self, backend: Backend) -> None:
         """Give it no more connections; open ones stay, as with an endpoint that is withdrawn."""
         self._run(self._remove(backend))
+
+    def open_connections(self, backend: Backend) -> int:
+        """How many lead to it at present, used or kept."""
+        return self._open[backend]
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -120,11 +128,13 @@ class Balancer:
             return
         backend = self.ready[self._turn % len(self.ready)]
         self._turn += 1
+        self.accepted += 1
         try:
             there = await asyncio.open_connection(ports.LOOPBACK, backend.port)
         except OSError:
             writer.transport.abort()
             return
+        self._open[backend] += 1
         try:
             await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
         except OSError:
@@ -132,6 +142,7 @@ class Balancer:
             writer.transport.abort()
             there[1].transport.abort()
         finally:
+            self._open[backend] -= 1
             writer.close()
             there[1].close()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sidecar_injector import crds, names, observe
+from sidecar_injector import crds, logs, names
 from sidecar_injector.cli import manifests, yamls
 from sidecar_injector.convert import findings, injection, morvencao, sidecarset, sources, tumblr
 
@@ -134,7 +134,7 @@ def _finish(conversion: findings.Conversion, files: tuple[str, ...]) -> None:
     sys.stdout.buffer.flush()
     for kind, found in (("note", conversion.notes), ("warning", conversion.warnings)):
         for finding in dict.fromkeys(found):
-            click.echo(observe.one_line(f"{kind}: {finding}"), err=True)
+            click.echo(logs.one_line(f"{kind}: {finding}"), err=True)
     if not conversion.injections:
         raise manifests.UnreadableInput(
             f"{', '.join(map(manifests.shown, files))}: holds nothing to convert"

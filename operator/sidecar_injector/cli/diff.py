@@ -15,7 +15,9 @@ import jsonpointer
 import rich.console
 import rich.text
 
-from sidecar_injector.cli import inject, manifests, options, report, show, yamls
+from sidecar_injector.cli import inject, options, report, show, yamls
+from sidecar_injector.cli.live import cluster
+from sidecar_injector.cli.live import subjects as live
 
 STYLES: Mapping[str, str] = {"---": "bold", "+++": "bold", "@@ ": "cyan", "-": "red", "+": "green"}
 """By how a line begins; the first that fits."""
@@ -27,34 +29,28 @@ class WrongPatchError(click.ClickException):
     exit_code = 1
 
 
-@click.command(epilog="Example: sidecar-injector diff -f deployment.yaml -i injection.yaml")
-@options.files("Manifests: pods, and everything with a pod template.")
-@options.injections()
-@options.namespace()
+@click.command(epilog="Example: sidecar-injector diff deploy/web -n demo")
+@options.objects("pod/NAME, deploy/NAME, job/NAME, … of a cluster.")
+@options.files("Manifests: pods, and everything with a pod template.", required=False)
+@options.injections(required=False)
+@options.namespace(live=True)
 @options.namespace_labels()
-def diff(
-    *,
-    files: tuple[str, ...],
-    injection_files: tuple[str, ...],
-    namespace: str,
-    namespace_labels: dict[str, str],
-) -> None:
+@cluster.address()
+def diff(**given: Any) -> None:
     """Print what the webhook would change in pods, as a unified diff.
 
-    Reads files only, never a cluster. Coloured on a terminal unless NO_COLOR is set. On stderr
-    stands why a pod is not changed. A difference is no finding: exit status 1 means that an
-    injection that applies could not be done.
+    KIND/NAME asks a cluster: what would change in the object's pods if they were created now. With
+    -f and -i only files are read. Coloured on a terminal unless NO_COLOR is set. On stderr stands
+    why a pod is not changed. A difference is no finding: exit status 1 means that an injection that
+    applies could not be done.
 
     The patch that the webhook would send is applied by an independent library first, which must
     come to the same pod.
+
+    Example: sidecar-injector diff -f deployment.yaml -i injection.yaml
     """
-    options.check_stdin(*files, *injection_files)
-    injector = inject.Injector(
-        injections=manifests.read_injections(injection_files, namespace=namespace),
-        namespace=namespace,
-        namespace_labels=namespace_labels,
-    )
-    subjects = inject.read_subjects(files, injector)
+    found, notes = live.found(live.Question(**given))
+    subjects = [one.subject for one in found]
     for subject in subjects:
         check(subject)
     console = show.console()
@@ -64,6 +60,8 @@ def diff(
         is_changed = bool(subject.entry.decision.operations)
         for line in report.lines([subject.entry], findings_only=is_changed):
             click.echo(line, err=True)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
     sys.exit(1 if any(subject.entry.has_findings for subject in subjects) else 0)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
+import rich.console
 
-from sidecar_injector.cli import facts, inject, manifests, options, report, show
+from sidecar_injector.cli import facts, inject, options, report, show
+from sidecar_injector.cli.live import cluster, past, subjects
 from sidecar_injector.core import decision, matching, pods, provenance
 from sidecar_injector.core.reasons import Reason
 
@@ -82,43 +84,41 @@ def _fitted(line: decision.Line) -> Iterator[Step]:
     yield Step("fit", line.reason, "; ".join((line.message, *details)))
 
 
-@click.command(epilog="Example: sidecar-injector explain -f pod.yaml -i injection.yaml -n demo")
-@click.argument(
-    "objects", nargs=-1, metavar="", is_eager=True, expose_value=False,
-    callback=lambda context, parameter, value: _refuse_live(value),
-)  # fmt: skip
-@options.files("Manifests: pods, and everything with a pod template.")
-@options.injections()
-@options.namespace()
+@click.command(epilog="Example: sidecar-injector explain pod/web-0 -n demo")
+@options.objects("pod/NAME, deploy/NAME, job/NAME, … of a cluster.")
+@options.files("Manifests: pods, and everything with a pod template.", required=False)
+@options.injections(required=False)
+@options.namespace(live=True)
 @options.namespace_labels()
 @options.output()
-def explain(
-    *,
-    files: tuple[str, ...],
-    injection_files: tuple[str, ...],
-    namespace: str,
-    namespace_labels: dict[str, str],
-    form: str,
-) -> None:
+@cluster.address()
+def explain(*, form: str, **given: Any) -> None:
     """Show every rule that was tried on a pod, in order, and why.
 
     First the rules on the pod, any of which puts it out of scope; then, for each injection in the
     order in which they are tried, the rules on whether it applies and whether its parts fit. The
-    first rule that stops is the last that is shown. Reads files only, never a cluster. Exit status
-    1 when an injection that applies could not be done.
+    first rule that stops is the last that is shown.
+
+    KIND/NAME asks a cluster: what would become of the object's pods if they were created now, and
+    for a pod that exists also what happened when it was created. With -f and -i only files are
+    read. Exit status 1 when an injection that applies could not be done.
+
+    Example: sidecar-injector explain -f pod.yaml -i injection.yaml
     """
-    options.check_stdin(*files, *injection_files)
-    injector = inject.Injector(
-        injections=manifests.read_injections(injection_files, namespace=namespace),
-        namespace=namespace,
-        namespace_labels=namespace_labels,
-    )
-    trails = [trail(subject) for subject in inject.read_subjects(files, injector)]
+    found, notes = subjects.found(subjects.Question(**given))
+    told = [(one, trail(one.subject)) for one in found]
     if form == options.TABLE:
-        _print(trails)
+        _print(told)
     else:
-        show.structured({"pods": [as_json(one) for one in trails]}, form=form)
-    sys.exit(1 if any(one.entry.has_findings for one in trails) else 0)
+        show.structured({"pods": [_told_as_json(*one) for one in told]}, form=form)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    sys.exit(1 if any(one.entry.has_findings for _, one in told) else 0)
+
+
+def _told_as_json(one: subjects.Found, tried: Trail) -> dict[str, Any]:
+    member = as_json(tried)
+    return {**member, "happened": past.as_json(one.past)} if one.past else member
 
 
 def as_json(one: Trail) -> dict[str, Any]:
@@ -146,20 +146,23 @@ def rows(one: Trail) -> Iterator[show.Row]:
             yield line.injection.reference, step.rule, step.result, step.message
 
 
-def _print(trails: list[Trail]) -> None:
+def _print(told: Sequence[tuple[subjects.Found, Trail]]) -> None:
     console = show.console()
-    for index, one in enumerate(trails):
+    for index, (found, one) in enumerate(told):
         if index:
             show.write("\n")
         made = one.entry.decision
-        show.heading(f"{one.entry.place}: {made.verdict.value}: {made.message}", to=console)
+        if found.past:
+            _print_past(one.entry.place, found.past, to=console)
+        now = "if it were created now: " if found.past else ""
+        heading = f"{one.entry.place}: {now}{made.verdict.value}: {made.message}"
+        show.heading(heading, to=console)
         show.table(COLUMNS, list(rows(one)), styles=STYLES, to=console)
 
 
-def _refuse_live(objects: tuple[str, ...]) -> None:
-    """Raises UnreadableInput: nothing of this verb asks a cluster yet."""
-    if objects:
-        raise manifests.UnreadableInput(
-            f"{objects[0]}: objects of a cluster cannot be explained yet; give a file:"
-            f" kubectl get {objects[0]} -o yaml | sidecar-injector explain -f - -i FILE"
-        )
+def _print_past(place: str, told: subjects.Past, *, to: rich.console.Console) -> None:
+    rows = list(past.rows(told))
+    show.heading(f"{place}: {past.SENTENCE if rows else past.NOTHING}", to=to)
+    if rows:
+        show.table(past.COLUMNS, rows, styles=past.STYLES, to=to)
+    show.write("\n")

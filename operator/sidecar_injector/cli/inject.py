@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -26,10 +26,10 @@ class Subject:
 class Injector:
     """Injects the pods of manifests and remembers what became of each."""
 
-    injections: Sequence[model.Injection]
+    worlds: Callable[[str], world.World]
+    """What is known about a namespace."""
     namespace: str
     """Of objects that carry none."""
-    namespace_labels: Mapping[str, str]
     subjects: list[Subject] = dataclasses.field(default_factory=list)
 
     @property
@@ -45,7 +45,7 @@ class Injector:
         metadata = manifest.get("metadata") or {}
         namespace = metadata.get("namespace") or self.namespace
         asked = world.Request(namespace=namespace, pod=pod)
-        known = self._world(namespace)
+        known = self.worlds(namespace)
         entry = report.Entry(
             namespace=namespace,
             kind=manifest["kind"],
@@ -55,14 +55,22 @@ class Injector:
         self.subjects.append(Subject(asked=asked, known=known, entry=entry))
         return dict(entry.decision.pod)
 
-    def _world(self, namespace: str) -> world.World:
-        assumed = world.Namespace.assumed(namespace)
+
+def offline(
+    injections: Sequence[model.Injection], *, namespace: str, namespace_labels: Mapping[str, str]
+) -> Injector:
+    """One that knows these injections, and of every namespace that it is enabled."""
+
+    def known(name: str) -> world.World:
+        assumed = world.Namespace.assumed(name)
         return world.World(
-            namespace=world.Namespace(namespace, {**assumed.labels, **self.namespace_labels}),
+            namespace=world.Namespace(name, {**assumed.labels, **namespace_labels}),
             injections=world.ordered(
-                [one for one in self.injections if one.is_cluster or one.namespace == namespace]
+                [one for one in injections if one.is_cluster or one.namespace == name]
             ),
         )
+
+    return Injector(worlds=known, namespace=namespace)
 
 
 def read_subjects(files: Sequence[str], injector: Injector) -> list[Subject]:
@@ -104,9 +112,7 @@ def inject(
     """
     options.check_stdin(*files, *injection_files)
     injections = manifests.read_injections(injection_files, namespace=namespace)
-    injector = Injector(
-        injections=injections, namespace=namespace, namespace_labels=namespace_labels
-    )
+    injector = offline(injections, namespace=namespace, namespace_labels=namespace_labels)
     results = [injector.document(document) for file in files for document in manifests.read(file)]
 
     show.write(yamls.dump_all(results))

@@ -9,13 +9,17 @@ import click
 
 from sidecar_injector import __version__, names
 from sidecar_injector.cli import (
+    certificates,
+    check,
     completion,
     convert,
     diff,
     explain,
     inject,
     lint,
+    restart,
     run,
+    status,
     uninject,
 )
 
@@ -41,13 +45,17 @@ def version() -> None:
 
 
 for verb in (
+    certificates.certificates,
+    check.check,
     completion.completion,
     convert.convert,
     diff.diff,
     explain.explain,
     inject.inject,
     lint.lint,
+    restart.restart,
     run.run,
+    status.status,
     uninject.uninject,
 ):
     cli.add_command(verb)

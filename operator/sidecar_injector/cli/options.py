@@ -17,27 +17,33 @@ TABLE, JSON, YAML = "table", "json", "yaml"
 _PATH = click.Path(allow_dash=True)
 
 
-def files(what: str) -> Decorator:
+def files(what: str, *, required: bool = True) -> Decorator:
     """`-f`: the files that a verb is about."""
     return click.option(
-        "-f", "--filename", "files", multiple=True, required=True, metavar="FILE|-", type=_PATH,
-        help=f"{what} May be repeated.",
+        "-f", "--filename", "files", multiple=True, required=required, metavar="FILE|-",
+        type=_PATH, help=f"{what} May be repeated.",
     )  # fmt: skip
 
 
-def injections() -> Decorator:
+def injections(*, required: bool = True) -> Decorator:
     """`-i`: the files with the injections that count."""
     return click.option(
-        "-i", "--injections", "injection_files", multiple=True, required=True, metavar="FILE|-",
+        "-i", "--injections", "injection_files", multiple=True, required=required, metavar="FILE|-",
         type=_PATH, help="SidecarInjections of either kind. May be repeated.",
     )  # fmt: skip
 
 
-def namespace() -> Decorator:
-    """`-n`."""
+def objects(what: str) -> Decorator:
+    """Names of live objects, as arguments."""
+    return click.argument("objects", nargs=-1, metavar="[KIND/NAME]…", help=what)
+
+
+def namespace(*, live: bool = False) -> Decorator:
+    """`-n`; without it that of the context, for verbs that also ask a cluster."""
+    usual = "; without it the context's own in a cluster, default in files" if live else ""
     return click.option(
-        "-n", "--namespace", default="default", show_default=True, metavar="NAMESPACE",
-        help="The namespace of objects that carry none.",
+        "-n", "--namespace", default=None if live else "default", show_default=not live,
+        metavar="NAMESPACE", help=f"The namespace of objects that carry none{usual}.",
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sidecar_injector import observe
+from sidecar_injector import logs
 from sidecar_injector.core.decision import Decision, Line, Word
 from sidecar_injector.core.reasons import Verdict
 
@@ -91,4 +91,4 @@ def _word(word: Word) -> dict[str, Any]:
 
 
 def _row(entry: Entry, *columns: str) -> str:
-    return observe.one_line(" ".join((entry.place, *columns)))
+    return logs.one_line(" ".join((entry.place, *columns)))

@@ -12,7 +12,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from sidecar_injector import observe
+from sidecar_injector import logs
 from sidecar_injector.cli import options, yamls
 from sidecar_injector.core.reasons import Level, Reason
 
@@ -28,12 +28,14 @@ _STYLES: Mapping[Level, str] = {
 }
 
 
-def console() -> rich.console.Console:
-    """Standard output; under NO_COLOR no escape code of any kind is written.
+def console(*, stderr: bool = False) -> rich.console.Console:
+    """Standard output or error; under NO_COLOR no escape code of any kind is written.
 
     rich by itself leaves bold and dim there.
     """
-    return rich.console.Console(color_system=None if os.environ.get("NO_COLOR") else "auto")
+    return rich.console.Console(
+        color_system=None if os.environ.get("NO_COLOR") else "auto", stderr=stderr
+    )
 
 
 def write(text: str) -> None:
@@ -57,7 +59,7 @@ def table(
 
     `styles` are of cells, by their text.
     """
-    clean = [[observe.one_line(cell) for cell in row] for row in rows]
+    clean = [[logs.one_line(cell) for cell in row] for row in rows]
     if not to.is_terminal:
         write(_plain([list(columns), *clean]))
         return
@@ -73,7 +75,7 @@ def table(
 
 def heading(text: str, *, to: rich.console.Console) -> None:
     """A line above a table."""
-    line = observe.one_line(text)
+    line = logs.one_line(text)
     if to.is_terminal:
         to.print(rich.text.Text(line, style="bold"), soft_wrap=True)
     else:

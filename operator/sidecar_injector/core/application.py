@@ -26,26 +26,25 @@ def wanted(
     if spec.get("initContainers") == "Include":
         fields.append("initContainers")
     for field in fields:
-        for container in pods.items(pod, field):
+        for index, container in enumerate(pods.items(pod, field)):
             name = container["name"]
             if name not in ours and containerparts.is_named(name, spec.get("names") or {}):
-                yield from _of_container(spec, field=field, container=name)
+                yield from _of_container(spec, field=field, container=name, index=index)
 
 
 def _of_container(
-    spec: Mapping[str, Any], *, field: str, container: str
+    spec: Mapping[str, Any], *, field: str, container: str, index: int
 ) -> Iterator[additions.Addition]:
     # The last of two equal keys wins in envFrom and in env, so ours stand in front of the author's.
     for source in spec.get("envFrom") or ():
-        yield EnvFrom(field, container, source)
+        yield EnvFrom(field, container, source, index=index)
     for variable in spec.get("env") or ():
-        yield Variable(field, container, variable)
+        yield Variable(field, container, variable, index=index)
     for mount in spec.get("volumeMounts") or ():
-        yield Mount(field, container, mount)
+        yield Mount(field, container, mount, index=index)
     for appended in spec.get("appendEnv") or ():
-        yield Appended(
-            field, container, appended["name"], appended["value"], appended.get("separator", " ")
-        )
+        name, text, separator = appended["name"], appended["value"], appended.get("separator", " ")
+        yield Appended(field, container, name, text, separator, index=index)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

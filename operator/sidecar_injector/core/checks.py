@@ -9,14 +9,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import additions, podsecurity, validity, world
+from sidecar_injector.core import additions, podsecurity, validity, validity_containers, world
 from sidecar_injector.core.conflict import Conflict
 from sidecar_injector.core.reasons import Reason
 
 Pod = Mapping[str, Any]
 
 
-def check(before: Pod, after: Pod, *, known: world.World) -> Conflict | None:
+def check(
+    before: Pod,
+    after: Pod,
+    *,
+    known: world.World,
+    judged: validity_containers.Judged | None = None,
+) -> Conflict | None:
     """Why the pod must not come out like this; None if it may."""
     account = additions.Scalar("serviceAccountName", None)
     wanted = account.current(after)
@@ -29,6 +35,6 @@ def check(before: Pod, after: Pod, *, known: world.World) -> Conflict | None:
         new = [one for one in podsecurity.violations(level, after) if one not in old]
         if new:
             return Conflict(Reason.POD_SECURITY, f"{level}: {new[0]}")
-    if problem := validity.problem(before=before, after=after):
+    if problem := validity.problem(before=before, after=after, judged=judged):
         return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
     return None

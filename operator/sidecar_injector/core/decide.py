@@ -49,7 +49,9 @@ def decide(asked: world.Request, known: world.World) -> Decision:
         said,
         around=_surroundings(asked, candidate, known, said),
         tutorial=candidate.wish.tutorial,
-        check=lambda before, after: checks.check(before, after, known=known),
+        check=lambda before, after, parts: checks.check(
+            before, after, known=known, judged=parts.judged
+        ),
     )
     candidates = known.index.candidates(candidate.labels)
     lines = [_line(injection, candidate, known, merging) for injection in candidates]

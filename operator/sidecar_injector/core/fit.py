@@ -69,6 +69,7 @@ class Fit:
             raise conflict
         return Parts(
             mode=self._parts.mode,
+            judged=self._parts.judged,
             containers=lacking["containers"],
             init_containers=lacking["initContainers"],
             volumes=volumes,
@@ -146,8 +147,9 @@ class Fit:
     def _needed_volumes(self) -> Iterator[Json]:
         """What another injection mounts is its own concern, and may be added only after us."""
         mounted = set(render.mounted_volumes(self._all_wanted()))
-        mounted.update(self._author_mounts())
         mounted.update(name for one in self._additions() for name in one.mounts)
+        if not all(volume["name"] in mounted for volume in self._parts.volumes):
+            mounted.update(self._author_mounts())
         return (volume for volume in self._parts.volumes if volume["name"] in mounted)
 
     def _author_mounts(self) -> Iterator[str]:

@@ -13,8 +13,8 @@ from sidecar_injector.core.reasons import Reason
 
 _FIRST = "First"
 
-Check = Callable[[Mapping[str, Any], Mapping[str, Any]], Conflict | None]
-"""Of a pod before and after one injection: why it must not come out like that, if it must not."""
+Check = Callable[[Mapping[str, Any], Mapping[str, Any], render.Parts], Conflict | None]
+"""Of a pod before and after some parts: why it must not come out like that, if it must not."""
 
 
 class Merge:
@@ -105,7 +105,7 @@ class Merge:
             for key, value in members.items():
                 placing.editor.set(("metadata", field, key), value)
 
-        if conflict := self._check(self._editor.document, placing.editor.document):
+        if conflict := self._check(self._editor.document, placing.editor.document, missing):
             raise conflict
         self._record(injection, missing, annotations, patched)
         self._editor.adopt(placing.editor)
@@ -233,16 +233,17 @@ def _empty_dirs(parts: render.Parts) -> list[str]:
 
 def _carried(entry: Entry | None, pod: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry names and the pod still has."""
-    known = entry or Entry(kind="", name="")
+    if entry is None:
+        return {**{field: [] for field in NAMED_LISTS}, **{field: {} for field in MAPS}}
     present = {field: {one["name"] for one in pods.items(pod, field)} for field in NAMED_LISTS}
     lists = {
-        field: [name for name in known.names(field) if name in present[field]]
+        field: [name for name in entry.names(field) if name in present[field]]
         for field in NAMED_LISTS
     }
     maps = {
         field: {
             key: value
-            for key, value in known.members(field).items()
+            for key, value in entry.members(field).items()
             if pods.metadata_map(pod, field).get(key) == value
         }
         for field in MAPS

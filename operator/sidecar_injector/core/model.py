@@ -48,6 +48,8 @@ class Injection:
     """Whether anything in it differs from pod to pod."""
     schema: schema.Schema = dataclasses.field(default_factory=dict, repr=False)
     """Of the spec."""
+    memo: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    """What others work out from the injection alone, once; it dies with the injection."""
 
     @property
     def is_cluster(self) -> bool:

@@ -101,7 +101,9 @@ def _tried(
         sources=guesses[0],
     )
 
-    def check(before: Mapping[str, Any], after: Mapping[str, Any]) -> Conflict | None:
+    def check(
+        before: Mapping[str, Any], after: Mapping[str, Any], _: render.Parts
+    ) -> Conflict | None:
         problem = validity.problem(before=before, after=after)
         return Conflict(Reason.POD_WOULD_BE_INVALID, problem) if problem else None
 

@@ -23,6 +23,8 @@ NAMED_LISTS = ("containers", "initContainers", "volumes")
 MAPS = ("labels", "annotations")
 """Maps of the pod's metadata whose members are recorded with their values."""
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 OPERATIONS = ("set", "add", "append")
 
 Added = Mapping[str, Any]
@@ -110,11 +112,7 @@ class Provenance:
             "skipped": [dataclasses.asdict(one) for one in self.skipped],
             "version": VERSION,
         }
-        return json.dumps(
-            {key: value for key, value in content.items() if value},
-            sort_keys=True,
-            separators=(",", ":"),
-        )
+        return _ENCODER.encode({key: value for key, value in content.items() if value})
 
 
 NOTHING = Provenance()

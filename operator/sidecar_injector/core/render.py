@@ -16,6 +16,7 @@ from sidecar_injector.core import (
     podfields,
     pods,
     schema,
+    validity_containers,
 )
 from sidecar_injector.core.conflict import Conflict
 from sidecar_injector.core.provenance import Entry
@@ -52,6 +53,8 @@ class Parts:
     additions: tuple[additions.Addition, ...] = ()
     bare: Mapping[str, Json] = dataclasses.field(default_factory=dict)
     """The containers by name without what they inherit, which other injectors may change."""
+    judged: validity_containers.Judged | None = None
+    """Of containers that are the same objects for every pod."""
 
     @property
     def is_empty(self) -> bool:
@@ -92,18 +95,40 @@ def render(
     Raises Conflict where a value is missing or not acceptable.
     """
     spec = _filled(injection, around)
-    template = spec.get("template") or {}
-    pod_spec, metadata = template.get("spec") or {}, template.get("metadata") or {}
     mode = mode_of(injection, pod)
-    containers, init_containers = _lists(pod_spec, mode)
-    bare = {one["name"]: one for one in (*init_containers, *containers)}
+    parts = _constant(injection, mode) if spec is injection.spec else _of_template(spec, mode)
+    inherited, applied = spec.get("inherit"), spec.get("applicationContainers")
+    if not inherited and not applied:
+        return parts
     ours = frozenset(name for one in entries for field in pods.CONTAINER_LISTS
                      for name in one.names(field))  # fmt: skip
-    if inherited := spec.get("inherit"):
+    if inherited:
         taken = inherit.Inheritance(inherited, pod=pod, ours=ours, entries=entries)
-        containers = tuple(taken.into(one) for one in containers)
-        init_containers = tuple(taken.into(one) for one in init_containers)
-    applied = spec.get("applicationContainers")
+        parts = dataclasses.replace(
+            parts,
+            containers=tuple(taken.into(one) for one in parts.containers),
+            init_containers=tuple(taken.into(one) for one in parts.init_containers),
+        )
+    if applied:
+        added = application.wanted(applied, pod=pod, ours=ours)
+        parts = dataclasses.replace(parts, additions=(*parts.additions, *added))
+    return parts
+
+
+def _constant(injection: model.Injection, mode: str) -> Parts:
+    """The parts of a template without tokens: the same objects for every pod."""
+    found: Parts | None = injection.memo.get(mode)
+    if found is None:
+        made = _of_template(injection.spec, mode)
+        judged = validity_containers.Judged((*made.init_containers, *made.containers), made.volumes)
+        found = injection.memo[mode] = dataclasses.replace(made, judged=judged)
+    return found
+
+
+def _of_template(spec: Mapping[str, Any], mode: str) -> Parts:
+    template = spec.get("template") or {}
+    pod_spec, metadata = template.get("spec") or {}, template.get("metadata") or {}
+    containers, init_containers = _lists(pod_spec, mode)
     return Parts(
         mode=mode,
         containers=containers,
@@ -111,11 +136,8 @@ def render(
         volumes=tuple(pod_spec.get("volumes") or ()),
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
-        additions=(
-            *podfields.of_pod(pod_spec),
-            *(application.wanted(applied, pod=pod, ours=ours) if applied else ()),
-        ),
-        bare=bare,
+        additions=tuple(podfields.of_pod(pod_spec)),
+        bare={one["name"]: one for one in (*init_containers, *containers)},
     )
 
 

@@ -22,39 +22,41 @@ from sidecar_injector.core import (
     validity_resources,
     validity_security,
     validity_spec,
-    validity_volumes,
 )
 from sidecar_injector.core.loose import Json
 
 Pod = Mapping[str, Any]
 
 _EMPTY: Pod = {}
+_NOBODY = validity_containers.Judged(())
 
 
-def problem(*, before: Pod, after: Pod) -> str | None:
+def problem(
+    *, before: Pod, after: Pod, judged: validity_containers.Judged | None = None
+) -> str | None:
     """The first thing that the API server would refuse in `after` and not already in `before`.
 
     One sentence, or None. What the author's own pod violates is not held against what is added:
     a sentence names its subject by key and never by index, so that it is the same in both pods.
     Parts that are the same object in both, which is what the editor leaves them, are passed over.
     """
-    found = _problems(after, settled=before)
+    found = _problems(after, settled=before, judged=judged or _NOBODY)
     first = next(found, None)
     if first is None:
         return None
-    old = set(_problems(before, settled=_EMPTY))
+    old = set(_problems(before, settled=_EMPTY, judged=_NOBODY))
     return next((one for one in itertools.chain((first,), found) if one not in old), None)
 
 
-def _problems(pod: Pod, *, settled: Pod) -> Iterator[str]:
+def _problems(pod: Pod, *, settled: Pod, judged: validity_containers.Judged) -> Iterator[str]:
     """Everything wrong with a pod, apart from the parts that it shares with `settled`."""
     spec = pod.get("spec") or {}
     yield from _names(pod)
-    yield from _containers(pod, settled)
-    yield from _volumes(pod, settled)
-    yield from _host_ports(pod)
+    yield from _containers(pod, settled, judged)
+    yield from _volumes(pod, settled, judged)
+    yield from _host_ports(pod, settled)
     yield from validity_spec.metadata_problems(pod, settled=loose.child(settled, "metadata"))
-    yield from validity_spec.problems(pod)
+    yield from validity_spec.problems(pod, settled=settled)
     yield from validity_security.pod_problems(pod)
     yield from validity_security.annotation_problems(pod)
     yield from validity_resources.pod_problems(spec)
@@ -75,7 +77,7 @@ def _names(pod: Pod) -> Iterator[str]:
         taken.add(name)
 
 
-def _containers(pod: Pod, settled: Pod) -> Iterator[str]:
+def _containers(pod: Pod, settled: Pod, judged: validity_containers.Judged) -> Iterator[str]:
     spec, old = pod.get("spec") or {}, settled.get("spec") or {}
     known = _settled_containers(spec, old)
     around = None
@@ -85,9 +87,13 @@ def _containers(pod: Pod, settled: Pod) -> Iterator[str]:
             if twin is container:
                 continue
             around = around or validity_containers.surroundings(spec)
-            for why in validity_containers.problems(
-                container, around, is_init=field != "containers", settled=twin or {}
-            ):
+            is_init = field != "containers"
+            found = (
+                validity_containers.problems(container, around, is_init=is_init, settled=twin)
+                if twin
+                else judged.problems(container, around, is_init=is_init)
+            )
+            for why in found:
                 yield f"container {container['name']!r}: {why}"
 
 
@@ -111,12 +117,12 @@ def _ids(spec: Mapping[str, Any], field: str) -> set[int]:
     return set(map(id, spec.get(field) or ()))
 
 
-def _volumes(pod: Pod, settled: Pod) -> Iterator[str]:
+def _volumes(pod: Pod, settled: Pod, judged: validity_containers.Judged) -> Iterator[str]:
     known = _ids(settled.get("spec") or {}, "volumes")
     volumes = pods.items(pod, "volumes")
     for volume in volumes:
         if id(volume) not in known:
-            for why in validity_volumes.problems(volume):
+            for why in judged.volume_problems(volume):
                 yield f"volume {volume['name']!r}: {why}"
     # A claim of this name is made with the pod and is no other claim.
     # https://kubernetes.io/docs/concepts/storage/ephemeral-volumes/
@@ -128,9 +134,16 @@ def _volumes(pod: Pod, settled: Pod) -> Iterator[str]:
             yield f"volume {volume['name']!r}: claim {claim!r} is made for an ephemeral volume"
 
 
-def _host_ports(pod: Pod) -> Iterator[str]:
+def _host_ports(pod: Pod, settled: Pod) -> Iterator[str]:
     """Init containers run one by one, so each may take what another one takes."""
-    on_host = loose.child(pod, "spec").get("hostNetwork") is True
+    spec, old = loose.child(pod, "spec"), loose.child(settled, "spec")
+    on_host = spec.get("hostNetwork") is True
+    if on_host is (old.get("hostNetwork") is True):
+        known = {id(one) for field in pods.CONTAINER_LISTS for one in loose.items(old, field)}
+        fresh = [one for one in pods.containers(pod) if id(one) not in known]
+        if not any(port.get("hostPort") or on_host for one in fresh
+                   for port in loose.objects(one, "ports")):  # fmt: skip
+            return
     taken: dict[tuple[object, object, object], str] = {}
     for container in pods.items(pod, "containers"):
         yield from _taken_twice(container, taken, on_host=on_host)

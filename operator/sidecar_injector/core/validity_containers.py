@@ -7,7 +7,7 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/va
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
@@ -19,6 +19,7 @@ from sidecar_injector.core import (
     validity_resources,
     validity_security,
     validity_variables,
+    validity_volumes,
 )
 from sidecar_injector.core.loose import Json
 
@@ -61,6 +62,58 @@ def surroundings(spec: Mapping[str, Any]) -> Surroundings:
         grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
         os=loose.child(spec, "os").get("name") or "",
         host_users=spec.get("hostUsers") is not False,
+    )
+
+
+class Judged:
+    """What was found about a template's containers and volumes, which come with every pod.
+
+    Only the same objects count, so they are kept; whoever hands them over never changes them.
+    """
+
+    _MOST = 64
+
+    def __init__(self, containers: Iterable[Json], volumes: Iterable[Json] = ()) -> None:
+        self._volumes = {id(one): (one, list(validity_volumes.problems(one))) for one in volumes}
+        self._containers = {id(one): (one, frozenset(_mounted(one)))
+                            for one in containers if _is_plain(one)}  # fmt: skip
+        self._found: dict[tuple[object, ...], list[str]] = {}
+
+    def volume_problems(self, volume: Json) -> Iterable[str]:
+        """As `validity_volumes.problems`, which depend on the volume alone."""
+        known = self._volumes.get(id(volume))
+        return validity_volumes.problems(volume) if known is None else known[1]
+
+    def problems(self, container: Json, around: Surroundings, *, is_init: bool) -> Iterable[str]:
+        """As the function of that name."""
+        known = self._containers.get(id(container))
+        if known is None:
+            return problems(container, around, is_init=is_init, settled={})
+        missing = known[1].difference(around.volumes)
+        # As text, since nobody has looked at their types.
+        where = repr((around.restart_policy, around.grace_seconds, around.os, around.host_users))
+        key = (id(container), is_init, missing, where)
+        found = self._found.get(key)
+        if found is None:
+            # A pod's author chooses the grace period and could fill our memory with them.
+            if len(self._found) >= self._MOST:
+                self._found.clear()
+            found = list(problems(container, around, is_init=is_init, settled={}))
+            self._found[key] = found
+        return found
+
+
+def _mounted(container: Json) -> Iterator[str]:
+    return (str(one.get("name")) for one in loose.objects(container, "volumeMounts"))
+
+
+def _is_plain(container: Json) -> bool:
+    """Whether of the pod's volumes and claims only the names of those that it mounts count."""
+    variables = loose.objects(container, "env")
+    return not (
+        container.get("volumeDevices")
+        or loose.child(container, "resources").get("claims")
+        or any("fileKeyRef" in loose.child(one, "valueFrom") for one in variables)
     )
 
 

@@ -7,7 +7,7 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/va
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
@@ -86,28 +86,46 @@ def _is_cost(value: object) -> bool:
     )
 
 
-def problems(pod: Mapping[str, Any]) -> Iterator[str]:
-    """Of the fields that an injection can add to, and of those that what it adds can upset."""
-    spec = pod.get("spec") or {}
-    account = spec.get("serviceAccountName")
-    if account and not syntax.DNS_SUBDOMAIN.accepts(account):
+def problems(pod: Mapping[str, Any], *, settled: Mapping[str, Any]) -> Iterator[str]:
+    """Of the fields that an injection can add to, and of those that what it adds can upset.
+
+    Fields that are the same object in the pod `settled`, labels included where they count, are
+    passed over.
+    """
+    spec, old = pod.get("spec") or {}, settled.get("spec") or {}
+    for field, judge in _FIELDS:
+        value = spec.get(field)
+        if value and value is not old.get(field):
+            yield from judge(spec)
+    spread, affinity = spec.get("topologySpreadConstraints"), spec.get("affinity")
+    if not spread and not affinity:
+        return
+    labels = pods.metadata_map(pod, "labels")
+    same = labels is pods.metadata_map(settled, "labels")
+    if spread and not (same and spread is old.get("topologySpreadConstraints")):
+        yield from _spread(spec, labels)
+    if affinity and not (same and affinity is old.get("affinity")):
+        for term in _terms(loose.child(spec, "affinity")):
+            yield from _label_keys(term, labels, where="affinity")
+
+
+def _account(spec: Mapping[str, Any]) -> Iterator[str]:
+    if not syntax.DNS_SUBDOMAIN.accepts(account := spec["serviceAccountName"]):
         yield f"serviceAccountName {syntax.DNS_SUBDOMAIN.refusal(account)}"
-    if spec.get("dnsConfig") is not None:
-        yield from _dns(loose.child(spec, "dnsConfig"))
+
+
+def _aliases(spec: Mapping[str, Any]) -> Iterator[str]:
     for alias in loose.objects(spec, "hostAliases"):
         if not syntax.is_ip(ip := alias.get("ip")):
             yield f"hostAliases: ip {syntax.quoted(ip)} must be an IP address"
         for host in loose.strings(alias, "hostnames"):
             if not syntax.DNS_SUBDOMAIN.accepts(host):
                 yield f"hostAliases[{ip}]: host name {syntax.DNS_SUBDOMAIN.refusal(host)}"
+
+
+def _tolerations(spec: Mapping[str, Any]) -> Iterator[str]:
     for toleration in loose.objects(spec, "tolerations"):
         yield from _toleration(toleration)
-    labels = pods.metadata_map(pod, "labels")
-    if spec.get("topologySpreadConstraints"):
-        yield from _spread(spec, labels)
-    if spec.get("affinity"):
-        for term in _terms(loose.child(spec, "affinity")):
-            yield from _label_keys(term, labels, where="affinity")
 
 
 def _dns(config: Json) -> Iterator[str]:
@@ -208,3 +226,12 @@ def _label_keys(term: Json, labels: Mapping[str, str], *, where: str) -> Iterato
     for key in wanted:
         if not selectors.is_qualified_name(key):
             yield f"{where}: matchLabelKeys: {syntax.quoted(key)} must be a label's key"
+
+
+_FIELDS: tuple[tuple[str, Callable[[Mapping[str, Any]], Iterator[str]]], ...] = (
+    ("serviceAccountName", _account),
+    ("dnsConfig", lambda spec: _dns(loose.child(spec, "dnsConfig"))),
+    ("hostAliases", _aliases),
+    ("tolerations", _tolerations),
+)
+"""Those that are judged by themselves."""

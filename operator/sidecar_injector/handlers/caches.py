@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sidecar_injector import names, observe
-from sidecar_injector.handlers import status
+from sidecar_injector.handlers import audit, status
 from sidecar_injector.kube import api, cache
 from sidecar_injector.server import readiness, registry
 
@@ -16,6 +16,7 @@ def make(
     *,
     known: registry.Registry,
     writer: status.StatusWriter,
+    auditor: audit.Auditor,
     metrics: observe.Metrics,
 ) -> list[cache.Cache]:
     """Caches of both kinds and of namespaces; they run when `Cache.run` does."""
@@ -23,14 +24,17 @@ def make(
     def namespace_changed(key: cache.Key, old: Any, new: Any) -> None:
         known.namespace_changed(key, old, new)
         writer.namespace_changed(key[1])
+        auditor.namespace_changed(key[1])
 
     def injection_changed(key: cache.Key, old: Any, new: Any) -> None:
         known.injection_changed(key, old, new)
         writer.changed(names.KIND, key)
+        auditor.injection_changed(old, new)
 
     def cluster_injection_changed(key: cache.Key, old: Any, new: Any) -> None:
         known.cluster_injection_changed(key, old, new)
         writer.changed(names.CLUSTER_KIND, key)
+        auditor.injection_changed(old, new)
 
     injections = cache.Cache(
         api_client, api.INJECTIONS, metrics=metrics, on_change=injection_changed
@@ -45,7 +49,9 @@ def make(
         scope=api.Scope(metadata_only=True),
         on_change=namespace_changed,
     )
-    writer.follow({names.KIND: injections.objects, names.CLUSTER_KIND: cluster_injections.objects})
+    by_kind = {names.KIND: injections.objects, names.CLUSTER_KIND: cluster_injections.objects}
+    writer.follow(by_kind)
+    auditor.follow(audit.Sources(injections=by_kind, namespaces=namespaces.objects))
     return [injections, cluster_injections, namespaces]
 
 

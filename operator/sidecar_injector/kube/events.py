@@ -12,16 +12,21 @@ import dataclasses
 import datetime
 import hashlib
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
-from sidecar_injector import names
+from sidecar_injector import names, observe
 from sidecar_injector.kube import api
 
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT: Final = 1000
 """Events that wait to be posted; further ones are dropped, an Event is never worth memory."""
+BURST: Final = 50
+PER_SECOND: Final = 1.0
+"""Ten thousand pods that cannot be injected must not become ten thousand calls: after a burst one
+Event a second, the oldest first. Meanwhile equal ones are counted together."""
 WINDOW: Final = datetime.timedelta(minutes=10)
 """For so long after it was last heard the same Event is counted rather than posted anew."""
 NOTE_LIMIT: Final = 1024
@@ -86,6 +91,21 @@ class _Series:
     count: int
 
 
+class Budget:
+    """How many calls may be made: `BURST` at once, and over long times `PER_SECOND`."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._left, self._at = float(BURST), monotonic()
+
+    def spend(self) -> float:
+        """For one call; returns the seconds to wait before it."""
+        now = self._monotonic()
+        self._left = min(self._left + (now - self._at) * PER_SECOND, BURST) - 1
+        self._at = now
+        return max(-self._left / PER_SECOND, 0.0)
+
+
 class Recorder:
     """Takes Events at any rate without waiting and posts them from `run`, each series as one.
 
@@ -93,39 +113,61 @@ class Recorder:
     """
 
     def __init__(
-        self, api_client: api.Api, *, instance: str, now: Callable[[], datetime.datetime]
+        self,
+        api_client: api.Api,
+        *,
+        instance: str,
+        now: Callable[[], datetime.datetime],
+        metrics: observe.Metrics | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self._instance, self._now = api_client, instance, now
+        self._told = (metrics or observe.Metrics()).events
+        self._budget, self._sleep = Budget(monotonic), sleep
         self._pending: dict[Event, int] = {}
         self._wake = asyncio.Event()
         self._series: dict[Event, _Series] = {}
-        self._failing = False
+        self._failing = self._overflowing = False
 
     def record(self, event: Event) -> None:
         """Queue it; one that is waiting already is counted, one too many is dropped."""
         if event not in self._pending and len(self._pending) >= QUEUE_LIMIT:
-            self._failed(f"{QUEUE_LIMIT} are waiting to be posted")
+            self._told.labels("dropped").inc()
+            if not self._overflowing:
+                self._overflowing = True
+                log.warning("Events are being dropped: %d wait to be posted", QUEUE_LIMIT)
             return
         self._pending[event] = self._pending.get(event, 0) + 1
         self._wake.set()
 
     async def run(self) -> NoReturn:
-        """Post what is queued until cancelled."""
+        """Post what is queued, within the budget, until cancelled."""
         while True:
             await self._wake.wait()
-            await self.post()
+            self._wake.clear()
+            while self._pending:
+                await self._sleep(self._budget.spend())
+                await self._post_oldest()
+            self._overflowing = False
 
     async def post(self) -> None:
-        """Post all that is queued now, oldest first."""
+        """Post all that is queued now, whatever the budget says."""
         self._wake.clear()
         while self._pending:
-            event = next(iter(self._pending))
-            try:
-                await self._post(event, self._pending.pop(event))
-                self._failing = False
-            except api.KubeError as error:
-                self._series.pop(event, None)
-                self._failed(str(error))
+            await self._post_oldest()
+
+    async def _post_oldest(self) -> None:
+        event = next(iter(self._pending))
+        try:
+            await self._post(event, self._pending.pop(event))
+            self._failing = False
+        except api.KubeError as error:
+            self._series.pop(event, None)
+            self._told.labels("failed").inc()
+            if not self._failing:
+                self._failing = True
+                log.warning("Events are being dropped: %s", error)
 
     async def _post(self, event: Event, times: int) -> None:
         now = self._now()
@@ -142,6 +184,8 @@ class Recorder:
                 # Another replica, or we before a restart; what it counted cannot be added up.
                 series.count += 1
                 await self._count(event, series)
+            else:
+                self._told.labels("posted").inc()
         else:
             known.count, known.last = known.count + times, now
             await self._count(event, known)
@@ -149,6 +193,7 @@ class Recorder:
     async def _count(self, event: Event, series: _Series) -> None:
         body = {"series": _repeated(series)}
         await self._api.patch(api.EVENTS, body, name=series.name, namespace=event.about.home)
+        self._told.labels("counted").inc()
 
     def _body(self, event: Event, series: _Series) -> api.Json:
         body: api.Json = {
@@ -172,11 +217,6 @@ class Recorder:
         old = [event for event, series in self._series.items() if now - series.last > WINDOW]
         for event in old:
             del self._series[event]
-
-    def _failed(self, why: str) -> None:
-        if not self._failing:
-            self._failing = True
-            log.warning("Events are being dropped: %s", why)
 
 
 def _name(event: Event) -> str:

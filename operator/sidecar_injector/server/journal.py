@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from sidecar_injector import observe
+from sidecar_injector import logs
 from sidecar_injector.server import answers
 
 Json = dict[str, Any]
@@ -29,12 +29,12 @@ def through_logging(asked: Json, answer: answers.Answer, more: Json) -> None:
 def fitting(handlers: Iterable[logging.Handler]) -> Report:
     """Straight into the log where that is JSON lines: a record costs five times as much."""
     for handler in handlers:
-        if isinstance(handler, observe.Lines) and handler.is_json:
+        if isinstance(handler, logs.Lines) and handler.is_json:
             return functools.partial(_into, handler)
     return through_logging
 
 
-def _into(lines: observe.Lines, asked: Json, answer: answers.Answer, more: Json) -> None:
+def _into(lines: logs.Lines, asked: Json, answer: answers.Answer, more: Json) -> None:
     if _log.isEnabledFor(logging.INFO):
         head = {"level": "info", "logger": LOGGER, "message": message(asked, answer)}
         lines.write_json({**head, **_fields(asked, answer), **more})

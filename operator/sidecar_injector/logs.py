@@ -1,0 +1,127 @@
+"""The lines of the log: for people or for machines, one line a record, written in blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import json
+import logging
+import sys
+import time
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+from sidecar_injector import settings
+
+FLUSH_SECONDS: Final = 0.05
+"""How long a line may wait for others before all of them are written."""
+
+_CONTROLS: Final = {
+    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and terminal commands, which are written as escapes.
+
+    A pod's author chooses some of the names that people read in a log or on a terminal.
+    """
+    return text.translate(_CONTROLS)
+
+
+class TextFormatter(logging.Formatter):
+    """One line a record, but for a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.exc_info else one_line(text)
+
+
+def _rfc3339(seconds: float) -> str:
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line. A record's `fields` (a dict given as `extra`) become its members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _rfc3339(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return _dumped(line).decode()
+
+
+def _dumped(line: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(line, default=str)
+    except orjson.JSONEncodeError:
+        # Half a surrogate pair, an integer of more than 64 bits: a line is never lost to one.
+        return json.dumps(line, default=str).encode()
+
+
+class Lines(logging.Handler):
+    """Writes the log in blocks: what the event loop logs within some milliseconds at once.
+
+    A write for each line costs more than the line. Warnings and errors, lines from other threads
+    and from before the loop runs are written at once, with all that came before them.
+    """
+
+    def __init__(self, stream: BinaryIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self.is_json = isinstance(formatter, JsonFormatter)
+        self._stream = stream
+        self._waiting: list[bytes] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as the formatter has it."""
+        try:
+            text = self.format(record).encode(errors="backslashreplace")
+        except Exception:  # noqa: BLE001 - what logging asks of every handler
+            self.handleError(record)
+        else:
+            self._write(text + b"\n", at_once=record.levelno >= logging.WARNING)
+
+    def write_json(self, line: dict[str, Any]) -> None:
+        """Write a line that is no record, with the time before it."""
+        self._write(_dumped({"time": _rfc3339(time.time()), **line}) + b"\n", at_once=False)
+
+    def flush(self) -> None:
+        """Write what is waiting; at the end of the process `logging` calls this."""
+        waiting, self._waiting = self._waiting, []
+        with contextlib.suppress(OSError, ValueError):
+            # Nobody reads it any more. There is no better place to say so.
+            self._stream.write(b"".join(waiting))
+            self._stream.flush()
+
+    def _write(self, line: bytes, *, at_once: bool) -> None:
+        self._waiting.append(line)
+        if len(self._waiting) > 1 and not at_once:
+            return
+        with contextlib.suppress(RuntimeError):
+            if not at_once:
+                asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+                return
+        self.flush()
+
+
+def configure_logging(*, log_format: str, log_level: str) -> None:
+    """Send every log line of the process to stderr; `auto` is text on a terminal, else JSON."""
+    if log_format == "json" or (log_format == "auto" and not sys.stderr.isatty()):
+        formatter: logging.Formatter = JsonFormatter()
+    else:
+        formatter = TextFormatter("%(asctime)s %(levelname)-7s %(message)s")
+
+    assert log_level in settings.LOG_LEVELS
+    root = logging.getLogger()
+    root.handlers[:] = [Lines(sys.stderr.buffer, formatter)]
+    root.setLevel(log_level.upper())

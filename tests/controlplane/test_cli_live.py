@@ -1,0 +1,276 @@
+"""The command line on a real API server with the installed product."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pathlib
+import subprocess
+from collections.abc import Iterator
+
+import cli_kit as cli
+import click.testing
+import installing
+import product_kit as kit
+import pytest
+import yaml
+
+from sidecar_injector import names
+from tools.controlplane import cluster, operators, ports
+
+LEVELS = {"ok", "warning", "failed"}
+FINDING = {"check", "level", "message", "remedy"}
+OWNER = {
+    "namespace", "kind", "name", "outdated", "missing", "action", "message", "pods", "injections",
+}  # fmt: skip
+
+
+@pytest.fixture
+def config(product: kit.Product) -> pathlib.Path:
+    return product.plane.kubeconfig
+
+
+def by_check(answer: cli.Json) -> dict[str, list[str]]:
+    """The levels of each check."""
+    levels: dict[str, list[str]] = {}
+    for one in answer["findings"]:
+        assert one.keys() == FINDING
+        assert one["level"] in LEVELS
+        assert bool(one["remedy"]) is (one["level"] != "ok")
+        levels.setdefault(one["check"], []).append(one["level"])
+    return levels
+
+
+def test_check_finds_nothing_wrong_with_what_was_just_installed(
+    config: pathlib.Path, injecting_namespace: str
+) -> None:
+    levels = by_check(cli.read(config, "check", "-n", injecting_namespace))
+    everything = (
+        "cluster", "definitions", "replicas", "rights", "webhooks", "certificates", "caBundle",
+        "fields", "dry-run pod",
+    )  # fmt: skip
+    assert {name: set(levels[name]) for name in everything} == {one: {"ok"} for one in everything}
+
+
+def shown_in_the_readme(verb: str) -> list[str]:
+    text = (installing.ROOT / "README.md").read_text(encoding="utf-8")
+    return (
+        text.partition(f"$ kubectl {names.PRODUCT} {verb}\n")[2].partition("\n```")[0].splitlines()
+    )
+
+
+def test_the_readme_shows_what_is_printed(
+    product: kit.Product, config: pathlib.Path, injecting_namespace: str
+) -> None:
+    """Of `check` all but names and dates, of `status` the headings: other tests fill its tables."""
+    real = cli.run(config, "check", "-n", injecting_namespace).stdout.splitlines()
+    results = [[line.split()[:2] for line in lines if " warning " not in line]
+               for lines in (shown_in_the_readme("check"), real)]  # fmt: skip
+    assert results[0] == results[1]
+
+    def headings(lines: list[str]) -> set[str]:
+        return {word for line in lines if line.isupper() for word in line.split()}
+
+    status = cli.run(config, "status", "-n", injecting_namespace).stdout.splitlines()
+    assert headings(shown_in_the_readme("status")) <= headings(status)
+
+
+@pytest.fixture
+def misdirected(product: kit.Product) -> Iterator[None]:
+    """The API server asks for pods at a path that nobody serves."""
+    body = product.plane.client.get(kit.MUTATING)
+    (entry,) = body["webhooks"]
+    for path in ("/nowhere", names.MUTATE_PATH):
+        entry["clientConfig"]["service"]["path"] = path
+        change = {"webhooks": [entry]}
+        product.plane.client.request("PATCH", kit.MUTATING, change, **kit.PATCH)
+        if path == "/nowhere":
+            yield
+
+
+def test_check_says_which_webhook_is_wrong_and_that_pods_pass_by(
+    product: kit.Product, config: pathlib.Path, enabled_namespace: str, misdirected: None
+) -> None:
+    def levels() -> dict[str, list[str]]:
+        return by_check(cli.read(config, "check", "-n", enabled_namespace, status=1))
+
+    # The API server learns of a changed configuration a moment after it has accepted it.
+    product.plane.wait("the pod passes by", lambda: levels()["dry-run pod"] == ["failed"])
+    assert levels()["webhooks"] == ["failed", "ok"]
+
+
+def test_check_tells_somebody_without_rights_so_and_goes_on(
+    product: kit.Product, enabled_namespace: str, tmp_path: pathlib.Path
+) -> None:
+    config = cli.stranger(product.plane, tmp_path, enabled_namespace)
+    answer = cli.read(config, "check", "-n", enabled_namespace, status=1)
+    levels = by_check(answer)
+    assert levels["cluster"] == ["ok"]
+    assert set(levels["definitions"] + levels["release"] + levels["namespaces"]) == {"failed"}
+    said = {one["message"] for one in answer["findings"] if one["level"] == "failed"}
+    assert all("forbidden" in message for message in said)
+    result = cli.run(config, "check", "--pre")
+    assert result.exit_code == 1
+    assert "you may not create customresourcedefinitions" in result.stdout
+
+
+def test_what_cannot_be_reached_is_one_line(tmp_path: pathlib.Path, product: kit.Product) -> None:
+    path = tmp_path / "nowhere"
+    config = yaml.safe_load(product.plane.kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["server"] = f"https://{ports.LOOPBACK}:{ports.free()}"
+    path.write_text(yaml.safe_dump(config))
+    (finding,) = cli.read(path, "check", status=1)["findings"]
+    assert "is unreachable" in finding["message"]
+    result = cli.run(path, "status")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+
+
+def test_check_before_the_installation_sees_that_there_is_one(config: pathlib.Path) -> None:
+    levels = by_check(cli.read(config, "check", "--pre"))
+    assert levels["release"] == ["warning"]
+    assert levels["leftovers"] == levels["fields"] == levels["rights"] == ["ok"]
+    assert cli.run(config, "check", "--pre", "--strict").exit_code == 1
+
+
+def test_explain_tells_what_happened_to_a_pod_and_what_would_happen_now(
+    product: kit.Product, config: pathlib.Path, injecting_namespace: str
+) -> None:
+    product.create_pod(injecting_namespace, kit.pod())
+    where = ("-n", injecting_namespace)
+    (pod,) = cli.read(config, "explain", "pod/app", *where)["pods"]
+    (before,) = pod["happened"]["injected"]
+    assert (before["name"], before["template"]) == ("proxy", "current")
+    assert pod["injections"][0]["verdict"] == "Injected"
+
+    changed = {"spec": {"template": {"metadata": {"labels": {"new": "label"}}}}}
+    path = f"{kit.injections_path(injecting_namespace)}/proxy"
+    product.plane.client.request("PATCH", path, changed, **kit.PATCH)
+    shown = cli.run(config, "explain", "pod/app", *where).stdout
+    assert "what happened when it was created" in shown
+    assert "outdated" in shown
+    assert "if it were created now: Injected: injected proxy" in shown
+
+
+def test_a_member_of_a_team_explains_without_rights_on_the_cluster(
+    product: kit.Product, injecting_namespace: str, tmp_path: pathlib.Path
+) -> None:
+    product.create_pod(injecting_namespace, kit.conflicting(name="clash"))
+    config = cli.stranger(product.plane, tmp_path, injecting_namespace, role="view")
+
+    def explained() -> click.testing.Result | None:
+        result = cli.run(config, "explain", "pod/clash", "-n", injecting_namespace)
+        return result if "ContainerConflict" in result.stdout else None
+
+    seen = product.plane.wait("the bound role is in force", explained)
+    assert seen is not None
+    assert seen.exit_code == 1
+    assert "you may not list clustersidecarinjections" in seen.stderr
+
+
+def test_diff_shows_what_a_workload_would_get(
+    product: kit.Product, config: pathlib.Path, injecting_namespace: str
+) -> None:
+    product.created_by(injecting_namespace, kit.workload("Deployment"))
+    shown = cli.run(config, "diff", "deploy/work", "-n", injecting_namespace)
+    assert shown.exit_code == 0
+    assert "+  - image: sidecar:1" in shown.stdout or "+  - name: sidecar" in shown.stdout
+    assert "-  " not in shown.stdout
+    missing = cli.run(config, "diff", "deploy/none", "-n", injecting_namespace)
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert '"none" not found' in missing.stderr
+
+
+def test_restart_rolls_what_can_roll_and_lists_the_rest(
+    product: kit.Product, config: pathlib.Path, enabled_namespace: str
+) -> None:
+    deployed = product.created_by(enabled_namespace, kit.workload("Deployment"))
+    product.create_pod(enabled_namespace, kit.pod())
+    product.create_injection(enabled_namespace, kit.injection())
+    where = ("-n", enabled_namespace)
+    planned = cli.read(config, "restart", "--missing", "--dry-run", *where, status=1)
+    rolled, bare = planned["owners"]
+    assert rolled.keys() == bare.keys() == OWNER
+    assert (rolled["kind"], rolled["name"], rolled["action"]) == ("Deployment", "work", "restart")
+    assert (bare["kind"], bare["action"]) == ("Pod", "recreate by hand")
+    assert rolled["pods"] == [deployed["metadata"]["name"]]
+    assert cli.read(config, "restart", "--outdated", *where) == {"owners": []}
+
+    result = cli.run(config, "restart", *where)
+    assert result.stderr == f"1/1 {enabled_namespace}/Deployment/work: restarted\n"
+
+    def injected() -> bool:
+        return any(
+            kit.containers(pod) == kit.BOTH
+            for pod in product.pods(enabled_namespace)
+            if pod["metadata"].get("ownerReferences")
+        )
+
+    product.plane.wait("a new pod has the sidecar", injected)
+    again = cli.read(config, "restart", *where, status=1)
+    assert [one["kind"] for one in again["owners"] if one["action"] == "restart"] == []
+
+
+def test_status_counts_what_needs_a_restart_and_keeps_its_shape(
+    product: kit.Product, config: pathlib.Path, enabled_namespace: str
+) -> None:
+    product.create_pod(enabled_namespace, kit.conflicting(name="clash"))
+    product.create_pod(enabled_namespace, kit.pod())
+    product.create_injection(enabled_namespace, kit.injection())
+    answer = cli.read(config, "status", "-n", enabled_namespace)
+    assert answer.keys() == {"release", "injections", "namespaces", "restarts", "certificates"}
+    assert answer["release"]["namespace"] == names.PRODUCT
+    (namespace,) = answer["namespaces"]
+    assert namespace == {
+        "name": enabled_namespace, "label": "enabled", "pods": 2, "injections": ["proxy"],
+    }  # fmt: skip
+    useless = {one["pod"]: one["message"].partition(":")[0] for one in answer["restarts"]}
+    assert useless == {"app": "", "clash": "ContainerConflict"}
+    shown = cli.run(config, "status", "-n", enabled_namespace)
+    assert "proxy" in shown.stdout
+    assert "would not help: ContainerConflict" in shown.stdout
+
+
+def secrets_of(product: kit.Product) -> set[str]:
+    path = f"/api/v1/namespaces/{names.PRODUCT}/secrets/{names.secret_name(names.PRODUCT)}"
+    data = product.plane.client.get(path)["data"]
+    keys = {data[key] for key in data if key.endswith(".key")}
+    return keys | {base64.b64decode(one).decode() for one in keys}
+
+
+def test_certificates_are_shown_without_keys_and_rotated(
+    product: kit.Product, config: pathlib.Path
+) -> None:
+    def leaf(answer: cli.Json) -> str:
+        (found,) = [one for one in answer["certificates"] if one["role"] == "leaf"]
+        assert found.keys() == {"role", "serial", "notBefore", "notAfter", "replacedAt"}
+        return str(found["serial"])
+
+    before = cli.read(config, "certificates", "show")
+    assert {one["state"] for one in before["bundles"]} == {"in sync"}
+    result = cli.run(config, "certificates", "rotate", "--wait", "--timeout", "30")
+    assert (result.exit_code, result.stdout) == (0, "")
+    after = cli.read(config, "certificates", "show")
+    assert leaf(after) != leaf(before)
+    assert after["generation"] == before["generation"] + 1
+    table = cli.run(config, "certificates", "show").stdout
+    assert not any(secret in text for secret in secrets_of(product)
+                   for text in (table, json.dumps(after)))  # fmt: skip
+
+
+def test_it_is_a_plugin_of_kubectl(plane: cluster.ControlPlane, product: kit.Product) -> None:
+    result = subprocess.run(
+        [plane.programs.kubectl, names.PRODUCT, "certificates", "show", "-o", "json"],
+        env={
+            **os.environ, "PATH": f"{operators.PROGRAMS}:{os.environ['PATH']}",
+            "KUBECONFIG": str(plane.kubeconfig),
+        },
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["mode"] == "selfSigned"
+
+
+@pytest.fixture
+def plane(product: kit.Product) -> cluster.ControlPlane:
+    return product.plane
