@@ -1,8 +1,6 @@
 """Pods that are created at a steady rate while a test does something, and what became of them."""
 
 import contextlib
-import http.client
-import json
 import pathlib
 import time
 from collections.abc import Iterator
@@ -10,7 +8,6 @@ from collections.abc import Iterator
 import node_kit as kit
 
 from tools.chaos import load, samples
-from tools.controlplane import waiting
 from tools.node import node
 
 PER_SECOND = 20
@@ -85,3 +82,8 @@ def connections(process: int) -> int:
             local, state = line.split()[1], line.split()[3]
             count += int(local.rpartition(":")[2], 16) == WEBHOOK_PORT and state == _ESTABLISHED
     return count
+
+
+def score(process: int) -> pathlib.Path:
+    """What the kernel adds to a process's memory when it looks for one to kill."""
+    return pathlib.Path(f"/proc/{process}/oom_score_adj")

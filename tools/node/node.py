@@ -18,6 +18,7 @@ from tools.node import components as node_components
 
 NODE_SECONDS: Final = 120
 """An idle machine takes 8 s from nothing to a node that is Ready."""
+PROXY_HEALTH: Final = "http://127.0.0.1:10256/healthz"
 _SERVER: Final = "https://localhost:{port}"
 """The API server signs its certificate for this name; its address inside is not reached."""
 
@@ -60,10 +61,15 @@ class Node(cluster.ControlPlane):
         self.kubelet = self._inside("kubelet", node_components.kubelet)
         self.scheduler = self._inside("kube-scheduler", node_components.scheduler)
         self.proxy = self._inside("kube-proxy", node_components.proxy)
+        self._forward = processes.Process(
+            name="forward", command=(), log=self.folder / "forward.log", guard=self.guard
+        )
 
     def close(self) -> None:
         """End everything at once; nothing of it is left when this returns."""
         self.space.close()
+        for process in (*self._processes_inside(), self._forward):
+            process.kill()
         super().close()
         self.cgroups.remove()
         if self.keep_logs:
@@ -103,17 +109,18 @@ class Node(cluster.ControlPlane):
             pod=pod["metadata"]["uid"], container=str(full).rpartition("/")[2]
         )
 
+    def proxy_is_healthy(self) -> bool:
+        """Whether kube-proxy says that its rules are up to date."""
+        return self.run(str(self.node_programs.helper), "fetch", PROXY_HEALTH).returncode == 0
+
     def _start(self) -> None:
         self.space.start()
         for process in self._processes_inside():
             process.command = self.space.entered(process.command)
-        forward = processes.Process(
-            name="forward",
-            command=node_components.forward(self.node_programs, self._layout, pid=self.space.first),
-            log=self.folder / "forward.log",
-            guard=self.guard,
+        self._forward.command = node_components.forward(
+            self.node_programs, self._layout, pid=self.space.first
         )
-        forward.start()
+        self._forward.start()
         self.containerd.start()
         super()._start()
         for process in (self.kubelet, self.scheduler, self.proxy):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import pathlib
+import base64
+import dataclasses
+import datetime
+import time
 from typing import Any, Final
 
 from sidecar_injector import names
@@ -14,6 +17,10 @@ DEMO: Final = recipe.ROOT / "tools" / "demo"
 READY_SECONDS: Final = 110
 """For a rollout of two replicas beside whatever else the machine does; idle it takes 10."""
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
+REPLICAS: Final = 2
+"""The chart's."""
+NOISE: Final = frozenset({"events", "events.events.k8s.io"})
+"""Kinds whose objects go by themselves."""
 _STAND_INS: Final = {
     "image: alpine\n": f"image: {stand_ins.ALPINE}\n",
     "image: nginx:1.12.2\n": f"image: {stand_ins.NGINX}\n",
@@ -43,8 +50,12 @@ class Product:
         self.name = self.namespace = names.PRODUCT
 
     def install(self, *options: str) -> None:
-        """Return when all replicas are Ready."""
+        """Into a namespace of its own; return when all replicas are Ready."""
         self.node.create_namespace(self.namespace, labels=RESTRICTED)
+        self.install_again(*options)
+
+    def install_again(self, *options: str) -> None:
+        """Into the namespace that is there."""
         self.helm("install", str(CHART), *options)
         self.wait_ready()
 
@@ -58,6 +69,19 @@ class Product:
             *("rollout", "status", f"deployment/{self.name}", "--namespace", self.namespace),
             f"--timeout={seconds:g}s",
         )
+
+    def settle(self, *, count: int = REPLICAS) -> None:
+        """Return when there are so many replicas, all of them Ready and none about to end."""
+
+        def settled() -> bool:
+            replicas = self.pods()
+            return len(replicas) == count and all(map(_at_rest, replicas))
+
+        self.node.wait(f"{count} replicas at rest", settled, seconds=READY_SECONDS)
+
+    def kubectl(self, *arguments: str) -> str:
+        """In the release's namespace."""
+        return self.node.kubectl(*arguments, "--namespace", self.namespace).stdout
 
     def pods(self) -> list[Json]:
         """The replicas, those that are ending included."""
@@ -75,19 +99,62 @@ class Product:
         """What a replica has logged."""
         return self.node.kubectl("logs", pod, "--namespace", self.namespace).stdout
 
+    def secret(self, name: str) -> dict[str, bytes]:
+        """What a Secret of the release's namespace holds."""
+        answer = self.node.client.get(f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
+        return {key: base64.b64decode(text) for key, text in answer["data"].items()}
+
+    def costs(self, *, seconds: float) -> dict[str, Cost]:
+        """Of each replica, over some time to come."""
+        groups = {pod["metadata"]["name"]: self.node.group(pod, "operator") for pod in self.pods()}
+        before = {name: group.cpu_seconds() for name, group in groups.items()}
+        begun = time.monotonic()
+        time.sleep(seconds)  # what is measured is this time
+        passed = time.monotonic() - begun
+        return {
+            name: Cost(
+                mebibytes=group.memory() / 1024**2,
+                processor=(group.cpu_seconds() - before[name]) / passed,
+            )
+            for name, group in groups.items()
+        }
+
+    def left(self) -> list[str]:
+        """KIND/NAME of every object in the cluster that belongs to the release or its operator."""
+        kinds = self.node.kubectl("api-resources", "--verbs=list", "--output=name").stdout.split()
+        answer = self.node.kubectl(
+            *("get", ",".join(sorted(set(kinds) - NOISE)), "--all-namespaces"),
+            *("--output=name", "--ignore-not-found"),
+        )
+        return sorted(line for line in answer.stdout.split() if self.name in line)
+
     def apply(self, *files: str) -> None:
         """Manifests of the walkthrough."""
         for file in files:
             self.node.kubectl("apply", "--filename=-", stdin=manifest(file))
 
 
-def ready_since(pod: Json) -> tuple[str, str]:
-    """When its container was started and when it was Ready, as the API server has it."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Of one replica, from its control group."""
+
+    mebibytes: float
+    processor: float
+    """Share of one core."""
+
+    def __str__(self) -> str:
+        return f"{self.mebibytes:.0f} MiB, {self.processor:.1%} of a core"
+
+
+def start_seconds(pod: Json) -> float:
+    """From the start of its container to Ready; the API has whole seconds only."""
     (status,) = pod["status"]["containerStatuses"]
     (ready,) = [one for one in pod["status"]["conditions"] if one["type"] == "Ready"]
-    return status["state"]["running"]["startedAt"], ready["lastTransitionTime"]
+    moments = (status["state"]["running"]["startedAt"], ready["lastTransitionTime"])
+    started, done = map(datetime.datetime.fromisoformat, moments)
+    return (done - started).total_seconds()
 
 
-def archive_of_operator() -> pathlib.Path:
-    """The image that is installed."""
-    return build.ensure()
+def _at_rest(pod: Json) -> bool:
+    conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
+    return "deletionTimestamp" not in pod["metadata"] and conditions.get("Ready") == "True"
