@@ -48,6 +48,14 @@ async def test_the_same_credentials_never_look_the_same_to_kopf() -> None:
     assert login.connection(loaded) != login.connection(loaded)
 
 
+@pytest.mark.parametrize("header", ["Bearer token", "bearer token", "token"])
+def test_kopf_gets_the_token_alone_however_the_loader_writes_it(header: str) -> None:
+    loaded = configuration.Configuration()
+    loaded.api_key["BearerToken"] = header
+    connection = login.connection(loaded)
+    assert (connection.scheme, connection.token) == ("Bearer", "token")
+
+
 async def test_missing_credentials_are_waited_for_and_complained_about_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from tools.chaos import samples
@@ -45,9 +45,15 @@ class Load:
     """A context manager. Every pod that is tried ends as one sample, whatever becomes of it."""
 
     def __init__(
-        self, servers: Sequence[client.Client], *, namespace: str, per_second: float
+        self,
+        servers: Sequence[client.Client],
+        *,
+        namespace: str,
+        per_second: float,
+        spec: Mapping[str, Any] | None = None,
     ) -> None:
-        """Servers take turns."""
+        """Servers take turns; `spec` is more of what the pods have."""
+        self._spec = spec or {}
         self._servers = servers
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         self._pause = 1 / per_second
@@ -104,7 +110,12 @@ class Load:
             if self._ended.wait(max(begin + number * self._pause - time.monotonic(), 0)):
                 return
             with contextlib.suppress(queue.Full):
-                due.put_nowait(pod())
+                due.put_nowait(self._pod())
+
+    def _pod(self) -> Json:
+        wanted = pod()
+        wanted["spec"] |= self._spec
+        return wanted
 
     def _work(self, server: client.Client, due: queue.Queue[Json | None]) -> None:
         creator = Creator(server, self._path)

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from tools.controlplane import errors, golang, guard, processes, progress, recipes
@@ -49,12 +49,25 @@ def ensure(
     environment = os.environ if environment is None else environment
     report = report or progress.Progress(sys.stderr)
     folder, found = _folder(environment), _assets(environment)
-    if _missing(folder, found):
+    build(
+        folder, missing=lambda: _missing(folder, found), environment=environment, report=report
+    )
+    return _binaries(folder, found)
+
+
+def build(
+    folder: pathlib.Path,
+    *,
+    missing: Callable[[], Sequence[recipes.Recipe]],
+    environment: Mapping[str, str],
+    report: progress.Progress,
+) -> None:
+    """Put what is missing into the folder; asked again once no other run builds there."""
+    if missing():
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder.with_name(f"{folder.name}.lock"), report=report):
-            for recipe in _missing(folder, found):
+            for recipe in missing():
                 _build(recipe, folder=folder, environment=environment, report=report)
-    return _binaries(folder, found)
 
 
 def cached(environment: Mapping[str, str] | None = None) -> Binaries:
@@ -111,7 +124,7 @@ def _lock(path: pathlib.Path, *, report: progress.Progress) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report.begin(f"another run is building the control plane; waiting for it ({path})")
+            report.begin(f"another run is building here; waiting for it ({path})")
             while not _try_lock(file.fileno()):
                 report.tick("waiting for the other run's build")
                 time.sleep(_POLL_SECONDS)
@@ -148,7 +161,7 @@ def _build(
             log=partial / f"{recipe.name}.log",
             guard=watcher,
             environment=_go_environment(environment, go=go, output=partial),
-            folder=recipes.FOLDER,
+            folder=recipe.source,
         )
         compiler.log.unlink(missing_ok=True)
         compiler.start()

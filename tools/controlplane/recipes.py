@@ -40,6 +40,8 @@ class Recipe:
     """What it takes on 2 cores with nothing cached, for the message that says what to expect."""
     provides: tuple[str, ...]
     """The commands that it stands for."""
+    source: pathlib.Path = FOLDER
+    """The module in which Go is run."""
 
     def arguments(self, output: pathlib.Path) -> tuple[str, ...]:
         """Of `go`. An install takes its folder from GOBIN instead, and its own name."""
@@ -47,14 +49,14 @@ class Recipe:
         return (self.verb, "-v", "-trimpath", "-ldflags", self.flags, *target, self.package)
 
 
-def required(module: str) -> str:
+def required(module: str, *, folder: pathlib.Path = FOLDER) -> str:
     """The version of a module in go.mod, without its `v`. Raises LookupError if it is not there."""
-    return _from_go_mod(rf"^\s*{re.escape(module)} v(\S+)")
+    return _from_go_mod(rf"^\s*{re.escape(module)} v(\S+)", folder=folder)
 
 
 def go_version() -> tuple[int, int]:
     """The oldest Go that go.mod accepts."""
-    major, minor = _from_go_mod(r"^go (\d+\.\d+)").split(".")
+    major, minor = _from_go_mod(r"^go (\d+\.\d+)", folder=FOLDER).split(".")
     return int(major), int(minor)
 
 
@@ -106,9 +108,9 @@ def key() -> str:
     return f"{versions}-{digest.hexdigest()[:12]}"
 
 
-def _from_go_mod(pattern: str) -> str:
-    text = (FOLDER / "go.mod").read_text("utf-8")
+def _from_go_mod(pattern: str, *, folder: pathlib.Path) -> str:
+    text = (folder / "go.mod").read_text("utf-8")
     found = re.search(pattern, text, re.MULTILINE)
     if found is None:
-        raise LookupError(f"{FOLDER / 'go.mod'}: nothing matches {pattern}")
+        raise LookupError(f"{folder / 'go.mod'}: nothing matches {pattern}")
     return found[1]

@@ -11,15 +11,23 @@ from tools.controlplane import errors
 from tools.image import steps
 
 _APT: Final = "apt-get"
+_PROGRAMS: Final = {"nftables": "nft", "iproute2": "ip", "util-linux": "unshare"}
+"""Of packages that are not called like what they are needed for."""
 
 
 def require(*packages: str, runner: steps.Steps, goal: str) -> None:
-    """Each package has a program of its own name; what is missing is installed.
+    """Install the packages whose programs are missing.
 
     Raises BuildError where that is impossible, with the command for people.
     """
     path = runner.environment.get("PATH", os.defpath)
-    missing = [package for package in packages if shutil.which(package, path=path) is None]
+    # Debian keeps what only root can use out of other users' paths.
+    path = os.pathsep.join((path, "/usr/sbin", "/sbin"))
+    missing = [
+        package
+        for package in packages
+        if shutil.which(_PROGRAMS.get(package, package), path=path) is None
+    ]
     if not missing:
         return
     command = f"{_APT} install {' '.join(missing)}"

@@ -14,7 +14,6 @@ from kubernetes.aio.client import configuration
 from sidecar_injector.kube import api, credentials
 
 RETRY_SECONDS = 5.0
-BEARER = "Bearer "
 
 Read = TypeVar("Read")
 _log = logging.getLogger(__name__)
@@ -75,13 +74,15 @@ async def patiently(
 
 def connection(loaded: configuration.Configuration) -> Connection:
     """The credentials in the form that Kopf's own client takes."""
-    token = next(iter((loaded.api_key or {}).values()), None)
+    # "Bearer TOKEN" out of a kubeconfig, "bearer TOKEN" in a pod.
+    header = next(iter((loaded.api_key or {}).values()), "")
+    token = header.rpartition(" ")[2] or None
     return Connection(
         server=loaded.host,
         ca_path=loaded.ssl_ca_cert,
         insecure=not loaded.verify_ssl,
         scheme="Bearer" if token else None,
-        token=token.removeprefix(BEARER) if token else None,
+        token=token,
         certificate_path=loaded.cert_file,
         private_key_path=loaded.key_file,
     )

@@ -1,0 +1,51 @@
+"""A real node for the tests of this folder, and the product installed on it as users do.
+
+What it takes must have been built (`make e2e` does that first): without it tests fail, none is
+skipped.
+"""
+
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import node_kit as kit
+
+from tools.node import binaries, conditions, node, product
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[node.Node]:
+    """One for the session, with all images; its logs are kept if any test failed."""
+    conditions.require()
+    with node.Node(binaries.cached(), folder=kit.fresh_folder()) as started:
+        product.import_images(started)
+        yield started
+        started.keep_logs = request.session.testsfailed > 0
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: node.Node) -> product.Product:
+    """The product, all replicas Ready; a test that changes it changes it back."""
+    release = product.Product(cluster)
+    release.install()
+    return release
+
+
+@pytest.fixture
+def namespace(cluster: node.Node, installed: product.Product) -> Iterator[str]:
+    """An opted-in namespace of the test's own; its pods end with the test."""
+    name = kit.enabled_namespace(cluster)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def table() -> Iterator[kit.Table]:
+    """What the load tests found; printed at the end and kept in .run/e2e/."""
+    rows = kit.Table()
+    yield rows
+    rows.write()

@@ -1,0 +1,252 @@
+"""What happens to a cluster's operator, while pods are created at a steady rate all the time.
+
+Nothing is ever refused. Bare are at most the pods that were asked of a replica which died or froze,
+until it had left the endpoints.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import node_kit as kit
+import pytest
+import steady
+from cryptography import x509
+
+from sidecar_injector import names
+from tools.controlplane import waiting
+from tools.node import node, product
+
+RESTARTS = 10
+PROXY_RESTARTS = 3
+PROBES_FAILED = "Readiness probe failed", "Liveness probe failed"
+ROLL_SECONDS = 150
+"""A new CA must have been announced for 60 s before anything is signed by it."""
+HOG = "import itertools; held = [bytearray(1 << 20) for _ in itertools.count()]"
+KINDS = "sidecarinjections", "clustersidecarinjections"
+SECRET = names.secret_name(names.PRODUCT)
+
+
+@pytest.fixture
+def under_load(
+    cluster: node.Node, installed: product.Product, namespace: str, table: kit.Table
+) -> Iterator[steady.Steady]:
+    """Two replicas are Ready, and an injection is in force; none of it is disturbed yet."""
+    installed.settle()
+    scene = kit.Scene(cluster, namespace)
+    scene.inject(kit.injection())
+    yield steady.Steady(cluster, namespace=namespace, table=table)
+    scene.kubectl("delete", "pods", "--all", "--wait=false")
+    with contextlib.suppress(AssertionError):
+        installed.settle()
+
+
+def endpoints(release: product.Product) -> set[str]:
+    """Names of the pods that kube-proxy may send calls to."""
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{release.namespace}/endpointslices"
+    return {
+        endpoint["targetRef"]["name"]
+        for item in release.node.client.get(path)["items"]
+        for endpoint in item["endpoints"] or ()
+        if endpoint["conditions"]["ready"]
+    }
+
+
+def name_of(replica: kit.Json) -> str:
+    return str(replica["metadata"]["name"])
+
+
+def process_of(release: product.Product, replica: kit.Json) -> int:
+    (process,) = release.node.group(replica, "operator").processes()
+    return process
+
+
+def wait_left(release: product.Product, replica: kit.Json) -> None:
+    waiting.until(
+        lambda: name_of(replica) not in endpoints(release),
+        what=f"{name_of(replica)} has left the endpoints",
+        seconds=kit.SECONDS,
+    )
+
+
+def restarts(release: product.Product, replica: kit.Json) -> kit.Json:
+    """Its container's status, once that has been restarted."""
+
+    def restarted() -> kit.Json | None:
+        path = f"/api/v1/namespaces/{release.namespace}/pods/{name_of(replica)}"
+        status: kit.Json = release.node.client.get(path)["status"]["containerStatuses"][0]
+        return status if status["restartCount"] else None
+
+    status = waiting.until(restarted, what="a restart", seconds=2 * kit.SECONDS)
+    assert status is not None
+    return status
+
+
+def test_an_upgrade_and_its_rollback(installed: product.Product, under_load: steady.Steady) -> None:
+    with under_load.running():
+        installed.helm("upgrade", str(product.CHART), "--set", "replicas=3,settings.logLevel=debug")
+        installed.settle(count=3)
+        installed.helm("rollback")
+        installed.settle()
+    under_load.judge("helm upgrade to 3 replicas, rollback to 2")
+
+
+def test_ten_restarts_of_the_deployment(
+    installed: product.Product, under_load: steady.Steady
+) -> None:
+    with under_load.running():
+        for _ in range(RESTARTS):
+            installed.kubectl("rollout", "restart", f"deployment/{installed.name}")
+            installed.wait_ready()
+        installed.settle()
+    under_load.judge(f"kubectl rollout restart, {RESTARTS} times")
+
+
+def test_a_replica_deleted_without_grace(
+    installed: product.Product, under_load: steady.Steady
+) -> None:
+    replica = installed.pods()[0]
+    with under_load.running():
+        with under_load.fault(process_of(installed, replica)):
+            installed.kubectl("delete", "pod", name_of(replica), "--grace-period=0", "--force")
+            wait_left(installed, replica)
+        installed.settle()
+    under_load.judge("a replica deleted by force")
+
+
+def test_a_replica_killed_for_its_memory(
+    installed: product.Product, under_load: steady.Steady
+) -> None:
+    replica = installed.pods()[0]
+    process = process_of(installed, replica)
+    # The kernel takes the operator, and not the process that eats the memory.
+    steady.score(process).write_text("1000", "ascii")
+    eat = ("exec", name_of(replica), "--namespace", installed.namespace, "--", "python3", "-c", HOG)
+    with under_load.running():
+        with under_load.fault(process):
+            assert installed.node.kubectl(*eat, check=False).returncode != 0
+            status = restarts(installed, replica)
+        installed.settle()
+    assert status["lastState"]["terminated"]["reason"] == "OOMKilled"
+    under_load.judge("a replica killed by the kernel for its memory")
+
+
+def test_a_frozen_replica_leaves_the_service_and_is_restarted(
+    installed: product.Product, under_load: steady.Steady
+) -> None:
+    replica = installed.pods()[0]
+    process = process_of(installed, replica)
+    with under_load.running(), under_load.fault(process):
+        os.kill(process, signal.SIGSTOP)
+        wait_left(installed, replica)
+    under_load.judge("a replica frozen")
+    restarts(installed, replica)
+    events = installed.kubectl("get", "events", "--output=jsonpath={.items[*].message}")
+    for reason in PROBES_FAILED:
+        assert reason in events
+    assert "failed liveness probe, will be restarted" in events
+
+
+def test_restarts_of_the_nodes_kube_proxy(cluster: node.Node, under_load: steady.Steady) -> None:
+    with under_load.running():
+        for _ in range(PROXY_RESTARTS):
+            cluster.proxy.kill()
+            cluster.proxy.start()
+            cluster.wait("kube-proxy is healthy", cluster.proxy_is_healthy, seconds=kit.SECONDS)
+    under_load.judge(f"kube-proxy killed and started, {PROXY_RESTARTS} times")
+
+
+def certificate(release: product.Product, key: str) -> x509.Certificate:
+    """As the Secret has it now."""
+    return x509.load_pem_x509_certificate(release.secret(SECRET)[key])
+
+
+def rotate(release: product.Product, what: str, *, seconds: float) -> None:
+    """Return when every replica serves another leaf (and CA) than before."""
+    key = {"leaf": "tls.crt", "ca": "ca.crt"}[what]
+    before = certificate(release, key).serial_number
+    release.kubectl("annotate", "secret", SECRET, f"{names.ROTATE_ANNOTATION}={what}")
+    waiting.until(
+        lambda: certificate(release, key).serial_number != before,
+        what=f"another {what}",
+        seconds=seconds,
+    )
+    serial = f"{certificate(release, names.TLS_CERT).serial_number:x}"
+    waiting.until(
+        lambda: all(serial in release.log(name_of(replica)) for replica in release.pods()),
+        what=f"all replicas serve the leaf {serial}",
+        seconds=kit.SECONDS,
+    )
+
+
+@pytest.mark.parametrize(("what", "seconds"), [("leaf", kit.SECONDS), ("ca", ROLL_SECONDS)])
+@pytest.mark.timeout(ROLL_SECONDS + 2 * kit.SECONDS)
+def test_rotations_that_somebody_asks_for(
+    installed: product.Product, under_load: steady.Steady, what: str, seconds: float
+) -> None:
+    with under_load.running():
+        rotate(installed, what, seconds=seconds)
+    under_load.judge(f"another {what} certificate")
+
+
+def test_a_replica_that_is_asked_to_end_serves_on_and_drains(
+    installed: product.Product, under_load: steady.Steady
+) -> None:
+    replica = installed.pods()[0]
+    follow = [str(installed.node.programs.kubectl), "logs", "--follow", name_of(replica)]
+    follow += ["--namespace", installed.namespace, f"--kubeconfig={installed.node.kubeconfig}"]
+    with under_load.running(), subprocess.Popen(follow, stdout=subprocess.PIPE, text=True) as log:
+        installed.kubectl("delete", "pod", name_of(replica), "--wait")
+        assert log.stdout is not None
+        told = log.stdout.read()
+        installed.settle()
+    assert "draining" in told
+    killing = f"involvedObject.name={name_of(replica)},reason=Killing"
+    assert "Stopping container operator" in installed.kubectl(
+        "get", "events", f"--field-selector={killing}"
+    )
+    under_load.judge("a replica deleted with grace")
+
+
+def test_what_the_replicas_cost(
+    installed: product.Product, under_load: steady.Steady, table: kit.Table
+) -> None:
+    installed.settle()
+    rest = installed.costs(seconds=10)
+    with under_load.running():
+        load = installed.costs(seconds=10)
+    under_load.judge("nothing")
+    for when, costs in (("at rest", rest), (f"at {steady.PER_SECOND} pods a second", load)):
+        for name, cost in costs.items():
+            table.facts.append(f"{name} {when}: {cost}")
+    started = [product.start_seconds(replica) for replica in installed.pods()]
+    table.facts.append(f"container start to Ready: {', '.join(f'{one:.0f} s' for one in started)}")
+    assert max(cost.mebibytes for cost in (*rest.values(), *load.values())) < 256
+    assert max(started) < kit.SECONDS
+
+
+def only_left(release: product.Product) -> bool:
+    """The definitions, the namespace that was there before, and what the tests have made."""
+    definition = "customresourcedefinition.apiextensions.k8s.io"
+    own = {
+        *(f"{definition}/{kind}.{names.GROUP}" for kind in KINDS),
+        f"namespace/{release.namespace}",
+    }
+    found = {line for line in release.left() if not line.startswith("sidecarinjection.")}
+    assert own <= found
+    return found == own
+
+
+def test_an_uninstall_leaves_nothing_but_the_definitions(
+    installed: product.Product, under_load: steady.Steady
+) -> None:
+    try:
+        with under_load.running():
+            installed.helm("uninstall", "--wait")
+            waiting.until(lambda: not installed.pods(), what="no replica", seconds=kit.SECONDS)
+            waiting.until(lambda: only_left(installed), what="the end", seconds=kit.SECONDS)
+        under_load.judge("helm uninstall", bare=True)
+    finally:
+        installed.install_again()

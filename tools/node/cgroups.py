@@ -1,0 +1,122 @@
+"""The control groups of a node: one parent of its own in every hierarchy, and what they count.
+
+Version 1 only: https://docs.kernel.org/admin-guide/cgroup-v1/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+from typing import Final
+
+from tools.controlplane import waiting
+from tools.node import errors
+
+REQUIRED: Final = frozenset({"cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids"})
+MOUNTS: Final = pathlib.Path("/proc/self/mountinfo")
+CPUSET: Final = ("cpuset.cpus", "cpuset.mems")
+"""Empty in a new group, which can then hold no process."""
+REMOVE_SECONDS: Final = 30
+
+
+def hierarchies(mounts: str) -> dict[str, pathlib.Path]:
+    """Where each controller is mounted, from the text of a mountinfo file."""
+    found: dict[str, pathlib.Path] = {}
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        if kind == "cgroup":
+            folder = pathlib.Path(before.split()[4])
+            names = options.split(",")
+            found |= {name.removeprefix("name="): folder for name in names if name != "rw"}
+    return {name: folder for name, folder in found.items() if name != "ro"}
+
+
+def required() -> dict[str, pathlib.Path]:
+    """The machine's hierarchies. Raises ConditionError if they are not those of version 1."""
+    found = hierarchies(MOUNTS.read_text("utf-8"))
+    if missing := REQUIRED - set(found):
+        raise errors.ConditionError(
+            missing=f"cgroup version 1 with the controllers {', '.join(sorted(REQUIRED))}",
+            found=f"no {', '.join(sorted(missing))} (version 2 alone is not supported)",
+            remedy="boot with systemd.unified_cgroup_hierarchy=0, or use another machine",
+        )
+    return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """A group of this name in every hierarchy."""
+
+    name: str
+    hierarchies: dict[str, pathlib.Path]
+
+    @property
+    def folders(self) -> list[pathlib.Path]:
+        """One for each hierarchy; two controllers may share one."""
+        return sorted({folder / self.name for folder in self.hierarchies.values()})
+
+    def create(self) -> None:
+        """Must not exist."""
+        for folder in self.folders:
+            folder.mkdir()
+        cpuset = self.hierarchies["cpuset"]
+        for file in CPUSET:
+            (cpuset / self.name / file).write_text((cpuset / file).read_text("ascii"), "ascii")
+
+    def remove(self) -> None:
+        """Return when nothing is left; processes that are being killed take a moment."""
+        waiting.until(
+            lambda: all([_removed(folder) for folder in self.folders]),  # noqa: C419 - try each
+            what=f"the control groups {self.name} are empty and removed",
+            seconds=REMOVE_SECONDS,
+        )
+
+    def container(self, *, pod: str, container: str) -> Group:
+        """The group of a container, by its pod's uid and its own id. Raises LookupError."""
+        top = self.hierarchies["memory"] / self.name
+        for found in top.glob(f"kubepods/**/pod{pod}/{container}"):
+            return Group(
+                path=found.relative_to(self.hierarchies["memory"]), hierarchies=self.hierarchies
+            )
+        raise LookupError(f"no control group of container {container} of pod {pod} below {top}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What the kernel counts for one container."""
+
+    path: pathlib.Path
+    """Below each hierarchy."""
+    hierarchies: dict[str, pathlib.Path]
+
+    def processes(self) -> list[int]:
+        """As this machine numbers them."""
+        return [int(line) for line in self._read("memory", "cgroup.procs").split()]
+
+    def memory(self) -> int:
+        """Bytes that cannot be reclaimed at once, as `kubectl top` counts them."""
+        statistics = dict(line.split() for line in self._read("memory", "memory.stat").splitlines())
+        used = int(self._read("memory", "memory.usage_in_bytes"))
+        return used - int(statistics["total_inactive_file"])
+
+    def memory_peak(self) -> int:
+        """The most bytes that it ever held, caches included."""
+        return int(self._read("memory", "memory.max_usage_in_bytes"))
+
+    def cpu_seconds(self) -> float:
+        """Since it was started."""
+        return int(self._read("cpuacct", "cpuacct.usage")) / 1e9
+
+    def _read(self, controller: str, file: str) -> str:
+        return (self.hierarchies[controller] / self.path / file).read_text("ascii")
+
+
+def _removed(folder: pathlib.Path) -> bool:
+    """Remove it with all below, deepest first, as far as that is possible now."""
+    for top, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            pathlib.Path(top).rmdir()
+    return not folder.exists()

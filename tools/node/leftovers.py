@@ -1,0 +1,58 @@
+"""The data folder of a node and its owner's mark, and what a run that was killed has left.
+
+Its processes and mounts are gone with its namespaces; what stays are the folder and the control
+groups of the same name. They are removed only if the mark says that they are ours and its owner
+is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import pathlib
+import shutil
+import tempfile
+from typing import IO, Final
+
+from tools.node import cgroups
+
+PREFIX: Final = "sidecar-injector-node-"
+MARK: Final = "owner.lock"
+"""Locked by the owner for as long as it lives."""
+
+
+class Data:
+    """A fresh folder, marked."""
+
+    def __init__(self) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX))
+        unlocked = self.folder / f"{MARK}.new"
+        self._mark = unlocked.open("w")
+        fcntl.flock(self._mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another run that cleans up must never see it unlocked.
+        unlocked.rename(self.folder / MARK)
+
+    def remove(self) -> None:
+        """With all that is in it; nothing may be mounted there any more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._mark.close()
+
+
+def clean(hierarchies: dict[str, pathlib.Path]) -> list[str]:
+    """Remove what runs that were killed have left; the names of it."""
+    found = []
+    for mark in pathlib.Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MARK}"):
+        with mark.open("a") as file:
+            if _abandoned(file):
+                name = mark.parent.name
+                cgroups.Parent(name=name, hierarchies=hierarchies).remove()
+                shutil.rmtree(mark.parent, ignore_errors=True)
+                found.append(name)
+    return found
+
+
+def _abandoned(file: IO[str]) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
