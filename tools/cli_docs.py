@@ -22,7 +22,8 @@ _HEAD = f"""\
 # The command line
 
 `{names.PRODUCT}`, or `kubectl {names.PRODUCT}`, in its own words: this page is made of what `-h`
-prints, by `python -m tools.cli_docs`.
+prints, by `python -m tools.cli_docs`. Rights, and what is printed for programs:
+[cli-on-a-cluster.md](cli-on-a-cluster.md).
 """
 
 

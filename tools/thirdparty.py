@@ -23,7 +23,6 @@ DEFINITIONS: Final = {
     CERT_MANAGER: "deploy/crds/cert-manager.io_{}.yaml",
 }
 """Where a module keeps the definition of a kind, by the kind's plural."""
-_DEBIAN_PACKAGE: Final = "prometheus"
 
 
 def definition(module: str, plural: str) -> pathlib.Path:
@@ -45,29 +44,49 @@ def promtool() -> pathlib.Path:
     found = shutil.which("promtool")
     cached = _cache() / f"promtool-{PROMETHEUS.rpartition('@')[2]}"
     if found is None and not cached.exists():
-        cached.parent.mkdir(parents=True, exist_ok=True)
         partial = cached.with_suffix(f".{os.getpid()}")
-        if not _from_debian(partial):
+        if not _from_debian("prometheus", "usr/bin/promtool", partial):
             _from_go(partial)
         partial.replace(cached)
     return pathlib.Path(found) if found else cached
 
 
-def _from_debian(target: pathlib.Path) -> bool:
-    """Unpacked, not installed: that anybody may do. False where this is no Debian."""
+def libfaketime() -> pathlib.Path:
+    """The library that shifts a process' clock: installed, cached, or from Debian's package.
+
+    Raises BuildError.
+    """
+    installed = sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    cached = _cache() / "libfaketime.so.1"
+    if not installed and not cached.exists():
+        partial = cached.with_suffix(f".{os.getpid()}")
+        if not _from_debian("libfaketime", "usr/lib/*/faketime/libfaketime.so.1", partial):
+            raise errors.BuildError(
+                name="libfaketime",
+                reason="it is not installed, and there is no apt-get that brings it",
+                remedy="install it (Debian: apt-get install libfaketime)",
+            )
+        partial.replace(cached)
+    return installed[0] if installed else cached
+
+
+def _from_debian(package: str, member: str, target: pathlib.Path) -> bool:
+    """A file of a package, unpacked and not installed: that anybody may do.
+
+    False where this is no Debian or the package cannot be had.
+    """
     client, unpacker = shutil.which("apt-get"), shutil.which("dpkg-deb")
     if client is None or unpacker is None:
         return False
     folder = target.with_name(f"{target.name}.d")
-    folder.mkdir()
+    folder.mkdir(parents=True)
     try:
-        subprocess.run(
-            [client, "download", _DEBIAN_PACKAGE], cwd=folder, capture_output=True, check=True
-        )
-        (package,) = folder.glob("*.deb")
-        subprocess.run([unpacker, "-x", str(package), str(folder)], check=True)
-        (folder / "usr" / "bin" / "promtool").replace(target)
-    except subprocess.CalledProcessError:
+        subprocess.run([client, "download", package], cwd=folder, capture_output=True, check=True)
+        (archive,) = folder.glob("*.deb")
+        subprocess.run([unpacker, "-x", str(archive), str(folder)], check=True)
+        (found,) = folder.glob(member)
+        found.replace(target)
+    except (subprocess.CalledProcessError, ValueError):
         return False
     finally:
         shutil.rmtree(folder)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import cli_kit as cli
 import click.testing
+import installing
 import product_kit as kit
 import pytest
 import yaml
@@ -50,6 +51,29 @@ def test_check_finds_nothing_wrong_with_what_was_just_installed(
         "fields", "dry-run pod",
     )  # fmt: skip
     assert {name: set(levels[name]) for name in everything} == {one: {"ok"} for one in everything}
+
+
+def shown_in_the_readme(verb: str) -> list[str]:
+    text = (installing.ROOT / "README.md").read_text(encoding="utf-8")
+    return (
+        text.partition(f"$ kubectl {names.PRODUCT} {verb}\n")[2].partition("\n```")[0].splitlines()
+    )
+
+
+def test_the_readme_shows_what_is_printed(
+    product: kit.Product, config: pathlib.Path, injecting_namespace: str
+) -> None:
+    """Of `check` all but names and dates, of `status` the headings: other tests fill its tables."""
+    real = cli.run(config, "check", "-n", injecting_namespace).stdout.splitlines()
+    results = [[line.split()[:2] for line in lines if " warning " not in line]
+               for lines in (shown_in_the_readme("check"), real)]  # fmt: skip
+    assert results[0] == results[1]
+
+    def headings(lines: list[str]) -> set[str]:
+        return {word for line in lines if line.isupper() for word in line.split()}
+
+    status = cli.run(config, "status", "-n", injecting_namespace).stdout.splitlines()
+    assert headings(shown_in_the_readme("status")) <= headings(status)
 
 
 @pytest.fixture

@@ -36,10 +36,11 @@ class Server:
             known=self.known, metrics=self.metrics, tell=self.told.append
         )
 
-    def post(self, body):
+    def post(self, body, headers=None):
         request = http.Request(
-            method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
-        )
+            method="POST", target=names.MUTATE_PATH, headers=headers or {}, peer=None,
+            keep_alive=True,
+        )  # fmt: skip
         request.body = body if isinstance(body, bytes) else orjson.dumps(body)
         return self.admission.mutate(request)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 
 import pytest
-from admission_kit import Server, clash
+from admission_kit import Server, clash, review
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import NAMESPACE, container, pod, resource
@@ -14,6 +15,7 @@ from samples import NAMESPACE, container, pod, resource
 from sidecar_injector import logs, names
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.handlers import telling
+from sidecar_injector.server import admission
 
 
 def test_a_conflict_is_a_warning_that_names_product_injection_and_reason():
@@ -143,3 +145,36 @@ def test_nothing_of_the_pods_body_is_logged(caplog, secret, junk, conflict):
     for record in caplog.records:
         assert secret not in logs.JsonFormatter().format(record)
         assert secret not in logs.TextFormatter("%(message)s").format(record)
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def logged_trace(caplog, traceparent):
+    """What the line of a decision says about its trace."""
+    with caplog.at_level(logging.INFO):
+        Server(resource()).post(review(pod()), headers={b"traceparent": traceparent})
+    (line,) = [one.fields for one in caplog.records if "verdict" in getattr(one, "fields", {})]
+    caplog.clear()
+    return line.get("trace")
+
+
+def test_the_line_of_a_decision_names_the_trace_that_the_api_server_is_in(caplog):
+    assert logged_trace(caplog, f"00-{TRACE}-00f067aa0ba902b7-01".encode()) == TRACE
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "", "00", "-" * 55, f"00-{TRACE}", f"00-{TRACE[:-1]}-00f067aa0ba902b7-01",
+        f"00-{TRACE[:-1]}g-00f067aa0ba902b7-01", f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-{TRACE.upper()}-00f067aa0ba902b7-01", f"00-{TRACE}-secret-01", "\xff" * 60,
+    ],
+)  # fmt: skip
+def test_a_traceparent_that_cannot_be_read_is_ignored(caplog, garbage):
+    assert logged_trace(caplog, garbage.encode("latin-1")) is None
+
+
+@given(st.binary(max_size=80))
+def test_whatever_a_client_sends_as_its_trace_only_32_hexadecimal_digits_are_kept(header):
+    assert re.fullmatch(r"([0-9a-f]{32})?", admission.trace_id(header))

@@ -55,10 +55,11 @@ async def test_any_number_of_replicas_come_to_one_ca(cluster: kit.Cluster, count
     assert sum(value or 0 for value in written) == 1
 
 
-async def test_a_new_leaf_is_served_while_the_next_step_waits_for_the_api(
-    cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("waits_already", [False, True])
+async def test_a_new_leaf_is_served_while_a_step_waits_for_the_api(
+    cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch, waits_already: bool
 ) -> None:
-    """The news comes with a request for another rotation, before which the Secret is read."""
+    """A rotation that is asked for waits: with the news, or since before it came."""
     (replica,) = cluster.start()
     await cluster.settle()
     renewed = state.encode(
@@ -74,16 +75,19 @@ async def test_a_new_leaf_is_served_while_the_next_step_waits_for_the_api(
             ),
         )
     )
+    waiting = asyncio.Event()
 
     async def never(*_arguments: object, **_options: object) -> api.Json:
+        waiting.set()
         await asyncio.Event().wait()
         raise AssertionError
 
     monkeypatch.setattr(cluster.server, "get", never)
-    assert cluster.secret
-    annotations = {names.ROTATE_ANNOTATION: "leaf"}
-    metadata = {**cluster.secret["metadata"], "annotations": annotations}
-    cluster.server.seed(api.SECRETS, {**cluster.secret, "metadata": metadata, "data": renewed})
+    if waits_already:
+        cluster.ask_for("leaf")
+        await waiting.wait()
+    cluster.set_data(renewed)
+    cluster.ask_for("leaf")
     leaf = cluster.stored().leaf.certificate
     await fake_api.eventually(lambda: replica.serving() == leaf, "the new leaf is served")
 

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import pathlib
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from tools.chaos import __main__ as command
-from tools.chaos import delay, late, load, report, samples, scene, table
+from tools.chaos import delay, late, load, reasons, report, samples, scene, table
 from tools.controlplane import ports
 
 BARE, INJECTED = samples.Outcome.BARE, samples.Outcome.INJECTED
@@ -153,3 +154,18 @@ def test_a_late_answer_is_whole_and_a_question_is_not_late() -> None:
     assert received == b"x" * 100_000
     assert ended - began >= 0.3
     assert heard[0] - began < ended - heard[0]
+
+
+def test_the_api_servers_say_why_pods_were_bare(tmp_path: pathlib.Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("W1 before, failing open x: failed to call webhook: EOF\n", "utf-8")
+    why = reasons.Reasons([log])
+    call = 'W1 d.go:1] failing open x: failed to call webhook: Post "https://x/mutate?timeout=5s":'
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{call} tls: certificate has expired: current time 1 is after 2\n" * 2)
+        file.write(f"{call} dial tcp 127.0.0.1:20576: connect: connection refused\n")
+        file.write("E1 the same again, failing open x: failed to call webhook: EOF\n")
+    assert why.sentences() == [
+        "2 x tls: certificate has expired",
+        "1 x dial tcp connect: connection refused",
+    ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -69,3 +71,15 @@ def test_every_example_is_made_of_options_that_exist():
         )
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-") and word != "-"} <= known, path
+
+
+def test_no_verb_pays_for_libraries_that_only_others_need():
+    heavy = ("kubernetes", "kopf", "aiohttp", "cryptography")
+    code = (
+        "import sys; from sidecar_injector.cli import main;"
+        f" print([name for name in {heavy} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert result.stdout == "[]\n"

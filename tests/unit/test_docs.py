@@ -29,6 +29,9 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PARTS = ("Context", "Decision", "Rejected", "Consequences")
 PACKAGE = ROOT / "operator/sidecar_injector"
 
+LIVE = ("check", "status")
+"""Verbs that ask a cluster: another test compares what the README shows of them."""
+
 Json = dict[str, Any]
 
 
@@ -64,10 +67,11 @@ def shown_commands(page: pathlib.Path) -> list[tuple[list[str], list[str]]]:
         joined = text.replace("\\\n", " ")
         commands += [(words, []) for line in joined.splitlines() for words in stages(line)]
     for text in blocks(page, "console"):
+        before = len(commands)
         for line in text.splitlines():
             if line.startswith("$ "):
                 commands += [(words, []) for words in stages(line[2:])]
-            elif commands:
+            elif len(commands) > before:
                 commands[-1][1].append(line)
     return commands
 
@@ -157,7 +161,7 @@ def test_the_readmes_manifests_are_those_of_the_demo() -> None:
 @every_page
 def test_every_command_line_of_ours_parses(page: pathlib.Path) -> None:
     for words, _ in own_commands(page):
-        with click.Context(main.cli) as context:
+        with click.Context(main.cli, **main.cli.context_settings) as context:
             name, command, arguments = main.cli.resolve_command(context, words)
             assert command is not None
             command.make_context(name, arguments, parent=context)
@@ -172,7 +176,11 @@ def test_every_verb_that_a_sentence_names_exists(page: pathlib.Path) -> None:
 
 def test_our_commands_in_the_readme_print_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    shown = [(words, output) for words, output in own_commands(ROOT / "README.md") if output]
+    shown = [
+        (words, output)
+        for words, output in own_commands(ROOT / "README.md")
+        if output and words[0] not in LIVE
+    ]
     assert len(shown) >= 2
     for words, output in shown:
         result = click.testing.CliRunner().invoke(main.cli, words)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import itertools
 
 import hypothesis
 import pki_kit as kit
+from cryptography import x509
 from hypothesis import stateful, strategies
 
 from sidecar_injector.pki import material, plan, roll, state, succession, verdict
@@ -21,6 +23,16 @@ POLICY = plan.Policy(
     dns_names=kit.DNS_NAMES, leaf_seconds=300, ca_seconds=900, roll_wait_seconds=LAG + 5
 )
 REPLICAS = strategies.integers(0, 2)
+verifies = functools.cache(succession.issuers)
+
+
+@functools.cache
+def ends(bundle: bytes) -> dict[str, datetime.datetime]:
+    """When each CA's life is over."""
+    return {
+        verdict.fingerprint(verdict.canonical(ca)): ca.not_valid_after_utc
+        for ca in x509.load_pem_x509_certificates(bundle)
+    }
 
 
 @dataclasses.dataclass
@@ -29,6 +41,10 @@ class Replica:
 
     memory: state.Stored | None = None
     served: state.Stored | None = None
+    former: state.Stored | None = None
+    """What was served before it."""
+    until: datetime.datetime | None = None
+    """When it wants to look again at the latest."""
     seen: dict[str, int] = dataclasses.field(default_factory=dict)
     events: int = 0
     pending: tuple[plan.Step, plan.World, int] | None = None
@@ -45,9 +61,9 @@ class Model(stateful.RuleBasedStateMachine):
         self.backup: state.Stored | None = None
         self.version = 0
         self.live: list[tuple[int, bytes]] = [(0, b"")]
+        self.foreign: set[int] = set()
+        """The places of what somebody else has put there."""
         self.replicas = [Replica() for _ in range(3)]
-        self.switched_too_early = False
-        self.written: list[int] = []
         # The world as it is after an installation: one replica has made the Secret, all have it.
         for replica in self.replicas:
             self.work(replica)
@@ -59,7 +75,9 @@ class Model(stateful.RuleBasedStateMachine):
 
     def work(self, replica: Replica) -> None:
         """Everything that one replica does when nobody interferes."""
-        for _ in range(4):
+        before = None
+        while before != (self.version, replica.memory):
+            before = (self.version, replica.memory)
             self.read(replica)
             self.write(replica)
         self.fetch(replica)
@@ -73,13 +91,13 @@ class Model(stateful.RuleBasedStateMachine):
             now=self.now, found=self.secret, memory=replica.memory, seen_for=seen_for
         )
         step = plan.next_step(world, POLICY)
+        replica.until = step.until
         if step.action is plan.Action.ADOPT:
             assert isinstance(self.secret, state.Stored)
             replica.memory = self.secret
-        # Before a switch the API server is asked whether the watch has told everything.
+        # What follows from trust is taken after asking whether the watch has told everything.
         behind = replica.events != len(self.live)
-        waits = step.action is plan.Action.SWITCH_ISSUER and behind
-        if step.action.writes and not waits:
+        if step.action.writes and not (step.on_trust and behind):
             replica.pending = (step, world, self.version)
 
     def write(self, replica: Replica) -> None:
@@ -87,12 +105,27 @@ class Model(stateful.RuleBasedStateMachine):
         if pending is None or pending[2] != self.version:
             return
         step, world, _ = pending
-        self.put(roll.carry_out(step, world, policy=POLICY, generate=material.generate))
+        written = roll.carry_out(step, world, policy=POLICY, generate=material.generate)
+        if isinstance(self.secret, state.Stored):
+            assert written.generation > self.secret.generation
+            if step.action is plan.Action.SWITCH_ISSUER:
+                self.check_switch(self.secret, written)
+        self.put(written)
+
+    def check_switch(self, before: state.Stored, after: state.Stored) -> None:
+        """Nothing is signed by a CA that an API server may not know, while the old one lives."""
+        if self.now <= before.ca.parsed().not_valid_after_utc:
+            for bundle in self.bundles_in_force():
+                assert after.ca.certificate in bundle
 
     def put(self, secret: state.Stored | state.Corrupt | None) -> None:
+        """What is stored can be read back, and no leaf in it outlives its CA."""
         self.secret, self.version = secret, self.version + 1
         if isinstance(secret, state.Stored):
             self.backup = self.backup or secret
+            assert state.decode(state.encode(secret)) == secret
+            leaf, ca = secret.leaf.parsed(), secret.ca.parsed()
+            assert leaf.not_valid_after_utc <= ca.not_valid_after_utc
 
     def fetch(self, replica: Replica) -> None:
         """Look at the configuration, then at the Secret, to patch later."""
@@ -115,24 +148,30 @@ class Model(stateful.RuleBasedStateMachine):
         replica.events = len(self.live)
 
     def load(self, replica: Replica) -> None:
-        memory = replica.memory
-        served = replica.served.leaf.certificate if replica.served else None
-        if memory is None or verdict.serving(
-            memory.leaf.parsed(), field="", dns_names=kit.DNS_NAMES, now=self.now
-        ):
+        memory, served = replica.memory, replica.served
+        if memory is None or memory == served or not self.in_date(memory):
             return
+        candidate = verifies(memory.leaf.certificate, memory.bundle())
         live = {key: float(self.second - since) for key, since in replica.seen.items()}
         if succession.may_serve(
-            succession.issuers(memory.leaf.certificate, memory.bundle()),
-            served=served,
-            served_by=succession.issuers(served, replica.served.bundle() + memory.bundle())
-            if replica.served and served
+            candidate,
+            served=served and served.leaf.certificate,
+            served_by=verifies(served.leaf.certificate, served.bundle() + memory.bundle())
+            if served
             else (),
             live=live,
             wait=0,
             now=self.now,
         ):
-            replica.served = memory
+            if served and self.in_date(served) and served.ca != memory.ca:
+                assert not candidate.isdisjoint(replica.seen) or verdict.same_key(
+                    served.ca.certificate, memory.ca.certificate
+                )
+            replica.former, replica.served = served, memory
+
+    def in_date(self, stored: state.Stored) -> bool:
+        leaf = stored.leaf.parsed()
+        return not verdict.serving(leaf, field="", dns_names=kit.DNS_NAMES, now=self.now)
 
     @stateful.rule(number=REPLICAS)
     def a_replica_reads(self, number: int) -> None:
@@ -172,7 +211,8 @@ class Model(stateful.RuleBasedStateMachine):
         """A replica that is alive looks at the clock often enough to renew in time."""
         for _ in range(seconds):
             self.second += 1
-            if self.second % 20 == 0:
+            until = self.replicas[0].until
+            if self.second % 20 == 0 or (until and self.now >= until):
                 self.work(self.replicas[0])
 
     @stateful.rule()
@@ -182,45 +222,93 @@ class Model(stateful.RuleBasedStateMachine):
             step = plan.Step(plan.Action.STAGE_CA, "asked for")
             self.put(roll.carry_out(step, world, policy=POLICY, generate=material.generate))
 
-    @stateful.rule()
-    def the_secret_is_deleted(self) -> None:
+    @stateful.rule(stranger=strategies.booleans())
+    def the_secret_is_deleted(self, *, stranger: bool) -> None:
+        """A stranger is a replica that starts at this very moment, and knows of nothing."""
         self.work(self.replicas[0])
         self.put(None)
+        if stranger:
+            newborn = Replica()
+            self.read(newborn)
+            self.write(newborn)
         self.read(self.replicas[0])
         self.write(self.replicas[0])
 
+    @stateful.rule(number=REPLICAS)
+    def clients_refuse_what_a_replica_serves(self, number: int) -> None:
+        replica = self.replicas[number]
+        former = replica.former
+        if (
+            former
+            and self.in_date(former)
+            and verdict.fingerprints(former.bundle())
+            & set(replica.seen).intersection(verifies(former.leaf.certificate, former.bundle()))
+        ):
+            replica.served, replica.former = former, None
+
+    @stateful.rule(number=REPLICAS)
+    def somebody_sets_the_bundle_back_for_a_moment(self, number: int) -> None:
+        """What is not trusted meanwhile is not our doing; that nobody goes ahead of it is."""
+        for replica in self.replicas:
+            self.observe(replica)
+        if not isinstance(self.secret, state.Stored) or not self.secret.previous:
+            return
+        self.foreign.add(len(self.live))
+        self.live.append((self.second, self.secret.previous.certificate))
+        self.observe(self.replicas[number])
+        self.load(self.replicas[number])
+        self.live.append((self.second, self.secret.bundle()))
+
+    @stateful.rule(left=strategies.sampled_from([LAG + 2, 2 * LAG, 29]))
+    def everybody_sleeps_until_shortly_before_the_end_of_the_ca(self, left: int) -> None:
+        self.work(self.replicas[0])
+        assert isinstance(self.secret, state.Stored)
+        end = self.secret.ca.parsed().not_valid_after_utc - kit.NOW
+        self.second = max(self.second, int(end.total_seconds()) - left)
+        self.work(self.replicas[0])
+
     @stateful.rule()
     def the_secret_is_restored_from_a_backup(self) -> None:
+        """Whoever lives hears of it at once, and the others had heard of the newest one before: a
+        replica that is cut off at the same time cannot tell it from nothing new."""
         self.work(self.replicas[0])
+        for replica in self.replicas:
+            self.read(replica)
+            replica.pending = None
         self.put(self.backup)
+        self.read(self.replicas[0])
+        self.write(self.replicas[0])
 
     @stateful.invariant()
     def every_api_server_trusts_whatever_any_replica_presents(self) -> None:
         for replica in self.replicas:
-            if replica.served is None:
-                continue
-            leaf = replica.served.leaf.parsed()
-            if self.now > leaf.not_valid_after_utc:
-                continue
-            issuer = verdict.fingerprint(replica.served.ca.certificate)
-            for bundle in self.bundles_in_force():
-                assert issuer in verdict.fingerprints(bundle)
+            if replica.served and self.now <= replica.served.leaf.parsed().not_valid_after_utc:
+                assert self.is_trusted(replica.served)
 
     @stateful.invariant()
-    def no_leaf_outlives_its_ca(self) -> None:
-        if isinstance(self.secret, state.Stored):
-            leaf, ca = self.secret.leaf.parsed(), self.secret.ca.parsed()
-            assert leaf.not_valid_after_utc <= ca.not_valid_after_utc
+    def whoever_was_there_all_the_time_can_always_be_called(self) -> None:
+        served = self.replicas[0].served
+        assert served
+        assert self.in_date(served)
 
-    @stateful.invariant()
-    def what_is_stored_can_be_read_back(self) -> None:
-        if isinstance(self.secret, state.Stored):
-            assert state.decode(state.encode(self.secret)) == self.secret
+    def is_trusted(self, stored: state.Stored) -> bool:
+        """By every API server: a CA in its bundle has signed it, and is in date itself."""
+        return all(
+            any(
+                self.now <= ends(bundle)[issuer]
+                for issuer in verifies(stored.leaf.certificate, bundle)
+            )
+            for bundle in self.bundles_in_force()
+        )
 
     def bundles_in_force(self) -> list[bytes]:
         """What any API server may believe: whatever was live at any time in the last `LAG`."""
         spans = itertools.pairwise([*self.live, (self.second + 1, b"")])
-        return [bundle for (_, bundle), (until, _) in spans if until > self.second - LAG]
+        return [
+            bundle
+            for place, ((_, bundle), (until, _)) in enumerate(spans)
+            if until > self.second - LAG and place not in self.foreign
+        ]
 
     def teardown(self) -> None:
         """However it went, it comes to rest with one CA in force once it is left alone."""
@@ -231,6 +319,7 @@ class Model(stateful.RuleBasedStateMachine):
         assert isinstance(self.secret, state.Stored)
         assert self.live[-1][1] == self.secret.bundle()
         assert {replica.memory for replica in self.replicas} == {self.secret}
+        assert {replica.served for replica in self.replicas} == {self.secret}
 
 
 Model.TestCase.settings = hypothesis.settings(

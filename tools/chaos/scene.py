@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from tools.chaos import load, samples, stage
+from tools.chaos import load, reasons, samples, stage
 from tools.controlplane import errors
 
 PER_SECOND: Final = 60
@@ -118,6 +118,7 @@ class Scene:
         """Run the row to its end or its first error."""
         balancer = self.stage.operators.balancer
         accepted = balancer.accepted
+        why = reasons.Reasons(self.stage.api_logs)
         self._begun = time.monotonic()
         try:
             with self.load:
@@ -128,6 +129,8 @@ class Scene:
             self._failures.append(str(error) or repr(error))
         tally = samples.tally(self.load.taken(), self._excuses)
         self._judge(tally)
+        if tally.bare:
+            self.note(f"why bare: {'; '.join(why.sentences())}")
         seconds = time.monotonic() - self._begun
         rate = tally.tried / seconds
         if not self.row.outage and rate < min(LEAST_PER_SECOND, self.row.per_second * SLACK):

@@ -83,6 +83,11 @@ class Stage:
         """The operator's processes."""
         return self.operators.replicas
 
+    @property
+    def api_logs(self) -> tuple[pathlib.Path, ...]:
+        """Both API servers'."""
+        return self.plane.apiserver.log, self.second.process.log
+
     def prepare(self, wanted: Mapping[str, str]) -> None:
         """Replicas with these settings; those that run will do if nothing was spoilt."""
         if wanted != self._settings:

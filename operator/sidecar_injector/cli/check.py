@@ -73,8 +73,9 @@ def check(
         remedy = "check --kubeconfig and --context, and that the API server runs"
         found.append(Finding("cluster", FAILED, error.message, remedy))
     if form == options.TABLE:
-        rows = [(one.check, one.level, one.message, one.remedy) for one in found]
-        show.table(COLUMNS, rows, styles=STYLES, to=show.console())
+        width = len(COLUMNS) if any(one.remedy for one in found) else len(COLUMNS) - 1
+        rows = [(one.check, one.level, one.message, one.remedy)[:width] for one in found]
+        show.table(COLUMNS[:width], rows, styles=STYLES, to=show.console())
     else:
         show.structured(as_json(found), form=form)
     fatal = (FAILED, WARNING) if strict else (FAILED,)

@@ -11,7 +11,8 @@ import click
 import rich.progress
 
 from sidecar_injector.cli import options, show
-from sidecar_injector.cli.live import census, cluster, owners, release, standing, worlds
+from sidecar_injector.cli.live import census, cluster, owners, release, worlds
+from sidecar_injector.core import audit
 from sidecar_injector.kube import api
 
 COLUMNS = ("OWNER", "OUTDATED", "MISSING", "ACTION")
@@ -32,9 +33,9 @@ class Plan:
         replaced = last is not None and all(one.created < last for one in cases)
         self.action = BY_HAND if self.why else UNDER_WAY if replaced else RESTART
 
-    def pods(self, state: standing.State) -> int:
+    def pods(self, state: str) -> int:
         """How many of its pods are in this state."""
-        return len({one.pod for one in self.cases if one.state is state})
+        return len({one.pod for one in self.cases if one.state == state})
 
 
 @click.command(epilog="Example: sidecar-injector restart --outdated -n demo --dry-run")
@@ -66,7 +67,7 @@ def restart(
     if chosen is None and not all_namespaces:
         chosen = cluster.context_namespace(address)
     both = outdated == missing
-    states = {standing.State.OUTDATED: outdated or both, standing.State.MISSING: missing or both}
+    states = {audit.OUTDATED: outdated or both, audit.MISSING: missing or both}
     wanted = {state for state, counts in states.items() if counts}
 
     async def question(asked: cluster.Cluster) -> list[Plan]:
@@ -89,8 +90,8 @@ def as_json(one: Plan) -> dict[str, Any]:
         "namespace": one.owner.namespace,
         "kind": one.owner.kind,
         "name": one.owner.name,
-        "outdated": one.pods(standing.State.OUTDATED),
-        "missing": one.pods(standing.State.MISSING),
+        "outdated": one.pods(audit.OUTDATED),
+        "missing": one.pods(audit.MISSING),
         "action": one.action,
         "message": one.why,
         "pods": sorted({case.pod for case in one.cases}),
@@ -101,7 +102,7 @@ def as_json(one: Plan) -> dict[str, Any]:
 async def _plans(
     asked: cluster.Cluster,
     namespace: str | None,
-    wanted: set[standing.State],
+    wanted: set[str],
     *,
     given: str | None,
 ) -> list[Plan]:
@@ -150,8 +151,8 @@ def _print(plans: Sequence[Plan], *, where: str | None, dry_run: bool) -> None:
         show.heading("nothing was changed; without --dry-run this is done:", to=console)
     rows = [
         (
-            str(one.owner), str(one.pods(standing.State.OUTDATED)),
-            str(one.pods(standing.State.MISSING)),
+            str(one.owner), str(one.pods(audit.OUTDATED)),
+            str(one.pods(audit.MISSING)),
             f"{one.action}: {one.why}" if one.why else one.action,
         )
         for one in plans

@@ -11,21 +11,22 @@ import click
 
 from sidecar_injector import names
 from sidecar_injector.cli import certificates, options, show
-from sidecar_injector.cli.live import census, cluster, objects, release, standing, worlds
+from sidecar_injector.cli.live import census, cluster, objects, release, worlds
+from sidecar_injector.core import audit
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
     from sidecar_injector.cli.live import certificates as live
 
 NOTHING = "-"
-COUNTS = ("selected", "injected", "outdated", "skipped", "missing")
+COUNTS = (audit.SELECTED, *audit.STATES)
 INJECTIONS = ("NAMESPACE", "INJECTION", "READY", *(one.upper() for one in COUNTS), "WHY NOT")
 NAMESPACES = ("NAMESPACE", "LABEL", "PODS", "INJECTIONS")
 RESTARTS = ("OWNER", "PODS", "INJECTION", "STATE", "RESTART")
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 STYLES = {
     YES: show.GOOD, NO: show.BAD, UNKNOWN: show.NEUTRAL, names.ENABLED: show.GOOD,
-    standing.State.OUTDATED.value: show.NEUTRAL, standing.State.MISSING.value: show.NEUTRAL,
+    audit.OUTDATED: show.NEUTRAL, audit.MISSING: show.NEUTRAL,
 }  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def as_json(found: State) -> dict[str, Any]:
                 "name": one.owner.name,
                 "pod": one.pod,
                 "injection": one.reference,
-                "state": one.state.value,
+                "state": one.state,
                 "message": one.useless,
             }
             for one in found.census.cases
@@ -230,7 +231,7 @@ def _restart_rows(found: State) -> Iterator[show.Row]:
     groups: dict[tuple[str, str, str, str], set[str]] = {}
     for one in found.census.cases:
         helps = f"would not help: {one.useless}" if one.useless else "would help"
-        group = str(one.owner), one.reference, one.state.value, helps
+        group = str(one.owner), one.reference, one.state, helps
         groups.setdefault(group, set()).add(one.pod)
     for (owner, reference, state, helps), pods in sorted(groups.items()):
         yield owner, str(len(pods)), reference, state, helps

@@ -41,7 +41,7 @@ def states(pod: Mapping[str, Any], known: world.World) -> Iterator[tuple[model.I
     asked = world.Request(namespace=known.namespace.name, pod=pod)
     if matching.out_of_scope(asked, candidate, known):
         return
-    for injection in known.injections:
+    for injection in known.index.candidates(candidate.labels):
         if not injection.errors and matching.match(injection, candidate, known) is None:
             yield injection, _state(injection, said)
 

@@ -233,16 +233,17 @@ def _empty_dirs(parts: render.Parts) -> list[str]:
 
 def _carried(entry: Entry | None, pod: Mapping[str, Any]) -> dict[str, Any]:
     """What an entry names and the pod still has."""
-    known = entry or Entry(kind="", name="")
+    if entry is None:
+        return {**{field: [] for field in NAMED_LISTS}, **{field: {} for field in MAPS}}
     present = {field: {one["name"] for one in pods.items(pod, field)} for field in NAMED_LISTS}
     lists = {
-        field: [name for name in known.names(field) if name in present[field]]
+        field: [name for name in entry.names(field) if name in present[field]]
         for field in NAMED_LISTS
     }
     maps = {
         field: {
             key: value
-            for key, value in known.members(field).items()
+            for key, value in entry.members(field).items()
             if pods.metadata_map(pod, field).get(key) == value
         }
         for field in MAPS

@@ -120,7 +120,7 @@ def _constant(injection: model.Injection, mode: str) -> Parts:
     found: Parts | None = injection.memo.get(mode)
     if found is None:
         made = _of_template(injection.spec, mode)
-        judged = validity_containers.Judged((*made.init_containers, *made.containers))
+        judged = validity_containers.Judged((*made.init_containers, *made.containers), made.volumes)
         found = injection.memo[mode] = dataclasses.replace(made, judged=judged)
     return found
 

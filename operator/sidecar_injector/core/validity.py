@@ -22,7 +22,6 @@ from sidecar_injector.core import (
     validity_resources,
     validity_security,
     validity_spec,
-    validity_volumes,
 )
 from sidecar_injector.core.loose import Json
 
@@ -54,8 +53,8 @@ def _problems(pod: Pod, *, settled: Pod, judged: validity_containers.Judged) -> 
     spec = pod.get("spec") or {}
     yield from _names(pod)
     yield from _containers(pod, settled, judged)
-    yield from _volumes(pod, settled)
-    yield from _host_ports(pod)
+    yield from _volumes(pod, settled, judged)
+    yield from _host_ports(pod, settled)
     yield from validity_spec.metadata_problems(pod, settled=loose.child(settled, "metadata"))
     yield from validity_spec.problems(pod, settled=settled)
     yield from validity_security.pod_problems(pod)
@@ -118,12 +117,12 @@ def _ids(spec: Mapping[str, Any], field: str) -> set[int]:
     return set(map(id, spec.get(field) or ()))
 
 
-def _volumes(pod: Pod, settled: Pod) -> Iterator[str]:
+def _volumes(pod: Pod, settled: Pod, judged: validity_containers.Judged) -> Iterator[str]:
     known = _ids(settled.get("spec") or {}, "volumes")
     volumes = pods.items(pod, "volumes")
     for volume in volumes:
         if id(volume) not in known:
-            for why in validity_volumes.problems(volume):
+            for why in judged.volume_problems(volume):
                 yield f"volume {volume['name']!r}: {why}"
     # A claim of this name is made with the pod and is no other claim.
     # https://kubernetes.io/docs/concepts/storage/ephemeral-volumes/
@@ -135,9 +134,16 @@ def _volumes(pod: Pod, settled: Pod) -> Iterator[str]:
             yield f"volume {volume['name']!r}: claim {claim!r} is made for an ephemeral volume"
 
 
-def _host_ports(pod: Pod) -> Iterator[str]:
+def _host_ports(pod: Pod, settled: Pod) -> Iterator[str]:
     """Init containers run one by one, so each may take what another one takes."""
-    on_host = loose.child(pod, "spec").get("hostNetwork") is True
+    spec, old = loose.child(pod, "spec"), loose.child(settled, "spec")
+    on_host = spec.get("hostNetwork") is True
+    if on_host is (old.get("hostNetwork") is True):
+        known = {id(one) for field in pods.CONTAINER_LISTS for one in loose.items(old, field)}
+        fresh = [one for one in pods.containers(pod) if id(one) not in known]
+        if not any(port.get("hostPort") or on_host for one in fresh
+                   for port in loose.objects(one, "ports")):  # fmt: skip
+            return
     taken: dict[tuple[object, object, object], str] = {}
     for container in pods.items(pod, "containers"):
         yield from _taken_twice(container, taken, on_host=on_host)

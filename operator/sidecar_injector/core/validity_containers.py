@@ -19,6 +19,7 @@ from sidecar_injector.core import (
     validity_resources,
     validity_security,
     validity_variables,
+    validity_volumes,
 )
 from sidecar_injector.core.loose import Json
 
@@ -65,17 +66,23 @@ def surroundings(spec: Mapping[str, Any]) -> Surroundings:
 
 
 class Judged:
-    """What was found about a template's containers, which come again with every pod.
+    """What was found about a template's containers and volumes, which come with every pod.
 
     Only the same objects count, so they are kept; whoever hands them over never changes them.
     """
 
     _MOST = 64
 
-    def __init__(self, containers: Iterable[Json]) -> None:
+    def __init__(self, containers: Iterable[Json], volumes: Iterable[Json] = ()) -> None:
+        self._volumes = {id(one): (one, list(validity_volumes.problems(one))) for one in volumes}
         self._containers = {id(one): (one, frozenset(_mounted(one)))
                             for one in containers if _is_plain(one)}  # fmt: skip
         self._found: dict[tuple[object, ...], list[str]] = {}
+
+    def volume_problems(self, volume: Json) -> Iterable[str]:
+        """As `validity_volumes.problems`, which depend on the volume alone."""
+        known = self._volumes.get(id(volume))
+        return validity_volumes.problems(volume) if known is None else known[1]
 
     def problems(self, container: Json, around: Surroundings, *, is_init: bool) -> Iterable[str]:
         """As the function of that name."""

@@ -88,8 +88,6 @@ class SelfSigned:
         for _ in range(MOST_STEPS):
             if step.action is plan.Action.ADOPT:
                 self._adopt(step)
-                # Now: the next step may wait for a slow API longer than the old leaf lives.
-                self._serve_what_may_be()
             elif not step.action.writes:
                 break
             else:
@@ -107,6 +105,10 @@ class SelfSigned:
 
     def _changed(self, _key: cache.Key, _old: api.Json | None, new: api.Json | None) -> None:
         self._store.raw = new
+        step = self._next()
+        if step.action is plan.Action.ADOPT:
+            # At once: the loop may be waiting for a slow API, even for longer than the leaf lives.
+            self._adopt(step)
         self._loop.wake()
 
     async def _turn(self) -> float:
@@ -172,6 +174,8 @@ class SelfSigned:
         expires = found.ca.parsed().not_valid_after_utc.timestamp()
         self._metrics.certificate_expiration.labels(certificate="ca").set(expires)
         self._tell()
+        # Before the next step, which may have to wait for the API.
+        self._serve_what_may_be()
 
     def _serve_what_may_be(self) -> None:
         memory = self._memory

@@ -96,7 +96,7 @@ def next_step(world: World, policy: Policy) -> Step:
             Action.WRITE_BACK,
             f"the Secret went back from generation {memory.generation} to {found.generation}",
         )
-    if memory and _usurped(found, memory, world):
+    if memory and found != memory and _usurped(found, memory, world):
         why = "the Secret has another CA, which no API server trusts"
         return Step(Action.WRITE_BACK, why, on_trust=True)
     if found != memory:

@@ -155,6 +155,8 @@ def same_key(one: bytes, other: bytes) -> bool:
 
     What the one has signed the other has signed as well, whichever of them somebody trusts.
     """
+    if one == other:
+        return True
     first, second = x509.load_pem_x509_certificate(one), x509.load_pem_x509_certificate(other)
     return first.subject == second.subject and first.public_key() == second.public_key()
 

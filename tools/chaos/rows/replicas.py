@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import time
 from typing import Final
 
+from tools import thirdparty
 from tools.chaos import samples, scene, stage
 from tools.chaos.rows import certificates
-from tools.controlplane import errors, waiting
+from tools.controlplane import waiting
 
 FROZEN_SECONDS: Final = 10
 INJECTED_SECONDS: Final = 60
 ROTATIONS: Final = 3
 OFFSETS: Final = ("+30m", "-30m")
-LIBFAKETIME: Final = "/usr/lib/*/faketime/libfaketime.so.1"
 """Where Debian's package has it."""
 
 
@@ -74,7 +73,7 @@ def restart(scene: scene.Scene) -> None:
 
 def clock(scene: scene.Scene) -> None:
     """One replica half an hour ahead, then behind; leaves are rotated, maybe by that one."""
-    place, library = scene.stage, libfaketime()
+    place, library = scene.stage, str(thirdparty.libfaketime())
     for number in scene.rounds():
         offset = OFFSETS[number % len(OFFSETS)]
         place.replicas[0].terminate()
@@ -85,16 +84,6 @@ def clock(scene: scene.Scene) -> None:
         place.replicas[0].terminate()
         place.start(0)
         place.wait_ready()
-
-
-def libfaketime() -> str:
-    """Its path; raises ControlPlaneError where it is not installed."""
-    found = sorted(glob.glob(LIBFAKETIME))  # noqa: PTH207 - a pattern of absolute paths
-    if not found:
-        raise errors.ControlPlaneError(
-            "libfaketime is not installed: on Debian, apt-get install libfaketime"
-        )
-    return found[0]
 
 
 def _first_injected(scene: scene.Scene, *, since: float) -> samples.Sample:

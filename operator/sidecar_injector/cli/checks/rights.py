@@ -97,6 +97,9 @@ def _needed(found: release.Release) -> list[Right]:
         Right("list", "", "namespaces"),
         Right("watch", "", "namespaces"),
         Right("list", "", "pods"),
+        Right("list", "", "serviceaccounts"),
+        Right("watch", "", "serviceaccounts"),
+        Right("create", "events.k8s.io", "events"),
     ]
     webhooks = [
         Right(verb, ADMISSION, resource, name=settings.fullname)
@@ -107,7 +110,12 @@ def _needed(found: release.Release) -> list[Right]:
         Right(verb, "", "secrets", settings.namespace, settings.secret_name)
         for verb in (("get", "update") if own else ("get",))
     ]
-    return [*everywhere, *webhooks, *secrets]
+    lease = names.lease_name(settings.fullname)
+    leases = [
+        Right(verb, "coordination.k8s.io", "leases", settings.namespace, lease)
+        for verb in ("get", "update")
+    ]
+    return [*everywhere, *webhooks, *secrets, *leases]
 
 
 def _installing(namespace: str) -> list[Right]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Finding, Scene
-from sidecar_injector.cli.live import census, objects
+from sidecar_injector.cli.live import census, objects, worlds
+from sidecar_injector.core import audit
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.kube import api
 
@@ -49,9 +50,8 @@ async def namespaces(scene: Scene) -> AsyncIterator[Finding]:
     labelled = await objects.listed(scene.asked, api.NAMESPACES, scope=scope)
     enabled = [one for one in labelled if objects.is_enabled(one)]
     for one in labelled:
-        value = objects.labels(one)[names.INJECTION_LABEL]
-        if value not in (names.ENABLED, names.DISABLED):
-            name = api.metadata(one)["name"]
+        if audit.is_mistyped(worlds.namespace(one)):
+            name, value = api.metadata(one)["name"], objects.labels(one)[names.INJECTION_LABEL]
             yield Finding(
                 "namespaces", WARNING, f"{name} has {names.INJECTION_LABEL}={value}",
                 f"{ENABLE.replace('NAME', name)} --overwrite",

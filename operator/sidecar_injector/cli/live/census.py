@@ -23,7 +23,7 @@ class Case:
     owner: owners.Owner
     reference: str
     """The injection, as a pod's annotation may list it."""
-    state: standing.State
+    state: str
     useless: str
     """Why a restart would not help; empty if it would."""
 

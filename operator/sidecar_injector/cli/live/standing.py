@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Iterator
 
-from sidecar_injector.core import decide, matching, model, pods, provenance, uninject
+from sidecar_injector.core import audit, decide, model, uninject
 from sidecar_injector.core import world as worlds
 from sidecar_injector.core.reasons import Verdict
 from sidecar_injector.kube import api
@@ -15,40 +14,25 @@ ENDED = frozenset({"Succeeded", "Failed"})
 """Phases of pods that nothing is to be done about."""
 
 
-class State(enum.Enum):
-    """Of a pod and an injection that applies to it."""
-
-    INJECTED = "injected"
-    OUTDATED = "outdated"
-    SKIPPED = "skipped"
-    MISSING = "missing"
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Standing:
     """A pod and an injection that applies to it by everything but its parts."""
 
     injection: model.Injection
-    state: State
+    state: str
+    """One of `audit.STATES`."""
 
     @property
     def needs_restart(self) -> bool:
         """Whether a new pod in its place could stand better."""
-        return self.state in (State.OUTDATED, State.MISSING)
+        return self.state in (audit.OUTDATED, audit.MISSING)
 
 
 def standings(pod: api.Json, known: worlds.World) -> Iterator[Standing]:
-    """For each injection that applies to a pod; nothing for a pod that is out of scope or ends."""
-    if is_over(pod):
-        return
-    said = provenance.read(pods.metadata_map(pod, "annotations"))
-    asked = worlds.Request(namespace=known.namespace.name, pod=pod)
-    candidate = matching.candidate_of(pod, said)
-    if matching.out_of_scope(asked, candidate, known):
-        return
-    for one in known.injections:
-        if matching.match(one, candidate, known) is None:
-            yield Standing(one, _state(one, said))
+    """As the audit counts them; nothing for a pod that is out of scope or over."""
+    if not is_over(pod):
+        for one, state in audit.states(pod, known):
+            yield Standing(one, state)
 
 
 def is_over(pod: api.Json) -> bool:
@@ -77,11 +61,3 @@ def would_help(pod: api.Json, found: Standing, known: worlds.World) -> str:
     if line is None:
         return made.message
     return "" if line.verdict is Verdict.INJECTED else f"{line.reason.value}: {line.message}"
-
-
-def _state(one: model.Injection, said: provenance.Provenance) -> State:
-    entry = said.entry(one.identity)
-    if entry is not None:
-        return State.INJECTED if entry.hash == one.hash else State.OUTDATED
-    skipped = {(each.kind, each.name) for each in said.skipped}
-    return State.SKIPPED if one.identity in skipped else State.MISSING

@@ -1,0 +1,114 @@
+"""What Prometheus scrapes of a running replica, and that the manual lists exactly that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import product_kit as kit
+import prometheus_client
+import prometheus_client.parser
+import pytest
+
+from sidecar_injector import names, observe
+from sidecar_injector.core.reasons import Reason
+from sidecar_injector.server import tls
+from tools import reference
+
+Families = dict[str, prometheus_client.Metric]
+WATCHED = {
+    names.PLURAL, names.CLUSTER_PLURAL, "namespaces", "serviceaccounts", "secrets",
+    "mutatingwebhookconfigurations", "validatingwebhookconfigurations",
+}  # fmt: skip
+
+
+def scraped(text: str) -> Families:
+    """Ours by name, without the times at which counters began."""
+    found = prometheus_client.parser.text_string_to_metric_families(text)
+    ours = {one.name: one for one in found if one.name.startswith(f"{observe.NAMESPACE}_")}
+    return {name: one for name, one in ours.items() if not name.endswith("_created")}
+
+
+@pytest.fixture
+def families(product: kit.Product) -> list[Families]:
+    return [scraped(replica.get("/metrics")[1]) for replica in product.replicas]
+
+
+def values(families: Iterable[Families], metric: str, label: str) -> set[str]:
+    """Every value that a label of it has."""
+    samples = [one for each in families for one in each[metric.removesuffix("_total")].samples]
+    return {one.labels[label] for one in samples if not one.name.endswith("_created")}
+
+
+def test_every_metric_of_the_manual_is_scraped_and_no_other(families: list[Families]) -> None:
+    listed = {one.name.removesuffix("_total"): one for one in observe.Metrics().instruments}
+    for found in families:
+        assert set(found) == set(listed)
+        for name, one in listed.items():
+            assert (found[name].type, found[name].documentation) == (one.kind, one.text)
+            labels = {label for sample in found[name].samples for label in sample.labels} - {"le"}
+            assert labels == set(one.labels)
+
+
+def test_the_manual_lists_every_metric_in_its_table() -> None:
+    page = reference.FILE.read_text(encoding="utf-8")
+    for one in observe.Metrics().instruments:
+        assert f"| `{one.name}` | {one.kind} | " in page
+    assert page.count(f"| `{observe.NAMESPACE}_") == len(observe.Metrics().instruments)
+
+
+def test_the_values_of_labels_are_those_of_the_manual(families: list[Families]) -> None:
+    for label, metrics in reference.LABELS.items():
+        for metric, listed in metrics.items():
+            found = values(families, f"{observe.NAMESPACE}_{metric}", label)
+            if not isinstance(listed, str):
+                assert found == set(listed), f"{metric}{{{label}}}"
+
+
+def test_the_values_that_the_manual_describes_are_few_and_ours(families: list[Families]) -> None:
+    def of(metric: str, label: str) -> set[str]:
+        return values(families, f"{observe.NAMESPACE}_{metric}", label)
+
+    assert of("decisions_total", "reason") == {one.value for one in Reason}
+    assert of("tls_handshake_failures_total", "reason") == {*tls.REASONS, tls.OTHER}
+    assert of("cache_synced", "resource") <= WATCHED
+    assert all(400 <= int(code) < 600 for code in of("http_errors_total", "code"))
+
+
+def test_no_pod_or_namespace_adds_a_label_value(
+    product: kit.Product, injecting_namespace: str
+) -> None:
+    """Not its name, its annotations, nor what it asks for."""
+
+    def labels() -> list[set[tuple[str, str]]]:
+        return [
+            {
+                (sample.name, str(sample.labels))
+                for family in scraped(replica.get("/metrics")[1]).values()
+                for sample in family.samples
+            }
+            for replica in product.replicas
+        ]
+
+    before = labels()
+    for number in range(5):
+        asking = {names.INJECT_ANNOTATION: f"nobody-{number}"}
+        product.create_pod(
+            injecting_namespace, kit.with_metadata(kit.pod(f"pod-{number}"), annotations=asking)
+        )
+    for replica in product.replicas:
+        replica.get("/nothing/here")
+    assert labels() == before
+
+
+def test_what_a_replica_counts_moves(product: kit.Product, injecting_namespace: str) -> None:
+    def moved() -> list[float]:
+        return [
+            product.counted("sidecar_injector_admission_duration_seconds_count"),
+            product.counted("sidecar_injector_patch_bytes_count"),
+            product.counted("sidecar_injector_loop_lag_seconds_count"),
+        ]
+
+    before = moved()
+    product.create_pod(injecting_namespace, kit.pod())
+    assert all(new > old for new, old in zip(moved(), before, strict=True))
+    assert product.counted("sidecar_injector_leader") == 1
