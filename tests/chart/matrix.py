@@ -29,6 +29,7 @@ EVERYTHING: dict[str, Any] = {
     "serviceMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True, "runbookUrl": "https://example.com/runbooks"},
     "grafanaDashboard": {"enabled": True, "annotations": {"grafana_folder": "platform"}},
+    "helmTest": {"namespace": "team"},
     "extraObjects": [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-x"}},
         'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ .Release.Name }}-y"}',
