@@ -49,9 +49,7 @@ def ensure(
     environment = os.environ if environment is None else environment
     report = report or progress.Progress(sys.stderr)
     folder, found = _folder(environment), _assets(environment)
-    build(
-        folder, missing=lambda: _missing(folder, found), environment=environment, report=report
-    )
+    build(folder, missing=lambda: _missing(folder, found), environment=environment, report=report)
     return _binaries(folder, found)
 
 
