@@ -8,16 +8,16 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test bench controlplane image sbom audit crds cases chaos lock clean
+.PHONY: help demo down check test node e2e bench chaos controlplane image sbom audit crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(INSTALLED) ## show the main job on a local control plane; KEEP=1 leaves it up
-	@$(BIN)/python -m tools.demo $(if $(filter-out 0 no,$(KEEP)),up --keep,up)
+demo: $(INSTALLED) ## show the main job on a local control plane; KEEP=1 leaves it up, NODE=1 (as root) runs the pods
+	@$(BIN)/python -m tools.demo $(if $(filter-out 0 no,$(KEEP)),up --keep,up) $(if $(filter-out 0 no,$(NODE)),--node)
 
 down: $(INSTALLED) ## end what `make demo KEEP=1` left up
 	@$(BIN)/python -m tools.demo down
@@ -33,6 +33,12 @@ check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Pyt
 test: check controlplane ## check, then the tests against a real API server
 	$(BIN)/pytest tests/chart tests/controlplane
 	@$(BIN)/python -m tools.chaos --quick
+
+node: $(INSTALLED) ## build what a real node needs beside the control plane; needs root on Linux
+	@$(BIN)/python -m tools.node
+
+e2e: node image ## run everything in pods of a real node, a quarter of an hour; needs root on Linux
+	$(BIN)/pytest --timeout=600 tests/node
 
 # The values stay variables of the shell: what is in them is data.
 chaos: export CHAOS_ROWS = $(ROWS)

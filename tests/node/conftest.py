@@ -20,6 +20,7 @@ from tools.node import binaries, conditions, node, product
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[node.Node]:
     """One for the session, with all images; its logs are kept if any test failed."""
+    kit.TABLE.unlink(missing_ok=True)
     conditions.require()
     with node.Node(binaries.cached(), folder=kit.fresh_folder()) as started:
         product.import_images(started)
@@ -49,3 +50,10 @@ def table() -> Iterator[kit.Table]:
     rows = kit.Table()
     yield rows
     rows.write()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of this run, whatever became of it."""
+    if kit.TABLE.exists():
+        terminalreporter.section("on the node")
+        terminalreporter.write(kit.TABLE.read_text("utf-8"))

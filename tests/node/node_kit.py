@@ -12,6 +12,7 @@ from tools.node import images, node
 
 FOLDER = recipe.ROOT / ".run" / "e2e"
 NODE_FOLDER = FOLDER / "node"
+TABLE = FOLDER / "table.txt"
 SECONDS = 120
 """Until something on the node has happened; most of it takes 3 when the machine is idle."""
 PORT = 8081
@@ -145,7 +146,7 @@ class Table:
         self.rows.append(tuple(map(str, cells)))
 
     def write(self) -> None:
-        """To the terminal, behind pytest's capture, and into the run's folder."""
+        """Into the run's folder, from where it is printed at the end."""
         rows = [self.HEAD, *self.rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
@@ -156,5 +157,5 @@ class Table:
             for row in rows
         ]
         text = "\n".join([*lines, "", *self.facts, ""])
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        (FOLDER / "table.txt").write_text(text)
+        TABLE.parent.mkdir(parents=True, exist_ok=True)
+        TABLE.write_text(text, "utf-8")

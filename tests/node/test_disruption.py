@@ -4,11 +4,9 @@ Nothing is ever refused. Bare are at most the pods that were asked of a replica 
 until it had left the endpoints.
 """
 
-import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 
 import node_kit as kit
 import pytest
@@ -32,15 +30,12 @@ SECRET = names.secret_name(names.PRODUCT)
 @pytest.fixture
 def under_load(
     cluster: node.Node, installed: product.Product, namespace: str, table: kit.Table
-) -> Iterator[steady.Steady]:
-    """Two replicas are Ready, and an injection is in force; none of it is disturbed yet."""
+) -> steady.Steady:
+    """Two replicas are Ready and at rest, and an injection is in force."""
     installed.settle()
     scene = kit.Scene(cluster, namespace)
     scene.inject(kit.injection())
-    yield steady.Steady(cluster, namespace=namespace, table=table)
-    scene.kubectl("delete", "pods", "--all", "--wait=false")
-    with contextlib.suppress(AssertionError):
-        installed.settle()
+    return steady.Steady(cluster, namespace=namespace, table=table)
 
 
 def endpoints(release: product.Product) -> set[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import shutil
 import sys
 from collections.abc import Callable
 
 from tools.controlplane import errors
-from tools.demo import narration, stage, story
+from tools.demo import narration, on_node, stage, story
 
 INTERRUPTED = 130
 
@@ -19,17 +20,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
     parser.add_argument("verb", choices=["up", "down"])
     parser.add_argument("--keep", action="store_true", help="leave everything up at the end")
+    parser.add_argument("--node", action="store_true", help="on a real node; needs root")
     arguments = parser.parse_args()
     if arguments.verb == "down":
         print("the demo has ended" if stage.down() else "no demo is up")
         return 0
-    return stage.run_and_stay(_up) if arguments.keep else _up(None)
+    telling = on_node.Story if arguments.node else story.Story
+    up = functools.partial(_up, telling)
+    return stage.run_and_stay(up) if arguments.keep else up(None)
 
 
-def _up(stay: Callable[[], None] | None) -> int:
+def _up(telling: type[story.Story], stay: Callable[[], None] | None) -> int:
     try:
         with stage.taken():
-            _play(stay)
+            _play(telling, stay)
     except KeyboardInterrupt:
         print("interrupted; everything that was started has ended", file=sys.stderr)
         return INTERRUPTED
@@ -39,10 +43,10 @@ def _up(stay: Callable[[], None] | None) -> int:
     return 0
 
 
-def _play(stay: Callable[[], None] | None) -> None:
+def _play(telling: type[story.Story], stay: Callable[[], None] | None) -> None:
     narrator = narration.Narrator(sys.stdout)
     with contextlib.ExitStack() as stack:
-        play = story.Story(narrator=narrator, folder=stage.FOLDER, stack=stack)
+        play = telling(narrator=narrator, folder=stage.FOLDER, stack=stack)
         play.tell()
         if stay is None:
             play.uninstall()

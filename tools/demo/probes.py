@@ -48,9 +48,8 @@ def containers(pod: dict[str, Any]) -> str:
     return " ".join(container["name"] for container in pod["spec"]["containers"])
 
 
-def counted(replicas: Iterable[operators.Replica], *, reason: str) -> int:
-    """How often all replicas together have decided so."""
-    texts = [replica.get("/metrics")[1] for replica in replicas]
+def counted(texts: Iterable[str], *, reason: str) -> int:
+    """How often all replicas together have decided so, by the metrics of each."""
     return int(
         sum(
             sample.value

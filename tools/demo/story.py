@@ -11,7 +11,7 @@ from typing import Final
 import yaml
 
 from sidecar_injector import names
-from tools.controlplane import binaries, cluster, operators, ports, progress
+from tools.controlplane import binaries, cluster, operators, ports, processes, progress
 from tools.demo import narration, probes
 
 HERE: Final = pathlib.Path("tools/demo")
@@ -76,13 +76,7 @@ class Story:
             " which is then started as the installed Deployment says, as its ServiceAccount.",
         )
         release = names.PRODUCT
-        command = ["install", release, str(CHART), "-n", release, "--create-namespace"]
-        command += ["-f", str(VALUES), *self._port()]
-        self._narrator.command("helm", *command)
-        self._plane.helm(*command)
-        status = json.loads(self._plane.helm("status", release, "-n", release, "-o", "json").stdout)
-        self._narrator.show("release status", status["info"]["status"], "deployed")
-
+        self._helm_install("-f", str(VALUES), *self._port())
         self._operators = self._stack.enter_context(operators.Operators(self._plane))
         self._operators.wait_ready()
         ready = [replica.name for replica in self._operators.replicas if replica.ready()]
@@ -164,7 +158,7 @@ class Story:
             report = self._report(file, "--namespace-labels", f"{names.INJECTION_LABEL}={label}")
             self._show_report(report, place=f"{namespace}/Pod/{pod}", reason=reason)
         # The API server does not call for the other two.
-        count = probes.counted(self._operators.replicas, reason="NotRequested")
+        count = probes.counted(self._metrics(), reason="NotRequested")
         self._narrator.show("pods without a request that the replicas have counted", count, 1)
 
     def leave(self) -> None:
@@ -187,11 +181,24 @@ class Story:
 
     def ended(self) -> None:
         """Step 6, after the stack has been closed."""
+        left = [process.name for process in self._started() if process.running]
+        self._narrator.show("processes left", " ".join(left) or "none", "none")
+
+    def _helm_install(self, *options: str) -> None:
+        release = names.PRODUCT
+        command = ["install", release, str(CHART), "-n", release, "--create-namespace", *options]
+        self._narrator.command("helm", *command)
+        self._plane.helm(*command)
+        status = json.loads(self._plane.helm("status", release, "-n", release, "-o", "json").stdout)
+        self._narrator.show("release status", status["info"]["status"], "deployed")
+
+    def _metrics(self) -> list[str]:
+        return [replica.get("/metrics")[1] for replica in self._operators.replicas]
+
+    def _started(self) -> list[processes.Process]:
         plane = self._plane
         started = [plane.etcd, plane.apiserver, plane.controller_manager]
-        started += [replica.process for replica in self._operators.replicas]
-        left = [process.name for process in started if process.running]
-        self._narrator.show("processes left", " ".join(left) or "none", "none")
+        return started + [replica.process for replica in self._operators.replicas]
 
     def _report(self, file: str, *more: str) -> str:
         return self._cli(file, *more)[1].strip()

@@ -68,7 +68,7 @@ class Node(cluster.ControlPlane):
     def close(self) -> None:
         """End everything at once; nothing of it is left when this returns."""
         self.space.close()
-        for process in (*self._processes_inside(), self._forward):
+        for process in (*self.processes_inside(), self._forward):
             process.kill()
         super().close()
         self.cgroups.remove()
@@ -115,7 +115,7 @@ class Node(cluster.ControlPlane):
 
     def _start(self) -> None:
         self.space.start()
-        for process in self._processes_inside():
+        for process in self.processes_inside():
             process.command = self.space.entered(process.command)
         self._forward.command = node_components.forward(
             self.node_programs, self._layout, pid=self.space.first
@@ -128,12 +128,13 @@ class Node(cluster.ControlPlane):
         self.import_image(images.helper(self.node_programs.helper, folder=self._data.folder))
         self.wait("the node is Ready", self._is_ready, seconds=NODE_SECONDS)
 
-    def _processes_inside(self) -> tuple[processes.Process, ...]:
+    def processes_inside(self) -> tuple[processes.Process, ...]:
+        """All that was started in the node's namespaces, pods apart."""
         controlplane = (self.etcd, self.apiserver, self.controller_manager)
         return (*controlplane, self.containerd, self.kubelet, self.scheduler, self.proxy)
 
     def _is_ready(self) -> bool:
-        for process in self._processes_inside():
+        for process in self.processes_inside():
             process.require_running()
         node = self.client.get(f"/api/v1/nodes/{space.NAME}")
         ready = [one["status"] for one in node["status"]["conditions"] if one["type"] == "Ready"]

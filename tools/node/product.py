@@ -9,6 +9,7 @@ import time
 from typing import Any, Final
 
 from sidecar_injector import names
+from tools.controlplane import progress
 from tools.image import build, recipe, stand_ins
 from tools.node import node
 
@@ -28,9 +29,9 @@ _STAND_INS: Final = {
 Json = dict[str, Any]
 
 
-def import_images(cluster: node.Node) -> None:
+def import_images(cluster: node.Node, *, report: progress.Progress | None = None) -> None:
     """The operator's and those that stand in for published ones, built first where need be."""
-    for archive in (build.ensure(), *stand_ins.ensure().values()):
+    for archive in (build.ensure(report=report), *stand_ins.ensure(report=report).values()):
         cluster.import_image(archive)
 
 

@@ -1,0 +1,98 @@
+"""The node itself: nothing of the machine is changed by it, and nothing of it is left."""
+
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tools.controlplane import waiting
+from tools.node import binaries, cgroups, errors, leftovers, node
+
+FOLDERS = ("/etc/cni", "/opt", "/opt/cni", "/run", "/run/netns", "/var/lib", "/var/log", "/var/run")
+SYSCTLS = (
+    *("kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys", "kernel/panic"),
+    *("kernel/panic_on_oops", "net/ipv4/ip_forward", "vm/overcommit_memory", "vm/panic_on_oom"),
+)
+KILLED = """
+import sys
+from tools.node import binaries, node
+running = node.Node(binaries.cached()).__enter__()
+print(running.cgroups.name, running.space.first, flush=True)
+sys.stdin.read()
+"""
+"""Python: a node whose owner is killed."""
+
+
+def listed(folder: str) -> list[str]:
+    path = pathlib.Path(folder)
+    return sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+
+
+def machine() -> dict[str, object]:
+    """What a node could change, as far as nobody else changes it all the time."""
+    parent = cgroups.Parent(name="", hierarchies=cgroups.required())
+    groups = [
+        str(path) for folder in parent.folders for path in folder.glob(f"{leftovers.PREFIX}*")
+    ]
+    folders = {name: listed(name) for name in FOLDERS}
+    return {
+        "cgroups": groups,
+        "folders": folders,
+        "links": listed("/sys/class/net"),
+        "mounts": [line.split()[4] for line in cgroups.MOUNTS.read_text("utf-8").splitlines()],
+        "rules": subprocess.check_output(["nft", "list", "ruleset"], text=True),
+        "sysctls": {name: pathlib.Path("/proc/sys", name).read_text("ascii") for name in SYSCTLS},
+    }
+
+
+def test_the_machine_is_as_before_when_a_node_has_gone(tmp_path: pathlib.Path) -> None:
+    before = machine()
+    with node.Node(binaries.cached(), folder=tmp_path) as running:
+        assert running.run("sysctl", "-n", "vm.overcommit_memory").stdout.strip() == "1"
+        assert "cni0" not in machine()["links"]
+        assert machine()["cgroups"] != before["cgroups"]
+        data, first = running._data.folder, running.space.first
+    assert machine() == before
+    assert not data.exists()
+    assert not pathlib.Path(f"/proc/{first}").exists()
+    assert [process.name for process in running.processes_inside() if process.running] == []
+
+
+def test_what_a_killed_run_left_is_found_and_removed() -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with owner:
+        assert owner.stdout is not None
+        name, first = owner.stdout.readline().split()
+        owner.send_signal(signal.SIGKILL)
+    hierarchies = cgroups.required()
+    waiting.until(
+        lambda: not pathlib.Path(f"/proc/{first}").exists(), what="the namespaces have ended"
+    )
+    assert (hierarchies["memory"] / name).exists()
+    assert leftovers.clean(hierarchies) == [name]
+    assert not (hierarchies["memory"] / name).exists()
+    assert leftovers.clean(hierarchies) == []
+
+
+def test_what_belongs_to_a_living_run_is_left_alone() -> None:
+    data = leftovers.Data()
+    try:
+        assert data.folder.name not in leftovers.clean(cgroups.required())
+        assert data.folder.exists()
+    finally:
+        data.remove()
+
+
+def test_an_archive_that_is_none_is_refused_in_one_line(
+    cluster: node.Node, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "image.tar").write_text("no archive")
+    with pytest.raises(
+        errors.ImageError, match=r"image\.tar cannot be imported: .*; remove"
+    ) as seen:
+        cluster.import_image(tmp_path / "image.tar")
+    assert "\n" not in str(seen.value)

@@ -1,0 +1,97 @@
+"""What a node is made of, as far as that can be seen without one."""
+
+from __future__ import annotations
+
+import pathlib
+import tomllib
+
+import pytest
+
+from tools.controlplane import binaries as controlplane_binaries
+from tools.controlplane import components
+from tools.node import binaries, cgroups, conditions, errors, files, recipes
+from tools.node import components as node_components
+
+V1 = """\
+30 25 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
+31 25 0:27 / /sys/fs/cgroup/memory rw - cgroup none rw,memory
+32 25 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+33 25 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+"""
+FOLDER = pathlib.Path("/run-folder")
+
+
+@pytest.fixture
+def programs() -> binaries.Programs:
+    path = pathlib.Path("/programs/kube-apiserver")
+    controlplane = controlplane_binaries.Binaries(
+        etcd=path, apiserver=path, controller_manager=path, kubectl=path, helm=path
+    )
+    return binaries.Programs(controlplane=controlplane, folder=pathlib.Path("/node-programs"))
+
+
+@pytest.fixture
+def layout() -> components.Layout:
+    return components.Layout(folder=FOLDER, data=FOLDER, etcd_port=1, peer_port=2, api_port=3)
+
+
+def test_controllers_are_found_where_they_are_mounted() -> None:
+    found = cgroups.hierarchies(V1)
+    assert found["cpu"] == found["cpuacct"] == pathlib.Path("/sys/fs/cgroup/cpu,cpuacct")
+    assert found["memory"] == pathlib.Path("/sys/fs/cgroup/memory")
+    assert found["systemd"] == pathlib.Path("/sys/fs/cgroup/systemd")
+    assert pathlib.Path("/sys/fs/cgroup/unified") not in found.values()
+
+
+def test_version_2_alone_is_named_as_what_is_missing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("33 25 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
+    monkeypatch.setattr(cgroups, "MOUNTS", mounts)
+    with pytest.raises(errors.ConditionError, match=r"needs cgroup version 1 .*version 2 alone"):
+        cgroups.required()
+
+
+@pytest.mark.parametrize(
+    ("platform", "user", "missing"), [("darwin", 0, "Linux"), ("linux", 1000, "root")]
+)
+def test_a_machine_that_cannot_is_told_why(platform: str, user: int, missing: str) -> None:
+    with pytest.raises(errors.ConditionError, match=f"a node needs {missing}"):
+        conditions.require_machine(platform=platform, user=user)
+
+
+def test_a_full_disk_is_told_before_anything_starts(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditions, "MEBIBYTES", 10**9)
+    with pytest.raises(errors.ConditionError, match=r"MiB of disk.*set TMPDIR"):
+        conditions.require_space(tmp_path)
+
+
+def test_no_flag_of_the_api_server_is_given_twice(
+    programs: binaries.Programs, layout: components.Layout
+) -> None:
+    flags = [word.partition("=")[0] for word in node_components.apiserver(programs, layout)]
+    assert len(flags) == len(set(flags))
+    assert "--authorization-mode=Node,RBAC" in node_components.apiserver(programs, layout)
+
+
+def test_containerds_file_is_toml_with_its_own_places_only(programs: binaries.Programs) -> None:
+    parsed = tomllib.loads(files.containerd(FOLDER, plugins=programs.plugins))
+    assert parsed["version"] == 4
+    assert parsed["root"].startswith(files.DATA)
+    runtime = parsed["plugins"]["io.containerd.cri.v1.runtime"]
+    assert runtime["cni"]["conf_dir"] == str(FOLDER / files.NETWORK)
+    assert runtime["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is False
+
+
+def test_the_cache_is_named_by_what_is_built() -> None:
+    assert recipes.key().startswith("containerd2.")
+    assert {recipe.name for recipe in recipes.all_recipes()} == {*recipes.PACKAGES, recipes.HELPER}
+
+
+def test_a_missing_program_is_named_with_its_remedy(tmp_path: pathlib.Path) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": ""}
+    with pytest.raises(errors.errors.BuildError, match=r"containerd: .*run `make node` first"):
+        binaries.cached(environment)
