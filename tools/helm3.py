@@ -99,6 +99,8 @@ def _installed(programs: binaries.Binaries) -> Objects:
             running.wait_ready()
             plane.helm("upgrade", *RELEASE, str(CHART), "--reuse-values", "--set", "replicas=3")
             plane.helm("uninstall", *RELEASE, "--wait")
+        for plural in (names.PLURAL, names.CLUSTER_PLURAL):
+            plane.kubectl("get", "crd", f"{plural}.{names.GROUP}")
         left = plane.kubectl(
             "get", "all,roles,rolebindings", "-n", names.PRODUCT, "-o", "name"
         ).stdout.split()
