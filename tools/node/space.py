@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 import signal
 from collections.abc import Iterable
@@ -14,6 +16,7 @@ ADDRESS: Final = "10.99.0.2"
 """The node's own; see space.sh."""
 NAME: Final = "node1"
 READY_SECONDS: Final = 60
+CLOSE_SECONDS: Final = 30
 _NAMESPACES: Final = ("--mount", "--net", "--pid", "--ipc", "--uts")
 
 
@@ -59,5 +62,9 @@ class Space:
 
     def close(self) -> None:
         """End every process inside, and with them the namespaces."""
-        self._holder.signal(signal.SIGKILL)
+        if self._holder.running:
+            with contextlib.suppress(OSError, IndexError):  # it may be ending, or have none yet
+                # The kernel then kills the others, and the holder returns when that is over.
+                os.kill(self.first, signal.SIGKILL)
+                self._holder.wait(seconds=CLOSE_SECONDS)
         self._holder.kill()
