@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test node e2e bench controlplane image sbom crds cases chaos lock clean
+.PHONY: help demo down check test node e2e bench chaos controlplane image sbom audit crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -55,6 +55,9 @@ image: $(INSTALLED) ## build the operator's image without a container engine; ne
 sbom: $(INSTALLED) ## list what is in the image, as CycloneDX: dist/sbom.cdx.json
 	@$(BIN)/python -m tools.image.sbom
 
+audit: $(INSTALLED) ## ask for known advisories about the packages that the operator runs with
+	@$(BIN)/python -m tools.audit
+
 bench: .venv/.bench controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes two minutes
 	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(if $(filter-out 0 no,$(KEEP)),--keep) $(PARTS)
 
@@ -71,6 +74,7 @@ lock: $(INSTALLED) ## pin the newest versions of all dependencies, with hashes
 	$(LOCK) --upgrade --output-file requirements/go.txt requirements/go.in
 	$(LOCK) --upgrade --output-file requirements/build.txt requirements/build.in
 	$(LOCK) --upgrade --output-file requirements/sbom.txt requirements/sbom.in
+	$(LOCK) --upgrade --output-file requirements/audit.txt requirements/audit.in
 
 clean: ## remove what was made in this folder; the cached programs stay
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.demo down; fi

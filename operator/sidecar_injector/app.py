@@ -20,7 +20,6 @@ import uvloop
 from sidecar_injector import __version__, logs, names, observe
 from sidecar_injector.handlers import (
     audit,
-    bundle,
     caches,
     certificatesource,
     lifecycle,
@@ -28,7 +27,6 @@ from sidecar_injector.handlers import (
     process,
     status,
     telling,
-    trust,
     validation,
 )
 from sidecar_injector.kube import api, client, clock, credentials, events, lease
@@ -48,6 +46,18 @@ LAG_SECONDS = 0.02
 """Between two looks at the loop: what holds it for longer than 20 ms and this is always seen."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What every part is made with."""
+
+    settings: Settings
+    api_client: api.Api
+    time_there: clock.Clock
+    source: credentials.Source
+    metrics: observe.Metrics
+    ready: readiness.Readiness
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,98 +125,91 @@ async def _operate(
         time_there = clock.Clock()
         async with client.Client(source, time=time_there) as api_client:
             operator = assemble(
-                settings, api_client=api_client, time_there=time_there, source=source,
-                metrics=metrics, ready=ready,
+                Ground(
+                    settings=settings, api_client=api_client, time_there=time_there, source=source,
+                    metrics=metrics, ready=ready,
+                )
             )  # fmt: skip
             await process.operate(operator.handlers, operator.loops, stop)
     finally:
         admin_port.stop()
 
 
-def assemble(
-    settings: Settings,
-    *,
-    api_client: api.Api,
-    time_there: clock.Clock,
-    source: credentials.Source,
-    metrics: observe.Metrics,
-    ready: readiness.Readiness,
-) -> Operator:
+def assemble(ground: Ground) -> Operator:
     """Make every part and connect them; nothing runs yet."""
-    recorder = events.Recorder(api_client, instance=settings.pod_name, now=_now, metrics=metrics)
+    settings, metrics, ready = ground.settings, ground.metrics, ground.ready
+    recorder = events.Recorder(
+        ground.api_client, instance=settings.pod_name, now=_now, metrics=metrics
+    )
     known = registry.Registry(release_namespace=settings.namespace)
-    writer = status.StatusWriter(
-        api_client, known=known, serving=lambda: ready.ready, metrics=metrics, clock=_now
-    )
-    auditor = audit.Auditor(
-        api_client, settings=settings, known=known, recorder=recorder, metrics=metrics,
-        clocks=lease.Clocks(now=_now, monotonic=time.monotonic),
+    trusting = certificatesource.make(
+        settings, ground.api_client, recorder=recorder, metrics=metrics, ready=ready,
+        time_there=ground.time_there,
     )  # fmt: skip
-    known_by = caches.make(api_client, known=known, writer=writer, auditor=auditor, metrics=metrics)
-
-    shown = tls.ServingContext(
-        metrics=metrics,
-        scratch_folder=settings.scratch_folder,
-        client_ca=settings.client_ca.encode() or None,
-    )
-    trusted = trust.Trust(api_client, name=settings.fullname, monotonic=time.monotonic)
-    origin = certificatesource.make(
-        settings, api_client, shown=shown, trusted=trusted, recorder=recorder, metrics=metrics,
-        ready=ready, time_there=time_there,
+    server = _server(ground, known=known, recorder=recorder, shown=trusting.shown)
+    probe = lifecycle.Probe(
+        settings, origin=trusting.origin, trusted=trusting.trusted, shown=trusting.shown,
+        server=server, ready=ready,
     )  # fmt: skip
-    bundles = bundle.Bundles(
-        api_client, name=settings.fullname, source=origin, trusted=trusted, recorder=recorder,
-        metrics=metrics, monotonic=time.monotonic,
-    )  # fmt: skip
-
-    server = _server(
-        settings, known=known, recorder=recorder, shown=shown, ready=ready, metrics=metrics
-    )
-    probe = lifecycle.Probe(settings, origin=origin, trusted=trusted, shown=shown, server=server,
-                            ready=ready)  # fmt: skip
     handlers = kopf.OperatorRegistry()
-    lifecycle.register(handlers, login_handler=login.Login(source), server=server)
+    lifecycle.register(handlers, login_handler=login.Login(ground.source), server=server)
     validation.register(handlers, rivals=known.rivals)
     loops = {
-        **{f"cache of {one.resource.plural}": one.run for one in known_by},
-        "cache of serviceaccounts": lambda: known.accounts.run(
-            lambda: caches.of_accounts(api_client, known=known, metrics=metrics)
-        ),
-        "certificates": origin.run,
-        "caBundle": bundles.run,
+        **_knowing(ground, known=known, recorder=recorder),
+        "certificates": trusting.origin.run,
+        "caBundle": trusting.bundles.run,
         "events": recorder.run,
-        "status": writer.run,
-        "audit": lambda: auditor.run(known_by),
         "readiness": probe.run,
-        "caches": lambda: caches.tell_when_synced(known_by, ready),
         "loop lag": lambda: observe.measure_lag(metrics, every=LAG_SECONDS),
     }
     return Operator(loops=loops, handlers=handlers)
 
 
+def _knowing(
+    ground: Ground, *, known: registry.Registry, recorder: events.Recorder
+) -> process.Loops:
+    """The loops that keep `known` right, and tell what follows from it."""
+    client_, metrics = ground.api_client, ground.metrics
+    writer = status.StatusWriter(
+        client_, known=known, serving=lambda: ground.ready.ready, metrics=metrics, clock=_now
+    )
+    auditor = audit.Auditor(
+        client_, settings=ground.settings, known=known, recorder=recorder, metrics=metrics,
+        clocks=lease.Clocks(now=_now, monotonic=time.monotonic),
+    )  # fmt: skip
+    known_by = caches.make(client_, known=known, writer=writer, auditor=auditor, metrics=metrics)
+    return {
+        **{f"cache of {one.resource.plural}": one.run for one in known_by},
+        "cache of serviceaccounts": lambda: known.accounts.run(
+            lambda: caches.of_accounts(client_, known=known, metrics=metrics)
+        ),
+        "caches": lambda: caches.tell_when_synced(known_by, ground.ready),
+        "status": writer.run,
+        "audit": lambda: auditor.run(known_by),
+    }
+
+
 def _server(
-    settings: Settings,
+    ground: Ground,
     *,
     known: registry.Registry,
     recorder: events.Recorder,
     shown: tls.ServingContext,
-    ready: readiness.Readiness,
-    metrics: observe.Metrics,
 ) -> lifecycle.AdmissionServer:
     """What answers the API server."""
     admitting = admission.Admission(
         known=known,
-        metrics=metrics,
+        metrics=ground.metrics,
         tell=telling.teller(recorder),
         report=journal.fitting(logging.getLogger().handlers),
     )
     return lifecycle.AdmissionServer(
-        settings,
+        ground.settings,
         mutate=admitting.mutate,
         judge=lambda asked: validation.directly(asked, rivals=known.rivals),
         shown=shown,
-        ready=ready,
-        metrics=metrics,
+        ready=ground.ready,
+        metrics=ground.metrics,
     )
 
 

@@ -110,6 +110,16 @@ class Metrics:
         self.connections_evicted = make.counter(
             "connections_evicted_total", "Connections closed as there were too many."
         )
+        self.loop_lag = make.histogram(
+            "loop_lag_seconds", "How late the event loop woke us.", LAG_BUCKETS
+        )
+        make.gauge(
+            "build_info", "Always 1; the labels tell the version.", "version", "python"
+        ).labels(version=__version__, python=platform.python_version()).set(1)
+        self._make_keepers(make)
+
+    def _make_keepers(self, make: _Maker) -> None:
+        """Those of what is kept: caches, certificates, and what is written to the API."""
         self.cache_synced = make.gauge(
             "cache_synced", "1 once a cache has been filled by a whole list.", "resource"
         )
@@ -138,12 +148,6 @@ class Metrics:
         self.writes = make.counter(
             "writes_total", "Writes to the API by object and result.", "object", "result"
         )
-        self.loop_lag = make.histogram(
-            "loop_lag_seconds", "How late the event loop woke us.", LAG_BUCKETS
-        )
-        make.gauge(
-            "build_info", "Always 1; the labels tell the version.", "version", "python"
-        ).labels(version=__version__, python=platform.python_version()).set(1)
 
     def _make_auditors(self, make: _Maker) -> None:
         """Those of the leader's work, and of what is told to people."""

@@ -103,7 +103,10 @@ def bare_chart(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def template(
     helm: Helm, bare_chart: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`helm template` with the given values; equal calls are run once."""
+    """`helm template` with the given values; equal calls are run once.
+
+    What `helm test` makes is no part of the release; `hooks` renders it too.
+    """
     folder = tmp_path_factory.mktemp("values")
     done: dict[str, subprocess.CompletedProcess[str]] = {}
 
@@ -114,6 +117,7 @@ def template(
         namespace: str = "sidecar-injector",
         chart: pathlib.Path = bare_chart,
         kube_version: str = "1.37.0",
+        hooks: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         text = json.dumps(values or {}, sort_keys=True)
         arguments = (
@@ -121,6 +125,7 @@ def template(
             str(chart),
             f"--namespace={namespace}",
             f"--kube-version={kube_version}",
+            *(() if hooks else ("--skip-tests",)),
         )
         key = json.dumps([text, *arguments])
         if key not in done:

@@ -25,10 +25,15 @@ EVERYTHING: dict[str, Any] = {
     "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
     "volumeMounts": [{"name": "ca", "mountPath": "/etc/ssl/extra"}],
     "podDisruptionBudget": {"minAvailable": "50%", "maxUnavailable": None},
-    "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {}}]},
+    "networkPolicy": {
+        "enabled": True,
+        "webhookFrom": [{"ipBlock": {"cidr": "192.0.2.1/32"}}],
+        "metricsFrom": [{"podSelector": {}}],
+    },
     "serviceMonitor": {"enabled": True, "interval": "30s", "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True, "runbookUrl": "https://example.com/runbooks"},
     "grafanaDashboard": {"enabled": True, "annotations": {"grafana_folder": "platform"}},
+    "helmTest": {"namespace": "team"},
     "extraObjects": [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-x"}},
         'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ .Release.Name }}-y"}',

@@ -153,4 +153,46 @@ SITUATIONS = (
         {ours("cache_synced", 'resource="namespaces"'): "1x60"},
         False,
     ),
+    Situation(
+        "CertificateProblem",
+        "a pair cannot be loaded",
+        {ours("certificate_problem", 'problem="CertificateNotLoaded"'): "0x5 1x60"},
+        True,
+        labels={"problem": "CertificateNotLoaded"},
+    ),
+    Situation(
+        "CertificateProblem",
+        "it is over",
+        {ours("certificate_problem", 'problem="ClockSkew"'): "1x15 0x60"},
+        False,
+    ),
+    Situation(
+        "AuditStale",
+        "the last one was at the beginning",
+        {ours("audit_last_success_timestamp_seconds"): "1x60"},
+        True,
+    ),
+    Situation(
+        "AuditStale",
+        "the other replica is the leader",
+        {
+            ours("audit_last_success_timestamp_seconds"): "0x60",
+            ours("audit_last_success_timestamp_seconds", 'replica="b"'): "0+60x60",
+        },
+        False,
+    ),
+    Situation(
+        "PodsMissing",
+        "for more than an hour",
+        {ours("audit_pods", 'state="missing"'): "3x90"},
+        True,
+        minutes=80,
+    ),
+    Situation(
+        "PodsMissing",
+        "others are outdated",
+        {ours("audit_pods", 'state="outdated"'): "3x90"},
+        False,
+        minutes=80,
+    ),
 )

@@ -60,6 +60,13 @@ def test_the_notes_warn_of_a_single_replica(helm: Any, chart: pathlib.Path, note
     assert "With one replica" not in notes
 
 
+def test_the_notes_say_how_to_test_the_release(helm: Any, chart: pathlib.Path, notes: str) -> None:
+    command = "helm test sidecar-injector"
+
+    assert command in notes
+    assert command not in _notes(helm, chart, "--set=helmTest.enabled=false")
+
+
 def _notes(helm: Any, chart: pathlib.Path, *arguments: str) -> str:
     result = helm.run("install", "sidecar-injector", str(chart), "--dry-run=client", *arguments)
     assert result.returncode == 0, result.stderr

@@ -159,6 +159,29 @@ def test_objects_of_the_chart_keep_their_own_labels_and_annotations(render: Rend
     }
 
 
+def test_the_network_policy_lets_in_two_ports_and_out_the_api_server_and_dns(
+    render: Render,
+) -> None:
+    policy = render({"networkPolicy": {"enabled": True}}).one("NetworkPolicy")["spec"]
+
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert [_ports(rule) for rule in policy["ingress"]] == [["webhook"], ["admin"]]
+    assert [_ports(rule) for rule in policy["egress"]] == [[443, 6443], [53, 53]]
+    assert not any("from" in rule or "to" in rule for rule in policy["ingress"] + policy["egress"])
+
+
+def test_either_port_can_be_kept_to_some_peers(render: Render) -> None:
+    given = matrix.EVERYTHING["networkPolicy"]
+    webhook, admin = render({"networkPolicy": given}).one("NetworkPolicy")["spec"]["ingress"]
+
+    assert (_ports(webhook), webhook["from"]) == (["webhook"], given["webhookFrom"])
+    assert (_ports(admin), admin["from"]) == (["admin"], given["metricsFrom"])
+
+
+def _ports(rule: dict[str, Any]) -> list[str | int]:
+    return [one["port"] for one in rule["ports"]]
+
+
 def _keys(value: object) -> Iterator[str]:
     for item in value.values() if isinstance(value, dict) else ():
         yield from _keys(item)

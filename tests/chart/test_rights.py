@@ -88,7 +88,7 @@ def test_injections_are_read_and_only_their_status_is_written(
 ) -> None:
     for plural in (names.PLURAL, names.CLUSTER_PLURAL):
         verbs = {verb for resource, verb, _ in _grants(rights) if resource == plural}
-        assert verbs == {"get", "list", "watch"}
+        assert verbs == {"list", "watch"}
         assert (f"{plural}/status", "patch", "") in set(_grants(rights))
 
 

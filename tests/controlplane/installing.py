@@ -27,14 +27,17 @@ def unused_name() -> str:
 
 @contextlib.contextmanager
 def installation(
-    plane: cluster.ControlPlane, *values: str, replicas: int | None = None
+    plane: cluster.ControlPlane,
+    *values: str,
+    replicas: int | None = None,
+    chart: pathlib.Path = CHART,
 ) -> Iterator[kit.Product]:
     """`helm install` as in the README with more `--set` values, and everything gone afterwards."""
     release, port = names.PRODUCT, ports.free()
     where = ("-n", release)
     settings = [word for value in (f"service.port={port}", *values) for word in ("--set", value)]
     plane.helm(
-        "install", release, str(CHART), *where, "--create-namespace", "-f", str(VALUES), *settings
+        "install", release, str(chart), *where, "--create-namespace", "-f", str(VALUES), *settings
     )
     try:
         with operators.Operators(plane, replicas=replicas) as running:

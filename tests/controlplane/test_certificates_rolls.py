@@ -16,10 +16,10 @@ import pytest
 from cryptography import x509
 
 from sidecar_injector import names, observe
-from sidecar_injector.handlers import bundle, certificatesource, trust
+from sidecar_injector.handlers import certificatesource
 from sidecar_injector.kube import client, clock, credentials, events
 from sidecar_injector.pki import state
-from sidecar_injector.server import readiness, tls
+from sidecar_injector.server import readiness
 from sidecar_injector.settings import Settings
 from tools.controlplane import binaries, cluster
 
@@ -73,28 +73,17 @@ class Replica:
         self.metrics, self._time = observe.Metrics(), clock.Clock()
         source = credentials.Source(kubeconfig=str(plane.kubeconfig))
         self.api = client.Client(source, time=self._time)
-        self.shown = tls.ServingContext(metrics=self.metrics, scratch_folder=str(plane.folder))
-        trusted = trust.Trust(self.api, name=settings.fullname, monotonic=time.monotonic)
         recorder = events.Recorder(self.api, instance="crowd", now=clock.system)
-        self.origin = certificatesource.make(
+        trusting = certificatesource.make(
             settings,
             self.api,
-            shown=self.shown,
-            trusted=trusted,
             recorder=recorder,
             metrics=self.metrics,
             ready=readiness.Readiness(),
             time_there=self._time,
         )
-        self.bundles = bundle.Bundles(
-            self.api,
-            name=settings.fullname,
-            source=self.origin,
-            trusted=trusted,
-            recorder=recorder,
-            metrics=self.metrics,
-            monotonic=time.monotonic,
-        )
+        self.shown, self.origin = trusting.shown, trusting.origin
+        self.bundles = trusting.bundles
 
     def written(self) -> float:
         name = "sidecar_injector_writes_total"

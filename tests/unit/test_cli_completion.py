@@ -54,8 +54,11 @@ def proposals(tmp_path):
 
 
 def test_kubectl_is_told_verbs_options_choices_and_where_files_are_wanted(proposals):
-    verbs = ["completion", "convert", "diff", "explain", "inject", "lint", "run", "uninject"]
-    assert proposals("") == [*verbs, "version", ":4"]
+    verbs = [
+        "certificates", "check", "completion", "convert", "diff", "explain", "inject", "lint",
+        "restart", "run", "status", "uninject", "version",
+    ]  # fmt: skip
+    assert proposals("") == [*verbs, ":4"]
     assert proposals("ex") == ["explain", ":4"]
     assert "--namespace-labels" in proposals("explain", "--")
     assert proposals("explain", "-o", "") == ["table", "json", "yaml", ":4"]

@@ -12,7 +12,7 @@ import server_certificates as certificates
 import server_kit as kit
 import uvloop
 
-from sidecar_injector import observe
+from sidecar_injector import names, observe
 from sidecar_injector.handlers import lifecycle
 from sidecar_injector.server import connection, http, tls
 
@@ -160,7 +160,12 @@ def test_a_replica_that_asks_for_client_certificates_can_still_probe_itself() ->
 REVIEW = {
     "apiVersion": "admission.k8s.io/v1",
     "kind": "AdmissionReview",
-    "request": {"uid": "u", "operation": "CREATE", "object": {"metadata": {}}},
+    "request": {
+        "uid": "u",
+        "operation": "CREATE",
+        "kind": {"kind": names.KIND},
+        "object": {"metadata": {}},
+    },
 }
 
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -45,8 +45,17 @@ class ControlPlane:
     start again; `client` and `kubectl` act as a member of system:masters.
     """
 
-    def __init__(self, programs: binaries.Binaries, *, folder: pathlib.Path | None = None) -> None:
-        """`folder` is made if need be, takes logs and kubeconfig, and is left to its owner."""
+    def __init__(
+        self,
+        programs: binaries.Binaries,
+        *,
+        folder: pathlib.Path | None = None,
+        apiserver_flags: Sequence[str] = (),
+    ) -> None:
+        """`folder` is made if need be, takes logs and kubeconfig, and is left to its owner.
+
+        `apiserver_flags` are more words for the API server's command line.
+        """
         self.programs = programs
         self._own_folder = folder is None
         self.folder = folder or pathlib.Path(tempfile.mkdtemp(prefix="sidecar-injector-run-"))
@@ -69,7 +78,7 @@ class ControlPlane:
         self.guard = guard.Guard()
         self.guard.discard(self._layout.data)
         self.etcd = self._component("etcd", components.etcd)
-        self.apiserver = self._component("kube-apiserver", components.apiserver)
+        self.apiserver = self._component("kube-apiserver", components.apiserver, *apiserver_flags)
         self.controller_manager = self._component(
             "kube-controller-manager", components.controller_manager
         )
@@ -151,10 +160,11 @@ class ControlPlane:
         self,
         name: str,
         command: Callable[[binaries.Binaries, components.Layout], tuple[str, ...]],
+        *flags: str,
     ) -> processes.Process:
         return processes.Process(
             name=name,
-            command=command(self.programs, self._layout),
+            command=(*command(self.programs, self._layout), *flags),
             log=self.folder / f"{name}.log",
             guard=self.guard,
         )

@@ -128,6 +128,16 @@ PANELS: Final = (
         unit="reqps",
     ),
     Panel(
+        title="Pods by their sidecars",
+        about="What the last audit counted, summed over injections.",
+        queries={"{{state}}": f"sum by (state) (sidecar_injector_audit_pods{OURS})"},
+    ),
+    Panel(
+        title="Trouble with certificates",
+        about="1 while there is this problem on some replica; an Event on the Secret tells more.",
+        queries={"{{problem}}": f"max by (problem) (sidecar_injector_certificate_problem{OURS})"},
+    ),
+    Panel(
         title="Silence of the caches",
         about="Seconds since a cache last heard from the API server.",
         queries={

@@ -63,4 +63,19 @@ all), and the operator's say why.
     "for" "5m" "severity" "warning"
     "summary" "A replica has not been able to list what it decides by."
     "description" "It stays unready; its log names the resource and the API server's answer.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorCertificateProblem"
+    "expr" (printf "max by (problem) (sidecar_injector_certificate_problem{%s}) == 1" $ours)
+    "for" "5m" "severity" "warning"
+    "summary" "A replica has trouble with its certificate."
+    "description" "It goes on with the last good one; an Event on the Secret tells what is wrong with the other.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorAuditStale"
+    "expr" (printf "time() - max(sidecar_injector_audit_last_success_timestamp_seconds{%s}) > %d" $ours (max 600 (mul 5 (int64 .Values.settings.auditSeconds))))
+    "for" "5m" "severity" "warning"
+    "summary" "Nobody has counted the pods for a while."
+    "description" "The counts in the status of injections are old. Admission is not affected.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorPodsMissing"
+    "expr" (printf "sum(sidecar_injector_audit_pods{%s,state=\"missing\"}) > 0" $ours)
+    "for" "1h" "severity" "info"
+    "summary" "Running pods lack a sidecar that they should have."
+    "description" "They were created before the injection, or while no replica answered. They need a restart.") }}
 {{- end }}

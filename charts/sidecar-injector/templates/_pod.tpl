@@ -35,8 +35,11 @@ so without the default apiVersion a second server-side applier of the same manif
 - name: SIDECAR_INJECTOR_SCRATCH_FOLDER
   value: /tmp
 {{- range $key, $value := .Values.settings }}
+{{- /* The API server does not keep an empty value, and whoever applies it server-side meets a conflict. */}}
+{{- with include "sidecar-injector.text" $value }}
 - name: SIDECAR_INJECTOR_{{ snakecase $key | upper }}
-  value: {{ include "sidecar-injector.text" $value | quote }}
+  value: {{ . | quote }}
+{{- end }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}

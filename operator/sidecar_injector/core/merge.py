@@ -236,10 +236,8 @@ def _carried(entry: Entry | None, pod: Mapping[str, Any]) -> dict[str, Any]:
     if entry is None:
         return {**{field: [] for field in NAMED_LISTS}, **{field: {} for field in MAPS}}
     present = {field: {one["name"] for one in pods.items(pod, field)} for field in NAMED_LISTS}
-    lists = {
-        field: [name for name in entry.names(field) if name in present[field]]
-        for field in NAMED_LISTS
-    }
+    lists = {field: [one for one in entry.names(field) if one in present[field]]
+             for field in NAMED_LISTS}  # fmt: skip
     maps = {
         field: {
             key: value

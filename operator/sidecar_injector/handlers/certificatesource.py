@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 from sidecar_injector import names, observe
-from sidecar_injector.handlers import alarms, certificates, provided, serving, store, trust
+from sidecar_injector.handlers import (
+    alarms,
+    bundle,
+    certificates,
+    provided,
+    serving,
+    store,
+    trust,
+)
 from sidecar_injector.kube import api, clock, events
 from sidecar_injector.pki import plan
 from sidecar_injector.server import readiness, tls
 from sidecar_injector.settings import Settings
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Trusting:
+    """The parts that have to do with certificates."""
+
+    shown: tls.ServingContext
+    trusted: trust.Trust
+    origin: serving.Source
+    bundles: bundle.Bundles
+
+
 def make(
+    settings: Settings,
+    api_client: api.Api,
+    *,
+    recorder: events.Recorder,
+    metrics: observe.Metrics,
+    ready: readiness.Readiness,
+    time_there: clock.Clock,
+) -> Trusting:
+    """All of them, connected; nothing runs yet."""
+    shown = tls.ServingContext(
+        metrics=metrics,
+        scratch_folder=settings.scratch_folder,
+        client_ca=settings.client_ca.encode() or None,
+    )
+    trusted = trust.Trust(api_client, name=settings.fullname, monotonic=time.monotonic)
+    origin = _origin(
+        settings, api_client, shown=shown, trusted=trusted, recorder=recorder, metrics=metrics,
+        ready=ready, time_there=time_there,
+    )  # fmt: skip
+    bundles = bundle.Bundles(
+        api_client, name=settings.fullname, source=origin, trusted=trusted, recorder=recorder,
+        metrics=metrics, monotonic=time.monotonic,
+    )  # fmt: skip
+    return Trusting(shown=shown, trusted=trusted, origin=origin, bundles=bundles)
+
+
+def _origin(
     settings: Settings,
     api_client: api.Api,
     *,
@@ -23,7 +69,7 @@ def make(
     ready: readiness.Readiness,
     time_there: clock.Clock,
 ) -> serving.Source:
-    """The source that the settings ask for; nothing runs yet."""
+    """The source of certificates that the settings ask for."""
     place = store.Place(
         namespace=settings.namespace, secret=settings.secret_name, deployment=settings.fullname
     )

@@ -122,6 +122,7 @@ class Cache:
         self._heard_metric.set(self._clock())
         self._synced_metric.set(1)
         self.synced.set()
+        log.debug("%s: listed %d", self.resource.plural, len(self._objects))
         return version
 
     async def _watch(self, version: str) -> None:

@@ -1,0 +1,107 @@
+"""`helm test` on a real API server; the test stands in for the kubelet, which there is none of."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import pathlib
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import cli_kit as cli
+import installing
+import product_kit as kit
+import pytest
+
+from sidecar_injector import names
+from tools.controlplane import binaries, cluster, errors
+
+NAME = f"{names.PRODUCT}-test"
+RIGHTS = "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings"
+POD = f"{kit.pods_path(names.PRODUCT)}/{NAME}"
+TEAM = "team"
+TEST = ("test", names.PRODUCT, "-n", names.PRODUCT)
+
+
+@pytest.fixture(scope="module")
+def installed(programs: binaries.Binaries, request: pytest.FixtureRequest) -> Iterator[kit.Product]:
+    with cluster.ControlPlane(programs) as plane:
+        plane.create_namespace(TEAM, labels={names.INJECTION_LABEL: names.ENABLED})
+        values = (installing.DRAIN, f"helmTest.namespace={TEAM}")
+        with installing.installation(plane, *values, replicas=1) as product:
+            plane.wait("its CA is trusted", lambda: product.ca_bundle(kit.VALIDATING))
+            yield product
+        plane.keep_logs = request.session.testsfailed > 0
+
+
+def left(plane: cluster.ControlPlane) -> list[str]:
+    """What the test made and nobody took away, without the pod."""
+    found = plane.kubectl("get", RIGHTS, "-A", "-o", "name").stdout.split()
+    return [one for one in found if one.rpartition("/")[2].startswith(NAME)]
+
+
+def ended(plane: cluster.ControlPlane, phase: str) -> subprocess.CompletedProcess[str]:
+    """Helm's answer to a test whose pod ends like this."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as threads:
+        running = threads.submit(plane.helm, *TEST, check=False)
+        waiting_pod(plane)
+        end(plane, phase)
+        return running.result()
+
+
+def waiting_pod(plane: cluster.ControlPlane) -> dict[str, Any]:
+    def found() -> dict[str, Any] | None:
+        try:
+            pod = plane.client.get(POD)
+        except errors.ApiError:
+            return None
+        # Helm replaces the pod of a test before, which has ended.
+        fresh = pod.get("status", {}).get("phase") == "Pending"
+        return pod if fresh and "deletionTimestamp" not in pod["metadata"] else None
+
+    return plane.wait("the pod of the test", found)
+
+
+def end(plane: cluster.ControlPlane, phase: str) -> None:
+    plane.client.request("PATCH", f"{POD}/status", {"status": {"phase": phase}}, **kit.PATCH)
+
+
+def test_the_check_passes_with_the_rights_of_the_pod(
+    installed: kit.Product, tmp_path: pathlib.Path
+) -> None:
+    """Nothing is asked for in vain, and the webhook answers to the dry-run pod."""
+    plane, config = installed.plane, tmp_path / "kubeconfig"
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as threads:
+        running = threads.submit(plane.helm, *TEST)
+        try:
+            pod = waiting_pod(plane)
+            account = pod["spec"]["serviceAccountName"]
+            token = plane.kubectl("create", "token", account, "-n", names.PRODUCT).stdout
+            plane.user(token.strip()).write_kubeconfig(config)
+            (container,) = pod["spec"]["containers"]
+            answer = cli.read(config, *container["args"])
+        finally:
+            end(plane, "Succeeded")
+        assert "Succeeded" in running.result().stdout
+    assert [one for one in answer["findings"] if one["level"] != "ok"] == []
+    asked = {one["check"] for one in answer["findings"]}
+    assert {"rights", "certificates", "caBundle", "dry-run pod"} <= asked
+
+
+def test_a_test_that_succeeds_leaves_nothing(installed: kit.Product) -> None:
+    assert ended(installed.plane, "Succeeded").returncode == 0
+    assert left(installed.plane) == []
+    assert installed.plane.client.text("GET", POD)[0] == 404
+
+
+def test_a_test_that_fails_leaves_its_pod_without_rights_and_can_be_repeated(
+    installed: kit.Product,
+) -> None:
+    failed = ended(installed.plane, "Failed")
+    assert failed.returncode != 0
+    assert NAME in failed.stderr
+    assert left(installed.plane) == []
+    assert installed.plane.client.get(POD)["status"]["phase"] == "Failed"
+
+    assert ended(installed.plane, "Succeeded").returncode == 0
+    assert installed.plane.client.text("GET", POD)[0] == 404
