@@ -192,8 +192,8 @@ def test_our_commands_in_the_readme_print_what_is_shown(monkeypatch: pytest.Monk
 def test_every_make_target_that_is_named_exists(page: pathlib.Path) -> None:
     text = "\n".join([*spans(page), *blocks(page, "sh", "console")])
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)", text)) <= targets
+    targets = set(re.findall(r"^([a-z0-9]+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z0-9]+)", text)) <= targets
 
 
 def test_the_readmes_install_command_installs_the_chart_of_this_repository() -> None:
