@@ -10,9 +10,7 @@ import signal
 import subprocess
 
 import node_kit as kit
-import pytest
 import steady
-from cryptography import x509
 
 from sidecar_injector import names
 from tools.controlplane import errors, waiting
@@ -21,8 +19,6 @@ from tools.node import node, product
 RESTARTS = 10
 PROXY_RESTARTS = 3
 PROBES_FAILED = "Readiness probe failed", "Liveness probe failed"
-ROLL_SECONDS = 150
-"""A new CA must have been announced for 60 s before anything is signed by it."""
 HOG = """
 import itertools
 open("/proc/self/oom_score_adj", "w").write("0")
@@ -30,18 +26,6 @@ held = [bytearray(1 << 20) for _ in itertools.count()]
 """
 """Python: eats memory until somebody is killed, and is not the one that the kernel prefers."""
 KINDS = "sidecarinjections", "clustersidecarinjections"
-SECRET = names.secret_name(names.PRODUCT)
-
-
-@pytest.fixture
-def under_load(
-    cluster: node.Node, installed: product.Product, namespace: str, table: kit.Table
-) -> steady.Steady:
-    """Two replicas are Ready and at rest, and an injection is in force."""
-    installed.settle()
-    scene = kit.Scene(cluster, namespace)
-    scene.inject(kit.injection())
-    return steady.Steady(cluster, namespace=namespace, table=table)
 
 
 def endpoints(release: product.Product) -> set[str]:
@@ -157,39 +141,6 @@ def test_restarts_of_the_nodes_kube_proxy(cluster: node.Node, under_load: steady
             cluster.proxy.start()
             cluster.wait("kube-proxy is healthy", cluster.proxy_is_healthy, seconds=kit.SECONDS)
     under_load.judge(f"kube-proxy killed and started, {PROXY_RESTARTS} times")
-
-
-def certificate(release: product.Product, key: str) -> x509.Certificate:
-    """As the Secret has it now."""
-    return x509.load_pem_x509_certificate(release.secret(SECRET)[key])
-
-
-def rotate(release: product.Product, what: str, *, seconds: float) -> None:
-    """Return when every replica serves another leaf (and CA) than before."""
-    key = {"leaf": "tls.crt", "ca": "ca.crt"}[what]
-    before = certificate(release, key).serial_number
-    release.kubectl("annotate", "secret", SECRET, f"{names.ROTATE_ANNOTATION}={what}")
-    waiting.until(
-        lambda: certificate(release, key).serial_number != before,
-        what=f"another {what}",
-        seconds=seconds,
-    )
-    serial = f"{certificate(release, names.TLS_CERT).serial_number:x}"
-    waiting.until(
-        lambda: all(serial in release.log(name_of(replica)) for replica in release.pods()),
-        what=f"all replicas serve the leaf {serial}",
-        seconds=kit.SECONDS,
-    )
-
-
-@pytest.mark.parametrize(("what", "seconds"), [("leaf", kit.SECONDS), ("ca", ROLL_SECONDS)])
-@pytest.mark.timeout(ROLL_SECONDS + 2 * kit.SECONDS)
-def test_rotations_that_somebody_asks_for(
-    installed: product.Product, under_load: steady.Steady, what: str, seconds: float
-) -> None:
-    with under_load.running():
-        rotate(installed, what, seconds=seconds)
-    under_load.judge(f"another {what} certificate")
 
 
 def test_a_replica_that_is_asked_to_end_serves_on_and_drains(
