@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import node_kit as kit
+import steady
 
 from tools.node import binaries, conditions, node, product
 
@@ -50,6 +51,17 @@ def table() -> Iterator[kit.Table]:
     rows = kit.Table()
     yield rows
     rows.write()
+
+
+@pytest.fixture
+def under_load(
+    cluster: node.Node, installed: product.Product, namespace: str, table: kit.Table
+) -> steady.Steady:
+    """Two replicas are Ready and at rest, and an injection is in force."""
+    installed.settle()
+    scene = kit.Scene(cluster, namespace)
+    scene.inject(kit.injection())
+    return steady.Steady(cluster, namespace=namespace, table=table)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -41,9 +41,9 @@ class Steady:
             self._some_more()
 
     @contextlib.contextmanager
-    def fault(self, pod: kit.Json, group_process: int) -> Iterator[None]:
+    def fault(self, process: int) -> Iterator[None]:
         """Something happens to this replica; when the block ends nobody sends calls to it."""
-        begun, open_now = time.monotonic(), connections(group_process)
+        begun, open_now = time.monotonic(), connections(process)
         yield
         end = time.monotonic() + PROXY_SECONDS
         self._excuses.append(samples.Excuse(begin=begun, end=end, hung=open_now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import secrets
+import socket
 import subprocess
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from tools.controlplane import binaries as controlplane_binaries
-from tools.controlplane import client, cluster, components, processes
+from tools.controlplane import client, cluster, components, ports, processes
 from tools.node import binaries, cgroups, errors, files, images, leftovers, space
 from tools.node import components as node_components
 
@@ -121,6 +122,7 @@ class Node(cluster.ControlPlane):
             self.node_programs, self._layout, pid=self.space.first
         )
         self._forward.start()
+        self.wait("this machine's way to the API server is open", self._is_forwarded)
         self.containerd.start()
         super()._start()
         for process in (self.kubelet, self.scheduler, self.proxy):
@@ -132,6 +134,11 @@ class Node(cluster.ControlPlane):
         """All that was started in the node's namespaces, pods apart."""
         controlplane = (self.etcd, self.apiserver, self.controller_manager)
         return (*controlplane, self.containerd, self.kubelet, self.scheduler, self.proxy)
+
+    def _is_forwarded(self) -> bool:
+        self._forward.require_running()
+        with socket.create_connection((ports.LOOPBACK, self._layout.api_port), timeout=5):
+            return True
 
     def _is_ready(self) -> bool:
         for process in self.processes_inside():
