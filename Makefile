@@ -32,7 +32,6 @@ check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Pyt
 
 test: check controlplane ## check, then the tests against a real API server
 	$(BIN)/pytest tests/chart tests/controlplane
-	@$(BIN)/python -m tools.chaos --quick
 
 node: $(INSTALLED) ## build what a real node needs beside the control plane; needs root on Linux
 	@$(BIN)/python -m tools.node
