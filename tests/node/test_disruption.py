@@ -57,12 +57,13 @@ def wait_left(release: product.Product, replica: kit.Json) -> None:
 
 
 def restarts(release: product.Product, replica: kit.Json) -> kit.Json:
-    """Its container's status, once that has been restarted."""
+    """Its container's status, once that has been restarted since the replica was read."""
+    before = replica["status"]["containerStatuses"][0]["restartCount"]
 
     def restarted() -> kit.Json | None:
         path = f"/api/v1/namespaces/{release.namespace}/pods/{name_of(replica)}"
         status: kit.Json = release.node.client.get(path)["status"]["containerStatuses"][0]
-        return status if status["restartCount"] else None
+        return status if status["restartCount"] > before else None
 
     status = waiting.until(restarted, what="a restart", seconds=2 * kit.SECONDS)
     assert status is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -179,3 +180,17 @@ def test_a_drain_ends_even_if_a_handler_does_not(
 
     run(scenario())
     assert [record.getMessage() for record in caplog.records] == ["1 connections are cut off"]
+
+
+def test_a_request_that_the_kernel_has_and_the_loop_has_not_read_is_answered(run: Run) -> None:
+    async def scenario() -> None:
+        async with kit.listening() as (port, shared), kit.client(port.port) as (reader, writer):
+            writer.write(kit.post(b"first"))
+            assert (await kit.read_reply(reader)).status == 200
+            # Past the event loop, which gets no turn before the end.
+            os.write(writer.get_extra_info("socket").fileno(), kit.post(b"second"))
+            shared.retire()
+            reply = await kit.read_reply(reader)
+            assert (reply.status, reply.headers["connection"]) == (200, "close")
+
+    run(scenario())

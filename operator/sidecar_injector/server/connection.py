@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import collections
 import enum
+import fcntl
+import struct
+import termios
 from collections.abc import Awaitable
 from typing import cast
 
@@ -118,10 +121,11 @@ class Connection(asyncio.Protocol):
         """Hang up if idle; otherwise the next answer is the last, as the pool is closing.
 
         A client that has never asked has hardly connected for nothing: its request is on its way.
+        So is one that the kernel has and we, being busy, have not read yet.
         """
         if self._phase is not Phase.OPEN or self._task or self._queue or self._parser.unfinished:
             return
-        if self._served:
+        if self._served and not self._unread():
             self._close()
         else:
             self.deadline = self._pool.now + self._pool.limits.linger_seconds
@@ -222,6 +226,14 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
         self._reading = not self._reading
+
+    def _unread(self) -> bool:
+        """Whether the kernel holds bytes that the event loop has not fetched yet."""
+        # By its number: the socket that uvloop shows refuses to be asked itself.
+        shown = self._transport.get_extra_info("socket")
+        if shown is None or shown.fileno() < 0:
+            return False
+        return any(fcntl.ioctl(shown.fileno(), termios.FIONREAD, bytes(struct.calcsize("i"))))
 
     def _close(self) -> None:
         self._phase = Phase.CLOSING
