@@ -170,7 +170,7 @@ def test_what_the_replicas_cost(
     rest = installed.costs(seconds=10)
     with under_load.running():
         load = installed.costs(seconds=10)
-    under_load.judge("nothing")
+    under_load.judge("nothing, for comparison")
     for when, costs in (("at rest", rest), (f"at {steady.PER_SECOND} pods a second", load)):
         for name, cost in costs.items():
             table.facts.append(f"{name} {when}: {cost}")

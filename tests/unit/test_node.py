@@ -40,7 +40,8 @@ def test_controllers_are_found_where_they_are_mounted() -> None:
     assert found["cpu"] == found["cpuacct"] == pathlib.Path("/sys/fs/cgroup/cpu,cpuacct")
     assert found["memory"] == pathlib.Path("/sys/fs/cgroup/memory")
     assert found["systemd"] == pathlib.Path("/sys/fs/cgroup/systemd")
-    assert pathlib.Path("/sys/fs/cgroup/unified") not in found.values()
+    assert found[cgroups.UNIFIED] == pathlib.Path("/sys/fs/cgroup/unified")
+    assert not {"rw", "ro"} & set(found)
 
 
 def test_version_2_alone_is_named_as_what_is_missing(

@@ -16,22 +16,29 @@ from tools.node import errors
 
 REQUIRED: Final = frozenset({"cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids"})
 MOUNTS: Final = pathlib.Path("/proc/self/mountinfo")
+UNIFIED: Final = "unified"
 CPUSET: Final = ("cpuset.cpus", "cpuset.mems")
 """Empty in a new group, which can then hold no process."""
 REMOVE_SECONDS: Final = 30
 
 
 def hierarchies(mounts: str) -> dict[str, pathlib.Path]:
-    """Where each controller is mounted, from the text of a mountinfo file."""
+    """Where each controller is mounted, from the text of a mountinfo file.
+
+    Version 2 is among them as `unified`: beside version 1 it has no controllers, and yet runc makes
+    its groups there as well.
+    """
     found: dict[str, pathlib.Path] = {}
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
+        folder = pathlib.Path(before.split()[4])
         if kind == "cgroup":
-            folder = pathlib.Path(before.split()[4])
-            names = options.split(",")
-            found |= {name.removeprefix("name="): folder for name in names if name != "rw"}
-    return {name: folder for name, folder in found.items() if name != "ro"}
+            names = set(options.split(",")) - {"rw", "ro"}
+            found |= {name.removeprefix("name="): folder for name in names}
+        elif kind == "cgroup2":
+            found[UNIFIED] = folder
+    return found
 
 
 def required() -> dict[str, pathlib.Path]:
