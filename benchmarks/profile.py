@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
+import logging
 import pathlib
 import pstats
 import sys
@@ -21,7 +22,7 @@ from typing import Any, Final
 from benchmarks import figures, load, machine, markdown, product, reviews, servers, stage
 from sidecar_injector import logs, names, observe
 from sidecar_injector.handlers import telling
-from sidecar_injector.server import admission, http, registry
+from sidecar_injector.server import admission, http, journal, registry
 from tools.controlplane import binaries, cluster, operators
 
 TOP: Final = 15
@@ -65,7 +66,12 @@ def handler() -> Callable[[], http.Response]:
     """Asks the product's handler about the recorded pod."""
     known, metrics = registry.Registry(release_namespace=names.PRODUCT), observe.Metrics()
     recorder: Any = _Unheard()
-    answers = admission.Admission(known=known, metrics=metrics, tell=telling.teller(recorder))
+    answers = admission.Admission(
+        known=known,
+        metrics=metrics,
+        tell=telling.teller(recorder),
+        report=journal.fitting(logging.getLogger().handlers),
+    )
     labels = {names.INJECTION_LABEL: names.ENABLED}
     namespace = {"metadata": {"name": product.NAMESPACE, "labels": labels}}
     known.namespace_changed(("", product.NAMESPACE), None, namespace)

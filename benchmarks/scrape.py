@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Final
 
 import prometheus_client.parser
@@ -69,13 +68,6 @@ class Meter:
             for family in prometheus_client.parser.text_string_to_metric_families(text)
             for sample in family.samples
         }
-
-
-def during(replica: operators.Replica, work: Callable[[], object]) -> Seen:
-    """What the metrics gained while something was done."""
-    meter = Meter(replica)
-    work()
-    return meter.since()
 
 
 def _key(name: str, labels: dict[str, str]) -> str:

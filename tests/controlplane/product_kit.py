@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -218,6 +219,19 @@ class Product:
             )
             for sample in family.samples
             if sample.name == metric and labels.items() <= sample.labels.items()
+        )
+
+    def flush(self) -> None:
+        """Until all that was logged before stands in the logs: lines are written a moment later.
+
+        In their order, so whoever sees the last one sees all of them.
+        """
+        last = f"last-{secrets.token_hex(4)}"
+        for replica in self.replicas:
+            self.ask(replica, "default", pod(last))
+        self.plane.wait(
+            "the last line",
+            lambda: all(last in text for text in self.operators.logs().values()),
         )
 
     def log(self) -> Iterator[Json]:

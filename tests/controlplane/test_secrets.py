@@ -154,5 +154,6 @@ def keys(product: kit.Product) -> set[str]:
 
 
 def nowhere(product: kit.Product, text: str) -> None:
+    product.flush()
     for replica, log in product.operators.logs().items():
         assert text not in log, f"in the log of {replica}"

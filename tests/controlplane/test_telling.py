@@ -105,6 +105,7 @@ def test_a_decision_is_one_line_and_nothing_of_the_pod_itself_is_logged(
     ]
     pod = kit.pod("logged", containers=containers)
     product.create_pod(namespace, kit.with_metadata(pod, annotations={"note": secret}))
+    product.flush()
     lines = [line for line in product.log() if line.get("pod") == "logged"]
     # The second is the second call: the API server has mounted the token after the first.
     assert [line["verdict"] for line in lines] == ["Injected", "Unchanged"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tools.controlplane import errors, guard, progress
+from tools.controlplane import errors, guard, locks, progress
 from tools.image import archive, build, debian, recipe, sbom, stand_ins, steps, wheels
 
 NAME = "stand-in/thing:1"
@@ -142,7 +142,7 @@ def test_a_second_build_waits_for_the_first_and_begins_afresh(tmp_path: pathlib.
     assert (folder / "half").exists(), "what a failed build has written is worth a look"
     with steps.taken(folder, environment={}, report=report):
         with (tmp_path / "building.lock").open("w") as other:
-            assert not steps._try_lock(other.fileno())
+            assert not locks.take(other)
         assert list(folder.iterdir()) == []
     assert not folder.exists()
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import pathlib
 import re
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from tools.controlplane import errors, golang, guard, processes, progress, recipes
+from tools.controlplane import errors, golang, guard, locks, processes, progress, recipes
 
 COMMANDS: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm")
 """What a control plane cannot do without; the rest comes with the Kubernetes binary."""
@@ -63,7 +61,7 @@ def build(
     """Put what is missing into the folder; asked again once no other run builds there."""
     if missing():
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.with_name(f"{folder.name}.lock"), report=report):
+        with locks.building(folder.with_name(f"{folder.name}.lock"), report=report):
             for recipe in missing():
                 _build(recipe, folder=folder, environment=environment, report=report)
 
@@ -114,27 +112,6 @@ def _binaries(folder: pathlib.Path, found: Mapping[str, pathlib.Path]) -> Binari
         kubectl=paths["kubectl"],
         helm=paths["helm"],
     )
-
-
-@contextlib.contextmanager
-def _lock(path: pathlib.Path, *, report: progress.Progress) -> Iterator[None]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report.begin(f"another run is building here; waiting for it ({path})")
-            while not _try_lock(file.fileno()):
-                report.tick("waiting for the other run's build")
-                time.sleep(_POLL_SECONDS)
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _build(

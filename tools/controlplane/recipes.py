@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import pathlib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 FOLDER: Final = pathlib.Path(__file__).parent
@@ -99,13 +100,18 @@ def all_recipes() -> tuple[Recipe, ...]:
 
 def key() -> str:
     """The folder's name in the cache: versions for people, and a hash of all that shapes them."""
-    digest = hashlib.sha256()
-    for source in SOURCES:
-        digest.update((FOLDER / source).read_bytes())
-    for recipe in all_recipes():
-        digest.update(f"{recipe.package}\0{recipe.flags}".encode())
-    versions = "-".join(recipe.name + recipe.version for recipe in all_recipes())
-    return f"{versions}-{digest.hexdigest()[:12]}"
+    versions = (recipe.name + recipe.version for recipe in all_recipes())
+    return "-".join((*versions, digest(all_recipes(), folder=FOLDER, sources=SOURCES)))
+
+
+def digest(recipes: Iterable[Recipe], *, folder: pathlib.Path, sources: Iterable[str]) -> str:
+    """Twelve hex digits over the sources in a folder and how they are built."""
+    digested = hashlib.sha256()
+    for source in sources:
+        digested.update((folder / source).read_bytes())
+    for recipe in recipes:
+        digested.update(f"{recipe.package}\0{recipe.flags}".encode())
+    return digested.hexdigest()[:12]
 
 
 def _from_go_mod(pattern: str, *, folder: pathlib.Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import shutil
@@ -12,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
+
+from tools.controlplane import locks
 
 RUN: Final = pathlib.Path(__file__).parents[2] / ".run"
 FOLDER: Final = RUN / "demo"
@@ -37,7 +38,7 @@ def taken() -> Iterator[None]:
     """Hold the stage, with an empty folder. Raises StageTakenError if another process holds it."""
     RUN.mkdir(exist_ok=True)
     with LOCK.open("a+", encoding="ascii") as file:
-        if not _lock(file.fileno()):
+        if not locks.take(file):
             raise StageTakenError(_owner())
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -51,13 +52,13 @@ def down() -> bool:
     if not LOCK.exists():
         return False
     with LOCK.open("a+", encoding="ascii") as file:
-        if _lock(file.fileno()):
+        if locks.take(file):
             return False
         # The lock is held, so the number in it is that of a living process of ours.
         owner = _owner()
         os.kill(owner, signal.SIGTERM)
         end = time.monotonic() + DOWN_SECONDS
-        while not _lock(file.fileno()):
+        while not locks.take(file):
             if time.monotonic() > end:
                 os.kill(owner, signal.SIGKILL)  # its guard ends the rest
                 end = float("inf")
@@ -100,14 +101,6 @@ def _stay(writing: int) -> None:
     os.write(writing, b"up")
     os.close(writing)
     os.read(woken, 1)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _owner() -> int:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import re
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from tools.controlplane import errors, guard, processes, progress
+from tools.controlplane import errors, guard, locks, processes, progress
 
 _POLL_SECONDS: Final = 0.2
 _REMEDIES: Final = (
@@ -75,7 +73,7 @@ def taken(
     """A fresh folder for one build at a time; who comes second waits. It stays only on failure."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
-        _lock(folder.with_suffix(".lock"), report=report),
+        locks.building(folder.with_suffix(".lock"), report=report),
         contextlib.closing(guard.Guard()) as watcher,
     ):
         shutil.rmtree(folder, ignore_errors=True)
@@ -115,24 +113,3 @@ def failure(goal: str, *, log: pathlib.Path) -> errors.BuildError:
     told = [line for line in lines if re.match(r"(e|error)\b", line, re.IGNORECASE)] or lines
     last = told[-1] if told else "no output"
     return errors.BuildError(name=goal, reason=last, remedy=f"all of it is in {log}")
-
-
-@contextlib.contextmanager
-def _lock(path: pathlib.Path, *, report: progress.Progress) -> Iterator[None]:
-    with path.open("w") as file:
-        waiting = False
-        while not _try_lock(file.fileno()):
-            if not waiting:
-                report.begin(f"another run builds here; waiting for it ({path})")
-            waiting = True
-            report.tick("waiting for the other run's build")
-            time.sleep(_POLL_SECONDS)
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -109,10 +109,6 @@ class Group:
         used = int(self._read("memory", "memory.usage_in_bytes"))
         return used - int(statistics["total_inactive_file"])
 
-    def memory_peak(self) -> int:
-        """The most bytes that it ever held, caches included."""
-        return int(self._read("memory", "memory.max_usage_in_bytes"))
-
     def cpu_seconds(self) -> float:
         """Since it was started."""
         return int(self._read("cpuacct", "cpuacct.usage")) / 1e9

@@ -7,13 +7,12 @@ is gone.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import pathlib
 import shutil
 import tempfile
-from typing import IO, Final
+from typing import Final
 
+from tools.controlplane import locks
 from tools.node import cgroups
 
 PREFIX: Final = "sidecar-injector-node-"
@@ -28,7 +27,7 @@ class Data:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX))
         unlocked = self.folder / f"{MARK}.new"
         self._mark = unlocked.open("w")
-        fcntl.flock(self._mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.take(self._mark)
         # Another run that cleans up must never see it unlocked.
         unlocked.rename(self.folder / MARK)
 
@@ -43,16 +42,10 @@ def clean(hierarchies: dict[str, pathlib.Path]) -> list[str]:
     found = []
     for mark in pathlib.Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MARK}"):
         with mark.open("a") as file:
-            if _abandoned(file):
+            # Whoever lives holds the lock on its mark.
+            if locks.take(file):
                 name = mark.parent.name
                 cgroups.Parent(name=name, hierarchies=hierarchies).remove()
                 shutil.rmtree(mark.parent, ignore_errors=True)
                 found.append(name)
     return found
-
-
-def _abandoned(file: IO[str]) -> bool:
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 from typing import Final
 
@@ -43,16 +42,12 @@ def all_recipes() -> tuple[recipes.Recipe, ...]:
 
 def key() -> str:
     """The folder's name in the cache: versions for people, and a hash of all that shapes them."""
-    digest = hashlib.sha256()
-    for source in SOURCES:
-        digest.update((FOLDER / source).read_bytes())
-    for recipe in all_recipes():
-        digest.update(f"{recipe.package}\0{recipe.flags}".encode())
     versions = (
         f"{name}{recipes.required(module, folder=FOLDER)}"
         for name, module in (("containerd", CONTAINERD), ("cni", PLUGINS))
     )
-    return "-".join((*versions, digest.hexdigest()[:12]))
+    digest = recipes.digest(all_recipes(), folder=FOLDER, sources=SOURCES)
+    return "-".join((*versions, digest))
 
 
 def _recipe(name: str, *, version: str, package: str, minutes: int) -> recipes.Recipe:

@@ -83,12 +83,7 @@ class Admission:
         try:
             response = self._response(asked, request, start)
         except Exception:  # noqa: BLE001 - our own bug must not cost a pod
-            if said := reviews.complaint(asked):
-                _log.warning("cannot decide about a pod, it is admitted as it is: %s", said)
-            else:
-                _log.exception(
-                    "cannot decide about %s, it is admitted as it is", journal.subject(asked)
-                )
+            _broken("cannot decide, the pod is admitted as it is", asked)
             self._results[ERROR].inc()
             response = answers.UNCHANGED
         # Put together from ready-made parts: most of an answer was written with an earlier one.
@@ -126,9 +121,13 @@ class Admission:
             operation=asked.get("operation") or "",
             subresource=asked.get("subResource") or "",
         )
-        if question.operation != "CREATE" or question.subresource:
-            return answers.of(decide.decide(question, known.world))
-        key = memory.key_of(question.pod, known=known.world, serial=known.serial)
+        # Only a creation is worth it: all else is out of scope at a glance.
+        is_creation = question.operation == "CREATE" and not question.subresource
+        key = (
+            memory.key_of(question.pod, known=known.world, serial=known.serial)
+            if is_creation
+            else None
+        )
         answer = self._memory.recall(key) if key else None
         if answer is None:
             answer = answers.of(decide.decide(question, known.world))
@@ -145,11 +144,16 @@ class Admission:
         )
         try:
             self._tell(admitted)
-        except Exception:
-            if reviews.complaint(asked):
-                raise
-            # The answer is made and worth more than its Event.
-            _log.exception("cannot tell of a decision in namespace %s", admitted.namespace)
+        except Exception:  # noqa: BLE001 - the answer is made and worth more than its Event
+            _broken("cannot tell of the decision", asked)
+
+
+def _broken(what: str, asked: Json) -> None:
+    """Log the exception that is being handled: a bug of ours, unless the pod is none."""
+    if said := reviews.complaint(asked):
+        _log.warning("%s: no API server sends this: %s", what, said)
+    else:
+        _log.exception("%s: %s", what, journal.subject(asked))
 
 
 def trace_id(traceparent: bytes) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import click
 
 from sidecar_injector import names
-from sidecar_injector.core import workloads
 from sidecar_injector.kube import api
 
 APPS, BATCH = "apps/v1", "batch/v1"
@@ -103,9 +102,3 @@ def labels(thing: api.Json) -> dict[str, str]:
 def is_enabled(namespace: api.Json) -> bool:
     """Whether a namespace carries our label with the value that counts."""
     return labels(namespace).get(names.INJECTION_LABEL) == names.ENABLED
-
-
-def pod_of(manifest: api.Json) -> api.Json:
-    """The pod, or the template of the pods, in an object that makes pods."""
-    path = workloads.pod_path(manifest)
-    return workloads.at(manifest, path) if path is not None else {}
