@@ -112,7 +112,7 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
         namespace_selector=_selector(spec, "namespaceSelector"),
         required_label=None if errors else selectors.required_label(spec.get("selector")),
         errors=errors,
-        minds_token_volumes=_minds_token_volumes(spec),
+        minds_token_volumes=not errors and _minds_token_volumes(spec),
         has_tokens=not errors and any(parameters.tokens(spec, path="spec")),
         schema=spec_schema,
     )
@@ -142,11 +142,10 @@ def _selector(spec: Any, field: str) -> selectors.Selector:
 
 
 def _minds_token_volumes(spec: Any) -> bool:
-    """Whether it names one, or has globs on the names of volumes."""
-    members = spec if isinstance(spec, dict) else {}
-    inherited = (members.get("inherit") or {}).get("volumeMounts") or {}
+    """Whether a spec without errors names one, or has globs on the names of volumes."""
+    inherited = (spec.get("inherit") or {}).get("volumeMounts") or {}
     globs = [one for one in inherited.get("exclude") or () if not one.startswith("/")]
-    return bool(globs) or names.TOKEN_VOLUME_PREFIX in json.dumps(members)
+    return bool(globs) or names.TOKEN_VOLUME_PREFIX in json.dumps(spec)
 
 
 def _integer(value: Any) -> int:
