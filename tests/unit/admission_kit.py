@@ -10,7 +10,7 @@ import orjson
 from samples import NAMESPACE, container, resource
 
 from sidecar_injector import names, observe
-from sidecar_injector.server import admission, http, registry
+from sidecar_injector.server import admission, http, journal, registry
 
 PODS = {"group": "", "version": "v1", "resource": "pods"}
 
@@ -18,7 +18,7 @@ PODS = {"group": "", "version": "v1", "resource": "pods"}
 class Server:
     """The webhook's function over some injections; `told` is what it handed on."""
 
-    def __init__(self, *resources):
+    def __init__(self, *resources, report=journal.through_logging):
         self.known = registry.Registry(release_namespace=names.PRODUCT)
         labels = {names.INJECTION_LABEL: names.ENABLED}
         self.known.namespace_changed(
@@ -33,7 +33,7 @@ class Server:
         self.metrics = observe.Metrics()
         self.told = []
         self.admission = admission.Admission(
-            known=self.known, metrics=self.metrics, tell=self.told.append
+            known=self.known, metrics=self.metrics, tell=self.told.append, report=report
         )
 
     def post(self, body, headers=None):
@@ -62,8 +62,9 @@ def review(thing, *, version="v1", **changes):
         "uid": "6-7-8", "operation": "CREATE", "resource": PODS, "namespace": NAMESPACE,
         "object": thing, **changes,
     }  # fmt: skip
+    # In the order in which an API server writes it.
     return {
-        "apiVersion": f"admission.k8s.io/{version}", "kind": "AdmissionReview", "request": asked,
+        "kind": "AdmissionReview", "apiVersion": f"admission.k8s.io/{version}", "request": asked,
     }  # fmt: skip
 
 

@@ -80,9 +80,12 @@ def test_a_dry_run_is_answered_like_any_other_and_leaves_no_event():
 
 def test_whoever_tells_people_gets_the_decision_and_the_requests_namespace():
     server = Server(resource())
-    server.response(pod())
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "controller": True}
+    subject = pod()
+    subject["metadata"]["ownerReferences"] = [{"kind": "Node", "name": "n"}, owner]
+    server.response(subject)
     (told,) = server.told
-    assert (told.namespace, told.pod["metadata"]["name"]) == (NAMESPACE, "web")
+    assert (told.namespace, told.owner) == (NAMESPACE, owner)
     assert told.decision.verdict is PodVerdict.INJECTED
 
 

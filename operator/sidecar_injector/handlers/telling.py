@@ -30,7 +30,7 @@ def of(admitted: admission.Admitted) -> list[events.Event]:
     the injection is told instead. The message is without the pod's name, which would make each pod
     of a Deployment an Event of its own.
     """
-    if admitted.dry_run:
+    if admitted.dry_run or not admitted.decision.skipped:
         return []
     owner = _owner(admitted)
     return [
@@ -45,11 +45,9 @@ def of(admitted: admission.Admitted) -> list[events.Event]:
 
 
 def _owner(admitted: admission.Admitted) -> events.About | None:
-    references = (admitted.pod.get("metadata") or {}).get("ownerReferences") or ()
-    controller = next((one for one in references if one.get("controller")), None)
-    if controller is None:
+    if admitted.owner is None:
         return None
-    return _about(controller, namespace=admitted.namespace)
+    return _about(admitted.owner, namespace=admitted.namespace)
 
 
 def _about(reference: Mapping[str, Any], *, namespace: str) -> events.About:

@@ -27,6 +27,9 @@ Json = dict[str, Any]
 
 REVIEW_VERSIONS = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 ERROR = "error"
+_OPENING = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":'
+_ANSWER = b"%b%b,%b}"
+"""Put together from ready-made parts: most of an answer was written with an earlier one."""
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _log = logging.getLogger(__name__)
@@ -41,10 +44,24 @@ class Admitted:
     """A decision that was given to the API server, for whoever tells people about it."""
 
     namespace: str
-    pod: Json
+    owner: Json | None
+    """The reference to the controller that made the pod, if one did."""
     decision: Decision
     """Without the pod that it makes and the operations that make it."""
     dry_run: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """All that is said about a pod, and about every other one whose review has the same key."""
+
+    opening: bytes
+    """Of the answer, up to the number of the question."""
+    answer: answers.Answer
+    line: journal.Line
+    admitted: Admitted
+    serial: int
+    """Of the world in which it was decided."""
 
 
 class Admission:
@@ -62,7 +79,7 @@ class Admission:
         self._metrics = metrics
         self._tell = tell
         self._report = report
-        self._memory = memory.Memory()
+        self._memory: memory.Memory[Outcome] = memory.Memory()
         # A label value that appears only with its first pod would hide that pod from rate().
         results = (*(one.value for one in PodVerdict), ERROR)
         self._results = {
@@ -76,80 +93,98 @@ class Admission:
         """The answer to a review of a pod; 400 where the body is no review."""
         start = time.perf_counter()
         try:
-            version, asked = read_review(request.body)
+            body = self._reviewed(request, start)
         except NoReview as error:
             return http.text(400, f"no AdmissionReview: {error}")
-
-        try:
-            response = self._response(asked, request, start)
-        except Exception:  # noqa: BLE001 - our own bug must not cost a pod
-            _broken("cannot decide, the pod is admitted as it is", asked)
-            self._results[ERROR].inc()
-            response = answers.UNCHANGED
-        # Put together from ready-made parts: most of an answer was written with an earlier one.
-        body = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}' % (
-            version.encode(), orjson.dumps(asked["uid"]), response,
-        )  # fmt: skip
         self._metrics.admission_duration.observe(time.perf_counter() - start)
         return http.Response(200, body)
 
-    def _response(self, asked: Json, request: http.Request, start: float) -> bytes:
+    def _reviewed(self, request: http.Request, start: float) -> bytes:
+        key = memory.key_of(request.body)
+        if key and (known := self._recall(key)):
+            return self._said(known, uid=key.uid, request=request, start=start)
+
+        version, asked = read_review(request.body)
+        opening, uid = _OPENING % version.encode(), orjson.dumps(asked["uid"])
         if not is_pod(asked):
-            return answers.UNCHANGED
-        known = self._known.known(asked.get("namespace") or "")
-        answer = self._answer(asked, known)
+            return _ANSWER % (opening, uid, answers.UNCHANGED)
+        try:
+            outcome = self._decided(asked, opening=opening, key=key)
+        except Exception:  # noqa: BLE001 - our own bug must not cost a pod
+            _broken(asked)
+            self._results[ERROR].inc()
+            return _ANSWER % (opening, uid, answers.UNCHANGED)
+        return self._said(outcome, uid=uid, request=request, start=start)
 
-        self._results[answer.verdict].inc()
-        for reason in answer.reasons:
-            self._reasons[reason].inc()
-        if answer.patch:
-            self._metrics.patch_bytes.observe(len(answer.patch))
-        more: Json = {"milliseconds": round((time.perf_counter() - start) * 1000, 3)}
-        if known.behind:
-            more["cacheBehind"] = True
-        if trace := trace_id(request.headers.get(b"traceparent", b"")):
-            more["trace"] = trace
-        self._report(asked, answer, more)
-        self._told(asked, answer)
-        return answer.response
+    def _recall(self, key: memory.Key) -> Outcome | None:
+        """What was said about a pod like this one, if nothing has changed that was known then."""
+        found = self._memory.recall(key)
+        if found and found.serial == self._known.known(found.admitted.namespace).serial:
+            return found
+        return None
 
-    def _answer(self, asked: Json, known: registry.Known) -> answers.Answer:
-        """Remembered where a pod like this one was asked about before, else decided."""
+    def _decided(self, asked: Json, *, opening: bytes, key: memory.Key | None) -> Outcome:
+        namespace = asked.get("namespace") or ""
+        known = self._known.known(namespace)
         question = world.Request(
             namespace=known.world.namespace.name,
             pod=asked["object"],
             operation=asked.get("operation") or "",
             subresource=asked.get("subResource") or "",
         )
-        # Only a creation is worth it: all else is out of scope at a glance.
-        is_creation = question.operation == "CREATE" and not question.subresource
-        key = (
-            memory.key_of(question.pod, known=known.world, serial=known.serial)
-            if is_creation
-            else None
-        )
-        answer = self._memory.recall(key) if key else None
-        if answer is None:
-            answer = answers.of(decide.decide(question, known.world))
-            if key:
-                self._memory.learn(key, answer)
-        return answer
-
-    def _told(self, asked: Json, answer: answers.Answer) -> None:
+        answer = answers.of(decide.decide(question, known.world))
         admitted = Admitted(
-            namespace=asked.get("namespace") or "",
-            pod=asked["object"],
+            namespace=namespace,
+            owner=journal.controller(question.pod.get("metadata") or {}),
             decision=answer.decision,
             dry_run=asked.get("dryRun") is True,
         )
+        outcome = Outcome(
+            opening=opening,
+            answer=answer,
+            line=journal.line_of(asked, answer, behind=known.behind),
+            admitted=admitted,
+            serial=known.serial,
+        )
+        if key and not _minds(outcome, key.token_volume, known.world):
+            self._memory.learn(key, outcome)
+        return outcome
+
+    def _said(self, outcome: Outcome, *, uid: bytes, request: http.Request, start: float) -> bytes:
+        """The body of the answer; on the way it is counted, logged and told."""
         try:
-            self._tell(admitted)
-        except Exception:  # noqa: BLE001 - the answer is made and worth more than its Event
-            _broken("cannot tell of the decision", asked)
+            self._count(outcome.answer)
+            trace = trace_id(request.headers.get(b"traceparent", b""))
+            milliseconds = round((time.perf_counter() - start) * 1000, 3)
+            self._report(outcome.line, journal.Asked(uid, milliseconds, trace))
+            self._tell(outcome.admitted)
+        except Exception:  # noqa: BLE001 - the answer is made and worth more than what is said of it
+            _log.exception("cannot tell of this decision: %s", outcome.line.message)
+        return _ANSWER % (outcome.opening, uid, outcome.answer.response)
+
+    def _count(self, answer: answers.Answer) -> None:
+        self._results[answer.verdict].inc()
+        for reason in answer.reasons:
+            self._reasons[reason].inc()
+        if answer.patch:
+            self._metrics.patch_bytes.observe(len(answer.patch))
 
 
-def _broken(what: str, asked: Json) -> None:
+def _minds(outcome: Outcome, token_volume: str, known: world.World) -> bool:
+    """Whether a pod whose token volume has another name may get another outcome."""
+    if not token_volume:
+        return False
+    said = (outcome.answer.message, *(line.message for line in outcome.admitted.decision.skipped))
+    return (
+        known.minds_token_volumes
+        or any(token_volume in text for text in said)
+        or token_volume.encode() in outcome.answer.patch
+    )
+
+
+def _broken(asked: Json) -> None:
     """Log the exception that is being handled: a bug of ours, unless the pod is none."""
+    what = "cannot decide, the pod is admitted as it is"
     if said := reviews.complaint(asked):
         _log.warning("%s: no API server sends this: %s", what, said)
     else:

@@ -2,47 +2,87 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+import orjson
+
 from sidecar_injector import logs
 from sidecar_injector.server import answers
 
 Json = dict[str, Any]
-Report = Callable[[Json, answers.Answer, Json], None]
-"""Takes a review's request, the answer to it, and members of the line that are not in either."""
 
 LOGGER: Final = "sidecar_injector.server.admission"
 
 _log = logging.getLogger(LOGGER)
 
 
-def through_logging(asked: Json, answer: answers.Answer, more: Json) -> None:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Line:
+    """What the line says, but for what belongs to one question alone."""
+
+    message: str
+    """For people."""
+    fields: Json
+    """For machines, in addition."""
+    members: bytes
+    """All of it as members of a JSON object, without the braces."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """What belongs to one question alone."""
+
+    uid: bytes
+    """As JSON."""
+    milliseconds: float
+    trace: str
+    """Of the API server's request; empty if that is not traced."""
+
+
+Report = Callable[[Line, Asked], None]
+
+
+def line_of(asked: Json, answer: answers.Answer, *, behind: bool) -> Line:
+    """The line about the answer to the request of a review; `behind` says that our cache is."""
+    metadata = asked["object"].get("metadata") or {}
+    holder = controller(metadata)
+    fields = {
+        "namespace": asked.get("namespace"),
+        "pod": metadata.get("name") or metadata.get("generateName"),
+        "owner": f"{holder.get('kind')}/{holder.get('name')}" if holder else None,
+        "verdict": answer.verdict,
+        "reasons": list(answer.reasons),
+    } | ({"cacheBehind": True} if behind else {})
+    message = f"pod {subject(asked)}: {answer.verdict}: {answer.message}"
+    head = {"level": "info", "logger": LOGGER, "message": message}
+    return Line(message, fields, logs.dumped(head | fields)[1:-1])
+
+
+def through_logging(line: Line, asked: Asked) -> None:
     """The line as a record, for whatever handler and formatter there is."""
     if _log.isEnabledFor(logging.INFO):
-        fields = _fields(asked, answer) | more
-        _log.info("%s", message(asked, answer), extra={"fields": fields})
+        own = {"uid": orjson.loads(asked.uid), "milliseconds": asked.milliseconds}
+        trace = {"trace": asked.trace} if asked.trace else {}
+        _log.info("%s", line.message, extra={"fields": line.fields | own | trace})
 
 
 def fitting(handlers: Iterable[logging.Handler]) -> Report:
-    """Straight into the log where that is JSON lines: a record costs five times as much."""
+    """Straight into the log where that is JSON lines: a record costs ten times as much."""
     for handler in handlers:
         if isinstance(handler, logs.Lines) and handler.is_json:
             return functools.partial(_into, handler)
     return through_logging
 
 
-def _into(lines: logs.Lines, asked: Json, answer: answers.Answer, more: Json) -> None:
+def _into(lines: logs.Lines, line: Line, asked: Asked) -> None:
     if _log.isEnabledFor(logging.INFO):
-        head = {"level": "info", "logger": LOGGER, "message": message(asked, answer)}
-        lines.write_json({**head, **_fields(asked, answer), **more})
-
-
-def message(asked: Json, answer: answers.Answer) -> str:
-    """For people."""
-    return f"pod {subject(asked)}: {answer.verdict}: {answer.message}"
+        trace = b',"trace":"%b"' % asked.trace.encode() if asked.trace else b""
+        members = line.members, asked.uid, asked.milliseconds, trace
+        lines.write_members(b'%b,"uid":%b,"milliseconds":%.3f%b' % members)
 
 
 def subject(asked: Json) -> str:
@@ -55,21 +95,7 @@ def subject(asked: Json) -> str:
     return f"{asked.get('namespace')}/{name}"
 
 
-def owner(metadata: Json) -> str | None:
-    """The controller that made the pod, as KIND/NAME."""
-    for reference in metadata.get("ownerReferences") or ():
-        if reference.get("controller"):
-            return f"{reference.get('kind')}/{reference.get('name')}"
-    return None
-
-
-def _fields(asked: Json, answer: answers.Answer) -> Json:
-    metadata = asked["object"].get("metadata") or {}
-    return {
-        "namespace": asked.get("namespace"),
-        "pod": metadata.get("name") or metadata.get("generateName"),
-        "uid": asked["uid"],
-        "owner": owner(metadata),
-        "verdict": answer.verdict,
-        "reasons": list(answer.reasons),
-    }
+def controller(metadata: Json) -> Json | None:
+    """The reference to the controller that made the pod, if one did."""
+    references = metadata.get("ownerReferences") or ()
+    return next((one for one in references if one.get("controller")), None)
