@@ -33,7 +33,12 @@ def measure(scene: stage.Stage) -> stage.Result:
         for kind in disturb.KINDS:
             scene.report.tick(kind)
             rows.append(row(kind, replica, seconds=seconds))
-        aim = load.Target(name=server.name, url=server.url, body=reviews.RECORDED)
+        aim = load.Target(
+            name=server.name,
+            url=server.url,
+            body=reviews.RECORDED,
+            varied=reviews.herd(reviews.recorded()),
+        )
         ran = load.run(aim, seconds=seconds, connections=KEPT)
         rows.append(
             (f"{KEPT} kept-alive connections, {ran.rate:,.0f} answers/s",

@@ -20,6 +20,8 @@ class Case:
     name: str
     replica: operators.Replica
     review: bytes
+    new_templates: bool = False
+    """Whether no pod is like another; otherwise all are of one template."""
     series: str = ""
     x: float = 1
 
@@ -102,7 +104,14 @@ def costs(scene: stage.Stage, cases: Sequence[Case]) -> list[Cost]:
             scene.report.tick(f"round {number} of {rounds}: {case.name}")
             body.write_bytes(case.review)
             server = product.server(case.replica)
-            aim = load.Target(name=case.name, url=server.url, body=body, pid=server.process.pid)
+            varied = reviews.strangers if case.new_templates else reviews.herd
+            aim = load.Target(
+                name=case.name,
+                url=server.url,
+                body=body,
+                pid=server.process.pid,
+                varied=varied(case.review),
+            )
             ran = load.run(aim, seconds=seconds)
             if number:
                 some.append(ran.cpu or 0.0)

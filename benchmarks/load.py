@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import subprocess
+from collections.abc import Sequence
 from typing import Final
 
 from benchmarks import errors, machine
@@ -38,6 +39,9 @@ class Target:
     body: pathlib.Path
     pid: int | None = None
     token: str | None = None
+    varied: Sequence[str] = ()
+    """Texts in the body; each request has hexadecimal digits in their place, as many as they have
+    characters."""
     pinned: bool = True
     """Whether the client keeps to a core of its own."""
 
@@ -48,6 +52,7 @@ def run(target: Target, *, seconds: float, connections: int = CONNECTIONS) -> Ru
     result = subprocess.run(
         _command(target, seconds=seconds, connections=connections),
         env={**os.environ, "BENCH_BODY": str(target.body)}
+        | {"BENCH_VARIED": "\n".join(target.varied)}
         | ({"BENCH_TOKEN": target.token} if target.token else {}),
         capture_output=True,
         text=True,

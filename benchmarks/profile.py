@@ -106,7 +106,11 @@ def whole(*, seconds: float) -> None:
         server = product.server(replica)
         servers.wait_serving(server, reviews.recorded())
         aim = load.Target(
-            name=server.name, url=server.url, body=reviews.RECORDED, pid=replica.process.pid
+            name=server.name,
+            url=server.url,
+            body=reviews.RECORDED,
+            pid=replica.process.pid,
+            varied=reviews.herd(reviews.recorded()),
         )
         ran = load.run(aim, seconds=seconds)
         replica.terminate()

@@ -6,6 +6,8 @@ import json
 import pathlib
 from typing import Any, Final
 
+from sidecar_injector import names
+
 RECORDED: Final = pathlib.Path(__file__).with_name("review.json")
 Json = dict[str, Any]
 
@@ -13,6 +15,20 @@ Json = dict[str, Any]
 def recorded() -> bytes:
     """What a real API server sent for a pod of `deployment`."""
     return RECORDED.read_bytes()
+
+
+def herd(review: bytes) -> tuple[str, ...]:
+    """What differs from one pod of a template to the next: question and token volume."""
+    asked = json.loads(review)["request"]
+    volumes = [volume["name"] for volume in asked["object"]["spec"]["volumes"]]
+    token = next(name for name in volumes if name.startswith(names.TOKEN_VOLUME_PREFIX))
+    return asked["uid"], token.removeprefix(names.TOKEN_VOLUME_PREFIX)
+
+
+def strangers(review: bytes) -> tuple[str, ...]:
+    """What differs between the first pods of templates that are alike."""
+    labels = json.loads(review)["request"]["object"]["metadata"]["labels"]
+    return *herd(review), labels["pod-template-hash"]
 
 
 def of_size(size: int) -> bytes:

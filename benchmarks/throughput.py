@@ -11,11 +11,14 @@ from benchmarks import figures, golang, load, product, reviews, servers, stage
 from tools.controlplane import cluster, guard
 
 TITLE: Final = "Admissions per second on one core"
+STRANGERS: Final = f"{product.OURS}, new templates"
 TEXT: Final = """\
-The same recorded review over {connections} kept-alive TLS connections, server and client each on a
-core of its own, one server after the other in {rounds} rounds of {seconds:g} s; medians, with the
+The recorded review of a Deployment's pod, each time with another number and another name of the
+token volume, as pods of one template come; {connections} kept-alive TLS connections, server and
+client on a core each, one server after the other in {rounds} rounds of {seconds:g} s; medians, with the
 least and the most of the rounds. CPU is what the server's process spends on one request: other work
-on the machine disturbs it less than the rate."""
+on the machine disturbs it less than the rate. In the row of new templates no pod is like another:
+that is what the first pod of each template costs."""
 
 Runs = Mapping[str, Sequence[load.Run]]
 
@@ -63,17 +66,19 @@ def interleaved(
     seconds: float,
 ) -> Runs:
     """By server's name. A first round is thrown away: caches fill, Go's heap and our logs grow."""
-    runs: dict[str, list[load.Run]] = {server.name: [] for server in running}
+    review = body.read_bytes()
+    asked = {server.name: (server, reviews.herd(review)) for server in running}
+    asked[STRANGERS] = running[0], reviews.strangers(review)
+    runs: dict[str, list[load.Run]] = {name: [] for name in asked}
     for number in range(rounds + 1):
-        for server in running:
-            what = f"round {number} of {rounds}: {server.name}" if number else "warming up"
-            scene.report.tick(what)
+        for name, (server, varied) in asked.items():
+            scene.report.tick(f"round {number} of {rounds}: {name}" if number else "warming up")
             target = load.Target(
-                name=server.name, url=server.url, body=body, pid=server.process.pid
+                name=name, url=server.url, body=body, pid=server.process.pid, varied=varied
             )
             ran = load.run(target, seconds=seconds if number else 1)
             if number:
-                runs[server.name].append(ran)
+                runs[name].append(ran)
     return runs
 
 

@@ -41,13 +41,12 @@ class TextFormatter(logging.Formatter):
 
 
 def _rfc3339(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{_whole(whole)}.{int((seconds - whole) * 1000):03d}Z"
+    return f"{_whole(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
 
 
 @functools.lru_cache(maxsize=2)
 def _whole(seconds: int) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()[:19]
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()[:-6]
 
 
 class JsonFormatter(logging.Formatter):
@@ -113,13 +112,13 @@ class Lines(logging.Handler):
 
     def _write(self, line: bytes, *, at_once: bool) -> None:
         self._waiting.append(line)
-        if len(self._waiting) > 1 and not at_once:
-            return
-        with contextlib.suppress(RuntimeError):
-            if not at_once:
+        if at_once:
+            self.flush()
+        elif len(self._waiting) == 1:
+            try:
                 asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-                return
-        self.flush()
+            except RuntimeError:  # No loop runs in this thread.
+                self.flush()
 
 
 def configure_logging(*, log_format: str, log_level: str) -> None:

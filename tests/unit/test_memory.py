@@ -121,9 +121,9 @@ def test_pods_of_one_template_are_decided_about_once(counting: list[int]) -> Non
 def test_a_known_review_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(resource())
     first = server.post(review(pod()))
-    body = orjson.dumps(review(pod(), uid="0"))
+    body = body_of(pod(), uid="0-0-0")
     monkeypatch.delattr(orjson, "loads")
-    assert server.post(body).body == first.body.replace(b'"6-7-8"', b'"0"')
+    assert server.post(body).body == first.body.replace(b'"6-7-8"', b'"0-0-0"')
 
 
 def test_every_answer_has_the_uid_of_its_own_question() -> None:
@@ -176,27 +176,44 @@ def test_the_name_of_the_token_volume_makes_no_difference(number: int) -> None:
     assert subject.said(other) == subject.decided(other)
 
 
-def key(thing: dict[str, Any]) -> memory.Key | None:
-    return memory.key_of(orjson.dumps(review(thing)))
+def body_of(thing: dict[str, Any], **changes: Any) -> bytes:
+    return orjson.dumps(review(thing, **changes))
 
 
-def digest(thing: dict[str, Any]) -> bytes:
-    found = key(thing)
-    assert found is not None
-    return found.digest
+def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the second is taken for the first."""
+    kept: memory.Memory[str] = memory.Memory()
+    if (layout := memory.layout_of(body_of(one))) is None:
+        return False
+    kept.learn(body_of(one), "it", layout=layout)
+    assert kept.recall(body_of(one)) == ("it", b'"6-7-8"')
+    return kept.recall(body_of(other)) is not None
+
+
+def dated(thing: dict[str, Any], second: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    return {**thing, "metadata": {**thing["metadata"], "managedFields": managed(second)}}
+
+
+def test_what_makes_no_difference_is_passed_over() -> None:
+    one = dated(with_token(pod(initContainers=[container("i")])))
+    other = dated(with_token(pod(initContainers=[container("i")]), OTHER), "2031-12-31T23:59:59Z")
+    assert alike(one, other)
+    assert alike(one, one)
 
 
 PLACES: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "label": lambda name, _: pod(labels={"a": name}),
+    "label-beside": lambda name, _: with_token(pod(labels={"a": name}), name),
     "annotation": lambda _, second: pod(annotations={"time": second, "fieldsType": "FieldsV1"}),
     "quoted": lambda _, second: pod(annotations={"a": orjson.dumps(managed(second)).decode()}),
-    "no-time": lambda _, second: {**pod(), "metadata": {"managedFields": managed(f"x{second}")}},
+    "no-time": lambda _, second: dated(pod(), f"x{second}"),
+    "no-date": lambda _, second: dated(pod(), second.replace("-01-", "-xx-")),
     "container": lambda name, _: {**pod(), "spec": {"containers": [container(name)]}},
     "configmap": lambda name, _: pod(volumes=[{"name": name, "configMap": {"name": "c"}}]),
     "longer": lambda name, _: with_token(pod(), f"{name}x"),
-    "elsewhere": lambda name, _: with_token(
-        pod(initContainers=[container("i", volumeMounts=[{"name": name, "mountPath": "/x"}])]),
-        name,
+    "upper-case": lambda name, _: with_token(pod(), name.upper()),
+    "mounted-elsewhere": lambda name, _: with_token(
+        pod(initContainers=[container("i", volumeMounts=[{"name": name, "mountPath": "/x"}])]), name
     ),
 }
 
@@ -205,10 +222,31 @@ PLACES: dict[str, Callable[[str, str], dict[str, Any]]] = {
 def test_what_is_passed_over_is_not_passed_over_elsewhere(
     place: Callable[[str, str], dict[str, Any]],
 ) -> None:
-    seconds = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
-    names = [digest(place(name, seconds[0])) for name in (TOKEN, OTHER)]
-    times = [digest(place(TOKEN, second)) for second in seconds]
-    assert names[0] != names[1] or times[0] != times[1]
+    one = place(TOKEN, "2026-01-01T00:00:00Z")
+    assert not alike(one, place(OTHER, "2026-01-01T00:00:01Z"))
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "by"),
+    [
+        (b'"6-7-8"', b'"6-7"8"'),
+        (b'"6-7-8"', b'"6-7-g"'),
+        (b"kube-api-access-abcde", b'kube-api-access-ab"de'),
+        (b'abcde","projected"', b'abcdf","projected"'),
+        (b"2026-01-01T00", b"2026-01-01 00"),
+        (b'"image":"example/app:1"', b'"image":"example/app:2"'),
+    ],
+)  # fmt: skip
+def test_a_review_of_the_same_length_is_looked_at_everywhere(spoilt: bytes, by: bytes) -> None:
+    kept: memory.Memory[str] = memory.Memory()
+    body = body_of(dated(with_token(pod())))
+    layout = memory.layout_of(body)
+    assert layout is not None
+    kept.learn(body, "it", layout=layout)
+    other = body.replace(spoilt, by, 1)
+    assert other != body
+    assert kept.recall(body)
+    assert kept.recall(other) is None
 
 
 @pytest.mark.parametrize(
@@ -216,16 +254,16 @@ def test_what_is_passed_over_is_not_passed_over_elsewhere(
     [
         b"",
         b"{}",
-        orjson.dumps(review(pod(), version="v1beta1")),
-        orjson.dumps(review(pod(), uid="no number")),
-        orjson.dumps(review(pod(), uid=7)),
-        orjson.dumps(review(pod(annotations={"a": "x" * memory.LARGEST}))),
-        b" " + orjson.dumps(review(pod())),
+        body_of(pod(), version="v1beta1"),
+        body_of(pod(), uid="no number"),
+        body_of(pod(), uid=7),
+        body_of(pod(annotations={"a": "x" * memory.LARGEST})),
+        b" " + body_of(pod()),
     ],
 )
-def test_what_is_no_usual_review_has_no_key(body: bytes) -> None:
-    assert memory.key_of(body) is None
-    assert memory.key_of(orjson.dumps(review(pod()))) is not None
+def test_what_is_no_usual_review_has_no_layout(body: bytes) -> None:
+    assert memory.layout_of(body) is None
+    assert memory.layout_of(body_of(pod())) is not None
 
 
 @pytest.mark.parametrize(
@@ -260,10 +298,10 @@ def test_an_answer_that_names_the_volume_is_not_kept(counting: list[int]) -> Non
     assert counting == [2]
 
 
-def test_only_so_many_outcomes_are_kept_and_the_latest_stay(
+def test_only_so_much_is_kept_and_the_latest_stays(
     monkeypatch: pytest.MonkeyPatch, counting: list[int]
 ) -> None:
-    monkeypatch.setattr(memory, "MOST", 3)
+    monkeypatch.setattr(memory, "MOST_BYTES", 3 * len(body_of(pod())))
     subject = Subject(resource())
     subject.said(pod())
     for number in range(20):
@@ -271,5 +309,22 @@ def test_only_so_many_outcomes_are_kept_and_the_latest_stay(
         subject.said(pod())
     assert counting == [21]
     kept = subject.server.admission._memory
-    assert len(kept._young) <= 3
-    assert len(kept._old) <= 3
+    assert len(kept._young.outcomes) <= 4
+    assert len(kept._old.outcomes) <= 4
+
+
+def test_only_so_many_layouts_of_one_length_are_tried() -> None:
+    kept: memory.Memory[int] = memory.Memory()
+    # The name of the volume stands at another place in each.
+    bodies = [
+        body_of(with_token({**pod(labels={"a": "x" * n}), "status": {"message": "x" * (20 - n)}}))
+        for n in range(20)
+    ]
+    assert len({len(body) for body in bodies}) == 1
+    for number, body in enumerate(bodies):
+        layout = memory.layout_of(body)
+        assert layout is not None
+        kept.learn(body, number, layout=layout)
+    assert len(kept._young.layouts[len(bodies[0])]) == memory.MOST_LAYOUTS
+    assert kept.recall(bodies[-1]) == (19, b'"6-7-8"')
+    assert kept.recall(bodies[0]) is None

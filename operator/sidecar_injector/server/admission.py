@@ -53,7 +53,7 @@ class Admitted:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """All that is said about a pod, and about every other one whose review has the same key."""
+    """All that is said about a pod, and about every other one whose review is like its own."""
 
     opening: bytes
     """Of the answer, up to the number of the question."""
@@ -61,7 +61,7 @@ class Outcome:
     line: journal.Line
     admitted: Admitted
     serial: int
-    """Of the world in which it was decided."""
+    """Of what was known when it was decided: `registry.Known` has another one for all else."""
 
 
 class Admission:
@@ -100,30 +100,24 @@ class Admission:
         return http.Response(200, body)
 
     def _reviewed(self, request: http.Request, start: float) -> bytes:
-        key = memory.key_of(request.body)
-        if key and (known := self._recall(key)):
-            return self._said(known, uid=key.uid, request=request, start=start)
+        if known := self._memory.recall(request.body):
+            outcome, uid = known
+            if outcome.serial == self._known.known(outcome.admitted.namespace).serial:
+                return self._said(outcome, uid=uid, request=request, start=start)
 
         version, asked = read_review(request.body)
         opening, uid = _OPENING % version.encode(), orjson.dumps(asked["uid"])
         if not is_pod(asked):
             return _ANSWER % (opening, uid, answers.UNCHANGED)
         try:
-            outcome = self._decided(asked, opening=opening, key=key)
+            outcome = self._decided(asked, opening=opening, body=request.body)
         except Exception:  # noqa: BLE001 - our own bug must not cost a pod
             _broken(asked)
             self._results[ERROR].inc()
             return _ANSWER % (opening, uid, answers.UNCHANGED)
         return self._said(outcome, uid=uid, request=request, start=start)
 
-    def _recall(self, key: memory.Key) -> Outcome | None:
-        """What was said about a pod like this one, if nothing has changed that was known then."""
-        found = self._memory.recall(key)
-        if found and found.serial == self._known.known(found.admitted.namespace).serial:
-            return found
-        return None
-
-    def _decided(self, asked: Json, *, opening: bytes, key: memory.Key | None) -> Outcome:
+    def _decided(self, asked: Json, *, opening: bytes, body: bytes) -> Outcome:
         namespace = asked.get("namespace") or ""
         known = self._known.known(namespace)
         question = world.Request(
@@ -146,16 +140,18 @@ class Admission:
             admitted=admitted,
             serial=known.serial,
         )
-        if key and not _minds(outcome, key.token_volume, known.world):
-            self._memory.learn(key, outcome)
+        layout = memory.layout_of(body)
+        if layout and not _minds(outcome, layout.token_volume(body), known.world):
+            self._memory.learn(body, outcome, layout=layout)
         return outcome
 
     def _said(self, outcome: Outcome, *, uid: bytes, request: http.Request, start: float) -> bytes:
         """The body of the answer; on the way it is counted, logged and told."""
         try:
             self._count(outcome.answer)
-            trace = trace_id(request.headers.get(b"traceparent", b""))
-            milliseconds = round((time.perf_counter() - start) * 1000, 3)
+            traced = request.headers.get(b"traceparent")
+            trace = trace_id(traced) if traced else ""
+            milliseconds = (time.perf_counter() - start) * 1000
             self._report(outcome.line, journal.Asked(uid, milliseconds, trace))
             self._tell(outcome.admitted)
         except Exception:  # noqa: BLE001 - the answer is made and worth more than what is said of it

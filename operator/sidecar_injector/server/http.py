@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import http as statuses
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
@@ -66,8 +66,7 @@ class Request:
         return self.headers.get(name.lower().encode("latin-1"), b"").decode("latin-1")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One answer. `headers` come in addition to length, type, date and connection."""
 
     status: int

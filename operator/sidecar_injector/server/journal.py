@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -32,8 +32,7 @@ class Line:
     """All of it as members of a JSON object, without the braces."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What belongs to one question alone."""
 
     uid: bytes
@@ -65,7 +64,7 @@ def line_of(asked: Json, answer: answers.Answer, *, behind: bool) -> Line:
 def through_logging(line: Line, asked: Asked) -> None:
     """The line as a record, for whatever handler and formatter there is."""
     if _log.isEnabledFor(logging.INFO):
-        own = {"uid": orjson.loads(asked.uid), "milliseconds": asked.milliseconds}
+        own = {"uid": orjson.loads(asked.uid), "milliseconds": round(asked.milliseconds, 3)}
         trace = {"trace": asked.trace} if asked.trace else {}
         _log.info("%s", line.message, extra={"fields": line.fields | own | trace})
 

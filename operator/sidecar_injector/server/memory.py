@@ -3,105 +3,144 @@
 The pods of a ReplicaSet, a DaemonSet or a Job come in herds, and the API server asks about each of
 them twice. What it sends differs from one to the next only in the number of the question, in the
 second in which the pod was made, and in the random name of the volume with the ServiceAccount's
-token. So the key of a review is all of its text but these, and a known one is never parsed. What is
-known of the cluster is not in the text: whoever recalls an outcome sees to it that it is of today.
+token; and since each of these is always as long, they stand at the same places. Everything else is
+compared byte by byte, and a known review is never parsed. What is known of the cluster is not in
+it: whoever recalls an outcome sees to it that it is of today.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
+from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
 from sidecar_injector import names
 
-MOST: Final = 1024
-"""Outcomes in each of two generations; of usual ones 1,000 take 4 MB."""
+MOST_BYTES: Final = 8 << 20
+"""Of reviews in each of two generations: of usual ones a thousand."""
 LARGEST: Final = 65_536
-"""Bytes of a review that may have a key: larger ones are rare, and seldom alike."""
-OPENING: Final = b'{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":'
-"""How the API server begins every review; one that begins otherwise has no key."""
+"""Bytes of a review that is remembered: larger ones are rare, and seldom alike."""
+MOST_LAYOUTS: Final = 8
+"""Of reviews of one length, before the oldest goes: each that does not fit takes its time."""
 
-_REVIEW: Final = re.compile(re.escape(OPENING) + rb'("[0-9a-f-]{1,36}")')
-# The places are matched with their surroundings, as Go writes them. No string of a pod can pose as
-# one of them, since quotation marks in it have backslashes, and no map of strings, since each has a
-# member beside it that is none. What stands elsewhere under the same name stays in the key.
-_NAME: Final = f'"name":"{names.TOKEN_VOLUME_PREFIX}'.encode()
-_TOKEN_VOLUME: Final = re.compile(
-    rb'"name":"(%b[a-z0-9]{5})","(?=projected":)' % names.TOKEN_VOLUME_PREFIX.encode()
+_OPENING: Final = re.compile(
+    rb'\{"kind":"AdmissionReview","apiVersion":"admission\.k8s\.io/v1","request":\{'
+    rb'"uid":("[0-9a-f-]{1,36}")'
 )
-_AFTER_TOKEN_VOLUME: Final = (
-    b'projected":{',
-    b'readOnly":true,"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount"',
+# The places are found by their surroundings, as Go writes them. No string of a pod can pose as one
+# of them, since quotation marks in it have backslashes, and no map of strings, since each has a
+# member beside it that is none.
+_PREFIX: Final = names.TOKEN_VOLUME_PREFIX.encode()
+_NAME: Final = re.compile(
+    rb'"name":"%b([a-z0-9]{5})","(?:projected":\{|readOnly":true,'
+    rb'"mountPath":"/var/run/secrets/kubernetes\.io/serviceaccount")' % _PREFIX
 )
-_SECOND: Final = re.compile(rb'"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$')
-_SECOND_LENGTH: Final = len('"time":"2026-01-01T00:00:00')
-_AFTER_SECOND: Final = b'Z","fieldsType":"FieldsV1","fieldsV1":{'
-# No JSON text contains them, which has no control characters.
-_ANY_VOLUME: Final = b"\x00"
-_ANY_SECOND: Final = b"\x01"
+_SECOND: Final = re.compile(
+    rb'"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)Z","fieldsType":"FieldsV1","fieldsV1":\{'
+)
+_A_UID: Final = re.compile(rb'"[0-9a-f-]+"')
+_A_NAME: Final = re.compile(rb"[a-z0-9]{5}")
+_A_SECOND: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 Outcome = TypeVar("Outcome")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Key:
-    """What two reviews have in common, and what was passed over in this one."""
+class Layout:
+    """Where in a review is what differs between the pods of one template."""
 
-    digest: bytes
-    """32 bytes: nobody finds two texts of one digest, so it may stand for the text."""
-    uid: bytes
-    """The number of the question, as JSON."""
-    token_volume: str
-    """The name of the volume; empty if there was none to pass over."""
+    uid: slice
+    """With its quotation marks."""
+    seconds: tuple[slice, ...]
+    names: tuple[slice, ...]
+    """The random ends of the volume's name."""
+    rest: tuple[slice, ...]
+    """All else."""
+
+    def common(self, body: bytes) -> bytes | None:
+        """What all reviews of a template have in common; None for one of another layout."""
+        if _A_UID.fullmatch(body[self.uid]) is None:
+            return None
+        for place in self.seconds:
+            if _A_SECOND.fullmatch(body[place]) is None:
+                return None
+        if self.names:
+            name = body[self.names[0]]
+            if _A_NAME.fullmatch(name) is None:
+                return None
+            for place in self.names:
+                if body[place] != name:
+                    return None
+        return b"".join([body[place] for place in self.rest])
+
+    def token_volume(self, body: bytes) -> str:
+        """The name of the volume in this review; empty if there is none that is passed over."""
+        return (_PREFIX + body[self.names[0]]).decode() if self.names else ""
+
+
+def layout_of(body: bytes) -> Layout | None:
+    """The layout of a review; None for one that is very large or not as the API server writes it.
+
+    Nor has one a layout in which such a name stands elsewhere too, where it might be looked at.
+    """
+    opened = _OPENING.match(body) if len(body) <= LARGEST else None
+    if opened is None:
+        return None
+    ends = [slice(*found.span(1)) for found in _NAME.finditer(body)]
+    if len(ends) != body.count(_PREFIX) or len({body[end] for end in ends}) > 1:
+        return None
+    uid = slice(*opened.span(1))
+    seconds = [slice(*found.span(1)) for found in _SECOND.finditer(body)]
+    rest = _between(sorted((uid, *ends, *seconds), key=lambda one: one.start), len(body))
+    return Layout(uid, tuple(seconds), tuple(ends), tuple(rest))
+
+
+def _between(places: list[slice], end: int) -> Iterator[slice]:
+    at = 0
+    for place in places:
+        yield slice(at, place.start)
+        at = place.stop
+    yield slice(at, end)
+
+
+class _Generation(Generic[Outcome]):
+    def __init__(self) -> None:
+        self.outcomes: dict[bytes, Outcome] = {}
+        self.layouts: dict[int, list[Layout]] = {}
+        """By the length of the review, the latest first."""
+        self.bytes = 0
 
 
 class Memory(Generic[Outcome]):
-    """Outcomes by key, in two generations: those that are not asked for any more go first."""
+    """Outcomes, in two generations: those that are not asked for any more go first."""
 
     def __init__(self) -> None:
-        self._young: dict[bytes, Outcome] = {}
-        self._old: dict[bytes, Outcome] = {}
+        self._young: _Generation[Outcome] = _Generation()
+        self._old: _Generation[Outcome] = _Generation()
 
-    def recall(self, key: Key) -> Outcome | None:
-        """The outcome of this key, if it is still there."""
-        found = self._young.get(key.digest)
-        if found is None and (found := self._old.get(key.digest)) is not None:
-            self.learn(key, found)
-        return found
-
-    def learn(self, key: Key, outcome: Outcome) -> None:
-        """Keep it, in the place of an earlier one."""
-        if len(self._young) >= MOST:
-            self._young, self._old = {}, self._young
-        self._young[key.digest] = outcome
-
-
-def key_of(body: bytes) -> Key | None:
-    """The key of a review; None for one that is very large or not as the API server writes it."""
-    opened = _REVIEW.match(body) if len(body) <= LARGEST else None
-    if opened is None:
+    def recall(self, body: bytes) -> tuple[Outcome, bytes] | None:
+        """The outcome of a review that is like this one, and this one's `uid` as JSON."""
+        for generation in (self._young, self._old):
+            for layout in generation.layouts.get(len(body), ()):
+                common = layout.common(body)
+                if common is not None and (found := generation.outcomes.get(common)) is not None:
+                    if generation is self._old:
+                        self.learn(body, found, layout=layout)
+                    return found, body[layout.uid]
         return None
-    text, token_volume = _without_token_volume(body[opened.end() :])
-    digest = hashlib.sha256(_without_seconds(text)).digest()
-    return Key(digest, opened[1], token_volume)
 
-
-def _without_token_volume(text: bytes) -> tuple[bytes, str]:
-    """The text without the name of the volume that the API server made, and that name."""
-    found = _TOKEN_VOLUME.match(text, max(0, text.find(_NAME)))
-    if found is None:
-        return text, ""
-    first, *others = text.split(found[0])
-    if not all(other.startswith(_AFTER_TOKEN_VOLUME) for other in others):
-        return text, ""
-    return _ANY_VOLUME.join((first, *others)), found[1].decode()
-
-
-def _without_seconds(text: bytes) -> bytes:
-    """The text without the times in `managedFields`."""
-    *parts, last = text.split(_AFTER_SECOND)
-    if not all(_SECOND.search(part, max(0, len(part) - _SECOND_LENGTH)) for part in parts):
-        return text
-    return _ANY_SECOND.join((*(part[:-_SECOND_LENGTH] for part in parts), last))
+    def learn(self, body: bytes, outcome: Outcome, *, layout: Layout) -> None:
+        """Keep it, in the place of an earlier one."""
+        common = layout.common(body)
+        assert common is not None, "the layout is this review's"
+        if self._young.bytes >= MOST_BYTES:
+            self._young, self._old = _Generation(), self._young
+        young = self._young
+        if common not in young.outcomes:
+            young.bytes += len(common)
+        young.outcomes[common] = outcome
+        layouts = young.layouts.setdefault(len(body), [])
+        if layout not in layouts:
+            layouts.insert(0, layout)
+            del layouts[MOST_LAYOUTS:]
