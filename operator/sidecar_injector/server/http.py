@@ -108,7 +108,10 @@ def encode(response: Response, *, date: bytes, close: bool, bodiless: bool = Fal
 
     `bodiless` is for HEAD: the length is told, the body left out.
     """
-    extra = "".join(f"{name}: {value}\r\n" for name, value in response.headers).encode("latin-1")
+    extra = b""
+    if response.headers:
+        lines = (f"{name}: {value}\r\n" for name, value in response.headers)
+        extra = "".join(lines).encode("latin-1")
     return b"%b%d\r\nDate: %b\r\n%b\r\n%b" % (
         _head(response.status, response.content_type, "Connection: close\r\n" if close else ""),
         len(response.body),

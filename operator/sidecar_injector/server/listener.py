@@ -19,6 +19,11 @@ SHUTDOWN_SECONDS: Final = 2.0
 FINISH_SECONDS: Final = 10.0
 """For requests in flight at the end: twice the webhooks' timeout."""
 BACKLOG: Final = 1024
+ACCEPTED_AT_ONCE: Final = 4
+"""Clients let in before all others have their turn: each handshake takes half a millisecond, and
+asyncio's own server takes in all that wait, which pods on other connections then wait for."""
+PAUSE_SECONDS: Final = 0.1
+"""Before the next try where no client can be let in, as there are too many open files."""
 
 
 class Listener:
@@ -36,8 +41,8 @@ class Listener:
         self._port = port
         self._host = host
         self._context = context
-        self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
+        self._arriving: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -51,12 +56,7 @@ class Listener:
         """Open the port, on every address unless a host was given. Raises OSError if taken."""
         self._socket = _bind(self._host, self._port)
         self._socket.setblocking(False)  # noqa: FBT003 - its only signature
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: connection.Connection(self._pool),
-            sock=self._socket,
-            backlog=BACKLOG,
-            **self._tls(),
-        )
+        self._listen()
         self._tick()
 
     async def drain(self, seconds: float) -> None:
@@ -72,12 +72,12 @@ class Listener:
             await self._pool.emptied(seconds)
             # Clients that the kernel has let in believe that they are connected, and closing the
             # port resets them: they are taken in first, with nothing between that and the closing.
-            waiting = self._waiting()
+            self._accept(most=BACKLOG)
             self._close_port()
             self._pool.retire()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FINISH_SECONDS):
-                    await asyncio.gather(*map(self._take_in, waiting))
+                    await asyncio.gather(*self._arriving)
                     await self._pool.emptied(FINISH_SECONDS)
         finally:
             if self._pool.members:
@@ -87,6 +87,8 @@ class Listener:
     def stop(self) -> None:
         """End now: close the port and cut every connection."""
         self._close_port()
+        for arriving in self._arriving:
+            arriving.cancel()
         self._pool.abort()
         if self._timer is not None:
             self._timer.cancel()
@@ -101,12 +103,24 @@ class Listener:
             "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
         }
 
-    def _waiting(self) -> list[socket.socket]:
-        clients = []
-        with contextlib.suppress(OSError):  # BlockingIOError: there are no more.
-            while self._socket is not None:
-                clients.append(self._socket.accept()[0])
-        return clients
+    def _listen(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().add_reader(self._socket, self._accept)
+
+    def _accept(self, most: int = ACCEPTED_AT_ONCE) -> None:
+        assert self._socket is not None
+        loop = asyncio.get_running_loop()
+        try:
+            for _ in range(most):
+                arriving = loop.create_task(self._take_in(self._socket.accept()[0]))
+                self._arriving.add(arriving)
+                arriving.add_done_callback(self._arriving.discard)
+        except (BlockingIOError, ConnectionAbortedError):
+            pass  # There are no more, or this one has left.
+        except OSError as error:
+            _log.warning("cannot let a client in: %s", error)
+            loop.remove_reader(self._socket)
+            loop.call_later(PAUSE_SECONDS, self._listen)
 
     async def _take_in(self, client: socket.socket) -> None:
         client.setblocking(False)  # noqa: FBT003
@@ -116,9 +130,10 @@ class Listener:
             )
 
     def _close_port(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        self._server = self._socket = None
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+        self._socket = None
 
     def _tick(self) -> None:
         self._pool.sweep()
