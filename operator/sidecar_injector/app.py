@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import kopf
 import uvloop
 
-from sidecar_injector import __version__, logs, names, observe
+from sidecar_injector import __version__, garbage, logs, names, observe
 from sidecar_injector.handlers import (
     audit,
     caches,
@@ -58,6 +58,7 @@ class Ground:
     source: credentials.Source
     metrics: observe.Metrics
     ready: readiness.Readiness
+    garbage: garbage.Watch
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,7 @@ async def _operate(
     settings: Settings, *, look: Callable[[], Awaitable[credentials.Source]], stop: asyncio.Event
 ) -> None:
     """One life of the operator, from the admin port's first answer to the end."""
-    metrics, ready = observe.Metrics(), readiness.Readiness()
+    metrics, ready, collector = observe.Metrics(), readiness.Readiness(), garbage.Watch()
     admin_port = _admin(settings, ready, metrics)
     await admin_port.start()
     try:
@@ -127,11 +128,12 @@ async def _operate(
             operator = assemble(
                 Ground(
                     settings=settings, api_client=api_client, time_there=time_there, source=source,
-                    metrics=metrics, ready=ready,
+                    metrics=metrics, ready=ready, garbage=collector,
                 )
             )  # fmt: skip
             await process.operate(operator.handlers, operator.loops, stop)
     finally:
+        collector.end()
         admin_port.stop()
 
 
@@ -183,7 +185,9 @@ def _knowing(
         "cache of serviceaccounts": lambda: known.accounts.run(
             lambda: caches.of_accounts(client_, known=known, metrics=metrics)
         ),
-        "caches": lambda: caches.tell_when_synced(known_by, ground.ready),
+        "caches": lambda: caches.tell_when_synced(
+            known_by, ground.ready, filled=ground.garbage.begin
+        ),
         "status": writer.run,
         "audit": lambda: auditor.run(known_by),
     }

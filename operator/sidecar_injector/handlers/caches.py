@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sidecar_injector import names, observe
@@ -68,8 +68,11 @@ def of_accounts(
     )
 
 
-async def tell_when_synced(caches: Sequence[cache.Cache], ready: readiness.Readiness) -> None:
-    """Each has been filled by a whole list once."""
+async def tell_when_synced(
+    caches: Sequence[cache.Cache], ready: readiness.Readiness, *, filled: Callable[[], None]
+) -> None:
+    """Each has been filled by a whole list once; `filled` is called before anybody hears of it."""
     for one in caches:
         await one.synced.wait()
+    filled()
     ready.met(readiness.Condition.CACHES_SYNCED)

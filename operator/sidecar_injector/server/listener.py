@@ -19,9 +19,11 @@ SHUTDOWN_SECONDS: Final = 2.0
 FINISH_SECONDS: Final = 10.0
 """For requests in flight at the end: twice the webhooks' timeout."""
 BACKLOG: Final = 1024
-ACCEPTED_AT_ONCE: Final = 4
-"""Clients let in before all others have their turn: each handshake takes half a millisecond, and
-asyncio's own server takes in all that wait, which pods on other connections then wait for."""
+ACCEPTED_AT_ONCE: Final = 8
+"""Clients let in together: each handshake takes more than half a millisecond, and asyncio's own
+server lets in all that come, which pods on other connections then wait for."""
+BREATHER_SECONDS: Final = 0.01
+"""After so many, until the next."""
 PAUSE_SECONDS: Final = 0.1
 """Before the next try where no client can be let in, as there are too many open files."""
 
@@ -116,11 +118,14 @@ class Listener:
                 self._arriving.add(arriving)
                 arriving.add_done_callback(self._arriving.discard)
         except (BlockingIOError, ConnectionAbortedError):
-            pass  # There are no more, or this one has left.
+            return  # There are no more, or this one has left.
         except OSError as error:
             _log.warning("cannot let a client in: %s", error)
-            loop.remove_reader(self._socket)
-            loop.call_later(PAUSE_SECONDS, self._listen)
+            pause = PAUSE_SECONDS
+        else:
+            pause = BREATHER_SECONDS
+        loop.remove_reader(self._socket)
+        loop.call_later(pause, self._listen)
 
     async def _take_in(self, client: socket.socket) -> None:
         client.setblocking(False)  # noqa: FBT003

@@ -1,0 +1,49 @@
+"""What has come to stay is not looked at again by the garbage collector."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from sidecar_injector import garbage
+
+
+@pytest.fixture
+def watch() -> Iterator[garbage.Watch]:
+    assert gc.get_freeze_count() == 0
+    made = garbage.Watch()
+    yield made
+    made.end()
+
+
+def test_what_is_there_from_the_start_is_set_aside_until_the_end(watch: garbage.Watch) -> None:
+    there = len(gc.get_objects())
+    watch.begin()
+    assert len(gc.get_objects()) < there / 10
+    watch.end()
+    assert gc.get_freeze_count() == 0
+    watch.end()
+
+
+@pytest.mark.parametrize(("longest", "is_set_aside"), [(0.0, True), (3600.0, False)])
+def test_a_long_collection_sets_aside_what_has_survived_it(
+    watch: garbage.Watch, monkeypatch: pytest.MonkeyPatch, longest: float, is_set_aside: bool
+) -> None:
+    monkeypatch.setattr(garbage, "LONG_SECONDS", longest)
+    watch.begin()
+    stays = [[number] for number in range(1000)]
+    gc.collect()
+    looked_at = {id(one) for one in gc.get_objects()}
+    assert {id(one) in looked_at for one in stays} == {not is_set_aside}
+
+
+def test_only_a_full_collection_tells_what_has_come_to_stay(
+    watch: garbage.Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "LONG_SECONDS", 0.0)
+    watch.begin()
+    before = gc.get_freeze_count()
+    gc.collect(garbage.FULL - 1)
+    assert gc.get_freeze_count() == before
