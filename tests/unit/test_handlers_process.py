@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import getpass
 import logging
+from collections.abc import Iterator
 
 import kopf
 import pytest
 from kubernetes.aio.client import configuration
 
-from sidecar_injector.handlers import lifecycle, login, process
+from sidecar_injector.handlers import caches, lifecycle, login, process
 from sidecar_injector.kube import api
+from sidecar_injector.server import readiness
 
 
 class Source:
@@ -132,3 +135,29 @@ async def test_it_runs_as_a_user_who_has_no_name(monkeypatch: pytest.MonkeyPatch
         return login.connection(configuration.Configuration())
 
     await process.operate(handlers, {}, stop)
+
+
+@pytest.fixture
+def _thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_thawed")
+async def test_the_collector_forgets_what_there_is_before_anybody_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready = readiness.Readiness()
+    looked_at: list[tuple[int, bool]] = []
+    met = readiness.Readiness.met
+
+    def noted(self: readiness.Readiness, condition: readiness.Condition) -> None:
+        looked_at.append((gc.get_freeze_count(), len(gc.get_objects()) < gc.get_freeze_count()))
+        met(self, condition)
+
+    monkeypatch.setattr(readiness.Readiness, "met", noted)
+    assert gc.get_freeze_count() == 0
+    await caches.tell_when_synced([], ready)
+    ((frozen, is_most),) = looked_at
+    assert frozen > 0
+    assert is_most

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sidecar_injector import names, observe
-from sidecar_injector.handlers import audit, status
+from sidecar_injector.handlers import audit, process, status
 from sidecar_injector.kube import api, cache
 from sidecar_injector.server import readiness, registry
 
@@ -72,4 +72,6 @@ async def tell_when_synced(caches: Sequence[cache.Cache], ready: readiness.Readi
     """Each has been filled by a whole list once."""
     for one in caches:
         await one.synced.wait()
+    # While nobody is answered yet.
+    process.settle()
     ready.met(readiness.Condition.CACHES_SYNCED)
