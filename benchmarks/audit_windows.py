@@ -104,8 +104,9 @@ def _review(number: int) -> audit_scene.Json:
 
 @contextlib.contextmanager
 def auditing(scene: audit_scene.Scene) -> Iterator[None]:
-    """Audits back to back meanwhile; as rarely as they rest in reality there would be few."""
-    over = threading.Event()
+    """From the begin of an audit, and back to back meanwhile: they rest in between, for as long as
+    the last one tells them to."""
+    over, before = threading.Event(), scene.lists()
 
     def ask() -> None:
         for priority in itertools.cycle(range(10, 1000)):
@@ -116,6 +117,7 @@ def auditing(scene: audit_scene.Scene) -> Iterator[None]:
     with concurrent.futures.ThreadPoolExecutor(1) as asker:
         asking = asker.submit(ask)
         try:
+            waiting.until(lambda: scene.lists() > before, what="an audit", seconds=120, pause=0.1)
             yield
         finally:
             over.set()

@@ -29,7 +29,7 @@ REST: Final = 8
 SERVER_REST: Final = 2
 """After an answer the API server is left alone for so many times as long as it took: whoever
 creates a pod waits for it, too."""
-LONGEST_REST: Final = 0.05
+LONGEST_REST: Final = 0.02
 """Seconds, after which a slow answer is forgiven: the counts are to be right within a minute."""
 
 LOOKED_AT: Final = ("labels", "annotations", "deletionTimestamp")
