@@ -7,34 +7,19 @@ with windows in which none runs, so whatever else this machine does falls on bot
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import contextlib
-import dataclasses
-import http.client
-import itertools
-import json
-import socket
-import ssl
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from benchmarks import audit_scene
-from sidecar_injector import names
-from tools.controlplane import binaries, errors, ports, progress, waiting
+from benchmarks import audit_scene, audit_windows
+from tools.controlplane import binaries, errors, progress, waiting
 
-LAG_SECONDS: Final = 0.02
-"""Nothing may hold the event loop for longer."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One admission: when it was answered (seconds since 1970), and after how long."""
-
-    at: float
-    milliseconds: float
+QUIET, AUDITS, LISTS = "nothing else", "audits", "the same lists by somebody else"
+CHANGES: Final = 5
+PODS: Final = "/api/v1/namespaces/load-0/pods"
 
 
 def main() -> int:
@@ -67,27 +52,43 @@ def _measure(
     audit_scene.populate(scene, pods=given.pods, namespaces=given.namespaces)
 
     report.begin("audits with nothing else going on")
-    _await_quiet(scene, pods=given.pods)
+    _await_counted(scene, given.pods)
     full = scene.replica.rss()
     alone = _audits(scene, 3)
-    report.begin("windows of load, with and without audits")
-    quiet: list[Answer] = []
-    busy: list[Answer] = []
-    before = scene.samples()
-    for _ in range(given.windows):
-        quiet.extend(_window(scene, given))
-        with _auditing(scene):
-            busy.extend(_window(scene, given))
-    after = scene.samples()
-    spans = scene.audits()
-    busy = [one for one in busy if any(begin <= one.at <= end for begin, end in spans)]
+    report.begin("one pod more")
+    noticed = [_noticed(scene, pods=given.pods + number) for number in range(1, CHANGES + 1)]
+    report.begin("windows of load")
+    kinds = _windows(scene, given, page_seconds=alone["seconds"] / alone["lists"])
     _tell(given, alone=alone, memory=(empty, full, scene.replica.rss()))
-    _tell_latency(quiet, busy)
-    _tell_lag(before, after)
+    print(f"a pod more is counted after {min(noticed):.1f} to {max(noticed):.1f} s, when idle")
+    _tell_kinds(kinds)
 
 
-def _await_quiet(scene: audit_scene.Scene, *, pods: int) -> None:
-    """Until the marks that the creations have left are worked off."""
+def _windows(
+    scene: audit_scene.Scene, given: argparse.Namespace, *, page_seconds: float
+) -> list[audit_windows.Kind]:
+    """One of each kind after the other, so many times."""
+    meanwhile: dict[str, audit_windows.Meanwhile] = {
+        QUIET: contextlib.nullcontext,
+        AUDITS: lambda: audit_windows.auditing(scene),
+        LISTS: lambda: audit_windows.listing(scene, page_seconds=page_seconds),
+    }
+    kinds = [audit_windows.Kind(name=name) for name in meanwhile]
+    for _ in range(given.windows):
+        for kind in kinds:
+            with meanwhile[kind.name]():
+                audit_windows.take(scene, kind, seconds=given.seconds, rate=given.rate)
+    spans = scene.audits()
+    for kind in kinds:
+        if kind.name == AUDITS:
+            kind.answers = [
+                one for one in kind.answers if any(begin <= one.at <= end for begin, end in spans)
+            ]
+    return kinds
+
+
+def _await_counted(scene: audit_scene.Scene, pods: int) -> None:
+    """Until the marks that creations have left are worked off."""
 
     def counted() -> bool:
         status = (
@@ -95,15 +96,15 @@ def _await_quiet(scene: audit_scene.Scene, *, pods: int) -> None:
         )
         return bool((status.get("pods") or {}).get("selected") == pods)
 
-    waiting.until(counted, what="every pod is counted", seconds=300, pause=0.5)
+    waiting.until(counted, what="every pod is counted", seconds=300, pause=0.1)
 
 
-def _ask_for_audit(scene: audit_scene.Scene, priority: int) -> None:
-    """A cluster injection that changes makes everything due."""
-    change = {"spec": {"priority": priority}}
-    scene.plane.client.request(
-        "PATCH", f"{audit_scene.CLUSTER_INJECTIONS}/proxy", change, content=audit_scene.MERGE
-    )
+def _noticed(scene: audit_scene.Scene, *, pods: int) -> float:
+    """Seconds from the creation of a pod, the last of so many, to its count."""
+    began = time.perf_counter()
+    scene.plane.client.request("POST", PODS, audit_scene.pod(f"more-{pods}"))
+    _await_counted(scene, pods)
+    return time.perf_counter() - began
 
 
 def _await_audits(scene: audit_scene.Scene, number: float) -> None:
@@ -117,7 +118,7 @@ def _audits(scene: audit_scene.Scene, number: int) -> dict[str, float]:
     """The cost of one, from some of them."""
     lists, before = scene.lists(), scene.samples()
     for priority in range(1, number + 1):
-        _ask_for_audit(scene, priority)
+        scene.ask_for_audit(priority)
         _await_audits(scene, audit_scene.value(before, "audit_duration_seconds_count") + priority)
     after = scene.samples()
 
@@ -134,71 +135,6 @@ def _audits(scene: audit_scene.Scene, number: int) -> dict[str, float]:
     }
 
 
-@contextlib.contextmanager
-def _auditing(scene: audit_scene.Scene) -> Iterator[None]:
-    """Audits back to back meanwhile; as rarely as they rest in reality there would be few."""
-    with concurrent.futures.ThreadPoolExecutor(1) as asker:
-        going = [True]
-
-        def ask() -> None:
-            for priority in itertools.cycle(range(10, 1000)):
-                if not going:
-                    return
-                _ask_for_audit(scene, priority)
-                time.sleep(0.5)
-
-        asking = asker.submit(ask)
-        try:
-            yield
-        finally:
-            going.clear()
-            asking.result()
-    waiting.until(lambda: _is_idle(scene), what="no audit is running", seconds=60, pause=0.2)
-
-
-def _is_idle(scene: audit_scene.Scene) -> bool:
-    """No more lists of pods within a second."""
-    before = scene.lists()
-    time.sleep(1)
-    return scene.lists() == before
-
-
-def _window(scene: audit_scene.Scene, given: argparse.Namespace) -> list[Answer]:
-    """Admissions one after the other, at the rate."""
-    context = ssl.create_default_context(cadata=scene.authorities)
-    plain = socket.create_connection((ports.LOOPBACK, scene.replica.backend.port))
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    name = f"{names.PRODUCT}.{names.PRODUCT}.svc"
-    connection = http.client.HTTPConnection(name)
-    connection.sock = context.wrap_socket(plain, server_hostname=name)
-    taken = []
-    end = time.perf_counter() + given.seconds
-    for number in itertools.count():
-        body = json.dumps(_review(number))
-        began = time.perf_counter()
-        if began >= end:
-            break
-        connection.request("POST", names.MUTATE_PATH, body)
-        connection.getresponse().read()
-        seconds = time.perf_counter() - began
-        taken.append(Answer(at=time.time(), milliseconds=seconds * 1000))
-        time.sleep(max(1 / given.rate - seconds, 0))
-    connection.close()
-    return taken
-
-
-def _review(number: int) -> audit_scene.Json:
-    asked = {
-        "uid": f"6e9d9bd4-0000-4000-8000-{number:012}",
-        "resource": {"group": "", "version": "v1", "resource": "pods"},
-        "namespace": "load-0",
-        "operation": "CREATE",
-        "object": audit_scene.pod(f"new-{number}"),
-        "dryRun": True,
-    }
-    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}
-
-
 def _tell(
     given: argparse.Namespace, *, alone: dict[str, float], memory: tuple[int, int, int]
 ) -> None:
@@ -211,32 +147,22 @@ def _tell(
     print(f"memory: {empty} without pods, {full} after the first audit, {end} at the end")
 
 
-def _tell_latency(quiet: Sequence[Answer], busy: Sequence[Answer]) -> None:
-    for name, percent in (("median", 50), ("p99", 99)):
-        before, meanwhile = _percentile(quiet, percent), _percentile(busy, percent)
+def _tell_kinds(kinds: Sequence[audit_windows.Kind]) -> None:
+    base = kinds[0].answers
+    for kind in kinds:
+        print(f"beside {kind.name}, {len(kind.answers)} admissions:")
+        for name, percent in (("median", 50), ("p99", 99)):
+            found, usual = _percentile(kind.answers, percent), _percentile(base, percent)
+            print(f"  {name} {found:.2f} ms ({found / usual - 1:+.0%})")
         print(
-            f"{name} of an admission: {before:.2f} ms without an audit ({len(quiet)}),"
-            f" {meanwhile:.2f} ms during one ({len(busy)}): {meanwhile / before - 1:+.0%}"
+            f"  event loop: {kind.late:.0f} of {kind.looks:.0f} looks came more than"
+            f" {float(audit_windows.LATE_BOUND) * 1000:g} ms late;"
+            f" {kind.collections:.0f} whole garbage collections"
         )
 
 
-def _percentile(answers: Sequence[Answer], percent: int) -> float:
+def _percentile(answers: Sequence[audit_windows.Answer], percent: int) -> float:
     return statistics.quantiles((one.milliseconds for one in answers), n=100)[percent - 1]
-
-
-def _tell_lag(before: audit_scene.Samples, after: audit_scene.Samples) -> None:
-    bounds = sorted(
-        (float(labels.split("'")[3]), labels)
-        for name, labels in after
-        if name == "sidecar_injector_loop_lag_seconds_bucket"
-    )
-    bound, labels = next(one for one in bounds if one[0] >= LAG_SECONDS)
-    key = ("sidecar_injector_loop_lag_seconds_bucket", labels)
-    looks = audit_scene.value(after, "loop_lag_seconds_count") - audit_scene.value(
-        before, "loop_lag_seconds_count"
-    )
-    late = looks - (after[key] - before[key])
-    print(f"event loop: {late:.0f} of {looks:.0f} looks came more than {bound * 1000:g} ms late")
 
 
 if __name__ == "__main__":

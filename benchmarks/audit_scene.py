@@ -57,6 +57,11 @@ class Scene:
                 found.append((end - line["seconds"], end))
         return found
 
+    def ask_for_audit(self, priority: int) -> None:
+        """A cluster injection that changes makes everything due."""
+        change = {"spec": {"priority": priority}}
+        self.plane.client.request("PATCH", f"{CLUSTER_INJECTIONS}/proxy", change, content=MERGE)
+
     def lists(self) -> float:
         """Lists of pods that the API server has answered."""
         found = read(self.plane.client.text("GET", "/metrics")[1])

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sidecar_injector import names
+from sidecar_injector import names, settings
+from sidecar_injector.cli.checks import rights
 
 Render = Callable[..., Any]
 
@@ -28,18 +29,18 @@ NAMED = {
 
 
 @pytest.fixture(params=list(MODES.values()), ids=list(MODES))
-def rights(request: pytest.FixtureRequest, render: Render) -> list[dict[str, Any]]:
+def granted(request: pytest.FixtureRequest, render: Render) -> list[dict[str, Any]]:
     return _rules(render(request.param, release="blue"))
 
 
-def test_nothing_is_granted_by_wildcard(rights: list[dict[str, Any]]) -> None:
+def test_nothing_is_granted_by_wildcard(granted: list[dict[str, Any]]) -> None:
     assert not any(
-        "*" in rule[key] for rule in rights for key in ("apiGroups", "resources", "verbs")
+        "*" in rule[key] for rule in granted for key in ("apiGroups", "resources", "verbs")
     )
 
 
-def test_sensitive_objects_are_granted_by_name_only(rights: list[dict[str, Any]]) -> None:
-    for resource, verb, limited_to in _grants(rights):
+def test_sensitive_objects_are_granted_by_name_only(granted: list[dict[str, Any]]) -> None:
+    for resource, verb, limited_to in _grants(granted):
         if resource in NAMED and verb != "create":
             assert limited_to, f"{verb} {resource}"
 
@@ -59,15 +60,29 @@ def test_the_operator_may_write_the_secret_and_the_bundle_that_it_makes(render: 
     assert ("validatingwebhookconfigurations", "patch", FULLNAME) in grants
 
 
-@pytest.mark.parametrize("mode", ["certManager", "provided"])
-def test_a_secret_of_somebody_else_is_only_read(mode: str, render: Render) -> None:
+@pytest.mark.parametrize("mode", list(MODES))
+def test_check_asks_for_every_right_that_is_granted_and_for_no_other(
+    mode: str, render: Render
+) -> None:
+    given = {"namespace": "injection", "fullname": FULLNAME, "certificate_mode": mode}
+    secret = MODES[mode].get("certificates", {}).get("secretName") or names.secret_name(FULLNAME)
+    asked = rights.needed(settings.Settings(**given, secret_name=secret))
+    granted = _grants(_rules(render(MODES[mode], release="blue")))
+
+    assert sorted((one.resource, one.verb, one.name) for one in asked) == sorted(granted)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reads"), [("certManager", {"list", "watch"}), ("provided", {"get", "list", "watch"})]
+)
+def test_a_secret_of_somebody_else_is_only_read(mode: str, reads: set[str], render: Render) -> None:
     verbs = {
         verb
         for resource, verb, _ in _grants(_rules(render(MODES[mode], release="blue")))
         if resource == "secrets"
     }
 
-    assert verbs == {"get", "list", "watch"}
+    assert verbs == reads
 
 
 def test_the_bundle_is_left_to_cert_manager_where_that_injects_it(render: Render) -> None:
@@ -78,18 +93,18 @@ def test_the_bundle_is_left_to_cert_manager_where_that_injects_it(render: Render
 
 
 def test_the_lease_is_granted_by_the_name_that_the_operator_uses(
-    rights: list[dict[str, Any]],
+    granted: list[dict[str, Any]],
 ) -> None:
-    assert ("leases", "update", names.lease_name(FULLNAME)) in set(_grants(rights))
+    assert ("leases", "update", names.lease_name(FULLNAME)) in set(_grants(granted))
 
 
 def test_injections_are_read_and_only_their_status_is_written(
-    rights: list[dict[str, Any]],
+    granted: list[dict[str, Any]],
 ) -> None:
     for plural in (names.PLURAL, names.CLUSTER_PLURAL):
-        verbs = {verb for resource, verb, _ in _grants(rights) if resource == plural}
+        verbs = {verb for resource, verb, _ in _grants(granted) if resource == plural}
         assert verbs == {"list", "watch"}
-        assert (f"{plural}/status", "patch", "") in set(_grants(rights))
+        assert (f"{plural}/status", "patch", "") in set(_grants(granted))
 
 
 def test_everything_is_bound_to_the_account_of_the_pods(render: Render) -> None:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import datetime
 import json
+import threading
 from collections.abc import Callable, Iterator
 
 import installing
@@ -21,6 +22,7 @@ SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
 EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
 HOUR = 3600
 SERVED = names.verified_dns_name(service=names.PRODUCT, namespace=NAMESPACE)
+BUNDLE = "/webhooks/0/clientConfig/caBundle"
 PROBLEM = "sidecar_injector_certificate_problem"
 NOT_LOADED = "CertificateNotLoaded"
 ROLL_WAIT = 2
@@ -116,6 +118,48 @@ def install(plane: cluster.ControlPlane, *values: str) -> contextlib.AbstractCon
 def installation(plane: cluster.ControlPlane, ca: issue.Pair, *values: str) -> Iterator[Mode]:
     with installing.installation(plane, *values) as product:
         yield Mode(product, ca)
+
+
+class Injector(threading.Thread):
+    """What cert-manager's cainjector does: the Secret's `ca.crt` becomes the caBundle."""
+
+    def __init__(self, plane: cluster.ControlPlane) -> None:
+        super().__init__()
+        self._plane, self._over = plane, threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.05):
+            self._inject()
+
+    def _inject(self) -> None:
+        wanted = self._plane.client.get(f"{SECRETS}/{NAME}")["data"][names.CA_CERT]
+        for path in (kit.MUTATING, kit.VALIDATING):
+            found = self._plane.client.get(path.rpartition("/")[0])["items"]
+            for entry in (entry for one in found for entry in one["webhooks"]):
+                if entry["clientConfig"].get("caBundle") != wanted:
+                    value = {"op": "add", "path": BUNDLE, "value": wanted}
+                    self._plane.client.request(
+                        "PATCH", path, [value], content="application/json-patch+json"
+                    )
+
+    def __enter__(self) -> Injector:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+
+@contextlib.contextmanager
+def installed_with_cert_manager(plane: cluster.ControlPlane, *values: str) -> Iterator[Mode]:
+    """With its definition, and its cainjector at work."""
+    plane.kubectl("create", "-f", "-", stdin=json.dumps(CERTIFICATES))
+    plane.kubectl("wait", "--for=condition=Established", f"crd/{CERTIFICATES_NAME}")
+    # Only this writes the Secret, which the Injector reads.
+    installing_it = install(plane, *values)
+    with Injector(plane), installing_it as mode:
+        yield mode
 
 
 CERTIFICATES_NAME = "certificates.cert-manager.io"

@@ -5,19 +5,13 @@ On control planes of their own, since the mode is chosen at installation.
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterator
 
 import modes_kit as modes
-import product_kit as kit
 import pytest
 
-from sidecar_injector import names
 from sidecar_injector.pki import issue
 from tools.controlplane import binaries, cluster
-
-BUNDLE = "/webhooks/0/clientConfig/caBundle"
 
 
 @pytest.fixture(scope="module")
@@ -106,48 +100,12 @@ def test_a_change_of_the_ca_in_the_right_order_costs_no_pod(provided: modes.Mode
     provided.ca = new
 
 
-class Injector(threading.Thread):
-    """What cert-manager's cainjector does: the Secret's `ca.crt` becomes the caBundle."""
-
-    def __init__(self, plane: cluster.ControlPlane) -> None:
-        super().__init__()
-        self._plane, self._over = plane, threading.Event()
-
-    def run(self) -> None:
-        while not self._over.wait(0.05):
-            self._inject()
-
-    def _inject(self) -> None:
-        wanted = self._plane.client.get(f"{modes.SECRETS}/{modes.NAME}")["data"][names.CA_CERT]
-        for path in (kit.MUTATING, kit.VALIDATING):
-            found = self._plane.client.get(path.rpartition("/")[0])["items"]
-            for entry in (entry for one in found for entry in one["webhooks"]):
-                if entry["clientConfig"].get("caBundle") != wanted:
-                    value = {"op": "add", "path": BUNDLE, "value": wanted}
-                    self._plane.client.request(
-                        "PATCH", path, [value], content="application/json-patch+json"
-                    )
-
-    def __enter__(self) -> Injector:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
-
-
 def test_with_cert_manager_we_load_and_somebody_else_injects(
     programs: binaries.Binaries, request: pytest.FixtureRequest
 ) -> None:
     values = ("certificates.mode=certManager", "certificates.issuerRef.name=own")
     with cluster.ControlPlane(programs) as plane:
-        plane.kubectl("create", "-f", "-", stdin=json.dumps(modes.CERTIFICATES))
-        plane.kubectl("wait", "--for=condition=Established", f"crd/{modes.CERTIFICATES_NAME}")
-        installing_it = modes.install(
-            plane, *values
-        )  # The Secret is there now, as the Injector needs.
-        with Injector(plane), installing_it as mode:
+        with modes.installed_with_cert_manager(plane, *values) as mode:
             for _ in range(2):
                 mode.give(renewed := modes.leaf(mode.ca))
                 mode.wait_shown(renewed)

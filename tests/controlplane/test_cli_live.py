@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -17,7 +19,7 @@ import pytest
 import yaml
 
 from sidecar_injector import names
-from tools.controlplane import cluster, operators, ports
+from tools.controlplane import cluster, errors, operators, ports
 
 LEVELS = {"ok", "warning", "failed"}
 FINDING = {"check", "level", "message", "remedy"}
@@ -209,6 +211,37 @@ def test_restart_rolls_what_can_roll_and_lists_the_rest(
     product.plane.wait("a new pod has the sidecar", injected)
     again = cli.read(config, "restart", *where, status=1)
     assert [one["kind"] for one in again["owners"] if one["action"] == "restart"] == []
+
+
+def become_ready(product: kit.Product, namespace: str) -> None:
+    """What a kubelet would report of every pod."""
+    ready = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+    for pod in product.pods(namespace):
+        path = f"{kit.pods_path(namespace)}/{pod['metadata']['name']}/status"
+        # A pod that has gone meanwhile needs no report.
+        with contextlib.suppress(errors.ApiError):
+            product.plane.client.request("PATCH", path, ready, **kit.PATCH)
+
+
+def test_restart_waits_until_every_pod_is_new_and_available(
+    product: kit.Product, config: pathlib.Path, enabled_namespace: str
+) -> None:
+    product.created_by(enabled_namespace, kit.workload("Deployment"))
+    product.create_injection(enabled_namespace, kit.injection())
+    where = ("-n", enabled_namespace)
+    with concurrent.futures.ThreadPoolExecutor(1) as waiter:
+        waiting = waiter.submit(cli.run, config, "restart", "--wait", *where)
+
+        def over() -> bool:
+            become_ready(product, enabled_namespace)
+            return waiting.done()
+
+        product.plane.wait("the rollout is complete", over)
+    result = waiting.result()
+    assert (result.exit_code, "complete" in result.stdout) == (0, True), result.output
+    assert result.stderr.splitlines()[-1] == (
+        f"{enabled_namespace}/Deployment/work: 1 of 1 pods are new, 1 available"
+    )
 
 
 def test_status_counts_what_needs_a_restart_and_keeps_its_shape(

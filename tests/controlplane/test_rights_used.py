@@ -1,16 +1,20 @@
 """Least rights: the operator lives its whole life with what the chart grants, and needs all of it.
 
-The API server's audit log is the witness; the operator has the token of the chart's ServiceAccount.
+In each mode of certificates: where it does not make them it is granted less. The API server's audit
+log is the witness; the operator has the token of the chart's ServiceAccount.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import audit_log
 import installing
+import modes_kit as modes
 import product_kit as kit
 import pytest
 
@@ -40,7 +44,7 @@ class Life:
     requests: list[audit_log.Request]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["selfSigned", "provided", "certManager"])
 def life(
     programs: binaries.Binaries,
     request: pytest.FixtureRequest,
@@ -49,12 +53,51 @@ def life(
     """From an empty cluster to the uninstall, all of it once."""
     log = audit_log.Log(folder=tmp_path_factory.mktemp("audit"), user=ACCOUNT)
     with cluster.ControlPlane(programs, apiserver_flags=log.flags()) as plane:
-        with installing.installation(plane, *VALUES) as product:
+        with INSTALLATIONS[request.param](plane) as told:
             rights = set(granted(plane))
-            for chapter in CHAPTERS:
-                chapter(product)
+            for chapter in told:
+                chapter()
         yield Life(granted=rights, requests=log.requests())
         plane.keep_logs = request.session.testsfailed > 0
+
+
+Chapters = Sequence[Callable[[], None]]
+
+
+@contextlib.contextmanager
+def self_signed(plane: cluster.ControlPlane) -> Iterator[Chapters]:
+    with installing.installation(plane, *VALUES) as product:
+        yield [functools.partial(one, product) for one in OWN_CHAPTERS]
+
+
+@contextlib.contextmanager
+def provided(plane: cluster.ControlPlane) -> Iterator[Chapters]:
+    with modes.install(plane, "certificates.mode=provided") as mode:
+        given = [
+            functools.partial(another_pair_is_given, mode),
+            functools.partial(the_bundles_are_wiped, mode.product),
+        ]
+        yield [*others(mode.product), *given, functools.partial(the_deployment_goes, mode.product)]
+
+
+@contextlib.contextmanager
+def cert_manager(plane: cluster.ControlPlane) -> Iterator[Chapters]:
+    values = ("certificates.mode=certManager", "certificates.issuerRef.name=own")
+    with modes.installed_with_cert_manager(plane, *values) as mode:
+        given = [functools.partial(another_pair_is_given, mode)]
+        yield [*others(mode.product), *given, functools.partial(the_deployment_goes, mode.product)]
+
+
+def others(product: kit.Product) -> Chapters:
+    return [functools.partial(one, product) for one in CHAPTERS]
+
+
+def another_pair_is_given(mode: modes.Mode) -> None:
+    """Then one that is no use, which an Event tells."""
+    mode.give(renewed := modes.leaf(mode.ca))
+    mode.wait_shown(renewed)
+    mode.give(modes.leaf(mode.ca, name="elsewhere.svc"))
+    mode.wait("an Event says why", lambda: bool(modes.events(mode.product)))
 
 
 def granted(plane: cluster.ControlPlane) -> Iterator[audit_log.Right]:
@@ -158,31 +201,34 @@ def is_another(plane: cluster.ControlPlane, path: str, uid: str) -> bool:
         return False
 
 
-def the_deployment_goes(product: kit.Product) -> None:
+def the_deployment_goes(product: kit.Product, *owned: str) -> None:
     """An uninstall takes it first, and the roles while the last replica may still live."""
     plane = product.plane
     plane.client.request("DELETE", DEPLOYMENT)
     plane.wait(
         "the garbage collector took what it owned",
-        lambda: {plane.client.text("GET", path)[0] for path in (SECRET, LEASE)} == {404},
+        lambda: {plane.client.text("GET", path)[0] for path in (LEASE, *owned)} == {404},
         seconds=SLOW_SECONDS,
     )
     for replica in product.replicas:
         replica.terminate()
 
 
+def the_deployment_goes_with_the_secret(product: kit.Product) -> None:
+    the_deployment_goes(product, SECRET)
+
+
 VALUES = (installing.DRAIN, "settings.caRollWaitSeconds=1")
-CHAPTERS = (
-    pods_are_injected,
-    conflicts_are_told,
-    the_pods_are_counted,
-    an_account_is_set,
+CHAPTERS = (pods_are_injected, conflicts_are_told, the_pods_are_counted, an_account_is_set)
+OWN_CHAPTERS = (
+    *CHAPTERS,
     a_leaf_is_asked_for,
     a_ca_is_asked_for,
     the_secret_is_deleted,
     the_bundles_are_wiped,
-    the_deployment_goes,
+    the_deployment_goes_with_the_secret,
 )
+INSTALLATIONS = {"selfSigned": self_signed, "provided": provided, "certManager": cert_manager}
 
 
 def test_nothing_that_the_operator_asks_for_is_forbidden(life: Life) -> None:

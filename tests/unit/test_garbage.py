@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar_injector import garbage
+from sidecar_injector.handlers import caches
+from sidecar_injector.server import readiness
 
 
 @pytest.fixture
@@ -47,3 +49,16 @@ def test_only_a_full_collection_tells_what_has_come_to_stay(
     before = gc.get_freeze_count()
     gc.collect(garbage.FULL - 1)
     assert gc.get_freeze_count() == before
+
+
+async def test_it_is_done_before_anybody_is_answered(watch: garbage.Watch) -> None:
+    ready, frozen = readiness.Readiness(), []
+    ready.met(readiness.Condition.CERTIFICATE_LOADED)
+
+    def filled() -> None:
+        watch.begin()
+        frozen.append((gc.get_freeze_count() > 0, ready.able))
+
+    await caches.tell_when_synced([], ready, filled=filled)
+    assert frozen == [(True, False)]
+    assert ready.able

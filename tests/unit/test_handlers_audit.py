@@ -13,6 +13,7 @@ import pytest
 from samples import NAMESPACE, decided, injection, pod, resource
 
 from sidecar_injector import names, observe, settings
+from sidecar_injector.core import world as worlds
 from sidecar_injector.handlers import audit, audit_pods, audit_watch, caches, status
 from sidecar_injector.kube import api, events, lease
 from sidecar_injector.server import registry
@@ -331,3 +332,33 @@ async def test_counting_gives_way_after_a_short_slice() -> None:
     assert slept == [audit_pods.SLICE_SECONDS * audit_pods.REST]
     await slices.give_way()
     assert len(slept) == 1
+
+
+async def test_the_api_server_is_left_alone_between_pages_and_forgiven_for_being_slow() -> None:
+    now, slept = 10.0, []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    slices = audit_pods.Slices(clock=lambda: now, sleep=sleep)
+    now = 10.005
+    assert slices.begin() == pytest.approx(0.005)
+    for seconds in (0.005, 5.0):
+        await slices.leave_server_alone(answered_after=seconds)
+    assert slept == [0.005 * audit_pods.SERVER_REST, audit_pods.LONGEST_REST]
+
+
+async def test_there_is_a_rest_after_every_page(world: World) -> None:
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    for number in range(audit_pods.PAGE + 1):
+        world.pod(f"p-{number}")
+    now = iter(range(10_000))
+    slices = audit_pods.Slices(clock=lambda: float(next(now)), sleep=sleep)
+    known = worlds.World(namespace=worlds.Namespace.assumed(NAMESPACE), injections=())
+    await audit_pods.count(world.server, {NAMESPACE: known}, slices=slices)
+    # Two of those that are not on the host network, and an empty one of those that are.
+    assert slept.count(audit_pods.LONGEST_REST) == 3

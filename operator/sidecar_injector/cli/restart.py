@@ -10,16 +10,21 @@ from typing import Any
 import click
 import rich.progress
 
-from sidecar_injector.cli import options, show
+from sidecar_injector.cli import options, rollout, show
 from sidecar_injector.cli.live import census, cluster, owners, release, worlds
 from sidecar_injector.core import audit
 from sidecar_injector.kube import api
 
 COLUMNS = ("OWNER", "OUTDATED", "MISSING", "ACTION")
 RESTART, RESTARTED, FAILED, BY_HAND = "restart", "restarted", "failed", "recreate by hand"
+COMPLETE, INCOMPLETE = "complete", "incomplete"
+"""With `--wait`: whether every pod was replaced in time."""
 UNDER_WAY = "under way"
 """Its pods are older than the last restart, and about to be replaced."""
-STYLES = {RESTARTED: show.GOOD, RESTART: show.NEUTRAL, BY_HAND: show.NEUTRAL, FAILED: show.BAD}
+STYLES = {
+    RESTARTED: show.GOOD, RESTART: show.NEUTRAL, BY_HAND: show.NEUTRAL, FAILED: show.BAD,
+    COMPLETE: show.GOOD, INCOMPLETE: show.BAD,
+}  # fmt: skip
 
 
 class Plan:
@@ -42,6 +47,9 @@ class Plan:
 @click.option("--outdated", is_flag=True, help="Pods with parts of an older template.")
 @click.option("--missing", is_flag=True, help="Pods that an injection selects and that lack it.")
 @click.option("--dry-run", is_flag=True, help="Say what would be restarted, and change nothing.")
+@click.option("--wait", is_flag=True, help="Until the pods are replaced, telling each step.")
+@click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True,
+              metavar="SECONDS", help="How long to wait.")  # fmt: skip
 @cluster.namespace(everywhere=False)
 @options.output()
 @cluster.address()
@@ -50,6 +58,8 @@ def restart(
     outdated: bool,
     missing: bool,
     dry_run: bool,
+    wait: bool,
+    timeout: int,
     namespace: str | None,
     all_namespaces: bool,
     form: str,
@@ -61,19 +71,22 @@ def restart(
     restart` sets, so that Deployments, StatefulSets and DaemonSets replace their pods one after the
     other and at their own pace. Jobs, bare pods and whatever else does not roll are listed to be
     recreated by hand. Pods to which the sidecar could not be added now either are left alone. Exit
-    status 1 if anything is left to be done by hand.
+    status 1 if anything is left to be done by hand, or with --wait if a rollout is not complete in
+    time; it goes on without us.
     """
+    if wait and dry_run:
+        raise click.UsageError("--wait and --dry-run exclude each other: nothing would roll")
     chosen = cluster.one_namespace(namespace, all_namespaces=all_namespaces)
     if chosen is None and not all_namespaces:
         chosen = cluster.context_namespace(address)
-    both = outdated == missing
-    states = {audit.OUTDATED: outdated or both, audit.MISSING: missing or both}
-    wanted = {state for state, counts in states.items() if counts}
+    wanted = _states(outdated=outdated, missing=missing)
 
     async def question(asked: cluster.Cluster) -> list[Plan]:
         plans = await _plans(asked, chosen, wanted, given=address.release_namespace)
         if not dry_run:
-            await _restart(asked, [one for one in plans if one.action == RESTART])
+            await _restart(asked, plans)
+        if wait:
+            await _wait(asked, plans, seconds=timeout)
         return plans
 
     plans = cluster.ask(address, question)
@@ -81,7 +94,7 @@ def restart(
         _print(plans, where=chosen, dry_run=dry_run)
     else:
         show.structured({"owners": [as_json(one) for one in plans]}, form=form)
-    sys.exit(1 if any(one.action in (BY_HAND, FAILED) for one in plans) else 0)
+    sys.exit(1 if any(one.action in (BY_HAND, FAILED, INCOMPLETE) for one in plans) else 0)
 
 
 def as_json(one: Plan) -> dict[str, Any]:
@@ -97,6 +110,12 @@ def as_json(one: Plan) -> dict[str, Any]:
         "pods": sorted({case.pod for case in one.cases}),
         "injections": sorted({case.reference for case in one.cases}),
     }
+
+
+def _states(*, outdated: bool, missing: bool) -> set[str]:
+    both = outdated == missing
+    states = {audit.OUTDATED: outdated or both, audit.MISSING: missing or both}
+    return {state for state, counts in states.items() if counts}
 
 
 async def _plans(
@@ -121,13 +140,21 @@ async def _plans(
 
 async def _restart(asked: cluster.Cluster, plans: Sequence[Plan]) -> None:
     at = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
-    for one in _told(plans):
+    for one in _told([one for one in plans if one.action == RESTART]):
         try:
             await owners.restart(asked, one.owner, at=at)
             one.action = RESTARTED
         except api.ApiError as error:
             # The others are restarted all the same; the table says what became of each.
             one.action, one.why = FAILED, str(error)
+
+
+async def _wait(asked: cluster.Cluster, plans: Sequence[Plan], *, seconds: float) -> None:
+    rolling = [one for one in plans if one.action in (RESTARTED, UNDER_WAY)]
+    found = await rollout.follow(asked, [one.owner for one in rolling], seconds=seconds)
+    for one in rolling:
+        seen = found[one.owner]
+        one.action, one.why = (COMPLETE, "") if seen.complete else (INCOMPLETE, seen.says)
 
 
 def _told(plans: Sequence[Plan]) -> Iterator[Plan]:

@@ -26,6 +26,12 @@ SLICE_SECONDS: Final = 0.0005
 REST: Final = 8
 """After a slice the loop is left alone for so many times as long: the audit is in no hurry."""
 
+SERVER_REST: Final = 2
+"""After an answer the API server is left alone for so many times as long as it took: whoever
+creates a pod waits for it, too."""
+LONGEST_REST: Final = 0.02
+"""Seconds, after which a slow answer is forgiven: the counts are to be right within a minute."""
+
 LOOKED_AT: Final = ("labels", "annotations", "deletionTimestamp")
 """Pods that have the same ones have the same states."""
 ALIVE: Final = "status.phase!=Succeeded,status.phase!=Failed"
@@ -58,9 +64,16 @@ class Slices:
             await self._sleep(SLICE_SECONDS * REST)
             self._began = self._clock()
 
-    def begin(self) -> None:
-        """What was awaited until now was no work."""
-        self._began = self._clock()
+    def begin(self) -> float:
+        """What was awaited until now was no work; for how many seconds it was awaited."""
+        now = self._clock()
+        awaited, self._began = now - self._began, now
+        return awaited
+
+    async def leave_server_alone(self, *, answered_after: float) -> None:
+        """Between two pages."""
+        await self._sleep(min(answered_after * SERVER_REST, LONGEST_REST))
+        self.begin()
 
 
 async def count(client: api.Api, worlds: Mapping[str, world.World], *, slices: Slices) -> Tallies:
@@ -91,14 +104,16 @@ async def _list(
     )
     pages = client.pages(api.PODS, scope=scope, limit=PAGE)
     judge = _Judge(host_network=host_network)
+    slices.begin()
     async with contextlib.aclosing(pages) as answers:
         async for page in answers:
-            slices.begin()
+            seconds = slices.begin()
             for pod in page.items:
                 namespace = api.metadata(pod)["namespace"]
                 if known := worlds.get(namespace):
                     tallies[namespace].update(judge.states(pod, known))
                 await slices.give_way()
+            await slices.leave_server_alone(answered_after=seconds)
 
 
 class _Judge:

@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator, Sequence
 
 from sidecar_injector import names
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Finding, Scene
-from sidecar_injector.cli.live import release
 from sidecar_injector.kube import api
+from sidecar_injector.settings import Settings
 
 OF_OTHERS = api.Resource("authorization.k8s.io/v1", "subjectaccessreviews")
 OF_MYSELF = api.Resource("authorization.k8s.io/v1", "selfsubjectaccessreviews")
 ADMISSION = "admissionregistration.k8s.io"
 RBAC = "rbac.authorization.k8s.io"
+MOST_LISTED = 8
+READ = ("list", "watch")
+OWN_KINDS = (names.PLURAL, names.CLUSTER_PLURAL)
+LOOKED_AT = ("namespaces", "pods", "serviceaccounts")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,7 +48,9 @@ async def of_operator(scene: Scene) -> AsyncIterator[Finding]:
         return
     who = found.service_account
     try:
-        lacking = [one for one in _needed(found) if not await _may(scene.asked, one, who=who)]
+        lacking = [
+            one for one in needed(found.settings) if not await _may(scene.asked, one, who=who)
+        ]
     except api.ApiError as error:
         if error.status != api.FORBIDDEN:
             raise
@@ -83,39 +89,42 @@ async def _may(asked: api.Api, right: Right, *, who: str = "") -> bool:
     return bool(answer["status"].get("allowed"))
 
 
-def _needed(found: release.Release) -> list[Right]:
-    settings = found.settings
-    own = settings.certificate_mode == "selfSigned"
-    everywhere = [
-        Right(verb, names.GROUP, plural)
-        for plural in (names.PLURAL, names.CLUSTER_PLURAL)
-        for verb in ("list", "watch")
-    ]
-    everywhere += [
-        Right("patch", names.GROUP, f"{names.PLURAL}/status"),
-        Right("patch", names.GROUP, f"{names.CLUSTER_PLURAL}/status"),
-        Right("list", "", "namespaces"),
-        Right("watch", "", "namespaces"),
-        Right("list", "", "pods"),
-        Right("list", "", "serviceaccounts"),
-        Right("watch", "", "serviceaccounts"),
-        Right("create", "events.k8s.io", "events"),
-    ]
-    webhooks = [
-        Right(verb, ADMISSION, resource, name=settings.fullname)
-        for resource in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
-        for verb in (("get", "patch") if own else ("get",))
-    ]
-    secrets = [
-        Right(verb, "", "secrets", settings.namespace, settings.secret_name)
-        for verb in (("get", "update") if own else ("get",))
-    ]
+def needed(settings: Settings) -> list[Right]:
+    """What the chart's roles grant, right by right: a test compares."""
+    here = settings.namespace
+    writes_secret = settings.certificate_mode == "selfSigned"
+    writes_bundle = settings.certificate_mode != "certManager"
+    reads = ("get", *READ) if writes_bundle else READ
+    webhooks = (*reads, "patch") if writes_bundle else reads
+    secrets = (*reads, "update") if writes_secret else reads
     lease = names.lease_name(settings.fullname)
-    leases = [
-        Right(verb, "coordination.k8s.io", "leases", settings.namespace, lease)
-        for verb in ("get", "update")
+    return [
+        *(one for plural in OWN_KINDS for one in _rights(READ, names.GROUP, plural)),
+        *(
+            one
+            for plural in OWN_KINDS
+            for one in _rights(("patch",), names.GROUP, f"{plural}/status")
+        ),
+        *(one for plural in LOOKED_AT for one in _rights(READ, "", plural)),
+        *_rights(("create", "patch"), "events.k8s.io", "events"),
+        *_rights(READ, "apiextensions.k8s.io", "customresourcedefinitions"),
+        *(
+            one
+            for plural in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+            for one in _rights(webhooks, ADMISSION, plural, name=settings.fullname)
+        ),
+        *(_rights(("create",), "", "secrets", here) if writes_secret else ()),
+        *_rights(secrets, "", "secrets", here, settings.secret_name),
+        *_rights(("create",), "coordination.k8s.io", "leases", here),
+        *_rights(("get", "update"), "coordination.k8s.io", "leases", here, lease),
+        *_rights(("get",), "apps", "deployments", here, settings.fullname),
     ]
-    return [*everywhere, *webhooks, *secrets, *leases]
+
+
+def _rights(
+    verbs: Sequence[str], group: str, resource: str, namespace: str = "", name: str = ""
+) -> list[Right]:
+    return [Right(verb, group, resource, namespace, name) for verb in verbs]
 
 
 def _installing(namespace: str) -> list[Right]:
@@ -144,4 +153,6 @@ def _installing(namespace: str) -> list[Right]:
 
 
 def _listed(rights: Sequence[Right]) -> str:
-    return ", ".join(map(str, rights))
+    """Without the role it would be all of them, which nobody reads."""
+    more = len(rights) - MOST_LISTED
+    return ", ".join(map(str, rights[:MOST_LISTED])) + (f" and {more} more" if more > 0 else "")
