@@ -9,8 +9,12 @@ from typing import Any
 import matrix
 import pytest
 
+from sidecar_injector.server import listener
+
 Render = Callable[..., Any]
 
+ENDING_SECONDS = 20
+"""For all that comes after the drain: handlers, tasks and the interpreter."""
 SELECTED = ("PodDisruptionBudget", "NetworkPolicy", "PodMonitor")
 
 
@@ -88,7 +92,9 @@ def test_a_rollout_never_takes_a_replica_away_before_its_successor_is_ready(rend
 def test_a_draining_replica_is_not_killed_early(drain: int, render: Render) -> None:
     deployment = render({"settings": {"drainSeconds": drain}}).one("Deployment")
 
-    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain + 30
+    longest = 2 * drain + listener.FINISH_SECONDS
+    grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace >= longest + ENDING_SECONDS
 
 
 def test_every_spread_constraint_counts_the_pods_of_the_operator(render: Render) -> None:

@@ -2,13 +2,14 @@
 
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 
 import node_kit as kit
 import pytest
 
-from tools.controlplane import waiting
+from tools.controlplane import ports, waiting
 from tools.node import binaries, cgroups, errors, images, leftovers, node
 
 FOLDERS = ("/etc/cni", "/opt", "/opt/cni", "/run", "/run/netns", "/var/lib", "/var/log", "/var/run")
@@ -96,3 +97,20 @@ def test_an_archive_that_is_none_is_refused_in_one_line(
     ) as seen:
         cluster.import_image(tmp_path / "image.tar")
     assert "\n" not in str(seen.value)
+
+
+def test_a_port_that_somebody_took_is_named_in_one_line_and_nothing_is_left(
+    tmp_path: pathlib.Path,
+) -> None:
+    before = machine()
+    refused = node.Node(binaries.cached(), folder=tmp_path)
+    port = refused._layout.api_port
+    with (
+        socket.create_server((ports.LOOPBACK, port)),
+        pytest.raises(errors.PortError, match=f"port {port} of .* start again") as seen,
+        refused,
+    ):
+        pass
+    assert "\n" not in str(seen.value)
+    assert machine() == before
+    assert not refused._data.folder.exists()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pathlib
+import tempfile
 import tomllib
 
 import pytest
 
 from tools.controlplane import binaries as controlplane_binaries
 from tools.controlplane import components
-from tools.node import binaries, cgroups, conditions, errors, files, recipes
+from tools.node import binaries, cgroups, conditions, errors, files, leftovers, recipes
 from tools.node import components as node_components
 
 V1 = """\
@@ -68,6 +69,26 @@ def test_a_full_disk_is_told_before_anything_starts(
     monkeypatch.setattr(conditions, "MEBIBYTES", 10**9)
     with pytest.raises(errors.ConditionError, match=r"MiB of disk.*set TMPDIR"):
         conditions.require_space(tmp_path)
+
+
+def test_an_image_that_finds_the_disk_full_does_not_blame_the_archive() -> None:
+    archive = pathlib.Path("image.tar")
+    full = str(errors.ImageError(archive=archive, reason="write x: No space left on device"))
+    assert full.endswith("free some, or set TMPDIR to a larger disk")
+    assert str(errors.ImageError(archive=archive, reason="no tar")).endswith("it is made anew")
+
+
+def test_only_what_carries_our_mark_and_has_no_owner_is_cleaned(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    living, dead = leftovers.Data(), leftovers.Data()
+    dead._mark.close()  # as the kernel does when its owner is killed
+    strange = tmp_path / f"{leftovers.PREFIX}of-somebody-else"
+    strange.mkdir()
+    assert leftovers.clean({}) == [dead.folder.name]
+    assert sorted(tmp_path.iterdir()) == sorted([living.folder, strange])
+    living.remove()
 
 
 def test_no_flag_of_the_api_server_is_given_twice(

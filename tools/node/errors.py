@@ -15,11 +15,26 @@ class ConditionError(errors.ControlPlaneError):
         super().__init__(f"a node needs {missing}; found: {found}; {remedy}")
 
 
+class PortError(errors.ControlPlaneError):
+    """Somebody else listens where this machine was to reach the API server."""
+
+    def __init__(self, *, address: str, port: int) -> None:
+        self.port = port
+        super().__init__(
+            f"port {port} of {address} was taken by another process; start again, a node chooses"
+            " another port each time"
+        )
+
+
 class ImageError(errors.ControlPlaneError):
     """An archive could not be imported."""
 
     def __init__(self, *, archive: pathlib.Path, reason: str) -> None:
         self.archive = archive
-        super().__init__(
-            f"the image {archive} cannot be imported: {reason}; remove the file, it is made anew"
+        full = "no space left on device" in reason.lower()
+        remedy = (
+            "free some, or set TMPDIR to a larger disk"
+            if full
+            else "remove the file, it is made anew"
         )
+        super().__init__(f"the image {archive} cannot be imported: {reason}; {remedy}")

@@ -29,7 +29,8 @@ class Node(cluster.ControlPlane):
 
     What a ControlPlane has (kubectl, helm, client, processes to kill and start again) works from
     outside; pods reach the API server as on any cluster. `kubelet`, `proxy`, `scheduler` and
-    `containerd` are processes, too. Raises ConditionError if this machine cannot run it.
+    `containerd` are processes, too. Raises ConditionError if this machine cannot run it, and
+    PortError if somebody takes its port.
     """
 
     def __init__(self, programs: binaries.Programs, *, folder: pathlib.Path | None = None) -> None:
@@ -115,6 +116,9 @@ class Node(cluster.ControlPlane):
         return self.run(str(self.node_programs.helper), "fetch", PROXY_HEALTH).returncode == 0
 
     def _start(self) -> None:
+        # It was free when it was chosen. The other ports are inside, where nobody else is.
+        if not ports.is_free(self._layout.api_port):
+            raise errors.PortError(address=ports.LOOPBACK, port=self._layout.api_port)
         self.space.start()
         for process in self.processes_inside():
             process.command = self.space.entered(process.command)
