@@ -15,10 +15,10 @@ STRANGERS: Final = f"{product.OURS}, new templates"
 TEXT: Final = """\
 The recorded review of a Deployment's pod, each time with another number and another name of the
 token volume, as pods of one template come; {connections} kept-alive TLS connections, server and
-client on a core each, one server after the other in {rounds} rounds of {seconds:g} s; medians, with the
-least and the most of the rounds. CPU is what the server's process spends on one request: other work
-on the machine disturbs it less than the rate. In the row of new templates no pod is like another:
-that is what the first pod of each template costs."""
+client on a core each, one server after the other in {rounds} rounds of {seconds:g} s; medians, with
+the least and the most of the rounds. CPU is what the server's process spends on one request: other
+work on the machine disturbs it less than the rate. In the row of new templates no pod is like
+another: that is what the first pod of each template costs."""
 
 Runs = Mapping[str, Sequence[load.Run]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 
@@ -42,7 +43,8 @@ class Server:
             keep_alive=True,
         )  # fmt: skip
         request.body = body if isinstance(body, bytes) else orjson.dumps(body)
-        return self.admission.mutate(request)
+        answer = self.admission.mutate(request)
+        return answer if isinstance(answer, http.Response) else asyncio.run(_awaited(answer))
 
     def ask(self, thing, **changes):
         """The whole answer to a review of a pod."""
@@ -55,6 +57,10 @@ class Server:
 
     def count(self, name, **labels):
         return self.metrics.registry.get_sample_value(f"sidecar_injector_{name}", labels)
+
+
+async def _awaited(answer):
+    return await answer
 
 
 def review(thing, *, version="v1", **changes):

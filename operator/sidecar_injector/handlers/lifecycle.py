@@ -14,7 +14,7 @@ import orjson
 
 from sidecar_injector import names, observe
 from sidecar_injector.handlers import login, serving, trust
-from sidecar_injector.server import admission, http, listener, pool, readiness, reviews, tls
+from sidecar_injector.server import http, listener, pool, readiness, reviews, tls
 from sidecar_injector.settings import Settings
 
 Json = dict[str, Any]
@@ -193,8 +193,8 @@ def validation(dispatch: Callable[..., Awaitable[Any]], judge: Judge) -> http.Ha
 
     async def validate(request: http.Request) -> http.Response:
         try:
-            version, asked = admission.read_review(request.body)
-        except admission.NoReview as error:
+            version, asked = reviews.read(request.body)
+        except reviews.NoReview as error:
             return http.text(400, f"no AdmissionReview: {error}")
         if not reviews.is_injection(asked):
             return http.text(400, "no AdmissionReview of an injection")

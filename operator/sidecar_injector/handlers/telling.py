@@ -8,22 +8,22 @@ from typing import Any
 from sidecar_injector import names
 from sidecar_injector.core import model
 from sidecar_injector.kube import events
-from sidecar_injector.server import admission
+from sidecar_injector.server import outcome
 
 ACTION = "Inject"
 
 
-def teller(recorder: events.Recorder) -> Callable[[admission.Admitted], None]:
+def teller(recorder: events.Recorder) -> Callable[[outcome.Admitted], None]:
     """Queues the Events of each decision that was given to the API server."""
 
-    def tell(admitted: admission.Admitted) -> None:
+    def tell(admitted: outcome.Admitted) -> None:
         for event in of(admitted):
             recorder.record(event)
 
     return tell
 
 
-def of(admitted: admission.Admitted) -> list[events.Event]:
+def of(admitted: outcome.Admitted) -> list[events.Event]:
     """The Events of a decision; none for a dry run, which must leave no trace.
 
     They are about the pod's owner, since the pod has no identity yet; a bare pod has no owner, and
@@ -44,7 +44,7 @@ def of(admitted: admission.Admitted) -> list[events.Event]:
     ]
 
 
-def _owner(admitted: admission.Admitted) -> events.About | None:
+def _owner(admitted: outcome.Admitted) -> events.About | None:
     if admitted.owner is None:
         return None
     return _about(admitted.owner, namespace=admitted.namespace)

@@ -8,60 +8,26 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
+import concurrent.futures
 import logging
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 import orjson
 
-from sidecar_injector import observe
-from sidecar_injector.core import decide, world
-from sidecar_injector.core.decision import Decision
+from sidecar_injector import names, observe
 from sidecar_injector.core.reasons import PodVerdict, Reason
-from sidecar_injector.server import answers, http, journal, memory, registry, reviews
+from sidecar_injector.server import answers, http, journal, memory, outcome, registry, reviews
 
-Json = dict[str, Any]
-
-REVIEW_VERSIONS = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
-ERROR = "error"
-_OPENING = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":'
-_ANSWER = b"%b%b,%b}"
-"""Put together from ready-made parts: most of an answer was written with an earlier one."""
+ERROR: Final = "error"
+_ANSWER: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}'
+"""With what `Answer.response` has, which closes the response."""
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _log = logging.getLogger(__name__)
-
-
-class NoReview(ValueError):
-    """The body is no AdmissionReview; the text says what is missing."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
-    """A decision that was given to the API server, for whoever tells people about it."""
-
-    namespace: str
-    owner: Json | None
-    """The reference to the controller that made the pod, if one did."""
-    decision: Decision
-    """Without the pod that it makes and the operations that make it."""
-    dry_run: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """All that is said about a pod, and about every other one whose review is like its own."""
-
-    opening: bytes
-    """Of the answer, up to the number of the question."""
-    answer: answers.Answer
-    line: journal.Line
-    admitted: Admitted
-    serial: int
-    """Of what was known when it was decided: `registry.Known` has another one for all else."""
 
 
 class Admission:
@@ -72,14 +38,16 @@ class Admission:
         *,
         known: registry.Registry,
         metrics: observe.Metrics,
-        tell: Callable[[Admitted], None],
+        tell: Callable[[outcome.Admitted], None],
         report: journal.Report = journal.through_logging,
     ) -> None:
         self._known = known
         self._metrics = metrics
         self._tell = tell
         self._report = report
-        self._memory: memory.Memory[Outcome] = memory.Memory()
+        self._memory: memory.Memory[outcome.Outcome] = memory.Memory()
+        # One thread: large pods may wait for each other, and the loop for one of them at a time.
+        self._aside = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=names.PRODUCT)
         # A label value that appears only with its first pod would hide that pod from rate().
         results = (*(one.value for one in PodVerdict), ERROR)
         self._results = {
@@ -89,74 +57,72 @@ class Admission:
             reason.value: metrics.decisions.labels(reason=reason.value) for reason in Reason
         }
 
-    def mutate(self, request: http.Request) -> http.Response:
+    def mutate(self, request: http.Request) -> http.Answer:
         """The answer to a review of a pod; 400 where the body is no review."""
         start = time.perf_counter()
+        if recalled := self._memory.recall(request.body):
+            known, uid = recalled
+            if known.serial == self._known.known(known.admitted.namespace).serial:
+                return self._said(known, uid=uid, request=request, start=start)
+        if len(request.body) > memory.LARGEST:
+            return self._at_leisure(request, start)
         try:
-            body = self._reviewed(request, start)
-        except NoReview as error:
-            return http.text(400, f"no AdmissionReview: {error}")
-        self._metrics.admission_duration.observe(time.perf_counter() - start)
-        return http.Response(200, body)
+            review = reviews.read(request.body)
+        except reviews.NoReview as error:
+            return _no_review(error)
+        made = outcome.of(review, self._known_of(review)) if reviews.is_pod(review) else None
+        return self._answered(review, made, request=request, start=start)
 
-    def _reviewed(self, request: http.Request, start: float) -> bytes:
-        if known := self._memory.recall(request.body):
-            outcome, uid = known
-            if outcome.serial == self._known.known(outcome.admitted.namespace).serial:
-                return self._said(outcome, uid=uid, request=request, start=start)
-
-        version, asked = read_review(request.body)
-        opening, uid = _OPENING % version.encode(), orjson.dumps(asked["uid"])
-        if not is_pod(asked):
-            return _ANSWER % (opening, uid, answers.UNCHANGED)
+    async def _at_leisure(self, request: http.Request, start: float) -> http.Response:
+        """The same for a large body, with the event loop taking its turns in between."""
+        loop = asyncio.get_running_loop()
         try:
-            outcome = self._decided(asked, opening=opening, body=request.body)
-        except Exception:  # noqa: BLE001 - our own bug must not cost a pod
-            _broken(asked)
-            self._results[ERROR].inc()
-            return _ANSWER % (opening, uid, answers.UNCHANGED)
-        return self._said(outcome, uid=uid, request=request, start=start)
+            review = await loop.run_in_executor(self._aside, reviews.read, request.body)
+        except reviews.NoReview as error:
+            return _no_review(error)
+        made = None
+        if reviews.is_pod(review):
+            known = self._known_of(review)
+            made = await loop.run_in_executor(self._aside, outcome.of, review, known)
+        return self._answered(review, made, request=request, start=start)
 
-    def _decided(self, asked: Json, *, opening: bytes, body: bytes) -> Outcome:
-        namespace = asked.get("namespace") or ""
-        known = self._known.known(namespace)
-        question = world.Request(
-            namespace=known.world.namespace.name,
-            pod=asked["object"],
-            operation=asked.get("operation") or "",
-            subresource=asked.get("subResource") or "",
-        )
-        answer = answers.of(decide.decide(question, known.world))
-        admitted = Admitted(
-            namespace=namespace,
-            owner=journal.controller(question.pod.get("metadata") or {}),
-            decision=answer.decision,
-            dry_run=asked.get("dryRun") is True,
-        )
-        outcome = Outcome(
-            opening=opening,
-            answer=answer,
-            line=journal.line_of(asked, answer, behind=known.behind),
-            admitted=admitted,
-            serial=known.serial,
-        )
-        layout = memory.layout_of(body)
-        if layout and not _minds(outcome, layout.token_volume(body), known.world):
-            self._memory.learn(body, outcome, layout=layout)
-        return outcome
+    def _known_of(self, review: reviews.Review) -> registry.Known:
+        return self._known.known(review.request.get("namespace") or "")
 
-    def _said(self, outcome: Outcome, *, uid: bytes, request: http.Request, start: float) -> bytes:
-        """The body of the answer; on the way it is counted, logged and told."""
+    def _answered(
+        self,
+        review: reviews.Review,
+        made: outcome.Outcome | None,
+        *,
+        request: http.Request,
+        start: float,
+    ) -> http.Response:
+        """The answer, which is remembered; without an outcome the pod stays as it is."""
+        uid = orjson.dumps(review.request["uid"])
+        if made is None:
+            if reviews.is_pod(review):
+                self._results[ERROR].inc()
+            body = _ANSWER % (review.version.encode(), uid, answers.UNCHANGED)
+            return self._timed(body, start)
+        layout = memory.layout_of(request.body)
+        if layout and not outcome.minds(made, layout.token_volume(request.body)):
+            self._memory.learn(request.body, made, layout=layout)
+        return self._said(made, uid=uid, request=request, start=start)
+
+    def _said(
+        self, made: outcome.Outcome, *, uid: bytes, request: http.Request, start: float
+    ) -> http.Response:
+        """The answer; on the way it is counted, logged and told."""
         try:
-            self._count(outcome.answer)
+            self._count(made.answer)
             traced = request.headers.get(b"traceparent")
             trace = trace_id(traced) if traced else ""
             milliseconds = (time.perf_counter() - start) * 1000
-            self._report(outcome.line, journal.Asked(uid, milliseconds, trace))
-            self._tell(outcome.admitted)
+            self._report(made.line, journal.Asked(uid, milliseconds, trace))
+            self._tell(made.admitted)
         except Exception:  # noqa: BLE001 - the answer is made and worth more than what is said of it
-            _log.exception("cannot tell of this decision: %s", outcome.line.message)
-        return _ANSWER % (outcome.opening, uid, outcome.answer.response)
+            _log.exception("cannot tell of this decision: %s", made.line.message)
+        return self._timed(_ANSWER % (made.version, uid, made.answer.response), start)
 
     def _count(self, answer: answers.Answer) -> None:
         self._results[answer.verdict].inc()
@@ -165,26 +131,13 @@ class Admission:
         if answer.patch:
             self._metrics.patch_bytes.observe(len(answer.patch))
 
-
-def _minds(outcome: Outcome, token_volume: str, known: world.World) -> bool:
-    """Whether a pod whose token volume has another name may get another outcome."""
-    if not token_volume:
-        return False
-    said = (outcome.answer.message, *(line.message for line in outcome.admitted.decision.skipped))
-    return (
-        known.minds_token_volumes
-        or any(token_volume in text for text in said)
-        or token_volume.encode() in outcome.answer.patch
-    )
+    def _timed(self, body: bytes, start: float) -> http.Response:
+        self._metrics.admission_duration.observe(time.perf_counter() - start)
+        return http.Response(200, body)
 
 
-def _broken(asked: Json) -> None:
-    """Log the exception that is being handled: a bug of ours, unless the pod is none."""
-    what = "cannot decide, the pod is admitted as it is"
-    if said := reviews.complaint(asked):
-        _log.warning("%s: no API server sends this: %s", what, said)
-    else:
-        _log.exception("%s: %s", what, journal.subject(asked))
+def _no_review(error: reviews.NoReview) -> http.Response:
+    return http.text(400, f"no AdmissionReview: {error}")
 
 
 def trace_id(traceparent: bytes) -> str:
@@ -194,31 +147,3 @@ def trace_id(traceparent: bytes) -> str:
     """
     found = _TRACEPARENT.match(traceparent)
     return found[1].decode() if found and found[1] != b"0" * 32 else ""
-
-
-def read_review(body: bytes) -> tuple[str, Json]:
-    """The version and the request of a review. Raises NoReview."""
-    try:
-        review = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise NoReview("the body is no JSON") from error
-    if not isinstance(review, dict) or review.get("kind") != "AdmissionReview":
-        raise NoReview("kind must be AdmissionReview")
-    version = review.get("apiVersion")
-    if version not in REVIEW_VERSIONS:
-        raise NoReview(f"apiVersion must be one of {', '.join(REVIEW_VERSIONS)}")
-    asked = review.get("request")
-    if not isinstance(asked, dict) or not isinstance(asked.get("uid"), str):
-        raise NoReview("request.uid is missing")
-    return version, asked
-
-
-def is_pod(asked: Json) -> bool:
-    """Whether the question is about a pod itself; everything else is none of our business."""
-    resource = asked.get("resource")
-    return (
-        isinstance(resource, dict)
-        and resource.get("group", "") == ""
-        and resource.get("resource") == "pods"
-        and isinstance(asked.get("object"), dict)
-    )

@@ -19,8 +19,8 @@ from sidecar_injector import names
 
 MOST_BYTES: Final = 8 << 20
 """Of reviews in each of two generations: of usual ones a thousand."""
-LARGEST: Final = 65_536
-"""Bytes of a review that is remembered: larger ones are rare, and seldom alike."""
+LARGEST: Final = 262_144
+"""Bytes of a review that is remembered: larger ones are rare, and would drive out all others."""
 MOST_LAYOUTS: Final = 8
 """Of reviews of one length, before the oldest goes: each that does not fit takes its time."""
 

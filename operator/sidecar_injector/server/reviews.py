@@ -1,16 +1,22 @@
-"""Whether a request of a review can be what an API server sends.
+"""AdmissionReviews as they are read, and what of one no API server would send.
 
-An API server decodes an object before it asks about it, so this holds for every request of its; it
-is asked only after something went wrong, to tell our own bugs from what anybody else has sent.
+An API server decodes an object before it asks about it, so that it has the shape of a pod. This is
+looked at only after something went wrong, to tell our own bugs from what anybody else has sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, NamedTuple
+
+import orjson
 
 from sidecar_injector import names
 from sidecar_injector.core import shapes
+
+Json = dict[str, Any]
+
+VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 
 _REQUEST = shapes.Object(
     {"namespace": str, "operation": str, "subResource": str, "object": shapes.POD}
@@ -27,6 +33,48 @@ _INJECTION = shapes.Object(
     },
     ("kind", "object"),
 )
+
+
+class NoReview(ValueError):
+    """The body is no AdmissionReview; the text says what is missing."""
+
+
+class Review(NamedTuple):
+    """What is asked."""
+
+    version: str
+    request: Json
+    """With a `uid` that is text; nothing else of it is certain."""
+
+
+def read(body: bytes) -> Review:
+    """The review in a body. Raises NoReview."""
+    try:
+        review = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise NoReview("the body is no JSON") from error
+    if not isinstance(review, dict) or review.get("kind") != "AdmissionReview":
+        raise NoReview("kind must be AdmissionReview")
+    version = review.get("apiVersion")
+    if version not in VERSIONS:
+        raise NoReview(f"apiVersion must be one of {', '.join(VERSIONS)}")
+    asked = review.get("request")
+    if not isinstance(asked, dict) or not isinstance(asked.get("uid"), str):
+        raise NoReview("request.uid is missing")
+    return Review(version, asked)
+
+
+def is_pod(review: Review) -> bool:
+    """Whether the question is about a pod itself; everything else is none of our business."""
+    asked = review.request
+    resource = asked.get("resource")
+    return (
+        isinstance(resource, dict)
+        and resource.get("group", "") == ""
+        and resource.get("resource") == "pods"
+        and isinstance(asked.get("object"), dict)
+        and isinstance(asked.get("namespace") or "", str)
+    )
 
 
 def is_injection(asked: Mapping[str, Any]) -> bool:
