@@ -20,8 +20,6 @@ class Case:
     name: str
     replica: operators.Replica
     review: bytes
-    new_templates: bool = False
-    """Whether no pod is like another; otherwise all are of one template."""
     series: str = ""
     x: float = 1
 
@@ -31,7 +29,10 @@ class Cost:
     """Microseconds of processor time that a pod of this case takes."""
 
     case: Case
-    spread: figures.Spread
+    known: figures.Spread
+    """A pod of a template that was seen before."""
+    new: figures.Spread
+    """The first pod of a template."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,31 +92,33 @@ def prepared(scene: stage.Stage) -> Iterator[Grounds]:
 
 def effort(scene: stage.Stage) -> tuple[int, float]:
     """Rounds, and seconds of each."""
-    return int(scene.pick(5, 1)), scene.pick(2, 1)
+    return int(scene.pick(3, 1)), scene.pick(2, 1)
 
 
 def costs(scene: stage.Stage, cases: Sequence[Case]) -> list[Cost]:
     """Of each, interleaved; a first round is thrown away."""
-    rounds, seconds = effort(scene)
-    found: list[list[float]] = [[] for _ in cases]
-    body = stage.folder() / "grown-review.json"
+    rounds, _ = effort(scene)
+    known: list[list[float]] = [[] for _ in cases]
+    new: list[list[float]] = [[] for _ in cases]
     for number in range(rounds + 1):
-        for case, some in zip(cases, found, strict=True):
+        for place, case in enumerate(cases):
             scene.report.tick(f"round {number} of {rounds}: {case.name}")
-            body.write_bytes(case.review)
-            server = product.server(case.replica)
-            varied = reviews.strangers if case.new_templates else reviews.herd
-            aim = load.Target(
-                name=case.name,
-                url=server.url,
-                body=body,
-                pid=server.process.pid,
-                varied=varied(case.review),
-            )
-            ran = load.run(aim, seconds=seconds)
-            if number:
-                some.append(ran.cpu or 0.0)
+            for found, varied in ((known, reviews.herd), (new, reviews.strangers)):
+                spent = _spent(scene, case, varied=varied(case.review))
+                if number:
+                    found[place].append(spent)
     return [
-        Cost(case=case, spread=figures.Spread.of(some))
-        for case, some in zip(cases, found, strict=True)
+        Cost(case=case, known=figures.Spread.of(some), new=figures.Spread.of(others))
+        for case, some, others in zip(cases, known, new, strict=True)
     ]
+
+
+def _spent(scene: stage.Stage, case: Case, *, varied: Sequence[str]) -> float:
+    body = stage.folder() / "grown-review.json"
+    body.write_bytes(case.review)
+    server = product.server(case.replica)
+    aim = load.Target(
+        name=case.name, url=server.url, body=body, pid=server.process.pid, varied=varied
+    )
+    _, seconds = effort(scene)
+    return load.run(aim, seconds=seconds).cpu or 0.0
