@@ -1,4 +1,4 @@
-"""What others publish and our chart is held against: CRDs of their kinds, promtool, and Helm 3.
+"""What others publish and our chart is held against: CRDs of their kinds, Prometheus, and Helm 3.
 
 Fetched by the ordinary clients of Go and Debian; nothing needs root.
 """
@@ -49,6 +49,22 @@ def promtool() -> pathlib.Path:
         partial = cached.with_suffix(f".{os.getpid()}")
         if not _from_debian("prometheus", "usr/bin/promtool", partial):
             _from_go(partial)
+        partial.replace(cached)
+    return pathlib.Path(found) if found else cached
+
+
+def prometheus() -> pathlib.Path:
+    """Its server: from the PATH, cached, or from Debian's package. Raises BuildError."""
+    found = shutil.which("prometheus")
+    cached = _cache() / "prometheus-debian"
+    if found is None and not cached.exists():
+        partial = cached.with_suffix(f".{os.getpid()}")
+        if not _from_debian("prometheus", "usr/bin/prometheus", partial):
+            raise errors.BuildError(
+                name="prometheus",
+                reason="it is not installed, and there is no apt-get that brings it",
+                remedy="install it (Debian: apt-get install prometheus)",
+            )
         partial.replace(cached)
     return pathlib.Path(found) if found else cached
 

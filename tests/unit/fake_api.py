@@ -164,13 +164,6 @@ class FakeApi:
         _merge(present, body)
         return self._store(resource, present, event="MODIFIED")
 
-    async def delete(
-        self, resource: api.Resource, *, name: str, namespace: str | None = None
-    ) -> None:
-        await self._begin("delete", resource)
-        self._find(resource, name=name, namespace=namespace)
-        self.take(resource, name=name, namespace=namespace or "")
-
     async def _begin(self, method: str, resource: api.Resource) -> None:
         self.calls[method, resource.plural] += 1
         await asyncio.sleep(0)

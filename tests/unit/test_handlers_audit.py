@@ -362,3 +362,23 @@ async def test_there_is_a_rest_after_every_page(world: World) -> None:
     await audit_pods.count(world.server, {NAMESPACE: known}, slices=slices)
     # Two of those that are not on the host network, and an empty one of those that are.
     assert slept.count(audit_pods.LONGEST_REST) == 3
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.1, 1.5), (1.0, 2.0), (60.0, 3.0)])
+async def test_a_change_waits_at_most_three_seconds_for_the_look_before(
+    world: World, monkeypatch: pytest.MonkeyPatch, took: float, pause: float
+) -> None:
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def look(*, everything: bool) -> None:
+        world.seconds += took
+
+    clocks = lease.Clocks(now=world.now, monotonic=lambda: world.seconds, sleep=sleep)
+    monkeypatch.setattr(world.auditor, "_clocks", clocks)
+    monkeypatch.setattr(world.auditor, "look", look)
+    for _ in range(2):
+        await world.auditor._turn()
+    assert slept == [0.0, pause]

@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 SETTLE_SECONDS: Final = 1.5
 """Between the first news and the look at it: a Deployment's pods come one after the other."""
 REST: Final = 2
-"""After a look the next one waits for so many times as long as it took."""
+"""After a look the next one waits for so many times as long as it took, ..."""
+LONGEST_PAUSE_SECONDS: Final = 3.0
+"""... but not for longer: a change is to show within 5 s, and a long look has rested within."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,8 @@ class Auditor:
                 self._due = 0.0
                 self._metrics.audit_failures.inc()
                 raise
-            self._pause = max(SETTLE_SECONDS, REST * (now() - began))
+            took = now() - began
+            self._pause = min(max(SETTLE_SECONDS, REST * took), LONGEST_PAUSE_SECONDS)
         return max(self._due - now(), 0.0)
 
     async def look(self, *, everything: bool) -> None:

@@ -213,10 +213,6 @@ class Api(Protocol):
         """The object as patched; with a resourceVersion in the body it compares and swaps."""
         ...
 
-    async def delete(self, resource: Resource, *, name: str, namespace: str | None = None) -> None:
-        """Ask for deletion; ApiError 404 when there is nothing."""
-        ...
-
 
 def metadata(thing: Mapping[str, Any]) -> Json:
     """The `metadata` of an object, which the API server always sends."""

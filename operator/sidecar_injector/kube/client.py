@@ -139,11 +139,6 @@ class Client:
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
         return await self._json("PATCH", path, query=WRITES, body=body, content_type=content_type)
 
-    async def delete(
-        self, resource: api.Resource, *, name: str, namespace: str | None = None
-    ) -> None:
-        await self._json("DELETE", resource.path(namespace=namespace, name=name))
-
     async def _json(self, method: str, path: str, **how: Any) -> api.Json:
         async with self._answer(method, path, **how) as response:
             answer: api.Json = orjson.loads(await response.read())

@@ -14,7 +14,6 @@ OF_OTHERS = api.Resource("authorization.k8s.io/v1", "subjectaccessreviews")
 OF_MYSELF = api.Resource("authorization.k8s.io/v1", "selfsubjectaccessreviews")
 ADMISSION = "admissionregistration.k8s.io"
 RBAC = "rbac.authorization.k8s.io"
-MOST_LISTED = 8
 READ = ("list", "watch")
 OWN_KINDS = (names.PLURAL, names.CLUSTER_PLURAL)
 LOOKED_AT = ("namespaces", "pods", "serviceaccounts")
@@ -30,10 +29,11 @@ class Right:
     namespace: str = ""
     name: str = ""
 
-    def __str__(self) -> str:
+    def what(self) -> str:
+        """All but the verb, as a sentence has it."""
         name = f" {self.name}" if self.name else ""
         where = f" in {self.namespace}" if self.namespace else ""
-        return f"{self.verb} {self.resource}{name}{where}"
+        return f"{self.resource}{name}{where}"
 
     def attributes(self) -> api.Json:
         """As a review has them."""
@@ -153,6 +153,8 @@ def _installing(namespace: str) -> list[Right]:
 
 
 def _listed(rights: Sequence[Right]) -> str:
-    """Without the role it would be all of them, which nobody reads."""
-    more = len(rights) - MOST_LISTED
-    return ", ".join(map(str, rights[:MOST_LISTED])) + (f" and {more} more" if more > 0 else "")
+    """The verbs on one thing together: without the roles it is all of them."""
+    verbs: dict[str, list[str]] = {}
+    for one in rights:
+        verbs.setdefault(one.what(), []).append(one.verb)
+    return ", ".join(f"{'/'.join(those)} {what}" for what, those in verbs.items())
