@@ -1,10 +1,11 @@
-"""`python -m tools.node` builds the node's programs, or says where they are cached."""
+"""`python -m tools.node` builds the node's programs and the images for its pods, or says where."""
 
 from __future__ import annotations
 
 import sys
 
 from tools.controlplane import errors, progress
+from tools.image import stand_ins
 from tools.node import binaries, conditions
 
 
@@ -14,6 +15,7 @@ def main() -> int:
     try:
         conditions.require(report=report)
         print(binaries.ensure(report=report).folder)
+        print(*stand_ins.ensure(report=report).values(), sep="\n")
     except errors.ControlPlaneError as error:
         print(error, file=sys.stderr)
         return 1
