@@ -13,6 +13,7 @@ from tools.node import images, node
 FOLDER = recipe.ROOT / ".run" / "e2e"
 NODE_FOLDER = FOLDER / "node"
 TABLE = FOLDER / "table.txt"
+PAGE = recipe.ROOT / "docs" / "node.md"
 SECONDS = 120
 """Until something on the node has happened; most of it takes 3 when the machine is idle."""
 PORT = 8081
@@ -134,7 +135,7 @@ def started(pod: Json, container: str) -> str:
 
 
 class Table:
-    """Rows of the run's summary."""
+    """Rows of the run's summary, each of which is shown in the documents, too."""
 
     HEAD = ("what happened under load", "tried", "injected", "bare", "allowed", "refused", "lost")
 
@@ -142,8 +143,10 @@ class Table:
         self.rows: list[tuple[str, ...]] = []
         self.facts: list[str] = []
 
-    def add(self, *cells: object) -> None:
-        self.rows.append(tuple(map(str, cells)))
+    def add(self, name: str, *cells: object) -> None:
+        self.rows.append((name, *map(str, cells)))
+        shown = [line.split("  ")[0] for line in PAGE.read_text("utf-8").splitlines()]
+        assert name in shown, f"{PAGE} does not show: {name}"
 
     def write(self) -> None:
         """Into the run's folder, from where it is printed at the end."""

@@ -5,20 +5,18 @@ until it had left the endpoints.
 """
 
 import contextlib
-import os
-import signal
-import subprocess
 
 import node_kit as kit
+import replicas
 import steady
 
 from sidecar_injector import names
 from tools.controlplane import errors, waiting
+from tools.image import build
 from tools.node import node, product
 
 RESTARTS = 10
 PROXY_RESTARTS = 3
-PROBES_FAILED = "Readiness probe failed", "Liveness probe failed"
 HOG = """
 import itertools
 open("/proc/self/oom_score_adj", "w").write("0")
@@ -26,48 +24,6 @@ held = [bytearray(1 << 20) for _ in itertools.count()]
 """
 """Python: eats memory until somebody is killed, and is not the one that the kernel prefers."""
 KINDS = "sidecarinjections", "clustersidecarinjections"
-
-
-def endpoints(release: product.Product) -> set[str]:
-    """Names of the pods that kube-proxy may send calls to."""
-    path = f"/apis/discovery.k8s.io/v1/namespaces/{release.namespace}/endpointslices"
-    return {
-        endpoint["targetRef"]["name"]
-        for item in release.node.client.get(path)["items"]
-        for endpoint in item["endpoints"] or ()
-        if endpoint["conditions"]["ready"]
-    }
-
-
-def name_of(replica: kit.Json) -> str:
-    return str(replica["metadata"]["name"])
-
-
-def process_of(release: product.Product, replica: kit.Json) -> int:
-    (process,) = release.node.group(replica, "operator").processes()
-    return process
-
-
-def wait_left(release: product.Product, replica: kit.Json) -> None:
-    waiting.until(
-        lambda: name_of(replica) not in endpoints(release),
-        what=f"{name_of(replica)} has left the endpoints",
-        seconds=kit.SECONDS,
-    )
-
-
-def restarts(release: product.Product, replica: kit.Json) -> kit.Json:
-    """Its container's status, once that has been restarted since the replica was read."""
-    before = replica["status"]["containerStatuses"][0]["restartCount"]
-
-    def restarted() -> kit.Json | None:
-        path = f"/api/v1/namespaces/{release.namespace}/pods/{name_of(replica)}"
-        status: kit.Json = release.node.client.get(path)["status"]["containerStatuses"][0]
-        return status if status["restartCount"] > before else None
-
-    status = waiting.until(restarted, what="a restart", seconds=2 * kit.SECONDS)
-    assert status is not None
-    return status
 
 
 def test_an_upgrade_and_its_rollback(installed: product.Product, under_load: steady.Steady) -> None:
@@ -95,9 +51,11 @@ def test_a_replica_deleted_without_grace(
 ) -> None:
     replica = installed.pods()[0]
     with under_load.running():
-        with under_load.fault(process_of(installed, replica)):
-            installed.kubectl("delete", "pod", name_of(replica), "--grace-period=0", "--force")
-            wait_left(installed, replica)
+        with under_load.fault(replicas.process_of(installed, replica)):
+            installed.kubectl(
+                "delete", "pod", replicas.name_of(replica), "--grace-period=0", "--force"
+            )
+            replicas.wait_left(installed, replica)
         installed.settle()
     under_load.judge("a replica deleted by force")
 
@@ -106,33 +64,18 @@ def test_a_replica_killed_for_its_memory(
     installed: product.Product, under_load: steady.Steady
 ) -> None:
     replica = installed.pods()[0]
-    process = process_of(installed, replica)
+    process = replicas.process_of(installed, replica)
     # A share of the limit is added to this; the process that eats has a lower one.
     steady.score(process).write_text("1000", "ascii")
-    eat = ("exec", name_of(replica), "--namespace", installed.namespace, "--", "python3", "-c", HOG)
+    where = (replicas.name_of(replica), "--namespace", installed.namespace)
+    eat = ("exec", *where, "--", "python3", "-c", HOG)
     with under_load.running():
         with under_load.fault(process):
             assert installed.node.kubectl(*eat, check=False).returncode != 0
-            status = restarts(installed, replica)
+            status = replicas.restarts(installed, replica)
         installed.settle()
     assert status["lastState"]["terminated"]["reason"] == "OOMKilled"
     under_load.judge("a replica killed by the kernel for its memory")
-
-
-def test_a_frozen_replica_leaves_the_service_and_is_restarted(
-    installed: product.Product, under_load: steady.Steady
-) -> None:
-    replica = installed.pods()[0]
-    process = process_of(installed, replica)
-    with under_load.running(), under_load.fault(process):
-        os.kill(process, signal.SIGSTOP)
-        wait_left(installed, replica)
-    under_load.judge("a replica frozen")
-    restarts(installed, replica)
-    events = installed.kubectl("get", "events", "--output=jsonpath={.items[*].message}")
-    for reason in PROBES_FAILED:
-        assert reason in events
-    assert "failed liveness probe, will be restarted" in events
 
 
 def test_restarts_of_the_nodes_kube_proxy(cluster: node.Node, under_load: steady.Steady) -> None:
@@ -142,25 +85,6 @@ def test_restarts_of_the_nodes_kube_proxy(cluster: node.Node, under_load: steady
             cluster.proxy.start()
             cluster.wait("kube-proxy is healthy", cluster.proxy_is_healthy, seconds=kit.SECONDS)
     under_load.judge(f"kube-proxy killed and started, {PROXY_RESTARTS} times")
-
-
-def test_a_replica_that_is_asked_to_end_serves_on_and_drains(
-    installed: product.Product, under_load: steady.Steady
-) -> None:
-    replica = installed.pods()[0]
-    follow = [str(installed.node.programs.kubectl), "logs", "--follow", name_of(replica)]
-    follow += ["--namespace", installed.namespace, f"--kubeconfig={installed.node.kubeconfig}"]
-    with under_load.running(), subprocess.Popen(follow, stdout=subprocess.PIPE, text=True) as log:
-        installed.kubectl("delete", "pod", name_of(replica), "--wait")
-        assert log.stdout is not None
-        told = log.stdout.read()
-        installed.settle()
-    assert "draining" in told
-    killing = f"involvedObject.name={name_of(replica)},reason=Killing"
-    assert "Stopping container operator" in installed.kubectl(
-        "get", "events", f"--field-selector={killing}"
-    )
-    under_load.judge("a replica deleted with grace")
 
 
 def test_what_the_replicas_cost(
@@ -176,6 +100,8 @@ def test_what_the_replicas_cost(
             table.facts.append(f"{name} {when}: {cost}")
     started = [product.start_seconds(replica) for replica in installed.pods()]
     table.facts.append(f"container start to Ready: {', '.join(f'{one:.0f} s' for one in started)}")
+    archive = build.cached().stat().st_size
+    table.facts.append(f"the image: {archive / 1024**2:.0f} MiB")
     assert max(cost.mebibytes for cost in (*rest.values(), *load.values())) < 256
     assert max(started) < kit.SECONDS
 

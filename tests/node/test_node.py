@@ -34,10 +34,8 @@ def listed(folder: str) -> list[str]:
 
 def machine() -> dict[str, object]:
     """What a node could change, as far as nobody else changes it all the time."""
-    groups = sorted(map(str, pathlib.Path("/sys/fs/cgroup").glob(f"*/{leftovers.PREFIX}*")))
     folders = {name: listed(name) for name in FOLDERS}
     return {
-        "cgroups": groups,
         "folders": folders,
         "links": listed("/sys/class/net"),
         "mounts": [line.split()[4] for line in cgroups.MOUNTS.read_text("utf-8").splitlines()],
@@ -46,16 +44,22 @@ def machine() -> dict[str, object]:
     }
 
 
+def groups(name: str) -> list[pathlib.Path]:
+    """The control groups of one node; another one may be up."""
+    return sorted(pathlib.Path("/sys/fs/cgroup").glob(f"*/{name}"))
+
+
 def test_the_machine_is_as_before_when_a_node_has_gone(tmp_path: pathlib.Path) -> None:
     before = machine()
     with node.Node(binaries.cached(), folder=tmp_path) as running:
         assert running.run("sysctl", "-n", "vm.overcommit_memory").stdout.strip() == "1"
         assert "cni0" not in machine()["links"]
-        assert machine()["cgroups"] != before["cgroups"]
+        assert groups(running.cgroups.name)
         running.kubectl("run", "one", f"--image={images.HELPER}", "--image-pull-policy=Never")
         running.kubectl("wait", "pod/one", "--for=condition=Ready", f"--timeout={kit.SECONDS}s")
         data, first = running._data.folder, running.space.first
     assert machine() == before
+    assert not groups(running.cgroups.name)
     assert not data.exists()
     assert not pathlib.Path(f"/proc/{first}").exists()
     assert [process.name for process in running.processes_inside() if process.running] == []
@@ -113,4 +117,5 @@ def test_a_port_that_somebody_took_is_named_in_one_line_and_nothing_is_left(
         pass
     assert "\n" not in str(seen.value)
     assert machine() == before
+    assert not groups(refused.cgroups.name)
     assert not refused._data.folder.exists()

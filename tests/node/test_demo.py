@@ -1,0 +1,49 @@
+"""The demo on a node: it runs to its end, and prints what the documents show of it."""
+
+import contextlib
+import io
+import pathlib
+import re
+from collections.abc import Iterator
+
+import node_kit as kit
+import pytest
+
+from tools.demo import narration, on_node
+from tools.image import recipe
+
+PAGES = ("README.md", "docs/node.md")
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CHANGING = re.compile(r"(?<=web-)\w+-\w+|  \(\d+ s\)$")
+"""What is another one in every run: names of pods, seconds."""
+RUNNING = "ok  alpine: 2/2 Running"
+
+
+def shown() -> Iterator[list[str]]:
+    """Each block of the documents that is of this demo, and not of the one without a node."""
+    for page in PAGES:
+        for block in BLOCK.findall((recipe.ROOT / page).read_text("utf-8")):
+            if RUNNING in block:
+                yield block.splitlines()
+
+
+@pytest.mark.timeout(2 * kit.SECONDS)
+def test_the_demo_prints_what_the_documents_show(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recipe.ROOT)
+    stream = io.StringIO()
+    with contextlib.ExitStack() as stack:
+        narrator = narration.Narrator(stream)
+        play = on_node.Story(narrator=narrator, folder=tmp_path, stack=stack)
+        play.tell()
+        play.uninstall()
+    play.ended()
+
+    told = [CHANGING.sub("", line) for line in stream.getvalue().splitlines()]
+    blocks = list(shown())
+    assert len(blocks) == len(PAGES)
+    for block in blocks:
+        rest = iter(told)
+        for line in block:
+            assert CHANGING.sub("", line) in rest, f"not told, or not in this order: {line}"

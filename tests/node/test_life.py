@@ -1,0 +1,123 @@
+"""A replica's life as the chart sets it: readiness, liveness, and the time that it has to end."""
+
+import contextlib
+import datetime
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import node_kit as kit
+import replicas
+import steady
+
+from sidecar_injector import settings
+from tools.node import product
+
+DRAIN = settings.variable("drain_seconds")
+SEEN = "tests.invalid/seen"
+"""A finalizer: a pod that has ended stays until somebody has looked at it."""
+
+
+@contextlib.contextmanager
+def remembered(release: product.Product, replica: kit.Json) -> Iterator[None]:
+    """The replica's pod stays in the API until the block ends, dead or alive."""
+
+    def finalizers(names: list[str] | None) -> None:
+        patch = json.dumps({"metadata": {"finalizers": names}})
+        release.kubectl(
+            "patch", "pod", replicas.name_of(replica), "--type=merge", f"--patch={patch}"
+        )
+
+    finalizers([SEEN])
+    try:
+        yield
+    finally:
+        finalizers(None)
+
+
+def now() -> str:
+    """As the API writes it, and finer."""
+    return datetime.datetime.now(datetime.UTC).isoformat()
+
+
+def end_of(release: product.Product, replica: kit.Json) -> tuple[kit.Json, kit.Json] | None:
+    """The pod of a replica and how its container ended, once it has."""
+    path = f"/api/v1/namespaces/{release.namespace}/pods/{replicas.name_of(replica)}"
+    pod: kit.Json = release.node.client.get(path)
+    ended = pod["status"]["containerStatuses"][0]["state"].get("terminated")
+    return (pod, ended) if ended else None
+
+
+def probe(replica: kit.Json, kind: str) -> tuple[int, int]:
+    """After how many failures, and how many seconds apart, the kubelet acts."""
+    found = replica["spec"]["containers"][0][f"{kind.lower()}Probe"]
+    return found["failureThreshold"], found["periodSeconds"]
+
+
+def killing(release: product.Product, replica: kit.Json, why: str) -> kit.Json:
+    """The only Event of its kind; the same pod may have been killed before, for another reason."""
+    (found,) = (
+        one for one in replicas.events(release, replica, reason="Killing") if why in one["message"]
+    )
+    return found
+
+
+def test_a_frozen_replica_leaves_the_service_and_is_restarted(
+    installed: product.Product, under_load: steady.Steady, table: kit.Table
+) -> None:
+    replica = installed.pods()[0]
+    process = replicas.process_of(installed, replica)
+    with under_load.running(), under_load.fault(process):
+        frozen = now()
+        os.kill(process, signal.SIGSTOP)
+        replicas.wait_left(installed, replica)
+        left = replicas.seconds_between(frozen, now())
+    under_load.judge("a replica frozen")
+    ended = replicas.restarts(installed, replica)["lastState"]["terminated"]
+    assert min(replicas.unhealthy(installed, replica).values()) > 0
+    asked = killing(installed, replica, "failed liveness probe, will be restarted")["lastTimestamp"]
+    alive = replicas.seconds_between(frozen, asked)
+    for kind, passed in (("Readiness", left), ("Liveness", alive)):
+        failures, period = probe(replica, kind)
+        assert passed > (failures - 1) * period, kind
+    # It cannot hear that it is to end, so it is killed, but not before its time.
+    waited = replicas.seconds_between(asked, ended["finishedAt"])
+    assert ended["exitCode"] == 128 + signal.SIGKILL
+    assert waited >= replica["spec"]["terminationGracePeriodSeconds"] - 1
+    table.facts.append(
+        f"a frozen replica: out of the endpoints after {left:.0f} s, asked to end after"
+        f" {alive:.0f} s, killed {waited:.0f} s later"
+    )
+
+
+def test_a_replica_that_is_asked_to_end_serves_on_and_drains(
+    installed: product.Product, under_load: steady.Steady, table: kit.Table
+) -> None:
+    replica = installed.pods()[0]
+    follow = [str(installed.node.programs.kubectl), "logs", "--follow", replicas.name_of(replica)]
+    follow += ["--namespace", installed.namespace, f"--kubeconfig={installed.node.kubeconfig}"]
+    with under_load.running(), subprocess.Popen(follow, stdout=subprocess.PIPE, text=True) as log:
+        with remembered(installed, replica):
+            installed.kubectl("delete", "pod", replicas.name_of(replica), "--wait=false")
+            assert log.stdout is not None
+            told = log.stdout.read()
+            pod, ended = installed.node.wait(
+                "its container has ended", lambda: end_of(installed, replica), seconds=kit.SECONDS
+            )
+        installed.settle()
+    assert "draining" in told
+    assert killing(installed, replica, "Stopping container operator")
+    grace = pod["metadata"]["deletionGracePeriodSeconds"]
+    assert grace == pod["spec"]["terminationGracePeriodSeconds"]
+    took = grace + replicas.seconds_between(
+        pod["metadata"]["deletionTimestamp"], ended["finishedAt"]
+    )
+    assert (ended["exitCode"], ended["reason"]) == (0, "Completed")
+    (drain,) = [
+        int(one["value"]) for one in pod["spec"]["containers"][0]["env"] if one["name"] == DRAIN
+    ]
+    assert drain - 1 <= took < grace
+    table.facts.append(f"a replica asked to end: gone by itself after {took:.0f} s of {grace}")
+    under_load.judge("a replica deleted with grace")
