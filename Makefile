@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## show the main job on a local control plane; KEEP=1 leaves 
 down: $(INSTALLED) ## end what `make demo KEEP=1` left up
 	@$(BIN)/python -m tools.demo down
 
-check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Python only, below a minute
+check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Python only, two to three minutes
 	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow Python's own module operator: remove it"; exit 1; }
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
