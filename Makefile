@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test helm3 node e2e bench chaos controlplane image sbom audit crds cases lock clean
+.PHONY: help demo down check test helm3 dashboard node e2e bench chaos controlplane image sbom audit crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## show the main job on a local control plane; KEEP=1 leaves 
 down: $(INSTALLED) ## end what `make demo KEEP=1` left up
 	@$(BIN)/python -m tools.demo down
 
-check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Python only, below a minute
+check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Python only, two to three minutes
 	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow Python's own module operator: remove it"; exit 1; }
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -35,6 +35,9 @@ test: check controlplane ## check, then the tests against a real API server
 
 helm3: controlplane ## before a release: Helm 3 makes the same of the chart as Helm 4, a minute once it is built
 	@$(BIN)/python -m tools.helm3
+
+dashboard: .venv/.bench controlplane ## draw panels of the dashboard from a real run, as docs/dashboard.png
+	@$(BIN)/python -m tools.dashboard picture
 
 node: $(INSTALLED) ## build what a real node needs beside the control plane; needs root on Linux
 	@$(BIN)/python -m tools.node

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import cli_kit as cli
 import modes_kit as modes
 import pytest
 
@@ -100,6 +101,42 @@ def test_a_change_of_the_ca_in_the_right_order_costs_no_pod(provided: modes.Mode
     provided.ca = new
 
 
+def shown(mode: modes.Mode, *, status: int = 0) -> cli.Json:
+    """By `certificates show`, of which no problem is expected unless its exit status is given."""
+    found = cli.read(mode.plane.kubeconfig, "certificates", "show", status=status)
+    assert found["generation"] is None, "that is a count of our own"
+    assert bool(found["problems"]) is bool(status)
+    return found
+
+
+def test_the_certificates_of_an_administrator_are_shown_and_their_flaws_named(
+    provided: modes.Mode,
+) -> None:
+    provided.give(good := modes.leaf(provided.ca))
+    provided.wait_shown(good)
+    found = shown(provided)
+    assert (found["mode"], found["phase"]) == ("provided", "made by the administrator")
+    assert {one["state"] for one in found["bundles"]} == {"in sync"}
+    assert [(one["role"], one["replacedAt"]) for one in found["certificates"]] == [
+        ("leaf", None), ("CA", None),
+    ]  # fmt: skip
+    assert f"{good.parsed().serial_number:040x}" == found["certificates"][0]["serial"]
+
+    provided.give(modes.leaf(provided.ca, seconds=-1))
+    (problem,) = shown(provided, status=1)["problems"]
+    assert "tls.crt has expired" in problem
+    provided.give(good)
+    provided.wait("nobody complains any more", lambda: provided.problems() == 0)
+
+
+def test_a_rotation_of_what_is_not_ours_is_refused_with_whose_it_is(provided: modes.Mode) -> None:
+    result = cli.run(provided.plane.kubeconfig, "certificates", "rotate")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert (
+        f"the Secret {modes.NAMESPACE}/{modes.NAME} is replaced by whoever makes" in result.stderr
+    )
+
+
 def test_with_cert_manager_we_load_and_somebody_else_injects(
     programs: binaries.Binaries, request: pytest.FixtureRequest
 ) -> None:
@@ -109,6 +146,7 @@ def test_with_cert_manager_we_load_and_somebody_else_injects(
             for _ in range(2):
                 mode.give(renewed := modes.leaf(mode.ca))
                 mode.wait_shown(renewed)
+            assert shown(mode)["phase"] == "made by cert-manager"
             writes = "sidecar_injector_writes_total"
             for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
                 assert mode.product.counted(writes, object=kind) == 0

@@ -145,7 +145,7 @@ def _pod(number: int) -> dict[str, Any]:
 
 def _answer(port: int, query: str, *, began: float) -> list[Line]:
     """What Prometheus answers to a query of a panel."""
-    asked = query.replace("$__rate_interval", RATE_INTERVAL).replace("$namespace", ".*")
+    asked = query.replace("$__rate_interval", RATE_INTERVAL).replace("$namespace", names.PRODUCT)
     words = {"query": asked, "start": began, "end": time.time(), "step": SCRAPE_SECONDS}
     connection = http.client.HTTPConnection(ports.LOOPBACK, port, timeout=30)
     connection.request("GET", f"/api/v1/query_range?{urllib.parse.urlencode(words)}")

@@ -21,7 +21,7 @@ BUNDLE_COLUMNS = ("WEBHOOK", "CABUNDLE")
 NOTHING = "-"
 STYLES = {
     "in sync": show.GOOD, "behind": show.NEUTRAL, "empty": show.BAD, "foreign": show.BAD,
-    "no configuration": show.BAD,
+    "no configuration": show.BAD, "unknown": show.NEUTRAL,
 }  # fmt: skip
 SHOWN_DIGITS = 16
 """Of a serial number in a table."""

@@ -14,6 +14,8 @@ from sidecar_injector.pki import verdict
 
 IN_SYNC, EMPTY, BEHIND, FOREIGN = "in sync", "empty", "behind", "foreign"
 NO_CONFIGURATION = "no configuration"
+UNKNOWN = "unknown"
+"""There is one, and nothing to compare it with, as the Secret cannot be used."""
 KINDS = {
     "MutatingWebhookConfiguration": api.MUTATING,
     "ValidatingWebhookConfiguration": api.VALIDATING,
@@ -67,7 +69,7 @@ def problems(bundles: Sequence[Bundle]) -> list[str]:
     return [
         f"caBundle of {one.entry}: {one.state}" if one.entry else f"there is no {one.kind}"
         for one in bundles
-        if one.state != IN_SYNC
+        if one.state not in (IN_SYNC, UNKNOWN)
     ]
 
 
@@ -79,7 +81,7 @@ def _state(given: str, wanted: bytes | None) -> str:
     if not held:
         return EMPTY
     if wanted is None:
-        return FOREIGN
+        return UNKNOWN
     actual, expected = verdict.fingerprints(held), verdict.fingerprints(wanted)
     if actual == expected:
         return IN_SYNC
