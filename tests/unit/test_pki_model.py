@@ -311,12 +311,14 @@ class Model(stateful.RuleBasedStateMachine):
         ]
 
     def teardown(self) -> None:
-        """However it went, it comes to rest with one CA in force once it is left alone."""
+        """Left alone it comes to rest, however it went, and keeps no CA of former leaves."""
         for _ in range(60):
             self.second += 20
             for replica in self.replicas:
                 self.work(replica)
         assert isinstance(self.secret, state.Stored)
+        previous = self.secret.previous
+        assert previous is None or self.now <= previous.until
         assert self.live[-1][1] == self.secret.bundle()
         assert {replica.memory for replica in self.replicas} == {self.secret}
         assert {replica.served for replica in self.replicas} == {self.secret}

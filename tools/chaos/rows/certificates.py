@@ -22,6 +22,8 @@ SERVER_LATE_SECONDS: Final = 2.0
 REPLICA_LATE_SECONDS: Final = 1.5
 END_SECONDS: Final = LEAF_SECONDS + ROLL_WAIT_SECONDS + 30
 STEPS: Final = ("asked", "staged", "announced", "waiting", "switched", "dropped")
+MOMENT_SECONDS: Final = 0.3
+"""What a replica does at a step is done by then: the death comes before, amid or after it."""
 Json = dict[str, Any]
 
 
@@ -62,11 +64,12 @@ def roll(scene: scene.Scene) -> None:
 
 
 def kill(scene: scene.Scene) -> None:
-    """The same with nobody late, but one replica killed at a random step of it."""
+    """The same with nobody late, but one replica killed in a random moment of each step in turn."""
     place = scene.stage
     killed: list[str] = []
-    for _ in scene.rounds():
-        step, victim = scene.random.choice(STEPS), scene.random.randrange(stage.REPLICAS)
+    steps = scene.random.sample(STEPS, len(STEPS))
+    for number in scene.rounds():
+        step, victim = steps[number % len(steps)], scene.random.randrange(stage.REPLICAS)
         moment, before = time.monotonic(), place.stored()
         place.rotate("ca")
         _wait_for(scene, step, before=before, since=moment)
@@ -102,7 +105,7 @@ def wait_end(place: stage.Stage, before: state.Stored, *, since: float) -> float
 
 
 def _wait_for(scene: scene.Scene, step: str, *, before: state.Stored, since: float) -> None:
-    """Return in the moment in which a roll has come so far."""
+    """Return in a random moment after a roll has come so far."""
     secret, configuration = scene.stage.secret, scene.stage.configuration
     wanted: dict[str, Callable[[state.Stored], bool]] = {
         "staged": lambda now: now.next_ca is not None,
@@ -118,8 +121,8 @@ def _wait_for(scene: scene.Scene, step: str, *, before: state.Stored, since: flo
             since=since,
             seconds=END_SECONDS,
         )
-    if step == "waiting":
-        time.sleep(scene.random.uniform(0, ROLL_WAIT_SECONDS))
+    # A part of the fault, not of its observation.
+    time.sleep(scene.random.uniform(0, ROLL_WAIT_SECONDS if step == "waiting" else MOMENT_SECONDS))
 
 
 def _stored(secret: Json | None, wanted: Callable[[state.Stored], bool]) -> bool:
