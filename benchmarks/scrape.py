@@ -21,10 +21,12 @@ class Seen:
 
     wakings: float
     """How often the loop was looked at."""
-    held: float
+    late: float
     """How often it came later than `HELD_SECONDS`."""
+    held: float
+    """How often that may have been our own doing, and not that of whoever had the processor."""
     longest: float
-    """Seconds: the upper bound of the longest delay's bucket."""
+    """Seconds: the upper bound of the bucket in which it was held for longest."""
     admissions: float
     admission_seconds: float
 
@@ -44,10 +46,14 @@ class Meter:
             return now.get(name, 0.0) - before.get(name, 0.0)
 
         bounds = sorted(
-            (name.partition("|")[2] for name in now if name.startswith("loop_lag_seconds_bucket|")),
+            (
+                name.partition("|")[2]
+                for name in now
+                if name.startswith("loop_held_seconds_bucket|")
+            ),
             key=float,
         )
-        within = [gained(f"loop_lag_seconds_bucket|{bound}") for bound in bounds]
+        within = [gained(f"loop_held_seconds_bucket|{bound}") for bound in bounds]
         wakings = gained("loop_lag_seconds_count")
         longest = next(
             (float(bound) for bound, count in zip(bounds, within, strict=True) if count == wakings),
@@ -55,7 +61,8 @@ class Meter:
         )
         return Seen(
             wakings=wakings,
-            held=wakings - gained(f"loop_lag_seconds_bucket|{HELD_SECONDS}"),
+            late=wakings - gained(f"loop_lag_seconds_bucket|{HELD_SECONDS}"),
+            held=wakings - gained(f"loop_held_seconds_bucket|{HELD_SECONDS}"),
             longest=longest,
             admissions=gained("admission_duration_seconds_count"),
             admission_seconds=gained("admission_duration_seconds_sum"),

@@ -25,7 +25,7 @@ Runs = Mapping[str, Sequence[load.Run]]
 
 def measure(scene: stage.Stage) -> stage.Result:
     """All servers in turn, and the promised ratios."""
-    rounds, seconds = int(scene.pick(7, 3)), scene.pick(6, 1)
+    rounds, seconds = int(scene.pick(7, 2)), scene.pick(6, 1)
     with started(scene, stage.folder()) as running:
         runs = interleaved(scene, running, reviews.RECORDED, rounds=rounds, seconds=seconds)
     text = TEXT.format(connections=load.CONNECTIONS, rounds=rounds, seconds=seconds)

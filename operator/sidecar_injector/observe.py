@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import math
 import platform
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -138,6 +139,11 @@ class Metrics:
         self.loop_lag = make.histogram(
             "loop_lag_seconds", "How late the event loop woke us.", LAG_BUCKETS
         )
+        self.loop_held = make.histogram(
+            "loop_held_seconds",
+            "How long our own work may have kept the event loop from waking us.",
+            LAG_BUCKETS,
+        )
         make.gauge(
             "build_info", "Always 1; the labels tell the version.", "version", "python"
         ).labels(version=__version__, python=platform.python_version()).set(1)
@@ -204,9 +210,15 @@ class Metrics:
 
 
 async def measure_lag(metrics: Metrics, *, every: float) -> None:
-    """Record how much later than asked the event loop wakes us, until cancelled."""
+    """Record how much later than asked the event loop wakes us, until cancelled.
+
+    It is late where a callback has held it, and where the process got no processor. The first takes
+    processor time: it held the loop for no longer than we were late, nor than we have worked.
+    """
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + every
+        due, spent = loop.time() + every, time.process_time()
         await asyncio.sleep(every)
-        metrics.loop_lag.observe(max(loop.time() - due, 0.0))
+        late = max(loop.time() - due, 0.0)
+        metrics.loop_lag.observe(late)
+        metrics.loop_held.observe(min(late, time.process_time() - spent))

@@ -106,6 +106,7 @@ def test_what_a_replica_counts_moves(product: kit.Product, injecting_namespace: 
             product.counted("sidecar_injector_admission_duration_seconds_count"),
             product.counted("sidecar_injector_patch_bytes_count"),
             product.counted("sidecar_injector_loop_lag_seconds_count"),
+            product.counted("sidecar_injector_loop_held_seconds_count"),
         ]
 
     before = moved()

@@ -33,6 +33,7 @@ METRICS = {
     "ca_bundle_in_sync": "gauge",
     "writes": "counter",
     "loop_lag_seconds": "histogram",
+    "loop_held_seconds": "histogram",
     "build_info": "gauge",
     "events": "counter",
     "leader": "gauge",
@@ -187,6 +188,36 @@ async def test_the_lag_of_the_event_loop_is_measured_until_cancelled():
             await observe.measure_lag(metrics, every=0)
     assert metrics.registry.get_sample_value(count) > 1
     assert metrics.registry.get_sample_value("sidecar_injector_loop_lag_seconds_sum") >= 0
+
+
+@pytest.mark.parametrize(
+    ("late", "worked", "held"), [(0.3, 0.2, 0.2), (0.3, 0.4, 0.3), (0.3, 0.0, 0.0)]
+)
+async def test_the_loop_was_held_for_no_longer_than_it_was_late_and_than_we_worked(
+    monkeypatch, late, worked, held
+):
+    metrics, loop = observe.Metrics(), asyncio.get_running_loop()
+    moments, spent = iter([10.0, 10.02 + late]), iter([5.0, 5.0 + worked])
+    real = loop.time
+
+    async def slept(seconds):
+        assert seconds == 0.02
+        monkeypatch.setattr(asyncio, "sleep", stopped)
+
+    async def stopped(_):
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", slept)
+    monkeypatch.setattr(observe.time, "process_time", lambda: next(spent, 0.0))
+    monkeypatch.setattr(loop, "time", lambda: next(moments, real()), raising=False)
+    with pytest.raises(asyncio.CancelledError):
+        await observe.measure_lag(metrics, every=0.02)
+
+    def seen(name):
+        return metrics.registry.get_sample_value(f"sidecar_injector_loop_{name}_seconds_sum")
+
+    assert seen("lag") == pytest.approx(late)
+    assert seen("held") == pytest.approx(held)
 
 
 class Stream:

@@ -17,8 +17,8 @@ from typing import Final, Generic, TypeVar
 
 from sidecar_injector import names
 
-MOST_BYTES: Final = 8 << 20
-"""Of reviews in each of two generations: of usual ones a thousand."""
+MOST_BYTES: Final = 3 << 20
+"""Of reviews in each of two generations: five hundred usual ones, whose outcomes take as much."""
 LARGEST: Final = 262_144
 """Bytes of a review that is remembered: larger ones are rare, and would drive out all others."""
 MOST_LAYOUTS: Final = 8
