@@ -135,11 +135,19 @@ def pods(namespace: str) -> str:
 
 
 def pod() -> dict[str, Any]:
-    """The recorded pod as its creator sent it."""
+    """The recorded pod as its creator sent it: the API server has added the token since."""
     found: dict[str, Any] = json.loads(reviews.recorded())["request"]["object"]
-    metadata = found["metadata"]
+    metadata, spec = found["metadata"], found["spec"]
     kept = {key: metadata[key] for key in ("generateName", "labels")}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": found["spec"]}
+    spec["volumes"] = without_token(spec["volumes"])
+    for container in spec["containers"]:
+        container["volumeMounts"] = without_token(container["volumeMounts"])
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": kept, "spec": spec}
+
+
+def without_token(named: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """These volumes, or mounts of volumes, but for the one that the API server adds."""
+    return [one for one in named if not one["name"].startswith(names.TOKEN_VOLUME_PREFIX)]
 
 
 def rate(runs: Runs, case: str) -> float:

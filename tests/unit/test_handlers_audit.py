@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -364,21 +365,31 @@ async def test_there_is_a_rest_after_every_page(world: World) -> None:
     assert slept.count(audit_pods.LONGEST_REST) == 3
 
 
-@pytest.mark.parametrize(("took", "pause"), [(0.1, 1.5), (1.0, 2.0), (60.0, 3.0)])
-async def test_a_change_waits_at_most_three_seconds_for_the_look_before(
-    world: World, monkeypatch: pytest.MonkeyPatch, took: float, pause: float
+@pytest.mark.parametrize(
+    ("everything", "took", "pause"),
+    [(False, 0.05, 1.5), (False, 1.0, 20.0), (False, 60.0, 30.0), (True, 60.0, 1.5)],
+)
+async def test_a_look_leaves_the_api_server_alone_for_as_long_as_is_its_due(
+    world: World, monkeypatch: pytest.MonkeyPatch, everything: bool, took: float, pause: float
 ) -> None:
     slept = []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
+    looks = []
+
     async def look(*, everything: bool) -> None:
+        looks.append(everything)
         world.seconds += took
 
     clocks = lease.Clocks(now=world.now, monotonic=lambda: world.seconds, sleep=sleep)
     monkeypatch.setattr(world.auditor, "_clocks", clocks)
     monkeypatch.setattr(world.auditor, "look", look)
+    world.auditor._due = 0.0 if everything else math.inf
+    world.auditor._leading = True
     for _ in range(2):
+        world.auditor.mark(NAMESPACE)
         await world.auditor._turn()
+    assert looks == [everything, everything]
     assert slept == [0.0, pause]

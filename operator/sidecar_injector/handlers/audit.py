@@ -23,10 +23,12 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS: Final = 1.5
 """Between the first news and the look at it: a Deployment's pods come one after the other."""
-REST: Final = 2
-"""After a look the next one waits for so many times as long as it took, ..."""
-LONGEST_PAUSE_SECONDS: Final = 3.0
-"""... but not for longer: a change is to show within 5 s, and a long look has rested within."""
+REST: Final = 20
+"""After a look at what has changed the next one waits for so many times as long as it took: where
+pods come all the time, those who make them share the API server with us, ..."""
+LONGEST_PAUSE_SECONDS: Final = 30.0
+"""... but not for longer: what has changed is to show within a minute. Where little happens a look
+is short. After a look at everything, which is rare, nothing waits."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +123,15 @@ class Auditor:
         if self._marked or now() >= self._due:
             await self._clocks.sleep(self._pause)
             began = now()
+            everything = began >= self._due
             try:
-                await self.look(everything=began >= self._due)
+                await self.look(everything=everything)
             except api.KubeError:
                 self._due = 0.0
                 self._metrics.audit_failures.inc()
                 raise
-            took = now() - began
-            self._pause = min(max(SETTLE_SECONDS, REST * took), LONGEST_PAUSE_SECONDS)
+            rest = 0.0 if everything else REST * (now() - began)
+            self._pause = min(max(SETTLE_SECONDS, rest), LONGEST_PAUSE_SECONDS)
         return max(self._due - now(), 0.0)
 
     async def look(self, *, everything: bool) -> None:
