@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
@@ -38,6 +38,13 @@ def managed(second: str) -> list[dict[str, Any]]:
     """What the API server notes about who made a pod, and when."""
     noted = {"manager": "m", "operation": "Update", "apiVersion": "v1", "time": second}
     return [{**noted, "fieldsType": "FieldsV1", "fieldsV1": {}}]
+
+
+class Kept(NamedTuple):
+    """Stands for an outcome."""
+
+    name: str
+    size: int = 10
 
 
 class Subject:
@@ -182,11 +189,11 @@ def body_of(thing: dict[str, Any], **changes: Any) -> bytes:
 
 def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether the second is taken for the first."""
-    kept: memory.Memory[str] = memory.Memory()
+    kept: memory.Memory[Kept] = memory.Memory()
     if (layout := memory.layout_of(body_of(one))) is None:
         return False
-    kept.learn(body_of(one), "it", layout=layout)
-    assert kept.recall(body_of(one)) == ("it", b'"6-7-8"')
+    kept.learn(body_of(one), Kept("it"), layout=layout)
+    assert kept.recall(body_of(one)) == (Kept("it"), b'"6-7-8"')
     return kept.recall(body_of(other)) is not None
 
 
@@ -238,11 +245,11 @@ def test_what_is_passed_over_is_not_passed_over_elsewhere(
     ],
 )  # fmt: skip
 def test_a_review_of_the_same_length_is_looked_at_everywhere(spoilt: bytes, by: bytes) -> None:
-    kept: memory.Memory[str] = memory.Memory()
+    kept: memory.Memory[Kept] = memory.Memory()
     body = body_of(dated(with_token(pod())))
     layout = memory.layout_of(body)
     assert layout is not None
-    kept.learn(body, "it", layout=layout)
+    kept.learn(body, Kept("it"), layout=layout)
     other = body.replace(spoilt, by, 1)
     assert other != body
     assert kept.recall(body)
@@ -301,7 +308,7 @@ def test_an_answer_that_names_the_volume_is_not_kept(counting: list[int]) -> Non
 def test_only_so_much_is_kept_and_the_latest_stays(
     monkeypatch: pytest.MonkeyPatch, counting: list[int]
 ) -> None:
-    monkeypatch.setattr(memory, "MOST_BYTES", 3 * len(body_of(pod())))
+    monkeypatch.setattr(memory, "MOST_BYTES", 3 * 4096)
     subject = Subject(resource())
     subject.said(pod())
     for number in range(20):
@@ -314,7 +321,7 @@ def test_only_so_much_is_kept_and_the_latest_stays(
 
 
 def test_only_so_many_layouts_of_one_length_are_tried() -> None:
-    kept: memory.Memory[int] = memory.Memory()
+    kept: memory.Memory[Kept] = memory.Memory()
     # The name of the volume stands at another place in each.
     bodies = [
         body_of(with_token({**pod(labels={"a": "x" * n}), "status": {"message": "x" * (20 - n)}}))
@@ -324,7 +331,7 @@ def test_only_so_many_layouts_of_one_length_are_tried() -> None:
     for number, body in enumerate(bodies):
         layout = memory.layout_of(body)
         assert layout is not None
-        kept.learn(body, number, layout=layout)
+        kept.learn(body, Kept(str(number)), layout=layout)
     assert len(kept._young.layouts[len(bodies[0])]) == memory.MOST_LAYOUTS
-    assert kept.recall(bodies[-1]) == (19, b'"6-7-8"')
+    assert kept.recall(bodies[-1]) == (Kept("19"), b'"6-7-8"')
     assert kept.recall(bodies[0]) is None

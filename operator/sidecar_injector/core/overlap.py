@@ -22,11 +22,8 @@ def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> I
     to no pod, and so say nothing.
     """
     own = _wanted(injection)
-    for other in others:
-        is_itself = other.identity == injection.identity and other.namespace == injection.namespace
-        is_idle = bool(other.errors or other.spec.get("suspend"))
-        if is_itself or is_idle or not can_meet(injection, other):
-            continue
+    met = [other for other in others if _is_at_work_beside(injection, other)]
+    for other in sorted(met, key=lambda one: one.order):
         theirs = _wanted(other)
         yielding = "that" if injection.order < other.order else "this"
         for key, (what, path, value) in own.items():
@@ -34,11 +31,17 @@ def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> I
                 yield path, f"{what} is not as in {other.reference}: {yielding} one yields"
 
 
+def _is_at_work_beside(injection: model.Injection, other: model.Injection) -> bool:
+    if not can_meet(injection, other) or other.errors or other.spec.get("suspend"):
+        return False
+    return other.identity != injection.identity or other.namespace != injection.namespace
+
+
 def can_meet(one: model.Injection, other: model.Injection) -> bool:
     """Whether some pod might be selected by both; False only if there can be none."""
-    if one.namespace and other.namespace and one.namespace != other.namespace:
-        return False
     if _is_for_another_label(one, other):
+        return False
+    if one.namespace and other.namespace and one.namespace != other.namespace:
         return False
     both = (one, other)
     namespace = [
@@ -57,11 +60,11 @@ def _is_for_another_label(one: model.Injection, other: model.Injection) -> bool:
     An injection is held against each of its namespace whenever it changes, so with a thousand of
     them this is what that costs.
     """
-    mine, theirs = (
-        (injection.spec.get("selector") or {}).get("matchLabels") or {}
-        for injection in (one, other)
-    )
-    return any(theirs.get(key, value) != value for key, value in mine.items())
+    if other.required_label is None:
+        return False
+    key, value = other.required_label
+    mine = (one.spec.get("selector") or {}).get("matchLabels") or {}
+    return bool(mine.get(key, value) != value)
 
 
 @dataclasses.dataclass(slots=True)

@@ -190,6 +190,8 @@ def validation(dispatch: Callable[..., Awaitable[Any]], judge: Judge) -> http.Ha
 
     What fails is allowed; what slips past is `Accepted=False` in the status, with its sentence.
     """
+    # Some milliseconds each: where many are applied at once, pods have their turn in between.
+    one_at_a_time = asyncio.Lock()
 
     async def validate(request: http.Request) -> http.Response:
         try:
@@ -200,7 +202,7 @@ def validation(dispatch: Callable[..., Awaitable[Any]], judge: Judge) -> http.Ha
             return http.text(400, "no AdmissionReview of an injection")
         review = {"apiVersion": version, "kind": "AdmissionReview", "request": asked}
         try:
-            async with asyncio.timeout(VALIDATE_SECONDS):
+            async with asyncio.timeout(VALIDATE_SECONDS), one_at_a_time:
                 answer = await dispatch(review, webhook=names.VALIDATE_HANDLER)
         except Exception as error:  # noqa: BLE001 - the boundary of Kopf
             why = str(error) or type(error).__name__

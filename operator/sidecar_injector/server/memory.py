@@ -13,12 +13,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from sidecar_injector import names
 
-MOST_BYTES: Final = 3 << 20
-"""Of reviews in each of two generations: five hundred usual ones, whose outcomes take as much."""
+MOST_BYTES: Final = 6 << 20
+"""Of reviews and their outcomes in each of two generations: of usual ones five hundred."""
 LARGEST: Final = 262_144
 """Bytes of a review that is remembered: larger ones are rare, and would drive out all others."""
 MOST_LAYOUTS: Final = 8
@@ -43,7 +43,16 @@ _A_UID: Final = re.compile(rb'"[0-9a-f-]+"')
 _A_NAME: Final = re.compile(rb"[a-z0-9]{5}")
 _A_SECOND: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
-Outcome = TypeVar("Outcome")
+
+class Sized(Protocol):
+    """What is remembered."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+
+
+Outcome = TypeVar("Outcome", bound=Sized)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,14 +149,14 @@ class Memory(Generic[Outcome]):
         return None
 
     def learn(self, body: bytes, outcome: Outcome, *, layout: Layout) -> None:
-        """Keep it, in the place of an earlier one."""
+        """Keep an outcome, in the place of an earlier one."""
         common = layout.common(body)
         assert common is not None, "the layout is this review's"
         if self._young.bytes >= MOST_BYTES:
             self._young, self._old = _Generation(), self._young
         young = self._young
         if common not in young.outcomes:
-            young.bytes += len(common)
+            young.bytes += len(common) + outcome.size
         young.outcomes[common] = outcome
         layouts = young.layouts.setdefault(len(body), [])
         if layout not in layouts:

@@ -41,6 +41,13 @@ class Outcome:
     minds_token_volumes: bool
     """Whether an injection that was known looks at the names of token volumes."""
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes: the patch is there three times, the lines twice."""
+        return (
+            4096 + 2 * (len(self.answer.response) + len(self.line.members)) + len(self.answer.patch)
+        )
+
 
 def of(review: reviews.Review, known: registry.Known) -> Outcome | None:
     """What comes of a review of a pod; None, and a line in the log, where that cannot be said."""

@@ -86,11 +86,15 @@ class Registry:
         )
 
     def rivals(self, namespace: str | None) -> tuple[model.Injection, ...]:
-        """All that may meet an injection of this namespace on a pod; None: one of the cluster."""
+        """All that may meet an injection of this namespace on a pod; None: one of the cluster.
+
+        In no order.
+        """
         if namespace is not None:
-            return self.injections(namespace)
-        groups = (list(group.values()) for group in self._namespaced.values())
-        return worlds.ordered(list(self._cluster.values()), *groups)
+            groups = [self._namespaced.get(namespace, {})]
+        else:
+            groups = list(self._namespaced.values())
+        return tuple(one for group in (self._cluster, *groups) for one in group.values())
 
     def injection(self, kind: str, key: Key) -> model.Injection | None:
         """One injection as it was compiled, if the cache has it."""
