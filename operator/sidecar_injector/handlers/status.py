@@ -46,6 +46,8 @@ class StatusWriter:
         self._clock = clock
         self._resources: Mapping[str, Mapping[cache.Key, api.Json]] = {}
         self._touched: dict[tuple[str, cache.Key], None] = {}
+        self._moved: set[str] = set()
+        """Namespaces that have changed."""
         self._wake = asyncio.Event()
         self._was_serving = False
         self._complaint = ""
@@ -56,7 +58,8 @@ class StatusWriter:
 
     def namespace_changed(self, name: str) -> None:
         """The injections of a namespace may have become active, or the contrary."""
-        self._touch(lambda key: key[0] == name)
+        self._moved.add(name)
+        self._wake.set()
 
     def changed(self, kind: str, key: cache.Key) -> None:
         """An injection was added or changed."""
@@ -79,6 +82,10 @@ class StatusWriter:
 
     async def _catch_up(self) -> bool:
         """Whether all that was touched is right now; what is not will be looked at again."""
+        if moved := self._moved:
+            # Once for all of them: in the beginning they are all that there are.
+            self._moved = set()
+            self._touch(lambda key: key[0] in moved)
         touched, self._touched = self._touched, {}
         failed: dict[tuple[str, cache.Key], None] = {}
         for kind, key in touched:
