@@ -88,7 +88,9 @@ def test_a_second_one_beside_it_knows_nothing_of_it_and_keeps_its_logs_when_a_te
 
 
 OWNER = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
+# Where the tests run in the background of a shell, SIGINT is ignored from birth.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tools.controlplane import binaries, cluster
 with cluster.ControlPlane(binaries.cached(), folder=pathlib.Path(sys.argv[1])) as plane:
     parts = (plane.etcd, plane.apiserver, plane.controller_manager)

@@ -13,7 +13,9 @@ from tools.controlplane import errors, guard, processes, waiting
 
 ROOT = pathlib.Path(__file__).parents[2]
 OWNER = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
+# Where the tests run in the background of a shell, SIGINT is ignored from birth.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from tools.controlplane import guard, processes
 folder = pathlib.Path(sys.argv[1])
 watcher = guard.Guard()

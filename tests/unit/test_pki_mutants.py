@@ -16,7 +16,9 @@ Planner = Callable[[plan.World, plan.Policy], plan.Step]
 RIGHT: Planner = plan.next_step
 SEARCH = hypothesis.settings(
     model.Model.TestCase.settings,
-    max_examples=200,
+    max_examples=2_000,
+    # Whether it is found must not be a matter of luck.
+    derandomize=True,
     # A failure is all that is wanted, not the smallest one.
     phases=[hypothesis.Phase.generate],
     report_multiple_bugs=False,
