@@ -58,14 +58,7 @@ def prometheus() -> pathlib.Path:
     found = shutil.which("prometheus")
     cached = _cache() / "prometheus-debian"
     if found is None and not cached.exists():
-        partial = cached.with_suffix(f".{os.getpid()}")
-        if not _from_debian("prometheus", "usr/bin/prometheus", partial):
-            raise errors.BuildError(
-                name="prometheus",
-                reason="it is not installed, and there is no apt-get that brings it",
-                remedy="install it (Debian: apt-get install prometheus)",
-            )
-        partial.replace(cached)
+        _packaged("prometheus", "usr/bin/prometheus", cached)
     return pathlib.Path(found) if found else cached
 
 
@@ -77,15 +70,20 @@ def libfaketime() -> pathlib.Path:
     installed = sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     cached = _cache() / "libfaketime.so.1"
     if not installed and not cached.exists():
-        partial = cached.with_suffix(f".{os.getpid()}")
-        if not _from_debian("libfaketime", "usr/lib/*/faketime/libfaketime.so.1", partial):
-            raise errors.BuildError(
-                name="libfaketime",
-                reason="it is not installed, and there is no apt-get that brings it",
-                remedy="install it (Debian: apt-get install libfaketime)",
-            )
-        partial.replace(cached)
+        _packaged("libfaketime", "usr/lib/*/faketime/libfaketime.so.1", cached)
     return installed[0] if installed else cached
+
+
+def _packaged(package: str, path: str, cached: pathlib.Path) -> None:
+    """Put a file of Debian's package into the cache. Raises BuildError if there is none to have."""
+    partial = cached.with_suffix(f".{os.getpid()}")
+    if not _from_debian(package, path, partial):
+        raise errors.BuildError(
+            name=package,
+            reason="it is not installed, and there is no apt-get that brings it",
+            remedy=f"install it (Debian: apt-get install {package})",
+        )
+    partial.replace(cached)
 
 
 def helm3() -> pathlib.Path:
