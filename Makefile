@@ -30,8 +30,9 @@ check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Pyt
 	$(BIN)/mypy
 	$(BIN)/pytest tests/unit tests/cases
 
-test: check controlplane ## check, then the tests against a real API server
+test: check controlplane ## check, then the tests against a real API server, then each torment of chaos once
 	$(BIN)/pytest tests/chart tests/controlplane
+	@$(BIN)/python -m tools.chaos --quick
 
 helm3: controlplane ## before a release: Helm 3 makes the same of the chart as Helm 4, a minute once it is built
 	@$(BIN)/python -m tools.helm3

@@ -109,6 +109,12 @@ def test_rows_are_chosen_by_name_and_keep_the_order_of_the_table() -> None:
         command.positive("0")
 
 
+def test_rows_that_spoil_the_replicas_or_set_them_otherwise_are_played_last() -> None:
+    played = [(bool(row.settings), row.spoils) for row in command.in_turn(table.ROWS)]
+    assert played == sorted(played)
+    assert len(played) == len(table.ROWS)
+
+
 def test_names_of_rows_are_unique_and_a_quick_run_is_the_shorter_one() -> None:
     assert len({row.name for row in table.ROWS}) == len(table.ROWS)
     assert all(1 <= row.quick < row.times for row in table.ROWS)

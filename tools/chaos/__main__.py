@@ -58,6 +58,11 @@ def chosen(text: str) -> tuple[scene.Row, ...]:
     return tuple(row for row in table.ROWS if not names or row.name in names)
 
 
+def in_turn(rows: Sequence[scene.Row]) -> list[scene.Row]:
+    """As they are played: new replicas are needed after a change of settings or a spoilt stage."""
+    return sorted(rows, key=lambda row: (bool(row.settings), row.spoils))
+
+
 def positive(text: str) -> int | None:
     """A number of 1 or more; nothing for no text."""
     if not text:
@@ -80,7 +85,7 @@ def _play(arguments: argparse.Namespace, results: list[scene.Result]) -> None:
     speaker.begin("starting two API servers and three replicas")
     SERVERS.mkdir(parents=True)
     with stage.Stage(binaries.cached(), folder=SERVERS) as place:
-        for row in arguments.rows:
+        for row in in_turn(arguments.rows):
             times = arguments.times or (row.quick if arguments.quick else row.times)
             speaker.begin(f"{row.name}: {row.title}, {times} times")
             place.prepare(row.settings)
@@ -97,9 +102,10 @@ def _verdict(result: scene.Result) -> str:
     return f"FAILED ({'; '.join(result.failures)})" if result.failures else "ok"
 
 
-def _tell(results: Sequence[scene.Result], *, seconds: float, quick: bool) -> None:
-    if not results:
+def _tell(played: Sequence[scene.Result], *, seconds: float, quick: bool) -> None:
+    if not played:
         return
+    results = sorted(played, key=lambda result: table.ROWS.index(result.row))
     print(report.table(results))
     load = os.getloadavg()[1]
     FOLDER.mkdir(parents=True, exist_ok=True)

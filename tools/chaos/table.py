@@ -26,7 +26,7 @@ ROWS: Final = (
     ),
     Row(
         name="kill",
-        title="SIGKILL of a replica at a random step of a CA roll",
+        title="SIGKILL of a replica at each step of a CA roll in turn",
         times=25,
         quick=1,
         run=certificates.kill,
@@ -51,7 +51,7 @@ ROWS: Final = (
         name="fight",
         title="a bot that rewrites the bundle every second (times are seconds)",
         times=120,
-        quick=12,
+        quick=16,
         run=bundle.fight,
         reported=True,
         spoils=True,
