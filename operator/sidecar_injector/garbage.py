@@ -30,6 +30,10 @@ class Watch:
         """Everything that is there now has come to stay; what starting took is given back."""
         gc.collect()
         gc.freeze()
+        # A full collection waits until there is a quarter more than the last one has left, to be
+        # worth its while: of all that there was that would be much, and take long in its turn.
+        # https://github.com/python/cpython/blob/3.11/Modules/gcmodule.c (long_lived_total)
+        gc.collect()
         if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # Of glibc, not of musl.
             trim(0)
         gc.callbacks.append(self._told)

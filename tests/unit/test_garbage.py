@@ -51,6 +51,17 @@ def test_only_a_full_collection_tells_what_has_come_to_stay(
     assert gc.get_freeze_count() == before
 
 
+def test_the_first_full_collection_does_not_wait_for_as_much_as_was_set_aside(
+    watch: garbage.Watch,
+) -> None:
+    there = [[number] for number in range(1_000_000)]
+    watch.begin()
+    before = gc.get_stats()[garbage.FULL]["collections"]
+    after = [[number] for number in range(len(there) // 8)]
+    assert gc.get_stats()[garbage.FULL]["collections"] > before
+    assert len(after) < len(there)
+
+
 async def test_it_is_done_before_anybody_is_answered(watch: garbage.Watch) -> None:
     ready, frozen = readiness.Readiness(), []
     ready.met(readiness.Condition.CERTIFICATE_LOADED)

@@ -22,7 +22,8 @@ def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> I
     to no pod, and so say nothing.
     """
     own = _wanted(injection)
-    met = [other for other in others if _is_at_work_beside(injection, other)]
+    near = _not_for_another_label(injection, others)
+    met = [other for other in near if _is_at_work_beside(injection, other)]
     for other in sorted(met, key=lambda one: one.order):
         theirs = _wanted(other)
         yielding = "that" if injection.order < other.order else "this"
@@ -39,8 +40,6 @@ def _is_at_work_beside(injection: model.Injection, other: model.Injection) -> bo
 
 def can_meet(one: model.Injection, other: model.Injection) -> bool:
     """Whether some pod might be selected by both; False only if there can be none."""
-    if _is_for_another_label(one, other):
-        return False
     if one.namespace and other.namespace and one.namespace != other.namespace:
         return False
     both = (one, other)
@@ -54,17 +53,20 @@ def can_meet(one: model.Injection, other: model.Injection) -> bool:
     return _is_satisfiable(namespace) and _is_satisfiable(pod)
 
 
-def _is_for_another_label(one: model.Injection, other: model.Injection) -> bool:
-    """What most pairs differ in: both want a label, with different values.
+def _not_for_another_label(
+    one: model.Injection, others: Sequence[model.Injection]
+) -> list[model.Injection]:
+    """Without those with which it differs as most pairs do: in the value that both want of a label.
 
     An injection is held against each of its namespace whenever it changes, so with a thousand of
     them this is what that costs.
     """
-    if other.required_label is None:
-        return False
-    key, value = other.required_label
     mine = (one.spec.get("selector") or {}).get("matchLabels") or {}
-    return bool(mine.get(key, value) != value)
+    return [
+        other
+        for other in others
+        if (label := other.required_label) is None or mine.get(label[0], label[1]) == label[1]
+    ]
 
 
 @dataclasses.dataclass(slots=True)

@@ -12,8 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-import orjson
-
+from sidecar_injector import compact
 from sidecar_injector.core import audit, world
 from sidecar_injector.kube import api
 
@@ -126,7 +125,7 @@ class _Judge:
     def states(self, pod: api.Json, known: world.World) -> States:
         """The injections that apply to this pod, each with its state."""
         looked_at = [api.metadata(pod).get(field) for field in LOOKED_AT]
-        key = known.namespace.name, orjson.dumps(looked_at)
+        key = known.namespace.name, compact.dumps(looked_at)
         found = self._remembered.get(key)
         if found is None:
             whole = {**pod, "spec": {"hostNetwork": self._host_network}}

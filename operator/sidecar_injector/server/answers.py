@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from sidecar_injector import names
+from sidecar_injector import compact, names
 from sidecar_injector.core.decision import Decision
 from sidecar_injector.core.reasons import PodVerdict
 
@@ -37,7 +37,7 @@ class Answer:
 
 def of(decision: Decision) -> Answer:
     """What is said about this decision."""
-    patch = orjson.dumps(decision.operations) if decision.operations else b""
+    patch = compact.dumps(decision.operations) if decision.operations else b""
     return Answer(
         response=orjson.dumps(_response(decision, patch))[1:],
         verdict=decision.verdict.value,

@@ -19,10 +19,10 @@ SHUTDOWN_SECONDS: Final = 2.0
 FINISH_SECONDS: Final = 10.0
 """For requests in flight at the end: twice the webhooks' timeout."""
 BACKLOG: Final = 1024
-ACCEPTED_AT_ONCE: Final = 8
+ACCEPTED_AT_ONCE: Final = 4
 """Clients let in together: each handshake takes more than half a millisecond, and asyncio's own
 server lets in all that come, which pods on other connections then wait for."""
-BREATHER_SECONDS: Final = 0.01
+BREATHER_SECONDS: Final = 0.005
 """After so many, until the next."""
 PAUSE_SECONDS: Final = 0.1
 """Before the next try where no client can be let in, as there are too many open files."""

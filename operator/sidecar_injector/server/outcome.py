@@ -43,10 +43,9 @@ class Outcome:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes: the patch is there three times, the lines twice."""
-        return (
-            4096 + 2 * (len(self.answer.response) + len(self.line.members)) + len(self.answer.patch)
-        )
+        """About how many bytes it takes: the patch is there twice, the lines are in two forms."""
+        texts = len(self.answer.response) + len(self.answer.patch) + 2 * len(self.line.members)
+        return 4096 + texts
 
 
 def of(review: reviews.Review, known: registry.Known) -> Outcome | None:
