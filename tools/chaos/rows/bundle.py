@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -55,9 +54,9 @@ def fight(scene: scene.Scene) -> None:
                if stage.bundle_of(seen.state) == right]  # fmt: skip
     late = [moment for moment in repairs if moment >= begun + FAST_SECONDS]
     most = _most_a_minute(late)
-    # A quick run watches for less than a minute, and so accepts less.
-    watched = min(max(scene.times - FAST_SECONDS, 0), MINUTE)
-    limit = math.ceil(MOST_A_MINUTE * watched / MINUTE)
+    # A shorter run only shows that it holds back at all.
+    watched = max(scene.times - FAST_SECONDS, 0)
+    limit = MOST_A_MINUTE if watched >= MINUTE else watched / 2
     scene.require(most <= limit, f"{most} repairs within a minute after the fast tries")
     told = waiting.until(
         lambda: [
