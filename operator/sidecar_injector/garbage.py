@@ -18,6 +18,9 @@ FULL: Final = 2
 """The generation whose collection is a full one."""
 LONG_SECONDS: Final = 0.005
 """A full collection that takes longer sets aside what it has left."""
+FULL_AFTER: Final = 2
+"""Middle collections until a full one is due; Python waits for ten, which leaves it five times as
+much to look at. Full ones are cheap here, as most is set aside."""
 
 
 class Watch:
@@ -25,6 +28,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._began = 0.0
+        self._thresholds = gc.get_threshold()
 
     def begin(self) -> None:
         """Everything that is there now has come to stay; what starting took is given back."""
@@ -34,6 +38,7 @@ class Watch:
         # worth its while: of all that there was that would be much, and take long in its turn.
         # https://github.com/python/cpython/blob/3.11/Modules/gcmodule.c (long_lived_total)
         gc.collect()
+        gc.set_threshold(*self._thresholds[:FULL], FULL_AFTER)
         if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # Of glibc, not of musl.
             trim(0)
         gc.callbacks.append(self._told)
@@ -42,6 +47,7 @@ class Watch:
         """Leave the collector as it was, if it has begun."""
         if self._told in gc.callbacks:
             gc.callbacks.remove(self._told)
+            gc.set_threshold(*self._thresholds)
             gc.unfreeze()
 
     def _told(self, phase: str, about: dict[str, int]) -> None:

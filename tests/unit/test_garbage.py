@@ -21,11 +21,13 @@ def watch() -> Iterator[garbage.Watch]:
 
 
 def test_what_is_there_from_the_start_is_set_aside_until_the_end(watch: garbage.Watch) -> None:
-    there = len(gc.get_objects())
+    there, thresholds = len(gc.get_objects()), gc.get_threshold()
     watch.begin()
     assert len(gc.get_objects()) < there / 10
+    assert gc.get_threshold()[garbage.FULL] == garbage.FULL_AFTER
     watch.end()
     assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == thresholds
     watch.end()
 
 
