@@ -17,7 +17,7 @@ LEAST_PER_SECOND: Final = 50
 SLACK: Final = 0.8
 LOOSE: Final = 10
 """In a quick run a limit on time is this many times longer: it shares its machine with others."""
-QUIET_SECONDS: Final = 6.5
+QUIET_SECONDS: Final = 7.0
 """The operator takes damage that comes sooner after the last one for a fight, and holds back."""
 
 
@@ -86,14 +86,21 @@ class Scene:
         """Seconds to leave between two bursts of damage; a quick run has too few for a fight."""
         return 1.0 if self.quick else QUIET_SECONDS
 
-    def rounds(self, *, every: float = 0.0, burst: int = 1) -> Iterator[int]:
-        """The numbers of all rounds; each `burst` of them takes `every` seconds or longer."""
-        begun = time.monotonic()
+    def rounds(self, *, every: float = 0.0) -> Iterator[int]:
+        """The numbers of all rounds; each takes `every` seconds or longer."""
+        due = 0.0
+        for number in self.bursts(of=self.times):
+            # Not to wait for something: faults come on schedule.
+            time.sleep(max(due - time.monotonic(), 0))
+            due = time.monotonic() + every
+            yield number
+
+    def bursts(self, *, of: int) -> Iterator[int]:
+        """The numbers of all rounds, with a quiet time after each burst of so many of them."""
         for number in range(self.times):
-            if number and number % burst == 0:
-                # Not to wait for something: faults come on schedule.
-                time.sleep(max(begun + every - time.monotonic(), 0))
-                begun = time.monotonic()
+            if number and number % of == 0:
+                # It counts from the last repair: what is held against us is how long all was well.
+                time.sleep(self.quiet)
             self._tick(f"{self.row.name} {number + 1}/{self.times}")
             yield number
 

@@ -32,7 +32,7 @@ def wipe(scene: scene.Scene) -> None:
     kinds: tuple[Callable[[], bytes], ...] = (lambda: b"", lambda: b"rubbish", foreign)
     begun = frozen = 0.0
     try:
-        for number in scene.rounds(every=scene.quiet, burst=BURST):
+        for number in scene.bursts(of=BURST):
             if number == frozen_from:
                 begun, frozen = _freeze(scene)
             _break(scene, kinds[number % len(kinds)]())

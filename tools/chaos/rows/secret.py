@@ -26,7 +26,7 @@ def row(damage: Damage) -> Callable[[scene.Scene], None]:
     def run(scene: scene.Scene) -> None:
         place = scene.stage
         with probing(place) as complaints:
-            for _ in scene.rounds(every=scene.quiet, burst=BURST):
+            for _ in scene.bursts(of=BURST):
                 _hurt(scene, damage)
         scene.require(not complaints, f"bad material was served: {sorted(set(complaints))[:3]}")
 
