@@ -42,12 +42,17 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat()
 
 
-def end_of(release: product.Product, replica: kit.Json) -> tuple[kit.Json, kit.Json] | None:
-    """The pod of a replica and how its container ended, once it has."""
+def read(release: product.Product, replica: kit.Json) -> kit.Json:
+    """The replica's pod as it is now."""
     path = f"/api/v1/namespaces/{release.namespace}/pods/{replicas.name_of(replica)}"
     pod: kit.Json = release.node.client.get(path)
-    ended = pod["status"]["containerStatuses"][0]["state"].get("terminated")
-    return (pod, ended) if ended else None
+    return pod
+
+
+def end_of(release: product.Product, replica: kit.Json) -> kit.Json | None:
+    """How the replica's container ended, once it has."""
+    state: kit.Json = read(release, replica)["status"]["containerStatuses"][0]["state"]
+    return state.get("terminated")
 
 
 def probe(replica: kit.Json, kind: str) -> tuple[int, int]:
@@ -101,22 +106,23 @@ def test_a_replica_that_is_asked_to_end_serves_on_and_drains(
     with under_load.running(), subprocess.Popen(follow, stdout=subprocess.PIPE, text=True) as log:
         with remembered(installed, replica):
             installed.kubectl("delete", "pod", replicas.name_of(replica), "--wait=false")
+            # Read before it ends: the kubelet then deletes it again, and both fields say "at once".
+            # https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/status/status_manager.go
+            asked = read(installed, replica)["metadata"]
             assert log.stdout is not None
             told = log.stdout.read()
-            pod, ended = installed.node.wait(
+            ended = installed.node.wait(
                 "its container has ended", lambda: end_of(installed, replica), seconds=kit.SECONDS
             )
         installed.settle()
     assert "draining" in told
     assert killing(installed, replica, "Stopping container operator")
-    grace = pod["metadata"]["deletionGracePeriodSeconds"]
-    assert grace == pod["spec"]["terminationGracePeriodSeconds"]
-    took = grace + replicas.seconds_between(
-        pod["metadata"]["deletionTimestamp"], ended["finishedAt"]
-    )
+    grace = asked["deletionGracePeriodSeconds"]
+    assert grace == replica["spec"]["terminationGracePeriodSeconds"]
+    took = grace + replicas.seconds_between(asked["deletionTimestamp"], ended["finishedAt"])
     assert (ended["exitCode"], ended["reason"]) == (0, "Completed")
     (drain,) = [
-        int(one["value"]) for one in pod["spec"]["containers"][0]["env"] if one["name"] == DRAIN
+        int(one["value"]) for one in replica["spec"]["containers"][0]["env"] if one["name"] == DRAIN
     ]
     assert drain - 1 <= took < grace
     table.facts.append(f"a replica asked to end: gone by itself after {took:.0f} s of {grace}")
