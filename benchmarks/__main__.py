@@ -6,7 +6,7 @@ import argparse
 import datetime
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from benchmarks import (
@@ -17,18 +17,20 @@ from benchmarks import (
     growth,
     machine,
     markdown,
+    product,
     stage,
     throughput,
 )
-from tools.controlplane import binaries, progress
+from tools.controlplane import binaries, cluster, progress
 from tools.controlplane import errors as controlplane
 
 PARTS: Final[Mapping[str, Callable[[stage.Stage], stage.Result]]] = {
     "throughput": throughput.measure,
     "burst": burst.measure,
-    "creations": creations.measure,
     "growth": growth.measure,
+    "creations": creations.measure,
 }
+"""In this order, whatever the order in which they are asked for."""
 INTERRUPTED: Final = 130
 DOCUMENTS: Final = pathlib.Path(__file__).parents[1] / "docs"
 
@@ -46,12 +48,10 @@ def main() -> int:
     try:
         machine.require()
         busy = machine.load_average()
-        report = progress.Progress(sys.stderr)
-        scene = stage.Stage(programs=binaries.cached(), report=report, quick=arguments.quick)
-        results = run(scene, arguments.parts or list(PARTS))
-        write(results, stage.folder(), conditions(scene, busy))
-        if arguments.keep:
-            write(results, DOCUMENTS, conditions(scene, busy))
+        results = run(arguments.parts or list(PARTS), quick=arguments.quick)
+        told = conditions(busy, quick=arguments.quick)
+        for folder in (stage.folder(), DOCUMENTS) if arguments.keep else (stage.folder(),):
+            write(results, folder, told)
     except KeyboardInterrupt:
         print("interrupted; everything that was started has ended", file=sys.stderr)
         return INTERRUPTED
@@ -61,13 +61,20 @@ def main() -> int:
     return 0
 
 
-def run(scene: stage.Stage, parts: Sequence[str]) -> list[stage.Result]:
-    """Measure the parts in this order, print each as it is done, and all promised figures."""
+def run(parts: Collection[str], *, quick: bool) -> list[stage.Result]:
+    """Measure the parts, print each as it is done, and all promised figures at the end."""
+    report = progress.Progress(sys.stderr)
     results = []
-    for name in parts:
-        results.append(PARTS[name](scene))
-        for table in results[-1].tables:
-            print(f"\n{markdown.plain(table)}", flush=True)
+    report.begin("starting a control plane")
+    with cluster.ControlPlane(binaries.cached()) as plane:
+        product.install(plane)
+        scene = stage.Stage(plane=plane, report=report, quick=quick)
+        for name, measure in PARTS.items():
+            if name not in parts:
+                continue
+            results.append(measure(scene))
+            for table in results[-1].tables:
+                print(f"\n{markdown.plain(table)}", flush=True)
     print()
     for result in results:
         for figure in result.figures:
@@ -86,10 +93,10 @@ def write(results: Sequence[stage.Result], folder: pathlib.Path, conditions: str
     print(f"written: {page}")
 
 
-def conditions(scene: stage.Stage, busy: float) -> str:
+def conditions(busy: float, *, quick: bool) -> str:
     """Where and when, and what else was going on."""
     today = datetime.datetime.now(datetime.UTC).date()
-    kind = "quick run, " if scene.quick else ""
+    kind = "quick run, " if quick else ""
     return (
         f"{today}, {kind}{machine.description()}. Load average before the run: {busy:.1f}"
         " (whatever is above 0 was other work on the same machine)."

@@ -8,7 +8,7 @@ import sys
 import uvloop
 
 from benchmarks import disturb, errors, load, machine, pace, product, reviews, scrape, stage
-from tools.controlplane import cluster, operators
+from tools.controlplane import operators
 
 TITLE = "Small pods among trouble"
 TEXT = """\
@@ -21,12 +21,9 @@ KEPT = 64
 
 def measure(scene: stage.Stage) -> stage.Result:
     """Each kind in turn, on one replica."""
-    scene.report.begin("starting a control plane and the product")
+    scene.report.begin("starting the product")
     seconds = scene.pick(10, 1)
-    with (
-        cluster.ControlPlane(scene.programs) as plane,
-        product.installed(plane, replicas=1) as running,
-    ):
+    with product.started(scene.plane, replicas=1) as running:
         (replica,) = running.replicas
         server = product.server(replica)
         rows = []

@@ -45,12 +45,15 @@ def measure(scene: stage.Stage) -> stage.Result:
 
 @contextlib.contextmanager
 def started(scene: stage.Stage, folder: pathlib.Path) -> Iterator[cluster.ControlPlane]:
-    """A control plane with both webhooks, each for the pods of one namespace."""
-    scene.report.begin("starting a control plane with two webhooks")
+    """The control plane with both webhooks, each for the pods of one namespace.
+
+    Nothing else can be measured there afterwards: it has no controllers any more, and many pods.
+    """
+    scene.report.begin("starting the product and another webhook")
+    plane = scene.plane
     with (
         contextlib.closing(guard.Guard()) as watcher,
-        cluster.ControlPlane(scene.programs) as plane,
-        product.installed(plane, replicas=1) as running,
+        product.started(plane, replicas=1) as running,
     ):
         comparators = servers.Comparators(watcher=watcher, folder=folder)
         nothing = comparators.nothing(pinned=False)

@@ -75,16 +75,14 @@ class Grounds:
 
 @contextlib.contextmanager
 def prepared(scene: stage.Stage) -> Iterator[Grounds]:
-    """Both at rest, and without controllers, which would answer each namespace with objects."""
-    scene.report.begin("starting two control planes")
+    """Both at rest; where one grows no controller answers each namespace with objects."""
+    scene.report.begin("starting another control plane, and the product on both")
     with (
-        cluster.ControlPlane(scene.programs) as small,
-        product.installed(small, replicas=1) as alone,
-        cluster.ControlPlane(scene.programs) as large,
+        product.started(scene.plane, replicas=1) as alone,
+        cluster.ControlPlane(scene.plane.programs) as large,
         product.installed(large, replicas=2) as grown,
     ):
-        for plane in (small, large):
-            plane.controller_manager.terminate()
+        large.controller_manager.terminate()
         filled = population.Population(large, grown, report=scene.report)
         filled.settle()
         yield Grounds(scene=scene, alone=alone, grown=grown, plane=large, filled=filled)

@@ -47,7 +47,14 @@ def injection(
 
 @contextlib.contextmanager
 def installed(plane: cluster.ControlPlane, *, replicas: int) -> Iterator[operators.Operators]:
-    """`helm install` as in the README; every replica ready, and the injection in force."""
+    """`install`, and so many replicas."""
+    install(plane)
+    with started(plane, replicas=replicas) as running:
+        yield running
+
+
+def install(plane: cluster.ControlPlane) -> None:
+    """`helm install` as in the README, and the injection; nothing of it runs yet."""
     release = names.PRODUCT
     plane.helm(
         "install", release, str(CHART), "-n", release, "--create-namespace", "-f", str(VALUES),
@@ -55,6 +62,11 @@ def installed(plane: cluster.ControlPlane, *, replicas: int) -> Iterator[operato
     )  # fmt: skip
     plane.create_namespace(NAMESPACE, labels={names.INJECTION_LABEL: names.ENABLED})
     plane.client.request("POST", INJECTIONS.format(NAMESPACE), injection())
+
+
+@contextlib.contextmanager
+def started(plane: cluster.ControlPlane, *, replicas: int) -> Iterator[operators.Operators]:
+    """New replicas of what is installed; each is ready, and the injection in force."""
     with operators.Operators(plane, replicas=replicas) as running:
         running.wait_ready()
         yield running

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks import figures
-from tools.controlplane import binaries, progress
+from tools.controlplane import cluster, progress
 
 RESULTS: Final = pathlib.Path(__file__).parents[1] / ".run" / "bench"
 
@@ -23,7 +23,9 @@ def folder() -> pathlib.Path:
 class Stage:
     """One run of `make bench`."""
 
-    programs: binaries.Binaries
+    plane: cluster.ControlPlane
+    """With the product installed and one injection. Each part starts replicas of its own, so that
+    none is measured with what another has left in their memory."""
     report: progress.Progress
     quick: bool
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from benchmarks import figures, golang, load, product, reviews, servers, stage
-from tools.controlplane import cluster, guard
+from tools.controlplane import guard
 
 TITLE: Final = "Admissions per second on one core"
 STRANGERS: Final = f"{product.OURS}, new templates"
@@ -38,11 +38,10 @@ def measure(scene: stage.Stage) -> stage.Result:
 def started(scene: stage.Stage, folder: pathlib.Path) -> Iterator[list[servers.Server]]:
     """The product and every comparator, each seen to answer as it must."""
     go = golang.ensure(scene.report)
-    scene.report.begin("starting a control plane, the product and the comparators")
+    scene.report.begin("starting the product and the comparators")
     with (
         contextlib.closing(guard.Guard()) as watcher,
-        cluster.ControlPlane(scene.programs) as plane,
-        product.installed(plane, replicas=1) as operators,
+        product.started(scene.plane, replicas=1) as operators,
     ):
         comparators = servers.Comparators(watcher=watcher, folder=folder)
         running = [
@@ -50,7 +49,7 @@ def started(scene: stage.Stage, folder: pathlib.Path) -> Iterator[list[servers.S
             comparators.nothing(),
             comparators.go(servers.TUTORIAL, go["go_tutorial"]),
             comparators.go(servers.RUNTIME, go["go_runtime"]),
-            comparators.kopf(plane.kubeconfig),
+            comparators.kopf(scene.plane.kubeconfig),
         ]
         for server in running:
             servers.wait_serving(server, reviews.recorded())

@@ -16,7 +16,7 @@ from typing import Final
 
 FULL: Final = 2
 """The generation whose collection is a full one."""
-LONG_SECONDS: Final = 0.005
+LONG_SECONDS: Final = 0.002
 """A full collection that takes longer sets aside what it has left."""
 FULL_AFTER: Final = 2
 """Middle collections until a full one is due; Python waits for ten, which leaves it five times as

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import copy
+import sys
+import threading
+import time
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from samples import pod
 
 from sidecar_injector.server import reviews
@@ -56,3 +62,62 @@ def test_an_injection_is_known_by_its_kind_and_its_shape():
         {**INJECTION, "object": {"metadata": []}},
     ):
         assert not reviews.is_injection(odd)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text()
+    | st.floats(-1e300, 1e300),
+    lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(), some, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(request=st.dictionaries(st.text(), JSON, max_size=4))
+def test_a_large_review_is_read_as_a_small_one(request):
+    review = {"apiVersion": reviews.VERSIONS[0], "kind": "AdmissionReview"}
+    body = orjson.dumps(review | {"request": request | {"uid": "one"}})
+    with pytest.MonkeyPatch.context() as patch:
+        small = reviews.read(body)
+        patch.setattr(reviews, "AT_ONCE", 0)
+        assert reviews.read(body) == small
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"NaN", b"-Infinity", b"[" * 100_000, b'"\xff"', b"1 2", b"{", b"9" * 5000 + b"}"],
+    ids=["NaN", "infinity", "deep", "no UTF-8", "two", "open", "stray"],
+)
+@pytest.mark.parametrize("at_once", [0, 1 << 20])
+def test_what_is_no_json_is_no_review_whatever_its_size(monkeypatch, value, at_once):
+    monkeypatch.setattr(reviews, "AT_ONCE", at_once)
+    with pytest.raises(reviews.NoReview, match="no JSON"):
+        reviews.read(value)
+
+
+def test_other_threads_have_their_turn_while_a_large_review_is_read(monkeypatch):
+    """Seen by one that counts; orjson would leave it none, and nor would a hook written in C."""
+    body = orjson.dumps([{"name": str(number)} for number in range(200_000)])
+    turns, over, interval = 0, threading.Event(), sys.getswitchinterval()
+
+    def count():
+        nonlocal turns
+        while not over.is_set():
+            turns += 1
+            time.sleep(0)
+
+    monkeypatch.setattr(reviews, "AT_ONCE", 0)
+    other = threading.Thread(target=count)
+    other.start()
+    try:
+        sys.setswitchinterval(interval / 50)
+        before = turns
+        with pytest.raises(reviews.NoReview, match="kind"):
+            reviews.read(body)
+        assert turns > before + 50
+    finally:
+        sys.setswitchinterval(interval)
+        over.set()
+        other.join()

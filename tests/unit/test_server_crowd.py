@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import Any
 
-import orjson
-import pytest
 import server_certificates as certificates
 import server_kit as kit
 import uvloop
 
-from sidecar_injector import names, observe
-from sidecar_injector.handlers import lifecycle
+from sidecar_injector import observe
 from sidecar_injector.server import connection, http, tls
 
 
@@ -155,34 +150,3 @@ def test_a_replica_that_asks_for_client_certificates_can_still_probe_itself() ->
             assert serial == leaf.cert.serial_number
 
     kit.run_on(uvloop.new_event_loop, scenario())
-
-
-REVIEW = {
-    "apiVersion": "admission.k8s.io/v1",
-    "kind": "AdmissionReview",
-    "request": {
-        "uid": "u",
-        "operation": "CREATE",
-        "kind": {"kind": names.KIND},
-        "object": {"metadata": {}},
-    },
-}
-
-
-async def test_validation_answers_in_time_even_if_kopf_does_not(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(lifecycle, "VALIDATE_SECONDS", 0.01)
-
-    async def never(review: Any, *, webhook: str) -> Any:
-        await asyncio.Event().wait()
-
-    handler = lifecycle.validation(never, lambda asked: {"uid": asked["uid"], "allowed": True})
-    request = http.Request(method="POST", target="/", headers={}, peer=None, keep_alive=True)
-    request.body = orjson.dumps(REVIEW)
-    with caplog.at_level(logging.WARNING):
-        answer = handler(request)
-        assert not isinstance(answer, http.Response)
-        body = orjson.loads((await answer).body)
-    assert body["response"] == {"uid": "u", "allowed": True}
-    assert "TimeoutError" in caplog.text

@@ -195,7 +195,7 @@ def validation(dispatch: Callable[..., Awaitable[Any]], judge: Judge) -> http.Ha
 
     async def validate(request: http.Request) -> http.Response:
         try:
-            version, asked = reviews.read(request.body)
+            version, asked = await _read(request.body)
         except reviews.NoReview as error:
             return http.text(400, f"no AdmissionReview: {error}")
         if not reviews.is_injection(asked):
@@ -204,6 +204,7 @@ def validation(dispatch: Callable[..., Awaitable[Any]], judge: Judge) -> http.Ha
         try:
             async with asyncio.timeout(VALIDATE_SECONDS), one_at_a_time:
                 answer = await dispatch(review, webhook=names.VALIDATE_HANDLER)
+                await asyncio.sleep(0)  # Nothing in there waits: the next would follow at once.
         except Exception as error:  # noqa: BLE001 - the boundary of Kopf
             why = str(error) or type(error).__name__
             _log.warning("Kopf cannot dispatch an injection, it is judged directly: %s", why)
@@ -212,6 +213,12 @@ def validation(dispatch: Callable[..., Awaitable[Any]], judge: Judge) -> http.Ha
         return http.Response(200, orjson.dumps(answer))
 
     return validate
+
+
+async def _read(body: bytes) -> reviews.Review:
+    if len(body) <= reviews.AT_ONCE:
+        return reviews.read(body)
+    return await asyncio.to_thread(reviews.read, body)
 
 
 def _judged_directly(asked: Json, judge: Judge) -> Json:

@@ -32,7 +32,7 @@ FIRST_PAUSE, REOPEN_PAUSE, LONGEST_PAUSE = 0.1, 0.5, 5.0
 """Seconds between attempts: doubled each time, as the API server may be away for long; cut down to
 the second once it has accepted a watch, to the first once something was heard on it."""
 
-TURN_SECONDS: Final = 0.005
+TURN_SECONDS: Final = 0.002
 """How long changes may be told before the event loop gets its turn."""
 
 

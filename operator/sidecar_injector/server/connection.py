@@ -149,6 +149,13 @@ class Connection(asyncio.Protocol):
         self._hold(reader.held)
         if self._pool.held > limits.held_bytes:
             self._end_with(http.busy("too many unfinished requests"))
+        elif reader.held >= limits.unbroken_bytes:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._reading and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _hold(self, held: int) -> None:
         self._pool.held += held - self._held

@@ -23,6 +23,10 @@ class Limits:
 
     body_bytes: int = 8 << 20
     """Of one request. The API server takes objects of 3 MiB, and an update carries two of them."""
+    unbroken_bytes: int = 256 << 10
+    """Of a body: more of it is read when others have had their turn. The event loop would take in
+    eight megabytes of one client at once.
+    https://github.com/libuv/libuv/blob/v1.x/src/unix/stream.c (uv__read tries 32 times)"""
     head_bytes: int = 16 << 10
     """Request line and headers; the API server sends half a KiB."""
     target_bytes: int = 8 << 10

@@ -19,11 +19,13 @@ SHUTDOWN_SECONDS: Final = 2.0
 FINISH_SECONDS: Final = 10.0
 """For requests in flight at the end: twice the webhooks' timeout."""
 BACKLOG: Final = 1024
-ACCEPTED_AT_ONCE: Final = 4
-"""Clients let in together: each handshake takes more than half a millisecond, and asyncio's own
-server lets in all that come, which pods on other connections then wait for."""
+ACCEPTED_AT_ONCE: Final = 16
+"""Clients taken from the kernel before the event loop goes on with its round."""
+HANDSHAKES_TOGETHER: Final = 4
+"""TLS clients let in together: each takes us nearly a millisecond in all, and where two hundred
+have said their first word, pods on other connections would wait for the handshakes of all."""
 BREATHER_SECONDS: Final = 0.005
-"""After so many, until the next."""
+"""How long one of them counts, from the beginning of its handshake."""
 PAUSE_SECONDS: Final = 0.1
 """Before the next try where no client can be let in, as there are too many open files."""
 
@@ -45,6 +47,7 @@ class Listener:
         self._context = context
         self._socket: socket.socket | None = None
         self._arriving: set[asyncio.Task[None]] = set()
+        self._handshakes = asyncio.Semaphore(HANDSHAKES_TOGETHER)
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -96,15 +99,6 @@ class Listener:
             self._timer.cancel()
             self._timer = None
 
-    def _tls(self) -> dict[str, Any]:
-        if self._context is None:
-            return {}
-        return {
-            "ssl": self._context,
-            "ssl_handshake_timeout": self._pool.limits.handshake_seconds,
-            "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
-        }
-
     def _listen(self) -> None:
         if self._socket is not None:
             asyncio.get_running_loop().add_reader(self._socket, self._accept)
@@ -121,18 +115,42 @@ class Listener:
             return  # There are no more, or this one has left.
         except OSError as error:
             _log.warning("cannot let a client in: %s", error)
-            pause = PAUSE_SECONDS
-        else:
-            pause = BREATHER_SECONDS
-        loop.remove_reader(self._socket)
-        loop.call_later(pause, self._listen)
+            loop.remove_reader(self._socket)
+            loop.call_later(PAUSE_SECONDS, self._listen)
 
     async def _take_in(self, client: socket.socket) -> None:
         client.setblocking(False)  # noqa: FBT003
+        newcomer = connection.Connection(self._pool)
+        try:
+            tls = await self._prepared(client) if self._context else {}
+        except TimeoutError:
+            newcomer.abort()
+            client.close()
+            return
+        except asyncio.CancelledError:
+            client.close()
+            raise
         with contextlib.suppress(OSError):  # A handshake that fails is the client's affair.
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection.Connection(self._pool), client, **self._tls()
+                lambda: newcomer, client, **tls
             )
+
+    async def _prepared(self, client: socket.socket) -> dict[str, Any]:
+        """How to shake hands with a client, once it has begun and it is its turn.
+
+        Raises TimeoutError if it has said nothing when its time is over.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._pool.limits.handshake_seconds
+        async with asyncio.timeout_at(end):
+            await _first_word(client)
+            await self._handshakes.acquire()
+            loop.call_later(BREATHER_SECONDS, self._handshakes.release)
+        return {
+            "ssl": self._context,
+            "ssl_handshake_timeout": max(end - loop.time(), BREATHER_SECONDS),
+            "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
+        }
 
     def _close_port(self) -> None:
         if self._socket is not None:
@@ -143,6 +161,16 @@ class Listener:
     def _tick(self) -> None:
         self._pool.sweep()
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
+
+
+async def _first_word(client: socket.socket) -> None:
+    """Wait until there is something to read, or the client has left."""
+    loop, heard = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(client, heard.set)
+    try:
+        await heard.wait()
+    finally:
+        loop.remove_reader(client)
 
 
 def _bind(host: str | None, port: int) -> socket.socket:

@@ -6,6 +6,7 @@ looked at only after something went wrong, to tell our own bugs from what anybod
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,9 @@ from sidecar_injector.core import shapes
 Json = dict[str, Any]
 
 VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
+
+AT_ONCE: Final = 1 << 20
+"""Bytes that are parsed in one go, which lets no other thread run: about 6 ms."""
 
 _REQUEST = shapes.Object(
     {"namespace": str, "operation": str, "subResource": str, "object": shapes.POD}
@@ -48,10 +52,10 @@ class Review(NamedTuple):
 
 
 def read(body: bytes) -> Review:
-    """The review in a body. Raises NoReview."""
+    """The review in a body. Raises NoReview. One of more than `AT_ONCE` is for a thread aside."""
     try:
-        review = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        review = orjson.loads(body) if len(body) <= AT_ONCE else _in_turns(body)
+    except (ValueError, RecursionError) as error:
         raise NoReview("the body is no JSON") from error
     if not isinstance(review, dict) or review.get("kind") != "AdmissionReview":
         raise NoReview("kind must be AdmissionReview")
@@ -62,6 +66,23 @@ def read(body: bytes) -> Review:
     if not isinstance(asked, dict) or not isinstance(asked.get("uid"), str):
         raise NoReview("request.uid is missing")
     return Review(version, asked)
+
+
+def _in_turns(body: bytes) -> Any:
+    """The same as orjson makes of it, in twice the time, with turns for other threads.
+
+    Raises ValueError or RecursionError.
+    """
+    return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+
+
+def _object(members: list[tuple[str, Any]]) -> Json:
+    # Not `dict` itself: only where a function written in Python is called do others get their turn.
+    return dict(members)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def is_pod(review: Review) -> bool:

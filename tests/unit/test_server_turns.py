@@ -1,0 +1,143 @@
+"""What takes its time, or comes in crowds, leaves the event loop's turns to others in between."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+import itertools
+import logging
+import socket
+import ssl
+from typing import Any
+
+import orjson
+import pytest
+import server_certificates as certificates
+import server_kit as kit
+import uvloop
+
+from sidecar_injector import names
+from sidecar_injector.handlers import lifecycle
+from sidecar_injector.server import http, listener
+
+REVIEW = {
+    "apiVersion": "admission.k8s.io/v1",
+    "kind": "AdmissionReview",
+    "request": {
+        "uid": "u",
+        "operation": "CREATE",
+        "kind": {"kind": names.KIND},
+        "object": {"metadata": {}},
+    },
+}
+
+
+async def test_validation_answers_in_time_even_if_kopf_does_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lifecycle, "VALIDATE_SECONDS", 0.01)
+
+    async def never(review: Any, *, webhook: str) -> Any:
+        await asyncio.Event().wait()
+
+    handler = lifecycle.validation(never, lambda asked: {"uid": asked["uid"], "allowed": True})
+    request = http.Request(method="POST", target="/", headers={}, peer=None, keep_alive=True)
+    request.body = orjson.dumps(REVIEW)
+    with caplog.at_level(logging.WARNING):
+        answer = handler(request)
+        assert not isinstance(answer, http.Response)
+        body = orjson.loads((await answer).body)
+    assert body["response"] == {"uid": "u", "allowed": True}
+    assert "TimeoutError" in caplog.text
+
+
+async def test_no_two_injections_are_judged_in_one_turn_of_the_event_loop() -> None:
+    order = []
+
+    async def judge(review: Any, *, webhook: str) -> Any:
+        order.append("judged")
+        return review
+
+    async def others() -> None:
+        while order.count("judged") < 3:
+            order.append("turn")
+            await asyncio.sleep(0)
+
+    handler = lifecycle.validation(judge, lambda asked: asked)
+    request = http.Request(method="POST", target="/", headers={}, peer=None, keep_alive=True)
+    request.body = orjson.dumps(REVIEW)
+    answers = [handler(request) for _ in range(3)]
+    await asyncio.gather(*(one for one in answers if inspect.isawaitable(one)), others())
+    assert [one for one, _ in itertools.groupby(order)].count("judged") == 3
+
+
+async def test_a_large_body_is_read_with_turns_for_others() -> None:
+    limits = http.Limits(unbroken_bytes=1000)
+    wire = kit.wire(limits=limits)
+    message = kit.post(b"x" * 5000)
+    wire.send(message[:900])
+    assert wire.transport.reading
+    wire.send(message[900:2000])
+    assert not wire.transport.reading
+    await asyncio.sleep(0)
+    assert wire.transport.reading
+    wire.send(message[2000:])
+    assert wire.transport.reading
+    assert wire.statuses() == [200]
+
+
+async def test_a_client_that_hangs_up_meanwhile_is_not_read_on() -> None:
+    wire = kit.wire(limits=http.Limits(unbroken_bytes=1000))
+    wire.send(kit.post(b"x" * 5000)[:2000])
+    wire.transport.abort()
+    await asyncio.sleep(0)
+    assert not wire.transport.reading
+
+
+async def test_who_has_to_read_first_is_not_read_on() -> None:
+    wire = kit.wire(limits=http.Limits(unbroken_bytes=1000))
+    wire.server.pause_writing()
+    wire.send(kit.post(b"first"), kit.post(b"x" * 5000)[:2000])
+    assert wire.statuses() == []
+    await asyncio.sleep(0)
+    assert not wire.transport.reading
+    wire.server.resume_writing()
+    assert wire.transport.reading
+    assert wire.statuses() == [200]
+
+
+def shaken(port: int, context: ssl.SSLContext) -> bool:
+    """Whether a client gets through its handshake."""
+    with socket.create_connection(("127.0.0.1", port)) as raw:
+        try:
+            with context.wrap_socket(raw, server_hostname=certificates.SERVER_NAME) as client:
+                client.sendall(kit.post(b"a"))
+                return bool(client.recv(1))
+        except OSError:
+            return False
+
+
+def test_few_handshakes_are_begun_together_and_silent_clients_are_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener, "BREATHER_SECONDS", 3600.0)
+    serving, ca, _ = certificates.serving()
+    limits, most = http.Limits(handshake_seconds=0.5), listener.HANDSHAKES_TOGETHER
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context, limits=limits) as (port, _):
+            silent = [socket.create_connection(("127.0.0.1", port.port)) for _ in range(2 * most)]
+            context = certificates.trusting(ca)
+            with concurrent.futures.ThreadPoolExecutor(most + 2) as clients:
+                loop = asyncio.get_running_loop()
+                calls = [
+                    loop.run_in_executor(clients, shaken, port.port, context)
+                    for _ in range(most + 2)
+                ]
+                assert sorted(await asyncio.gather(*calls)) == [False, False] + most * [True]
+            assert [await asyncio.to_thread(one.recv, 1) for one in silent] == len(silent) * [b""]
+            for one in silent:
+                one.close()
+
+    kit.run_on(uvloop.new_event_loop, scenario())
