@@ -12,7 +12,7 @@ import pytest
 
 from tools.chaos import __main__ as command
 from tools.chaos import delay, late, load, reasons, report, samples, scene, table
-from tools.controlplane import ports
+from tools.controlplane import client, ports
 
 BARE, INJECTED = samples.Outcome.BARE, samples.Outcome.INJECTED
 
@@ -125,6 +125,51 @@ def test_an_injected_pod_is_known_by_our_container() -> None:
     assert not load.injected(pod)
     pod["spec"]["containers"].append({"name": load.SIDECAR})
     assert load.injected(pod)
+
+
+class ApiServer:
+    """In the place of a connection: names pods by number, and hangs up when it is told to."""
+
+    def __init__(self) -> None:
+        self.pods: list[str] = []
+        self.is_away = False
+        self.status, self._answer = 201, ""
+
+    def request(self, method: str, path: str, *_: object, headers: object = None) -> None:
+        if self.is_away:
+            raise ConnectionResetError
+        if method == "POST":
+            name = f"load-{len(self.pods)}"
+            self.pods.append(name)
+            self._answer = json.dumps(load.pod(name=name))
+        else:
+            self.pods.remove(path.removeprefix("/pods/").removesuffix("?gracePeriodSeconds=0"))
+
+    def getresponse(self) -> "ApiServer":
+        return self
+
+    def read(self) -> bytes:
+        return self._answer.encode()
+
+    def close(self) -> None:
+        self.is_away = False
+
+
+def test_the_load_keeps_its_last_pods_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ApiServer()
+    monkeypatch.setattr("http.client.HTTPSConnection", lambda *_, **__: server)
+    monkeypatch.setattr("ssl.create_default_context", lambda **_: None)
+    nobody = client.Client(server="https://x:1", certificate_authority=pathlib.Path(), token="")
+    creator = load.Creator(nobody, "/pods")
+    for _ in range(4):
+        assert creator.create(load.pod()).outcome is BARE
+    creator.tidy(4)
+    assert server.pods == ["load-0", "load-1", "load-2", "load-3"]
+    creator.tidy(3)
+    assert server.pods == ["load-1", "load-2", "load-3"]
+    server.is_away = True
+    creator.tidy(1)
+    assert server.pods == ["load-1", "load-3"]
 
 
 def test_the_second_api_server_reads_the_configuration_on_its_own_and_shares_the_rest() -> None:

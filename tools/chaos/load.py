@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import http.client
 import itertools
@@ -21,6 +22,9 @@ WORKERS: Final = 40
 """For each API server: a pod that hangs holds one for the webhook's 5 s."""
 BACKLOG: Final = 50
 """More pods than this are not kept waiting: nobody would create them either."""
+KEPT: Final = 5
+"""Of each worker's pods, before the oldest is deleted. In all that is what a small cluster has; ten
+thousand would give the API servers, and the audit, more to do than the load."""
 TIMEOUT_SECONDS: Final = 30
 SIDECAR: Final = "sidecar"
 Json = dict[str, Any]
@@ -124,6 +128,7 @@ class Load:
             with self._news:
                 self._samples.append(sample)
                 self._news.notify_all()
+            creator.tidy(KEPT)
         creator.close()
 
 
@@ -134,6 +139,7 @@ class Creator:
         address = urllib.parse.urlsplit(server.server)
         context = ssl.create_default_context(cafile=str(server.certificate_authority))
         self._path = path
+        self._made: collections.deque[str] = collections.deque()
         self._headers = {
             "Authorization": f"Bearer {server.token}",
             "Content-Type": "application/json",
@@ -147,6 +153,16 @@ class Creator:
         began = time.monotonic()
         outcome, detail = self._try(pod)
         return samples.Sample(began=began, ended=time.monotonic(), outcome=outcome, detail=detail)
+
+    def tidy(self, keep: int) -> None:
+        """Delete all but the last pods; one that cannot be deleted now stays."""
+        while len(self._made) > keep:
+            path = f"{self._path}/{self._made.popleft()}?gracePeriodSeconds=0"
+            try:
+                self._connection.request("DELETE", path, headers=self._headers)
+                self._connection.getresponse().read()
+            except (OSError, http.client.HTTPException):
+                self._connection.close()
 
     def close(self) -> None:
         """Hang up."""
@@ -163,5 +179,6 @@ class Creator:
         if answer.status != http.client.CREATED:
             message = f"{answer.status}: {body.get('message', '')}"
             return samples.failure(message), message
+        self._made.append(body["metadata"]["name"])
         done = injected(body)
         return (samples.Outcome.INJECTED if done else samples.Outcome.BARE), ""

@@ -14,7 +14,7 @@ from cryptography import x509
 
 from sidecar_injector import names, settings
 from sidecar_injector.pki import state
-from tools.chaos import cleaner, delay, late, load, replies, samples, watch
+from tools.chaos import delay, late, load, replies, samples, watch
 from tools.controlplane import binaries, client, cluster, errors, operators, ports, waiting
 
 ROOT: Final = pathlib.Path(__file__).parents[2]
@@ -75,7 +75,6 @@ class Stage:
             watch.Watch(self.plane.client, path=CONFIGURATIONS, name=names.PRODUCT)
         )
         self.second.wait_ready()
-        exits.enter_context(cleaner.Cleaner(self.second.client, namespace=NAMESPACE))
         self.fresh({})
 
     @property
