@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import inspect
 import itertools
 import logging
@@ -116,6 +117,27 @@ def shaken(port: int, context: ssl.SSLContext) -> bool:
                 return bool(client.recv(1))
         except OSError:
             return False
+
+
+def test_a_silent_client_is_cut_off_even_if_it_was_one_too_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    serving, _, _ = certificates.serving()
+    limits = http.Limits(handshake_seconds=0.2, connections=2)
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context, limits=limits) as (port, shared):
+            address = ("127.0.0.1", port.port)
+            silent = [socket.create_connection(address, timeout=5) for _ in range(5)]
+            heard = [await asyncio.to_thread(one.recv, 1) for one in silent]
+            assert heard == len(silent) * [b""]
+            assert not shared.members
+            for one in silent:
+                one.close()
+        gc.collect()  # A task that nobody asks for its exception logs it when it goes.
+
+    kit.run_on(uvloop.new_event_loop, scenario())
+    assert not caplog.records
 
 
 def test_few_handshakes_are_begun_together_and_silent_clients_are_none_of_them(

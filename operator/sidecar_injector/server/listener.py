@@ -124,7 +124,7 @@ class Listener:
         try:
             tls = await self._prepared(client) if self._context else {}
         except TimeoutError:
-            newcomer.abort()
+            self._pool.leave(newcomer)
             client.close()
             return
         except asyncio.CancelledError:
