@@ -143,7 +143,7 @@ class ApiServer:
             self.pods.append(name)
             self._answer = json.dumps(load.pod(name=name))
         else:
-            self.pods.remove(path.removeprefix("/pods/").removesuffix("?gracePeriodSeconds=0"))
+            self.pods.remove(path.rpartition("/")[2].removesuffix("?gracePeriodSeconds=0"))
 
     def getresponse(self) -> "ApiServer":
         return self
@@ -155,12 +155,33 @@ class ApiServer:
         self.is_away = False
 
 
-def test_the_load_keeps_its_last_pods_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ApiServer()
-    monkeypatch.setattr("http.client.HTTPSConnection", lambda *_, **__: server)
+NOBODY = client.Client(server="https://x:1", certificate_authority=pathlib.Path(), token="")
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> list[ApiServer]:
+    """One for each connection."""
+    made: list[ApiServer] = []
+
+    def connect(*_: object, **__: object) -> ApiServer:
+        made.append(ApiServer())
+        return made[-1]
+
+    monkeypatch.setattr("http.client.HTTPSConnection", connect)
     monkeypatch.setattr("ssl.create_default_context", lambda **_: None)
-    nobody = client.Client(server="https://x:1", certificate_authority=pathlib.Path(), token="")
-    creator = load.Creator(nobody, "/pods")
+    return made
+
+
+def test_the_load_leaves_no_pods_to_the_next_row(servers: list[ApiServer]) -> None:
+    with load.Load([NOBODY], namespace="x", per_second=500) as running:
+        running.wait("a pod", lambda sample: sample.outcome is BARE, seconds=10)
+    assert running.taken()
+    assert not any(server.pods for server in servers)
+
+
+def test_the_load_keeps_its_last_pods_only(servers: list[ApiServer]) -> None:
+    creator = load.Creator(NOBODY, "/pods")
+    (server,) = servers
     for _ in range(4):
         assert creator.create(load.pod()).outcome is BARE
     creator.tidy(4)

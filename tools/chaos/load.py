@@ -129,6 +129,7 @@ class Load:
                 self._samples.append(sample)
                 self._news.notify_all()
             creator.tidy(KEPT)
+        creator.tidy(0)
         creator.close()
 
 
