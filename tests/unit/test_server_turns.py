@@ -34,6 +34,13 @@ REVIEW = {
 }
 
 
+def asked() -> http.Request:
+    """A request to judge an injection."""
+    request = http.Request(method="POST", target="/", headers={}, peer=None, keep_alive=True)
+    request.body = orjson.dumps(REVIEW)
+    return request
+
+
 async def test_validation_answers_in_time_even_if_kopf_does_not(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -42,9 +49,8 @@ async def test_validation_answers_in_time_even_if_kopf_does_not(
     async def never(review: Any, *, webhook: str) -> Any:
         await asyncio.Event().wait()
 
-    handler = lifecycle.validation(never, lambda asked: {"uid": asked["uid"], "allowed": True})
-    request = http.Request(method="POST", target="/", headers={}, peer=None, keep_alive=True)
-    request.body = orjson.dumps(REVIEW)
+    handler = lifecycle.validation(never, lambda review: {"uid": review["uid"], "allowed": True})
+    request = asked()
     with caplog.at_level(logging.WARNING):
         answer = handler(request)
         assert not isinstance(answer, http.Response)
@@ -65,10 +71,8 @@ async def test_no_two_injections_are_judged_in_one_turn_of_the_event_loop() -> N
             order.append("turn")
             await asyncio.sleep(0)
 
-    handler = lifecycle.validation(judge, lambda asked: asked)
-    request = http.Request(method="POST", target="/", headers={}, peer=None, keep_alive=True)
-    request.body = orjson.dumps(REVIEW)
-    answers = [handler(request) for _ in range(3)]
+    handler = lifecycle.validation(judge, lambda review: review)
+    answers = [handler(asked()) for _ in range(3)]
     await asyncio.gather(*(one for one in answers if inspect.isawaitable(one)), others())
     assert [one for one, _ in itertools.groupby(order)].count("judged") == 3
 
