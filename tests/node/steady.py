@@ -63,10 +63,7 @@ class Steady:
         return tally
 
     def _some_more(self) -> None:
-        count = len(self.load.taken()) + PER_SECOND * AROUND_SECONDS
-        self.load.wait(
-            "pods to be tried", lambda _: len(self.load.taken()) >= count, seconds=kit.SECONDS
-        )
+        self.load.more(PER_SECOND * AROUND_SECONDS, seconds=kit.SECONDS)
 
 
 PROXY_SECONDS = 2

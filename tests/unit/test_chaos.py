@@ -12,7 +12,7 @@ import pytest
 
 from tools.chaos import __main__ as command
 from tools.chaos import delay, late, load, reasons, report, samples, scene, table
-from tools.controlplane import client, ports
+from tools.controlplane import client, errors, ports
 
 BARE, INJECTED = samples.Outcome.BARE, samples.Outcome.INJECTED
 
@@ -177,6 +177,23 @@ def test_the_load_leaves_no_pods_to_the_next_row(servers: list[ApiServer]) -> No
         running.wait("a pod", lambda sample: sample.outcome is BARE, seconds=10)
     assert running.taken()
     assert not any(server.pods for server in servers)
+
+
+def test_a_wait_looks_at_each_pod_once(servers: list[ApiServer]) -> None:
+    looked: list[samples.Sample] = []
+
+    def tenth(sample: samples.Sample) -> bool:
+        looked.append(sample)
+        return len(looked) == 10
+
+    with load.Load([NOBODY], namespace="x", per_second=500) as running:
+        running.more(5, seconds=10)
+        assert len(running.taken()) >= 5
+        found = running.wait("a tenth pod", tenth, seconds=10)
+        assert tuple(looked) == running.taken()[:10]
+        assert found is looked[-1]
+        with pytest.raises(errors.WaitError, match=r"pods to be tried: not within 0 s"):
+            running.more(1e6, seconds=0)
 
 
 def test_the_load_keeps_its_last_pods_only(servers: list[ApiServer]) -> None:

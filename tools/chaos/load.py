@@ -98,15 +98,27 @@ class Load:
         self, what: str, wanted: Callable[[samples.Sample], bool], *, seconds: float
     ) -> samples.Sample:
         """The first sample that is as wanted; WaitError if there is none in time."""
+        # Each is looked at once: a row has tens of thousands, and those to come wait meanwhile.
+        looked = 0
 
         def found() -> samples.Sample | None:
-            return next((sample for sample in self._samples if wanted(sample)), None)
+            nonlocal looked
+            looked, begin = len(self._samples), looked
+            return next(filter(wanted, self._samples[begin:]), None)
 
         with self._news:
             result = self._news.wait_for(found, timeout=seconds)
         if result is None:
             raise errors.WaitError(what=what, seconds=seconds, last=f"{len(self._samples)} pods")
         return result
+
+    def more(self, count: float, *, seconds: float) -> None:
+        """Return when so many more have been tried; WaitError if they have not in time."""
+        with self._news:
+            least = len(self._samples) + count
+            if not self._news.wait_for(lambda: len(self._samples) >= least, timeout=seconds):
+                last = f"{len(self._samples)} of {least:.0f} pods"
+                raise errors.WaitError(what="pods to be tried", seconds=seconds, last=last)
 
     def _pace(self) -> None:
         begin = time.monotonic()

@@ -17,6 +17,8 @@ LEAST_PER_SECOND: Final = 50
 SLACK: Final = 0.8
 LOOSE: Final = 10
 """In a quick run a limit on time is this many times longer: it shares its machine with others."""
+WARM_SECONDS: Final = 60
+"""A second's worth of pods is made in less, whatever state a row has left."""
 QUIET_SECONDS: Final = 7.0
 """The operator takes damage that comes sooner after the last one for a fight, and holds back."""
 
@@ -155,11 +157,7 @@ class Scene:
 
     def _warm_up(self) -> None:
         """A second's worth of pods, so that each fault has a before and an after."""
-        count = len(self.load.taken()) + self.row.per_second
-        if self.row.per_second:
-            self.load.wait(
-                "pods to be tried", lambda _: len(self.load.taken()) >= count, seconds=60
-            )
+        self.load.more(self.row.per_second, seconds=WARM_SECONDS)
 
     def _judge(self, tally: samples.Tally) -> None:
         taken = self.load.taken()
