@@ -11,7 +11,8 @@ from typing import Final
 from tools.chaos import load, reasons, samples, stage
 from tools.controlplane import errors
 
-PER_SECOND: Final = 60
+PER_SECOND: Final = 52
+"""At 60 two cores have nothing left: pods queue at the API servers, and repairs behind them."""
 LEAST_PER_SECOND: Final = 50
 """Below that the row says so: servers or machine were slower than the load."""
 SLACK: Final = 0.8
