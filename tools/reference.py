@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar_injector import crds, names, observe
-from sidecar_injector.core import reasons
+from sidecar_injector import crds, instruments, names, observe
 from sidecar_injector.handlers import alarms
 from tools.crds import definition
 
@@ -45,7 +44,7 @@ codes in [decision.md](decision.md). Those of the process and of Python's memory
 """
 LABELS: dict[str, dict[str, str | Sequence[str]]] = {
     "result": {
-        "admission_requests_total": (*(one.value for one in reasons.PodVerdict), "error"),
+        "admission_requests_total": observe.RESULTS,
         "writes_total": observe.WRITE_RESULTS,
         "events_total": observe.EVENT_RESULTS,
     },
@@ -88,7 +87,7 @@ def _metrics() -> Iterator[str]:
     yield "| metric | type | labels | what it is |"
     yield "|---|---|---|---|"
     for one in observe.Metrics().instruments:
-        short = one.name.removeprefix(f"{observe.NAMESPACE}_")
+        short = one.name.removeprefix(f"{instruments.NAMESPACE}_")
         labels = "; ".join(f"`{label}`: {_values(LABELS[label][short])}" for label in one.labels)
         yield f"| `{one.name}` | {one.kind} | {labels} | {one.text} |"
 

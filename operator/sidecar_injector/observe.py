@@ -7,21 +7,16 @@ registry, so two operators in one process (or test) do not mix their figures.
 from __future__ import annotations
 
 import asyncio
-import bisect
-import dataclasses
 import itertools
-import math
 import platform
 import time
-from collections.abc import Iterator
 from typing import Final
 
 import prometheus_client
-from prometheus_client import core
 
-from sidecar_injector import __version__
+from sidecar_injector import __version__, instruments
+from sidecar_injector.core import reasons
 
-NAMESPACE: Final = "sidecar_injector"
 LATENCY_BUCKETS: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 )  # fmt: skip
@@ -36,69 +31,11 @@ WRITTEN: Final = (
 """What we write: `pods` are the counts in the status of an injection, `status` is the rest."""
 WRITE_RESULTS: Final = ("written", "conflict", "failed")
 EVENT_RESULTS: Final = ("posted", "counted", "dropped", "failed")
+ERROR: Final = "error"
+RESULTS: Final = (*(verdict.value for verdict in reasons.PodVerdict), ERROR)
+"""What the answer to a review was; an error admits the pod as it is."""
+REASONS: Final = tuple(reason.value for reason in reasons.Reason)
 POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Instrument:
-    """A metric as the manual lists it; counters have their suffix `_total`."""
-
-    name: str
-    kind: str
-    text: str
-    labels: tuple[str, ...]
-
-
-class Distribution:
-    """A histogram for the event loop alone: without locks, observing costs a fifth."""
-
-    def __init__(self, name: str, text: str, bounds: tuple[float, ...]) -> None:
-        self._name, self._text = name, text
-        self._bounds = (*map(float, bounds), math.inf)
-        self._counts = [0] * len(self._bounds)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count a value in the first bucket whose bound it does not exceed."""
-        self._counts[bisect.bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def collect(self) -> Iterator[core.Metric]:
-        """What a registry asks for."""
-        bounds = (*map(str, self._bounds[:-1]), "+Inf")
-        buckets = list(zip(bounds, itertools.accumulate(self._counts), strict=True))
-        yield core.HistogramMetricFamily(
-            self._name, self._text, buckets=buckets, sum_value=self._sum
-        )
-
-
-class _Maker:
-    """Instruments of one registry, named as ours; `made` lists them."""
-
-    def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
-        self._registry = registry
-        self.made: list[Instrument] = []
-
-    def _note(self, kind: str, name: str, text: str, *labels: str) -> None:
-        self.made.append(Instrument(f"{NAMESPACE}_{name}", kind, text, labels))
-
-    def counter(self, name: str, text: str, *labels: str) -> prometheus_client.Counter:
-        self._note("counter", name, text, *labels)
-        return prometheus_client.Counter(
-            name, text, labels, namespace=NAMESPACE, registry=self._registry
-        )
-
-    def gauge(self, name: str, text: str, *labels: str) -> prometheus_client.Gauge:
-        self._note("gauge", name, text, *labels)
-        return prometheus_client.Gauge(
-            name, text, labels, namespace=NAMESPACE, registry=self._registry
-        )
-
-    def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Distribution:
-        self._note("histogram", name, text)
-        made = Distribution(f"{NAMESPACE}_{name}", text, buckets)
-        self._registry.register(made)
-        return made
 
 
 class Metrics:
@@ -109,11 +46,13 @@ class Metrics:
         prometheus_client.ProcessCollector(registry=registry)
         prometheus_client.GCCollector(registry=registry)
 
-        make = _Maker(registry)
-        self.admission_requests = make.counter(
-            "admission_requests_total", "Pods that the API server asked about.", "result"
+        make = instruments.Maker(registry)
+        self.admission_requests = make.tally(
+            "admission_requests_total", "Pods that the API server asked about.", "result", RESULTS
         )
-        self.decisions = make.counter("decisions_total", "Decisions by reason code.", "reason")
+        self.decisions = make.tally(
+            "decisions_total", "Decisions by reason code.", "reason", REASONS
+        )
         self.admission_duration = make.histogram(
             "admission_duration_seconds", "From the whole request to its answer.", LATENCY_BUCKETS
         )
@@ -122,7 +61,7 @@ class Metrics:
         self._make_auditors(make)
         self.instruments = tuple(make.made)
 
-    def _make_operators(self, make: _Maker) -> None:
+    def _make_operators(self, make: instruments.Maker) -> None:
         """Those that are about the operator rather than about pods."""
         self.inflight_requests = make.gauge("inflight_requests", "Requests being answered now.")
         self.http_errors = make.counter(
@@ -149,7 +88,7 @@ class Metrics:
         ).labels(version=__version__, python=platform.python_version()).set(1)
         self._make_keepers(make)
 
-    def _make_keepers(self, make: _Maker) -> None:
+    def _make_keepers(self, make: instruments.Maker) -> None:
         """Those of what is kept: caches, certificates, and what is written to the API."""
         self.cache_synced = make.gauge(
             "cache_synced", "1 once a cache has been filled by a whole list.", "resource"
@@ -180,7 +119,7 @@ class Metrics:
             "writes_total", "Writes to the API by object and result.", "object", "result"
         )
 
-    def _make_auditors(self, make: _Maker) -> None:
+    def _make_auditors(self, make: instruments.Maker) -> None:
         """Those of the leader's work, and of what is told to people."""
         for labels in itertools.product(WRITTEN, WRITE_RESULTS):
             self.writes.labels(*labels)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sidecar_injector import names, observe, settings
+from sidecar_injector import instruments, names, observe, settings
 from sidecar_injector.pki import issue, material
 
 Render = Callable[..., Any]
@@ -192,7 +192,7 @@ def test_alerts_ask_for_figures_that_exist(render: Render) -> None:
     (group,) = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
 
     for rule in group["rules"]:
-        for metric in re.findall(rf"\b{observe.NAMESPACE}_\w+", rule["expr"]):
+        for metric in re.findall(rf"\b{instruments.NAMESPACE}_\w+", rule["expr"]):
             assert metric in known, rule["alert"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pathlib
 
 import pytest
@@ -42,6 +43,15 @@ def test_what_the_api_server_accepts_is_accepted_from_files(case):
         assert expected in found[0]
     else:
         assert found == []
+
+
+@pytest.mark.parametrize("case", table("accepted"), ids=lambda case: case["case"])
+def test_a_spec_that_lacks_no_default_is_kept_as_it_is_and_no_other_is_changed(case):
+    before = copy.deepcopy(case["spec"])
+    whole = read(case["spec"]).spec
+    assert case["spec"] == before
+    assert whole != before, "no case has all defaults"
+    assert read(whole).spec is whole
 
 
 @pytest.mark.parametrize("case", table("refused"), ids=lambda case: case["case"])

@@ -19,10 +19,8 @@ from typing import Final
 import orjson
 
 from sidecar_injector import names, observe
-from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.server import answers, http, journal, memory, outcome, registry, reviews
 
-ERROR: Final = "error"
 _ANSWER: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}'
 """With what `Answer.response` has, which closes the response."""
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -48,14 +46,8 @@ class Admission:
         self._memory: memory.Memory[outcome.Outcome] = memory.Memory()
         # One thread: large pods may wait for each other, and the loop for one of them at a time.
         self._aside = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=names.PRODUCT)
-        # A label value that appears only with its first pod would hide that pod from rate().
-        results = (*(one.value for one in PodVerdict), ERROR)
-        self._results = {
-            result: metrics.admission_requests.labels(result=result) for result in results
-        }
-        self._reasons = {
-            reason.value: metrics.decisions.labels(reason=reason.value) for reason in Reason
-        }
+        self._results = metrics.admission_requests.counts
+        self._reasons = metrics.decisions.counts
 
     def mutate(self, request: http.Request) -> http.Answer:
         """The answer to a review of a pod; 400 where the body is no review."""
@@ -101,7 +93,7 @@ class Admission:
         uid = orjson.dumps(review.request["uid"])
         if made is None:
             if reviews.is_pod(review):
-                self._results[ERROR].inc()
+                self._results[observe.ERROR] += 1
             body = _ANSWER % (review.version.encode(), uid, answers.UNCHANGED)
             return self._timed(body, start)
         layout = memory.layout_of(request.body)
@@ -125,9 +117,9 @@ class Admission:
         return self._timed(_ANSWER % (made.version, uid, made.answer.response), start)
 
     def _count(self, answer: answers.Answer) -> None:
-        self._results[answer.verdict].inc()
+        self._results[answer.verdict] += 1
         for reason in answer.reasons:
-            self._reasons[reason].inc()
+            self._reasons[reason] += 1
         if answer.patch:
             self._metrics.patch_bytes.observe(len(answer.patch))
 
