@@ -65,6 +65,14 @@ class Request:
         self.keep_alive = keep_alive
         self.body = b""
 
+    def again(self, body: bytes) -> Request:
+        """One with the same head and another body."""
+        made = Request.__new__(Request)
+        made.method, made.path, made.query = self.method, self.path, self.query
+        made.headers, made.peer, made.keep_alive = self.headers, self.peer, self.keep_alive
+        made.body = body
+        return made
+
     def header(self, name: str) -> str:
         """The value of a header in any case, empty if the client did not send it."""
         return self.headers.get(name.lower().encode("latin-1"), b"").decode("latin-1")

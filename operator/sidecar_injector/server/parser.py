@@ -3,7 +3,7 @@
 The grammar is llhttp's in its strict mode, which refuses by itself a length given twice, a length
 beside an encoding, folded headers and bare line feeds. This module adds what llhttp leaves to its
 callers: sizes, encodings other than `chunked`, HTTP/1.0 with an encoding, a missing or repeated
-Host, and upgrades.
+Host, and upgrades. What it has read before on its connection, `heads` knows again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httptools
 
-from sidecar_injector.server import http
+from sidecar_injector.server import heads, http
 
 ONCE: Final = frozenset({b"host", b"expect", b"transfer-encoding"})
 """Headers that mean different things to different readers when they come twice."""
@@ -37,8 +37,9 @@ class Parser:
     """
 
     __slots__ = (
-        "_body", "_fed", "_fields", "_gathered", "_http", "_in_head", "_limits", "_moved", "_peer",
-        "_request", "_silent", "_split", "_target", "_whole", "expecting", "refusal", "unfinished",
+        "_body", "_fed", "_fields", "_gathered", "_heads", "_http", "_in_head", "_limits", "_moved",
+        "_peer", "_request", "_silent", "_split", "_target", "_whole", "expecting", "refusal",
+        "unfinished",
     )  # fmt: skip
 
     _fields: list[tuple[bytes, bytes]]
@@ -53,6 +54,7 @@ class Parser:
         self._peer = peer
         self._http = httptools.HttpRequestParser(self)
         self._whole: list[http.Request] = []
+        self._heads = heads.Heads()
         self.refusal = None
         self._reset()
 
@@ -64,6 +66,9 @@ class Parser:
     def feed(self, data: bytes) -> list[http.Request]:
         """The requests that `data` completes, in order; what follows a refusal is not read."""
         assert self._http is not None
+        begins = not self.unfinished
+        if begins and (request := self._heads.recall(data)):
+            return [request]
         self._whole = []
         self._moved = False
         self._fed = self._silent + len(data)
@@ -78,6 +83,8 @@ class Parser:
             self._silent = self._fed
             if self._silent > self._limits.head_bytes:
                 self.refusal = self._too_long()
+        if begins and len(self._whole) == 1:
+            self._heads.learn(data, self._whole[0])
         return self._whole
 
     def close(self) -> None:
@@ -127,6 +134,8 @@ class Parser:
             _check_version(version, headers)
             # In HTTP/1.0 keeping alive is an extension with an answer header of its own.
             keep_alive = keep_alive and version == "1.1"
+        if not keep_alive:
+            self._heads.end()
         if int(headers.get(b"content-length", 0)) > limits.body_bytes:
             raise RefusedError(self._too_large())
         self._request = http.Request(
