@@ -24,7 +24,7 @@ from typing import Final
 
 from benchmarks import audit_scene
 from sidecar_injector import names
-from sidecar_injector.handlers import audit_pods
+from sidecar_injector.controllers.audit import count
 from tools.controlplane import client, ports, waiting
 
 AGAIN_SECONDS: Final = 0.5
@@ -153,11 +153,11 @@ def _list_pods(asked: client.Client, page_seconds: float, over: Event) -> None:
     connection = http.client.HTTPSConnection(host, timeout=60, context=context)
     accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
     headers = {"Authorization": f"Bearer {asked.token}", "Accept": accept}
-    selector = f"{audit_pods.ALIVE},{audit_pods.NETWORKS[False]}"
+    selector = f"{count.ALIVE},{count.NETWORKS[False]}"
     following = ""
     while not over.is_set():
         began = time.perf_counter()
-        query = {"limit": audit_pods.PAGE, "fieldSelector": selector, "continue": following}
+        query = {"limit": count.PAGE, "fieldSelector": selector, "continue": following}
         connection.request("GET", f"/api/v1/pods?{urllib.parse.urlencode(query)}", headers=headers)
         answer = json.loads(connection.getresponse().read())
         following = answer["metadata"].get("continue", "")

@@ -20,9 +20,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from benchmarks import figures, load, machine, markdown, product, reviews, servers, stage
-from sidecar_injector import logs, names, observe
-from sidecar_injector.handlers import telling
-from sidecar_injector.server import admission, http, journal, registry
+from sidecar_injector import names
+from sidecar_injector.controllers import pod_events
+from sidecar_injector.httpserver import messages
+from sidecar_injector.observability import logs
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.webhook import cluster_state, decision_log, mutate
 from tools.controlplane import binaries, cluster, operators
 
 TOP: Final = 15
@@ -62,15 +65,15 @@ def alone() -> None:
     print(markdown.plain(stage.Table(headings=headings, rows=rows)))
 
 
-def handler() -> Callable[[], http.Response]:
+def handler() -> Callable[[], messages.Response]:
     """Asks the product's handler about the recorded pod."""
-    known, metrics = registry.Registry(release_namespace=names.PRODUCT), observe.Metrics()
+    known, metrics = cluster_state.Registry(release_namespace=names.PRODUCT), Metrics()
     recorder: Any = _Unheard()
-    answers = admission.Admission(
+    answers = mutate.Admission(
         known=known,
         metrics=metrics,
-        tell=telling.teller(recorder),
-        report=journal.fitting(logging.getLogger().handlers),
+        tell=pod_events.teller(recorder),
+        report=decision_log.fitting(logging.getLogger().handlers),
     )
     labels = {names.INJECTION_LABEL: names.ENABLED}
     namespace = {"metadata": {"name": product.NAMESPACE, "labels": labels}}
@@ -79,14 +82,14 @@ def handler() -> Callable[[], http.Response]:
     resource["metadata"] |= {"namespace": product.NAMESPACE, "generation": 1, "uid": "0"}
     known.injection_changed((product.NAMESPACE, product.INJECTION), None, resource)
 
-    request = http.Request(
+    request = messages.Request(
         method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
     )
     request.body = reviews.recorded()
 
-    def ask() -> http.Response:
+    def ask() -> messages.Response:
         answer = answers.mutate(request)
-        assert isinstance(answer, http.Response), "the recorded review is small"
+        assert isinstance(answer, messages.Response), "the recorded review is small"
         return answer
 
     servers.require_injected("the handler", request.body, json.loads(ask().body))

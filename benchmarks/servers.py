@@ -15,7 +15,7 @@ from typing import Final
 import jsonpatch
 
 from benchmarks import errors, machine, post
-from sidecar_injector.pki import issue, material
+from sidecar_injector.pki import issue, keys
 from tools.controlplane import guard, ports, processes, waiting
 
 FOLDER: Final = pathlib.Path(__file__).parent / "comparators"
@@ -52,9 +52,9 @@ class Certificate:
 def certificate(folder: pathlib.Path) -> Certificate:
     """A new one for localhost."""
     now = datetime.datetime.now(datetime.UTC)
-    authority = issue.authority(fresh=material.generate(), generation=1, now=now, seconds=2 * _DAY)
+    authority = issue.authority(fresh=keys.generate(), generation=1, now=now, seconds=2 * _DAY)
     pair = issue.leaf(
-        fresh=material.generate(), issuer=authority, dns_names=["localhost"], now=now, seconds=_DAY
+        fresh=keys.generate(), issuer=authority, dns_names=["localhost"], now=now, seconds=_DAY
     )
     files = Certificate(
         certificate=folder / "bench.crt", key=folder / "bench.key", authority=authority.certificate

@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sidecar_injector.cli import inject, manifests, report, yamls
+from sidecar_injector.cli.commands import inject
+from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.cli.output import report
 
 FOLDER = Path(__file__).parent.parent / "tests" / "cases"
 NAMESPACE = "demo"
@@ -56,7 +58,7 @@ class Case:
         results: list[Any] = [
             injector.document(one) for one in manifests.read(str(self.folder / "pod.yaml"))
         ]
-        return yamls.dump_all(results), report.as_json(injector.entries) + "\n"
+        return yaml_documents.dump_all(results), report.as_json(injector.entries) + "\n"
 
 
 def all_cases() -> list[Case]:

@@ -12,8 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sidecar_injector import crds, instruments, names, observe
-from sidecar_injector.handlers import alarms
+from sidecar_injector import crds, names
+from sidecar_injector.controllers.certificates import problems
+from sidecar_injector.observability import instruments
+from sidecar_injector.observability.metrics import (
+    EVENT_RESULTS,
+    POD_STATES,
+    RESULTS,
+    WRITE_RESULTS,
+    WRITTEN,
+    Metrics,
+)
 from tools.crds import definition
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -44,9 +53,9 @@ codes in [decision.md](decision.md). Those of the process and of Python's memory
 """
 LABELS: dict[str, dict[str, str | Sequence[str]]] = {
     "result": {
-        "admission_requests_total": observe.RESULTS,
-        "writes_total": observe.WRITE_RESULTS,
-        "events_total": observe.EVENT_RESULTS,
+        "admission_requests_total": RESULTS,
+        "writes_total": WRITE_RESULTS,
+        "events_total": EVENT_RESULTS,
     },
     "reason": {
         "decisions_total": "a reason code",
@@ -58,12 +67,12 @@ LABELS: dict[str, dict[str, str | Sequence[str]]] = {
         "cache_last_event_timestamp_seconds": "what is watched, by its plural",
     },
     "certificate": {"certificate_expiration_timestamp_seconds": ("leaf", "ca")},
-    "configuration": {"ca_bundle_in_sync": observe.WRITTEN[1:3]},
-    "object": {"writes_total": observe.WRITTEN},
+    "configuration": {"ca_bundle_in_sync": WRITTEN[1:3]},
+    "object": {"writes_total": WRITTEN},
     "version": {"build_info": "ours"},
     "python": {"build_info": "Python's"},
-    "problem": {"certificate_problem": tuple(one.value for one in alarms.Problem)},
-    "state": {"audit_pods": observe.POD_STATES},
+    "problem": {"certificate_problem": tuple(one.value for one in problems.Problem)},
+    "state": {"audit_pods": POD_STATES},
 }
 """The values of a label, listed or described, by metric."""
 
@@ -86,7 +95,7 @@ def text() -> str:
 def _metrics() -> Iterator[str]:
     yield "| metric | type | labels | what it is |"
     yield "|---|---|---|---|"
-    for one in observe.Metrics().instruments:
+    for one in Metrics().instruments:
         short = one.name.removeprefix(f"{instruments.NAMESPACE}_")
         labels = "; ".join(f"`{label}`: {_values(LABELS[label][short])}" for label in one.labels)
         yield f"| `{one.name}` | {one.kind} | {labels} | {one.text} |"

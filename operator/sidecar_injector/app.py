@@ -17,30 +17,25 @@ from collections.abc import Awaitable, Callable, Mapping
 import kopf
 import uvloop
 
-from sidecar_injector import __version__, garbage, logs, names, observe
-from sidecar_injector.handlers import (
-    audit,
-    caches,
-    certificatesource,
-    lifecycle,
-    login,
-    process,
-    status,
-    telling,
-    validation,
-)
-from sidecar_injector.kube import api, client, clock, credentials, events, lease
-from sidecar_injector.server import (
-    admin,
-    admission,
-    journal,
-    listener,
-    pool,
-    readiness,
-    registry,
-    tls,
-)
+from sidecar_injector import __version__, names
+from sidecar_injector.controllers import caches, pod_events, status
+from sidecar_injector.controllers.audit import controller
+from sidecar_injector.controllers.certificates import build, self_probe
+from sidecar_injector.httpserver import listener, pool, tls
+from sidecar_injector.kube import api, client, credentials, events, leader_election, server_clock
+from sidecar_injector.observability import gc_tuning, logs
+from sidecar_injector.observability.metrics import Metrics, measure_lag
+from sidecar_injector.runtime import kopf_login, kopf_setup, kopf_validation, process
 from sidecar_injector.settings import Settings
+from sidecar_injector.webhook import (
+    admin,
+    cluster_state,
+    decision_log,
+    mutate,
+    readiness,
+    validate,
+)
+from sidecar_injector.webhook.server import AdmissionServer
 
 LAG_SECONDS = 0.02
 """Between two looks at the loop: what holds it for longer than 20 ms and this is always seen."""
@@ -54,11 +49,11 @@ class Ground:
 
     settings: Settings
     api_client: api.Api
-    time_there: clock.Clock
+    time_there: server_clock.Clock
     source: credentials.Source
-    metrics: observe.Metrics
+    metrics: Metrics
     ready: readiness.Readiness
-    garbage: garbage.Watch
+    garbage: gc_tuning.Watch
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,24 +101,24 @@ def run(
 def _quieten_kopf() -> None:
     """Let through what people can act on."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf.objects").addFilter(validation.RefusalFilter())
+    logging.getLogger("kopf.objects").addFilter(kopf_validation.RefusalFilter())
     for handler in logging.getLogger().handlers:
         # At the handler, since a logger's filters do not see what its children log.
-        handler.addFilter(lifecycle.RepetitionFilter())
+        handler.addFilter(kopf_setup.RepetitionFilter())
 
 
 async def _operate(
     settings: Settings, *, look: Callable[[], Awaitable[credentials.Source]], stop: asyncio.Event
 ) -> None:
     """One life of the operator, from the admin port's first answer to the end."""
-    metrics, ready, collector = observe.Metrics(), readiness.Readiness(), garbage.Watch()
+    metrics, ready, collector = Metrics(), readiness.Readiness(), gc_tuning.Watch()
     admin_port = _admin(settings, ready, metrics)
     await admin_port.start()
     try:
-        source = await process.unless_stopped(login.patiently(look), stop)
+        source = await process.unless_stopped(kopf_login.patiently(look), stop)
         if source is None:
             return
-        time_there = clock.Clock()
+        time_there = server_clock.Clock()
         async with client.Client(source, time=time_there) as api_client:
             operator = assemble(
                 Ground(
@@ -143,41 +138,41 @@ def assemble(ground: Ground) -> Operator:
     recorder = events.Recorder(
         ground.api_client, instance=settings.pod_name, now=_now, metrics=metrics
     )
-    known = registry.Registry(release_namespace=settings.namespace)
-    trusting = certificatesource.make(
+    known = cluster_state.Registry(release_namespace=settings.namespace)
+    trusting = build.make(
         settings, ground.api_client, recorder=recorder, metrics=metrics, ready=ready,
         time_there=ground.time_there,
     )  # fmt: skip
     server = _server(ground, known=known, recorder=recorder, shown=trusting.shown)
-    probe = lifecycle.Probe(
+    probe = self_probe.Probe(
         settings, origin=trusting.origin, trusted=trusting.trusted, shown=trusting.shown,
         server=server, ready=ready,
     )  # fmt: skip
     handlers = kopf.OperatorRegistry()
-    lifecycle.register(handlers, login_handler=login.Login(ground.source), server=server)
-    validation.register(handlers, rivals=known.rivals)
+    kopf_setup.register(handlers, login_handler=kopf_login.Login(ground.source), server=server)
+    kopf_validation.register(handlers, competing=known.rivals)
     loops = {
         **_knowing(ground, known=known, recorder=recorder),
         "certificates": trusting.origin.run,
         "caBundle": trusting.bundles.run,
         "events": recorder.run,
         "readiness": probe.run,
-        "loop lag": lambda: observe.measure_lag(metrics, every=LAG_SECONDS),
+        "loop lag": lambda: measure_lag(metrics, every=LAG_SECONDS),
     }
     return Operator(loops=loops, handlers=handlers)
 
 
 def _knowing(
-    ground: Ground, *, known: registry.Registry, recorder: events.Recorder
+    ground: Ground, *, known: cluster_state.Registry, recorder: events.Recorder
 ) -> process.Loops:
     """The loops that keep `known` right, and tell what follows from it."""
     client_, metrics = ground.api_client, ground.metrics
     writer = status.StatusWriter(
         client_, known=known, serving=lambda: ground.ready.ready, metrics=metrics, clock=_now
     )
-    auditor = audit.Auditor(
+    auditor = controller.Auditor(
         client_, settings=ground.settings, known=known, recorder=recorder, metrics=metrics,
-        clocks=lease.Clocks(now=_now, monotonic=time.monotonic),
+        clocks=leader_election.Clocks(now=_now, monotonic=time.monotonic),
     )  # fmt: skip
     known_by = caches.make(client_, known=known, writer=writer, auditor=auditor, metrics=metrics)
     return {
@@ -196,30 +191,30 @@ def _knowing(
 def _server(
     ground: Ground,
     *,
-    known: registry.Registry,
+    known: cluster_state.Registry,
     recorder: events.Recorder,
     shown: tls.ServingContext,
-) -> lifecycle.AdmissionServer:
+) -> AdmissionServer:
     """What answers the API server."""
-    admitting = admission.Admission(
+    admitting = mutate.Admission(
         known=known,
         metrics=ground.metrics,
-        tell=telling.teller(recorder),
-        report=journal.fitting(logging.getLogger().handlers),
+        tell=pod_events.teller(recorder),
+        report=decision_log.fitting(logging.getLogger().handlers),
     )
-    return lifecycle.AdmissionServer(
+    return AdmissionServer(
         ground.settings,
         mutate=admitting.mutate,
-        judge=lambda asked: validation.directly(asked, rivals=known.rivals),
+        without_kopf=lambda request: validate.response_without_kopf(
+            request, competing=known.rivals
+        ),
         shown=shown,
         ready=ground.ready,
         metrics=ground.metrics,
     )
 
 
-def _admin(
-    settings: Settings, ready: readiness.Readiness, metrics: observe.Metrics
-) -> listener.Listener:
+def _admin(settings: Settings, ready: readiness.Readiness, metrics: Metrics) -> listener.Listener:
     routes = admin.routes(stalled=lambda: (), ready=ready, metrics=metrics)
     return listener.Listener(shared=pool.Pool(routes=routes), port=settings.admin_port)
 

@@ -13,10 +13,13 @@ import jsonpatch
 import orjson
 import pytest
 
-from sidecar_injector import names, observe
-from sidecar_injector.cli import main, manifests, yamls
-from sidecar_injector.core import workloads
-from sidecar_injector.server import admission, http, registry
+from sidecar_injector import names
+from sidecar_injector.cli import main
+from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.core.pods import workloads
+from sidecar_injector.httpserver import messages
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.webhook import cluster_state, mutate
 from tools import cases
 
 ALL = cases.all_cases()
@@ -73,7 +76,7 @@ def review(pod, namespace):
         "object": pod,
     }
     body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}
-    request = http.Request(
+    request = messages.Request(
         method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
     )
     request.body = orjson.dumps(body)
@@ -82,7 +85,7 @@ def review(pod, namespace):
 
 def webhook(case):
     """The webhook's function over caches that hold the case, as the API would have sent it."""
-    known = registry.Registry(release_namespace=names.PRODUCT)
+    known = cluster_state.Registry(release_namespace=names.PRODUCT)
     for namespace in (cases.NAMESPACE, "elsewhere"):
         labels = {names.INJECTION_LABEL: names.ENABLED, names.NAMESPACE_NAME_LABEL: namespace}
         metadata = {"name": namespace, "labels": labels | case.namespace_labels}
@@ -95,7 +98,7 @@ def webhook(case):
         else:
             namespace = resource["metadata"].setdefault("namespace", cases.NAMESPACE)
             known.injection_changed((namespace, name), None, resource)
-    return admission.Admission(known=known, metrics=observe.Metrics(), tell=lambda told: None)
+    return mutate.Admission(known=known, metrics=Metrics(), tell=lambda told: None)
 
 
 def test_the_expected_files_are_what_make_cases_writes(case):
@@ -185,4 +188,4 @@ def test_only_the_injection_that_is_meant_to_be_broken_is():
 
 def test_expected_files_read_as_the_same_values(case):
     text = case.expected.read_text()
-    assert yamls.dump_all(list(yamls.load_all(text))) == text
+    assert yaml_documents.dump_all(list(yaml_documents.load_all(text))) == text

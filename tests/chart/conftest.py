@@ -8,7 +8,6 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
@@ -16,8 +15,6 @@ import pytest
 import yaml
 
 from tools.controlplane import binaries
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 CHART = pathlib.Path(__file__).parents[2] / "charts" / "sidecar-injector"
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import situations
 
+from tests.kits import chart_situations as situations
 from tools import thirdparty
 
 Render = Callable[..., Any]

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from sidecar_injector import instruments, names, observe, settings
-from sidecar_injector.pki import issue, material
+from sidecar_injector import names, settings
+from sidecar_injector.observability import instruments
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.pki import issue, keys
 
 Render = Callable[..., Any]
 
@@ -24,7 +26,7 @@ CHOSEN = {
     "maxRequestsPerConnection": 1_000_000,
     "maxConnections": 0,
     "clientCa": issue.authority(
-        fresh=material.generate(),
+        fresh=keys.generate(),
         generation=1,
         now=datetime.datetime.now(datetime.UTC),
         seconds=3600,
@@ -187,7 +189,7 @@ def test_cert_manager_signs_for_the_names_that_the_operator_would(render: Render
 
 def test_alerts_ask_for_figures_that_exist(render: Render) -> None:
     known = set()
-    for family in observe.Metrics().registry.collect():
+    for family in Metrics().registry.collect():
         known |= {family.name + suffix for suffix in ("", "_total", "_bucket", "_count", "_sum")}
     (group,) = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
 

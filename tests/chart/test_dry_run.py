@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import matrix
 import pytest
 
+from tests.kits import chart_matrix as matrix
 from tools import thirdparty
 from tools.controlplane import binaries, cluster, errors
 

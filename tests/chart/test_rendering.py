@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import matrix
 import pytest
 
-from sidecar_injector.server import listener
+from sidecar_injector.httpserver import listener
+from tests.kits import chart_matrix as matrix
 
 Render = Callable[..., Any]
 

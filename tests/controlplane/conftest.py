@@ -4,18 +4,13 @@ The programs must have been built (`make test` does that first): without them te
 skipped.
 """
 
-import pathlib
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-import installing
-import product_kit as kit
-
 from sidecar_injector import names
+from tests.kits import installation as installing
+from tests.kits import product as kit
 from tools.controlplane import binaries, cluster
 
 

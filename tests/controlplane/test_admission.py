@@ -9,11 +9,11 @@ import subprocess
 import time
 from typing import Any
 
-import product_kit as kit
 import pytest
 import yaml
 
 from sidecar_injector import names
+from tests.kits import product as kit
 from tools.controlplane import operators
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"

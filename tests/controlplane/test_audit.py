@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import product_kit as kit
 import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import audit
+from tests.kits import product as kit
 from tools.controlplane import errors, operators
 
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{names.PRODUCT}/leases/" + names.lease_name(

@@ -7,12 +7,12 @@ import datetime
 import time
 from collections.abc import Callable
 
-import product_kit as kit
 import pytest
 from cryptography import x509
 
 from sidecar_injector import names
-from sidecar_injector.pki import issue, material
+from sidecar_injector.pki import issue, keys
+from tests.kits import product as kit
 
 SECRET = f"/api/v1/namespaces/{names.PRODUCT}/secrets/{names.secret_name(names.PRODUCT)}"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{names.PRODUCT}/deployments/{names.PRODUCT}"
@@ -65,9 +65,7 @@ def rubbish() -> bytes:
 def foreign() -> bytes:
     """A CA that somebody else has made."""
     now = datetime.datetime.now(datetime.UTC)
-    return issue.authority(
-        fresh=material.generate(), generation=1, now=now, seconds=3600
-    ).certificate
+    return issue.authority(fresh=keys.generate(), generation=1, now=now, seconds=3600).certificate
 
 
 def break_bundle(product: kit.Product, path: str, content: bytes | None) -> None:

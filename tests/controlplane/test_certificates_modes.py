@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import cli_kit as cli
-import modes_kit as modes
 import pytest
 
 from sidecar_injector.pki import issue
+from tests.kits import certificate_modes as modes
+from tests.kits import controlplane_cli as cli
 from tools.controlplane import binaries, cluster
 
 

@@ -9,18 +9,19 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 
-import installing
-import modes_kit as modes
-import product_kit as kit
 import pytest
 from cryptography import x509
 
-from sidecar_injector import names, observe
-from sidecar_injector.handlers import certificatesource
-from sidecar_injector.kube import client, clock, credentials, events
-from sidecar_injector.pki import state
-from sidecar_injector.server import readiness
+from sidecar_injector import names
+from sidecar_injector.controllers.certificates import build
+from sidecar_injector.kube import client, credentials, events, server_clock
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.pki import secret_data
 from sidecar_injector.settings import Settings
+from sidecar_injector.webhook import readiness
+from tests.kits import certificate_modes as modes
+from tests.kits import installation as installing
+from tests.kits import product as kit
 from tools.controlplane import binaries, cluster
 
 SECRET = f"{modes.SECRETS}/{names.secret_name(names.PRODUCT)}"
@@ -37,8 +38,8 @@ def plane(
         plane.keep_logs = request.session.testsfailed > 0
 
 
-def stored(plane: cluster.ControlPlane, path: str = SECRET) -> state.Stored:
-    return state.decode(plane.client.get(path)["data"])
+def stored(plane: cluster.ControlPlane, path: str = SECRET) -> secret_data.Stored:
+    return secret_data.decode(plane.client.get(path)["data"])
 
 
 def test_a_ca_roll_on_request_goes_all_its_way_and_costs_no_pod(
@@ -70,11 +71,11 @@ class Replica:
     """The loops of one replica that are about certificates, on a connection of their own."""
 
     def __init__(self, plane: cluster.ControlPlane, settings: Settings) -> None:
-        self.metrics, self._time = observe.Metrics(), clock.Clock()
+        self.metrics, self._time = Metrics(), server_clock.Clock()
         source = credentials.Source(kubeconfig=str(plane.kubeconfig))
         self.api = client.Client(source, time=self._time)
-        recorder = events.Recorder(self.api, instance="crowd", now=clock.system)
-        trusting = certificatesource.make(
+        recorder = events.Recorder(self.api, instance="crowd", now=server_clock.system)
+        trusting = build.make(
             settings,
             self.api,
             recorder=recorder,

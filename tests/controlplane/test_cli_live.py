@@ -11,14 +11,14 @@ import pathlib
 import subprocess
 from collections.abc import Iterator
 
-import cli_kit as cli
 import click.testing
-import installing
-import product_kit as kit
 import pytest
 import yaml
 
 from sidecar_injector import names
+from tests.kits import controlplane_cli as cli
+from tests.kits import installation as installing
+from tests.kits import product as kit
 from tools.controlplane import cluster, errors, operators, ports
 
 LEVELS = {"ok", "warning", "failed"}

@@ -6,10 +6,10 @@ import datetime
 import json
 from typing import Any
 
-import product_kit as kit
 import pytest
 
 from sidecar_injector import names
+from tests.kits import product as kit
 from tools.controlplane import errors
 
 

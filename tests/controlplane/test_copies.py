@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import product_kit as kit
 import pytest
 
 from sidecar_injector import names
+from tests.kits import product as kit
 
 SERVER_SIDE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
 VOLUME = {"name": "data", "emptyDir": {}}

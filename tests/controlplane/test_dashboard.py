@@ -5,12 +5,12 @@ from __future__ import annotations
 import pathlib
 import re
 
-import installing
-import product_kit as kit
 import prometheus_client.parser
 import pytest
 
 from sidecar_injector import names
+from tests.kits import installation as installing
+from tests.kits import product as kit
 from tools.dashboard import panels
 
 ALERTS = pathlib.Path(__file__).parents[2] / "charts/sidecar-injector/templates/_alerts.tpl"

@@ -7,9 +7,8 @@ import collections
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import product_kit as kit
-
-from sidecar_injector.core import defaults
+from sidecar_injector.core.merging import defaults
+from tests.kits import product as kit
 
 PROBE = {"httpGet": {"port": 80}}
 FIELD = {"fieldRef": {"fieldPath": "metadata.name"}}

@@ -12,22 +12,19 @@ import copy
 import dataclasses
 import http.client
 import json
-import pathlib
 import ssl
-import sys
 import urllib.parse
 
-import product_kit as kit
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "unit"))
-
-import samples
-import trouble
-
 from sidecar_injector import names
-from sidecar_injector.core import decide, provenance, world
+from sidecar_injector.core import decide
+from sidecar_injector.core.injections import world
+from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.reasons import PodVerdict
+from tests.kits import product as kit
+from tests.kits import random_pods as trouble
+from tests.kits import samples
 
 PODS = 2000
 NAMESPACES = 24
@@ -225,7 +222,7 @@ def test_what_the_api_server_accepts_without_us_it_accepts_with_us(api, twins):
 def said(pod):
     """What the annotation says, without what the API server set before it asked: the name of the
     default ServiceAccount, in both fields."""
-    read = provenance.read(pod["metadata"].get("annotations") or {})
+    read = status_annotation.read(pod["metadata"].get("annotations") or {})
     entries = []
     for entry in read.entries:
         records = [

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import product_kit as kit
-
+from tests.kits import product as kit
 from tools.fuzz import campaign
 
 INPUTS = 4000

@@ -8,12 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-import cli_kit as cli
-import installing
-import product_kit as kit
 import pytest
 
 from sidecar_injector import names
+from tests.kits import controlplane_cli as cli
+from tests.kits import installation as installing
+from tests.kits import product as kit
 from tools.controlplane import binaries, cluster, errors
 
 NAME = f"{names.PRODUCT}-test"

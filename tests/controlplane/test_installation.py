@@ -8,11 +8,11 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterator
 
-import installing
-import product_kit as kit
 import pytest
 
 from sidecar_injector import names
+from tests.kits import installation as installing
+from tests.kits import product as kit
 from tools.controlplane import binaries, cluster
 
 RELEASE = (names.PRODUCT, "-n", names.PRODUCT)

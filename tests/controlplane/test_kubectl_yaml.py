@@ -11,7 +11,7 @@ import subprocess
 import pytest
 import yaml
 
-from sidecar_injector.cli import yamls
+from sidecar_injector.cli.input import yaml_documents
 
 HEAD = "apiVersion: example.com/v1\nkind: Anything\nmetadata: {name: it}\n"
 
@@ -123,7 +123,7 @@ def number(digits):
 
 
 def ours(text):
-    documents = [one for one in yamls.load_all(text) if one is not None]
+    documents = [one for one in yaml_documents.load_all(text) if one is not None]
     for one in documents:
         one.setdefault("metadata", {})
     return documents
@@ -172,4 +172,4 @@ def test_what_we_write_is_read_by_kubectl_as_the_same(kubectl):
         "apiVersion": "example.com/v1", "kind": "Anything", "metadata": {},
         "texts": texts, "keys": {text: text for text in texts}, "values": values,
     }  # fmt: skip
-    assert kubectl(yamls.dump_all([document, document])) == [document, document]
+    assert kubectl(yaml_documents.dump_all([document, document])) == [document, document]

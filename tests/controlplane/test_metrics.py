@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import product_kit as kit
 import prometheus_client
 import prometheus_client.parser
 import pytest
 
-from sidecar_injector import instruments, names, observe
+from sidecar_injector import names
 from sidecar_injector.core.reasons import Reason
-from sidecar_injector.server import tls
+from sidecar_injector.httpserver import tls
+from sidecar_injector.observability import instruments
+from sidecar_injector.observability.metrics import Metrics
+from tests.kits import product as kit
 from tools import reference
 
 Families = dict[str, prometheus_client.Metric]
@@ -40,7 +42,7 @@ def values(families: Iterable[Families], metric: str, label: str) -> set[str]:
 
 
 def test_every_metric_of_the_manual_is_scraped_and_no_other(families: list[Families]) -> None:
-    listed = {one.name.removesuffix("_total"): one for one in observe.Metrics().instruments}
+    listed = {one.name.removesuffix("_total"): one for one in Metrics().instruments}
     for found in families:
         assert set(found) == set(listed)
         for name, one in listed.items():
@@ -51,9 +53,9 @@ def test_every_metric_of_the_manual_is_scraped_and_no_other(families: list[Famil
 
 def test_the_manual_lists_every_metric_in_its_table() -> None:
     page = reference.FILE.read_text(encoding="utf-8")
-    for one in observe.Metrics().instruments:
+    for one in Metrics().instruments:
         assert f"| `{one.name}` | {one.kind} | " in page
-    assert page.count(f"| `{instruments.NAMESPACE}_") == len(observe.Metrics().instruments)
+    assert page.count(f"| `{instruments.NAMESPACE}_") == len(Metrics().instruments)
 
 
 def test_the_values_of_labels_are_those_of_the_manual(families: list[Families]) -> None:

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from typing import Any
 
-import product_kit as kit
 import pytest
 import yaml
 
 from sidecar_injector import names
 from sidecar_injector.core.reasons import Level, Reason
+from tests.kits import product as kit
 
 INJECT = names.INJECT_ANNOTATION
 MOUNT = {"name": "v", "mountPath": "/v"}

@@ -12,13 +12,13 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 
-import audit_log
-import installing
-import modes_kit as modes
-import product_kit as kit
 import pytest
 
 from sidecar_injector import names
+from tests.kits import audit_log
+from tests.kits import certificate_modes as modes
+from tests.kits import installation as installing
+from tests.kits import product as kit
 from tools.controlplane import binaries, cluster, errors
 
 pytestmark = pytest.mark.timeout(600)

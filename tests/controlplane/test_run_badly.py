@@ -10,12 +10,12 @@ import contextlib
 import pathlib
 from collections.abc import Callable, Iterator
 
-import installing
-import product_kit as kit
 import pytest
 import yaml
 
 from sidecar_injector import names
+from tests.kits import installation as installing
+from tests.kits import product as kit
 from tools.controlplane import binaries, operators
 
 WATCHED_SECONDS = 3

@@ -9,13 +9,13 @@ import pathlib
 import secrets
 from collections.abc import Iterator
 
-import installing
-import product_kit as kit
 import pytest
-import verified
 import yaml
 
 from sidecar_injector import names
+from tests.kits import installation as installing
+from tests.kits import product as kit
+from tests.kits import verified_tls as verified
 from tools.controlplane import binaries, cluster, errors, operators
 
 SECRET = f"/api/v1/namespaces/{names.PRODUCT}/secrets/{names.secret_name(names.PRODUCT)}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-import product_kit as kit
 import pytest
 
 from sidecar_injector import names
+from tests.kits import product as kit
 from tools.controlplane import errors
 
 

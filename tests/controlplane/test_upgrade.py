@@ -6,13 +6,13 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
-import installing
-import product_kit as kit
 import pytest
 import yaml
 
 import sidecar_injector
 from sidecar_injector import names
+from tests.kits import installation as installing
+from tests.kits import product as kit
 from tools.controlplane import binaries, cluster, errors
 
 BEFORE = "0.0.9"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import product_kit as kit
-
 from sidecar_injector import names
+from tests.kits import product as kit
 
 TELLING = {"resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}}
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.unit import validity_kit, validity_trouble
 
 from sidecar_injector import names
-from sidecar_injector.core import podsecurity
+from sidecar_injector.core.validity import pod_security
+from tests.kits import broken_pods, validity
 from tools.controlplane import client, cluster
 
-LEVELS = (podsecurity.PRIVILEGED, podsecurity.BASELINE, "restricted")
+LEVELS = (pod_security.PRIVILEGED, pod_security.BASELINE, "restricted")
 SEED = 20261122
 PAIRS = 500
 FOUND, ALONE = "refused and found", "accepted and left alone"
@@ -41,7 +41,7 @@ class Judge:
         }
         self._namespaces = namespaces
 
-    def refusal(self, pod: dict[str, Any], *, level: str = podsecurity.PRIVILEGED) -> str | None:
+    def refusal(self, pod: dict[str, Any], *, level: str = pod_security.PRIVILEGED) -> str | None:
         """Why it would not be created in the namespace of this level; None if it would."""
         path = f"/api/v1/namespaces/{self._namespaces[level]}/pods?dryRun=All"
         self._connection.request("POST", path, body=json.dumps(pod), headers=self._headers)
@@ -64,58 +64,56 @@ def judge(controlplane: cluster.ControlPlane) -> Iterator[Judge]:
     judge.close()
 
 
-@pytest.mark.parametrize("case", validity_kit.cases("refused"), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", validity.cases("refused"), ids=lambda case: case.name)
 def test_what_the_api_server_refuses_because_of_us_is_found(
-    judge: Judge, case: validity_kit.Case
+    judge: Judge, case: validity.Case
 ) -> None:
     assert judge.refusal(case.before, level=case.level) is None
     assert judge.refusal(case.after, level=case.level) is not None
-    found = validity_kit.blame(case.before, case.after, level=case.level)
+    found = validity.blame(case.before, case.after, level=case.level)
     assert found is not None
     assert case.says in found
 
 
-@pytest.mark.parametrize("case", validity_kit.cases("accepted"), ids=lambda case: case.name)
-def test_what_the_api_server_accepts_is_left_alone(judge: Judge, case: validity_kit.Case) -> None:
+@pytest.mark.parametrize("case", validity.cases("accepted"), ids=lambda case: case.name)
+def test_what_the_api_server_accepts_is_left_alone(judge: Judge, case: validity.Case) -> None:
     assert judge.refusal(case.before, level=case.level) is None
     assert judge.refusal(case.after, level=case.level) is None
-    assert validity_kit.blame(case.before, case.after, level=case.level) is None
+    assert validity.blame(case.before, case.after, level=case.level) is None
 
 
 def test_annotations_may_be_256_kib_together_and_not_a_byte_more(judge: Judge) -> None:
-    before = validity_kit.pod({})
-    fitting = validity_kit.with_added(
-        before, {"annotations": {"key": "é" * (128 * 1024 - 2) + "x"}}
-    )
-    too_many = validity_kit.with_added(fitting, {"annotations": {"a": "b"}})
+    before = validity.pod({})
+    fitting = validity.with_added(before, {"annotations": {"key": "é" * (128 * 1024 - 2) + "x"}})
+    too_many = validity.with_added(fitting, {"annotations": {"a": "b"}})
     assert judge.refusal(fitting) is None
     assert judge.refusal(too_many) is not None
-    assert validity_kit.blame(before, fitting) is None
-    assert "262144 bytes" in str(validity_kit.blame(before, too_many))
+    assert validity.blame(before, fitting) is None
+    assert "262144 bytes" in str(validity.blame(before, too_many))
 
 
 def test_two_spellings_of_one_mount_path_are_more_than_the_api_server_asks(judge: Judge) -> None:
     """The one false alarm on purpose among mounts: the runtime would put one over the other."""
-    before = validity_kit.pod({"volumes": [{"name": "v", "emptyDir": {}}]})
+    before = validity.pod({"volumes": [{"name": "v", "emptyDir": {}}]})
     mounts = [{"name": "v", "mountPath": path} for path in ("/a", "/a/")]
     sidecar = {"name": "s", "image": "x", "volumeMounts": mounts}
-    after = validity_kit.with_added(before, {"containers": [sidecar]})
+    after = validity.with_added(before, {"containers": [sidecar]})
     assert judge.refusal(after) is None
-    assert "/a/" in str(validity_kit.blame(before, after))
+    assert "/a/" in str(validity.blame(before, after))
 
 
 def test_a_stop_signal_needs_a_system_where_the_api_server_reads_it(judge: Judge) -> None:
     """It drops the field without the feature gate, which no pod tells: the other false alarm."""
-    before = validity_kit.pod({})
+    before = validity.pod({})
     sidecar = {"name": "s", "image": "x", "lifecycle": {"stopSignal": "SIGINT"}}
-    after = validity_kit.with_added(before, {"containers": [sidecar]})
+    after = validity.with_added(before, {"containers": [sidecar]})
     assert judge.refusal(after) is None
-    assert "stopSignal" in str(validity_kit.blame(before, after))
+    assert "stopSignal" in str(validity.blame(before, after))
 
 
 def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: Judge) -> None:
     """Nothing is missed and nothing is invented, over parts that are biased towards trouble."""
-    random_pods = validity_trouble.Draw(SEED)
+    random_pods = broken_pods.Draw(SEED)
     hits: collections.Counter[str] = collections.Counter()
     wrong = []
     for _ in range(PAIRS):
@@ -128,7 +126,11 @@ def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: J
                 wrong.append((verdict, level, detail, before, after))
     print(f"seed {SEED}:", dict(sorted(hits.items())))  # noqa: T201 - the figures are owed
     assert not wrong, json.dumps(wrong[:5])
-    for level, share in ((podsecurity.PRIVILEGED, 3), (podsecurity.BASELINE, 5), ("restricted", 8)):
+    for level, share in (
+        (pod_security.PRIVILEGED, 3),
+        (pod_security.BASELINE, 5),
+        ("restricted", 8),
+    ):
         assert hits[f"{level}: {FOUND}"] >= PAIRS // share
         assert hits[f"{level}: {ALONE}"] >= PAIRS // share
 
@@ -139,7 +141,7 @@ def _compare(
     if refusal := judge.refusal(before, level=level):
         return "refused without us", refusal
     refusal = judge.refusal(after, level=level)
-    found = validity_kit.blame(before, after, level=level)
+    found = validity.blame(before, after, level=level)
     if refusal and FLAG_OF_THE_CLUSTER in refusal:
         return "refused by a flag of the cluster", refusal
     if refusal:

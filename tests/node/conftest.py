@@ -4,17 +4,12 @@ What it takes must have been built (`make e2e` does that first): without it test
 skipped.
 """
 
-import pathlib
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-import node_kit as kit
-import steady
-
+from tests.kits import node as kit
+from tests.kits import node_load as steady
 from tools.node import binaries, conditions, node, product
 
 

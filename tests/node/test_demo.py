@@ -6,9 +6,9 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-import node_kit as kit
 import pytest
 
+from tests.kits import node as kit
 from tools.demo import narration, on_node
 from tools.image import recipe
 

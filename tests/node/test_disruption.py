@@ -6,11 +6,10 @@ until it had left the endpoints.
 
 import contextlib
 
-import node_kit as kit
-import replicas
-import steady
-
 from sidecar_injector import names
+from tests.kits import node as kit
+from tests.kits import node_load as steady
+from tests.kits import node_replicas as replicas
 from tools.controlplane import errors, waiting
 from tools.image import build
 from tools.node import node, product

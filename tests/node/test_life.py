@@ -8,11 +8,10 @@ import signal
 import subprocess
 from collections.abc import Iterator
 
-import node_kit as kit
-import replicas
-import steady
-
 from sidecar_injector import settings
+from tests.kits import node as kit
+from tests.kits import node_load as steady
+from tests.kits import node_replicas as replicas
 from tools.node import product
 
 DRAIN = settings.variable("drain_seconds")

@@ -6,9 +6,9 @@ import socket
 import subprocess
 import sys
 
-import node_kit as kit
 import pytest
 
+from tests.kits import node as kit
 from tools.controlplane import ports, waiting
 from tools.node import binaries, cgroups, errors, images, leftovers, node
 

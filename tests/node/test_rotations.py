@@ -1,11 +1,11 @@
 """Certificates are replaced through kube-proxy, while pods are created at a steady rate."""
 
-import node_kit as kit
 import pytest
-import steady
 from cryptography import x509
 
 from sidecar_injector import names
+from tests.kits import node as kit
+from tests.kits import node_load as steady
 from tools.controlplane import waiting
 from tools.node import product
 

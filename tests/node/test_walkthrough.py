@@ -1,8 +1,7 @@
 """The walkthrough, on a node: what its first two pods are when they run."""
 
-import node_kit as kit
-
 from sidecar_injector import names
+from tests.kits import node as kit
 from tools.image import stand_ins
 from tools.node import node, product
 

@@ -2,10 +2,10 @@
 
 import json
 
-import node_kit as kit
 import pytest
 
 from sidecar_injector import names
+from tests.kits import node as kit
 from tools.controlplane import errors
 from tools.image import stand_ins
 from tools.node import node

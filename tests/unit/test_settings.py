@@ -6,10 +6,10 @@ import dataclasses
 import re
 
 import pytest
-import server_certificates
 
 from sidecar_injector import settings
 from sidecar_injector.settings import SettingError, Settings
+from tests.kits import server_certificates
 
 DEFAULTS = {
     "NAMESPACE": "sidecar-injector",

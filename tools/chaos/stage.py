@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from cryptography import x509
 
 from sidecar_injector import names, settings
-from sidecar_injector.pki import state
+from sidecar_injector.pki import secret_data
 from tools.chaos import delay, late, load, replies, samples, watch
 from tools.controlplane import binaries, client, cluster, errors, operators, ports, waiting
 
@@ -142,9 +142,9 @@ class Stage:
         )
         return time.monotonic()
 
-    def stored(self) -> state.Stored:
+    def stored(self) -> secret_data.Stored:
         """The certificates as the Secret has them."""
-        return state.decode(self.plane.client.get(SECRET)["data"])
+        return secret_data.decode(self.plane.client.get(SECRET)["data"])
 
     def rotate(self, what: str) -> float:
         """Ask for a new leaf or CA; the moment of asking."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sidecar_injector.core import request
+from sidecar_injector.core.pods import annotation
 from tools.crds import structural
 
 Schema = structural.Schema
@@ -23,7 +23,7 @@ def name_rules() -> Iterator[Schema]:
         "message": f"a name of at most {MAX_NAME} characters is accepted",
         "fieldPath": ".metadata.name",
     }
-    words = sorted(request.YES | request.NO)
+    words = sorted(annotation.YES | annotation.NO)
     yield {
         "rule": f"!(self.metadata.name in {words})",
         "message": (

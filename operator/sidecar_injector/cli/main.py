@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sidecar_injector import __version__, names
-from sidecar_injector.cli import (
+from sidecar_injector.cli.commands import (
     certificates,
     check,
     completion,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sidecar_injector import names
-from sidecar_injector.cli import manifests
+from sidecar_injector.cli.input import manifests
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector.convert import findings
-from sidecar_injector.core import schema
+from sidecar_injector.core.injections import schema
 
 Schema = schema.Schema
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.convert import findings, fitting
-from sidecar_injector.core import model, parameters, schema
+from sidecar_injector.core.injections import model, parameters, schema
 
 Json = dict[str, Any]
 CONTAINER_LISTS = ("containers", "initContainers")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from sidecar_injector.convert import findings
-from sidecar_injector.core import request, rules
+from sidecar_injector.core.injections import rules
+from sidecar_injector.core.pods import annotation
 
 _INVALID = re.compile(r"[^-a-z0-9.]+")
 _BORDER = re.compile(r"[-.]*\.[-.]*")
@@ -37,6 +38,6 @@ def valid(wanted: str) -> str:
     """The wanted name, changed until it is one."""
     name = _BORDER.sub(".", _INVALID.sub("-", wanted.lower())).strip("-.")
     name = name[: rules.MAX_NAME].rstrip("-.")
-    if not name or request.is_word(name):
+    if not name or annotation.is_word(name):
         return f"{FALLBACK}-{name}".rstrip("-")
     return name

@@ -10,7 +10,8 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.convert import findings, fitting, injection, naming, sidecars, sources
-from sidecar_injector.core import rules, selectors
+from sidecar_injector.core.injections import rules
+from sidecar_injector.core.pods import selectors
 
 GROUP = "apps.kruise.io"
 KIND = "SidecarSet"

@@ -1,6 +1,6 @@
-"""What the product thinks: which pods, which parts, why; as pure functions on plain data.
+"""What the product decides: which pods, which parts, and why. Pure functions on plain data.
 
-Here belong the model of the two kinds, the one decision, the merge and its patch, provenance and
-validation. Here does not belong anything that reads a clock, a file, a socket or the environment,
-that logs, or that knows of Kopf, HTTP or the Kubernetes client.
+`decide` decides about a pod, `audit` about one that runs, `status` about an injection's conditions.
+The floors below: `linting`, `merging`, `validity` and `injections`, `pods`. Nothing in here reads a
+clock, a file, a socket or the environment, logs, or knows of Kopf, HTTP or the Kubernetes client.
 """

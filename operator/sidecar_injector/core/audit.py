@@ -12,7 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import matching, model, pods, provenance, world
+from sidecar_injector.core import matching
+from sidecar_injector.core.injections import model, world
+from sidecar_injector.core.merging import status_annotation
+from sidecar_injector.core.pods import fields as pod_fields
 
 Json = dict[str, Any]
 Identity = tuple[str, str, str]
@@ -36,7 +39,7 @@ def states(pod: Mapping[str, Any], known: world.World) -> Iterator[tuple[model.I
     metadata = pod.get("metadata") or {}
     if metadata.get("deletionTimestamp"):
         return
-    said = provenance.read(pods.metadata_map(pod, "annotations"))
+    said = status_annotation.read(pod_fields.metadata_map(pod, "annotations"))
     candidate = matching.candidate_of(pod, said)
     asked = world.Request(namespace=known.namespace.name, pod=pod)
     if matching.out_of_scope(asked, candidate, known):
@@ -46,7 +49,7 @@ def states(pod: Mapping[str, Any], known: world.World) -> Iterator[tuple[model.I
             yield injection, _state(injection, said)
 
 
-def _state(injection: model.Injection, said: provenance.Provenance) -> str:
+def _state(injection: model.Injection, said: status_annotation.Provenance) -> str:
     if entry := said.entry(injection.identity):
         return INJECTED if entry.hash == injection.hash else OUTDATED
     skipped = any((one.kind, one.name) == injection.identity for one in said.skipped)

@@ -18,26 +18,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import (
-    checks,
-    decision,
-    index,
-    matching,
-    merge,
-    model,
-    patch,
-    provenance,
-    render,
-    request,
-    world,
-)
+from sidecar_injector.core import decision, matching, patch
 from sidecar_injector.core.decision import Decision, Line, Word
+from sidecar_injector.core.injections import index, model, world
+from sidecar_injector.core.merging import merge, render, result_checks, status_annotation
+from sidecar_injector.core.pods import annotation
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
 
 def decide(asked: world.Request, known: world.World) -> Decision:
     """What becomes of this pod in this world."""
-    said = provenance.read(_annotations(asked.pod))
+    said = status_annotation.read(_annotations(asked.pod))
     candidate = matching.candidate_of(asked.pod, said)
     if reason := matching.out_of_scope(asked, candidate, known):
         return _unchanged(asked, PodVerdict.OUT_OF_SCOPE, reason)
@@ -49,7 +40,7 @@ def decide(asked: world.Request, known: world.World) -> Decision:
         said,
         around=_surroundings(asked, candidate, known, said),
         tutorial=candidate.wish.tutorial,
-        check=lambda before, after, parts: checks.check(
+        check=lambda before, after, parts: result_checks.check(
             before, after, known=known, judged=parts.judged
         ),
     )
@@ -91,10 +82,10 @@ def _surroundings(
     asked: world.Request,
     candidate: matching.Candidate,
     known: world.World,
-    said: provenance.Provenance,
+    said: status_annotation.Provenance,
 ) -> render.Surroundings:
-    name = provenance.author_scalar(asked.pod, said, "serviceAccountName")
-    alias = provenance.author_scalar(asked.pod, said, "serviceAccount")
+    name = status_annotation.author_scalar(asked.pod, said, "serviceAccountName")
+    alias = status_annotation.author_scalar(asked.pod, said, "serviceAccount")
     return render.Surroundings(
         namespace=asked.namespace,
         service_account=name or alias or "default",
@@ -108,7 +99,7 @@ def _surroundings(
     )
 
 
-def _words(wish: request.Request, known: world.World) -> list[Word]:
+def _words(wish: annotation.Request, known: world.World) -> list[Word]:
     words = [
         Word(Reason.INVALID_ANNOTATION, f"{Reason.INVALID_ANNOTATION.sentence}: {key}", key)
         for key in wish.unreadable

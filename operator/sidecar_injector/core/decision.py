@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidecar_injector.core import index, model, patch
+from sidecar_injector.core import patch
+from sidecar_injector.core.injections import index, model
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason, Verdict
 
 

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import model, provenance, request, world
+from sidecar_injector.core.injections import model, world
+from sidecar_injector.core.merging import status_annotation
+from sidecar_injector.core.pods import annotation
 from sidecar_injector.core.reasons import Reason
 
 
@@ -24,17 +26,17 @@ class Candidate:
     labels: Mapping[str, str]
     annotations: Mapping[str, Any]
     host_network: bool
-    wish: request.Request
+    wish: annotation.Request
 
 
-def candidate_of(pod: Mapping[str, Any], said: provenance.Provenance) -> Candidate:
+def candidate_of(pod: Mapping[str, Any], said: status_annotation.Provenance) -> Candidate:
     """What matching looks at; works on a pod of which only metadata is known."""
-    view = provenance.author_view(pod, said)
+    view = status_annotation.author_view(pod, said)
     return Candidate(
         labels=view["labels"],
         annotations=view["annotations"],
-        host_network=provenance.author_scalar(pod, said, "hostNetwork") is True,
-        wish=request.read(view["annotations"]),
+        host_network=status_annotation.author_scalar(pod, said, "hostNetwork") is True,
+        wish=annotation.read(view["annotations"]),
     )
 
 
@@ -112,7 +114,7 @@ def _is_excluded(asked: world.Request, _: Candidate, known: world.World) -> bool
 def _is_unlisted(injection: model.Injection, candidate: Candidate, known: world.World) -> bool:
     """A bare name is the namespace's injection if there is one, else the cluster's."""
     wish = candidate.wish
-    if wish.wish is not request.Wish.LISTED or injection.reference in wish.listed:
+    if wish.wish is not annotation.Wish.LISTED or injection.reference in wish.listed:
         return False
     return not (
         injection.is_cluster
@@ -123,7 +125,7 @@ def _is_unlisted(injection: model.Injection, candidate: Candidate, known: world.
 
 def _is_unasked(injection: model.Injection, candidate: Candidate, _: world.World) -> bool:
     return (
-        candidate.wish.wish in (request.Wish.UNSAID, request.Wish.NO)
+        candidate.wish.wish in (annotation.Wish.UNSAID, annotation.Wish.NO)
         and injection.spec.get("activation") == "OnRequest"
     )
 
@@ -160,7 +162,7 @@ SCOPE_RULES: tuple[ScopeRule, ...] = (
     ),
     ScopeRule(
         "pod annotation", Reason.POD_ANNOTATION_DISABLED, "the pod's annotation does not say no",
-        lambda asked, candidate, known: candidate.wish.wish is request.Wish.NO,
+        lambda asked, candidate, known: candidate.wish.wish is annotation.Wish.NO,
     ),
 )  # fmt: skip
 """In the order in which they are tried."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core import model, schema, validate, world
+from sidecar_injector.core.injections import model, schema, world
+from sidecar_injector.core.linting import validate
 
 Json = dict[str, Any]
 MAX_MESSAGE = 1024

@@ -109,6 +109,7 @@ MUTATING: Final = Resource("admissionregistration.k8s.io/v1", "mutatingwebhookco
 VALIDATING: Final = Resource("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations")
 INJECTIONS: Final = Resource(names.API_VERSION, names.PLURAL)
 CLUSTER_INJECTIONS: Final = Resource(names.API_VERSION, names.CLUSTER_PLURAL)
+OWN_KINDS: Final = {names.KIND: INJECTIONS, names.CLUSTER_KIND: CLUSTER_INJECTIONS}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

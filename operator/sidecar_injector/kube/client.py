@@ -19,7 +19,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import configuration, rest
 
 from sidecar_injector import __version__, names
-from sidecar_injector.kube import api, clock, credentials
+from sidecar_injector.kube import api, credentials, server_clock
 
 REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
 WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=100)
@@ -37,8 +37,10 @@ class Client:
     Use as an async context manager, or call `close`.
     """
 
-    def __init__(self, source: credentials.Source, *, time: clock.Clock | None = None) -> None:
-        self._source, self._clock = source, time or clock.Clock()
+    def __init__(
+        self, source: credentials.Source, *, time: server_clock.Clock | None = None
+    ) -> None:
+        self._source, self._clock = source, time or server_clock.Clock()
         self._rest: rest.RESTClientObject | None = None
         self._reading = asyncio.Lock()
 

@@ -16,8 +16,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
-from sidecar_injector import names, observe
+from sidecar_injector import names
 from sidecar_injector.kube import api
+from sidecar_injector.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +119,12 @@ class Recorder:
         *,
         instance: str,
         now: Callable[[], datetime.datetime],
-        metrics: observe.Metrics | None = None,
+        metrics: Metrics | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self._instance, self._now = api_client, instance, now
-        self._told = (metrics or observe.Metrics()).events
+        self._told = (metrics or Metrics()).events
         self._budget, self._sleep = Budget(monotonic), sleep
         self._pending: dict[Event, int] = {}
         self._wake = asyncio.Event()

@@ -1,8 +1,7 @@
-"""Certificates: how they are made, judged and replaced, as pure functions.
+"""Certificates: how they are made, checked and replaced, as pure functions.
 
-Here belongs what can be said about certificates without asking anybody: issue them (`issue`), find
-what is wrong with a pair (`verdict`), read and write the Secret's data (`state`), decide the next
-step of their life (`plan`) and carry it out on a value (`roll`). The clock is always an argument.
-Keys and serial numbers come from `material`, the one place with randomness. No API calls, files,
-logging or waiting.
+`issue` makes them, `checks` finds what is wrong with a pair, `secret_data` reads and writes the
+Secret's data, `plan` decides the next step and carries it out on a value. The clock is always an
+argument. Keys
+and serial numbers come from `keys`, the one place with randomness. No API calls, files or logs.
 """

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import oid
 
 from sidecar_injector import names
-from sidecar_injector.pki import material
+from sidecar_injector.pki import keys
 
 BACKDATE: Final = datetime.timedelta(hours=1)
 """A certificate is valid from this long before it is made: clocks of nodes differ."""
@@ -38,7 +38,7 @@ class Pair:
 
 
 def authority(
-    *, fresh: material.Material, generation: int, now: datetime.datetime, seconds: int
+    *, fresh: keys.Material, generation: int, now: datetime.datetime, seconds: int
 ) -> Pair:
     """A self-signed CA that may sign leaves only, valid from `BACKDATE` ago until in `seconds`.
 
@@ -57,9 +57,7 @@ def authority(
     return _pair(builder.sign(fresh.key, hashes.SHA256()), fresh)
 
 
-def extended(
-    former: Pair, *, fresh: material.Material, now: datetime.datetime, seconds: int
-) -> Pair:
+def extended(former: Pair, *, fresh: keys.Material, now: datetime.datetime, seconds: int) -> Pair:
     """The CA `former` with a new life: its subject and key stay, and of `fresh` only the serial.
 
     Whoever trusts either of the two trusts what either has signed, so nothing has to be waited
@@ -84,7 +82,7 @@ def extended(
 
 def leaf(
     *,
-    fresh: material.Material,
+    fresh: keys.Material,
     issuer: Pair,
     dns_names: Sequence[str],
     now: datetime.datetime,
@@ -113,7 +111,7 @@ def leaf(
 
 
 def _builder(
-    fresh: material.Material, *, now: datetime.datetime, until: datetime.datetime
+    fresh: keys.Material, *, now: datetime.datetime, until: datetime.datetime
 ) -> x509.CertificateBuilder:
     public = fresh.key.public_key()
     return (
@@ -144,7 +142,7 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, common_name)])
 
 
-def _pair(certificate: x509.Certificate, fresh: material.Material) -> Pair:
+def _pair(certificate: x509.Certificate, fresh: keys.Material) -> Pair:
     key = fresh.key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

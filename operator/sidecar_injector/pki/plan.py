@@ -20,7 +20,7 @@ import enum
 from collections.abc import Mapping, Sequence
 
 from sidecar_injector import names
-from sidecar_injector.pki import issue, state, verdict
+from sidecar_injector.pki import checks, issue, secret_data
 
 LEAF, CA = "leaf", "ca"
 """What the rotate annotation may ask for."""
@@ -64,9 +64,9 @@ class World:
     """What one replica knows."""
 
     now: datetime.datetime
-    found: state.Stored | state.Corrupt | None
+    found: secret_data.Stored | secret_data.Corrupt | None
     """The Secret; None if there is none."""
-    memory: state.Stored | None = None
+    memory: secret_data.Stored | None = None
     """The last good Secret that this replica has taken over."""
     seen_for: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Fingerprints of the CAs in the live configuration, and for how many seconds unbroken."""
@@ -89,7 +89,7 @@ class Step:
 def next_step(world: World, policy: Policy) -> Step:
     """The one step that is due. Asking again after it was taken makes progress, and ends."""
     found, memory = world.found, world.memory
-    if not isinstance(found, state.Stored):
+    if not isinstance(found, secret_data.Stored):
         return _restore(found, world)
     if memory and found.generation < memory.generation and _alive(memory.ca, world.now):
         return Step(
@@ -118,7 +118,7 @@ def due(pair: issue.Pair) -> datetime.datetime:
     return begin + (certificate.not_valid_after_utc - begin) * 2 / 3
 
 
-def _restore(found: state.Corrupt | None, world: World) -> Step:
+def _restore(found: secret_data.Corrupt | None, world: World) -> Step:
     """There is no good Secret: keep the CA that is trusted already, wherever it still exists."""
     what = f"the Secret cannot be used: {found}" if found else "there is no Secret"
     if world.memory and _alive(world.memory.ca, world.now):
@@ -130,7 +130,7 @@ def _restore(found: state.Corrupt | None, world: World) -> Step:
     return Step(Action.REPLACE_ALL, what)
 
 
-def _usurped(found: state.Stored, memory: state.Stored, world: World) -> bool:
+def _usurped(found: secret_data.Stored, memory: secret_data.Stored, world: World) -> bool:
     """Whether the Secret was made from nothing by somebody who did not know of ours.
 
     A replica that starts in the moment in which the Secret is gone does that; what the API servers
@@ -138,18 +138,18 @@ def _usurped(found: state.Stored, memory: state.Stored, world: World) -> bool:
     """
     if _knows(found, memory.ca) or _knows(memory, found.ca):
         return False
-    theirs = verdict.fingerprint(found.ca.certificate)
-    ours = verdict.fingerprint(memory.ca.certificate)
+    theirs = checks.fingerprint(found.ca.certificate)
+    ours = checks.fingerprint(memory.ca.certificate)
     return _alive(memory.ca, world.now) and ours in world.seen_for and theirs not in world.seen_for
 
 
-def _repair(found: state.Stored, world: World, policy: Policy) -> Step | None:
+def _repair(found: secret_data.Stored, world: World, policy: Policy) -> Step | None:
     """A pair that no API server would accept: waiting could not make it worse."""
     if not _alive(found.ca, world.now):
         if found.next_ca and _alive(found.next_ca, world.now):
             return Step(Action.SWITCH_ISSUER, "the CA has expired and its successor is here")
         return Step(Action.REPLACE_ALL, "the CA has expired")
-    flaws = verdict.serving(
+    flaws = checks.serving(
         found.leaf.parsed(), field=names.TLS_CERT, dns_names=policy.dns_names, now=world.now
     )
     if flaws:
@@ -157,7 +157,7 @@ def _repair(found: state.Stored, world: World, policy: Policy) -> Step | None:
     return None
 
 
-def _hurry(found: state.Stored, world: World, policy: Policy) -> Step | None:
+def _hurry(found: secret_data.Stored, world: World, policy: Policy) -> Step | None:
     """The CA ends before a roll in order could: everybody was away when it was due.
 
     With the same key it needs no new trust; the key is replaced by the next roll.
@@ -172,7 +172,7 @@ def _hurry(found: state.Stored, world: World, policy: Policy) -> Step | None:
     return Step(Action.EXTEND_CA, f"the CA ends in {left:.0f} s, too soon for its successor")
 
 
-def _requested(found: state.Stored, world: World) -> Step | None:
+def _requested(found: secret_data.Stored, world: World) -> Step | None:
     if not world.request:
         return None
     if world.request == LEAF:
@@ -184,7 +184,7 @@ def _requested(found: state.Stored, world: World) -> Step | None:
     return Step(Action.STAGE_CA, "a rotation of the CA was asked for")
 
 
-def _renewal(found: state.Stored, world: World, policy: Policy) -> Step | None:
+def _renewal(found: secret_data.Stored, world: World, policy: Policy) -> Step | None:
     if world.now < due(found.leaf):
         return None
     end = found.leaf.parsed().not_valid_after_utc
@@ -195,7 +195,7 @@ def _renewal(found: state.Stored, world: World, policy: Policy) -> Step | None:
     return Step(Action.RENEW_LEAF, "a third of the leaf's life is left")
 
 
-def _roll(found: state.Stored, world: World, policy: Policy) -> Step | None:
+def _roll(found: secret_data.Stored, world: World, policy: Policy) -> Step | None:
     """Stage, wait until it is trusted everywhere, switch, and later drop the old one."""
     if found.previous and world.now > found.previous.until:
         return Step(Action.DROP_PREVIOUS, "the last leaf of the previous CA has expired")
@@ -205,7 +205,7 @@ def _roll(found: state.Stored, world: World, policy: Policy) -> Step | None:
         return Step(Action.STAGE_CA, "a third of the CA's life is left")
     if found.previous:
         return Step(Action.WAIT, "leaves of the previous CA are still valid", found.previous.until)
-    seen = world.seen_for.get(verdict.fingerprint(found.next_ca.certificate))
+    seen = world.seen_for.get(checks.fingerprint(found.next_ca.certificate))
     if seen is None:
         return Step(Action.WAIT, "the staged CA is not in the live configuration yet")
     if seen < policy.roll_wait_seconds:
@@ -215,7 +215,7 @@ def _roll(found: state.Stored, world: World, policy: Policy) -> Step | None:
     return Step(Action.SWITCH_ISSUER, why, on_trust=True)
 
 
-def _next_date(found: state.Stored) -> datetime.datetime:
+def _next_date(found: secret_data.Stored) -> datetime.datetime:
     dates = [due(found.ca)]
     if found.leaf.parsed().not_valid_after_utc < found.ca.parsed().not_valid_after_utc:
         dates.append(due(found.leaf))
@@ -224,8 +224,8 @@ def _next_date(found: state.Stored) -> datetime.datetime:
     return min(dates)
 
 
-def _knows(stored: state.Stored, ca: issue.Pair) -> bool:
-    return any(verdict.same_key(one, ca.certificate) for one in stored.authorities())
+def _knows(stored: secret_data.Stored, ca: issue.Pair) -> bool:
+    return any(checks.same_key(one, ca.certificate) for one in stored.authorities())
 
 
 def _alive(ca: issue.Pair, now: datetime.datetime) -> bool:

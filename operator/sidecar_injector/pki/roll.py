@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from sidecar_injector.pki import issue, material, plan, state
+from sidecar_injector.pki import issue, keys, plan, secret_data
 
-Generate = Callable[[], material.Material]
+Generate = Callable[[], keys.Material]
 
 
 class NotAWriteError(ValueError):
@@ -20,32 +20,32 @@ class NotAWriteError(ValueError):
 
 def carry_out(
     step: plan.Step, world: plan.World, *, policy: plan.Policy, generate: Generate
-) -> state.Stored:
+) -> secret_data.Stored:
     """What the Secret holds after `step`, which `plan.next_step` gave for this very world."""
     found, memory = world.found, world.memory
     maker = _Maker(world, policy, generate)
     match step.action, found:
         case plan.Action.CREATE, None:
             return maker.everything(1 + (memory.generation if memory else 0))
-        case plan.Action.WRITE_BACK, state.Stored() if memory:
+        case plan.Action.WRITE_BACK, secret_data.Stored() if memory:
             # Newer than what it replaces, or whoever took that over would bring it back.
             newer = found.generation >= memory.generation
             generation = found.generation + 1 if newer else memory.generation
             return dataclasses.replace(memory, generation=generation)
         case plan.Action.WRITE_BACK, _ if memory:
             return memory
-        case plan.Action.REPLACE_ALL, state.Corrupt() | state.Stored():
+        case plan.Action.REPLACE_ALL, secret_data.Corrupt() | secret_data.Stored():
             newest = max(found.generation, memory.generation if memory else 0)
             return maker.everything(1 + newest)
-        case plan.Action.REISSUE_LEAF, state.Corrupt(ca=issue.Pair() as ca):
+        case plan.Action.REISSUE_LEAF, secret_data.Corrupt(ca=issue.Pair() as ca):
             leaf = maker.leaf(ca)
-            return state.Stored(generation=found.generation + 1, ca=ca, leaf=leaf)
-        case _, state.Stored():
+            return secret_data.Stored(generation=found.generation + 1, ca=ca, leaf=leaf)
+        case _, secret_data.Stored():
             return _changed(step, found, maker)
     raise NotAWriteError(step)
 
 
-def _changed(step: plan.Step, found: state.Stored, maker: _Maker) -> state.Stored:
+def _changed(step: plan.Step, found: secret_data.Stored, maker: _Maker) -> secret_data.Stored:
     newer = dataclasses.replace(found, generation=found.generation + 1)
     match step.action:
         case plan.Action.RENEW_LEAF:
@@ -55,7 +55,9 @@ def _changed(step: plan.Step, found: state.Stored, maker: _Maker) -> state.Store
         case plan.Action.STAGE_CA:
             return dataclasses.replace(newer, next_ca=maker.authority(newer.generation))
         case plan.Action.SWITCH_ISSUER if found.next_ca:
-            former = state.Previous(found.ca.certificate, found.leaf.parsed().not_valid_after_utc)
+            former = secret_data.Previous(
+                found.ca.certificate, found.leaf.parsed().not_valid_after_utc
+            )
             return dataclasses.replace(
                 newer,
                 ca=found.next_ca,
@@ -98,6 +100,6 @@ class _Maker:
             seconds=self.policy.leaf_seconds,
         )
 
-    def everything(self, generation: int) -> state.Stored:
+    def everything(self, generation: int) -> secret_data.Stored:
         ca = self.authority(generation)
-        return state.Stored(generation=generation, ca=ca, leaf=self.leaf(ca))
+        return secret_data.Stored(generation=generation, ca=ca, leaf=self.leaf(ca))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sidecar_injector import names
-from sidecar_injector.pki import issue, material
+from sidecar_injector.pki import issue, keys
 from tools.chaos import scene, stage
 from tools.controlplane import waiting
 
@@ -76,7 +76,7 @@ def fight(scene: scene.Scene) -> None:
 def foreign() -> bytes:
     """A CA of somebody else's."""
     now = datetime.datetime.now(datetime.UTC)
-    pair = issue.authority(fresh=material.generate(), generation=1, now=now, seconds=3600)
+    pair = issue.authority(fresh=keys.generate(), generation=1, now=now, seconds=3600)
     return pair.certificate
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sidecar_injector import names
-from sidecar_injector.pki import state
+from sidecar_injector.pki import secret_data
 from tools.chaos import scene, stage
 
 LEAF_SECONDS: Final = 30
@@ -44,7 +44,7 @@ def rotate_leaf(scene: scene.Scene) -> None:
         seconds=30,
     )
     assert written.state is not None
-    stored = state.decode(written.state["data"])
+    stored = secret_data.decode(written.state["data"])
     scene.require(stored.ca == before.ca, "the CA has changed with the leaf")
     scene.repaired(place.wait_shown(stored.leaf.parsed()) - moment)
 
@@ -83,17 +83,17 @@ def kill(scene: scene.Scene) -> None:
     scene.note("killed " + ", ".join(f"{killed.count(step)} x {step}" for step in STEPS))
 
 
-def wait_end(place: stage.Stage, before: state.Stored, *, since: float) -> float:
+def wait_end(place: stage.Stage, before: secret_data.Stored, *, since: float) -> float:
     """The moment at which another CA is the only one, in the Secret and in the configuration."""
 
-    def alone(now: state.Stored) -> bool:
+    def alone(now: secret_data.Stored) -> bool:
         return now.ca != before.ca and now.next_ca is None and now.previous is None
 
     secret = place.secret.wait(
         "the end of the roll", lambda one: _stored(one, alone), since=since, seconds=END_SECONDS
     )
     assert secret.state is not None
-    wanted = state.decode(secret.state["data"]).ca.certificate.decode()
+    wanted = secret_data.decode(secret.state["data"]).ca.certificate.decode()
     # The Secret's last word is the configuration's next: it may be there already.
     configuration = place.configuration.wait(
         "the old CA is trusted no more",
@@ -104,10 +104,10 @@ def wait_end(place: stage.Stage, before: state.Stored, *, since: float) -> float
     return max(secret.at, configuration.at)
 
 
-def _wait_for(scene: scene.Scene, step: str, *, before: state.Stored, since: float) -> None:
+def _wait_for(scene: scene.Scene, step: str, *, before: secret_data.Stored, since: float) -> None:
     """Return in a random moment after a roll has come so far."""
     secret, configuration = scene.stage.secret, scene.stage.configuration
-    wanted: dict[str, Callable[[state.Stored], bool]] = {
+    wanted: dict[str, Callable[[secret_data.Stored], bool]] = {
         "staged": lambda now: now.next_ca is not None,
         "switched": lambda now: now.ca != before.ca and now.previous is not None,
         "dropped": lambda now: now.ca != before.ca and now.previous is None,
@@ -125,11 +125,11 @@ def _wait_for(scene: scene.Scene, step: str, *, before: state.Stored, since: flo
     time.sleep(scene.random.uniform(0, ROLL_WAIT_SECONDS if step == "waiting" else MOMENT_SECONDS))
 
 
-def _stored(secret: Json | None, wanted: Callable[[state.Stored], bool]) -> bool:
+def _stored(secret: Json | None, wanted: Callable[[secret_data.Stored], bool]) -> bool:
     """Whether the Secret is good, as wanted, and no rotation is asked for any more."""
     if secret is None or names.ROTATE_ANNOTATION in secret["metadata"].get("annotations", {}):
         return False
     try:
-        return wanted(state.decode(secret["data"]))
-    except state.Corrupt:
+        return wanted(secret_data.decode(secret["data"]))
+    except secret_data.Corrupt:
         return False

@@ -10,18 +10,26 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar_injector import names, observe
-from sidecar_injector.handlers import alarms, bundle, certificates, serving, store, trust
+from sidecar_injector import names
+from sidecar_injector.controllers.certificates import (
+    ca_bundle,
+    problems,
+    secret_store,
+    self_signed,
+    serving,
+    trust,
+)
 from sidecar_injector.kube import client, credentials, events
-from sidecar_injector.pki import plan, state
-from sidecar_injector.server import readiness
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.pki import plan, secret_data
+from sidecar_injector.webhook import readiness
 from tools.chaos import scene, stage
 from tools.chaos.rows import bundle as bundles
 
 COUNT: Final = 20
 DAY: Final = 86_400
 LIMIT_SECONDS: Final = 60
-PLACE: Final = store.Place(
+PLACE: Final = secret_store.Place(
     namespace=names.PRODUCT, secret=names.secret_name(names.PRODUCT), deployment=names.PRODUCT
 )
 ABOUT: Final = events.About(
@@ -41,8 +49,8 @@ POLICY: Final = plan.Policy(
 class Loops:
     """What one replica runs about certificates."""
 
-    origin: certificates.SelfSigned
-    bundles: bundle.Bundles
+    origin: self_signed.SelfSigned
+    bundles: ca_bundle.Bundles
     recorder: events.Recorder
 
 
@@ -58,7 +66,7 @@ def race(scene: scene.Scene) -> None:
         asyncio.run(_start(kubeconfig))
         scene.repaired(time.monotonic() - begun)
         made = {
-            state.decode(seen.state["data"]).ca.certificate
+            secret_data.decode(seen.state["data"]).ca.certificate
             for seen in place.secret.since(begun)
             if seen.state is not None
         }
@@ -109,22 +117,22 @@ async def _agreed(replicas: Sequence[Loops]) -> None:
 
 def _replica(one: client.Client, number: int) -> Loops:
     metrics, trusted = (
-        observe.Metrics(),
+        Metrics(),
         trust.Trust(one, name=names.PRODUCT, monotonic=time.monotonic),
     )
     recorder = events.Recorder(one, instance=f"racer-{number}", now=_now)
     clocks = serving.Clocks(now=_now, monotonic=time.monotonic)
-    raising = alarms.Alarms(
+    raising = problems.Alarms(
         recorder=recorder, about=ABOUT, metrics=metrics, ready=readiness.Readiness()
     )
     serve = serving.Serving(
         _load, metrics=metrics, raising=raising, live=trusted.seen_for, clocks=clocks
     )
-    origin = certificates.SelfSigned(
+    origin = self_signed.SelfSigned(
         one, place=PLACE, policy=POLICY, serve=serve, trusted=trusted, metrics=metrics,
         raising=raising, clocks=clocks,
     )  # fmt: skip
-    bundles = bundle.Bundles(
+    bundles = ca_bundle.Bundles(
         one, name=names.PRODUCT, source=origin, trusted=trusted, recorder=recorder,
         metrics=metrics, monotonic=time.monotonic,
     )  # fmt: skip

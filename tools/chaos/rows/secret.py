@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from sidecar_injector import names
-from sidecar_injector.pki import issue, material, state
+from sidecar_injector.pki import issue, keys, secret_data
 from tools.chaos import replies, scene, stage
 
 HEAL_SECONDS: Final = 30
@@ -46,17 +46,17 @@ def swapped(place: stage.Stage) -> Mapping[str, str]:
     """The key of another certificate, good by itself."""
     stored = place.stored()
     other = issue.leaf(
-        fresh=material.generate(), issuer=stored.ca, dns_names=["elsewhere"],
+        fresh=keys.generate(), issuer=stored.ca, dns_names=["elsewhere"],
         now=stored.leaf.parsed().not_valid_before_utc + issue.BACKDATE, seconds=3600,
     )  # fmt: skip
-    return {**state.encode(stored), names.TLS_KEY: base64.b64encode(other.key).decode()}
+    return {**secret_data.encode(stored), names.TLS_KEY: base64.b64encode(other.key).decode()}
 
 
 def truncated(place: stage.Stage) -> Mapping[str, str]:
     """Half a certificate."""
     stored = place.stored()
     half = stored.leaf.certificate[: len(stored.leaf.certificate) // 2]
-    return {**state.encode(stored), names.TLS_CERT: base64.b64encode(half).decode()}
+    return {**secret_data.encode(stored), names.TLS_CERT: base64.b64encode(half).decode()}
 
 
 def older(place: stage.Stage) -> Mapping[str, str]:
@@ -69,7 +69,7 @@ def older(place: stage.Stage) -> Mapping[str, str]:
         since=moment,
         seconds=HEAL_SECONDS,
     )
-    return state.encode(before)
+    return secret_data.encode(before)
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def _hurt(scene: scene.Scene, damage: Damage) -> None:
         seconds=HEAL_SECONDS,
     )
     assert healed.state is not None
-    scene.require(state.decode(healed.state["data"]).ca == before.ca, "the CA is another one")
+    scene.require(secret_data.decode(healed.state["data"]).ca == before.ca, "the CA is another one")
     scene.repaired(healed.at - hurt)
 
 
@@ -120,6 +120,6 @@ def _is(secret: Json | None, data: Mapping[str, str] | None) -> bool:
 def _generation(secret: Json | None) -> int:
     """0 for what is no good Secret."""
     try:
-        return state.decode(secret["data"]).generation if secret else 0
-    except state.Corrupt:
+        return secret_data.decode(secret["data"]).generation if secret else 0
+    except secret_data.Corrupt:
         return 0

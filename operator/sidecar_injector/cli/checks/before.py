@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from sidecar_injector import names
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Finding, Scene
 from sidecar_injector.cli.checks.installed import ENTRIES, PLURALS
-from sidecar_injector.cli.live import census, objects, release
+from sidecar_injector.cli.cluster import objects, release
+from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.kube import api
 
 MANAGED_LABEL = "app.kubernetes.io/managed-by"
@@ -71,7 +72,8 @@ async def other_injectors(scene: Scene) -> AsyncIterator[Finding]:
 async def labelled(scene: Scene) -> AsyncIterator[Finding]:
     """Which namespaces would be in scope from the first moment on."""
     found = [
-        api.metadata(one)["name"] for one in await census.enabled_namespaces(scene.asked, None)
+        api.metadata(one)["name"]
+        for one in await cluster_pods.enabled_namespaces(scene.asked, None)
     ]
     if found:
         message = f"enabled already: {', '.join(sorted(found))}"

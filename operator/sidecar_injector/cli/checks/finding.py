@@ -6,7 +6,8 @@ import dataclasses
 import datetime
 from collections.abc import AsyncIterator, Callable
 
-from sidecar_injector.cli.live import cluster, release, worlds
+from sidecar_injector.cli.cluster import client, release
+from sidecar_injector.cli.cluster import injections as cluster_injections
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
@@ -27,12 +28,12 @@ class Finding:
 class Scene:
     """What checks look at. What is None could not be found, which was told already."""
 
-    asked: cluster.Cluster
+    asked: client.Cluster
     now: datetime.datetime
     namespace: str | None
     """Where the dry-run pod goes; None: into the first enabled one."""
     release: release.Release | None = None
-    known: worlds.Read | None = None
+    known: cluster_injections.Read | None = None
 
 
 Check = Callable[[Scene], AsyncIterator[Finding]]

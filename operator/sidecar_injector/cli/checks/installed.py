@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from sidecar_injector import __version__, crds, names
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Finding, Scene
-from sidecar_injector.cli.live import objects, release
+from sidecar_injector.cli.cluster import objects, release
 from sidecar_injector.kube import api
 
 PLURALS = {names.KIND: names.PLURAL, names.CLUSTER_KIND: names.CLUSTER_PLURAL}

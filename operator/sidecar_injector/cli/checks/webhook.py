@@ -7,14 +7,16 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Finding, Scene
-from sidecar_injector.cli.live import census, objects, worlds
+from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import objects
+from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.core import audit
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.kube import api
 
 PROBE = f"{names.PRODUCT}-check"
 """The name of an injection that does not exist: the webhook answers with a warning about it."""
-ENABLE = f"kubectl label namespace NAME {census.SELECTOR}"
+ENABLE = f"kubectl label namespace NAME {cluster_pods.SELECTOR}"
 
 
 async def certificates(scene: Scene) -> AsyncIterator[Finding]:
@@ -22,12 +24,12 @@ async def certificates(scene: Scene) -> AsyncIterator[Finding]:
     if (found := scene.release) is None:
         return
     # As in `run`: other verbs should not pay for the import of the cryptography.
-    from sidecar_injector.cli.live import bundles, certificates  # noqa: PLC0415
+    from sidecar_injector.cli.cluster import ca_bundles, certificates  # noqa: PLC0415
 
     held = await certificates.read(scene.asked, found, now=scene.now)
     mode = held.mode
     logs = f"kubectl -n {found.namespace} logs deployment/{found.fullname}"
-    wrong = bundles.problems(held.bundles)
+    wrong = ca_bundles.problems(held.bundles)
     others = [one for one in held.problems if one not in wrong]
     repaired = "the operator repairs it within a second; if not: " if mode != "provided" else ""
     for problem in others:
@@ -50,7 +52,7 @@ async def namespaces(scene: Scene) -> AsyncIterator[Finding]:
     labelled = await objects.listed(scene.asked, api.NAMESPACES, scope=scope)
     enabled = [one for one in labelled if objects.is_enabled(one)]
     for one in labelled:
-        if audit.is_mistyped(worlds.namespace(one)):
+        if audit.is_mistyped(cluster_injections.namespace(one)):
             name, value = api.metadata(one)["name"], objects.labels(one)[names.INJECTION_LABEL]
             yield Finding(
                 "namespaces", WARNING, f"{name} has {names.INJECTION_LABEL}={value}",
@@ -111,7 +113,7 @@ async def _first_enabled(scene: Scene) -> str | None:
     excluded = {*names.SYSTEM_NAMESPACES, scene.release.namespace if scene.release else ""}
     found = [
         api.metadata(one)["name"]
-        for one in await census.enabled_namespaces(scene.asked, None)
+        for one in await cluster_pods.enabled_namespaces(scene.asked, None)
         if "deletionTimestamp" not in api.metadata(one)
     ]
     return next((one for one in sorted(found) if one not in excluded), None)

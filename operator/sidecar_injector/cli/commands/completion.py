@@ -1,0 +1,52 @@
+"""`completion`: scripts that let shells complete our commands and options."""
+
+from __future__ import annotations
+
+import click
+import click.shell_completion
+
+from sidecar_injector import names
+from sidecar_injector.cli.output import tables
+
+KUBECTL = "kubectl"
+SHELLS = ("bash", "zsh", "fish")
+VARIABLE = f"_{names.PRODUCT.replace('-', '_').upper()}_COMPLETE"
+"""By which click knows that it is to complete."""
+
+# kubectl asks a program of that name with the words so far, the last of them unfinished, and reads
+# one proposal a line and Cobra's directive; 4 is: propose no files.
+# https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/
+# https://github.com/spf13/cobra/blob/main/completions.go
+_KUBECTL_SCRIPT = f"""\
+#!/bin/sh
+found=$(COMP_WORDS="{names.PRODUCT} $*" COMP_CWORD=$# {VARIABLE}=bash_complete {names.PRODUCT})
+printf '%s\\n' "$found" | sed -n 's/^plain,//p'
+case $found in
+file,*) echo :0 ;;
+*) echo :4 ;;
+esac
+"""
+
+
+@click.command(
+    epilog=f'Example: eval "$({names.PRODUCT} completion bash)"'
+)  # fmt: skip
+@click.argument("shell", type=click.Choice([*SHELLS, KUBECTL]))
+@click.pass_context
+def completion(context: click.Context, /, *, shell: str) -> None:
+    """Print the script that completes commands and options.
+
+    For bash and zsh, let ~/.bashrc or ~/.zshrc evaluate it; for fish, save it as
+    ~/.config/fish/completions/sidecar-injector.fish.
+
+    As the plugin `kubectl sidecar-injector` we are completed by kubectl's own completion, which
+    looks on the PATH for an executable named kubectl_complete-sidecar_injector: save what
+    `completion kubectl` prints under that name and make it executable.
+    """
+    if shell == KUBECTL:
+        tables.write(_KUBECTL_SCRIPT)
+        return
+    found = click.shell_completion.get_completion_class(shell)
+    assert found, shell  # SHELLS are click's own.
+    root = context.find_root().command
+    tables.write(f"{found(root, {}, names.PRODUCT, VARIABLE).source()}\n")

@@ -1,0 +1,143 @@
+"""`convert`: other injectors' configuration as SidecarInjections."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from sidecar_injector import crds, names
+from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.convert import findings, injection, morvencao, sidecarset, sources, tumblr
+from sidecar_injector.observability import logs
+
+_FILES = click.option(
+    "-f", "--filename", "files", multiple=True, required=True, metavar="FILE|-",
+    help="What to convert. May be repeated.",
+)  # fmt: skip
+_NAMESPACE = click.option(
+    "-n", "--namespace", metavar="NAMESPACE",
+    help=f"Write {names.KIND}s for this namespace instead of {names.CLUSTER_KIND}s.",
+)  # fmt: skip
+
+
+@click.group()
+def convert() -> None:
+    """Print other injectors' configuration as SidecarInjections.
+
+    Reads files only, never a cluster. Whatever has no counterpart is left out, with a warning on
+    stderr that says what and where. Exit status: 1 if there was a warning, 2 if the input cannot
+    be read or holds nothing to convert.
+
+    Example: sidecar-injector convert sidecarset -f sidecarset.yaml > injections.yaml
+    """
+
+
+@convert.command("tumblr", epilog="Example: sidecar-injector convert tumblr -f conf/web.yaml")
+@_FILES
+@_NAMESPACE
+def tumblr_command(*, files: tuple[str, ...], namespace: str | None) -> None:
+    """Templates of tumblr's k8s-sidecar-injector.
+
+    Files with a template, ConfigMaps with several. Files that a template inherits from are read
+    from beside it.
+    """
+    documents = [
+        _with_bases(file, source) for file in _listed(files) for source in _documents(file)
+    ]
+    _finish(tumblr.convert(documents, parse=_embedded, target=_target(namespace)), files)
+
+
+@convert.command(
+    "morvencao", epilog="Example: sidecar-injector convert morvencao -f configmap.yaml -n demo"
+)
+@_FILES
+@_NAMESPACE
+def morvencao_command(*, files: tuple[str, ...], namespace: str | None) -> None:
+    """Configuration of the kube-mutating-webhook-tutorial.
+
+    ConfigMaps with a sidecarconfig.yaml, or such a file by itself.
+    """
+    documents = [source for file in _listed(files) for source in _documents(file)]
+    _finish(morvencao.convert(documents, parse=_embedded, target=_target(namespace)), files)
+
+
+@convert.command(
+    "sidecarset", epilog="Example: kubectl get sidecarsets -o yaml"
+    " | sidecar-injector convert sidecarset -f -"
+)  # fmt: skip
+@_FILES
+def sidecarset_command(*, files: tuple[str, ...]) -> None:
+    """SidecarSets of OpenKruise, v1alpha1 and v1beta1."""
+    documents = [source for file in _listed(files) for source in _documents(file)]
+    _finish(sidecarset.convert(documents, target=_target(None)), files)
+
+
+def _listed(files: tuple[str, ...]) -> tuple[str, ...]:
+    if files.count(manifests.STDIN) > 1:
+        raise click.UsageError("standard input (-) can be read only once")
+    return files
+
+
+def _target(namespace: str | None) -> injection.Target:
+    kind = names.CLUSTER_KIND if namespace is None else names.KIND
+    return injection.Target(namespace, crds.spec_schema(kind))
+
+
+def _documents(file: str) -> Iterator[sources.Source]:
+    for place, value in manifests.values(file):
+        yield sources.Source(place=place, value=value)
+
+
+def _embedded(text: str) -> Any:
+    """The first document of a text in a ConfigMap, all that the other injectors read."""
+    try:
+        return next((one for one in manifests.parsed("", text) if one is not None), None)
+    except manifests.UnreadableInput as error:
+        raise ValueError(error.message.lstrip(":, ")) from error
+
+
+def _with_bases(file: str, source: sources.Source) -> sources.Source:
+    """The source with the files that it inherits from, the nearest first.
+
+    Raises UnreadableInput for a file that is not there or inherits from itself.
+    """
+    base = pathlib.Path("." if file == manifests.STDIN else file)
+    here = base if file == manifests.STDIN else base.parent
+    bases: list[sources.Source] = []
+    seen = {os.path.normpath(base)}
+    layer = source
+    while (inherits := sources.mapping(layer.value).get("inherits")) and isinstance(inherits, str):
+        path = os.path.normpath(here / inherits.lstrip("/"))
+        if path in seen:
+            raise manifests.UnreadableInput(
+                f"{layer.place}: field inherits: {inherits!r} leads back to itself"
+            )
+        seen.add(path)
+        here = pathlib.Path(path).parent
+        try:
+            layer = next(_documents(path), sources.Source(place=path, value=None))
+        except manifests.UnreadableInput as error:
+            message = f"{layer.place}: field inherits: {error.message}"
+            raise manifests.UnreadableInput(message) from error
+        bases.append(layer)
+    return sources.Source(place=source.place, value=source.value, bases=tuple(bases))
+
+
+def _finish(conversion: findings.Conversion, files: tuple[str, ...]) -> None:
+    """Writes what was made, says what was not, and exits."""
+    # Bytes: what kubectl reads is UTF-8, whatever the locale of the terminal is.
+    sys.stdout.buffer.write(yaml_documents.dump_all(conversion.injections).encode())
+    sys.stdout.buffer.flush()
+    for kind, found in (("note", conversion.notes), ("warning", conversion.warnings)):
+        for finding in dict.fromkeys(found):
+            click.echo(logs.one_line(f"{kind}: {finding}"), err=True)
+    if not conversion.injections:
+        raise manifests.UnreadableInput(
+            f"{', '.join(map(manifests.shown, files))}: holds nothing to convert"
+        )
+    sys.exit(1 if conversion.warnings else 0)

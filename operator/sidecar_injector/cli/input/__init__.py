@@ -1,0 +1,1 @@
+"""Manifests from files and standard input, read as kubectl reads them."""

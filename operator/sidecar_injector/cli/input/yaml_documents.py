@@ -1,0 +1,230 @@
+"""YAML as kubectl reads it, which is not as PyYAML does.
+
+kubectl goes through sigs.k8s.io/yaml: dates and `12:30:45` are strings, `0o17` and `017` are 15,
+`1e3` is a number, `y` and `on` are booleans, and keys become strings. A file is cut at lines that
+begin with `---` before any of it is parsed.
+https://github.com/yaml/go-yaml/blob/v2/resolve.go
+https://github.com/kubernetes/apimachinery/blob/master/pkg/util/yaml/decoder.go
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import yaml
+
+from sidecar_injector.cli.input import yaml_scalars
+
+MAX_DEPTH = 100
+"""Levels of nesting. Go gives up at 10,000, the C parser that PyYAML uses crashes at some more."""
+MAX_VALUES = 1_000_000
+"""Of one document, aliases written out: a few lines of them can stand for more than any memory."""
+
+_SEPARATOR = re.compile(r"^---[^\n]*$", re.MULTILINE)
+_NOTHING = re.compile(r"\s*(#[^\n]*\s*)*")
+
+# The C parser and emitter where PyYAML was built with them.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def load_all(text: str) -> Iterator[Any]:
+    """The documents of a text as JSON values, None for an empty one; raises yaml.YAMLError.
+
+    A text that is JSON, one value after another, is taken as that.
+    """
+    for start, end in _cuts(text):
+        part = text[start:end]
+        if part.lstrip().startswith("{") and (values := _json_values(part)):
+            yield from values
+        elif start or not _NOTHING.fullmatch(part):
+            # Lines before the part, emptied, let errors tell the line of the file.
+            yield _Builder("\n" * text.count("\n", 0, start) + part).document()
+
+
+def dump_all(documents: list[Any]) -> str:
+    """Documents as people would write them: in the order of their keys, without anchors."""
+    text: str = yaml.dump_all(
+        documents, Dumper=Dumper, sort_keys=False, allow_unicode=True,
+        default_flow_style=False, width=100, explicit_start=len(documents) > 1,
+    )  # fmt: skip
+    return text
+
+
+class Dumper(_Dumper):  # type: ignore[misc]  # its type depends on how PyYAML was built
+    """Writes what `load_all`, and so kubectl, reads back as the same."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Shared parts are written out: anchors are not for people."""
+        return True
+
+
+def _represent_string(dumper: Dumper, text: str) -> yaml.ScalarNode:
+    style = '"' if _is_ambiguous(text) else None
+    if "\n" in text:
+        style = "|"
+    node: yaml.ScalarNode = dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return node
+
+
+def _is_ambiguous(text: str) -> bool:
+    """Whether kubectl, or another reader of YAML 1.1, takes it for something else: a date, say."""
+    patterns = Dumper.yaml_implicit_resolvers.get(text[:1], ())
+    return not isinstance(yaml_scalars.resolve(text), str) or any(
+        pattern.match(text) for _, pattern in patterns
+    )
+
+
+Dumper.add_representer(str, _represent_string)
+
+
+def _cuts(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each part between separators."""
+    start = 0
+    for line in _SEPARATOR.finditer(text):
+        rest = line[0].removeprefix("---").strip()
+        if rest and not rest.startswith("#"):
+            mark = yaml.Mark("", 0, text.count("\n", 0, line.start()), 0, "", 0)
+            raise yaml.MarkedYAMLError(
+                problem=f"after the separator --- stands {rest[:20]!r}; it needs its own line",
+                problem_mark=mark,
+            )
+        yield start, line.start()
+        start = line.end()
+    yield start, len(text)
+
+
+def _json_values(text: str) -> list[Any]:
+    """The values of a JSON text; none where it is not JSON: a flow mapping begins so, too."""
+    decoder = json.JSONDecoder(parse_constant=_refuse)
+    values, position = [], 0
+    try:
+        while rest := text[position:].lstrip():
+            value, length = decoder.raw_decode(rest)
+            position = len(text) - len(rest) + length
+            values.append(_clean(value))
+    except (ValueError, RecursionError):
+        return []
+    return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _clean(value: Any, depth: int = 0) -> Any:
+    """A JSON value as Go's decoder leaves it: half a surrogate pair becomes U+FFFD."""
+    if depth > MAX_DEPTH:
+        raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_clean(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item, depth + 1) for key, item in value.items()}
+    return yaml_scalars.as_json(value)
+
+
+class _Builder:
+    """Makes a JSON value of a document's events, without PyYAML's recursion in C."""
+
+    def __init__(self, text: str) -> None:
+        self._events = yaml.parse(text, Loader=_Loader)
+        self._anchors: dict[str, tuple[Any, int] | None] = {}
+        """Value and size of what an anchor names; None while it is being built."""
+        self._count = 0
+
+    def document(self) -> Any:
+        """The one document; None where there is none."""
+        next(self._events)  # The stream's start.
+        if not isinstance(next(self._events), yaml.DocumentStartEvent):
+            return None
+        value = self._value(next(self._events), 0)
+        next(self._events)  # The document's end.
+        next(self._events)  # The stream's end: more text after '...' is an error of the parser.
+        return value
+
+    def _value(self, event: Any, depth: int) -> Any:
+        self._count += 1
+        if depth > MAX_DEPTH:
+            _fail(f"it is nested more than {MAX_DEPTH} levels deep", event)
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        start, value = self._count, self._content(event, depth)
+        if event.anchor:
+            self._anchors[event.anchor] = value, self._count - start
+        return value
+
+    def _content(self, event: Any, depth: int) -> Any:
+        if isinstance(event, yaml.ScalarEvent):
+            return _checked(yaml_scalars.as_json, _scalar(event), event)
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(depth)
+        return [self._value(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)]
+
+    def _alias(self, event: yaml.AliasEvent) -> Any:
+        if event.anchor not in self._anchors:
+            _fail(f"alias *{event.anchor} has no anchor before it", event)
+        if (named := self._anchors[event.anchor]) is None:
+            _fail(f"anchor &{event.anchor} contains itself", event)
+        value, size = named
+        self._count += size
+        if self._count > MAX_VALUES:
+            _fail(f"aliases make more than {MAX_VALUES} values of it", event)
+        return value
+
+    def _mapping(self, depth: int) -> dict[str, Any]:
+        members: dict[str, Any] = {}
+        for event in self._until(yaml.MappingEndEvent):
+            if _is_merge(event):
+                following = next(self._events)
+                members |= _merged(self._value(following, depth + 1), following)
+                continue
+            is_scalar = isinstance(event, yaml.ScalarEvent) and not event.anchor
+            key = _scalar(event) if is_scalar else self._value(event, depth + 1)
+            name = _checked(yaml_scalars.key, key, event)
+            members[name] = self._value(next(self._events), depth + 1)
+        return members
+
+    def _until(self, end: type[yaml.Event]) -> Iterator[Any]:
+        while not isinstance(event := next(self._events), end):
+            yield event
+
+
+def _scalar(event: Any) -> Any:
+    plain = event.implicit[0]
+    return _checked(
+        lambda text: yaml_scalars.read(text, tag=event.tag, plain=plain), event.value, event
+    )
+
+
+def _checked(make: Callable[[Any], Any], value: Any, event: yaml.Event) -> Any:
+    """What `make` makes of the value; its ValueError with the place of the event."""
+    try:
+        return make(value)
+    except ValueError as error:
+        _fail(str(error), event)
+
+
+def _fail(problem: str, event: Any) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+def _is_merge(event: Any) -> bool:
+    is_plain = isinstance(event, yaml.ScalarEvent) and (event.implicit[0] or event.tag)
+    return bool(is_plain) and event.value == "<<"
+
+
+def _merged(value: Any, event: Any) -> dict[str, Any]:
+    """What a merge key adds: of several mappings the first one wins."""
+    result: dict[str, Any] = {}
+    for mapping in reversed(value if isinstance(value, list) else [value]):
+        if not isinstance(mapping, dict):
+            _fail("<< merges a mapping or a list of mappings", event)
+        result |= mapping
+    return result

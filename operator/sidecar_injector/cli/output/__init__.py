@@ -1,0 +1,1 @@
+"""Tables and reports on standard output and standard error."""

@@ -1,0 +1,94 @@
+"""What `inject` says about each pod and injection."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sidecar_injector.core.decision import Decision, Line, Word
+from sidecar_injector.core.reasons import Verdict
+from sidecar_injector.observability import logs
+
+NOTHING = "-"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One pod of a manifest and what became of it."""
+
+    namespace: str
+    kind: str
+    """Of the manifest that the pod or its template is in."""
+    name: str
+    decision: Decision
+
+    @property
+    def place(self) -> str:
+        """NAMESPACE/KIND/NAME."""
+        return f"{self.namespace}/{self.kind}/{self.name}"
+
+    @property
+    def has_findings(self) -> bool:
+        """Whether an injection that applies could not be done."""
+        return bool(self.decision.skipped) or any(
+            line.verdict is Verdict.REFUSED for line in self.decision.lines
+        )
+
+
+def lines(entries: Sequence[Entry], *, findings_only: bool = False) -> Iterator[str]:
+    """A line per pod and injection: `NAMESPACE/KIND/NAME INJECTION VERDICT REASON sentence`."""
+    for entry in entries:
+        decision = entry.decision
+        if not decision.lines and not findings_only:
+            reason = decision.reason.value if decision.reason else NOTHING
+            yield _row(entry, NOTHING, decision.verdict.value, reason, decision.message)
+        for word in decision.words:
+            yield _row(entry, NOTHING, decision.verdict.value, word.reason.value, word.message)
+        for line in decision.lines:
+            if not findings_only or line.verdict in (Verdict.SKIPPED, Verdict.REFUSED):
+                yield _row(
+                    entry, line.injection.reference, line.verdict.value, line.reason.value,
+                    line.message,
+                )  # fmt: skip
+
+
+def as_json(entries: Sequence[Entry]) -> str:
+    """The same for programs; its shape is stable."""
+    return json.dumps({"pods": [pod(entry) for entry in entries]}, indent=2, ensure_ascii=False)
+
+
+def pod(entry: Entry) -> dict[str, Any]:
+    """One of `pods` in the report for programs."""
+    decision = entry.decision
+    member: dict[str, Any] = {
+        "namespace": entry.namespace,
+        "kind": entry.kind,
+        "name": entry.name,
+        "verdict": decision.verdict.value,
+        "reason": decision.reason.value if decision.reason else "",
+        "injections": [_line(line) for line in decision.lines],
+    }
+    if decision.words:
+        member["words"] = [_word(word) for word in decision.words]
+    return member
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {
+        "kind": line.injection.kind,
+        "name": line.injection.name,
+        "verdict": line.verdict.value,
+        "reason": line.reason.value,
+        "message": line.message,
+        "details": dict(line.details),
+    }
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {"reason": word.reason.value, "message": word.message, "subject": word.subject}
+
+
+def _row(entry: Entry, *columns: str) -> str:
+    return logs.one_line(" ".join((entry.place, *columns)))

@@ -1,0 +1,97 @@
+"""How verbs print: tables and colours on a terminal, plain text in a pipe, JSON and YAML."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import rich.console
+import rich.table
+import rich.text
+
+from sidecar_injector.cli import options
+from sidecar_injector.cli.input import yaml_documents
+from sidecar_injector.core.reasons import Level, Reason
+from sidecar_injector.observability import logs
+
+Row = Sequence[str]
+
+PASSED, GOOD, NEUTRAL, BAD = "dim", "green", "yellow", "red"
+_STYLES: Mapping[Level, str] = {
+    Level.SCOPE: NEUTRAL,
+    Level.MATCH: NEUTRAL,
+    Level.FIT: BAD,
+    Level.DONE: GOOD,
+    Level.WORDS: NEUTRAL,
+}
+
+
+def console(*, stderr: bool = False) -> rich.console.Console:
+    """Standard output or error; under NO_COLOR no escape code of any kind is written.
+
+    rich by itself leaves bold and dim there.
+    """
+    return rich.console.Console(
+        color_system=None if os.environ.get("NO_COLOR") else "auto", stderr=stderr
+    )
+
+
+def write(text: str) -> None:
+    """Text on stdout as UTF-8, which is what kubectl reads, whatever the terminal's locale is."""
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def structured(value: Any, *, form: str) -> None:
+    """The value for programs; `form` is one of those of `-o`."""
+    if form == options.JSON:
+        write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    else:
+        write(yaml_documents.dump_all([value]))
+
+
+def table(
+    columns: Row, rows: Sequence[Row], *, styles: Mapping[str, str], to: rich.console.Console
+) -> None:
+    """Rows under headings: folded and coloured on a terminal, whole lines in a pipe.
+
+    `styles` are of cells, by their text.
+    """
+    clean = [[logs.one_line(cell) for cell in row] for row in rows]
+    if not to.is_terminal:
+        write(_plain([list(columns), *clean]))
+        return
+    # Without lines: what is copied from a terminal should be the text.
+    made = rich.table.Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for column in made.columns:
+        column.overflow = "fold"
+    for row in clean:
+        # As Text, or brackets in what people wrote would be read as styles.
+        made.add_row(*(rich.text.Text(cell, style=styles.get(cell, "")) for cell in row))
+    to.print(made, highlight=False)
+
+
+def heading(text: str, *, to: rich.console.Console) -> None:
+    """A line above a table."""
+    line = logs.one_line(text)
+    if to.is_terminal:
+        to.print(rich.text.Text(line, style="bold"), soft_wrap=True)
+    else:
+        write(f"{line}\n")
+
+
+def style(reason: Reason) -> str:
+    """The colour of a reason."""
+    return _STYLES[reason.level]
+
+
+def _plain(rows: Sequence[Row]) -> str:
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    padded = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return "".join(f"{line.rstrip()}\n" for line in padded)

@@ -1,0 +1,1 @@
+"""What an injection is: its schema, its rules, its parameters, and which ones a namespace has."""

@@ -1,0 +1,80 @@
+"""Injections by a label that a pod must carry, so that a pod meets only those that may select it.
+
+Exact, not a guess: what is passed over fails one of the first two rules of matching, the selector
+of the namespace or that of the pod, and the index says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.reasons import Reason
+
+Labels = Mapping[str, Any]
+
+
+class Index:
+    """The injections of one namespace, which are in `Injection.order`."""
+
+    def __init__(self, injections: Sequence[model.Injection], *, namespace_labels: Labels) -> None:
+        self._injections = injections
+        self._here: set[int] = set()
+        """The positions of those whose namespaceSelector matches."""
+        self._always: list[int] = []
+        self._by_label: dict[str, dict[str, list[int]]] = {}
+        for position, injection in enumerate(injections):
+            if injection.namespace_selector(namespace_labels):
+                self._add(position, injection)
+
+    def _add(self, position: int, injection: model.Injection) -> None:
+        self._here.add(position)
+        if injection.required_label is None:
+            self._always.append(position)
+        else:
+            key, value = injection.required_label
+            self._by_label.setdefault(key, {}).setdefault(value, []).append(position)
+
+    def candidates(self, labels: Labels) -> Candidates:
+        """Those that may select a pod with these labels, and why the others do not."""
+        found = list(self._always)
+        for key, positions in self._by_label.items():
+            value = labels.get(key)
+            if isinstance(value, str):
+                found += positions.get(value, ())
+        found.sort()
+        return Candidates(self._injections, found, self._here)
+
+
+class Candidates:
+    """Some injections of a namespace, by their positions in ascending order."""
+
+    __slots__ = ("_here", "_injections", "_positions")
+
+    def __init__(
+        self, injections: Sequence[model.Injection], positions: list[int], here: set[int]
+    ) -> None:
+        self._injections, self._positions, self._here = injections, positions, here
+
+    def __iter__(self) -> Iterator[model.Injection]:
+        return (self._injections[position] for position in self._positions)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why the others do not apply, each reason once."""
+        elsewhere = len(self._here) < len(self._injections)
+        unselected = len(self._positions) < len(self._here)
+        return (
+            *((Reason.NAMESPACE_SELECTOR_MISMATCH,) if elsewhere else ()),
+            *((Reason.SELECTOR_MISMATCH,) if unselected else ()),
+        )
+
+    def passed_over(self) -> Iterator[tuple[model.Injection, Reason]]:
+        """The others, each with its reason."""
+        candidates = set(self._positions)
+        for position, injection in enumerate(self._injections):
+            if position not in self._here:
+                yield injection, Reason.NAMESPACE_SELECTOR_MISMATCH
+            elif position not in candidates:
+                yield injection, Reason.SELECTOR_MISMATCH

@@ -1,0 +1,153 @@
+"""The two kinds as the decision sees them: read once, checked once, compiled once.
+
+A custom resource is read into one `Injection`, whatever is wrong with it: what cannot be used is in
+`errors`, and an injection with errors is never applied. Templates stay plain dicts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sidecar_injector import names
+from sidecar_injector.core.injections import parameters, rules, schema
+from sidecar_injector.core.pods import selectors
+
+UNHASHED = frozenset(
+    {"selector", "namespaceSelector", "activation", "priority", "suspend", "failurePolicy"}
+)
+"""What decides whether a pod is injected; everything else shapes the pod and is hashed."""
+HASH_DIGITS = 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Injection:
+    """A SidecarInjection or ClusterSidecarInjection, ready to be matched and merged."""
+
+    kind: str
+    namespace: str | None
+    """None for the cluster kind."""
+    name: str
+    generation: int | None
+    """None for one that comes from a file."""
+    uid: str
+    """Empty for one that comes from a file."""
+    spec: Mapping[str, Any]
+    """With the schema's defaults; never changed."""
+    hash: str
+    selector: selectors.Selector
+    namespace_selector: selectors.Selector
+    required_label: tuple[str, str] | None
+    """One label that every pod carries that it selects; None if there is none such."""
+    errors: tuple[schema.Problem, ...]
+    minds_token_volumes: bool = False
+    """Whether it may tell two names apart that the API server gave to a token's volume."""
+    has_tokens: bool = False
+    """Whether anything in it differs from pod to pod."""
+    schema: schema.Schema = dataclasses.field(default_factory=dict, repr=False)
+    """Of the spec."""
+    memo: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    """What others work out from the injection alone, once; it dies with the injection."""
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether it may work in every enabled namespace."""
+        return self.kind == names.CLUSTER_KIND
+
+    @property
+    def reference(self) -> str:
+        """As a pod's annotation may list it: `NAME` or `cluster/NAME`."""
+        return f"{names.CLUSTER_PREFIX}{self.name}" if self.is_cluster else self.name
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Kind and name: unique among all that can apply to one pod."""
+        return self.kind, self.name
+
+    @property
+    def order(self) -> tuple[int, bool, str]:
+        """Sorts injections into the order in which they are tried: the first one wins."""
+        return -_integer(self.spec.get("priority")), not self.is_cluster, self.name
+
+    @property
+    def must_succeed(self) -> bool:
+        """Whether a pod is refused when this one applies and cannot be done."""
+        return bool(self.spec.get("failurePolicy") == "Fail")
+
+    @property
+    def template_spec(self) -> Mapping[str, Any]:
+        """The pod spec of the template; empty where there is none."""
+        return (self.spec.get("template") or {}).get("spec") or {}
+
+    @property
+    def template_metadata(self) -> Mapping[str, Any]:
+        """The metadata of the template; empty where there is none."""
+        return (self.spec.get("template") or {}).get("metadata") or {}
+
+
+def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injection:
+    """The injection in a custom resource of one of our kinds; never fails.
+
+    `spec_schema` is the schema of `spec` in the CRD of that kind. What it or our own rules forbid
+    is in `errors`, with field paths that begin with `spec`.
+    """
+    kind = str(resource.get("kind"))
+    metadata = resource.get("metadata") or {}
+    spec = schema.defaulted(spec_schema, resource.get("spec") or {})
+    errors = tuple(schema.problems(spec_schema, spec, path="spec"))
+    if not errors:
+        errors = tuple(rules.problems(kind=kind, name=metadata.get("name", ""), spec=spec))
+
+    return Injection(
+        kind=kind,
+        namespace=None if kind == names.CLUSTER_KIND else metadata.get("namespace"),
+        name=metadata.get("name", ""),
+        generation=metadata.get("generation"),
+        uid=metadata.get("uid") or "",
+        spec=spec if isinstance(spec, dict) else {},
+        hash=template_hash(spec),
+        selector=_selector(spec, "selector"),
+        namespace_selector=_selector(spec, "namespaceSelector"),
+        required_label=None if errors else selectors.required_label(spec.get("selector")),
+        errors=errors,
+        minds_token_volumes=not errors and _minds_token_volumes(spec),
+        has_tokens=not errors and any(parameters.tokens(spec, path="spec")),
+        schema=spec_schema,
+    )
+
+
+def template_hash(spec: Any) -> str:
+    """Sixteen hex digits over all that shapes a pod; the same for ever for the same spec.
+
+    A field that a later version adds must therefore be left out here while it has its default.
+    """
+    members = spec if isinstance(spec, dict) else {}
+    shaping = {key: value for key, value in members.items() if key not in UNHASHED}
+    text = json.dumps(shaping, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:HASH_DIGITS]
+
+
+def _selector(spec: Any, field: str) -> selectors.Selector:
+    """The compiled selector; one that cannot be read selects nothing."""
+    try:
+        selector = spec.get(field)
+        if any(selectors.problems(selector, path=field)):
+            return selectors.nothing
+        return selectors.compile_selector(selector)
+    except (AttributeError, TypeError, KeyError):
+        # A shape that the schema has refused already: the errors say so.
+        return selectors.nothing
+
+
+def _minds_token_volumes(spec: Any) -> bool:
+    """Whether a spec without errors names one, or has globs on the names of volumes."""
+    inherited = (spec.get("inherit") or {}).get("volumeMounts") or {}
+    globs = [one for one in inherited.get("exclude") or () if not one.startswith("/")]
+    return bool(globs) or names.TOKEN_VOLUME_PREFIX in json.dumps(spec)
+
+
+def _integer(value: Any) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,153 @@
+"""The rules on an injection that go beyond its schema.
+
+The first half are twins of the CEL rules of the CRDs, for injections that come from files; the
+second is what CEL cannot say. Both speak in (field path, sentence).
+"""
+
+from __future__ import annotations
+
+import collections
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sidecar_injector import names
+from sidecar_injector.core.injections import parameters
+from sidecar_injector.core.injections.schema import Problem
+from sidecar_injector.core.pods import annotation, formats, selectors
+
+MAX_NAME = 63
+NATIVE_FIELDS = ("containers", "initContainers")
+
+
+def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Everything that keeps a spec, which its schema accepts, from being applied."""
+    yield from _name(name)
+    yield from selectors.problems(spec.get("selector"), path="spec.selector")
+    if kind == names.CLUSTER_KIND:
+        yield from selectors.problems(spec.get("namespaceSelector"), path="spec.namespaceSelector")
+    yield from parameters.problems(spec)
+    yield from _something(spec)
+    yield from _application(spec.get("applicationContainers") or {})
+    template = spec.get("template") or {}
+    yield from _metadata(template.get("metadata") or {})
+    yield from _containers(template.get("spec") or {})
+    yield from _volumes(template.get("spec") or {})
+
+
+def _name(name: str) -> Iterator[Problem]:
+    # One with generateName has none yet; the API server gives it one that fits.
+    if name and not formats.DNS_SUBDOMAIN.accepts(name):
+        yield "metadata.name", formats.DNS_SUBDOMAIN.refusal(name)
+    if len(name) > MAX_NAME:
+        yield "metadata.name", f"{name!r} has {len(name)} characters, at most {MAX_NAME} fit"
+    if annotation.is_word(name):
+        yield "metadata.name", f"{name!r} would be read as a yes or a no in a pod's annotation"
+
+
+def _application(applied: Mapping[str, Any]) -> Iterator[Problem]:
+    names_set = {one.get("name") for one in applied.get("env") or ()}
+    for index, one in enumerate(applied.get("appendEnv") or ()):
+        if one.get("name") in names_set:
+            yield (
+                f"spec.applicationContainers.appendEnv[{index}].name",
+                (f"{one['name']!r} is in env too: appendEnv alone sets it where it is absent"),
+            )
+
+
+def _something(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Twin of a CEL rule: lists, maps and texts must hold something, anything else be there."""
+    template, applied = spec.get("template") or {}, spec.get("applicationContainers") or {}
+    in_lists = [applied.get(field) for field in ("env", "envFrom", "volumeMounts", "appendEnv")]
+    in_spec = (template.get("spec") or {}).values()
+    in_metadata = (template.get("metadata") or {}).values()
+    is_something = (
+        any(in_lists) or any(in_metadata) or any(part not in (None, "", []) for part in in_spec)
+    )
+    if not is_something:
+        yield (
+            "spec",
+            (
+                "has nothing to inject: give at least one container, volume, label or other part"
+                " in template or applicationContainers"
+            ),
+        )
+
+
+def _metadata(metadata: Mapping[str, Any]) -> Iterator[Problem]:
+    path = "spec.template.metadata"
+    for key, value in (metadata.get("labels") or {}).items():
+        where = f"{path}.labels[{key}]"
+        if key == names.INJECTION_LABEL or is_reserved(key):
+            yield where, "is reserved for the injector"
+        # What takes the place of a token is judged with the pod.
+        has_token = any(parameters.tokens(value, path=where))
+        yield from selectors.label_problems(key, "" if has_token else value, path=where)
+    for key in metadata.get("annotations") or {}:
+        where = f"{path}.annotations[{key}]"
+        if is_reserved(key):
+            yield where, "is reserved for the injector"
+        if not selectors.is_qualified_name(key.lower()):
+            yield where, f"key {key!r} is no annotation key"
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a label or annotation key is ours, so that no template may set it."""
+    return key.startswith((f"{names.GROUP}/", f"{names.TUTORIAL_GROUP}/"))
+
+
+def _containers(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    count = collections.Counter(
+        container.get("name") for field in NATIVE_FIELDS for container in spec.get(field) or ()
+    )
+    for field in NATIVE_FIELDS:
+        for index, container in enumerate(spec.get(field) or ()):
+            where = f"spec.template.spec.{field}[{index}]"
+            if count[container.get("name")] > 1:
+                yield (
+                    f"{where}.name",
+                    (
+                        f"{container.get('name')!r} is used more than once;"
+                        " names are unique over containers and initContainers"
+                    ),
+                )
+            if not container.get("image"):
+                yield f"{where}.image", "is required"
+            if field == "containers" and container.get("restartPolicy") is not None:
+                yield (
+                    f"{where}.restartPolicy",
+                    (
+                        "must be left out: spec.sidecarMode decides it (Native sets Always); a"
+                        " native sidecar may also be written under initContainers"
+                    ),
+                )
+            yield from _ports_and_mounts(container, path=where)
+
+
+def _ports_and_mounts(container: Mapping[str, Any], *, path: str) -> Iterator[Problem]:
+    """The API server's own rules within one container that would cost the pod."""
+    seen: set[str] = set()
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
+        mount_path = posixpath.normpath(str(mount.get("mountPath")))
+        if mount_path in seen:
+            yield f"{path}.volumeMounts[{index}].mountPath", f"{mount_path!r} is mounted twice"
+        seen.add(mount_path)
+    named: set[str] = set()
+    for index, port in enumerate(container.get("ports") or ()):
+        name = port.get("name")
+        if name and name in named:
+            yield f"{path}.ports[{index}].name", f"{name!r} is used more than once"
+        named.add(name)
+
+
+def _volumes(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        sources = [key for key, value in volume.items() if key != "name" and value is not None]
+        if len(sources) > 1:
+            yield (
+                f"spec.template.spec.volumes[{index}]",
+                (
+                    f"has {len(sources)} sources ({', '.join(sorted(sources))}),"
+                    " exactly one is accepted"
+                ),
+            )

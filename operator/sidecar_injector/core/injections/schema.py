@@ -1,0 +1,216 @@
+"""A CRD's structural schema, applied to objects that come from files instead of the API server.
+
+`defaulted` and `problems` do what the API server does with `openAPIV3Schema` at admission:
+https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+The rules in CEL are not evaluated here; `rules` has a twin of each.
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sidecar_injector.core.pods import quantity
+
+Schema = Mapping[str, Any]
+Problem = tuple[str, str]
+"""A field path and a sentence about it."""
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+
+
+def defaulted(schema: Schema, value: Any) -> Any:
+    """The value with the schema's defaults filled in; the given one is not changed.
+
+    As on the API server, a default is filled in only where its parent object is there, and a known
+    member that is null counts as absent. Of what lacks nothing, as nothing does that comes from
+    there, no copy is made: a thousand injections would be in memory twice.
+    """
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        rest = schema.get("additionalProperties")
+        shapes = {
+            key: properties.get(key, rest if isinstance(rest, dict) else None) for key in value
+        }
+        result = {
+            key: defaulted(shapes[key] or {}, item)
+            for key, item in value.items()
+            if item is not None or shapes[key] is None
+        }
+        for key, sub in properties.items():
+            if "default" in sub and result.get(key) is None:
+                result[key] = defaulted(sub, sub["default"])
+        same = result.keys() == value.keys() and all(result[key] is value[key] for key in value)
+        return value if same else result
+    if isinstance(value, list):
+        items = [defaulted(schema.get("items") or {}, item) for item in value]
+        return value if all(map(operator.is_, items, value)) else items
+    return value
+
+
+HOLE = "$(params.NAME)"
+_HOLE_PATTERN = r"^\$\(params\."
+"""How the alternative begins that admits a token where another type belongs."""
+
+
+def problems(
+    schema: Schema, value: Any, *, path: str = "", tokens: bool = True
+) -> Iterator[Problem]:
+    """Everything about the value that the schema forbids, in the order of the value.
+
+    Without `tokens` the alternative that admits a parameter's token in the place of a number or of
+    one of some words is not accepted: then the value is judged as a pod's would be.
+    """
+    if value is None:
+        if not schema.get("nullable"):
+            yield path, "must not be null"
+        return
+    if schema.get("x-kubernetes-int-or-string"):
+        yield from _int_or_string(schema, value, path=path, tokens=tokens)
+        return
+
+    wanted = schema.get("type")
+    if wanted and not _is(value, wanted):
+        yield path, f"{_shown(value)} must be {_article(wanted)}"
+        return
+    yield from _limits(schema, value, path=path, tokens=tokens)
+    if isinstance(value, dict):
+        yield from _object(schema, value, path=path, tokens=tokens)
+    elif isinstance(value, list):
+        yield from _array(schema, value, path=path, tokens=tokens)
+
+
+def _object(schema: Schema, value: dict[str, Any], *, path: str, tokens: bool) -> Iterator[Problem]:
+    properties = schema.get("properties") or {}
+    rest = schema.get("additionalProperties")
+    open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or (not properties and not rest)
+    for key, item in value.items():
+        where = f"{path}.{key}" if path else key
+        if key in properties:
+            # An optional field that is null is dropped by the API server like an absent one.
+            if item is not None or key in (schema.get("required") or ()):
+                yield from problems(properties[key], item, path=where, tokens=tokens)
+        elif isinstance(rest, dict):
+            yield from problems(rest, item, path=f"{path}[{key}]", tokens=tokens)
+        elif not rest and not open_ended:
+            near = difflib.get_close_matches(key, properties, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(properties)}"
+            yield where, f"unknown field; {hint}"
+    for key in schema.get("required") or ():
+        if key not in value:
+            yield (f"{path}.{key}" if path else key), "is required"
+
+
+def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iterator[Problem]:
+    seen: set[object] = set()
+    keys = schema.get("x-kubernetes-list-map-keys") or ()
+    for index, item in enumerate(value):
+        where = f"{path}[{index}]"
+        yield from problems(schema.get("items") or {}, item, path=where, tokens=tokens)
+        identity, shown = _identity(schema.get("x-kubernetes-list-type"), item, keys)
+        if identity is not None and identity in seen:
+            yield where, f"{shown} is there already: each may stand in the list only once"
+        seen.add(identity)
+
+
+def _identity(list_type: Any, item: Any, keys: Sequence[str]) -> tuple[object, str]:
+    """What no two items of such a list share, and how to say so; None where they may."""
+    if list_type == "map" and isinstance(item, dict):
+        members = [(key, item.get(key)) for key in keys]
+        return repr(members), ", ".join(f"{key} {_shown(value)}" for key, value in members)
+    return (repr(item), _shown(item)) if list_type == "set" else (None, "")
+
+
+def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
+    # Compared by their text: Python takes True for 1 and JSON does not.
+    if repr(value) in map(repr, (schema.get("not") or {}).get("enum", ())):
+        yield path, f"{_shown(value)} is not accepted here"
+    if "enum" in schema and value not in schema["enum"]:
+        yield path, f"{_shown(value)} must be one of {', '.join(map(str, schema['enum']))}"
+    choices = [one for one in schema.get("anyOf") or () if tokens or not _admits_token(one)]
+    if choices and all(any(problems(one, value, tokens=tokens)) for one in choices):
+        words = ", ".join(str(item) for one in choices for item in one.get("enum", ()))
+        yield path, f"{_shown(value)} must be one of {words}{f' or {HOLE}' if tokens else ''}"
+    if isinstance(value, str):
+        yield from _length(schema, len(value), "Length", "characters", path=path)
+        yield from _pattern(schema, value, path=path, tokens=tokens)
+    elif isinstance(value, list):
+        yield from _length(schema, len(value), "Items", "items", path=path)
+    elif isinstance(value, dict):
+        yield from _length(schema, len(value), "Properties", "members", path=path)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if "minimum" in schema and value < schema["minimum"]:
+            yield path, f"{value} must be at least {schema['minimum']}"
+        if "maximum" in schema and value > schema["maximum"]:
+            yield path, f"{value} must be at most {schema['maximum']}"
+
+
+def _pattern(schema: Schema, value: str, *, path: str, tokens: bool) -> Iterator[Problem]:
+    pattern = schema.get("pattern")
+    hole = f" or {HOLE}" if tokens else ""
+    if pattern and _is_quantity(schema):
+        # Its pattern has an alternative for text around a token.
+        fits = _matches(pattern, value) if tokens else quantity.parse(value) is not None
+        if not fits:
+            yield path, f"{_shown(value)} must be a quantity such as 500m or 64Mi{hole}"
+    elif pattern and not _matches(pattern, value):
+        words = f"be an integer{hole}" if _admits_token(schema) else f"match {pattern}"
+        yield path, f"{_shown(value)} must {words}"
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """As the API server reads patterns: `$` is the end, never the place before a last newline."""
+    python = f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern
+    return re.search(python, value) is not None
+
+
+def _is_quantity(schema: Schema) -> bool:
+    """Only these leaves are open to every type of number."""
+    return bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+
+
+def _length(schema: Schema, size: int, limit: str, unit: str, *, path: str) -> Iterator[Problem]:
+    if size > schema.get(f"max{limit}", size):
+        yield path, f"has {size} {unit}, at most {schema[f'max{limit}']} are accepted"
+    if size < schema.get(f"min{limit}", size):
+        yield path, f"has {size} {unit}, at least {schema[f'min{limit}']} are needed"
+
+
+def _int_or_string(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        yield path, f"{_shown(value)} must be an integer or a string"
+    elif isinstance(value, str) and not tokens and _admits_token(schema):
+        yield path, f"{_shown(value)} must be an integer"
+    else:
+        yield from _limits(schema, value, path=path, tokens=tokens)
+
+
+def _admits_token(schema: Schema) -> bool:
+    return str(schema.get("pattern", "")).startswith(_HOLE_PATTERN)
+
+
+def _is(value: Any, wanted: str) -> bool:
+    is_boolean = isinstance(value, bool)
+    return isinstance(value, _TYPES[wanted]) and is_boolean == (wanted == "boolean")
+
+
+def _article(wanted: str) -> str:
+    return f"an {wanted}" if wanted[0] in "aio" else f"a {wanted}"
+
+
+def _shown(value: Any) -> str:
+    """The value for a message: scalars short, structures by their kind."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,170 @@
+"""A pod made up for one injection, to see what the injection would make of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sidecar_injector.core import decision, patch
+from sidecar_injector.core.injections import model, parameters
+from sidecar_injector.core.merging import containerparts, merge, render, status_annotation
+from sidecar_injector.core.merging.conflict import Conflict
+from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.validity import pod as pod_rules
+
+Json = dict[str, Any]
+OWN = "application"
+"""The name of its container, where the injection does not ask for another one."""
+GUESSES = (
+    "x", "1", "10", "true", "a-b", "x1", "1s", "64Mi", "example.com", "/x", "https://x", "x=1",
+)  # fmt: skip
+"""Tried against a parameter's pattern, besides the words that stand in it."""
+SECURITY_CONTEXT: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""What the `restricted` Pod Security level asks of a container: the made-up pod keeps to it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of the made-up pod."""
+
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    line: decision.Line
+    guessed: tuple[str, ...]
+    """The parameters whose value had to be guessed: what these break may be the guess's fault."""
+
+
+def outcomes(injection: model.Injection) -> Iterator[Outcome]:
+    """The injection tried on a pod that runs for ever and, where it differs, on one that ends.
+
+    Nothing for an injection with errors, and where no value fits a parameter's pattern.
+    """
+    sources = None if injection.errors else _sources(injection)
+    if sources is None:
+        return
+    ends = injection.spec.get("sidecarMode") == "Auto"
+    for restart_policy in ("Always", "Never") if ends else ("Always",):
+        yield _tried(injection, _pod(injection, restart_policy), sources)
+
+
+def unresolved(injection: model.Injection) -> Iterator[tuple[str, str]]:
+    """Mounts of volumes that the template does not define, as (field path, volume)."""
+    defined = {one["name"] for one in injection.template_spec.get("volumes") or ()}
+    for path, name in mounts(injection):
+        if name not in defined:
+            yield path, name
+
+
+def mounts(injection: model.Injection) -> Iterator[tuple[str, str]]:
+    """Every mount that the injection asks for, as (field path, volume)."""
+    for path, container in containers(injection):
+        for field in ("volumeMounts", "volumeDevices"):
+            for index, mount in enumerate(container.get(field) or ()):
+                yield f"{path}.{field}[{index}]", mount["name"]
+    applied = injection.spec.get("applicationContainers") or {}
+    for index, mount in enumerate(applied.get("volumeMounts") or ()):
+        yield f"spec.applicationContainers.volumeMounts[{index}]", mount["name"]
+
+
+def containers(injection: model.Injection) -> Iterator[tuple[str, Json]]:
+    """The template's containers of both lists, each with its field path."""
+    for field in ("containers", "initContainers"):
+        for index, container in enumerate(injection.template_spec.get(field) or ()):
+            yield f"spec.template.spec.{field}[{index}]", container
+
+
+Values = dict[str, dict[str, str]]
+
+
+def _tried(
+    injection: model.Injection, pod: Json, guesses: tuple[Values, tuple[str, ...]]
+) -> Outcome:
+    editor = patch.Editor(pod)
+    around = render.Surroundings(
+        namespace=injection.namespace or "default",
+        service_account="default",
+        host_network=False,
+        sources=guesses[0],
+    )
+
+    def check(
+        before: Mapping[str, Any], after: Mapping[str, Any], _: render.Parts
+    ) -> Conflict | None:
+        problem = pod_rules.problem(before=before, after=after)
+        return Conflict(Reason.POD_WOULD_BE_INVALID, problem) if problem else None
+
+    merging = merge.Merge(
+        editor, status_annotation.NOTHING, around=around, tutorial=False, check=check
+    )
+    line = merging.fit(injection)
+    return Outcome(before=pod, after=editor.document, line=line, guessed=guesses[1])
+
+
+def _pod(injection: model.Injection, restart_policy: str) -> Json:
+    volumes = dict.fromkeys(name for _, name in unresolved(injection))
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": OWN, "namespace": injection.namespace or "default"},
+        "spec": {
+            "restartPolicy": restart_policy,
+            "containers": list(_own_containers(injection)),
+            "volumes": [{"name": name, "emptyDir": {}} for name in volumes],
+        },
+    }
+
+
+def _own_containers(injection: model.Injection) -> Iterator[Json]:
+    """Containers that the injection's globs and `inherit` are about, and at least one."""
+    variables: dict[str, list[Json]] = {}
+    for one in (injection.spec.get("inherit") or {}).get("env") or ():
+        variables.setdefault(one["fromContainer"], []).append({"name": one["name"], "value": "x"})
+    globs = (injection.spec.get("applicationContainers") or {}).get("names") or {}
+    for glob in globs.get("include") or ():
+        name = OWN if glob == "*" else re.sub(r"[*?]", "x", glob)
+        if containerparts.is_named(name, globs):
+            variables.setdefault(name, [])
+    taken = {container["name"] for _, container in containers(injection)}
+    named = {name: env for name, env in variables.items() if name not in taken}
+    for name, env in (named or {OWN if OWN not in taken else f"{OWN}-{OWN}": []}).items():
+        yield {
+            "name": name,
+            "image": f"example/{OWN}:1",
+            "env": env,
+            "securityContext": SECURITY_CONTEXT,
+        }
+
+
+def _sources(injection: model.Injection) -> tuple[Values, tuple[str, ...]] | None:
+    """Labels and annotations that carry every parameter without a default, and whose values are
+    guessed; None where no guess is accepted."""
+    values: Values = {source: {} for source in parameters.SOURCES}
+    guessed = []
+    for parameter in injection.spec.get("parameters") or ():
+        if parameter.get("default") is not None:
+            continue
+        source, key = next((kind, name) for kind, name in parameter["from"].items() if name)
+        found = next((one for one in _candidates(parameter) if _fits(parameter, one)), None)
+        if found is None:
+            return None
+        values[source][key] = found
+        if not parameter.get("enum"):
+            guessed.append(parameter["name"])
+    return values, tuple(guessed)
+
+
+def _candidates(parameter: Mapping[str, Any]) -> Iterator[str]:
+    yield from (str(one) for one in parameter.get("enum") or ())
+    yield from GUESSES
+    yield from re.findall(r"[A-Za-z0-9]+", parameter.get("pattern") or "")
+
+
+def _fits(parameter: Mapping[str, Any], value: str) -> bool:
+    return not parameters.judged(parameter, value)[1]

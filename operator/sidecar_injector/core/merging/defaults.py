@@ -1,0 +1,195 @@
+"""What the API server fills into containers and volumes, and comparing in its eyes.
+
+The table is measured: a pod with everything set to its least was created on a real API server and
+read back (`tests/controlplane` repeats it). It serves pods from files, which lack the defaults, and
+pods from admission, which have them, so that both come to the same decision.
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/v1/defaults.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sidecar_injector.core.pods import quantity
+
+QUANTITY = object()
+"""Marks a leaf that is a quantity, and compares as a number."""
+
+
+class Each:
+    """The shape of every item of a list, or of every value of a map."""
+
+    def __init__(
+        self, shape: Any, *, key: str = "", whole: bool = False, loose: bool = False
+    ) -> None:
+        self.shape = shape
+        self.key = key
+        """The field by which Kubernetes merges the list; empty where items are whole values."""
+        self.whole = whole
+        """A field more makes another item: `value` and `valueFrom` exclude each other."""
+        self.loose = loose
+        """There may be more items, though none has a key: injectors add to such a list too."""
+
+
+_FIELD_REF = {"apiVersion": "v1"}
+_RESOURCE_FIELD_REF = {"divisor": QUANTITY}
+_RESOURCES = {"limits": Each(QUANTITY), "requests": Each(QUANTITY)}
+_HTTP_GET = {"path": "/", "scheme": "HTTP"}
+_HANDLER = {"httpGet": _HTTP_GET}
+_PROBE = {
+    "timeoutSeconds": 1,
+    "periodSeconds": 10,
+    "successThreshold": 1,
+    "failureThreshold": 3,
+    "httpGet": _HTTP_GET,
+    "grpc": {"service": ""},
+}
+CONTAINER: Mapping[str, Any] = {
+    "terminationMessagePath": "/dev/termination-log",
+    "terminationMessagePolicy": "File",
+    "ports": Each({"protocol": "TCP"}, key="containerPort"),
+    "env": Each(
+        {
+            "value": "",
+            "valueFrom": {
+                "fieldRef": _FIELD_REF,
+                "resourceFieldRef": _RESOURCE_FIELD_REF,
+                "fileKeyRef": {"optional": False},
+            },
+        },
+        key="name",
+        whole=True,
+    ),
+    "envFrom": Each({}, loose=True),
+    "volumeMounts": Each({"readOnly": False, "subPath": ""}, key="mountPath"),
+    "volumeDevices": Each({}, key="devicePath"),
+    "resources": _RESOURCES,
+    "livenessProbe": _PROBE,
+    "readinessProbe": _PROBE,
+    "startupProbe": _PROBE,
+    "lifecycle": {"postStart": _HANDLER, "preStop": _HANDLER},
+}
+_MODE = 0o644
+_ITEMS = {
+    "fieldRef": _FIELD_REF,
+    "resourceFieldRef": _RESOURCE_FIELD_REF,
+}
+VOLUME: Mapping[str, Any] = {
+    "configMap": {"defaultMode": _MODE},
+    "secret": {"defaultMode": _MODE},
+    "downwardAPI": {"defaultMode": _MODE, "items": Each(_ITEMS)},
+    "projected": {
+        "defaultMode": _MODE,
+        "sources": Each(
+            {
+                "serviceAccountToken": {"expirationSeconds": 3600},
+                "downwardAPI": {"items": Each(_ITEMS)},
+            }
+        ),
+    },
+    "emptyDir": {"sizeLimit": QUANTITY},
+    "hostPath": {"type": ""},
+    "iscsi": {"iscsiInterface": "default"},
+    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "azureDisk": {
+        "cachingMode": "ReadWrite",
+        "fsType": "ext4",
+        "readOnly": False,
+        "kind": "Shared",
+    },
+    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+    "ephemeral": {
+        "volumeClaimTemplate": {"spec": {"volumeMode": "Filesystem", "resources": _RESOURCES}}
+    },
+}
+ANYTHING: Mapping[str, Any] = {}
+
+
+def contains(actual: Any, wanted: Any, shape: Any = ANYTHING) -> bool:
+    """Whether `actual` has every field that `wanted` sets, equal after the API's defaulting.
+
+    Lists with a merge key, and loose ones, may hold more items; other lists are whole values.
+    """
+    if isinstance(wanted, dict):
+        if not is_empty(wanted) and not isinstance(actual, dict):
+            return False
+        return all(_member(actual or {}, key, value, shape) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return _list_contains(actual or [], wanted, shape if isinstance(shape, Each) else None)
+    return _equal(actual, wanted, shape)
+
+
+def same(one: Any, other: Any, shape: Any = ANYTHING) -> bool:
+    """Whether two items are one definition, equal in both directions after defaulting."""
+    return contains(one, other, shape) and contains(other, one, shape)
+
+
+def same_volume(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two volumes are one definition; without a source a volume is an `emptyDir`."""
+    sources = [
+        {key for key, value in volume.items() if key != "name" and value is not None}
+        or {"emptyDir"}
+        for volume in (one, other)
+    ]
+    return sources[0] == sources[1] and same(one, other, VOLUME)
+
+
+def default_pull_policy(image: object) -> str:
+    """What the API server sets: `Always` for `:latest` or no tag, else `IfNotPresent`."""
+    name = image.rpartition("/")[2] if isinstance(image, str) else ""
+    if "@" in name:
+        return "IfNotPresent"
+    tag = name.partition(":")[2]
+    return "IfNotPresent" if tag and tag != "latest" else "Always"
+
+
+def is_empty(value: Any) -> bool:
+    """Absent, null, and empty lists and maps are one for the API server."""
+    return value is None or value in ([], {})
+
+
+def _member(actual: dict[str, Any], key: str, wanted: Any, shape: Any) -> bool:
+    inner = shape.shape if isinstance(shape, Each) else (shape or {}).get(key)
+    found = actual.get(key)
+    if is_empty(wanted) and is_empty(found):
+        return True
+    if key == "imagePullPolicy" and found is None:
+        found = default_pull_policy(actual.get("image"))
+    return contains(found, wanted, inner)
+
+
+def _list_contains(actual: Any, wanted: list[Any], shape: Each | None) -> bool:
+    if not isinstance(actual, list):
+        return False
+    inner = shape.shape if shape else ANYTHING
+    if shape and shape.key:
+        return all(any(_match(item, one, shape) for item in actual) for one in wanted)
+    if shape and shape.loose:
+        return all(any(same(item, one, inner) for item in actual) for one in wanted)
+    return len(actual) == len(wanted) and all(
+        contains(item, one, inner) for item, one in zip(actual, wanted, strict=True)
+    )
+
+
+def _match(item: Any, wanted: Any, shape: Each) -> bool:
+    if not isinstance(item, dict) or not isinstance(wanted, dict):
+        return bool(item == wanted)
+    if item.get(shape.key) != wanted.get(shape.key):
+        return False
+    return (same if shape.whole else contains)(item, wanted, shape.shape)
+
+
+def _equal(actual: Any, wanted: Any, shape: Any) -> bool:
+    if shape is QUANTITY:
+        return bool(_number(actual) == _number(wanted))
+    if actual is None and wanted is not None and not isinstance(shape, Mapping | Each):
+        actual = shape
+    # JSON has one number type, Python's True is an int: 1 and true must not be one.
+    return bool(actual == wanted) and isinstance(actual, bool) == isinstance(wanted, bool)
+
+
+def _number(value: Any) -> Any:
+    """A quantity as its number; what is none stays as it is and so equals only itself."""
+    number = quantity.parse(0 if value is None else value)
+    return value if number is None else number

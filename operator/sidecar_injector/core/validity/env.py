@@ -1,0 +1,125 @@
+"""What the API server requires of a container's environment.
+
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
+(ValidateEnv, ValidateEnvFrom)
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sidecar_injector.core.pods import formats, lenient, quantity
+from sidecar_injector.core.pods.lenient import Json
+from sidecar_injector.core.validity import volumes as volume_rules
+
+_FIELDS = (
+    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName",
+    "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
+)  # fmt: skip
+_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
+_SETS = ("configMapRef", "secretRef")
+_CPU_DIVISORS = (decimal.Decimal(), decimal.Decimal(1), decimal.Decimal("0.001"))
+_DIVISORS = (
+    *(decimal.Decimal(base**power) for base in (1000, 1024) for power in range(7)),
+    decimal.Decimal(),
+)
+"""What `resourceFieldRef.divisor` may be; 0 counts as 1."""
+
+
+def problems(container: Json, volumes: Mapping[str, Json], *, settled: Json) -> Iterator[str]:
+    """Of `env` and `envFrom`; variables that the container `settled` has are passed over."""
+    for variable in _fresh(lenient.items(container, "env"), lenient.items(settled, "env")):
+        if not isinstance(variable, dict):
+            continue
+        if not formats.VARIABLE.accepts(name := variable.get("name")):
+            yield f"env: name {formats.VARIABLE.refusal(name)}"
+        if (source := variable.get("valueFrom")) is not None:
+            where = f"env[{name}].valueFrom"
+            if variable.get("value"):
+                yield f"{where} must not be there beside a value"
+            yield from _source(source, volumes, where=where)
+    for source in lenient.objects(container, "envFrom"):
+        yield from _set(source)
+
+
+def _fresh(variables: list[Any], settled: list[Any]) -> list[Any]:
+    """Those that are not settled. Some authors have thousands, and injections prepend to them."""
+    added = len(variables) - len(settled)
+    # Comparing lists that share their items costs next to nothing.
+    if added >= 0 and variables[added:] == settled:
+        return variables[:added]
+    known = set(map(id, settled))
+    return [one for one in variables if id(one) not in known]
+
+
+def _source(source: object, volumes: Mapping[str, Json], *, where: str) -> Iterator[str]:
+    present = [
+        kind for kind in _SOURCES if isinstance(source, dict) and source.get(kind) is not None
+    ]
+    if len(present) != 1:
+        found = " and ".join(present) or "none"
+        yield f"{where} must have exactly one of {', '.join(_SOURCES)}, and has {found}"
+        return
+    kind, reference = present[0], lenient.child(source, present[0])
+    where = f"{where}.{kind}"
+    if kind == "fieldRef":
+        # The older name of spec.nodeName.
+        allowed = (*_FIELDS, "spec.host")
+        yield from volume_rules.field_reference(reference, allowed=allowed, where=where)
+    elif kind == "resourceFieldRef":
+        yield from _resource(reference, where=where)
+    elif kind == "fileKeyRef":
+        yield from _file(reference, volumes, where=where)
+    else:
+        yield from _key(reference, where=where)
+
+
+def _resource(reference: Json, *, where: str) -> Iterator[str]:
+    name = str(reference.get("resource"))
+    side, _, resource = name.partition(".")
+    is_huge = resource.startswith("hugepages-")
+    if side not in ("limits", "requests") or not (is_huge or resource in _RESOURCES):
+        words = ", ".join((*_RESOURCES, "hugepages-…"))
+        yield f"{where}.resource {formats.quoted(name)} must be limits. or requests. of {words}"
+    divisor = reference.get("divisor") or 0
+    allowed = _CPU_DIVISORS if resource == "cpu" else _DIVISORS
+    if quantity.parse(divisor) not in allowed:
+        yield f"{where}.divisor {formats.quoted(divisor)} must be a unit such as 1, 1m (cpu) or 1Mi"
+
+
+def _key(reference: Json, *, where: str) -> Iterator[str]:
+    if not formats.DNS_SUBDOMAIN.accepts(name := reference.get("name")):
+        yield f"{where}.name {formats.DNS_SUBDOMAIN.refusal(name)}"
+    if not formats.CONFIG_KEY.accepts(key := reference.get("key")):
+        yield f"{where}.key {formats.CONFIG_KEY.refusal(key)}"
+
+
+def _file(reference: Json, volumes: Mapping[str, Json], *, where: str) -> Iterator[str]:
+    if not formats.VARIABLE.accepts(key := reference.get("key")):
+        yield f"{where}.key {formats.VARIABLE.refusal(key)}"
+    path = reference.get("path")
+    if not path or formats.steps_back(path):
+        yield f"{where}.path {formats.quoted(path)} must not be empty nor contain '..'"
+    volume = volumes.get(str(reference.get("volumeName")))
+    if volume is None or volume_rules.kinds(volume) not in ([], ["emptyDir"]):
+        yield f"{where}.volumeName must be an emptyDir volume of the pod"
+
+
+def _set(source: Json) -> Iterator[str]:
+    """A ConfigMap or Secret that is read as a whole."""
+    prefix = source.get("prefix")
+    if prefix and not formats.VARIABLE.accepts(prefix):
+        yield f"envFrom: prefix {formats.VARIABLE.refusal(prefix)}"
+    present = [kind for kind in _SETS if source.get(kind) is not None]
+    if len(present) != 1:
+        found = " and ".join(present) or "none"
+        yield f"envFrom: each must have exactly one of {', '.join(_SETS)}, and one has {found}"
+    for kind in present:
+        name = lenient.child(source, kind).get("name")
+        # A prefix of a name is accepted, so a trailing hyphen is.
+        stem = name[:-1] if isinstance(name, str) and name.endswith("-") else name
+        if not formats.DNS_SUBDOMAIN.accepts(stem):
+            yield f"envFrom.{kind}.name {formats.DNS_SUBDOMAIN.refusal(name)}"

@@ -1,0 +1,210 @@
+"""What the API server requires of security contexts, and what each operating system may set.
+
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
+(ValidateSecurityContext, validateWindows, validateLinux, validateWindowsHostProcessPod)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import formats, lenient
+from sidecar_injector.core.pods.lenient import Json
+
+LINUX, WINDOWS = "linux", "windows"
+APP_ARMOR_PREFIX = "container.apparmor.security.beta.kubernetes.io/"
+SECCOMP_PREFIX = "container.seccomp.security.alpha.kubernetes.io/"
+SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
+"""Annotations from before the fields: values and fields must agree.
+https://kubernetes.io/docs/reference/labels-annotations-taints/
+"""
+_LINUX_ONLY = (
+    "allowPrivilegeEscalation",
+    "appArmorProfile",
+    "capabilities",
+    "privileged",
+    "procMount",
+    "readOnlyRootFilesystem",
+    "runAsGroup",
+    "runAsUser",
+    "seLinuxOptions",
+    "seccompProfile",
+)
+_PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
+_LOCALHOST = "Localhost"
+_HIGHEST_ID = 2**31 - 1
+_OLD_SECCOMP = {
+    "Unconfined": ("unconfined",),
+    "RuntimeDefault": ("runtime/default", "docker/default"),
+}
+_OLD_APP_ARMOR = {"Unconfined": ("unconfined",), "RuntimeDefault": ("runtime/default",)}
+
+
+def problems(context: Json, *, os: str, host_users: bool) -> Iterator[str]:
+    """Of one container's context.
+
+    `privileged` itself is not judged: whether a cluster allows it is a flag of its API server.
+    """
+    if not context:
+        return
+    yield from _privileges(context)
+    mount = context.get("procMount") or "Default"
+    if mount not in ("Default", "Unmasked"):
+        yield f"securityContext.procMount {formats.quoted(mount)} must be Default or Unmasked"
+    elif mount == "Unmasked" and host_users:
+        yield "securityContext.procMount: Unmasked needs the pod to set hostUsers: false"
+    for field in ("seccompProfile", "appArmorProfile"):
+        if context.get(field) is not None:
+            yield from _profile(lenient.child(context, field), field=field)
+    options = lenient.child(context, "windowsOptions")
+    for field in ("runAsUserName", "gmsaCredentialSpec", "gmsaCredentialSpecName"):
+        if options.get(field) == "":
+            yield f"securityContext.windowsOptions.{field} must not be empty"
+    yield from _foreign(context, os=os)
+
+
+def _privileges(context: Json) -> Iterator[str]:
+    if context.get("allowPrivilegeEscalation") is False:
+        if context.get("privileged") is True:
+            yield "securityContext: privileged needs allowPrivilegeEscalation"
+        # Without the prefix, which is how runtimes spell it, the API server lets it pass.
+        if "CAP_SYS_ADMIN" in lenient.items(lenient.child(context, "capabilities"), "add"):
+            yield "securityContext: CAP_SYS_ADMIN needs allowPrivilegeEscalation"
+    for field in ("runAsUser", "runAsGroup"):
+        value = context.get(field)
+        if value is not None and not lenient.is_integer(value, least=0, most=_HIGHEST_ID):
+            yield f"securityContext.{field} {value} must be from 0 to {_HIGHEST_ID}"
+
+
+def _profile(profile: Json, *, field: str) -> Iterator[str]:
+    where, kind = f"securityContext.{field}", profile.get("type")
+    if kind not in _PROFILES:
+        yield f"{where}.type {formats.quoted(kind)} must be one of {', '.join(_PROFILES)}"
+    name = profile.get("localhostProfile")
+    if (kind == _LOCALHOST) != (name is not None):
+        yield f"{where}.localhostProfile must be there if type is Localhost, and only then"
+    elif name is not None and (
+        _is_no_path(name) if field == "seccompProfile" else _is_padded(name)
+    ):
+        yield f"{where}.localhostProfile {formats.quoted(name)} is no name of a profile"
+
+
+def _is_no_path(name: object) -> bool:
+    return str(name).startswith("/") or formats.steps_back(name)
+
+
+def _is_padded(name: object) -> bool:
+    return not str(name) or str(name) != str(name).strip() or len(str(name)) > 4095
+
+
+def _foreign(context: Json, *, os: str) -> Iterator[str]:
+    if os == LINUX and context.get("windowsOptions") is not None:
+        yield "securityContext.windowsOptions must not be set in a pod with os.name linux"
+    if os == WINDOWS:
+        for field in _LINUX_ONLY:
+            if context.get(field) is not None:
+                yield f"securityContext.{field} must not be set in a pod with os.name windows"
+
+
+def pod_problems(pod: Mapping[str, Any]) -> Iterator[str]:
+    """Of what the pod's own fields say about namespaces of the host, and about its system."""
+    spec = pod.get("spec") or {}
+    if spec.get("shareProcessNamespace") is True and spec.get("hostPID") is True:
+        yield "shareProcessNamespace and hostPID must not both be true"
+    if spec.get("hostUsers") is False:
+        for field in ("hostNetwork", "hostPID", "hostIPC"):
+            if spec.get(field) is True:
+                yield f"{field} must not be true where hostUsers is false"
+    if lenient.child(spec, "os").get("name") == WINDOWS:
+        for field in ("shareProcessNamespace", "hostUsers", "resources"):
+            if spec.get(field) is not None:
+                yield f"{field} must not be set in a pod with os.name windows"
+        for field in ("hostPID", "hostIPC"):
+            if spec.get(field) is True:
+                yield f"{field} must not be set in a pod with os.name windows"
+    if spec.get("hostNetwork") is True:
+        yield from _on_host_network(spec)
+    yield from _host_process(pod)
+
+
+def _on_host_network(spec: Mapping[str, Any]) -> Iterator[str]:
+    if spec.get("hostnameOverride") is not None:
+        yield "hostNetwork must not be true where hostnameOverride is set"
+    for one in lenient.objects(spec.get("securityContext"), "sysctls"):
+        if str(one.get("name")).replace("/", ".").startswith("net."):
+            yield f"hostNetwork must not be true where sysctl {one['name']!r} is set"
+
+
+def _host_process(pod: Mapping[str, Any]) -> Iterator[str]:
+    """All containers of a pod are host processes of Windows, or none is.
+
+    https://kubernetes.io/docs/tasks/configure-pod-container/create-hostprocess-pod/
+    """
+    spec = pod.get("spec") or {}
+    for_all = _is_host_process(spec)
+    each = {one["name"]: _is_host_process(one) for one in pod_fields.containers(pod)}
+    if not for_all and not any(each.values()):
+        return
+    for name, own in each.items():
+        if own is False or (own is None and not for_all):
+            yield f"container {name!r} must be a host process (windowsOptions) like the others"
+    if spec.get("hostNetwork") is not True:
+        yield "host processes (windowsOptions) need hostNetwork"
+
+
+def _is_host_process(part: Mapping[str, Any]) -> bool | None:
+    context = part.get("securityContext")
+    if not context:
+        return None
+    value = lenient.child(context, "windowsOptions").get("hostProcess")
+    return value if isinstance(value, bool) else None
+
+
+def annotation_problems(pod: Mapping[str, Any]) -> Iterator[str]:
+    """Of the annotations that were there before the fields of security contexts."""
+    annotations = pod_fields.metadata_map(pod, "annotations")
+    old = [key for key in annotations if key.startswith((APP_ARMOR_PREFIX, SECCOMP_PREFIX))]
+    if SECCOMP_POD in annotations:
+        old.append(SECCOMP_POD)
+    if not old:
+        return
+    context = lenient.child(pod.get("spec"), "securityContext")
+    containers = {one["name"]: one for one in pod_fields.containers(pod)}
+    for key in old:
+        value, name = annotations[key], key.partition("/")[2]
+        own = (
+            context
+            if key == SECCOMP_POD
+            else lenient.child(containers.get(name), "securityContext")
+        )
+        if key.startswith(APP_ARMOR_PREFIX):
+            if name not in containers:
+                yield f"annotation {key!r}: there is no container {name!r}"
+            profile = lenient.child(own, "appArmorProfile") or lenient.child(
+                context, "appArmorProfile"
+            )
+            is_valid = not value or value in ("runtime/default", "unconfined")
+            is_valid |= value.startswith("localhost/")
+            agrees = _agrees(value, profile, _OLD_APP_ARMOR)
+        else:
+            profile = lenient.child(own, "seccompProfile")
+            known = value in ("runtime/default", "docker/default", "unconfined")
+            is_valid = known or _is_local(value)
+            agrees = _agrees(value, profile, _OLD_SECCOMP)
+        if not is_valid:
+            yield f"annotation {key!r} {formats.quoted(value)} must be a profile"
+        elif not agrees:
+            yield f"annotation {key!r} must agree with the field of the security context"
+
+
+def _is_local(value: str) -> bool:
+    return value.startswith("localhost/") and not _is_no_path(value.removeprefix("localhost/"))
+
+
+def _agrees(value: str, profile: Json, words: Mapping[str, tuple[str, ...]]) -> bool:
+    kind = profile.get("type")
+    if kind == _LOCALHOST:
+        return value == f"localhost/{profile.get('localhostProfile')}"
+    return value in words.get(str(kind), (value,))

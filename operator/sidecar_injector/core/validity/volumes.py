@@ -1,0 +1,238 @@
+"""What the API server requires of volumes.
+
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
+(validateVolumeSource). Sources of storage systems that Kubernetes has given up are held to having
+what they cannot do without; the rest of their rules is left to the API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from sidecar_injector.core.pods import formats, lenient, quantity, selectors
+from sidecar_injector.core.pods.lenient import Json
+
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "awsElasticBlockStore": ("volumeID",),
+    "azureDisk": ("diskName", "diskURI"),
+    "azureFile": ("secretName", "shareName"),
+    "cephfs": ("monitors",),
+    "cinder": ("volumeID",),
+    "configMap": ("name",),
+    "csi": ("driver",),
+    "downwardAPI": (),
+    "emptyDir": (),
+    "ephemeral": ("volumeClaimTemplate",),
+    "fc": (),
+    "flexVolume": ("driver",),
+    "flocker": (),
+    "gcePersistentDisk": ("pdName",),
+    "gitRepo": ("repository",),
+    "glusterfs": ("endpoints", "path"),
+    "hostPath": ("path",),
+    "image": ("reference",),
+    "iscsi": ("targetPortal", "iqn"),
+    "nfs": ("server", "path"),
+    "persistentVolumeClaim": ("claimName",),
+    "photonPersistentDisk": ("pdID",),
+    "portworxVolume": ("volumeID",),
+    "projected": (),
+    "quobyte": ("registry", "volume"),
+    "rbd": ("monitors", "image"),
+    "scaleIO": ("gateway", "system", "volumeName"),
+    "secret": ("secretName",),
+    "storageos": ("volumeName",),
+    "vsphereVolume": ("volumePath",),
+}
+"""Every kind of source, with the members that must be there and not be empty."""
+_HOST_PATH_TYPES = (
+    "", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice",
+    "BlockDevice",
+)  # fmt: skip
+_ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_FILE_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "metadata.labels",
+                "metadata.annotations")  # fmt: skip
+_PROJECTIONS = ("secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle",
+                "podCertificate")  # fmt: skip
+_HIGHEST_MODE = 0o777
+_TOKEN_SECONDS = (600, 2**32)
+
+
+def kinds(volume: Json) -> list[str]:
+    """The kinds of source that a volume has; none is an `emptyDir`, which is the default."""
+    return [kind for kind, value in volume.items() if value is not None and kind in _NEEDS]
+
+
+def problems(volume: Json) -> Iterator[str]:
+    """Of one volume, whatever else is in the pod."""
+    if not formats.DNS_LABEL.accepts(name := volume.get("name")):
+        yield f"name {formats.DNS_LABEL.refusal(name)}"
+    present = kinds(volume)
+    if len(present) > 1:
+        yield f"must have one source, and has {', '.join(sorted(present))}"
+        return
+    for kind in present:
+        source = lenient.child(volume, kind)
+        for member in _NEEDS[kind]:
+            if not source.get(member):
+                yield f"{kind}.{member} must not be empty"
+        yield from _mode(source, "defaultMode", where=kind)
+        if check := _CHECKS.get(kind):
+            yield from check(source)
+
+
+def _mode(parent: Json, field: str, *, where: str, highest: int = _HIGHEST_MODE) -> Iterator[str]:
+    value = parent.get(field)
+    if value is not None and not lenient.is_integer(value, least=0, most=highest):
+        yield f"{where}.{field} {value} must be from 0 to 0{highest:o} (octal)"
+
+
+def _empty_dir(source: Json) -> Iterator[str]:
+    yield from _mode(source, "mode", where="emptyDir", highest=0o1777)
+    limit = source.get("sizeLimit")
+    if limit is not None and ((amount := quantity.parse(limit)) is None or amount < 0):
+        yield f"emptyDir.sizeLimit {formats.quoted(limit)} must be a quantity such as 1Gi"
+
+
+def _host_path(source: Json) -> Iterator[str]:
+    if formats.steps_back(path := source.get("path")):
+        yield f"hostPath.path {formats.quoted(path)} must not contain '..'"
+    if (kind := source.get("type") or "") not in _HOST_PATH_TYPES:
+        words = ", ".join(_HOST_PATH_TYPES[1:])
+        yield f"hostPath.type {formats.quoted(kind)} must be empty or one of {words}"
+
+
+def _nfs(source: Json) -> Iterator[str]:
+    if not str(path := source.get("path")).startswith("/"):
+        yield f"nfs.path {formats.quoted(path)} must be absolute"
+
+
+def _csi(source: Json) -> Iterator[str]:
+    driver = str(source.get("driver") or "")
+    if driver and (len(driver) > 63 or not formats.DNS_SUBDOMAIN.accepts(driver.lower())):
+        yield f"csi.driver {formats.quoted(driver)} must be a DNS name of at most 63"
+
+
+def _image(source: Json) -> Iterator[str]:
+    policy = source.get("pullPolicy") or _PULL_POLICIES[0]
+    if policy not in _PULL_POLICIES:
+        words = ", ".join(_PULL_POLICIES)
+        yield f"image.pullPolicy {formats.quoted(policy)} must be one of {words}"
+
+
+def _ephemeral(source: Json) -> Iterator[str]:
+    where = "ephemeral.volumeClaimTemplate.spec"
+    spec = lenient.child(lenient.child(source, "volumeClaimTemplate"), "spec")
+    modes = lenient.strings(spec, "accessModes")
+    if not modes or not set(modes) <= set(_ACCESS_MODES):
+        yield f"{where}.accessModes must be of {', '.join(_ACCESS_MODES)}"
+    elif "ReadWriteOncePod" in modes and len(set(modes)) > 1:
+        yield f"{where}.accessModes must not have others beside ReadWriteOncePod"
+    storage = lenient.child(lenient.child(spec, "resources"), "requests").get("storage")
+    amount = quantity.parse(storage)
+    if amount is None or amount <= 0:
+        yield f"{where}.resources.requests[storage] {storage} must be greater than 0"
+
+
+def _keys(source: Json, *, where: str) -> Iterator[str]:
+    """The items of a ConfigMap or a Secret, as files."""
+    for item in lenient.objects(source, "items"):
+        if not item.get("key"):
+            yield f"{where}.items: key must not be empty"
+        yield from _file(item, "path", where=f"{where}.items")
+        yield from _mode(item, "mode", where=f"{where}.items")
+
+
+def _file(parent: Json, field: str, *, where: str) -> Iterator[str]:
+    """A path below the volume's root."""
+    path = parent.get(field)
+    if not path:
+        yield f"{where}: {field} must not be empty"
+    elif not isinstance(path, str) or path.startswith(("/", "..")) or formats.steps_back(path):
+        yield f"{where}: {field} {formats.quoted(path)} must be relative and without '..'"
+
+
+def _downward(source: Json, *, where: str = "downwardAPI") -> Iterator[str]:
+    for item in lenient.objects(source, "items"):
+        yield from _file(item, "path", where=f"{where}.items")
+        yield from _mode(item, "mode", where=f"{where}.items")
+        field, resource = item.get("fieldRef"), item.get("resourceFieldRef")
+        if (field is None) == (resource is None):
+            yield f"{where}.items must have one of fieldRef and resourceFieldRef"
+        elif field is not None:
+            yield from field_reference(field, allowed=_FILE_FIELDS, where=f"{where}.items")
+        elif not lenient.child(item, "resourceFieldRef").get("containerName"):
+            yield f"{where}.items: resourceFieldRef.containerName must not be empty"
+
+
+def field_reference(reference: object, *, allowed: tuple[str, ...], where: str) -> Iterator[str]:
+    """A field of the pod that is given to it as a file or a variable.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/downward-api/
+    """
+    path = reference.get("fieldPath") if isinstance(reference, dict) else None
+    if path in allowed:
+        return
+    for kind in ("labels", "annotations"):
+        prefix, suffix = f"metadata.{kind}['", "']"
+        if isinstance(path, str) and path.startswith(prefix) and path.endswith(suffix):
+            key = path[len(prefix) : -len(suffix)]
+            if selectors.is_qualified_name(key.lower() if kind == "annotations" else key):
+                return
+    yield (
+        f"{where}: fieldPath {formats.quoted(path)} must be one of {', '.join(allowed)},"
+        " metadata.labels['KEY'] or metadata.annotations['KEY']"
+    )
+
+
+def _projected(source: Json) -> Iterator[str]:
+    taken: set[str] = set()
+    for part in lenient.objects(source, "sources"):
+        present = [kind for kind in _PROJECTIONS if part.get(kind) is not None]
+        if len(present) > 1:
+            yield f"projected.sources: one must be of one kind, and is {' and '.join(present)}"
+        for kind in present:
+            yield from _projection(kind, lenient.child(part, kind), taken)
+
+
+def _projection(kind: str, part: Json, taken: set[str]) -> Iterator[str]:
+    where = f"projected.sources.{kind}"
+    paths = [item.get("path") for item in lenient.objects(part, "items")]
+    if kind in ("secret", "configMap"):
+        if not part.get("name"):
+            yield f"{where}.name must not be empty"
+        yield from _keys(part, where=where)
+    elif kind == "downwardAPI":
+        yield from _downward(part, where=where)
+    elif kind == "serviceAccountToken":
+        yield from _file(part, "path", where=where)
+        seconds = part.get("expirationSeconds")
+        least, most = _TOKEN_SECONDS
+        if seconds is not None and not lenient.is_integer(seconds, least=least, most=most):
+            yield f"{where}.expirationSeconds {seconds} must be from {least} to {most}"
+        # Its path is not compared with those of the others.
+        paths = []
+    elif kind == "clusterTrustBundle":
+        yield from _file(part, "path", where=where)
+        paths = [part.get("path")]
+        if (part.get("name") is None) == (part.get("signerName") is None):
+            yield f"{where} must have one of name and signerName"
+    for path in filter(None, paths):
+        if str(path) in taken:
+            yield f"projected.sources: path {formats.quoted(path)} must be there only once"
+        taken.add(str(path))
+
+
+_CHECKS: Mapping[str, Callable[[Json], Iterator[str]]] = {
+    "configMap": lambda source: _keys(source, where="configMap"),
+    "csi": _csi,
+    "downwardAPI": _downward,
+    "emptyDir": _empty_dir,
+    "ephemeral": _ephemeral,
+    "hostPath": _host_path,
+    "image": _image,
+    "nfs": _nfs,
+    "projected": _projected,
+    "secret": lambda source: _keys(source, where="secret"),
+}

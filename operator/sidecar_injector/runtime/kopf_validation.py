@@ -1,0 +1,51 @@
+"""Kopf's handlers for the validating webhook: `webhook.validate` decides."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import kopf
+
+from sidecar_injector import names
+from sidecar_injector.kube import api
+from sidecar_injector.webhook import validate
+
+
+def register(handlers: kopf.OperatorRegistry, *, competing: validate.Competing) -> None:
+    """Have Kopf answer `/validate` for both kinds."""
+    for kind, resource in api.OWN_KINDS.items():
+
+        @kopf.on.validate(
+            names.GROUP,
+            names.VERSION,
+            resource.plural,
+            id=names.VALIDATE_HANDLER,
+            operations=["CREATE", "UPDATE"],
+            registry=handlers,
+        )
+        async def validate_injection(
+            body: kopf.Body, warnings: list[str], *, kind: str = kind, **_: Any
+        ) -> None:
+            # Kopf has taken some milliseconds by now, and the judgement takes as many: pods get
+            # their turn in between.
+            await asyncio.sleep(0)
+            try:
+                warnings += validate.warnings_about(dict(body), kind=kind, competing=competing)
+            except validate.Refused as error:
+                raise kopf.AdmissionError(str(error), code=validate.UNPROCESSABLE) from error
+
+
+class RefusalFilter(logging.Filter):
+    """Drops Kopf's ERROR line for each refusal: the user has been told already.
+
+    Kopf logs it as text only, without the exception:
+    https://github.com/nolar/kopf/blob/main/kopf/_core/actions/execution.py
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is about something else."""
+        return not record.getMessage().startswith(
+            f"Handler {names.VALIDATE_HANDLER!r} failed permanently"
+        )

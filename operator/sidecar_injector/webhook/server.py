@@ -1,0 +1,66 @@
+"""The admission server's life: it starts, serves, and drains at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from sidecar_injector import names
+from sidecar_injector.httpserver import listener, messages, pool, tls
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.settings import Settings
+from sidecar_injector.webhook import readiness, validate
+
+_log = logging.getLogger(__name__)
+
+
+class AdmissionServer:
+    """What Kopf hosts as `settings.admission.server`: starts, serves, and drains at the end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        mutate: messages.Handler,
+        without_kopf: validate.Review,
+        shown: tls.ServingContext,
+        ready: readiness.Readiness,
+        metrics: Metrics,
+    ) -> None:
+        self._ready, self._without_kopf = ready, without_kopf
+        self._drain_seconds = settings.drain_seconds
+        # `/validate` joins when Kopf starts the server and says how its handlers are called.
+        self._routes: dict[str, dict[str, messages.Handler]] = {
+            names.MUTATE_PATH: {"POST": messages.when(lambda: ready.able, mutate)}
+        }
+        limits = messages.Limits(
+            max_requests=settings.max_requests_per_connection,
+            connections=settings.max_connections,
+        )
+        self._listener = listener.Listener(
+            shared=pool.Pool(routes=self._routes, limits=limits, metrics=metrics),
+            port=settings.webhook_port,
+            context=shown.context,
+        )
+        self.started = asyncio.Event()
+
+    async def __call__(self, dispatch: Callable[..., Awaitable[Any]]) -> AsyncIterator[Any]:
+        """Serve until Kopf ends; `dispatch` runs Kopf's handlers on a review."""
+        self._routes[names.VALIDATE_PATH] = {"POST": validate.handler(dispatch, self._without_kopf)}
+        await self._listener.start()
+        self.started.set()
+        _log.info("the admission server listens on port %d", self._listener.port)
+        try:
+            yield {}
+            await asyncio.Event().wait()
+        finally:
+            self._ready.unmet(readiness.Condition.NOT_DRAINING)
+            _log.info("draining: serving for another %d s", self._drain_seconds)
+            await self._listener.drain(self._drain_seconds)
+
+    @property
+    def port(self) -> int:
+        """The port that is served, once `started`."""
+        return self._listener.port

@@ -1,0 +1,201 @@
+"""Replicas of the certificate loops around one API in memory, with clocks that tests move."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime
+from typing import Any
+
+import pytest
+
+from sidecar_injector import names
+from sidecar_injector.controllers.certificates import (
+    ca_bundle,
+    problems,
+    secret_store,
+    self_signed,
+    serving,
+    trust,
+)
+from sidecar_injector.httpserver import tls
+from sidecar_injector.kube import api, events, informer
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.pki import plan, secret_data
+from sidecar_injector.webhook import readiness
+from tests.kits import fake_api
+from tests.kits import pki as kit
+
+PLACE = secret_store.Place(namespace="ns", secret="si-tls", deployment="si")
+ABOUT = events.About(api_version="v1", kind="Secret", name="si-tls", namespace="ns")
+
+
+class Clock:
+    """Wall clock and monotonic seconds, which move together and only when told to."""
+
+    def __init__(self) -> None:
+        self.moment = kit.NOW
+
+    def now(self) -> datetime.datetime:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return (self.moment - kit.NOW).total_seconds()
+
+    def move(self, seconds: float) -> None:
+        self.moment += datetime.timedelta(seconds=seconds)
+
+
+class Cluster:
+    """The API server with our Deployment and both webhook configurations, and the replicas."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for pause in ("FIRST_PAUSE", "REOPEN_PAUSE", "LONGEST_PAUSE"):
+            monkeypatch.setattr(informer, pause, 0.0)
+        self.server = fake_api.FakeApi()
+        self.clock = Clock()
+        self.replicas: list[Replica] = []
+        self.install()
+        for resource, entries in ((api.MUTATING, 2), (api.VALIDATING, 1)):
+            self.server.seed(resource, configuration(entries))
+
+    def install(self) -> None:
+        self.server.seed(api.DEPLOYMENTS, {"metadata": {"name": "si", "namespace": "ns"}})
+
+    def start(self, count: int = 1, **options: Any) -> list[Replica]:
+        started = [Replica(self, **options) for _ in range(count)]
+        self.replicas += started
+        return started
+
+    async def stop(self) -> None:
+        for replica in self.replicas:
+            await replica.stop()
+
+    @property
+    def secret(self) -> api.Json | None:
+        return self.server.objects.get(api.SECRETS, {}).get(("ns", "si-tls"))
+
+    def stored(self) -> secret_data.Stored:
+        assert self.secret
+        return secret_data.decode(self.secret["data"])
+
+    def healthy(self) -> bool:
+        """The Secret is good, both configurations carry it, and everybody serves it."""
+        try:
+            stored = self.stored()
+        except (AssertionError, secret_data.Corrupt):
+            return False
+        return all(
+            set(self.bundles(resource)) == {stored.bundle()}
+            for resource in (api.MUTATING, api.VALIDATING)
+            if ("", "si") in self.server.objects[resource]
+        ) and all(replica.serving() == stored.leaf.certificate for replica in self.replicas)
+
+    def bundles(self, resource: api.Resource = api.MUTATING) -> list[bytes]:
+        entries = self.server.objects[resource]["", "si"]["webhooks"]
+        return [base64.b64decode(each["clientConfig"].get("caBundle", "")) for each in entries]
+
+    def set_bundle(self, value: bytes, resource: api.Resource = api.MUTATING) -> None:
+        """Somebody else writes this into every entry."""
+        changed = dict(self.server.objects[resource]["", "si"])
+        encoded = base64.b64encode(value).decode()
+        changed["webhooks"] = [
+            {**entry, "clientConfig": {**entry["clientConfig"], "caBundle": encoded}}
+            for entry in changed["webhooks"]
+        ]
+        fields = {"f:webhooks": {".": {}, "k:{}": {"f:clientConfig": {"f:caBundle": {}}}}}
+        metadata = {
+            **changed["metadata"],
+            "managedFields": [{"manager": "bot", "fieldsV1": fields}],
+        }
+        self.server.seed(resource, {**changed, "metadata": metadata})
+
+    def set_data(self, data: dict[str, str]) -> None:
+        assert self.secret
+        self.server.seed(api.SECRETS, {**self.secret, "data": data})
+
+    def ask_for(self, what: str) -> None:
+        assert self.secret
+        annotations = {names.ROTATE_ANNOTATION: what, "kept": "yes"}
+        metadata = {**self.secret["metadata"], "annotations": annotations}
+        self.server.seed(api.SECRETS, {**self.secret, "metadata": metadata})
+
+    async def settle(self) -> None:
+        await fake_api.eventually(self.healthy, "a healthy cluster")
+
+    async def idle(self) -> None:
+        """Give everybody ample opportunity to do what they must not."""
+        for _ in range(400):
+            await asyncio.sleep(0)
+
+
+class Replica:
+    """Both loops as `app` puts them together. `loaded` are the leaves that were put into TLS."""
+
+    def __init__(self, cluster: Cluster, *, policy: plan.Policy = kit.POLICY) -> None:
+        server, clock = cluster.server, cluster.clock
+        self.metrics = Metrics()
+        self.loaded: list[bytes] = []
+        self.unloadable = False
+        self.recorder = events.Recorder(server, instance="r", now=clock.now)
+        self.ready = readiness.Readiness()
+        self.trust = trust.Trust(server, name="si", monotonic=clock.monotonic)
+        clocks = serving.Clocks(now=clock.now, monotonic=clock.monotonic)
+        raising = problems.Alarms(
+            recorder=self.recorder, about=ABOUT, metrics=self.metrics, ready=self.ready
+        )
+        self.serve = serving.Serving(
+            self.load,
+            metrics=self.metrics,
+            raising=raising,
+            live=self.trust.seen_for,
+            clocks=clocks,
+        )
+        self.source = self_signed.SelfSigned(
+            server,
+            place=PLACE,
+            policy=policy,
+            serve=self.serve,
+            trusted=self.trust,
+            metrics=self.metrics,
+            raising=raising,
+            clocks=clocks,
+        )
+        self.bundles = ca_bundle.Bundles(
+            server,
+            name="si",
+            source=self.source,
+            trusted=self.trust,
+            recorder=self.recorder,
+            metrics=self.metrics,
+            monotonic=clock.monotonic,
+        )
+        loops = (self.source.run(), self.bundles.run(), self.recorder.run())
+        self._tasks = [asyncio.ensure_future(loop) for loop in loops]
+
+    def load(self, *, cert_pem: bytes, key_pem: bytes) -> None:
+        if self.unloadable:
+            raise tls.TLSError("tls.key: this is not the key of tls.crt")
+        tls.check_pair(cert_pem=cert_pem, key_pem=key_pem)
+        self.loaded.append(cert_pem)
+
+    def serving(self) -> bytes | None:
+        return self.loaded[-1] if self.loaded else None
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"sidecar_injector_{name}", labels)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def configuration(entries: int) -> api.Json:
+    return {
+        "metadata": {"name": "si"},
+        "webhooks": [
+            {"name": f"w{number}.sidecar-injector.dev", "clientConfig": {"service": {}}}
+            for number in range(entries)
+        ],
+    }

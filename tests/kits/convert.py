@@ -1,0 +1,82 @@
+"""Sources for converters, and what became of them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from sidecar_injector import crds, names
+from sidecar_injector.cli.input import yaml_documents
+from sidecar_injector.convert import findings, injection, sidecarset, sources
+from sidecar_injector.core.injections import model, schema
+from tests.kits.samples import Json, container
+
+SELECTOR = {"matchLabels": {"tier": "web"}}
+DATA = pathlib.Path(__file__).parent / "data/convert"
+
+
+def target(namespace: str | None = None) -> injection.Target:
+    kind = names.CLUSTER_KIND if namespace is None else names.KIND
+    return injection.Target(namespace, crds.spec_schema(kind))
+
+
+def parse(text: str) -> Any:
+    try:
+        return next(iter(yaml_documents.load_all(text)), None)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def source(value: Any, **fields: Any) -> sources.Source:
+    return sources.Source(place="here", value=value, **fields)
+
+
+def file(name: str) -> list[sources.Source]:
+    text = (DATA / name).read_text(encoding="utf-8")
+    return [sources.Source(place=name, value=value) for value in yaml_documents.load_all(text)]
+
+
+def config_map(name: str = "sidecars", **data: str) -> Json:
+    keys = {key.replace("_", "."): text for key, text in data.items()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": keys}
+
+
+def warnings(conversion: findings.Conversion) -> list[str]:
+    return [str(finding) for finding in conversion.warnings]
+
+
+def fields(conversion: findings.Conversion) -> list[str]:
+    """The fields that were warned about."""
+    return [finding.field for finding in conversion.warnings]
+
+
+def read(resources: Iterable[Json]) -> list[model.Injection]:
+    """The injections as the webhook reads them."""
+    return [model.read(one, spec_schema=crds.spec_schema(one["kind"])) for one in resources]
+
+
+def misfits(conversion: findings.Conversion) -> list[schema.Problem]:
+    """Everything that the CRDs' schemas would refuse."""
+    return [
+        problem
+        for one in conversion.injections
+        for problem in schema.problems(crds.spec_schema(one["kind"]), one["spec"])
+    ]
+
+
+def sidecar_set(version: str = "v1beta1", name: str = "logs", **spec: Any) -> Json:
+    return {
+        "apiVersion": f"apps.kruise.io/{version}",
+        "kind": "SidecarSet",
+        "metadata": {"name": name},
+        "spec": {"selector": SELECTOR, "containers": [container()], **spec},
+    }
+
+
+def converted_sets(*values: Any) -> findings.Conversion:
+    conversion = sidecarset.convert([source(value) for value in values], target=target())
+    assert misfits(conversion) == []
+    return conversion

@@ -1,0 +1,69 @@
+"""Pods and injections that tests begin with; each call makes fresh ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sidecar_injector import crds, names
+from sidecar_injector.core import decide, decision
+from sidecar_injector.core.injections import model, world
+
+Json = dict[str, Any]
+NAMESPACE = "demo"
+
+
+def container(name: str = "sidecar", **fields: Any) -> Json:
+    return {"name": name, "image": f"example/{name}:1", **fields}
+
+
+def pod(*, annotations: Json | None = None, labels: Json | None = None, **spec: Any) -> Json:
+    metadata: Json = {"name": "web"}
+    if annotations is not None:
+        metadata["annotations"] = annotations
+    if labels is not None:
+        metadata["labels"] = labels
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"containers": [container("app")], **spec},
+    }
+
+
+def resource(name: str = "log", *, cluster: bool = False, **spec: Any) -> Json:
+    """A custom resource; without a template it injects one container."""
+    kind = names.CLUSTER_KIND if cluster else names.KIND
+    spec.setdefault("template", {"spec": {"containers": [container()]}})
+    metadata = {"name": name, "generation": 1}
+    if not cluster:
+        metadata["namespace"] = NAMESPACE
+    return {"apiVersion": names.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def injection(name: str = "log", *, cluster: bool = False, **spec: Any) -> model.Injection:
+    raw = resource(name, cluster=cluster, **spec)
+    return model.read(raw, spec_schema=crds.spec_schema(raw["kind"]))
+
+
+def known(*injections: model.Injection, **labels: str) -> world.World:
+    """An enabled namespace with these injections."""
+    assumed = world.Namespace.assumed(NAMESPACE)
+    namespace = world.Namespace(NAMESPACE, {**assumed.labels, **labels})
+    return world.World(namespace=namespace, injections=world.ordered(injections))
+
+
+def decided(subject: Json, *injections: model.Injection) -> decision.Decision:
+    return decide.decide(world.Request(namespace=NAMESPACE, pod=subject), known(*injections))
+
+
+def reasons(made: decision.Decision) -> dict[str, str]:
+    """Reason codes by injection reference."""
+    return {line.injection.reference: line.reason.value for line in made.lines}
+
+
+def meaningful(value: Any) -> Any:
+    """Absent, null and empty are one."""
+    if isinstance(value, dict):
+        members = {key: meaningful(item) for key, item in value.items()}
+        return {key: item for key, item in members.items() if item not in (None, [], {})}
+    return [meaningful(item) for item in value] if isinstance(value, list) else value

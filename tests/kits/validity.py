@@ -1,0 +1,104 @@
+"""Pods before and after, from the tables that unit tests and the real API server share."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pathlib
+from typing import Any
+
+import yaml
+
+from sidecar_injector.core.validity import pod as pod_rules
+from sidecar_injector.core.validity import pod_security
+
+Json = dict[str, Any]
+TABLES = pathlib.Path(__file__).parents[1] / "controlplane" / "validity"
+METADATA = ("labels", "annotations")
+HARMLESS = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""A container's security context that every Pod Security level allows."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """A row of a table."""
+
+    name: str
+    before: Json
+    after: Json
+    level: str
+    says: str
+
+
+def cases(table: str) -> list[Case]:
+    """All rows of refused.yaml or accepted.yaml."""
+    rows = yaml.safe_load((TABLES / f"{table}.yaml").read_text("utf-8"))
+    return [_case(row) for row in rows]
+
+
+def _case(row: Json) -> Case:
+    level = row.get("level", pod_security.PRIVILEGED)
+    before = pod(row.get("pod", {}), restricted=level == "restricted")
+    return Case(
+        name=f"{level}: {row['case']}" if level != pod_security.PRIVILEGED else row["case"],
+        before=before,
+        after=with_added(before, row["added"]),
+        level=level,
+        says=row.get("says", ""),
+    )
+
+
+def pod(fields: Json, *, restricted: bool = False) -> Json:
+    """A pod of these fields; its own container is there unless they have containers."""
+    spec = {key: value for key, value in fields.items() if key not in METADATA}
+    app: Json = {"name": "app", "image": "example/app:1"}
+    if restricted:
+        app["securityContext"] = {
+            key: HARMLESS[key] for key in ("allowPrivilegeEscalation", "capabilities")
+        }
+        pod_wide = {key: HARMLESS[key] for key in ("runAsNonRoot", "seccompProfile")}
+        spec = {"securityContext": pod_wide, **spec}
+    metadata = {"name": "web", **{key: fields[key] for key in METADATA if key in fields}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"containers": [app], **spec},
+    }
+
+
+def with_added(before: Json, added: Json) -> Json:
+    """Another pod: items at the end of lists, members into objects, scalars set.
+
+    Parts that are not changed are the same objects in both, as the editor leaves them.
+    """
+    metadata, spec = dict(before["metadata"]), dict(before["spec"])
+    for key, value in copy.deepcopy(added).items():
+        place = metadata if key in METADATA else spec
+        present = place.get(key)
+        if isinstance(present, list):
+            place[key] = [*present, *value]
+        elif isinstance(present, dict):
+            place[key] = _joined(present, value)
+        else:
+            place[key] = value
+    return {**before, "metadata": metadata, "spec": spec}
+
+
+def _joined(one: Json, other: Json) -> Json:
+    return one | {
+        key: [*one[key], *value] if isinstance(one.get(key), list) else value
+        for key, value in other.items()
+    }
+
+
+def blame(before: Json, after: Json, *, level: str = pod_security.PRIVILEGED) -> str | None:
+    """What we would say in a namespace of this level."""
+    old = pod_security.violations(level, before)
+    new = [one for one in pod_security.violations(level, after) if one not in old]
+    return pod_rules.problem(before=before, after=after) or next(iter(new), None)

@@ -1,0 +1,121 @@
+"""The command `convert`: files in, injections out, a line for everything that was left out."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+
+import click.testing
+import pytest
+
+from sidecar_injector.cli import main
+from sidecar_injector.cli.input import yaml_documents
+from tests.kits import convert as kit
+
+Run = Callable[..., click.testing.Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `convert` beside the sources."""
+    monkeypatch.chdir(kit.DATA)
+
+    def call(*arguments: str, stdin: str | None = None) -> click.testing.Result:
+        return click.testing.CliRunner().invoke(
+            main.cli, ["convert", *arguments], input=stdin, prog_name="sidecar-injector"
+        )
+
+    return call
+
+
+def test_injections_go_to_stdout_and_what_to_know_to_stderr(run: Run) -> None:
+    result = run("morvencao", "-f", "morvencao.yaml")
+    (one,) = yaml_documents.load_all(result.stdout)
+    assert (result.exit_code, one["kind"]) == (0, "ClusterSidecarInjection")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(
+        "note: morvencao.yaml, document 1, data[sidecarconfig.yaml]: pods go on asking"
+    )
+
+
+def test_a_warning_says_file_document_and_field_and_is_exit_status_1(run: Run) -> None:
+    result = run("sidecarset", "-f", "sidecarset-v1beta1.yaml")
+    assert result.exit_code == 1
+    assert len(list(yaml_documents.load_all(result.stdout))) == 2
+    assert (
+        "warning: sidecarset-v1beta1.yaml, document 1: spec.containers[1].resourcesPolicy:"
+        " has no counterpart:"
+    ) in result.stderr
+
+
+def test_a_namespace_makes_the_namespaced_kind(run: Run) -> None:
+    result = run("morvencao", "-f", "morvencao.yaml", "-n", "shop")
+    (one,) = yaml_documents.load_all(result.stdout)
+    assert (one["kind"], one["metadata"]["namespace"]) == ("SidecarInjection", "shop")
+
+
+def test_the_files_that_a_template_inherits_from_are_read_from_beside_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(kit.DATA.parent)
+    result = run("tumblr", "-f", "convert/tumblr-child.yaml")
+    (one,) = yaml_documents.load_all(result.stdout)
+    assert one["spec"]["template"]["spec"]["serviceAccountName"] == "shipper"
+
+
+def test_standard_input_inherits_from_the_working_directory(run: Run) -> None:
+    result = run("tumblr", "-f", "-", stdin="name: a\ninherits: tumblr-base.yaml\n")
+    (one,) = yaml_documents.load_all(result.stdout)
+    assert one["metadata"]["name"] == "a"
+    assert one["spec"]["template"]["spec"]["serviceAccountName"] == "shipper"
+
+
+def test_two_files_are_one_conversion(run: Run) -> None:
+    result = run("tumblr", "-f", "tumblr-base.yaml", "-f", "tumblr-child.yaml")
+    names = [one["metadata"]["name"] for one in yaml_documents.load_all(result.stdout)]
+    assert names == ["shipping", "shipping-v2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "standard input: holds nothing to convert"),
+        ("kind: [", "standard input, line 2, column 1: is no YAML"),
+        ("name: a\ninherits: missing.yaml",
+         "standard input, document 1: field inherits: missing.yaml: No such file"),
+        ("name: a\ninherits: ../convert/loop.yaml",
+         "loop.yaml, document 1: field inherits: 'loop.yaml' leads back to itself"),
+    ],
+)  # fmt: skip
+def test_unreadable_input_is_exit_status_2(
+    run: Run, text: str, message: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "convert"
+    folder.mkdir()
+    (folder / "loop.yaml").write_text("name: loop\ninherits: loop.yaml\n", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    result = run("tumblr", "-f", "-", stdin=text)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr.splitlines()[-1]
+
+
+def test_a_file_without_anything_to_convert_says_why_first(run: Run) -> None:
+    result = run("morvencao", "-f", "-", stdin="just text")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "warning: standard input, document 1: is left out: it is no configuration",
+        "Error: standard input: holds nothing to convert",
+    ]
+
+
+def test_standard_input_is_read_once(run: Run) -> None:
+    result = run("sidecarset", "-f", "-", "-f", "-", stdin="")
+    assert result.exit_code == 2
+    assert "can be read only once" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["", "tumblr", "morvencao", "sidecarset"])
+def test_the_help_has_an_example(run: Run, verb: str) -> None:
+    result = run(*filter(None, (verb, "--help")))
+    assert f"sidecar-injector convert {verb}".strip() in " ".join(result.stdout.split())
+    assert "Example: " in result.stdout

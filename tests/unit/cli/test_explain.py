@@ -1,0 +1,259 @@
+"""The command `explain`: each rule that was tried, in order, until one stops."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from sidecar_injector.cli.commands import explain, inject
+from sidecar_injector.cli.output import report
+from sidecar_injector.core import matching
+from sidecar_injector.core.injections import world
+from sidecar_injector.core.reasons import Level, PodVerdict, Reason
+from tests.kits.cli import check_refused, clashing, placed, process, run, write
+from tests.kits.random_pods import Draw
+from tests.kits.samples import NAMESPACE, decided, injection, known, pod, resource
+
+SCOPE = ["operation", "namespace", "namespace label", "pod label", "mirror pod", "own pod",
+         "pod annotation"]  # fmt: skip
+MATCH = ["namespaceSelector", "selector", "suspend", "pod annotation", "activation",
+         "hostNetworkPods"]  # fmt: skip
+LISTING = {"sidecar-injector.dev/inject": "log,ghost"}
+
+
+def explained(tmp_path, pods, injections, *arguments):
+    files = ("-f", write(tmp_path, "pods.yaml", pods), "-i", write(tmp_path, "in.yaml", injections))
+    return run("explain", *files, *arguments)
+
+
+def as_json(tmp_path, pods, injections, *arguments):
+    return json.loads(explained(tmp_path, pods, injections, "-o", "json", *arguments).stdout)
+
+
+def subject(one, *injections, **labels):
+    asked = world.Request(namespace=NAMESPACE, pod=one)
+    entry = report.Entry(
+        namespace=NAMESPACE, kind="Pod", name="web", decision=decided(one, *injections)
+    )
+    return inject.Subject(asked=asked, known=known(*injections, **labels), entry=entry)
+
+
+def names_of(steps):
+    return [step.rule for step in steps]
+
+
+def test_an_injected_pod_has_passed_every_rule_in_order():
+    trail = explain.trail(subject(pod(), injection()))
+    assert names_of(trail.scope) == SCOPE
+    (steps,) = trail.lines
+    assert names_of(steps) == [*MATCH, "validity", "fit"]
+    assert [step.result for step in steps] == ["passed"] * 7 + ["Injected"]
+
+
+@pytest.mark.parametrize(
+    ("subject_pod", "spec", "rule", "reason"),
+    [
+        (pod(), {"selector": {"matchLabels": {"a": "b"}}}, "selector", "SelectorMismatch"),
+        (pod(), {"suspend": True}, "suspend", "Suspended"),
+        (pod(), {"activation": "OnRequest"}, "activation", "NotRequested"),
+        (pod(annotations={"sidecar-injector.dev/inject": "x"}), {}, "pod annotation", "NotListed"),
+        (pod(hostNetwork=True), {}, "hostNetworkPods", "HostNetwork"),
+        (pod(), {"template": {}}, "validity", "Invalid"),
+        (pod(containers=[{"name": "sidecar", "image": "x"}]), {}, "fit", "ContainerConflict"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_rule_that_stops_is_the_last_one(subject_pod, spec, rule, reason):
+    (steps,) = explain.trail(subject(subject_pod, injection(**spec))).lines
+    *before, last = steps
+    assert (last.rule, last.result) == (rule, reason)
+    assert {step.result for step in before} == {"passed"}
+    assert names_of(steps) == [*MATCH, "validity", "fit"][: len(steps)]
+
+
+def test_a_pod_out_of_scope_has_no_rules_of_injections():
+    trail = explain.trail(subject(pod(labels={"sidecar-injection": "disabled"}), injection()))
+    assert names_of(trail.scope) == SCOPE[:4]
+    assert trail.scope[-1].reason is Reason.POD_LABEL_DISABLED
+    assert trail.lines == []
+
+
+def test_explain_and_the_decision_agree_on_random_pods_and_injections():
+    reasons = set()
+    for seed in range(600):
+        draw = Draw(seed)
+        one = subject(draw.pod(), *draw.injections())
+        trail, made = explain.trail(one), one.entry.decision
+        assert [steps[-1].reason for steps in trail.lines] == [line.reason for line in made.lines]
+        stopped = [step.reason for step in trail.scope if step.reason]
+        assert stopped == ([made.reason] if made.verdict is PodVerdict.OUT_OF_SCOPE else [])
+        reasons.update(line.reason.level for line in made.lines)
+        reasons.update(reason.level for reason in stopped)
+    assert reasons >= {Level.SCOPE, Level.MATCH, Level.FIT, Level.DONE}
+
+
+def test_the_tables_of_rules_have_every_reason_of_their_level_once():
+    for rules, level in ((matching.SCOPE_RULES, Level.SCOPE), (matching.MATCH_RULES, Level.MATCH)):
+        reasons = [rule.reason for rule in rules]
+        assert len(reasons) == len(set(reasons))
+        assert set(reasons) == {reason for reason in Reason if reason.level is level}
+
+
+@pytest.mark.parametrize(
+    ("subject_pod", "spec", "rule", "fact"),
+    [
+        (pod(labels={"app": "web"}), {"selector": {"matchLabels": {"app": "db"}}}, "selector",
+         ": app=db against app=web"),
+        (pod(), {"selector": {"matchExpressions": [
+            {"key": "a", "operator": "In", "values": ["x", "y"]},
+            {"key": "b", "operator": "NotIn", "values": ["z"]},
+            {"key": "c", "operator": "Exists"}, {"key": "d", "operator": "DoesNotExist"}]}},
+         "selector", ": a in (x,y),b notin (z),c,!d against no labels"),
+        (pod(), {}, "selector", ": everything against no labels"),
+        (pod(), {"activation": "OnRequest"}, "activation", ": OnRequest; it has none"),
+        (pod(annotations={"sidecar-injector-webhook.morven.me/inject": "y"}), {}, "activation",
+         ": Automatic; sidecar-injector-webhook.morven.me/inject says yes"),
+        (pod(annotations={"sidecar-injector.dev/inject": "%"}), {}, "activation",
+         ": Automatic; it cannot be read"),
+        (pod(annotations=LISTING), {}, "pod annotation",
+         ": sidecar-injector.dev/inject lists log, ghost"),
+        (pod(hostNetwork=True), {}, "hostNetworkPods", ": Skip; the pod has the host's network"),
+    ],
+)  # fmt: skip
+def test_a_rule_tells_what_it_saw(subject_pod, spec, rule, fact):
+    (steps,) = explain.trail(subject(subject_pod, injection(**spec))).lines
+    (step,) = [one for one in steps if one.rule == rule]
+    assert step.message.endswith(fact)
+
+
+def test_a_label_is_shown_only_where_the_sentence_does_not_tell_its_value():
+    def messages(labels):
+        steps = explain.trail(subject(pod(labels=labels), injection())).scope
+        return {step.rule: step.message for step in steps}
+
+    assert messages({})["namespace label"].endswith(" sidecar-injection=enabled")
+    assert messages({})["pod label"].endswith(" sidecar-injection=disabled: it has none")
+    odd = messages({"sidecar-injection": "off"})["pod label"]
+    assert odd.endswith(" sidecar-injection=disabled: it has the value 'off'")
+    disabled = messages({"sidecar-injection": "disabled"})["pod label"]
+    assert disabled == "the pod carries the label sidecar-injection=disabled"
+
+
+def test_the_namespaces_labels_count(tmp_path):
+    cluster = resource("c", cluster=True, namespaceSelector={"matchLabels": {"tier": "a"}})
+    (without,) = as_json(tmp_path, placed(), cluster)["pods"]
+    assert without["injections"][0]["rules"][-1]["result"] == "NamespaceSelectorMismatch"
+    (given,) = as_json(tmp_path, placed(), cluster, "--namespace-labels", "tier=a")["pods"]
+    assert given["injections"][0]["rules"][-1]["result"] == "Injected"
+    off = ("--namespace-labels", "sidecar-injection=off")
+    (disabled,) = as_json(tmp_path, placed(), cluster, *off)["pods"]
+    assert disabled["reason"] == disabled["rules"][-1]["result"] == "NamespaceNotEnabled"
+    assert disabled["rules"][-1]["message"].endswith(": it has the value 'off'")
+
+
+def test_the_table_is_plain_in_a_pipe_with_a_line_for_each_rule(tmp_path):
+    result = explained(tmp_path, placed(annotations=LISTING), resource())
+    assert result.exit_code == 0
+    heading, columns, *lines = result.stdout.splitlines()
+    assert heading == "demo/Pod/web: Injected: injected log"
+    assert columns.split() == ["SUBJECT", "RULE", "RESULT", "WHY"]
+    assert len(lines) == len(SCOPE) + 1 + len(MATCH) + 2
+    assert any("UnknownInjection" in line and line.endswith("ghost") for line in lines)
+    # Columns stand below each other.
+    at = columns.index("RESULT")
+    assert all(line[at - 2 : at] == "  " and line[at] != " " for line in lines)
+
+
+def test_what_the_pod_keeps_against_the_template_is_told(tmp_path):
+    parts = {"metadata": {"labels": {"app": "x"}}, "spec": resource()["spec"]["template"]["spec"]}
+    result = explained(tmp_path, placed(labels={"app": "web"}), resource(template=parts))
+    assert "; kept: /metadata/labels/app" in result.stdout
+
+
+def test_the_json_is_that_of_the_report_with_rules_and_yaml_says_the_same(tmp_path):
+    made = as_json(tmp_path, placed(), resource())
+    (one,) = made["pods"]
+    assert set(one) == {
+        "namespace", "kind", "name", "verdict", "reason", "message", "rules", "injections",
+    }  # fmt: skip
+    (line,) = one["injections"]
+    assert set(line) == {"kind", "name", "verdict", "reason", "message", "details", "rules"}
+    assert one["rules"][0] == {
+        "rule": "operation", "result": "passed", "message": "the pod is being created",
+    }  # fmt: skip
+    result = explained(tmp_path, placed(), resource(), "-o", "yaml")
+    assert yaml.safe_load(result.stdout) == made
+
+
+def test_all_pods_of_all_manifests_are_explained(tmp_path):
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+                  "spec": {"template": {"spec": pod()["spec"]}}}  # fmt: skip
+    manifests = [{"apiVersion": "v1", "kind": "List", "items": [placed(), deployment]},
+                 {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}]  # fmt: skip
+    made = as_json(tmp_path, manifests, resource(), "-n", "demo")
+    assert [(one["kind"], one["name"], one["verdict"]) for one in made["pods"]] == [
+        ("Pod", "web", "Injected"), ("Deployment", "d", "Injected"),
+    ]  # fmt: skip
+    text = explained(tmp_path, manifests, resource(), "-n", "demo").stdout
+    assert "\n\ndemo/Deployment/d: Injected: injected log\n" in text
+
+
+def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
+    result = explained(tmp_path, placed(), clashing())
+    assert result.exit_code == 1
+    assert "ContainerConflict" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["explain", "diff"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "nothing is given: KIND/NAME of a cluster, or -f with -i"),
+        (("pod/web", "-f", "a.yaml"), "KIND/NAME asks a cluster, -f and -i read files: give one"),
+        (("-f", "a.yaml"), "-f needs the injections that count: -i FILE"),
+        (("web",), "'web' is no KIND/NAME, such as pod/web or deploy/web"),
+        (("svc/web",), "'svc/web': 'svc' makes no pods; KIND is one of cronjob, daemonset,"),
+    ],
+)
+def test_what_is_asked_is_either_of_files_or_of_a_cluster(verb, words, said):
+    result = run(verb, *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+
+
+def test_files_without_pods_are_refused(tmp_path):
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
+    check_refused(explained(tmp_path, service, resource()), "pods.yaml: holds no pod; field kind")
+
+
+@pytest.mark.parametrize("verb", ["explain", "diff"])
+@pytest.mark.parametrize(
+    ("pods", "injections", "line"),
+    [
+        ("a: [", resource(), "pods.yaml, line 2, column 1: is no YAML"),
+        ("kind: Pod\n", resource(), "document 1: field apiVersion must be a text"),
+        (placed(labels={"a": 1}), resource(), "field metadata.labels[a]: 1 must be a string"),
+        (placed(), resource() | {"apiVersion": "sidecar-injector.dev/v2"}, "r.dev/v2' is unknown"),
+        (placed(), placed(), "in.yaml: holds no SidecarInjection"),
+    ],
+)  # fmt: skip
+def test_unreadable_input_is_one_line_and_exit_status_2(tmp_path, verb, pods, injections, line):
+    files = ("-f", write(tmp_path, "pods.yaml", pods), "-i", write(tmp_path, "in.yaml", injections))
+    check_refused(run(verb, *files), line)
+
+
+def test_standard_input_may_hold_the_pods_and_is_read_only_once(tmp_path):
+    injections = write(tmp_path, "in.yaml", resource())
+    piped = process("explain", "-f", "-", "-i", injections, stdin=json.dumps(placed()))
+    assert piped.returncode == 0
+    assert piped.stdout.startswith("demo/Pod/web: Injected")
+    twice = run("explain", "-f", "-", "-i", "-")
+    assert (twice.exit_code, "can be read only once" in twice.stderr) == (2, True)
+
+
+def test_names_are_not_read_as_commands_of_a_terminal(tmp_path):
+    result = explained(tmp_path, placed(name="\x1b[2J\nweb"), resource())
+    assert "\x1b" not in result.stdout
+    assert result.stdout.startswith(r"demo/Pod/\x1b[2J\nweb: Injected")

@@ -1,0 +1,158 @@
+"""The command `lint`: what is wrong with injections, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.kits.cli import ESCAPE, check_refused, process, run, write
+from tests.kits.samples import container, resource
+
+TIDY = {"spec": {"containers": [container(
+    resources={"requests": {"cpu": "10m", "memory": "16Mi"}},
+    securityContext={"allowPrivilegeEscalation": False, "runAsNonRoot": True,
+                     "capabilities": {"drop": ["ALL"]},
+                     "seccompProfile": {"type": "RuntimeDefault"}},
+)]}}  # fmt: skip
+MISSPELT = resource("bad", template={"spec": {"containers": [{"name": "s", "imagee": "x"}]}})
+FIELD = "spec.template.spec.containers[0].imagee"
+
+
+def linted(tmp_path, injections, *arguments):
+    return run("lint", "-f", write(tmp_path, "in.yaml", injections), *arguments)
+
+
+def findings(tmp_path, injections):
+    """The findings of each, by name."""
+    made = json.loads(linted(tmp_path, injections, "-o", "json").stdout)
+    return {one["name"]: one["findings"] for one in made["injections"]}
+
+
+def tidy(name="log", **spec):
+    """An injection of which there is nothing to say."""
+    return resource(name, template=TIDY, **spec)
+
+
+def test_injections_without_fault_are_shown_as_such(tmp_path):
+    elsewhere = {"matchLabels": {"app": "x"}}
+    here = {"matchLabels": {"app": "y"}}
+    result = linted(tmp_path, [tidy(selector=here), tidy("c", cluster=True, selector=elsewhere)])
+    assert result.exit_code == 0
+    heading, *lines = result.stdout.splitlines()
+    assert heading.split() == ["INJECTION", "LEVEL", "FIELD", "MESSAGE"]
+    assert [line.split()[:3] for line in lines] == [
+        ["demo/SidecarInjection/log", "ok", "-"],
+        ["ClusterSidecarInjection/c", "ok", "-"],
+    ]
+
+
+def test_an_error_names_injection_and_field_and_is_exit_status_1(tmp_path):
+    result = linted(tmp_path, [tidy(), MISSPELT])
+    assert result.exit_code == 1
+    _, fine, *bad = result.stdout.splitlines()
+    assert fine.split()[:2] == ["demo/SidecarInjection/log", "ok"]
+    assert bad[0].split()[:3] == ["demo/SidecarInjection/bad", "error", FIELD]
+
+
+def test_the_shape_for_programs_is_the_same_as_json_and_yaml(tmp_path):
+    result = linted(tmp_path, [MISSPELT, tidy("c", cluster=True)], "-o", "json")
+    assert result.exit_code == 1
+    bad, fine = json.loads(result.stdout)["injections"]
+    assert (bad["kind"], bad["namespace"], bad["name"], bad["valid"]) == (
+        "SidecarInjection", "demo", "bad", False,
+    )  # fmt: skip
+    assert set(bad["findings"][0]) == {"level", "field", "message"}
+    assert fine == {
+        "kind": "ClusterSidecarInjection", "namespace": "", "name": "c", "valid": True,
+        "findings": [],
+    }  # fmt: skip
+    same = linted(tmp_path, [MISSPELT, tidy("c", cluster=True)], "-o", "yaml")
+    assert yaml.safe_load(same.stdout) == json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "place"),
+    [("(?=a)", 1), (r"(a)\1", 4), ("ab(", 3), ("a{1,100000}", 2)],
+    ids=["look-ahead", "back-reference", "unclosed", "too-large"],
+)
+def test_a_pattern_that_re2_refuses_is_refused_with_its_place(tmp_path, pattern, place):
+    hole = {"name": "p", "from": {"podLabel": "x"}, "pattern": pattern}
+    ((found,),) = findings(tmp_path, resource(parameters=[hole])).values()
+    assert (found["level"], found["field"]) == ("error", "spec.parameters[0].pattern")
+    assert found["message"].endswith(f", at character {place} of {pattern!r}")
+
+
+def test_every_fault_is_listed(tmp_path):
+    misspelt = {"spec": {"containers": [container("a", imagee="x", tyt=True)]}}
+    found = findings(tmp_path, resource(template=misspelt, suspend="yes"))["log"]
+    assert {one["field"] for one in found if one["level"] == "error"} == {
+        "spec.suspend",
+        "spec.template.spec.containers[0].imagee",
+        "spec.template.spec.containers[0].tyt",
+    }
+
+
+def test_several_files_and_lists_are_linted_in_their_order(tmp_path):
+    group = {"apiVersion": "v1", "kind": "List", "items": [resource("b"), resource("a")]}
+    first, second = write(tmp_path, "1.yaml", group), write(tmp_path, "2.yaml", resource("c"))
+    result = run("lint", "-f", first, "-f", second, "-o", "json")
+    assert [one["name"] for one in json.loads(result.stdout)["injections"]] == ["b", "a", "c"]
+
+
+def test_the_namespace_option_is_for_injections_that_carry_none(tmp_path):
+    homeless = resource()
+    del homeless["metadata"]["namespace"]
+    assert "there/SidecarInjection/log" in linted(tmp_path, homeless, "-n", "there").stdout
+
+
+@pytest.mark.parametrize(("arguments", "status"), [((), 0), (("--strict",), 1)])
+def test_warnings_are_fatal_only_if_asked(tmp_path, arguments, status):
+    result = linted(tmp_path, resource(), *arguments)
+    assert result.exit_code == status
+    assert {line.split()[1] for line in result.stdout.splitlines()[1:]} == {"warning"}
+    assert linted(tmp_path, tidy(), *arguments).exit_code == 0
+
+
+def test_injections_of_the_files_that_can_meet_on_a_pod_are_held_against_each_other(tmp_path):
+    def levels(*injections):
+        return [bool(found) for found in findings(tmp_path, list(injections)).values()]
+
+    other = tidy("other")
+    other["spec"]["template"] = json.loads(json.dumps(TIDY).replace("sidecar:1", "sidecar:2"))
+    assert any(levels(tidy(), other))
+    assert any(levels(tidy("c", cluster=True), other))
+    other["metadata"]["namespace"] = "elsewhere"
+    assert not any(levels(tidy(), other))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("a: [", "in.yaml, line 2, column 1: is no YAML"),
+        ("apiVersion: v1\nkind: Pod\n", "in.yaml: holds no SidecarInjection"),
+        (resource() | {"kind": "Sidecar"}, "document 1: field kind: 'Sidecar' is unknown"),
+        ([resource(), resource()], "document 2: field metadata.name: SidecarInjection 'log' is"),
+    ],
+)
+def test_unreadable_input_is_one_line_and_exit_status_2(tmp_path, content, line):
+    check_refused(linted(tmp_path, content), line)
+
+
+def test_a_file_that_is_not_there_is_named():
+    check_refused(run("lint", "-f", "/nowhere/in.yaml"), "/nowhere/in.yaml: No such file")
+
+
+def test_in_a_pipe_there_is_no_escape_code(tmp_path):
+    result = process("lint", "-f", write(tmp_path, "in.yaml", MISSPELT))
+    assert result.returncode == 1
+    assert FIELD in result.stdout
+    assert ESCAPE not in result.stdout + result.stderr
+
+
+def test_on_a_terminal_errors_are_red(tmp_path):
+    file = write(tmp_path, "in.yaml", MISSPELT)
+    # TERM, or a runner without one is taken for a terminal that knows no colours.
+    result = process("lint", "-f", file, FORCE_COLOR="1", TERM="xterm", NO_COLOR="")
+    assert f"{ESCAPE}[31merror" in result.stdout

@@ -1,0 +1,158 @@
+"""`restart --wait`: how rollouts are judged, followed and told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sidecar_injector.cli.cluster import objects, owners, rollouts
+from sidecar_injector.cli.commands import rollout
+from sidecar_injector.cli.output import tables
+from sidecar_injector.kube import api
+from tests.kits import cluster as kit
+from tests.kits.cli import ESCAPE, run, terminal
+
+OWNER = owners.Owner("demo", "Deployment", "web")
+STATEFUL, DAEMON = "StatefulSet", "DaemonSet"
+
+
+def deployment(*, wanted=3, generation=2, **status):
+    template = {"metadata": {"labels": {}}}
+    return {
+        "metadata": {"name": "web", "namespace": "demo", "generation": generation},
+        "spec": {"replicas": wanted, "template": template},
+        "status": {"observedGeneration": 2, **status},
+    }
+
+
+def stateful(*, partition=0, **status):
+    made = deployment(**status)
+    made["spec"]["updateStrategy"] = {"rollingUpdate": {"partition": partition}}
+    return made
+
+
+HALF = {"replicas": 4, "updatedReplicas": 2, "availableReplicas": 3}
+FULL = {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 3}
+LATE = {"conditions": [{"type": "Progressing", "reason": rollouts.OUT_OF_TIME}]}
+REVISIONS = {"currentRevision": "a", "updateRevision": "b"}
+AGREED = {"currentRevision": "b", "updateRevision": "b"}
+ALL = {"updatedReplicas": 3, "readyReplicas": 3}
+UPPER = {"updatedReplicas": 1, "readyReplicas": 3, **REVISIONS}
+NODES = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "done", "says"),
+    [
+        ("Deployment", deployment(generation=3, **FULL), 0, "its controller has not seen it yet"),
+        ("Deployment", deployment(**HALF), 1, "2 of 3 pods are new, 3 available, 2 old are left"),
+        ("Deployment", deployment(**FULL | {"replicas": 4}), 2,
+         "3 of 3 pods are new, 3 available, 1 old is left"),
+        ("Deployment", deployment(**FULL | {"availableReplicas": 2}), 2,
+         "3 of 3 pods are new, 2 available"),
+        (STATEFUL, stateful(**ALL | REVISIONS), 3, "3 of 3 pods are new, 3 available"),
+        (STATEFUL, stateful(partition=2, **UPPER | {"readyReplicas": 2}), 0,
+         "1 of 1 pods are new, 2 available, 2 old are left, which its partition keeps"),
+        (DAEMON, deployment(**NODES, numberAvailable=1), 1, "3 of 3 pods are new, 1 available"),
+    ],
+)  # fmt: skip
+def test_what_goes_on_is_told_in_numbers(kind, owner, done, says):
+    found = rollouts.judge(kind, owner)
+    assert (found.done, found.says, found.complete, found.stuck) == (done, says, False, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner"),
+    [
+        ("Deployment", deployment(**FULL)),
+        ("Deployment", deployment(wanted=0)),
+        (STATEFUL, stateful(**ALL | AGREED)),
+        (STATEFUL, stateful(partition=2, **UPPER)),
+        (DAEMON, deployment(**NODES, numberAvailable=3)),
+        (DAEMON, deployment()),
+    ],
+)
+def test_what_is_complete_is_known_to_be(kind, owner):
+    assert rollouts.judge(kind, owner).complete
+
+
+def test_a_deployment_that_has_given_up_is_not_waited_for():
+    found = rollouts.judge("Deployment", deployment(**HALF | LATE))
+    assert (found.complete, found.stuck) == (False, True)
+    assert "its progressDeadlineSeconds are over: 2 of 3" in found.says
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    made = kit.seeded()
+    made.seed(api.DEPLOYMENTS, kit.deployment())
+    made.seed(objects.RESOURCES["ReplicaSet"], {
+        "metadata": {"name": "web-1", "namespace": "demo", "ownerReferences": [
+            {"kind": "Deployment", "name": "web", "controller": True}]}})  # fmt: skip
+    made.seed(api.PODS, kit.pod(owner=("ReplicaSet", "web-1")))
+    made.seed(api.DEPLOYMENTS, deployment(**HALF))
+    monkeypatch.setattr(rollout, "PAUSE", 0)
+    return made
+
+
+def advancing(fake, *statuses):
+    """The Deployment has one of these after the other, each time that it is asked for; with an
+    empty one it is gone."""
+    coming, get = list(statuses), fake.get
+
+    async def asked(resource, *, name, namespace=None):
+        if name == "web" and fake.calls["patch", "deployments"] and coming:
+            fake.take(api.DEPLOYMENTS, name="web", namespace="demo")
+            if status := coming.pop(0):
+                fake.seed(api.DEPLOYMENTS, deployment(**status))
+        return await get(resource, name=name, namespace=namespace)
+
+    fake.get = asked
+
+
+def waited(monkeypatch, fake, *more):
+    with kit.served(monkeypatch, fake):
+        return run("restart", "--wait", *more)
+
+
+def test_each_step_is_told_once_until_it_is_complete(monkeypatch, fake):
+    advancing(fake, HALF, HALF, FULL)
+    result = waited(monkeypatch, fake)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        "1/1 demo/Deployment/web: restarted",
+        "demo/Deployment/web: 2 of 3 pods are new, 3 available, 2 old are left",
+        "demo/Deployment/web: 3 of 3 pods are new, 3 available",
+    ]
+    assert result.stdout.splitlines()[1].split() == ["demo/Deployment/web", "0", "1", "complete"]
+
+
+@pytest.mark.parametrize("status", [HALF | LATE, {}])
+def test_one_that_cannot_go_on_ends_the_waiting(monkeypatch, fake, status):
+    advancing(fake, HALF, status)
+    result = waited(monkeypatch, fake)
+    assert result.exit_code == 1
+    assert "incomplete: it " in result.stdout
+
+
+def test_when_time_is_up_the_last_step_is_told(fake):
+    found = asyncio.run(rollout.follow(fake, [OWNER], seconds=0))
+    assert found[OWNER].says.startswith("2 of 3 pods are new")
+    assert not found[OWNER].complete
+
+
+def test_on_a_terminal_each_has_a_bar(monkeypatch, fake):
+    console = terminal(width=120)
+    monkeypatch.setattr(tables, "console", lambda **_: console)
+    fake.seed(api.DEPLOYMENTS, deployment(**FULL))
+    asyncio.run(rollout.follow(fake, [OWNER], seconds=5))
+    text = console.file.getvalue()
+    assert ESCAPE in text
+    assert "━━━" in text
+    assert "3 of 3 pods are new, 3 available" in text
+
+
+def test_waiting_for_a_dry_run_is_wrong_usage():
+    result = run("restart", "--wait", "--dry-run")
+    assert (result.exit_code, "nothing would roll" in result.stderr) == (2, True)

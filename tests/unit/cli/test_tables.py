@@ -1,0 +1,73 @@
+"""How the command line prints: on a terminal, in a pipe, without colours."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from sidecar_injector.cli.output import tables
+from tests.kits.cli import ESCAPE, terminal
+
+COLUMNS = ("NAME", "RESULT", "WHY")
+ROWS = [("log", "bad", "[red]because[/red] of this and of that and of many other things"),
+        ("metrics-of-all", "good", "-")]  # fmt: skip
+STYLES = {"bad": "red", "good": "green"}
+
+
+def shown(console):
+    tables.table(COLUMNS, ROWS, styles=STYLES, to=console)
+    return console.file.getvalue()
+
+
+def test_in_a_pipe_columns_are_aligned_and_lines_are_whole(capfdbinary):
+    tables.table(COLUMNS, ROWS, styles=STYLES, to=tables.console())
+    assert capfdbinary.readouterr().out.decode().splitlines() == [
+        "NAME            RESULT  WHY",
+        "log             bad     [red]because[/red] of this and of that and of many other things",
+        "metrics-of-all  good    -",
+    ]
+
+
+def test_on_a_terminal_results_are_coloured_and_long_cells_folded():
+    text = shown(terminal(width=50))
+    assert f"{ESCAPE}[31mbad" in text
+    assert f"{ESCAPE}[32mgood" in text
+    assert len(text.splitlines()) > 3
+    # What people wrote is no markup of rich.
+    assert "[red]because[/red]" in text
+
+
+def test_without_colours_a_terminal_gets_no_escape_code_but_still_folded_cells():
+    text = shown(terminal(width=50, no_color=True))
+    assert ESCAPE not in text
+    assert len(text.splitlines()) > 3
+
+
+@pytest.mark.parametrize(("value", "coloured"), [("1", False), ("", True)])
+def test_no_color_is_honoured_if_it_is_not_empty(monkeypatch, value, coloured):
+    # https://no-color.org/
+    monkeypatch.setenv("NO_COLOR", value)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    console = tables.console()
+    console.file = io.StringIO()
+    tables.heading("demo", to=console)
+    assert (ESCAPE in console.file.getvalue()) is coloured
+
+
+def test_control_characters_reach_no_terminal():
+    console = terminal(no_color=True)
+    tables.table(("A",), [("\x1b[2J\nx",)], styles={}, to=console)
+    tables.heading("\x1b[2J\ny", to=console)
+    assert ESCAPE not in console.file.getvalue()
+    assert r"\x1b[2J\nx" in console.file.getvalue()
+    assert r"\x1b[2J\ny" in console.file.getvalue()
+
+
+def test_json_and_yaml_are_utf_8_and_keep_the_order(capfdbinary):
+    value = {"b": "ä", "a": [1]}
+    tables.structured(value, form="json")
+    assert capfdbinary.readouterr().out.decode() == '{\n  "b": "ä",\n  "a": [\n    1\n  ]\n}\n'
+    tables.structured(value, form="yaml")
+    assert capfdbinary.readouterr().out.decode() == "b: ä\na:\n- 1\n"

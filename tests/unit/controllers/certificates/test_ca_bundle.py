@@ -1,0 +1,229 @@
+"""The caBundle is ours, repaired at once, and never fought over."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sidecar_injector.controllers.certificates import rate_limit
+from sidecar_injector.kube import api
+from sidecar_injector.pki import webhook_configuration
+from tests.kits import certificates as kit
+from tests.kits import fake_api
+from tests.kits import pki as pki_kit
+
+MUTATING = "mutatingwebhookconfigurations"
+
+
+@pytest.fixture
+async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[kit.Cluster]:
+    cluster = kit.Cluster(monkeypatch)
+    yield cluster
+    await cluster.stop()
+
+
+def patches(cluster: kit.Cluster) -> int:
+    return cluster.server.calls["patch", MUTATING]
+
+
+async def test_all_entries_are_patched_in_one_write_and_nothing_else_is_touched(
+    cluster: kit.Cluster,
+) -> None:
+    before = dict(cluster.server.objects[api.MUTATING]["", "si"])
+    (replica,) = cluster.start()
+    await cluster.settle()
+    await cluster.idle()
+    after = cluster.server.objects[api.MUTATING]["", "si"]
+    assert patches(cluster) == 1
+    for entry in after["webhooks"]:
+        del entry["clientConfig"]["caBundle"]
+    assert after["webhooks"] == before["webhooks"]
+    assert replica.metric("ca_bundle_in_sync", configuration=MUTATING) == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"", id="wiped"),
+        pytest.param(b"rubbish", id="rubbish"),
+        pytest.param(pki_kit.OTHER.ca.certificate, id="another-ca"),
+        pytest.param(pki_kit.FIRST.leaf.certificate, id="a-leaf"),
+    ],
+)
+async def test_a_wrong_bundle_is_repaired_at_once(cluster: kit.Cluster, value: bytes) -> None:
+    cluster.start(3)
+    await cluster.settle()
+    cluster.clock.move(rate_limit.QUIET_SECONDS)
+    cluster.set_bundle(value)
+    assert not cluster.healthy()
+    await cluster.settle()
+
+
+async def test_a_foreign_certificate_beside_ours_is_removed(cluster: kit.Cluster) -> None:
+    cluster.start()
+    await cluster.settle()
+    cluster.set_bundle(cluster.bundles()[0] + pki_kit.OTHER.ca.certificate)
+    await cluster.settle()
+
+
+async def test_an_entry_that_a_chart_upgrade_adds_is_filled(cluster: kit.Cluster) -> None:
+    cluster.start()
+    await cluster.settle()
+    cluster.server.seed(api.MUTATING, kit.configuration(5))
+    await cluster.settle()
+
+
+async def test_a_configuration_that_appears_later_is_filled(cluster: kit.Cluster) -> None:
+    cluster.server.take(api.MUTATING, name="si")
+    cluster.start()
+    await cluster.settle()
+    cluster.server.seed(api.MUTATING, kit.configuration(1))
+    await cluster.settle()
+    assert patches(cluster) == 1
+
+
+async def test_a_replica_that_is_behind_does_not_take_a_new_ca_for_a_foreign_one(
+    cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The news of the bundle comes before the news of the Secret."""
+    (replica,) = cluster.start()
+    await cluster.settle()
+    staged = pki_kit.take(pki_kit.plan.Action.STAGE_CA, cluster.stored())
+    monkeypatch.setattr(replica.source._cache, "_on_change", lambda *_: None)
+    cluster.set_data(pki_kit.secret_data.encode(staged))
+    written = patches(cluster)
+    cluster.set_bundle(staged.bundle())
+    await cluster.idle()
+    assert patches(cluster) == written
+    assert cluster.bundles() == [staged.bundle()] * 2
+
+
+async def test_what_was_read_of_the_secret_is_not_used_on_a_configuration_that_came_after_it(
+    cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our look at the Secret and our patch somebody stages a CA and publishes it."""
+    (replica,) = cluster.start()
+    await cluster.settle()
+    before = cluster.stored()
+    staged = pki_kit.take(pki_kit.plan.Action.STAGE_CA, before)
+    refresh = replica.source.refresh
+    seen_by = replica.bundles.keepers[0]
+
+    async def late_answer() -> bytes | None:
+        monkeypatch.setattr(replica.source, "refresh", refresh)
+        cluster.set_bundle(staged.bundle())
+        newest = cluster.server.objects[api.MUTATING]["", "si"]
+        version = api.resource_version(newest)
+        await fake_api.eventually(lambda: api.resource_version(seen_by._live or newest) == version)
+        cluster.set_data(pki_kit.secret_data.encode(staged))
+        return before.bundle()
+
+    monkeypatch.setattr(replica.source, "refresh", late_answer)
+    written = patches(cluster)
+    cluster.clock.move(rate_limit.QUIET_SECONDS)
+    cluster.set_bundle(b"")
+    await fake_api.eventually(lambda: replica.source.bundle() == staged.bundle())
+    await cluster.settle()
+    assert patches(cluster) == written
+
+
+async def test_a_patch_that_came_too_late_is_thought_over(cluster: kit.Cluster) -> None:
+    replicas = cluster.start(5)
+    await cluster.settle()
+    cluster.clock.move(rate_limit.QUIET_SECONDS)
+    cluster.set_bundle(b"")
+    await cluster.settle()
+    await cluster.idle()
+    written = [
+        replica.metric("writes_total", object=MUTATING, result="written") for replica in replicas
+    ]
+    assert sum(value or 0 for value in written) == 2  # The first fill, and one repair.
+
+
+async def test_who_keeps_rewriting_it_is_answered_five_times_and_then_once_a_minute(
+    cluster: kit.Cluster,
+) -> None:
+    cluster.start(3)
+    await cluster.settle()
+    cluster.clock.move(rate_limit.QUIET_SECONDS)
+    repaired = 0
+    for _ in range(60):
+        cluster.set_bundle(b"")
+        await cluster.idle()
+        repaired += cluster.healthy()
+        cluster.clock.move(1)
+    assert repaired == rate_limit.FAST_TRIES
+    (event,) = cluster.server.objects[api.EVENTS].values()
+    assert event["reason"] == "CABundleRewritten"
+    assert event["note"].startswith("bot keeps rewriting the caBundle")
+    assert event["regarding"]["kind"] == "MutatingWebhookConfiguration"
+    cluster.clock.move(rate_limit.SLOW_SECONDS)
+    cluster.set_bundle(b"x")
+    await cluster.settle()
+
+
+def test_five_tries_then_one_a_minute_and_fast_again_after_a_quiet_while() -> None:
+    patience = rate_limit.Limiter()
+    assert [patience.wait(float(second)) for second in range(5)] == [0.0] * 5
+    assert patience.wait(5.0) == 59.0
+    assert patience.wait(63.5) == 0.5
+    assert patience.wait(64.0) == 0.0
+    assert patience.wait(65.0) == 59.0
+    patience.right(66.0)
+    assert patience.wait(66.0 + rate_limit.QUIET_SECONDS - 0.1) > 0
+    patience.right(80.0)
+    assert patience.wait(80.0 + rate_limit.QUIET_SECONDS) == 0.0
+
+
+def test_a_change_of_what_is_wanted_is_no_fight() -> None:
+    patience = rate_limit.Limiter()
+    for _ in range(20):
+        patience.reset()
+        assert patience.wait(0.0) == 0.0
+
+
+def test_the_other_manager_is_who_owns_the_bundle_or_has_written_last() -> None:
+    owns = {"f:webhooks": {"k:{}": {"f:clientConfig": {"f:caBundle": {}}}}}
+    helm = {"manager": "helm", "time": "2026-01-02", "fieldsV1": {"f:webhooks": {".": {}}}}
+    argo = {"manager": "argocd", "time": "2026-01-01", "fieldsV1": owns}
+    ours = {"manager": "sidecar-injector", "time": "2026-01-03", "fieldsV1": owns}
+
+    def named(*managers: api.Json) -> list[str]:
+        return webhook_configuration.other_managers({"metadata": {"managedFields": list(managers)}})
+
+    assert named(helm, argo, ours) == ["argocd"]
+    assert named(helm, ours) == ["helm"]
+    assert named(ours) == []
+
+
+def test_only_what_every_entry_carries_counts_as_trusted() -> None:
+    def configured(*bundles: bytes) -> api.Json:
+        return {
+            "webhooks": [
+                {"clientConfig": {"caBundle": base64.b64encode(value).decode()}}
+                for value in bundles
+            ]
+        }
+
+    both, one = pki_kit.SWITCHED.bundle(), pki_kit.SWITCHED.ca.certificate
+    assert len(webhook_configuration.common_authorities(configured(both, both))) == 2
+    assert len(webhook_configuration.common_authorities(configured(both, one))) == 1
+    assert not webhook_configuration.common_authorities(configured(both, b""))
+
+
+async def test_nothing_counts_as_trusted_that_one_of_the_configurations_lacks(
+    cluster: kit.Cluster,
+) -> None:
+    (replica,) = cluster.start()
+    await cluster.settle()
+    await fake_api.eventually(replica.trust.fingerprints)
+    cluster.server.failures["patch", "validatingwebhookconfigurations"] = [
+        fake_api.refusal(403, "Forbidden")
+    ]
+    cluster.set_bundle(b"", api.VALIDATING)
+    await cluster.idle()
+    assert not replica.trust.fingerprints()
+    cluster.server.take(api.VALIDATING, name="si")
+    await fake_api.eventually(replica.trust.fingerprints)

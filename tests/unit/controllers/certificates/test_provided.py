@@ -1,0 +1,200 @@
+"""Certificates of somebody else: loaded when they are good, named when they are not."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+
+import pytest
+
+from sidecar_injector.controllers.certificates import problems, provided, serving, trust
+from sidecar_injector.kube import api, events
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.pki import issue, secret_data
+from sidecar_injector.webhook import readiness
+from tests.kits import certificates as kit
+from tests.kits import fake_api
+from tests.kits import pki as pki_kit
+
+DNS_NAMES = ["si.ns.svc"]
+WAIT = 60
+
+
+class Mode:
+    """The mode `provided` around a Secret, without any loop running."""
+
+    def __init__(self, *, injects: bool = False) -> None:
+        self.server = fake_api.FakeApi()
+        self.clock = kit.Clock()
+        self.loaded: list[bytes] = []
+        self.ready = readiness.Readiness()
+        self.trust = trust.Trust(self.server, name="si", monotonic=self.clock.monotonic)
+        metrics = self.metrics = Metrics()
+        self.recorder = events.Recorder(self.server, instance="r", now=self.clock.now)
+        self.source = provided.Provided(
+            self.server,
+            place=kit.PLACE,
+            dns_names=DNS_NAMES,
+            injects=injects,
+            serve=serving.Serving(
+                self.load,
+                metrics=metrics,
+                raising=problems.Alarms(
+                    recorder=self.recorder, about=kit.ABOUT, metrics=metrics, ready=self.ready
+                ),
+                live=self.trust.seen_for,
+                clocks=serving.Clocks(now=self.clock.now, monotonic=self.clock.monotonic),
+            ),
+            trusted=self.trust,
+            metrics=metrics,
+            now=self.clock.now,
+            wait=WAIT,
+        )
+
+    def load(self, *, cert_pem: bytes, key_pem: bytes) -> None:
+        assert key_pem
+        self.loaded.append(cert_pem)
+
+    async def give(self, pair: issue.Pair, authorities: bytes) -> list[str]:
+        """Put this into the Secret; what the Events say then."""
+        pems = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authorities}
+        data = {key: base64.b64encode(value).decode() for key, value in pems.items()}
+        metadata = {"name": "si-tls", "namespace": "ns"}
+        self.server.seed(api.SECRETS, {"metadata": metadata, "data": data})
+        await self.source.refresh()
+        await self.recorder.post()
+        return [event["note"] for event in self.server.objects.get(api.EVENTS, {}).values()]
+
+
+async def test_a_good_pair_is_loaded_and_its_ca_is_the_bundle() -> None:
+    mode = Mode()
+    assert await mode.give(pki_kit.FIRST.leaf, pki_kit.FIRST.bundle()) == []
+    assert mode.loaded == [pki_kit.FIRST.leaf.certificate]
+    assert mode.source.bundle() == mode.source.authorities() == pki_kit.FIRST.bundle()
+
+
+async def test_a_renewed_pair_is_loaded_and_the_same_one_only_once() -> None:
+    mode = Mode()
+    renewed = pki_kit.leaf_of(pki_kit.FIRST.ca)
+    for pair in (pki_kit.FIRST.leaf, pki_kit.FIRST.leaf, renewed):
+        await mode.give(pair, pki_kit.FIRST.bundle())
+    assert mode.loaded == [pki_kit.FIRST.leaf.certificate, renewed.certificate]
+
+
+async def test_where_somebody_else_injects_the_bundle_is_not_ours_to_say() -> None:
+    mode = Mode(injects=True)
+    await mode.give(pki_kit.FIRST.leaf, pki_kit.FIRST.bundle())
+    assert mode.source.bundle() is None
+    assert mode.source.authorities() == pki_kit.FIRST.bundle()
+
+
+GOOD: secret_data.Stored = pki_kit.FIRST
+
+
+@pytest.mark.parametrize(
+    ("pair", "authorities", "expected"),
+    [
+        pytest.param(
+            dataclasses.replace(GOOD.leaf, key=pki_kit.OTHER.leaf.key),
+            GOOD.bundle(),
+            "tls.key does not belong to its certificate",
+            id="a-key-that-does-not-fit",
+        ),
+        pytest.param(
+            pki_kit.leaf_of(GOOD.ca, now=pki_kit.NOW - pki_kit.DAY, seconds=60),
+            GOOD.bundle(),
+            "tls.crt has expired (at 2025-12-31T12:01:00Z)",
+            id="an-expired-leaf",
+        ),
+        pytest.param(
+            pki_kit.leaf_of(GOOD.ca, dns_names=["other.ns.svc"]),
+            GOOD.bundle(),
+            "tls.crt lacks DNS names (si.ns.svc)",
+            id="a-wrong-name",
+        ),
+        pytest.param(
+            GOOD.leaf,
+            GOOD.leaf.certificate,
+            "ca.crt is not a CA certificate",
+            id="a-leaf-in-place-of-the-ca",
+        ),
+        pytest.param(GOOD.ca, GOOD.bundle(), "tls.crt is a CA certificate", id="a-ca-as-leaf"),
+        pytest.param(
+            GOOD.leaf, pki_kit.OTHER.bundle(), "is not signed by the CA beside it", id="another-ca"
+        ),
+        pytest.param(GOOD.leaf, b"", "ca.crt is missing", id="no-ca"),
+    ],
+)
+async def test_a_bad_pair_is_never_loaded_and_the_last_good_one_is_kept(
+    pair: issue.Pair, authorities: bytes, expected: str
+) -> None:
+    mode = Mode()
+    await mode.give(GOOD.leaf, GOOD.bundle())
+    (note,) = await mode.give(pair, authorities)
+    assert expected in note
+    assert "the last good one is kept" in note
+    assert mode.loaded == [GOOD.leaf.certificate]
+    assert mode.source.bundle() == GOOD.bundle()
+
+
+async def test_a_secret_that_is_not_there_yet_is_named() -> None:
+    mode = Mode()
+    await mode.source.refresh()
+    await mode.recorder.post()
+    (event,) = mode.server.objects[api.EVENTS].values()
+    assert "there is no Secret ns/si-tls" in event["note"]
+    assert "none is served" in event["note"]
+
+
+async def test_a_pair_of_another_ca_waits_until_that_one_is_trusted() -> None:
+    """As an administrator changes the CA without a gap: first the bundle, then the pair."""
+    mode = Mode()
+    new, both = pki_kit.OTHER, pki_kit.OTHER.bundle() + GOOD.bundle()
+    await mode.give(GOOD.leaf, GOOD.bundle())
+    mode.trust.observe(api.MUTATING, live(GOOD.bundle()), unbroken=True)
+    await mode.give(GOOD.leaf, both)
+    assert mode.source.bundle() == both
+    mode.trust.observe(api.MUTATING, live(both), unbroken=True)
+    await mode.give(new.leaf, both)
+    mode.clock.move(WAIT - 1)
+    assert await mode.source.reconcile() == provided.RETRY_SECONDS
+    assert mode.loaded == [GOOD.leaf.certificate]
+    mode.clock.move(1)
+    await mode.source.reconcile()
+    assert mode.loaded == [GOOD.leaf.certificate, new.leaf.certificate]
+
+
+@pytest.mark.parametrize("injects", [False, True], ids=["we-inject", "somebody-else-injects"])
+async def test_a_pair_whose_ca_replaced_the_old_one_is_served_as_soon_as_it_is_trusted(
+    *, injects: bool
+) -> None:
+    mode = Mode(injects=injects)
+    await mode.give(GOOD.leaf, GOOD.bundle())
+    mode.trust.observe(api.MUTATING, live(GOOD.bundle()), unbroken=True)
+    await mode.give(pki_kit.OTHER.leaf, pki_kit.OTHER.bundle())
+    assert mode.loaded == [GOOD.leaf.certificate]
+    mode.trust.observe(api.MUTATING, live(pki_kit.OTHER.bundle()), unbroken=True)
+    await mode.source.reconcile()
+    assert mode.loaded[-1] == pki_kit.OTHER.leaf.certificate
+
+
+def live(bundle: bytes) -> api.Json:
+    encoded = base64.b64encode(bundle).decode()
+    return {
+        "metadata": {"name": "si", "resourceVersion": "1"},
+        "webhooks": [{"name": "w", "clientConfig": {"caBundle": encoded}}],
+    }
+
+
+async def test_a_bad_pair_shows_in_metric_and_readiness_until_it_is_put_right() -> None:
+    mode = Mode()
+    problem = {"problem": "CertificateNotLoaded"}
+    await mode.give(GOOD.leaf, GOOD.bundle())
+    await mode.give(GOOD.leaf, b"")
+    name = "sidecar_injector_certificate_problem"
+    assert mode.metrics.registry.get_sample_value(name, problem) == 1
+    (remark,) = mode.ready.remarks()
+    assert remark.endswith("ca.crt is missing")
+    await mode.give(GOOD.leaf, GOOD.bundle())
+    assert mode.metrics.registry.get_sample_value(name, problem) == 0
+    assert mode.ready.remarks() == ()

@@ -1,0 +1,399 @@
+"""The leader's audit: what it asks the API, when, and what it writes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from sidecar_injector import names, settings
+from sidecar_injector.controllers import caches, status
+from sidecar_injector.controllers.audit import controller, count, pod_watch
+from sidecar_injector.core.injections import world as worlds
+from sidecar_injector.kube import api, events, leader_election
+from sidecar_injector.observability.metrics import POD_STATES, Metrics
+from sidecar_injector.webhook import cluster_state
+from tests.kits import fake_api
+from tests.kits.samples import NAMESPACE, decided, injection, pod, resource
+
+START = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
+EVERY = 30.0
+
+
+class World:
+    """One replica over a cluster in memory; `pass_time` lets it sleep."""
+
+    def __init__(self) -> None:
+        self.server = fake_api.FakeApi()
+        self.server.seed(
+            api.DEPLOYMENTS,
+            {"metadata": {"name": names.PRODUCT, "namespace": names.PRODUCT, "uid": "owner"}},
+        )
+        self.seconds = 0.0
+        self.metrics = Metrics()
+        self.known = cluster_state.Registry(release_namespace=names.PRODUCT)
+        self.recorder = events.Recorder(self.server, instance="r", now=self.now)
+        self.auditor = controller.Auditor(
+            self.server,
+            settings=settings.Settings(audit_seconds=int(EVERY)),
+            known=self.known,
+            recorder=self.recorder,
+            metrics=self.metrics,
+            clocks=leader_election.Clocks(
+                now=self.now, monotonic=lambda: self.seconds, sleep=self.sleep
+            ),
+        )
+        writer = status.StatusWriter(
+            self.server, known=self.known, serving=lambda: True, metrics=self.metrics,
+            clock=self.now,
+        )  # fmt: skip
+        self.caches = caches.make(
+            self.server, known=self.known, writer=writer, auditor=self.auditor,
+            metrics=self.metrics,
+        )  # fmt: skip
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def now(self) -> datetime.datetime:
+        return START + datetime.timedelta(seconds=self.seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        """The clock goes on by itself: nobody waits for another here."""
+        self.seconds += seconds / 1000
+        await asyncio.sleep(0)
+
+    async def follow(self) -> None:
+        """Fill the caches and keep them."""
+        self.tasks += [asyncio.create_task(one.run()) for one in self.caches]
+        for one in self.caches:
+            await one.synced.wait()
+
+    async def look(self, *, everything: bool = True) -> None:
+        await self.auditor.look(everything=everything)
+
+    def namespace(self, name: str = NAMESPACE, label: str = names.ENABLED) -> None:
+        labels = {names.INJECTION_LABEL: label}
+        self.server.seed(api.NAMESPACES, {"metadata": {"name": name, "labels": labels}})
+
+    def pod(self, name: str, *, namespace: str = NAMESPACE, **spec: Any) -> None:
+        made = pod(**spec)
+        metadata = {**made["metadata"], "name": name, "namespace": namespace}
+        self.server.seed(api.PODS, {**made, "metadata": metadata, "status": {"phase": "Running"}})
+
+    def counts(self, name: str = "log", namespace: str = NAMESPACE) -> api.Json:
+        found = self.server.objects[api.INJECTIONS][namespace, name]
+        counts: api.Json = (found.get("status") or {}).get("pods") or {}
+        return counts
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"sidecar_injector_{name}", labels)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    made.namespace()
+    made.server.seed(api.INJECTIONS, resource())
+    yield made
+    for task in made.tasks:
+        task.cancel()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
+
+
+def numbers(counts: api.Json) -> list[int]:
+    return [counts[key] for key in POD_STATES]
+
+
+async def test_pods_are_counted_by_state_and_the_counts_written(world: World) -> None:
+    world.pod("missing")
+    world.pod("done")
+    done = decided(pod(), injection()).pod
+    world.server.seed(
+        api.PODS,
+        {**done, "metadata": {**done["metadata"], "name": "done", "namespace": NAMESPACE}},
+    )
+    world.pod("host", hostNetwork=True)
+    await world.follow()
+    await world.look()
+    assert numbers(world.counts()) == [2, 1, 0, 0, 1]
+    assert world.counts()["observedAt"] == "2030-01-01T00:00:00Z"
+    assert world.value("audit_pods", state="selected") == 2
+    assert world.value("audit_pods", state="missing") == 1
+    assert world.value("writes_total", object="pods", result="written") == 1
+
+
+async def test_pods_that_are_being_deleted_are_not_counted(world: World) -> None:
+    world.pod("stays")
+    gone = {"name": "goes", "namespace": NAMESPACE, "deletionTimestamp": "2030-01-01T00:00:00Z"}
+    world.server.seed(api.PODS, {**pod(), "metadata": gone})
+    await world.follow()
+    await world.look()
+    assert numbers(world.counts()) == [1, 0, 0, 0, 1]
+
+
+async def test_more_kinds_of_pods_than_are_remembered_are_counted_all(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(count, "MOST_REMEMBERED", 3)
+    world.server.seed(api.INJECTIONS, resource(selector={"matchLabels": {"odd": "yes"}}))
+    for number in range(20):
+        labels = {"number": str(number), "odd": "yes" if number % 2 else "no"}
+        world.pod(f"p-{number}", labels=labels)
+        world.pod(f"same-{number}", labels={"odd": "yes"})
+    await world.follow()
+    await world.look()
+    assert numbers(world.counts()) == [30, 0, 0, 0, 30]
+
+
+async def test_pods_that_have_ended_are_not_counted(world: World) -> None:
+    world.pod("running")
+    for phase in ("Succeeded", "Failed"):
+        ended = {"metadata": {"name": phase, "namespace": NAMESPACE}, "status": {"phase": phase}}
+        world.server.seed(api.PODS, ended)
+    await world.follow()
+    await world.look()
+    assert numbers(world.counts()) == [1, 0, 0, 0, 1]
+
+
+async def test_counts_that_are_right_are_not_written_again(world: World) -> None:
+    await world.follow()
+    await world.look()
+    await fake_api.eventually(lambda: status_known(world))
+    before, world.seconds = world.counts(), 100.0
+    await world.look()
+    assert world.counts() == before
+    assert world.value("writes_total", object="pods", result="written") == 1
+
+
+def status_known(world: World) -> bool:
+    return "status" in world.caches[0].objects[NAMESPACE, "log"]
+
+
+async def test_a_namespace_in_which_nothing_can_apply_costs_no_call(world: World) -> None:
+    for number in range(20):
+        world.namespace(f"empty-{number}")
+        world.namespace(f"off-{number}", names.DISABLED)
+    await world.follow()
+    await world.look()
+    assert world.server.calls["list", "pods"] <= 4
+
+
+async def test_many_namespaces_are_one_list_of_the_cluster(world: World) -> None:
+    most = count.ONE_BY_ONE
+    for number in range(most):
+        world.namespace(f"more-{number}")
+        world.server.seed(
+            api.INJECTIONS,
+            {**resource(), "metadata": {"name": "log", "namespace": f"more-{number}"}},
+        )
+        world.pod("web", namespace=f"more-{number}")
+    world.pod("elsewhere", namespace="not-enabled")
+    await world.follow()
+    await world.look()
+    assert world.server.calls["list", "pods"] < 10
+    assert all(numbers(world.counts(namespace=f"more-{n}")) == [1, 0, 0, 0, 1] for n in range(most))
+
+
+async def test_between_audits_only_the_marked_namespace_is_counted(world: World) -> None:
+    world.namespace("other")
+    world.server.seed(
+        api.INJECTIONS, {**resource(), "metadata": {"name": "log", "namespace": "other"}}
+    )
+    await world.follow()
+    await world.look()
+    world.pod("here")
+    world.pod("there", namespace="other")
+    world.auditor._leading = True
+    world.auditor.mark("other")
+    await world.look(everything=False)
+    assert numbers(world.counts(namespace="other")) == [1, 0, 0, 0, 1]
+    assert numbers(world.counts()) == [0] * 5
+    assert world.value("audit_pods", state="selected") == 1
+
+
+async def test_counts_of_half_a_list_are_never_written(world: World) -> None:
+    world.pod("one")
+    await world.follow()
+    await world.look()
+    await fake_api.eventually(lambda: status_known(world))
+    world.pod("two")
+    world.server.failures["list", "pods"] = [fake_api.refusal(410, "Expired")]
+    with pytest.raises(api.ApiError):
+        await world.look()
+    assert numbers(world.counts()) == [1, 0, 0, 0, 1]
+
+
+async def test_an_injection_that_went_away_meanwhile_costs_nothing(world: World) -> None:
+    await world.follow()
+    world.server.failures["patch", "sidecarinjections"] = [fake_api.refusal(404, "NotFound")]
+    await world.look()
+    assert world.value("writes_total", object="pods", result="failed") == 0
+
+
+async def test_the_leader_audits_at_once_and_what_happens_afterwards_soon(world: World) -> None:
+    world.pod("one")
+    await world.follow()
+    world.tasks.append(asyncio.create_task(world.auditor.run(world.caches)))
+    await fake_api.eventually(lambda: world.counts().get("missing") == 1)
+    assert world.value("leader") == 1
+    await fake_api.eventually(lambda: world.server.calls["watch", "pods"])
+    world.pod("two")
+    await fake_api.eventually(lambda: world.counts().get("missing") == 2, "the watch told")
+    change = {"spec": {**resource()["spec"], "suspend": True}, "metadata": {"generation": 2}}
+    await world.server.patch(api.INJECTIONS, change, name="log", namespace=NAMESPACE)
+    await fake_api.eventually(lambda: world.counts().get("missing") == 0, "the cache told")
+    assert world.value("audit_duration_seconds_count") == 1
+
+
+async def test_who_does_not_lead_any_more_shows_no_counts(world: World) -> None:
+    world.pod("one")
+    await world.follow()
+    running = asyncio.create_task(world.auditor.run(world.caches))
+    await fake_api.eventually(lambda: world.value("audit_pods", state="missing") == 1)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert world.value("audit_pods", state="missing") == 0
+    assert world.value("audit_last_success_timestamp_seconds") == 0
+    assert world.value("leader") == 0
+
+
+async def test_a_follower_remembers_nothing_of_what_happens(world: World) -> None:
+    await world.follow()
+    for number in range(100):
+        world.auditor.namespace_changed(f"ci-{number}")
+    assert world.auditor._marked == set()
+
+
+async def test_a_failed_audit_is_counted_and_done_again(world: World) -> None:
+    world.pod("one")
+    world.server.failures["list", "pods"] = [fake_api.refusal(500, "InternalError")]
+    await world.follow()
+    with pytest.raises(api.ApiError):
+        await world.auditor._turn()
+    assert world.value("audit_failures_total") == 1
+    await world.auditor._turn()
+    assert numbers(world.counts()) == [1, 0, 0, 0, 1]
+
+
+async def test_a_mistyped_label_is_told_once_and_again_after_an_hour(world: World) -> None:
+    world.namespace("typo", "true")
+    world.namespace("off", names.DISABLED)
+    await world.follow()
+    for _ in range(3):
+        await world.look()
+    await world.recorder.post()
+    (event,) = world.server.objects[api.EVENTS].values()
+    assert event["regarding"]["name"] == "typo"
+    assert "series" not in event
+    world.seconds = 3601.0
+    await world.look()
+    await world.recorder.post()
+    assert len(world.server.objects[api.EVENTS]) == 1
+    assert world.server.calls["create", "events"] == 2
+
+
+async def test_the_watch_keeps_no_pod_and_begins_again_where_the_server_has_forgotten(
+    world: World,
+) -> None:
+    marked: list[str] = []
+    watch = pod_watch.PodWatch(world.server, mark=marked.append, sleep=world.sleep)
+    for number in range(1000):
+        world.pod(f"p-{number}")
+    world.tasks.append(asyncio.create_task(watch.run()))
+    await fake_api.eventually(lambda: world.server.calls["watch", "pods"] == 1)
+    world.pod("new")
+    await fake_api.eventually(lambda: marked == [NAMESPACE])
+    world.pod("new", hostNetwork=True)
+    world.server.take(api.PODS, name="new", namespace=NAMESPACE)
+    await fake_api.eventually(lambda: marked == [NAMESPACE] * 2)
+
+    world.server.break_watches()
+    await fake_api.eventually(lambda: world.server.calls["watch", "pods"] == 2)
+    world.pod("p-0", hostNetwork=True)
+    world.server.expire()
+    world.server.bookmark()
+    await fake_api.eventually(lambda: world.server.calls["watch", "pods"] == 3)
+    world.pod("newer")
+    await fake_api.eventually(lambda: marked == [NAMESPACE] * 3)
+
+
+async def test_counting_gives_way_after_a_short_slice() -> None:
+    now, slept = 0.0, []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    slices = count.Slices(clock=lambda: now, sleep=sleep)
+    now = count.SLICE_SECONDS / 2
+    await slices.give_way()
+    assert slept == []
+    now = count.SLICE_SECONDS
+    await slices.give_way()
+    assert slept == [count.SLICE_SECONDS * count.REST]
+    await slices.give_way()
+    assert len(slept) == 1
+
+
+async def test_the_api_server_is_left_alone_between_pages_and_forgiven_for_being_slow() -> None:
+    now, slept = 10.0, []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    slices = count.Slices(clock=lambda: now, sleep=sleep)
+    now = 10.005
+    assert slices.begin() == pytest.approx(0.005)
+    for seconds in (0.005, 5.0):
+        await slices.leave_server_alone(answered_after=seconds)
+    assert slept == [0.005 * count.SERVER_REST, count.LONGEST_REST]
+
+
+async def test_there_is_a_rest_after_every_page(world: World) -> None:
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    for number in range(count.PAGE + 1):
+        world.pod(f"p-{number}")
+    now = iter(range(10_000))
+    slices = count.Slices(clock=lambda: float(next(now)), sleep=sleep)
+    known = worlds.World(namespace=worlds.Namespace.assumed(NAMESPACE), injections=())
+    await count.count(world.server, {NAMESPACE: known}, slices=slices)
+    # Two of those that are not on the host network, and an empty one of those that are.
+    assert slept.count(count.LONGEST_REST) == 3
+
+
+@pytest.mark.parametrize(
+    ("everything", "took", "pause"),
+    [(False, 0.05, 1.5), (False, 1.0, 20.0), (False, 60.0, 30.0), (True, 60.0, 1.5)],
+)
+async def test_a_look_leaves_the_api_server_alone_for_as_long_as_is_its_due(
+    world: World, monkeypatch: pytest.MonkeyPatch, everything: bool, took: float, pause: float
+) -> None:
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    looks = []
+
+    async def look(*, everything: bool) -> None:
+        looks.append(everything)
+        world.seconds += took
+
+    clocks = leader_election.Clocks(now=world.now, monotonic=lambda: world.seconds, sleep=sleep)
+    monkeypatch.setattr(world.auditor, "_clocks", clocks)
+    monkeypatch.setattr(world.auditor, "look", look)
+    world.auditor._due = 0.0 if everything else math.inf
+    world.auditor._leading = True
+    for _ in range(2):
+        world.auditor.mark(NAMESPACE)
+        await world.auditor._turn()
+    assert looks == [everything, everything]
+    assert slept == [0.0, pause]

@@ -1,0 +1,80 @@
+"""The index passes over exactly those injections that the first rules of matching would stop."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar_injector.core import matching
+from sidecar_injector.core.injections import index, world
+from sidecar_injector.core.merging import status_annotation
+from sidecar_injector.core.reasons import Reason
+from tests.kits import random_pods as trouble
+from tests.kits.samples import decided, injection, pod
+
+LABELS = ({}, {"a": "1"}, {"a": "2", "b": "1"}, {"a": 3}, {"b": ["x"]})
+
+
+def injections(draw):
+    """More than one of each kind of selector, in order."""
+    selectors = [
+        {}, {"matchLabels": {"a": "1"}}, {"matchLabels": {"a": "2", "b": "1"}},
+        {"matchExpressions": [{"key": "a", "operator": "Exists"}]},
+        {"matchLabels": {"b": "1"},
+         "matchExpressions": [{"key": "a", "operator": "In", "values": ["2"]}]},
+    ]  # fmt: skip
+    made = []
+    for number in range(20):
+        cluster = draw.sometimes(0.5)
+        elsewhere = {"namespaceSelector": {"matchLabels": {"tier": "gold"}}} if cluster else {}
+        made.append(
+            injection(
+                f"i{number}", cluster=cluster, selector=draw.choice(selectors),
+                priority=draw.choice([0, 1]), **(elsewhere if draw.sometimes(0.4) else {}),
+            )
+        )  # fmt: skip
+    return world.ordered(made)
+
+
+@pytest.mark.parametrize("number", range(30))
+@pytest.mark.parametrize("tier", ["gold", "iron"])
+def test_every_injection_is_a_candidate_or_passed_over_for_the_reason_of_the_rules(number, tier):
+    draw = trouble.Draw(number)
+    known = world.World(
+        namespace=world.Namespace("demo", {"sidecar-injection": "enabled", "tier": tier}),
+        injections=injections(draw),
+    )
+    labels = draw.choice(LABELS)
+    candidate = matching.candidate_of({"metadata": {"labels": labels}}, status_annotation.NOTHING)
+    found = known.index.candidates(labels)
+    passed = dict(found.passed_over())
+
+    assert [*found] == [one for one in known.injections if one not in passed]
+    for one, reason in passed.items():
+        assert matching.match(one, candidate, known) is reason
+    assert set(found.reasons) == set(passed.values())
+
+
+def test_a_pod_meets_only_the_injections_that_may_select_it():
+    many = [
+        injection(f"i{number}", selector={"matchLabels": {"n": str(number)}})
+        for number in range(100)
+    ]
+    found = index.Index(many, namespace_labels={}).candidates({"n": "7", "m": "8"})
+
+    assert [one.name for one in found] == ["i7"]
+    assert found.reasons == (Reason.SELECTOR_MISMATCH,)
+
+
+def test_a_decision_has_a_line_for_every_injection_in_order():
+    made = [
+        injection("last", priority=-1),
+        injection("never", selector={"matchLabels": {"no": "pod"}}),
+        injection("first", priority=1),
+    ]
+    lines = decided(pod(), *made).lines
+
+    assert [(one.injection.name, one.reason) for one in lines] == [
+        ("first", Reason.INJECTED),
+        ("never", Reason.SELECTOR_MISMATCH),
+        ("last", Reason.ALREADY_INJECTED),
+    ]

@@ -1,0 +1,111 @@
+"""Injections that may meet on a pod and want the same part: who is told, and who is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar_injector import crds, names
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.linting import overlap
+from tests.kits.samples import injection, resource
+from tests.kits.validate import quiet, template, warned
+
+PARTS = {
+    "container": (
+        {"template": template(containers=[quiet(image="a:1")])},
+        {"template": template(initContainers=[quiet(image="a:2")])},
+    ),
+    "volume": (
+        {"template": template(volumes=[{"name": "sidecar", "emptyDir": {}}])},
+        {"template": template(volumes=[{"name": "sidecar", "emptyDir": {"medium": "Memory"}}])},
+    ),
+    "serviceAccountName": (
+        {"template": template(serviceAccountName="a")},
+        {"template": template(serviceAccountName="b")},
+    ),
+    "label": (
+        {"template": {"metadata": {"labels": {"a": "1"}}}},
+        {"template": {"metadata": {"labels": {"a": "2"}}}},
+    ),
+    "annotation": (
+        {"template": {"metadata": {"annotations": {"a": "1"}}}},
+        {"template": {"metadata": {"annotations": {"a": "2"}}}},
+    ),
+    "mount": (
+        {"template": {}, "applicationContainers": {
+            "volumeMounts": [{"name": "a", "mountPath": "/data"}]}},
+        {"template": {}, "applicationContainers": {
+            "volumeMounts": [{"name": "b", "mountPath": "/data/"}]}},
+    ),
+    "variable": (
+        {"template": {}, "applicationContainers": {"env": [{"name": "A", "value": "1"}]}},
+        {"template": {}, "applicationContainers": {"env": [{"name": "A", "value": "2"}]}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_another_injection_wants_differently_is_told_to_the_one_that_yields(part):
+    mine, other = PARTS[part]
+    rival = injection("rival", cluster=True, **other)
+    (found,) = [one for one in warned(rival, **mine) if "rival" in one]
+    assert part in found
+    assert "is not as in cluster/rival: this one yields" in found
+    (found,) = [one for one in warned(rival, priority=1, **mine) if "rival" in one]
+    assert found.endswith("that one yields")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_another_injection_wants_alike_is_no_conflict(part):
+    mine, _ = PARTS[part]
+    rival = injection("rival", cluster=True, **mine)
+    assert [one for one in warned(rival, **mine) if "rival" in one] == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ({"matchLabels": {"app": "a"}}, {"matchLabels": {"app": "b"}}, False),
+        ({"matchLabels": {"app": "a"}}, {"matchLabels": {"app": "a"}}, True),
+        ({"matchLabels": {"app": "a"}}, {"matchLabels": {"tier": "b"}}, True),
+        ({"matchLabels": {"app": "a"}}, {}, True),
+        (("In", ["a", "b"]), ("In", ["c"]), False),
+        (("In", ["a", "b"]), ("In", ["b", "c"]), True),
+        (("In", ["a"]), ("NotIn", ["a"]), False),
+        (("In", ["a", "b"]), ("NotIn", ["a"]), True),
+        (("NotIn", ["a"]), ("NotIn", ["b"]), True),
+        (("Exists", None), ("DoesNotExist", None), False),
+        (("In", ["a"]), ("DoesNotExist", None), False),
+        (("NotIn", ["a"]), ("DoesNotExist", None), True),
+    ],
+    ids=str,
+)
+def test_selectors_that_exclude_each_other_cause_no_warning(one, other, meet):
+    mine, theirs = PARTS["container"]
+    rival = injection("rival", cluster=True, selector=selector(other), **theirs)
+    found = [text for text in warned(rival, selector=selector(one), **mine) if "rival" in text]
+    assert bool(found) is meet
+
+
+def selector(given):
+    if isinstance(given, dict):
+        return given
+    operator, values = given
+    values = {"values": values} if values else {}
+    return {"matchExpressions": [{"key": "app", "operator": operator, **values}]}
+
+
+def test_injections_of_other_namespaces_are_no_rivals():
+    elsewhere = {**resource("rival"), "metadata": {"name": "rival", "namespace": "elsewhere"}}
+    rival = model.read(elsewhere, spec_schema=crds.spec_schema(names.KIND))
+    assert not overlap.can_meet(injection(), rival)
+    named = {"matchLabels": {names.NAMESPACE_NAME_LABEL: "elsewhere"}}
+    cluster = injection("rival", cluster=True, namespaceSelector=named)
+    assert not overlap.can_meet(injection(), cluster)
+    assert overlap.can_meet(rival, cluster)
+
+
+def test_an_injection_is_no_rival_of_its_own_older_version_nor_of_an_idle_one():
+    mine, other = PARTS["container"]
+    assert warned(injection("log", **other), **mine) == []
+    assert warned(injection("rival", suspend=True, **other), **mine) == []

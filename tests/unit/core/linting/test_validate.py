@@ -1,0 +1,181 @@
+"""What is said about an injection before any pod meets it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar_injector import names
+from sidecar_injector.core import status
+from sidecar_injector.core.injections import world
+from sidecar_injector.core.linting import validate
+from sidecar_injector.webhook import validate as webhook_validate
+from tests.kits import random_pods as trouble
+from tests.kits.samples import container, injection, resource
+from tests.kits.validate import quiet, sentences, template, warned
+
+
+def test_an_injection_that_no_pod_can_take_is_an_error():
+    ports = [{"containerPort": 99999}]
+    one = injection(template=template(containers=[quiet(ports=ports)]))
+    assert one.errors == ()
+    (found,) = sentences(validate.validate(one).errors)
+    assert found.startswith("spec cannot be injected into a pod: PodWouldBeInvalid:")
+    assert "99999" in found
+
+
+def test_a_default_that_does_not_fit_where_its_token_stands_is_an_error():
+    parameter = {"name": "pull", "from": {"podLabel": "pull"}, "default": "Sometimes"}
+    spec = template(containers=[quiet(imagePullPolicy="$(params.pull)")])
+    (found,) = sentences(validate.validate(injection(parameters=[parameter], template=spec)).errors)
+    assert "InvalidValue" in found
+    assert "imagePullPolicy must be one of Always" in found
+
+
+def test_a_value_that_only_pods_know_is_guessed_and_never_an_error():
+    spec = template(containers=[quiet(imagePullPolicy="$(params.pull)")])
+    free = {"name": "pull", "from": {"podLabel": "pull"}}
+    (found,) = warned(parameters=[free], template=spec)
+    assert found.startswith("spec.parameters not every value of pull fits (give an enum?)")
+    assert warned(parameters=[{**free, "enum": ["Always", "Never"]}], template=spec) == []
+    assert warned(parameters=[{**free, "pattern": "Always|Never"}], template=spec) == []
+    # Nothing fits that anybody can think of, so nothing is tried and nothing said.
+    assert warned(parameters=[{**free, "pattern": "[%&]{7}"}], template=spec) == []
+
+
+def test_what_fails_only_in_pods_that_end_is_a_warning():
+    policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
+    spec = template(containers=[quiet(resizePolicy=policy)])
+    assert validate.validate(injection(template=spec, sidecarMode="Container")).errors == ()
+    (found,) = warned(template=spec)
+    assert found.startswith("spec cannot be injected where restartPolicy is Never")
+
+
+def test_missing_requests_are_told_per_container_and_a_limit_is_a_request():
+    bare, limited = quiet("bare"), quiet("limited")
+    del bare["resources"]
+    limited["resources"] = {"limits": {"cpu": "1"}, "requests": {"memory": "1Mi"}}
+    first = quiet("first")
+    first["resources"] = {"requests": {"cpu": "1"}}
+    assert warned(template=template(containers=[bare, limited], initContainers=[first])) == [
+        (
+            "spec.template.spec.containers[0].resources requests no cpu and no memory:"
+            " autoscaling and quotas may need it"
+        ),
+        (
+            "spec.template.spec.initContainers[0].resources requests no memory:"
+            " autoscaling and quotas may need it"
+        ),
+    ]
+
+
+def test_what_the_restricted_level_would_refuse_is_told():
+    loud = quiet()
+    loud["securityContext"]["runAsNonRoot"] = False
+    volumes = [{"name": "host", "hostPath": {"path": "/x"}}]
+    mounts = [{"name": "host", "mountPath": "/x"}]
+    (found,) = warned(template=template(containers=[{**loud, "volumeMounts": mounts}],
+                                        volumes=volumes))  # fmt: skip
+    assert found.startswith("spec.template the Pod Security level restricted would refuse it:")
+    assert "runAsNonRoot" in found
+    assert "host" in found
+
+
+def test_a_mount_of_a_volume_that_is_not_there_needs_the_pods():
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    assert warned(template=template(containers=[quiet(volumeMounts=mounts)])) == [
+        (
+            "spec.template.spec.containers[0].volumeMounts[0] mounts 'data', which the template"
+            " does not define: the pod must"
+        )
+    ]
+
+
+def test_a_volume_that_nothing_mounts_is_told_and_one_for_application_containers_is_not():
+    volumes = [{"name": "data", "emptyDir": {}}]
+    (found,) = warned(template=template(volumes=volumes))
+    assert found.startswith("spec.template.spec.volumes[0] 'data' is only added to pods")
+    mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    assert warned(template=template(volumes=volumes), applicationContainers=mounts) == []
+
+
+def test_tokens_that_are_not_replaced_and_parameters_that_nothing_uses_are_told():
+    parameters = [
+        {"name": "used", "from": {"podLabel": "a"}, "default": "$(params.idle)"},
+        {"name": "idle", "from": {"podLabel": "b"}, "default": "x"},
+    ]
+    spec = template(containers=[quiet(args=["$(params.used)", "$$(params.idle)"])])
+    assert warned(parameters=parameters, template=spec) == [
+        (
+            "spec.parameters[0].default $(params.idle) stays as it is: tokens are replaced in"
+            " template, applicationContainers, inherit"
+        ),
+        "spec.parameters[1] $(params.idle) stands nowhere: the parameter changes nothing",
+    ]
+
+
+def test_what_the_api_server_passes_on_is_short_and_not_much():
+    containers = [container(f"c{number}", image="x" * 300) for number in range(30)]
+    one = injection(template=template(containers=containers))
+    told = validate.validate(one).told()
+    assert len(told) == validate.MAX_WARNINGS
+    assert max(map(len, told)) <= 120
+    assert told[-1] == "and 22 warnings more: see lint"
+
+
+BROKEN = template(containers=[quiet(ports=[{"containerPort": 99999}])])
+
+
+def test_the_condition_says_what_the_webhook_says():
+    raw = resource(template=BROKEN)
+    with pytest.raises(webhook_validate.Refused) as refusal:
+        webhook_validate.warnings_about(raw, kind=names.KIND, competing=lambda _: [])
+    made = status.wanted(
+        injection(template=BROKEN), namespace=world.Namespace.assumed("demo"), serving=True,
+        current={}, now="2030-01-01T00:00:00Z",
+    )  # fmt: skip
+    accepted, ready = made["conditions"]
+    assert (accepted["status"], accepted["message"]) == ("False", str(refusal.value))
+    assert (ready["status"], ready["reason"]) == ("False", "NotAccepted")
+
+
+def test_the_webhook_warns_of_rivals_in_the_injections_namespace():
+    asked = []
+
+    def rivals(namespace):
+        asked.append(namespace)
+        return [injection("rival", cluster=True, template=template(containers=[quiet(image="y")]))]
+
+    raw = resource(template=template(containers=[quiet()]))
+    (told,) = webhook_validate.warnings_about(raw, kind=names.KIND, competing=rivals)
+    assert "cluster/rival" in told
+    webhook_validate.warnings_about(
+        resource(cluster=True), kind=names.CLUSTER_KIND, competing=rivals
+    )
+    assert asked == ["demo", None]
+
+
+def test_an_injection_that_is_being_deleted_is_let_through():
+    raw = resource(template=BROKEN)
+    raw["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    assert webhook_validate.warnings_about(raw, kind=names.KIND, competing=lambda _: []) == []
+
+
+def test_an_injection_that_we_fail_to_judge_is_let_in_with_a_warning():
+    def broken(_):
+        raise RuntimeError("ours")
+
+    assert webhook_validate.warnings_about(resource(), kind=names.KIND, competing=broken) == [
+        webhook_validate.UNCHECKED
+    ]
+
+
+def test_nothing_that_the_schema_accepts_makes_a_judgement_fail():
+    """On the injections of the engine's properties, which are made for trouble."""
+    refused = 0
+    for seed in range(300):
+        drawn = trouble.Draw(seed).injections()
+        for one in drawn:
+            found = validate.validate(one, others=drawn)
+            assert len(found.told()) <= validate.MAX_WARNINGS, seed
+            refused += bool(found.errors)
+    assert 0 < refused < 900

@@ -1,0 +1,120 @@
+"""`onConflict: Merge`: a container of the pod's keeps all that it sets and takes the rest."""
+
+from __future__ import annotations
+
+import copy
+
+import jsonpatch
+import pytest
+
+from sidecar_injector.core.merging import uninject
+from tests.kits.samples import container, decided, injection, meaningful, pod, reasons
+
+
+def merging(template, *, volumes=(), **fields):
+    spec = {"containers": [{**container("app"), **template}], "volumes": list(volumes)}
+    return injection(onConflict="Merge", template={"spec": spec}, **fields)
+
+
+def merged(own, template, **fields):
+    """The pod's container; the patch is strict, the second pass silent, the way back exact."""
+    subject = pod(containers=[container("app", **own)])
+    one = merging(template, **fields)
+    made = decided(subject, one)
+    assert reasons(made) == {"log": "Injected"}, made.lines[0].message
+    assert jsonpatch.apply_patch(copy.deepcopy(subject), made.operations) == made.pod
+    assert decided(made.pod, one).operations == []
+    assert meaningful(uninject.uninject(made.pod)) == meaningful(subject)
+    (found,) = made.pod["spec"]["containers"]
+    return found
+
+
+def test_skip_is_the_default_and_a_conflict():
+    one = injection(template={"spec": {"containers": [container("app", tty=True)]}})
+    assert reasons(decided(pod(), one)) == {"log": "ContainerConflict"}
+
+
+@pytest.mark.parametrize(
+    ("own", "template", "result"),
+    [
+        ({}, {"workingDir": "/w"}, {"workingDir": "/w"}),
+        ({"workingDir": "/own"}, {"workingDir": "/w", "tty": True},
+         {"workingDir": "/own", "tty": True}),
+        ({"args": ["own"]}, {"args": ["a"], "tty": True}, {"args": ["own"], "tty": True}),
+        ({"env": [{"name": "A", "value": "own"}]},
+         {"env": [{"name": "B", "value": "b"}, {"name": "A", "value": "a"}]},
+         {"env": [{"name": "A", "value": "own"}, {"name": "B", "value": "b"}]}),
+        ({"ports": [{"containerPort": 80}]},
+         {"ports": [{"containerPort": 80, "name": "http"},
+                    {"containerPort": 80, "protocol": "UDP"}]},
+         {"ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}]}),
+        ({"resources": {"requests": {"cpu": "1"}}},
+         {"resources": {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "4"}}},
+         {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "4"}}}),
+        ({"securityContext": {"runAsUser": 1}},
+         {"securityContext": {"runAsUser": 2, "readOnlyRootFilesystem": True}},
+         {"securityContext": {"runAsUser": 1, "readOnlyRootFilesystem": True}}),
+        ({"securityContext": {"capabilities": {"drop": ["ALL"]}}},
+         {"securityContext": {"capabilities": {"add": ["CHOWN"]}}, "tty": True},
+         {"securityContext": {"capabilities": {"drop": ["ALL"]}}, "tty": True}),
+        ({"envFrom": [{"configMapRef": {"name": "own"}}]},
+         {"envFrom": [{"configMapRef": {"name": "own"}}, {"configMapRef": {"name": "c"}}]},
+         {"envFrom": [{"configMapRef": {"name": "own"}}, {"configMapRef": {"name": "c"}}]}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_container_keeps_what_it_sets_and_takes_the_rest(own, template, result):
+    assert merged(own, template) == {**container("app"), **result}
+
+
+@pytest.mark.parametrize(
+    "field", ["image", "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy"]
+)
+def test_what_the_api_server_always_sets_is_never_taken(field):
+    values = {"imagePullPolicy": "Always", "terminationMessagePolicy": "FallbackToLogsOnError"}
+    made = merged({}, {field: values.get(field, "/other"), "tty": True})
+    assert made == {**container("app"), "tty": True}
+
+
+def test_a_file_and_the_same_pod_after_defaulting_take_the_same():
+    template = {"image": "other:2", "livenessProbe": {"httpGet": {"port": 80}}, "tty": True}
+    defaults = {
+        "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    }
+    assert merged(defaults, template) == {**merged({}, template), **defaults}
+
+
+def test_a_mount_that_is_taken_brings_its_volume():
+    volume = {"name": "v", "emptyDir": {}}
+    mount = {"name": "v", "mountPath": "/v"}
+    assert merged({}, {"volumeMounts": [mount]}, volumes=[volume])["volumeMounts"] == [mount]
+
+
+def test_a_container_that_has_everything_is_left_alone():
+    subject = pod(containers=[container("app", tty=True)])
+    made = decided(subject, merging({"tty": True}))
+    assert reasons(made) == {"log": "AlreadyInjected"}
+    assert made.operations == []
+
+
+def test_a_container_that_keeps_something_against_the_template_is_reported():
+    subject = pod(containers=[container("app", workingDir="/own")])
+    made = decided(subject, merging({"workingDir": "/w", "tty": True}))
+    assert made.lines[0].details == {"kept": ["/spec/containers/app"]}
+
+
+def test_nothing_is_merged_across_the_lists_nor_into_a_native_sidecar():
+    subject = pod(initContainers=[container("setup")])
+    spec = {"containers": [container("setup", tty=True)]}
+    one = injection(onConflict="Merge", template={"spec": spec})
+    assert reasons(decided(subject, one)) == {"log": "ContainerConflict"}
+    native = injection(onConflict="Merge", sidecarMode="Native", template={"spec": spec})
+    assert reasons(decided(subject, native)) == {"log": "ContainerConflict"}
+
+
+def test_the_pods_containers_keep_their_order():
+    subject = pod(containers=[container("one"), container("app"), container("two")])
+    made = decided(subject, merging({"tty": True}, placement={"containers": "First"}))
+    assert [one["name"] for one in made.pod["spec"]["containers"]] == ["one", "app", "two"]

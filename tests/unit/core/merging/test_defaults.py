@@ -1,0 +1,112 @@
+"""Comparing in the API server's eyes: defaults, quantities, and lists with keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar_injector.core.merging import defaults
+from sidecar_injector.core.pods import quantity
+
+
+@pytest.mark.parametrize(
+    ("actual", "wanted", "there"),
+    [
+        ({"image": "a", "terminationMessagePolicy": "File"}, {"image": "a"}, True),
+        ({"image": "a"}, {"image": "a", "terminationMessagePolicy": "File"}, True),
+        ({"image": "a"}, {"image": "b"}, False),
+        ({"image": "a:1"}, {"imagePullPolicy": "IfNotPresent"}, True),
+        ({"image": "h:5000/a"}, {"imagePullPolicy": "Always"}, True),
+        ({"image": "a@sha256:0"}, {"imagePullPolicy": "IfNotPresent"}, True),
+        ({"resources": {"limits": {"cpu": "500m"}}}, {"resources": {"limits": {"cpu": 0.5}}}, True),
+        (
+            {"resources": {"limits": {"cpu": "500m"}}},
+            {"resources": {"limits": {"cpu": "1"}}},
+            False,
+        ),
+        ({"resources": {}}, {"resources": {"limits": {"cpu": "1"}}}, False),
+        (
+            {"ports": [{"containerPort": 80, "protocol": "TCP"}]},
+            {"ports": [{"containerPort": 80}]},
+            True,
+        ),
+        (
+            {"ports": [{"containerPort": 80}]},
+            {"ports": [{"containerPort": 80, "protocol": "UDP"}]},
+            False,
+        ),
+        (
+            {"env": [{"name": "A"}, {"name": "B", "value": "1"}]},
+            {"env": [{"name": "A", "value": ""}]},
+            True,
+        ),
+        (
+            {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]},
+            {"env": [{"name": "A", "value": ""}]},
+            False,
+        ),
+        (
+            {"volumeMounts": [{"name": "t", "mountPath": "/t"}, {"name": "v", "mountPath": "/v"}]},
+            {"volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": False}]},
+            True,
+        ),
+        ({"args": ["a", "b"]}, {"args": ["a"]}, False),
+        (
+            {"livenessProbe": {"httpGet": {"port": 1}}},
+            {"livenessProbe": {"periodSeconds": 10, "httpGet": {"port": 1, "scheme": "HTTP"}}},
+            True,
+        ),
+        ({}, {"livenessProbe": {"periodSeconds": 10}}, False),
+        ({"tty": 1}, {"tty": True}, False),
+        ({"args": None}, {"args": []}, True),
+    ],
+)
+def test_a_container_is_there_if_it_has_every_field_that_is_wanted(actual, wanted, there):
+    assert defaults.contains(actual, wanted, defaults.CONTAINER) is there
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (
+            {"secret": {"secretName": "s"}},
+            {"secret": {"secretName": "s", "defaultMode": 420}},
+            True,
+        ),
+        (
+            {"secret": {"secretName": "s"}},
+            {"secret": {"secretName": "s", "defaultMode": 256}},
+            False,
+        ),
+        ({}, {"emptyDir": {}}, True),
+        ({"configMap": {}}, {"emptyDir": {}}, False),
+        ({"emptyDir": {"sizeLimit": "1Gi"}}, {"emptyDir": {"sizeLimit": "1024Mi"}}, True),
+        ({"hostPath": {"path": "/a"}}, {"hostPath": {"path": "/a", "type": ""}}, True),
+    ],
+)
+def test_volumes_are_compared_after_defaulting_in_both_directions(one, other, same):
+    assert defaults.same_volume({"name": "v", **one}, {"name": "v", **other}) is same
+    assert defaults.same_volume({"name": "v", **other}, {"name": "v", **one}) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1", 1),
+        ("500m", "0.5"),
+        ("1Ki", 1024),
+        ("1e3", 1000),
+        ("1.5Gi", 1610612736),
+        (".5", "0.5"),
+        (0.5, "0.5"),
+        (2, 2),
+        ("1E", 10**18),
+        ("-1n", "-1e-9"),
+    ],
+)
+def test_quantities_are_numbers(text, number):
+    assert quantity.parse(text) == quantity.parse(str(number)) is not None
+
+
+@pytest.mark.parametrize("text", ["", "a", "1 Gi", "1GiB", "--1", True, None, "1" * 65, "1e999"])
+def test_what_is_no_quantity_is_none(text):
+    assert quantity.parse(text) is None

@@ -1,0 +1,309 @@
+"""What an injection does to a pod: additive, in order, recorded, and the same every time."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import jsonpatch
+import pytest
+
+from sidecar_injector import names
+from sidecar_injector.core.reasons import PodVerdict, Verdict
+from tests.kits.samples import container, decided, injection, pod, reasons
+
+CONFIG = {"name": "conf", "configMap": {"name": "conf"}}
+MOUNT = {"name": "conf", "mountPath": "/etc/conf"}
+
+
+def template(*containers, metadata=None, **spec):
+    return {"metadata": metadata or {}, "spec": {"containers": list(containers), **spec}}
+
+
+def container_names(subject, field="containers"):
+    return [one["name"] for one in subject["spec"].get(field) or []]
+
+
+def provenance(subject):
+    return json.loads(subject["metadata"]["annotations"][names.STATUS_ANNOTATION])
+
+
+def check_patch(before, made):
+    """The patch, applied strictly, gives the pod; and a second pass finds nothing to do."""
+    applied = jsonpatch.apply_patch(copy.deepcopy(before), made.operations)
+    assert applied == made.pod
+    assert all(operation["op"] == "add" for operation in made.operations)
+    return applied
+
+
+def test_containers_come_last_and_init_containers_first_by_default():
+    one = injection(template=template(container("s"), initContainers=[container("i")]))
+    made = decided(pod(initContainers=[container("own")]), one)
+    assert container_names(made.pod) == ["app", "s"]
+    assert container_names(made.pod, "initContainers") == ["i", "own"]
+    check_patch(pod(initContainers=[container("own")]), made)
+
+
+def test_several_injections_stand_as_one_block_in_the_order_of_decision():
+    first = {"containers": "First", "initContainers": "Last"}
+    a = injection(
+        "a",
+        placement=first,
+        template=template(container("a1"), container("a2"), initContainers=[container("ai")]),
+    )
+    b = injection(
+        "b", placement=first, template=template(container("b1"), initContainers=[container("bi")])
+    )
+    subject = pod(initContainers=[container("own")])
+    made = decided(subject, b, a)
+    assert container_names(made.pod) == ["a1", "a2", "b1", "app"]
+    assert container_names(made.pod, "initContainers") == ["own", "ai", "bi"]
+    check_patch(subject, made)
+
+
+def test_an_injection_that_comes_later_joins_the_block_at_the_front():
+    placed = {"containers": "First"}
+    a = injection("a", placement=placed, template=template(container("a1")))
+    b = injection("b", placement=placed, template=template(container("b1")))
+    once = decided(pod(), a).pod
+    assert container_names(decided(once, a, b).pod) == ["a1", "b1", "app"]
+
+
+def test_kubectl_still_turns_to_the_pods_own_container_when_ours_comes_first():
+    made = decided(pod(), injection(placement={"containers": "First"}))
+    assert made.pod["metadata"]["annotations"][names.DEFAULT_CONTAINER_ANNOTATION] == "app"
+    chosen = pod(annotations={names.DEFAULT_CONTAINER_ANNOTATION: "mine"})
+    made = decided(chosen, injection(placement={"containers": "First"}))
+    assert made.pod["metadata"]["annotations"][names.DEFAULT_CONTAINER_ANNOTATION] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("mode", "restart_policy", "native"),
+    [
+        ("Auto", None, False),
+        ("Auto", "Always", False),
+        ("Auto", "OnFailure", True),
+        ("Auto", "Never", True),
+        ("Native", "Always", True),
+        ("Container", "Never", False),
+    ],
+)
+def test_sidecar_mode_makes_native_sidecars_of_containers(mode, restart_policy, native):
+    subject = pod(initContainers=[container("own")])
+    if restart_policy:
+        subject["spec"]["restartPolicy"] = restart_policy
+    one = injection(
+        sidecarMode=mode, template=template(container("s"), initContainers=[container("i")])
+    )
+    made = decided(subject, one)
+    expected = ["i", "s", "own"] if native else ["i", "own"]
+    assert container_names(made.pod, "initContainers") == expected
+    if native:
+        assert made.pod["spec"]["initContainers"][1]["restartPolicy"] == "Always"
+    else:
+        assert container_names(made.pod) == ["app", "s"]
+    assert provenance(made.pod)["injections"][0]["mode"] == ("Native" if native else "Container")
+
+
+def test_labels_and_annotations_that_the_pod_has_keep_its_value():
+    metadata = {"labels": {"a": "ours", "b": "ours"}, "annotations": {"example.com/y": "ours"}}
+    made = decided(pod(labels={"a": "own"}), injection(template=template(metadata=metadata)))
+    assert made.pod["metadata"]["labels"] == {"a": "own", "b": "ours"}
+    assert made.pod["metadata"]["annotations"]["example.com/y"] == "ours"
+    assert made.lines[0].details == {"kept": ["/metadata/labels/a"]}
+    check_patch(pod(labels={"a": "own"}), made)
+
+
+@pytest.mark.parametrize("absent", [{}, {"volumes": None}, {"volumes": []}], ids=str)
+@pytest.mark.parametrize("annotations", [None, {}], ids=str)
+def test_missing_parents_are_created_whatever_stands_for_nothing(absent, annotations):
+    one = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[CONFIG]))
+    subject = pod(annotations=annotations, **absent)
+    made = decided(subject, one)
+    assert check_patch(subject, made)["spec"]["volumes"] == [CONFIG]
+
+
+def test_a_volume_that_nothing_mounts_is_not_added_unless_the_pod_mounts_it():
+    one = injection(template=template(container(), volumes=[CONFIG]))
+    assert "volumes" not in decided(pod(), one).pod["spec"]
+    mounting = pod()
+    mounting["spec"]["containers"][0]["volumeMounts"] = [MOUNT]
+    assert decided(mounting, one).pod["spec"]["volumes"] == [CONFIG]
+
+
+def test_a_volume_of_the_same_definition_is_shared_also_after_api_defaulting():
+    one = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[CONFIG]))
+    own = {"name": "conf", "configMap": {"name": "conf", "defaultMode": 420}}
+    made = decided(pod(volumes=[own]), one)
+    assert reasons(made) == {"log": "Injected"}
+    assert made.pod["spec"]["volumes"] == [own]
+
+
+@pytest.mark.parametrize(
+    ("subject", "parts", "reason"),
+    [
+        (
+            pod(containers=[container("sidecar", image="other")]),
+            template(container()),
+            "ContainerConflict",
+        ),
+        (pod(initContainers=[container("sidecar")]), template(container()), "ContainerConflict"),
+        (
+            pod(volumes=[{"name": "conf", "emptyDir": {}}]),
+            template(container(volumeMounts=[MOUNT]), volumes=[CONFIG]),
+            "VolumeConflict",
+        ),
+        (
+            pod(volumes=[{"name": "conf", "emptyDir": {}}]),
+            template(container(volumeMounts=[MOUNT]), volumes=[{"name": "conf", "configMap": {}}]),
+            "VolumeConflict",
+        ),
+        (pod(), template(container(volumeMounts=[MOUNT])), "MissingVolume"),
+        (
+            pod(hostNetwork=True, containers=[container("app", ports=[{"containerPort": 80}])]),
+            template(container(ports=[{"containerPort": 80, "protocol": "TCP"}])),
+            "PortConflict",
+        ),
+    ],
+    ids=["container", "init-container", "volume", "empty-volume", "missing-volume", "port"],
+)
+def test_a_conflict_adds_nothing_and_is_recorded(subject, parts, reason):
+    made = decided(subject, injection(template=parts, hostNetworkPods="Inject"))
+    assert reasons(made) == {"log": reason}
+    assert made.verdict is PodVerdict.UNCHANGED
+    assert made.pod["spec"] == subject["spec"]
+    skipped = [{"kind": "SidecarInjection", "name": "log", "reason": reason}]
+    assert provenance(made.pod) == {"skipped": skipped, "version": 1}
+    check_patch(subject, made)
+
+
+def test_mounting_the_pods_own_volume_is_allowed():
+    own = {"name": "conf", "emptyDir": {}}
+    one = injection(template=template(container(volumeMounts=[MOUNT])))
+    assert reasons(decided(pod(volumes=[own]), one)) == {"log": "Injected"}
+
+
+def test_of_two_that_want_the_same_name_the_later_yields_on_every_call():
+    a = injection("a", template=template(container("s", image="a:1")))
+    b = injection("b", template=template(container("s", image="b:1")))
+    once = decided(pod(), b, a)
+    assert reasons(once) == {"a": "Injected", "b": "InjectionConflict"}
+    twice = decided(once.pod, a, b)
+    assert reasons(twice) == {"a": "AlreadyInjected", "b": "InjectionConflict"}
+    assert twice.operations == []
+
+
+def test_of_two_that_set_one_label_the_later_yields():
+    a = injection("a", template=template(metadata={"labels": {"k": "a"}}))
+    b = injection("b", template=template(metadata={"labels": {"k": "b"}}))
+    once = decided(pod(), a, b)
+    assert reasons(once) == {"a": "Injected", "b": "InjectionConflict"}
+    assert reasons(decided(once.pod, a, b))["b"] == "InjectionConflict"
+
+
+def test_a_forged_annotation_cannot_switch_an_injection_off():
+    one = injection()
+    claim = decided(pod(), one).pod["metadata"]["annotations"]
+    forged = pod(annotations=dict(claim))
+    made = decided(forged, one)
+    assert container_names(made.pod) == ["app", "sidecar"]
+    check_patch(forged, made)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "[]",
+        "{}",
+        '{"version":1,"injections":[1,{"kind":2}]}',
+        '{"version":1,"injections":{}}',
+        '{"version":1,"injections":[{"kind":"SidecarInjection","name":"log","added":{"containers":5}}]}',
+        '{"version":1,"injections":[{"kind":"SidecarInjection","name":"log","hash":"\\ud800"}]}',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_status_annotation_of_any_kind_is_survived(text):
+    subject = pod(annotations={names.STATUS_ANNOTATION: text})
+    made = decided(subject, injection())
+    assert container_names(made.pod) == ["app", "sidecar"]
+    check_patch(subject, made)
+
+
+def test_a_part_of_the_authors_own_that_equals_ours_is_there_and_not_claimed():
+    made = decided(pod(containers=[container("app"), container()]), injection())
+    assert reasons(made) == {"log": "AlreadyInjected"}
+    assert made.operations == []
+
+
+def test_parts_of_an_older_template_are_kept():
+    old = decided(pod(), injection()).pod
+    new = injection(template=template(container(image="example/sidecar:2")))
+    made = decided(old, new)
+    assert reasons(made) == {"log": "Outdated"}
+    assert made.lines[0].verdict is Verdict.PRESENT
+    assert made.operations == []
+
+
+def test_an_outdated_pod_is_refused_under_fail_with_the_way_out():
+    old = decided(pod(), injection()).pod
+    new = injection(failurePolicy="Fail", template=template(container(image="example/sidecar:2")))
+    made = decided(old, new)
+    assert made.verdict is PodVerdict.REFUSED
+    assert names.STATUS_ANNOTATION in made.message
+
+
+def test_an_image_that_a_registry_mirror_rewrote_is_still_ours():
+    once = copy.deepcopy(decided(pod(), injection()).pod)
+    once["spec"]["containers"][1] |= {"image": "mirror/sidecar:1", "imagePullPolicy": "Always"}
+    assert reasons(decided(once, injection())) == {"log": "AlreadyInjected"}
+
+
+def test_the_tutorials_pods_are_answered_in_the_tutorials_way_too():
+    subject = pod(annotations={names.TUTORIAL_INJECT_ANNOTATION: "yes"})
+    made = decided(subject, injection(activation="OnRequest"))
+    annotations = made.pod["metadata"]["annotations"]
+    assert annotations[names.TUTORIAL_STATUS_ANNOTATION] == "injected"
+    assert (
+        names.TUTORIAL_STATUS_ANNOTATION
+        not in decided(pod(annotations={names.INJECT_ANNOTATION: "yes"}), injection()).pod[
+            "metadata"
+        ]["annotations"]
+    )
+    assert decided(made.pod, injection(activation="OnRequest")).operations == []
+
+
+def test_what_we_add_never_changes_what_we_decide():
+    selector = {"matchExpressions": [{"key": "done", "operator": "DoesNotExist"}]}
+    one = injection(
+        selector=selector, template=template(container(), metadata={"labels": {"done": "yes"}})
+    )
+    once = decided(pod(), one)
+    assert once.pod["metadata"]["labels"] == {"done": "yes"}
+    assert reasons(decided(once.pod, one)) == {"log": "AlreadyInjected"}
+
+
+def test_an_injection_to_which_no_pod_applies_leaves_no_trace():
+    made = decided(pod(), injection(selector={"matchLabels": {"app": "db"}}))
+    assert (made.verdict, made.operations) == (PodVerdict.UNCHANGED, [])
+    assert made.pod == pod()
+
+
+def test_a_pod_with_two_thousand_variables_gets_a_small_patch():
+    subject = pod()
+    subject["spec"]["containers"][0]["env"] = [
+        {"name": f"V{index}", "value": "x" * 80} for index in range(2000)
+    ]
+    made = decided(subject, injection())
+    assert len(json.dumps(made.operations)) < 5000
+    check_patch(subject, made)
+
+
+def test_a_pod_full_of_annotations_is_injected_without_saying_so():
+    full = {"notes": "x" * (256 * 1024 - 100)}
+    made = decided(pod(annotations=full), injection())
+    assert container_names(made.pod) == ["app", "sidecar"]
+    assert made.pod["metadata"]["annotations"] == full
+    assert reasons(decided(made.pod, injection())) == {"log": "AlreadyInjected"}

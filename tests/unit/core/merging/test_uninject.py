@@ -1,0 +1,170 @@
+"""Taking out what was added, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from sidecar_injector import names
+from sidecar_injector.core.merging import uninject
+from tests.kits.samples import container, decided, injection, meaningful, pod, reasons
+
+CONFIG = {"name": "conf", "configMap": {"name": "conf"}}
+MOUNT = {"name": "conf", "mountPath": "/conf"}
+
+
+def full(name="log", **fields):
+    """An injection that leaves something everywhere."""
+    return injection(
+        name,
+        template={
+            "metadata": {"labels": {"team": "a"}, "annotations": {"example.com/a": "b"}},
+            "spec": {
+                "containers": [container()],
+                "initContainers": [container("setup")],
+                "volumes": [CONFIG, {"name": "tmp", "emptyDir": {}}],
+                "serviceAccountName": "robot",
+                "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a", "b"]}],
+                "tolerations": [{"key": "a", "operator": "Exists"}],
+            },
+        },
+        applicationContainers={
+            "env": [{"name": "A", "value": "1"}],
+            "volumeMounts": [MOUNT, {"name": "tmp", "mountPath": "/tmp"}],
+            "appendEnv": [{"name": "OPTIONS", "value": "-x"}],
+        },
+        **fields,
+    )
+
+
+def own(**fields):
+    """A pod that has something of everything already."""
+    env = [{"name": "OPTIONS", "value": "-own"}, {"name": "B", "value": "2"}]
+    return pod(
+        labels={"app": "web"},
+        annotations={names.SAFE_TO_EVICT_ANNOTATION: "cache"},
+        containers=[container("app", env=env)],
+        volumes=[{"name": "cache", "emptyDir": {}}],
+        hostAliases=[{"ip": "10.0.0.1", "hostnames": ["a"]}],
+        serviceAccountName="default",
+        **fields,
+    )
+
+
+def test_the_pod_comes_back():
+    made = decided(own(), full())
+    assert reasons(made) == {"log": "Injected"}
+    annotation = made.pod["metadata"]["annotations"][names.SAFE_TO_EVICT_ANNOTATION]
+    assert annotation == "cache,tmp"
+    assert meaningful(uninject.uninject(made.pod)) == meaningful(own())
+
+
+def test_a_pod_without_anything_comes_back_without_anything():
+    back = uninject.uninject(decided(pod(), full()).pod)
+    assert meaningful(back) == pod()
+
+
+def test_several_injections_are_taken_out_in_turn():
+    env = [{"name": "OPTIONS", "value": "-y"}]
+    other = injection("other", template={}, applicationContainers={"appendEnv": env})
+    made = decided(own(), full(), other)
+    app = made.pod["spec"]["containers"][0]
+    assert {"name": "OPTIONS", "value": "-own -x -y"} in app["env"]
+    assert meaningful(uninject.uninject(made.pod)) == meaningful(own())
+
+
+def test_the_given_pod_is_not_changed():
+    injected = decided(own(), full()).pod
+    before = copy.deepcopy(injected)
+    uninject.uninject(injected)
+    assert injected == before
+
+
+def test_a_pod_that_was_never_injected_comes_out_equal():
+    assert uninject.uninject(own()) == own()
+
+
+def test_what_was_changed_since_stays():
+    injected = copy.deepcopy(decided(own(), full()).pod)
+    injected["metadata"]["labels"]["team"] = "b"
+    injected["spec"]["serviceAccountName"] = "other"
+    for variable in injected["spec"]["containers"][0]["env"]:
+        if variable["name"] == "OPTIONS":
+            variable["value"] = "-else"
+    back = uninject.uninject(injected)
+    assert back["metadata"]["labels"] == {"app": "web", "team": "b"}
+    assert back["spec"]["serviceAccountName"] == "other"
+    assert {"name": "OPTIONS", "value": "-else"} in back["spec"]["containers"][0]["env"]
+
+
+def test_what_another_injector_added_in_between_stays():
+    injected = copy.deepcopy(decided(own(), full()).pod)
+    mesh = container("mesh", volumeMounts=[{"name": "mesh", "mountPath": "/mesh"}])
+    injected["spec"]["containers"].insert(0, mesh)
+    injected["spec"]["volumes"].append({"name": "mesh", "emptyDir": {}})
+    back = uninject.uninject(decided(injected, full()).pod)
+    assert [one["name"] for one in back["spec"]["containers"]] == ["mesh", "app"]
+    assert meaningful(back["spec"]["containers"][0]) == mesh
+    assert [one["name"] for one in back["spec"]["volumes"]] == ["cache", "mesh"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_another_injector_between_two_calls_changes_nothing_for_us(first):
+    placement = {"containers": "First" if first else "Last", "initContainers": "First"}
+    one = full(placement=placement)
+    once = copy.deepcopy(decided(own(), one).pod)
+    for position, name in ((0, "before"), (len(once["spec"]["containers"]) + 1, "behind")):
+        once["spec"]["containers"].insert(position, container(name))
+    twice = decided(once, one).pod
+    # The newcomers receive what application containers do; nothing else moves.
+    expected = [each["name"] for each in once["spec"]["containers"]]
+    assert [each["name"] for each in twice["spec"]["containers"]] == expected
+    by_name = {each["name"]: each for each in twice["spec"]["containers"]}
+    assert by_name["before"]["env"] == by_name["behind"]["env"]
+    for name in ("app", "sidecar"):
+        assert by_name[name] in once["spec"]["containers"]
+    assert decided(twice, one).operations == []
+
+
+def defaulted(subject):
+    """As the API server hands a pod to the second call: its defaults are filled in."""
+    result = copy.deepcopy(subject)
+    spec = result["spec"]
+    spec |= {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "securityContext": {}}
+    spec["serviceAccount"] = spec["serviceAccountName"]
+    for volume in spec["volumes"]:
+        if "configMap" in volume:
+            volume["configMap"]["defaultMode"] = 0o644
+    token = {
+        "name": "kube-api-access-1",
+        "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+    }
+    for field in ("containers", "initContainers"):
+        for each in spec.get(field) or ():
+            each["terminationMessagePath"] = "/dev/termination-log"
+            each["terminationMessagePolicy"] = "File"
+            each["imagePullPolicy"] = "IfNotPresent"
+            each.setdefault("resources", {})
+            each["volumeMounts"] = [*(each.get("volumeMounts") or []), dict(token)]
+    spec["volumes"].append({"name": token["name"], "emptyDir": {}})
+    return result
+
+
+def test_the_api_servers_defaulting_between_two_calls_changes_nothing():
+    once = decided(own(), full()).pod
+    between = defaulted(once)
+    made = decided(between, full())
+    assert reasons(made) == {"log": "AlreadyInjected"}
+    assert made.operations == []
+
+
+@pytest.mark.parametrize("path", ["", "/", "/spec", "/spec/containers/0", "/spec/~2/x", "spec"])
+@pytest.mark.parametrize("op", ["set", "add", "append"])
+def test_a_forged_annotation_is_survived(path, op):
+    record = {"op": op, "path": path, "value": "x", "suffix": "x", "previous": "y"}
+    entry = {"kind": names.KIND, "name": "log", "patched": [record]}
+    forged = {"injections": [entry], "version": 1}
+    subject = pod(annotations={names.STATUS_ANNOTATION: json.dumps(forged)})
+    assert uninject.uninject(subject)["spec"]["containers"] == pod()["spec"]["containers"]

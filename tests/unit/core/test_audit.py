@@ -1,0 +1,157 @@
+"""What a pod's metadata says about an injection: injected, outdated, skipped or missing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar_injector import names
+from sidecar_injector.core import audit
+from sidecar_injector.core.injections import world
+from sidecar_injector.core.reasons import Reason
+from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, resource
+
+
+def metadata_of(thing, *, host_network=False):
+    """What the audit is given of a pod."""
+    return {"metadata": thing["metadata"], "spec": {"hostNetwork": host_network}}
+
+
+def states(thing, *injections, where=None):
+    found = audit.states(thing, where or known(*injections))
+    return {one.reference: state for one, state in found}
+
+
+def test_a_pod_that_was_injected_is_so_until_the_template_changes():
+    one = injection()
+    made = metadata_of(decided(pod(), one).pod)
+    assert states(made, one) == {"log": audit.INJECTED}
+    newer = injection(template={"spec": {"containers": [container(image="other:2")]}})
+    assert states(made, newer) == {"log": audit.OUTDATED}
+    assert states(made, injection(priority=7)) == {"log": audit.INJECTED}
+
+
+def test_a_pod_whose_annotation_says_why_not_is_skipped():
+    one = injection(template={"spec": {"containers": [container("app", image="x")]}})
+    made = decided(pod(), one)
+    assert [line.reason for line in made.lines] == [Reason.CONTAINER_CONFLICT]
+    assert states(metadata_of(made.pod), one) == {"log": audit.SKIPPED}
+
+
+def test_a_pod_that_should_have_it_and_says_nothing_misses_it():
+    assert states(metadata_of(pod()), injection()) == {"log": audit.MISSING}
+    assert states({"metadata": {}}, injection()) == {"log": audit.MISSING}
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        pod(labels={names.INJECTION_LABEL: names.DISABLED}),
+        pod(annotations={names.INJECT_ANNOTATION: "no"}),
+        pod(annotations={names.INJECT_ANNOTATION: "other"}),
+        pod(annotations={names.MIRROR_ANNOTATION: "x"}),
+        pod(labels={names.APP_NAME_LABEL: names.PRODUCT}),
+    ],
+)
+def test_a_pod_to_which_it_does_not_apply_is_not_selected(thing):
+    assert states(metadata_of(thing), injection()) == {}
+
+
+def test_a_pod_that_is_being_deleted_is_not_counted():
+    thing = pod()
+    thing["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    assert states(metadata_of(thing), injection()) == {}
+
+
+@pytest.mark.parametrize(("mode", "selected"), [("Skip", False), ("Inject", True)])
+def test_the_host_network_counts_as_it_does_while_a_pod_is_created(mode, selected):
+    one = injection(hostNetworkPods=mode)
+    assert bool(states(metadata_of(pod(), host_network=True), one)) is selected
+    assert states(metadata_of(pod()), one)
+
+
+def test_an_invalid_or_suspended_injection_selects_nothing():
+    broken = injection(template={"spec": {"containers": [{"name": "a"}]}})
+    assert broken.errors
+    assert states(metadata_of(pod()), broken, injection("two", suspend=True)) == {}
+
+
+def test_labels_that_an_injection_added_do_not_change_who_is_selected():
+    first = injection("first", template={"metadata": {"labels": {"app": "x"}}}, priority=1)
+    second = injection("second", selector={"matchLabels": {"app": "x"}})
+    made = metadata_of(decided(pod(), first, second).pod)
+    assert states(made, first, second) == {"first": audit.INJECTED}
+
+
+@given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
+def test_whatever_a_pod_claims_it_is_counted_once_and_nothing_breaks(text):
+    thing = pod(annotations={names.STATUS_ANNOTATION: text})
+    assert list(states(metadata_of(thing), injection())) == ["log"]
+
+
+def test_what_the_audit_says_is_what_the_decision_says_of_a_second_call():
+    """For each injection: there, or not, both from the same pod."""
+    ones = [
+        injection("fits"),
+        injection("clash", template={"spec": {"containers": [container("app", image="x")]}}),
+        injection("asked", activation="OnRequest"),
+        injection("elsewhere", selector={"matchLabels": {"no": "pod"}}),
+    ]
+    made = decided(pod(), *ones).pod
+    again = {line.injection.reference: line.reason for line in decided(made, *ones).lines}
+    assert states(metadata_of(made), *ones) == {
+        "fits": audit.INJECTED,
+        "clash": audit.SKIPPED,
+    }
+    assert again["fits"] is Reason.ALREADY_INJECTED
+    assert again["clash"] is Reason.CONTAINER_CONFLICT
+
+
+def where(name=NAMESPACE, *injections, **labels):
+    namespace = world.Namespace(name, {names.INJECTION_LABEL: names.ENABLED, **labels})
+    return world.World(namespace=namespace, injections=injections)
+
+
+def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
+    picky = injection(cluster=True, namespaceSelector={"matchLabels": {"team": "a"}})
+    assert audit.is_worth_a_look(where(NAMESPACE, injection()))
+    assert audit.is_worth_a_look(where(NAMESPACE, picky, team="a"))
+    assert not audit.is_worth_a_look(where(NAMESPACE))
+    assert not audit.is_worth_a_look(where(NAMESPACE, picky))
+    assert not audit.is_worth_a_look(where(NAMESPACE, injection(suspend=True)))
+    assert not audit.is_worth_a_look(where("kube-system", injection()))
+    assert not audit.is_worth_a_look(where(names.PRODUCT, injection()))
+    off = world.World(namespace=world.Namespace(NAMESPACE, {}), injections=[injection()])
+    assert not audit.is_worth_a_look(off)
+
+
+@pytest.mark.parametrize(
+    ("value", "mistyped"),
+    [("enabled", False), ("disabled", False), (None, False), ("true", True), ("Enabled", True),
+     ("", True)],
+)  # fmt: skip
+def test_a_label_with_another_value_is_mistyped(value, mistyped):
+    labels = {} if value is None else {names.INJECTION_LABEL: value}
+    assert audit.is_mistyped(world.Namespace(NAMESPACE, labels)) is mistyped
+
+
+def test_counts_are_written_only_when_they_differ_and_the_time_with_them():
+    one = injection()
+    key = audit.identity(one)
+    found = audit.counts(audit.Tally({(key, audit.MISSING): 2, (key, audit.INJECTED): 3}), key)
+    assert found == {"selected": 5, "injected": 3, "outdated": 0, "skipped": 0, "missing": 2}
+    written = audit.wanted(found, current={}, now="now")
+    assert written == {**found, "observedAt": "now"}
+    assert audit.wanted(found, current=written, now="later") is None
+    other = audit.wanted({**found, "missing": 1}, current=written, now="later")
+    assert other is not None
+    assert other["observedAt"] == "later"
+
+
+def test_injections_of_one_name_are_counted_apart():
+    kinds = {audit.identity(injection()), audit.identity(injection(cluster=True))}
+    assert kinds == {(names.KIND, NAMESPACE, "log"), (names.CLUSTER_KIND, "", "log")}
+    assert resource()["metadata"]["namespace"] == NAMESPACE

@@ -1,0 +1,199 @@
+"""Which injections a pod gets, and why: the truth table, line by line."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from sidecar_injector import names
+from sidecar_injector.core import decide
+from sidecar_injector.core.injections import world
+from sidecar_injector.core.reasons import Level, PodVerdict, Reason
+from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, reasons
+
+OURS = names.INJECT_ANNOTATION
+TUTORIAL = names.TUTORIAL_INJECT_ANNOTATION
+
+
+def automatic(name: str = "auto", **spec: object):
+    return injection(name, template={"spec": {"containers": [container(name)]}}, **spec)
+
+
+def on_request(name: str = "asked", **spec: object):
+    return automatic(name, activation="OnRequest", **spec)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "automatic_reason", "on_request_reason"),
+    [
+        ({}, "Injected", "NotRequested"),
+        ({OURS: "yes"}, "Injected", "Injected"),
+        ({OURS: "TRUE"}, "Injected", "Injected"),
+        ({OURS: " y "}, "Injected", "Injected"),
+        ({OURS: "on"}, "Injected", "Injected"),
+        ({OURS: "1"}, "Injected", "Injected"),
+        ({OURS: "auto"}, "Injected", "NotListed"),
+        ({OURS: "asked"}, "NotListed", "Injected"),
+        ({OURS: " asked , auto,"}, "Injected", "Injected"),
+        ({OURS: "ASKED"}, "Injected", "NotRequested"),
+        ({OURS: ""}, "Injected", "NotRequested"),
+        ({OURS: "yes,asked"}, "Injected", "NotRequested"),
+        ({OURS: "{{ .x }}"}, "Injected", "NotRequested"),
+        ({TUTORIAL: "yes"}, "Injected", "Injected"),
+        ({TUTORIAL: "asked"}, "Injected", "NotRequested"),
+        ({OURS: "auto", TUTORIAL: "yes"}, "Injected", "NotListed"),
+        ({OURS: "auto", TUTORIAL: "no"}, "Injected", "NotListed"),
+        ({OURS: "%", TUTORIAL: "yes"}, "Injected", "Injected"),
+    ],
+    ids=str,
+)
+def test_the_annotation_chooses_among_selected_injections(
+    annotations, automatic_reason, on_request_reason
+):
+    made = decided(pod(annotations=annotations), automatic(), on_request())
+    assert reasons(made) == {"auto": automatic_reason, "asked": on_request_reason}
+
+
+@pytest.mark.parametrize("word", ["no", "False", "N", "off", "0"])
+@pytest.mark.parametrize("key", [OURS, TUTORIAL])
+def test_an_annotation_that_says_no_puts_the_pod_out_of_scope(key, word):
+    made = decided(pod(annotations={key: word}), automatic())
+    assert (made.verdict, made.reason) == (
+        PodVerdict.OUT_OF_SCOPE,
+        Reason.POD_ANNOTATION_DISABLED,
+    )
+
+
+def test_our_no_wins_over_the_tutorials_yes():
+    made = decided(pod(annotations={OURS: "no", TUTORIAL: "yes"}), automatic())
+    assert made.reason is Reason.POD_ANNOTATION_DISABLED
+
+
+@pytest.mark.parametrize(
+    ("request_changes", "world_changes", "subject", "reason"),
+    [
+        ({"operation": "UPDATE"}, {}, pod(), Reason.NOT_A_CREATE),
+        ({"subresource": "eviction"}, {}, pod(), Reason.NOT_A_CREATE),
+        ({"namespace": "kube-system"}, {}, pod(), Reason.NAMESPACE_EXCLUDED),
+        ({}, {"release_namespace": NAMESPACE}, pod(), Reason.NAMESPACE_EXCLUDED),
+        ({}, {"namespace": world.Namespace(NAMESPACE, {})}, pod(), Reason.NAMESPACE_NOT_ENABLED),
+        ({}, {}, pod(labels={names.INJECTION_LABEL: "disabled"}), Reason.POD_LABEL_DISABLED),
+        ({}, {}, pod(annotations={names.MIRROR_ANNOTATION: "x"}), Reason.MIRROR_POD),
+        ({}, {}, pod(labels={names.APP_NAME_LABEL: names.PRODUCT}), Reason.OWN_POD),
+    ],
+    ids=lambda value: value.value if isinstance(value, Reason) else "",
+)
+def test_a_pod_out_of_scope_is_left_alone(request_changes, world_changes, subject, reason):
+    asked = world.Request(**{"namespace": NAMESPACE, "pod": subject, **request_changes})
+    made = decide.decide(asked, dataclasses.replace(known(automatic()), **world_changes))
+    assert (made.verdict, made.reason) == (PodVerdict.OUT_OF_SCOPE, reason)
+    assert made.operations == ()
+    assert made.pod is subject
+
+
+@pytest.mark.parametrize(
+    ("spec", "subject", "reason"),
+    [
+        (
+            {"selector": {"matchLabels": {"app": "db"}}},
+            pod(labels={"app": "web"}),
+            "SelectorMismatch",
+        ),
+        ({"selector": {"matchLabels": {"app": "web"}}}, pod(labels={"app": "web"}), "Injected"),
+        (
+            {
+                "selector": {
+                    "matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["db"]}]
+                }
+            },
+            pod(),
+            "Injected",
+        ),
+        (
+            {"selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}},
+            pod(),
+            "SelectorMismatch",
+        ),
+        ({"suspend": True}, pod(), "Suspended"),
+        ({}, pod(hostNetwork=True), "HostNetwork"),
+        ({"hostNetworkPods": "Inject"}, pod(hostNetwork=True), "Injected"),
+    ],
+)
+def test_an_injection_that_does_not_apply_says_why(spec, subject, reason):
+    made = decided(subject, automatic("one", **spec))
+    assert reasons(made) == {"one": reason}
+
+
+def test_the_cluster_kind_looks_at_the_namespaces_labels():
+    one = injection("one", cluster=True, namespaceSelector={"matchLabels": {"tier": "a"}})
+    asked = world.Request(namespace=NAMESPACE, pod=pod())
+    assert reasons(decide.decide(asked, known(one))) == {"cluster/one": "NamespaceSelectorMismatch"}
+    assert reasons(decide.decide(asked, known(one, tier="a"))) == {"cluster/one": "Injected"}
+
+
+def test_a_bare_name_means_the_namespaces_own_injection():
+    both = [
+        injection("log", template={"spec": {"containers": [container("a")]}}),
+        injection("log", cluster=True, template={"spec": {"containers": [container("b")]}}),
+    ]
+    assert reasons(decided(pod(annotations={OURS: "log"}), *both)) == {
+        "cluster/log": "NotListed",
+        "log": "Injected",
+    }
+    assert reasons(decided(pod(annotations={OURS: "cluster/log"}), *both)) == {
+        "cluster/log": "Injected",
+        "log": "NotListed",
+    }
+    assert reasons(decided(pod(annotations={OURS: "log"}), both[1])) == {"cluster/log": "Injected"}
+
+
+def test_injections_are_tried_by_priority_then_cluster_first_then_name():
+    order = known(
+        automatic("b"),
+        automatic("a"),
+        injection("z", cluster=True),
+        automatic("last", priority=-1),
+        automatic("first", priority=5),
+    ).injections
+    assert [one.reference for one in order] == ["first", "cluster/z", "a", "b", "last"]
+
+
+def test_a_name_that_does_not_exist_is_reported_and_the_others_are_injected():
+    made = decided(pod(annotations={OURS: "auto,ghost"}), automatic())
+    assert made.verdict is PodVerdict.INJECTED
+    assert [(word.reason, word.subject) for word in made.words] == [
+        (Reason.UNKNOWN_INJECTION, "ghost")
+    ]
+
+
+@pytest.mark.parametrize("value", ["", ",", "yes,no", "a b", "a/b", "x" * 65_536 + "!", "a\nb"])
+def test_an_unreadable_annotation_counts_as_absent_and_is_reported(value):
+    made = decided(pod(annotations={OURS: value}), automatic(), on_request())
+    assert reasons(made) == {"auto": "Injected", "asked": "NotRequested"}
+    assert [word.reason for word in made.words] == [Reason.INVALID_ANNOTATION]
+
+
+def test_an_invalid_injection_is_skipped_with_the_field_and_the_others_go_on():
+    twice = [{"name": "v", "mountPath": "/v"}, {"name": "v", "mountPath": "/v/"}]
+    broken = injection("broken", template={"spec": {"containers": [container(volumeMounts=twice)]}})
+    made = decided(pod(), broken, automatic())
+    assert reasons(made) == {"auto": "Injected", "broken": "Invalid"}
+    where = "spec.template.spec.containers[0].volumeMounts[1].mountPath"
+    assert where in made.lines[1].message
+
+
+def test_fail_refuses_the_pod_and_names_injection_reason_and_remedy():
+    parts = {"spec": {"containers": [container("app", image="other")]}}
+    clash = injection("app", failurePolicy="Fail", template=parts)
+    made = decided(pod(), clash)
+    assert made.verdict is PodVerdict.REFUSED
+    assert made.operations == ()
+    for part in ("SidecarInjection app", "ContainerConflict", "sidecar-injection=disabled"):
+        assert part in made.message
+
+
+def test_every_reason_has_a_sentence_of_its_own():
+    sentences = [reason.sentence for reason in Reason]
+    assert len(set(sentences)) == len(sentences)
+    assert {reason.level for reason in Reason} == set(Level)

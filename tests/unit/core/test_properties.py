@@ -1,0 +1,139 @@
+"""What holds for all pods and all injections, tried on thousands of each."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import json
+import random
+
+import jsonpatch
+import pytest
+
+from sidecar_injector import names
+from sidecar_injector.core.merging import uninject
+from sidecar_injector.core.reasons import PodVerdict
+from tests.kits.random_pods import SEED, Draw
+from tests.kits.samples import decided, meaningful
+
+EXAMPLES = 2000
+
+
+@pytest.fixture(scope="module")
+def examples():
+    """(seed, pod, injections); a failure prints its seed, `TROUBLE_SEED=…` tries others."""
+    seeds = range(SEED, SEED + EXAMPLES)
+    return [(seed, draw.pod(), draw.injections()) for seed in seeds for draw in [Draw(seed)]]
+
+
+def test_a_pod_is_never_damaged_and_the_second_pass_finds_nothing_to_do(examples):
+    hits = collections.Counter()
+    for seed, pod, injections in examples:
+        before = copy.deepcopy(pod)
+        made = decided(pod, *injections)
+        assert pod == before, seed
+        applied = jsonpatch.apply_patch(copy.deepcopy(pod), made.operations)
+        assert applied == made.pod, seed
+        assert names_are_unique(made.pod), seed
+        check_author_part_is_untouched(before, made.pod, seed)
+
+        again = decided(made.pod, *injections)
+        assert not again.operations, (seed, again.operations)
+        assert json.dumps(again.pod) == json.dumps(made.pod), seed
+        hits.update(line.reason.value for line in made.lines)
+    # The number must not be made of easy pods.
+    print(f"seeds from {SEED}: {dict(hits.most_common())}")  # noqa: T201 - shown on failure
+    for reason in ("Injected", "AlreadyInjected", "ContainerConflict", "VolumeConflict",
+                   "MountPathConflict", "InjectionConflict", "MissingVolume", "MissingValue",
+                   "PortConflict"):  # fmt: skip
+        assert hits[reason] >= 5, (reason, hits)
+
+
+def test_uninjecting_gives_the_pod_back(examples):
+    for seed, pod, injections in examples:
+        made = decided(pod, *injections)
+        assert meaningful(uninject.uninject(made.pod)) == meaningful(pod), seed
+
+
+def test_the_order_in_which_injections_were_heard_of_does_not_matter(examples):
+    for seed, pod, injections in examples:
+        shuffled = random.Random(seed).sample(injections, len(injections))
+        one, other = decided(pod, *injections), decided(pod, *shuffled)
+        assert json.dumps(one.pod) == json.dumps(other.pod), seed
+
+
+def test_every_injection_is_applied_whole_or_not_at_all(examples):
+    for seed, pod, injections in examples:
+        made = decided(pod, *injections)
+        present = set(container_names(made.pod))
+        for line in made.injected:
+            assert template_names(line.injection) <= present, seed
+        added = present - set(container_names(pod))
+        allowed = set().union(*(template_names(line.injection) for line in made.injected), set())
+        assert added <= allowed, seed
+        if made.verdict is not PodVerdict.INJECTED:
+            assert made.pod["spec"] == pod["spec"], seed
+
+
+def check_author_part_is_untouched(before, after, seed, path=()):
+    """Everything that was there is there, in its order; lists and maps may only have grown, and
+    text only at its end, or where a scalar counts as unset."""
+    where = (seed, path)
+    if isinstance(before, dict):
+        for key, value in before.items():
+            if value is not None:
+                check_author_part_is_untouched(value, after[key], seed, (*path, key))
+    elif isinstance(before, list):
+        keys = [identity(item) for item in before]
+        matching = [item for item in after if identity(item) in keys]
+        assert [identity(item) for item in matching] == keys, where
+        for one, other in zip(before, matching, strict=True):
+            check_author_part_is_untouched(one, other, seed, path)
+    elif path[-1] == "value" and "env" in path:
+        assert after.startswith(before), where
+    elif path[-1] == "serviceAccountName":
+        assert before in {"", "default", after}, where
+    elif path[-1] in {"hostNetwork", "hostPID"}:
+        assert before is False or after is True, where
+    else:
+        assert before == after, where
+
+
+def identity(item):
+    """By what an item of a list is known: its key, or itself."""
+    if not isinstance(item, dict):
+        return item
+    for key in ("mountPath", "ip", "topologyKey", "containerPort", "name"):
+        if key in item:
+            return key, item[key]
+    return str(item)
+
+
+def template_names(injection):
+    spec = injection.template_spec
+    return {
+        one["name"] for field in ("containers", "initContainers") for one in spec.get(field, ())
+    }
+
+
+def container_names(pod):
+    return [
+        one["name"]
+        for field in ("initContainers", "containers")
+        for one in pod["spec"].get(field) or ()
+    ]
+
+
+def names_are_unique(pod):
+    volumes = [one["name"] for one in pod["spec"].get("volumes") or ()]
+    containers = container_names(pod)
+    return len(set(volumes)) == len(volumes) and len(set(containers)) == len(containers)
+
+
+def test_the_status_annotation_is_the_only_thing_written_where_nothing_is_injected(examples):
+    for seed, pod, injections in examples:
+        made = decided(pod, *injections)
+        if made.verdict is PodVerdict.UNCHANGED:
+            annotations = dict(made.pod["metadata"].get("annotations") or {})
+            annotations.pop(names.STATUS_ANNOTATION, None)
+            assert annotations == (pod["metadata"].get("annotations") or {}), seed

@@ -1,0 +1,165 @@
+"""Whatever makes a decision cheaper must not change it: not a line, not a byte of the patch."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+
+import pytest
+
+from sidecar_injector import names
+from sidecar_injector.core import decide
+from sidecar_injector.core.injections import index, world
+from sidecar_injector.core.pods import selectors
+from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.validity import container as container_rules
+from tests.kits.random_pods import SEED, Draw
+from tests.kits.samples import NAMESPACE, container, injection, known, pod
+
+EXAMPLES = 600
+KEYS, VALUES = ("app", "tier"), ("web", "db", "")
+
+
+def selector(draw):
+    """Of every kind: equal labels, sets, existence, several at once, none."""
+    expressions = [
+        {"key": draw.choice(KEYS), "operator": "In", "values": draw.some(VALUES) or ["web"]},
+        {"key": draw.choice(KEYS), "operator": "NotIn", "values": ["web"]},
+        {"key": draw.choice(KEYS), "operator": draw.choice(["Exists", "DoesNotExist"])},
+    ]
+    return draw.optional(
+        0.5,
+        matchLabels=lambda: {key: draw.choice(VALUES) for key in draw.some(KEYS)},
+        matchExpressions=lambda: draw.some(expressions, most=2),
+    )
+
+
+def scene(seed):
+    """A pod with some labels, in a namespace with injections that select by them."""
+    draw = Draw(seed)
+    subject = draw.pod()
+    labels = draw.optional(0.7, **{key: lambda: draw.choice([*VALUES, None, 7]) for key in KEYS})
+    subject["metadata"]["labels"] = (subject["metadata"].get("labels") or {}) | labels
+    injections = []
+    for number, one in enumerate([*draw.injections(), *draw.injections()]):
+        spec = {**one.spec, "selector": selector(draw)}
+        if one.is_cluster:
+            spec["namespaceSelector"] = selector(draw)
+        name = f"{one.name}{number}"
+        injections.append(injection(name, cluster=one.is_cluster, **spec))
+    return subject, known(*injections, app="web")
+
+
+def unindexed(everything):
+    """The same world, in which every injection is tried."""
+    others = [
+        dataclasses.replace(one, required_label=None, namespace_selector=selectors.everything)
+        for one in everything.injections
+    ]
+    made = index.Index(others, namespace_labels={})
+    made._injections = everything.injections
+    plain = dataclasses.replace(everything)
+    plain.__dict__["index"] = made
+    return plain
+
+
+def decided(subject, everything):
+    return decide.decide(world.Request(namespace=NAMESPACE, pod=subject), everything)
+
+
+def told(made):
+    """All that anybody gets to know of a decision."""
+    lines = [dataclasses.replace(line, injection=line.injection.identity) for line in made.lines]
+    rest = made.verdict, made.reason, made.message, made.words, made.pod, made.operations
+    return sorted(lines, key=str), rest, set(made.reasons)
+
+
+def test_the_index_changes_no_decision():
+    omitted = collections.Counter()
+    for seed in range(SEED, SEED + EXAMPLES):
+        subject, everything = scene(seed)
+        plain, quick = decided(subject, unindexed(everything)), decided(subject, everything)
+        assert told(quick) == told(plain), seed
+        omitted.update(line.reason for line in quick.lines if line not in quick.tried)
+    assert set(omitted) == {Reason.SELECTOR_MISMATCH, Reason.NAMESPACE_SELECTOR_MISMATCH}
+    assert min(omitted.values()) > EXAMPLES // 10
+
+
+def test_an_injection_that_has_seen_many_pods_decides_like_one_that_has_seen_none():
+    seen = [one for seed in range(SEED, SEED + 40) for one in Draw(seed).injections()]
+    for seed in range(SEED, SEED + EXAMPLES):
+        used = [one for one in seen if seed % 40 == seen.index(one) % 40]
+        fresh = [dataclasses.replace(one, memo={}) for one in used]
+        subject = Draw(seed).pod()
+        assert told(decided(subject, known(*used))) == told(decided(subject, known(*fresh))), seed
+    assert any(one.memo for one in seen)
+
+
+@pytest.mark.parametrize(
+    ("part", "good", "bad"),
+    [
+        (
+            {"lifecycle": {"preStop": {"sleep": {"seconds": 20}}}},
+            {"terminationGracePeriodSeconds": 30},
+            {"terminationGracePeriodSeconds": 10},
+        ),
+        ({"securityContext": {"runAsUser": 1}}, {}, {"os": {"name": "windows"}}),
+        (
+            {"securityContext": {"procMount": "Unmasked"}},
+            {"hostUsers": False},
+            {"hostUsers": True},
+        ),
+        (
+            {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]},
+            {"restartPolicy": "Always"},
+            {"restartPolicy": "Never"},
+        ),
+        (
+            {"resources": {"claims": [{"name": "gpu"}]}},
+            {"resourceClaims": [{"name": "gpu", "resourceClaimName": "g"}]},
+            {},
+        ),
+    ],
+)
+def test_what_was_found_for_one_pod_is_not_held_for_another(part, good, bad):
+    template = {"spec": {"containers": [container(**part)]}}
+    everything = known(injection(sidecarMode="Container", template=template))
+    for fields, reason in [(good, Reason.INJECTED), (bad, Reason.POD_WOULD_BE_INVALID)] * 2:
+        (line,) = decided(pod(**fields), everything).lines
+        assert line.reason is reason, line.message
+
+
+def test_a_container_is_judged_once_for_all_pods_and_kept_in_bounds():
+    one = container(lifecycle={"preStop": {"sleep": {"seconds": 20}}})
+    judged = container_rules.Judged([one])
+    for seconds in range(1000):
+        around = container_rules.surroundings({"terminationGracePeriodSeconds": seconds})
+        found = judged.problems(one, around, is_init=False)
+        assert bool(list(found)) is (seconds < 20)
+        assert judged.problems(one, around, is_init=False) is found
+    assert len(judged._found) <= 64
+
+
+def test_an_injection_that_requires_another_label_is_not_asked():
+    asked = []
+
+    def one(name):
+        made = injection(name, selector={"matchLabels": {"app": name}})
+        select = made.selector
+        return dataclasses.replace(
+            made, selector=lambda labels: asked.append(name) or select(labels)
+        )
+
+    everything = known(*(one(f"a{number}") for number in range(1000)))
+    made = decided(pod(labels={"app": "a7"}), everything)
+    assert asked == ["a7"]
+    assert [line.injection.name for line in made.injected] == ["a7"]
+    assert len(made.lines) == 1000
+    assert {line.reason for line in made.lines} == {Reason.INJECTED, Reason.SELECTOR_MISMATCH}
+
+
+@pytest.mark.parametrize("value", [None, 7, [], {}])
+def test_a_label_that_is_no_text_is_nobodys_requirement(value):
+    everything = known(injection(selector={"matchLabels": {"app": "web"}}))
+    made = decided(pod(labels={"app": value, names.APP_NAME_LABEL: "x"}), everything)
+    assert made.reasons == [Reason.SELECTOR_MISMATCH]

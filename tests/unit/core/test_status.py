@@ -1,0 +1,106 @@
+"""The conditions of an injection: what its owner reads after applying it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar_injector.core import status
+from sidecar_injector.core.injections import world
+from tests.kits.samples import injection
+
+NOW = "2030-01-01T00:00:00Z"
+LATER = "2030-01-02T00:00:00Z"
+ENABLED = world.Namespace.assumed("demo")
+PLAIN = world.Namespace("demo", {})
+BROKEN = {"template": {"spec": {"containers": [{"name": "a"}]}}}
+
+
+def wanted(one=None, *, namespace=ENABLED, serving=True, current=None, now=NOW):
+    return status.wanted(
+        one or injection(), namespace=namespace, serving=serving, current=current or {}, now=now
+    )
+
+
+def condition(made, kind):
+    (found,) = [one for one in made["conditions"] if one["type"] == kind]
+    return found
+
+
+def short(made, kind):
+    found = condition(made, kind)
+    return found["status"], found["reason"]
+
+
+def test_a_valid_injection_in_an_enabled_namespace_is_accepted_and_ready():
+    made = wanted()
+    assert short(made, "Accepted") == ("True", "Valid")
+    assert short(made, "Ready") == ("True", "Active")
+    assert made["observedGeneration"] == 1
+    assert made["templateHash"] == injection().hash
+
+
+@pytest.mark.parametrize(
+    ("one", "arguments", "expected"),
+    [
+        (injection(**BROKEN), {}, ("False", "NotAccepted")),
+        (injection(suspend=True), {}, ("False", "Suspended")),
+        (injection(suspend=True, **BROKEN), {}, ("False", "NotAccepted")),
+        (injection(), {"namespace": PLAIN}, ("False", "NamespaceNotEnabled")),
+        (injection(), {"namespace": None}, ("Unknown", "Pending")),
+        (injection(), {"serving": False}, ("Unknown", "Pending")),
+        (injection(), {"serving": False, "namespace": PLAIN}, ("False", "NamespaceNotEnabled")),
+        (injection(cluster=True), {"namespace": None}, ("True", "Active")),
+        (injection(cluster=True, suspend=True), {"namespace": None}, ("False", "Suspended")),
+    ],
+)
+def test_ready_says_whether_a_pod_created_now_is_injected(one, arguments, expected):
+    assert short(wanted(one, **arguments), "Ready") == expected
+
+
+def test_what_is_invalid_is_told_with_its_field_and_in_bounds():
+    message = condition(wanted(injection(**BROKEN)), "Accepted")["message"]
+    assert "spec.template.spec.containers[0].image" in message
+    many = injection(selector={"matchLabels": {f"a b {n}": "x y" for n in range(200)}})
+    assert len(condition(wanted(many), "Accepted")["message"]) == status.MAX_MESSAGE
+
+
+def test_a_namespace_that_is_not_enabled_is_told_with_the_command():
+    message = condition(wanted(namespace=PLAIN), "Ready")["message"]
+    assert "kubectl label namespace demo sidecar-injection=enabled --overwrite" in message
+
+
+def test_nothing_is_wanted_where_it_is_right_already():
+    made = wanted()
+    assert wanted(current=made, now=LATER) is None
+    with_more = made | {"pods": {"selected": 1}}
+    assert wanted(current=with_more, now=LATER) is None
+
+
+def test_the_time_of_a_condition_changes_with_its_status_only():
+    suspended = wanted(injection(suspend=True))
+    again = wanted(injection(**BROKEN), current=suspended, now=LATER)
+    assert condition(again, "Ready")["lastTransitionTime"] == NOW
+    assert condition(again, "Accepted")["lastTransitionTime"] == LATER
+    resumed = wanted(current=suspended, now=LATER)
+    assert condition(resumed, "Ready")["lastTransitionTime"] == LATER
+
+
+def test_a_replica_that_starts_does_not_take_back_what_another_one_said():
+    made = wanted()
+    assert wanted(current=made, serving=False, now=LATER) is None
+    assert wanted(current=made, namespace=None, now=LATER) is None
+    older = {**made, "conditions": [one | {"observedGeneration": 0} for one in made["conditions"]]}
+    assert short(wanted(current=older, serving=False), "Ready") == ("Unknown", "Pending")
+
+
+def test_conditions_that_others_wrote_and_null_are_survived():
+    odd = {"conditions": None, "observedGeneration": 5}
+    assert short(wanted(current=odd), "Ready") == ("True", "Active")
+
+
+def test_every_condition_has_all_fields_that_the_api_requires():
+    for one in wanted()["conditions"]:
+        assert set(one) == {
+            "type", "status", "reason", "message", "observedGeneration", "lastTransitionTime",
+        }  # fmt: skip
+        assert one["reason"]

@@ -1,0 +1,104 @@
+"""Pod Security levels; that a real API server agrees is tested with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sidecar_injector.core.validity import pod_security
+from tests.kits import validity
+
+LEVELS = ("privileged", "baseline", "restricted")
+
+
+def sidecar(**fields: Any) -> dict[str, Any]:
+    return validity.pod({"containers": [{"name": "s", "image": "x", **fields}]})
+
+
+def test_nothing_is_forbidden_at_the_privileged_level() -> None:
+    pod = sidecar(securityContext={"privileged": True})
+    assert pod_security.violations("privileged", pod) == []
+
+
+def test_a_level_that_nobody_knows_is_the_strictest() -> None:
+    pod = sidecar()
+    assert pod_security.violations("Baseline", pod) == pod_security.violations("restricted", pod)
+    assert pod_security.violations("restricted", pod)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_the_strictest_level_allows_every_level_allows(level: str) -> None:
+    assert pod_security.violations(level, sidecar(securityContext=validity.HARMLESS)) == []
+
+
+def test_each_sentence_names_container_and_field() -> None:
+    assert pod_security.violations("restricted", sidecar()) == [
+        "container 's' must set securityContext.runAsNonRoot=true (or the pod must)",
+        "container 's' must set securityContext.allowPrivilegeEscalation=false",
+        "container 's' must set securityContext.capabilities.drop=[\"ALL\"]",
+        (
+            "container 's' must set securityContext.seccompProfile.type to RuntimeDefault or"
+            " Localhost (or the pod must)"
+        ),
+    ]
+
+
+def test_the_difference_of_two_pods_is_what_was_added() -> None:
+    before = validity.pod({"hostPID": True})
+    bad = {"name": "s", "image": "x", "securityContext": {"privileged": True}}
+    after = validity.with_added(before, {"containers": [bad]})
+    old = pod_security.violations("baseline", before)
+    new = set(pod_security.violations("baseline", after)) - set(old)
+    assert old == ["hostPID=true"]
+    assert new == {"container 's' sets securityContext.privileged=true"}
+
+
+def test_another_value_in_a_container_that_is_already_wrong_is_a_difference() -> None:
+    before = sidecar(ports=[{"containerPort": 1, "hostPort": 1}])
+    after = sidecar(
+        ports=[{"containerPort": 1, "hostPort": 1}, {"containerPort": 2, "hostPort": 2}]
+    )
+    old, new = (set(pod_security.violations("baseline", pod)) for pod in (before, after))
+    assert new - old == {"container 's' uses hostPort 2"}
+
+
+def test_ports_on_the_host_network_are_host_ports_even_before_the_api_server_says_so() -> None:
+    pod = sidecar(ports=[{"containerPort": 80}])
+    assert pod_security.violations("baseline", pod) == []
+    pod["spec"]["hostNetwork"] = True
+    assert "container 's' uses hostPort 80" in pod_security.violations("baseline", pod)
+
+
+def test_root_of_a_user_namespace_is_nobody_and_may_be_root() -> None:
+    pod = sidecar(securityContext=validity.HARMLESS | {"runAsNonRoot": False, "runAsUser": 0})
+    assert len(pod_security.violations("restricted", pod)) == 2
+    pod["spec"]["hostUsers"] = False
+    assert pod_security.violations("restricted", pod) == []
+
+
+def test_windows_is_asked_for_what_it_has_only() -> None:
+    pod = sidecar(securityContext={"runAsNonRoot": True})
+    pod["spec"]["os"] = {"name": "windows"}
+    assert pod_security.violations("restricted", pod) == []
+
+
+def test_a_pod_may_answer_for_its_containers() -> None:
+    own = {key: validity.HARMLESS[key] for key in ("allowPrivilegeEscalation", "capabilities")}
+    pod = sidecar(securityContext=own)
+    assert len(pod_security.violations("restricted", pod)) == 2
+    pod["spec"]["securityContext"] = {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "Localhost", "localhostProfile": "p"},
+    }
+    assert pod_security.violations("restricted", pod) == []
+
+
+def test_a_host_process_of_windows_is_baselines_matter_for_pod_and_container() -> None:
+    options = {"windowsOptions": {"hostProcess": True}}
+    pod = sidecar(securityContext=options)
+    pod["spec"]["securityContext"] = options
+    assert pod_security.violations("baseline", pod) == [
+        "pod sets securityContext.windowsOptions.hostProcess=true",
+        "container 's' sets securityContext.windowsOptions.hostProcess=true",
+    ]

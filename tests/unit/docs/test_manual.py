@@ -1,0 +1,134 @@
+"""The manual: its examples do what they show, its tables say what the code says."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+
+import click.testing
+import pytest
+import yaml
+
+from sidecar_injector import names
+from sidecar_injector.cli import main
+from sidecar_injector.cli.input import yaml_documents
+from sidecar_injector.core.reasons import Level, Reason
+from tests.kits.samples import container, decided, injection, pod
+from tools import reference
+
+DOCS = pathlib.Path(__file__).resolve().parents[3] / "docs"
+FENCE = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MEMBERS = {"spec", "pod", "result", "reason"}
+
+
+def page(name):
+    return (DOCS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def examples(name):
+    """Each example with the first line of the paragraph above it, by which a failure is found."""
+    found = []
+    text = page(name)
+    for fence in FENCE.finditer(text):
+        said = text[: fence.start()].rstrip().rpartition("\n\n")[2].partition("\n")[0]
+        found.append(pytest.param(*yaml_documents.load_all(fence[1]), id=said[:60]))
+    return found
+
+
+def injected(example, folder):
+    """Exit status, manifest and report of the command on an example."""
+    injection = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"name": "log", "namespace": "demo"},
+        "spec": example["spec"],
+    }
+    manifest = {"apiVersion": "v1", "kind": "Pod", **example["pod"]}
+    for name, content in (("injection", injection), ("pod", manifest)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    words = ["inject", "-n", "demo", "-f", str(folder / "pod.yaml"), "--report", "json",
+             "-i", str(folder / "injection.yaml")]  # fmt: skip
+    answer = click.testing.CliRunner().invoke(main.cli, words)
+    (out,) = yaml_documents.load_all(answer.stdout)
+    return answer.exit_code, out, json.loads(answer.stderr)
+
+
+@pytest.mark.parametrize("example", [*examples("merge"), *examples("surprises")])
+def test_an_example_of_the_manual_does_what_it_shows(example, tmp_path):
+    assert example.keys() <= MEMBERS
+    status, out, report = injected(example, tmp_path)
+    (line,) = report["pods"][0]["injections"]
+    assert line["reason"] == example.get("reason", "Injected"), line["message"]
+    assert status == ("reason" in example)
+
+    metadata = out.pop("metadata", {})
+    annotations = metadata.get("annotations", {})
+    annotations.pop(names.STATUS_ANNOTATION, None)
+    expected = example["result"]
+    assert out["spec"] == expected["spec"]
+    assert {key: one for key, one in metadata.items() if one} == expected.get("metadata", {})
+
+
+def test_every_list_and_every_conflict_has_an_example():
+    text = page("merge")
+    for name in ("ContainerConflict", "VolumeConflict", "MissingVolume", "MountPathConflict",
+                 "InvalidValue"):  # fmt: skip
+        assert f"reason: {name}\n" in text
+
+
+def test_the_reference_is_what_the_crds_say():
+    assert page("reference") == reference.text(), "run `python -m tools.reference`"
+
+
+def test_the_reference_has_every_field_of_ours():
+    text = page("reference")
+    for path in ("spec.parameters[].from.podLabel", "spec.inherit.env[].fromContainer",
+                 "status.pods.observedAt", "spec.applicationContainers.names.include"):  # fmt: skip
+        assert f"| `{path}` |" in text
+
+
+def rows(name, heading):
+    """The cells of the table below a heading."""
+    below = page(name).partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in below.splitlines() if line.startswith("| ")][1:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
+def test_every_reason_has_its_sentence_and_a_remedy(reason):
+    table = [row for row in rows("decision", "Reasons") if row[0] == f"`{reason.value}`"]
+    ((_, sentence, remedy),) = table
+    assert sentence == reason.sentence
+    assert len(remedy.split()) >= 3
+
+
+def test_the_reasons_stand_in_their_levels():
+    text = page("decision")
+    for level in Level:
+        below = text.partition(f"### {level.value.capitalize()}\n")[2].partition("\n### ")[0]
+        codes = re.findall(r"^\| `(\w+)`", below, re.MULTILINE)
+        assert codes == [reason.value for reason in Reason if reason.level is level]
+
+
+def asking(cell):
+    """The pod that a cell of the truth table speaks of."""
+    said = re.findall(r"(label|annotation) `([^`:]+): ?\"?([^`\"]*)\"?`", cell)
+    fields = {"labels": {}, "annotations": {}}
+    for kind, key, value in said:
+        fields[f"{kind}s"][key] = value
+    return pod(**fields)
+
+
+@pytest.mark.parametrize("row", rows("decision", "Who is injected"), ids=lambda row: row[0])
+def test_the_truth_table_is_true(row):
+    cell, automatic, on_request = row
+    for activation, expected in (("Automatic", automatic), ("OnRequest", on_request)):
+        one = injection(activation=activation, template={"spec": {"containers": [container()]}})
+        assert bool(decided(asking(cell), one).injected) is (expected == "yes"), activation
+
+
+def test_the_manual_is_in_the_index():
+    index = page("README")
+    for name in ("reference", "decision", "merge", "surprises"):
+        assert f"]({name}.md)" in index

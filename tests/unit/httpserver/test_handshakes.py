@@ -1,0 +1,199 @@
+"""Handshakes that fail, counted by their reason, and the one with ourselves."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from sidecar_injector.httpserver import messages, tls
+from sidecar_injector.observability.metrics import Metrics
+from tests.kits import server as kit
+from tests.kits import server_certificates as certificates
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    return lambda main: kit.run_on(request.param, main)
+
+
+# Clients whose handshake fails.
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_that_does_not_trust_us_is_counted_by_its_reason(
+    run: Run, version: ssl.TLSVersion
+) -> None:
+    """In a thread: asyncio's clients hang up without a word, where others say why."""
+    serving, ca, metrics = certificates.serving()
+    context = certificates.trusting(certificates.certify(), version=version)
+
+    def distrust(port: int) -> None:
+        with (
+            socket.create_connection(("127.0.0.1", port)) as raw,
+            pytest.raises(ssl.SSLError),
+        ):
+            context.wrap_socket(raw, server_hostname=certificates.SERVER_NAME)
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context) as (port, _):
+            for _ in range(3):
+                await asyncio.to_thread(distrust, port.port)
+            await kit.shown_to(port.port, certificates.trusting(ca))
+
+    run(scenario())
+    assert kit.failures(metrics) == {"TLSV1_ALERT_UNKNOWN_CA": 3}
+    assert serving.distrusted == 3
+
+
+def test_a_new_pair_starts_with_a_clean_slate() -> None:
+    serving, _, _ = certificates.serving()
+    serving._count("TLSV1_ALERT_UNKNOWN_CA")
+    assert serving.distrusted == 1
+    leaf = certificates.certify(name="leaf")
+    serving.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
+    assert serving.distrusted == 0
+
+
+def test_reasons_that_nobody_foresaw_share_one_label() -> None:
+    serving, _, metrics = certificates.serving()
+    serving._count("SOME_NEW_REASON")
+    serving._count("ANOTHER")
+    assert kit.failures(metrics) == {tls.OTHER: 2}
+    assert serving.distrusted == 0
+
+
+def test_plain_http_on_the_tls_port_harms_nobody(run: Run) -> None:
+    serving, ca, metrics = certificates.serving()
+
+    async def scenario() -> None:
+        async with (
+            kit.listening(context=serving.context) as (port, _),
+            kit.client(port.port) as (reader, writer),
+        ):
+            writer.write(kit.post(b"a"))
+            assert b"200 OK" not in await reader.read()
+            await kit.shown_to(port.port, certificates.trusting(ca))
+
+    run(scenario())
+    assert kit.failures(metrics) == {"HTTP_REQUEST": 1}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_with_a_client_ca_only_its_clients_are_served(run: Run, version: ssl.TLSVersion) -> None:
+    ca = certificates.certify()
+    leaf = certificates.certify(name="leaf", by=ca)
+    metrics = Metrics()
+    serving = tls.ServingContext(metrics=metrics, scratch_folder="/nowhere", client_ca=ca.cert_pem)
+    serving.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
+    known = certificates.trusting(ca, version=version)
+    with tls._as_file(leaf.cert_pem + leaf.key_pem, "/nowhere") as path:
+        known.load_cert_chain(path)
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context) as (port, _):
+            with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+                await kit.shown_to(port.port, certificates.trusting(ca, version=version))
+            assert await kit.shown_to(port.port, known) == leaf.cert.serial_number
+
+    run(scenario())
+    assert kit.failures(metrics) == {"PEER_DID_NOT_RETURN_A_CERTIFICATE": 1}
+
+
+def test_before_the_first_pair_handshakes_fail_and_afterwards_they_do_not(run: Run) -> None:
+    ca = certificates.certify()
+    leaf = certificates.certify(name="leaf", by=ca)
+    metrics = Metrics()
+    serving = tls.ServingContext(metrics=metrics, scratch_folder="/nowhere")
+    assert serving.serial is None
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context) as (port, _):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await kit.shown_to(port.port, certificates.trusting(ca))
+            serving.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
+            assert (
+                await kit.shown_to(port.port, certificates.trusting(ca)) == leaf.cert.serial_number
+            )
+
+    run(scenario())
+    assert sum(kit.failures(metrics).values()) == 1
+
+
+# The handshake with ourselves.
+
+
+def test_the_self_probe_tells_the_serial_that_clients_see(run: Run) -> None:
+    serving, ca, _ = certificates.serving()
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context) as (port, _):
+            serial = await tls.self_probe(
+                port=port.port, server_name=certificates.SERVER_NAME, ca_pem=ca.cert_pem
+            )
+            assert serial == serving.serial
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("server_name", "own_ca", "complaint"),
+    [
+        (certificates.SERVER_NAME, False, "certificate verify failed"),
+        ("elsewhere.svc", True, "Hostname mismatch"),
+    ],
+)
+def test_the_self_probe_fails_for_what_a_client_would_refuse(
+    run: Run, server_name: str, *, own_ca: bool, complaint: str
+) -> None:
+    serving, ca, _ = certificates.serving()
+    trusted = ca if own_ca else certificates.certify()
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context) as (port, _):
+            with pytest.raises(tls.TLSError, match=complaint):
+                await tls.self_probe(
+                    port=port.port, server_name=server_name, ca_pem=trusted.cert_pem
+                )
+
+    run(scenario())
+
+
+def test_the_self_probe_fails_where_nobody_listens_or_answers(run: Run) -> None:
+    ca = certificates.certify()
+
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            port = mute.getsockname()[1]
+            with pytest.raises(tls.TLSError, match="TimeoutError"):
+                await tls.self_probe(port=port, server_name="a", ca_pem=ca.cert_pem, seconds=0.05)
+        with pytest.raises(tls.TLSError, match=f"port {port} as a failed"):
+            await tls.self_probe(port=port, server_name="a", ca_pem=ca.cert_pem)
+        with pytest.raises(tls.TLSError):
+            await tls.self_probe(port=port, server_name="a", ca_pem=b"rubbish")
+
+    run(scenario())
+
+
+def test_handshakes_that_do_not_come_to_an_end_are_cut(run: Run) -> None:
+    limits = messages.Limits(handshake_seconds=0.05)
+    serving, ca, _ = certificates.serving()
+
+    async def scenario() -> None:
+        async with (
+            kit.listening(context=serving.context, limits=limits) as (port, _),
+            kit.client(port.port) as (reader, writer),
+        ):
+            writer.write(b"\x16\x03\x01")
+            assert await reader.read() == b""
+            await kit.shown_to(port.port, certificates.trusting(ca))
+
+    run(scenario())

@@ -1,0 +1,200 @@
+"""Events are queued, counted instead of repeated, and never worth an error."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+
+import pytest
+
+from sidecar_injector.kube import api, events
+from sidecar_injector.observability.metrics import Metrics
+from tests.kits import fake_api
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+POD = events.About(api_version="v1", kind="Pod", name="web", namespace="demo", uid="u1")
+CLUSTER = events.About(
+    api_version="admissionregistration.k8s.io/v1", kind="MutatingWebhookConfiguration", name="si"
+)
+
+
+def event(message: str = "no volume", about: events.About = POD) -> events.Event:
+    return events.Event(about=about, reason="MissingVolume", message=message, action="Inject")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime.datetime:
+        return self.now
+
+
+@pytest.fixture
+def server() -> fake_api.FakeApi:
+    return fake_api.FakeApi()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def recorder(server: fake_api.FakeApi, clock: Clock) -> events.Recorder:
+    return events.Recorder(server, instance="pod-0", now=clock)
+
+
+def posted(server: fake_api.FakeApi) -> list[api.Json]:
+    return list(server.objects.get(api.EVENTS, {}).values())
+
+
+async def test_an_event_says_who_what_and_about_whom(
+    server: fake_api.FakeApi, recorder: events.Recorder
+) -> None:
+    recorder.record(event())
+    await recorder.post()
+    (only,) = posted(server)
+    assert only["metadata"]["namespace"] == "demo"
+    assert only["reportingController"] == "sidecar-injector"
+    assert only["reportingInstance"] == "pod-0"
+    assert only["eventTime"] == "2026-01-01T00:00:00.000000Z"
+    assert only["regarding"] == {
+        "apiVersion": "v1", "kind": "Pod", "name": "web", "namespace": "demo", "uid": "u1",
+    }  # fmt: skip
+    assert (only["reason"], only["note"], only["type"]) == ("MissingVolume", "no volume", "Warning")
+    assert "series" not in only
+
+
+async def test_events_of_cluster_scoped_objects_live_in_default(
+    server: fake_api.FakeApi, recorder: events.Recorder
+) -> None:
+    recorder.record(event(about=CLUSTER))
+    await recorder.post()
+    (only,) = posted(server)
+    assert only["metadata"]["namespace"] == "default"
+    assert "namespace" not in only["regarding"]
+
+
+async def test_the_same_event_is_counted_and_another_message_is_another_event(
+    server: fake_api.FakeApi, recorder: events.Recorder, clock: Clock
+) -> None:
+    recorder.record(event())
+    await recorder.post()
+    clock.now += datetime.timedelta(seconds=30)
+    for _ in range(3):
+        recorder.record(event())
+    recorder.record(event("another"))
+    await recorder.post()
+    first, second = posted(server)
+    assert first["series"] == {"count": 4, "lastObservedTime": "2026-01-01T00:00:30.000000Z"}
+    assert second["note"] == "another"
+    assert server.calls["patch", "events"] == 1
+
+
+async def test_another_replica_s_event_is_counted_rather_than_doubled(
+    server: fake_api.FakeApi, recorder: events.Recorder, clock: Clock
+) -> None:
+    recorder.record(event())
+    await recorder.post()
+    other = events.Recorder(server, instance="pod-1", now=clock)
+    other.record(event())
+    await other.post()
+    (only,) = posted(server)
+    assert only["series"]["count"] == 2
+
+
+async def test_the_queue_is_bounded(
+    server: fake_api.FakeApi, recorder: events.Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(events.QUEUE_LIMIT + 5):
+        recorder.record(event(str(number)))
+    await recorder.post()
+    assert len(posted(server)) == events.QUEUE_LIMIT
+    assert caplog.text.count("dropped") == 1
+
+
+async def test_a_failure_is_logged_once_and_the_event_dropped(
+    server: fake_api.FakeApi, recorder: events.Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.failures["create", "events"] = [fake_api.refusal(403, "Forbidden")] * 2
+    for message in ("one", "two", "three"):
+        recorder.record(event(message))
+    await recorder.post()
+    assert [only["note"] for only in posted(server)] == ["three"]
+    assert caplog.text.count("dropped") == 1
+
+
+async def test_what_was_not_heard_for_long_is_not_remembered(
+    server: fake_api.FakeApi, recorder: events.Recorder, clock: Clock
+) -> None:
+    recorder.record(event())
+    await recorder.post()
+    server.objects[api.EVENTS].clear()
+    clock.now += events.WINDOW + datetime.timedelta(seconds=1)
+    recorder.record(event())
+    await recorder.post()
+    (only,) = posted(server)
+    assert "series" not in only
+
+
+async def test_a_long_note_is_cut_to_what_the_api_takes(
+    server: fake_api.FakeApi, recorder: events.Recorder
+) -> None:
+    recorder.record(event("x" * 5000))
+    await recorder.post()
+    assert len(posted(server)[0]["note"]) == events.NOTE_LIMIT
+
+
+async def test_a_storm_of_refused_pods_is_a_handful_of_calls(server: fake_api.FakeApi) -> None:
+    """Ten thousand decisions about as many owners, in the tenth of a second."""
+    passed, enough = 0.0, asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        if passed > 60:
+            enough.set()
+        await asyncio.sleep(0)
+
+    metrics = Metrics()
+    recorder = events.Recorder(
+        server, instance="pod-0", now=Clock(), metrics=metrics,
+        monotonic=lambda: passed, sleep=sleep,
+    )  # fmt: skip
+    for number in range(10_000):
+        about = events.About(api_version="batch/v1", kind="Job", name=f"job-{number}")
+        recorder.record(event(about=about))
+    running = asyncio.create_task(recorder.run())
+    await enough.wait()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+    calls = server.calls["create", "events"] + server.calls["patch", "events"]
+    assert events.BURST <= calls <= events.BURST + 61 * events.PER_SECOND
+    value = metrics.registry.get_sample_value
+    assert value("sidecar_injector_events_total", {"result": "dropped"}) == 9000
+    assert value("sidecar_injector_events_total", {"result": "posted"}) == calls
+
+
+async def test_one_owner_s_storm_is_one_event_with_its_count(
+    server: fake_api.FakeApi, recorder: events.Recorder
+) -> None:
+    for _ in range(10_000):
+        recorder.record(event())
+    await recorder.post()
+    (only,) = posted(server)
+    assert only["series"]["count"] == 10_000
+    assert server.calls["create", "events"] == 1
+    assert server.calls["patch", "events"] == 0
+
+
+def test_a_budget_grows_back_but_not_beyond_its_burst() -> None:
+    now = 0.0
+    budget = events.Budget(lambda: now)
+    now = 1000.0
+    waits = [budget.spend() for _ in range(events.BURST + 2)]
+    assert waits[: events.BURST] == [0] * events.BURST
+    assert waits[events.BURST :] == [1 / events.PER_SECOND, 2 / events.PER_SECOND]

@@ -1,0 +1,259 @@
+"""A cache tells what the API server has, in order, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import pytest
+
+from sidecar_injector.kube import api, informer
+from sidecar_injector.observability.metrics import Metrics
+from tests.kits import fake_api
+
+
+def namespace(name: str, **annotations: str) -> api.Json:
+    return {"metadata": {"name": name, "annotations": annotations, "managedFields": [{}]}}
+
+
+class World:
+    """A server, a cache of its namespaces, and what the cache has told."""
+
+    def __init__(self, **options: Any) -> None:
+        self.server = fake_api.FakeApi()
+        self.metrics = Metrics()
+        self.told: list[tuple[str, str]] = []
+        self.pauses: list[float] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        options.setdefault("on_change", self.tell)
+        self.cache = informer.Cache(
+            self.server, api.NAMESPACES, metrics=self.metrics, sleep=self.pause, **options
+        )
+
+    def tell(self, key: informer.Key, old: api.Json | None, new: api.Json | None) -> None:
+        verb = "added" if old is None else "deleted" if new is None else "changed"
+        self.told.append((verb, key[1]))
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    async def start(self) -> None:
+        self._tasks.append(asyncio.create_task(self.cache.run()))
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def names(self) -> set[str]:
+        return {name for _, name in self.cache.objects}
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    yield world
+    await world.stop()
+
+
+async def test_it_holds_the_whole_list_once_it_is_synced(world: World) -> None:
+    for number in range(1100):  # Three chunks.
+        world.server.seed(api.NAMESPACES, namespace(f"n{number}"))
+    await world.start()
+    await world.cache.synced.wait()
+    assert len(world.cache.objects) == 1100
+    assert world.metrics.registry.get_sample_value(
+        "sidecar_injector_cache_synced", {"resource": "namespaces"}
+    )
+
+
+async def test_the_event_loop_gets_its_turns_while_a_whole_list_is_told() -> None:
+    turns, turns_before = 0, []
+
+    def take_long(*_: object) -> None:
+        turns_before.append(turns)
+        end = time.perf_counter() + informer.TURN_SECONDS
+        while time.perf_counter() <= end:
+            pass
+
+    world = World(on_change=take_long)
+    for number in range(10):
+        world.server.seed(api.NAMESPACES, namespace(f"n{number}"))
+    await world.start()
+    while not world.cache.synced.is_set():
+        turns += 1
+        await asyncio.sleep(0)
+    await world.stop()
+    assert len(set(turns_before)) == 10
+
+
+async def test_changes_are_told_in_order(world: World) -> None:
+    await world.start()
+    await world.cache.synced.wait()
+    world.server.seed(api.NAMESPACES, namespace("a"))
+    world.server.seed(api.NAMESPACES, namespace("b"))
+    world.server.seed(api.NAMESPACES, namespace("a", note="new"))
+    world.server.take(api.NAMESPACES, name="b")
+    await fake_api.eventually(lambda: len(world.told) == 4)
+    assert world.told == [("added", "a"), ("added", "b"), ("changed", "a"), ("deleted", "b")]
+
+
+async def test_what_was_missed_is_told_after_a_410_deletions_included(world: World) -> None:
+    world.server.seed(api.NAMESPACES, namespace("stays"))
+    world.server.seed(api.NAMESPACES, namespace("goes"))
+    await world.start()
+    await world.cache.synced.wait()
+    world.told.clear()
+    world.server.take(api.NAMESPACES, name="goes")
+    world.server.seed(api.NAMESPACES, namespace("comes"))
+    world.server.expire()
+    world.server.break_watches()
+    await fake_api.eventually(lambda: world.names() == {"stays", "comes"})
+    assert sorted(world.told) == [("added", "comes"), ("deleted", "goes")]
+    assert world.cache.lists == 2
+
+
+async def test_a_broken_connection_loses_nothing_and_needs_no_list(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.start()
+    await world.cache.synced.wait()
+    world.server.break_watches()
+    world.server.seed(api.NAMESPACES, namespace("meanwhile"))
+    await fake_api.eventually(lambda: world.names() == {"meanwhile"})
+    assert world.server.calls["list", "namespaces"] == 2  # One page asks twice.
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_silent_watch_leads_to_a_new_list(world: World) -> None:
+    silent = api.SilentError(host="fake", detail="nothing was heard")
+    world.server.failures["watch", "namespaces"] = [silent]
+    await world.start()
+    await fake_api.eventually(lambda: world.cache.lists == 2)
+
+
+async def test_a_list_that_expires_between_two_chunks_is_begun_again(world: World) -> None:
+    world.server.seed(api.NAMESPACES, namespace("a"))
+    world.server.failures["list", "namespaces"] = [fake_api.refusal(410, "Expired")]
+    await world.start()
+    await world.cache.synced.wait()
+    assert world.names() == {"a"}
+    assert world.cache.problem is None
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(
+            fake_api.refusal(403, "Forbidden", "cannot list"),
+            "RBAC does not let us list and watch namespaces: cannot list",
+            id="missing-rbac",
+        ),
+        pytest.param(
+            fake_api.refusal(404, "NotFound"),
+            "the API server has no namespaces: is its CRD installed?",
+            id="missing-crd",
+        ),
+        pytest.param(
+            fake_api.refusal(401, "Unauthorized"),
+            "the API server does not accept our token; it is read again each time",
+            id="bad-token",
+        ),
+        pytest.param(
+            api.UnreachableError(host="https://1.2.3.4", detail="refused"),
+            "the API server https://1.2.3.4 is unreachable: refused",
+            id="away",
+        ),
+    ],
+)
+async def test_trouble_is_logged_once_and_again_when_it_is_over(
+    world: World, error: api.KubeError, expected: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.server.failures["list", "namespaces"] = [error] * 50
+    await world.start()
+    await fake_api.eventually(lambda: world.cache.problem)
+    assert world.cache.problem == expected
+    await world.cache.synced.wait()
+    await fake_api.eventually(lambda: world.cache.problem is None)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [f"namespaces: {expected}", "namespaces: watching again, 0 known"]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_pauses_grow_are_capped_and_are_cut_down_when_the_server_is_back(
+    world: World,
+) -> None:
+    away = api.UnreachableError(host="fake", detail="refused")
+    world.server.failures["list", "namespaces"] = [away] * 30
+    await world.start()
+    await world.cache.synced.wait()
+    assert world.pauses[0] <= informer.FIRST_PAUSE
+    assert all(pause <= informer.LONGEST_PAUSE for pause in world.pauses)
+    assert sum(world.pauses) > 20 * informer.LONGEST_PAUSE / 2
+    world.pauses.clear()
+    await fake_api.eventually(lambda: world.server.calls["watch", "namespaces"] == 1)
+    await asyncio.sleep(0)
+    world.server.break_watches()
+    await fake_api.eventually(lambda: world.pauses)
+    assert world.pauses[-1] <= informer.REOPEN_PAUSE
+
+
+async def test_a_watch_that_always_ends_at_once_is_not_asked_for_in_a_tight_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ends_at_once(*_: object, **__: object) -> AsyncGenerator[api.Json]:
+        yield api.OPENED
+
+    monkeypatch.setattr(world.server, "watch", ends_at_once)
+    await world.start()
+    await fake_api.eventually(lambda: len(world.pauses) > 30)
+    assert min(world.pauses[5:]) >= informer.REOPEN_PAUSE / 2
+    assert max(world.pauses) <= informer.REOPEN_PAUSE
+
+
+async def test_a_transform_decides_what_is_kept_and_what_counts_as_a_change() -> None:
+    def labels_only(thing: api.Json) -> api.Json:
+        assert "managedFields" not in thing["metadata"]
+        return {"metadata": {"labels": thing["metadata"].get("labels")}}
+
+    world = World(transform=labels_only)
+    world.server.seed(api.NAMESPACES, namespace("a"))
+    await world.start()
+    await world.cache.synced.wait()
+    world.server.seed(api.NAMESPACES, namespace("a", note="of no interest"))
+    world.server.seed(api.NAMESPACES, namespace("b"))
+    await fake_api.eventually(lambda: world.names() == {"a", "b"})
+    assert world.told == [("added", "a"), ("added", "b")]
+    assert world.cache.objects["", "a"] == {"metadata": {"labels": None}}
+    await world.stop()
+
+
+async def test_a_failing_listener_does_not_end_the_news(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    world = World(on_change=fail)
+    await world.start()
+    await world.cache.synced.wait()
+    world.server.seed(api.NAMESPACES, namespace("a"))
+    world.server.seed(api.NAMESPACES, namespace("b"))
+    await fake_api.eventually(lambda: world.names() == {"a", "b"})
+    assert "could not be taken over" in caplog.text
+    await world.stop()
+
+
+async def test_only_what_is_in_scope_is_seen() -> None:
+    world = World(scope=api.by_name("mine"))
+    await world.start()
+    await world.cache.synced.wait()
+    world.server.seed(api.NAMESPACES, namespace("theirs"))
+    world.server.seed(api.NAMESPACES, namespace("mine"))
+    await fake_api.eventually(lambda: world.told)
+    assert world.told == [("added", "mine")]
+    await world.stop()

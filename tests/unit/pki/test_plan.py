@@ -1,0 +1,300 @@
+"""The next step, and why: world before, step, world after, with a pair around each limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+
+import pytest
+
+from sidecar_injector.pki import checks, plan, secret_data
+from sidecar_injector.pki.plan import Action
+from tests.kits import pki as kit
+
+Moment = datetime.datetime
+CA_END = kit.FIRST.ca.parsed().not_valid_after_utc
+LEAF_END = kit.FIRST.leaf.parsed().not_valid_after_utc
+NOTHING_LEFT = secret_data.Corrupt(())
+CA_LEFT = secret_data.Corrupt((), ca=kit.FIRST.ca, generation=4)
+HORIZON = 2 * kit.POLICY.roll_wait_seconds * kit.SECOND
+"""A roll in order takes one wait; so long before a CA's end it is not begun any more."""
+LATER = dataclasses.replace(kit.FIRST, generation=9)
+
+
+def step(found: secret_data.Stored | secret_data.Corrupt | None, **changes: object) -> plan.Step:
+    return plan.next_step(kit.world(found=found, **changes), kit.POLICY)
+
+
+def settled(stored: secret_data.Stored, *, now: Moment = kit.NOW, **changes: object) -> plan.Step:
+    """The step of a replica that has taken over what is stored."""
+    return step(stored, memory=stored, now=now, **changes)
+
+
+def seen(stored: secret_data.Stored, seconds: float) -> dict[str, float]:
+    assert stored.next_ca
+    return {checks.fingerprint(stored.next_ca.certificate): seconds}
+
+
+@pytest.mark.parametrize(
+    ("found", "memory", "expected"),
+    [
+        pytest.param(None, None, Action.CREATE, id="nothing-anywhere"),
+        pytest.param(None, kit.FIRST, Action.WRITE_BACK, id="deleted-but-remembered"),
+        pytest.param(NOTHING_LEFT, None, Action.REPLACE_ALL, id="corrupt-and-cold"),
+        pytest.param(CA_LEFT, None, Action.REISSUE_LEAF, id="corrupt-but-its-ca-is-intact"),
+        pytest.param(CA_LEFT, kit.FIRST, Action.WRITE_BACK, id="corrupt-but-remembered"),
+        pytest.param(kit.FIRST, LATER, Action.WRITE_BACK, id="an-older-backup"),
+        pytest.param(kit.FIRST, None, Action.ADOPT, id="a-good-secret-at-start"),
+        pytest.param(LATER, kit.FIRST, Action.ADOPT, id="somebody-was-faster"),
+        pytest.param(kit.OTHER, kit.FIRST, Action.ADOPT, id="another-of-one-generation"),
+        pytest.param(kit.FIRST, kit.FIRST, Action.NOTHING, id="all-is-well"),
+    ],
+)
+def test_the_secret_is_the_truth_unless_it_is_lost_or_old(
+    found: secret_data.Stored | secret_data.Corrupt | None,
+    memory: secret_data.Stored | None,
+    expected: Action,
+) -> None:
+    assert step(found, memory=memory).action is expected
+
+
+@pytest.mark.parametrize("found", [None, NOTHING_LEFT, LATER], ids=["none", "corrupt", "newer"])
+def test_nothing_is_written_back_whose_ca_has_expired(found: secret_data.Stored | None) -> None:
+    after = step(found, memory=kit.FIRST, now=CA_END + kit.SECOND)
+    assert after.action is not Action.WRITE_BACK
+
+
+OURS = checks.fingerprint(kit.FIRST.ca.certificate)
+THEIRS = checks.fingerprint(kit.OTHER.ca.certificate)
+
+
+@pytest.mark.parametrize("generation", [1, 7], ids=["of-our-generation", "of-a-newer-one"])
+@pytest.mark.parametrize(
+    ("live", "expected"),
+    [
+        pytest.param({OURS: 1.0}, Action.WRITE_BACK, id="only-ours-is-trusted"),
+        pytest.param({OURS: 1.0, THEIRS: 0.0}, Action.ADOPT, id="both-are-trusted"),
+        pytest.param({THEIRS: 0.0}, Action.ADOPT, id="only-theirs-is-trusted"),
+        pytest.param({}, Action.ADOPT, id="none-is-trusted"),
+    ],
+)
+def test_a_ca_made_from_nothing_gives_way_to_the_one_that_is_trusted(
+    live: dict[str, float], expected: Action, generation: int
+) -> None:
+    found = dataclasses.replace(kit.OTHER, generation=generation)
+    meeting = kit.world(found=found, memory=kit.FIRST, seen_for=live)
+    after = plan.next_step(meeting, kit.POLICY)
+    assert after.action is expected
+    if expected is Action.WRITE_BACK:
+        written = kit.carried_out(after, meeting)
+        assert (written.ca, written.generation) == (kit.FIRST.ca, generation + 1)
+
+
+def test_a_roll_that_was_slept_through_is_no_usurpation() -> None:
+    after = step(kit.SWITCHED, memory=kit.FIRST, seen_for={OURS: 5.0})
+    assert after.action is Action.ADOPT
+
+
+def pair_around(limit: Moment, before: Action, after: Action, name: str) -> list[object]:
+    """Two rows: just before the limit, and at it."""
+    return [
+        pytest.param(limit - kit.SECOND, before, id=f"before-{name}"),
+        pytest.param(limit, after, id=f"at-{name}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    pair_around(kit.NOW + 20 * kit.DAY, Action.NOTHING, Action.RENEW_LEAF, "two-thirds")
+    + pair_around(LEAF_END + kit.SECOND, Action.RENEW_LEAF, Action.RENEW_LEAF, "expiry"),
+)
+def test_a_leaf_is_renewed_with_a_third_of_its_life_left(now: Moment, expected: Action) -> None:
+    assert settled(kit.FIRST, now=now).action is expected
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    pair_around(kit.NOW + 240 * kit.DAY, Action.NOTHING, Action.STAGE_CA, "two-thirds")
+    + pair_around(CA_END - HORIZON, Action.STAGE_CA, Action.EXTEND_CA, "too-late-for-a-roll")
+    + pair_around(CA_END + kit.SECOND, Action.EXTEND_CA, Action.REPLACE_ALL, "expiry"),
+)
+def test_a_ca_is_rolled_with_a_third_of_its_life_left(now: Moment, expected: Action) -> None:
+    fresh_leaf = kit.with_leaf(kit.FIRST, now=min(now, CA_END) - kit.SECOND)
+    assert settled(fresh_leaf, now=now).action is expected
+
+
+def test_a_leaf_that_ends_with_its_ca_is_not_renewed_in_vain() -> None:
+    soon = CA_END - HORIZON - kit.SECOND
+    clipped = kit.with_leaf(kit.STAGED, now=CA_END - kit.DAY)
+    assert settled(clipped, now=soon).action is Action.WAIT
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        pytest.param(None, Action.WAIT, id="not-seen"),
+        pytest.param(0, Action.WAIT, id="just-seen"),
+        pytest.param(59.9, Action.WAIT, id="before-the-wait-is-over"),
+        pytest.param(60, Action.SWITCH_ISSUER, id="after-the-wait"),
+    ],
+)
+def test_nothing_is_signed_by_a_ca_that_is_not_trusted_for_long_enough(
+    seconds: float | None, expected: Action
+) -> None:
+    live = {} if seconds is None else seen(kit.STAGED, seconds)
+    assert settled(kit.STAGED, seen_for=live).action is expected
+
+
+def test_a_wait_says_when_it_is_over() -> None:
+    after = settled(kit.STAGED, seen_for=seen(kit.STAGED, 45))
+    assert after.until == kit.NOW + 15 * kit.SECOND
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        pytest.param(59.9, Action.EXTEND_CA, id="not-trusted-for-long-enough"),
+        pytest.param(60, Action.SWITCH_ISSUER, id="trusted-for-long-enough"),
+    ],
+)
+def test_a_ca_that_ends_too_soon_is_extended_unless_its_successor_is_ready(
+    seconds: float, expected: Action
+) -> None:
+    staged = kit.take(Action.STAGE_CA, kit.FIRST, now=CA_END - kit.DAY)
+    staged = kit.with_leaf(staged, now=CA_END - kit.DAY)
+    after = settled(staged, now=CA_END - HORIZON, seen_for=seen(staged, seconds))
+    assert after.action is expected
+
+
+def test_an_extended_ca_has_the_trust_of_the_former_one_and_a_whole_life() -> None:
+    late = CA_END - kit.SECOND
+    after = kit.take(Action.EXTEND_CA, kit.FIRST, now=late)
+    assert checks.issued_by([after.leaf.parsed()], [kit.FIRST.ca.parsed()])
+    fresh = kit.take(Action.RENEW_LEAF, after, now=late).leaf.parsed()
+    assert checks.issued_by([fresh], [kit.FIRST.ca.parsed()])
+    assert checks.issued_by([kit.FIRST.leaf.parsed()], [after.ca.parsed()])
+    assert after.ca.parsed().not_valid_after_utc == late + 360 * kit.DAY
+    assert settled(after, now=late).action is Action.RENEW_LEAF
+
+
+def test_a_ca_that_lives_too_shortly_for_any_roll_is_not_extended_for_ever() -> None:
+    brief = dataclasses.replace(kit.POLICY, ca_seconds=120)
+    stored = kit.new(policy=brief)
+    after = plan.next_step(kit.world(found=stored, memory=stored), brief)
+    assert after.action is Action.NOTHING
+
+
+def test_a_ca_that_was_extended_elsewhere_is_no_usurper() -> None:
+    elsewhere = kit.take(Action.EXTEND_CA, kit.FIRST)
+    assert step(elsewhere, memory=kit.FIRST, seen_for={OURS: 5.0}).action is Action.ADOPT
+
+
+def test_what_depends_on_the_live_configuration_says_so() -> None:
+    """Before such a step the API server is asked: a watch may have fallen silent."""
+    switch = settled(kit.STAGED, seen_for=seen(kit.STAGED, 60))
+    usurped = step(kit.OTHER, memory=kit.FIRST, seen_for={OURS: 1.0})
+    lost = step(None, memory=kit.FIRST, seen_for={OURS: 1.0})
+    assert [switch.on_trust, usurped.on_trust, lost.on_trust] == [True, True, False]
+
+
+def test_an_expired_ca_gives_way_to_its_successor_without_a_wait() -> None:
+    staged = kit.take(Action.STAGE_CA, kit.FIRST, now=CA_END - kit.DAY)
+    assert settled(staged, now=CA_END + kit.SECOND).action is Action.SWITCH_ISSUER
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    pair_around(LEAF_END + kit.SECOND, Action.NOTHING, Action.DROP_PREVIOUS, "its-last-leaf-ends"),
+)
+def test_the_previous_ca_is_kept_until_its_last_leaf_has_expired(
+    now: Moment, expected: Action
+) -> None:
+    fresh = kit.with_leaf(kit.SWITCHED, now=now)
+    assert settled(fresh, now=now).action is expected
+
+
+def test_a_second_roll_waits_until_the_first_is_over() -> None:
+    again = kit.take(Action.STAGE_CA, kit.SWITCHED)
+    after = settled(again, seen_for=seen(again, 10_000))
+    assert (after.action, after.until) == (Action.WAIT, LEAF_END)
+
+
+@pytest.mark.parametrize(
+    ("found", "request_", "expected"),
+    [
+        pytest.param(kit.FIRST, "leaf", Action.RENEW_LEAF, id="leaf"),
+        pytest.param(kit.FIRST, "ca", Action.STAGE_CA, id="ca"),
+        pytest.param(kit.STAGED, "ca", Action.CLEAR_REQUEST, id="ca-during-a-roll"),
+        pytest.param(kit.FIRST, "everything", Action.CLEAR_REQUEST, id="unknown"),
+    ],
+)
+def test_a_rotation_can_be_asked_for(
+    found: secret_data.Stored, request_: str, expected: Action
+) -> None:
+    assert settled(found, request=request_).action is expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        pytest.param({"dns_names": ["si.ns.svc"]}, "lacks DNS names", id="names"),
+        pytest.param({"seconds": 1, "now": kit.NOW - kit.DAY / 48}, "has expired", id="expired"),
+        pytest.param({"now": kit.NOW + kit.DAY}, "is not valid yet", id="too-early"),
+    ],
+)
+def test_a_leaf_that_nobody_would_accept_is_renewed(changes: dict[str, object], why: str) -> None:
+    after = settled(kit.with_leaf(kit.FIRST, **changes))
+    assert after.action is Action.RENEW_LEAF
+    assert why in after.why
+
+
+def test_a_clock_that_is_far_behind_destroys_nothing() -> None:
+    behind = settled(kit.FIRST, now=kit.NOW - 2 * kit.DAY)
+    assert behind.action is Action.RENEW_LEAF
+    assert kit.take(behind.action, kit.FIRST, now=kit.NOW - 2 * kit.DAY).ca == kit.FIRST.ca
+
+
+def test_nothing_says_when_to_look_again() -> None:
+    assert settled(kit.FIRST).until == kit.NOW + 20 * kit.DAY
+    assert settled(kit.SWITCHED).until == kit.NOW + 20 * kit.DAY
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "kept", "generation"),
+    [
+        pytest.param(Action.RENEW_LEAF, kit.FIRST, {"ca"}, 2, id="renew"),
+        pytest.param(Action.EXTEND_CA, kit.FIRST, {"leaf"}, 2, id="extend"),
+        pytest.param(Action.STAGE_CA, kit.FIRST, {"ca", "leaf"}, 2, id="stage"),
+        pytest.param(Action.SWITCH_ISSUER, kit.STAGED, set(), 3, id="switch"),
+        pytest.param(Action.DROP_PREVIOUS, kit.SWITCHED, {"ca", "leaf"}, 4, id="drop"),
+        pytest.param(Action.CLEAR_REQUEST, kit.FIRST, {"ca", "leaf"}, 1, id="clear"),
+        pytest.param(Action.REPLACE_ALL, kit.FIRST, set(), 2, id="replace"),
+    ],
+)
+def test_a_step_changes_only_what_it_is_about(
+    action: Action, before: secret_data.Stored, kept: set[str], generation: int
+) -> None:
+    after = kit.take(action, before)
+    same = {field for field in ("ca", "leaf") if getattr(before, field) == getattr(after, field)}
+    assert (same, after.generation) == (kept, generation)
+    assert secret_data.decode(secret_data.encode(after)) == after
+
+
+def test_a_switch_makes_the_staged_ca_the_issuer_and_remembers_the_old_one() -> None:
+    after = kit.SWITCHED
+    assert after.ca == kit.STAGED.next_ca
+    assert after.next_ca is None
+    assert after.previous == secret_data.Previous(kit.FIRST.ca.certificate, LEAF_END)
+
+
+def test_what_is_reissued_after_a_corruption_needs_no_new_trust() -> None:
+    corrupt = kit.world(found=CA_LEFT)
+    after = kit.carried_out(plan.next_step(corrupt, kit.POLICY), corrupt)
+    assert (after.ca, after.generation) == (kit.FIRST.ca, 5)
+
+
+def test_a_step_of_another_world_is_refused() -> None:
+    with pytest.raises(ValueError, match="switch issuer"):
+        kit.take(Action.SWITCH_ISSUER, kit.FIRST)
+    with pytest.raises(ValueError, match="nothing"):
+        kit.take(Action.NOTHING, kit.FIRST)

@@ -1,0 +1,134 @@
+"""Logging in, and the life of the process, without a cluster or a clock."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+
+import kopf
+import pytest
+from kubernetes.aio.client import configuration
+
+from sidecar_injector.kube import api
+from sidecar_injector.runtime import kopf_login, kopf_setup, process
+
+
+class Source:
+    """Gives one of `tokens` after the other; None stands for credentials that cannot be read."""
+
+    def __init__(self, *tokens: str | None) -> None:
+        self._tokens = list(tokens)
+
+    async def load(self) -> configuration.Configuration:
+        token = self._tokens.pop(0)
+        if token is None:
+            raise api.CredentialsError(source="a test", detail="nothing there")
+        loaded = configuration.Configuration()
+        loaded.api_key = {"authorization": f"Bearer {token}"}
+        return loaded
+
+
+class Pauses(list[float]):
+    async def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+async def test_a_new_token_is_given_at_once_and_a_refused_one_again_only_after_a_pause() -> None:
+    pauses = Pauses()
+    asked = kopf_login.Login(Source("a", "b", "b", "b"), sleep=pauses)  # type: ignore[arg-type]
+    assert [(await asked.renew()).token for _ in range(2)] == ["a", "b"]
+    assert pauses == []
+    assert (await asked.renew()).token == "b"
+    assert pauses == [kopf_login.RETRY_SECONDS]
+
+
+async def test_the_same_credentials_never_look_the_same_to_kopf() -> None:
+    loaded = await Source("a").load()
+    assert kopf_login.connection(loaded) != kopf_login.connection(loaded)
+
+
+@pytest.mark.parametrize("header", ["Bearer token", "bearer token", "token"])
+def test_kopf_gets_the_token_alone_however_the_loader_writes_it(header: str) -> None:
+    loaded = configuration.Configuration()
+    loaded.api_key["BearerToken"] = header
+    connection = kopf_login.connection(loaded)
+    assert (connection.scheme, connection.token) == ("Bearer", "token")
+
+
+async def test_missing_credentials_are_waited_for_and_complained_about_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pauses = Pauses()
+    loaded = await kopf_login.patiently(Source(None, None, None, "a").load, sleep=pauses)
+    assert loaded.api_key == {"authorization": "Bearer a"}
+    assert pauses == [kopf_login.RETRY_SECONDS] * 3
+    (record,) = caplog.records
+    assert "nothing there" in record.getMessage()
+
+
+def attempt(number: int, problem: str, *, at: float) -> logging.LogRecord:
+    text = f"Request attempt #{number} failed; will retry: {problem}"
+    record = logging.LogRecord("kopf", logging.ERROR, "", 0, text, None, None)
+    record.created = at
+    return record
+
+
+def test_an_attempt_of_kopf_is_news_once_in_ten_minutes() -> None:
+    news = kopf_setup.RepetitionFilter().filter
+    assert news(attempt(1, "GET /a", at=0))
+    assert not news(attempt(2, "GET /a", at=1))
+    assert news(attempt(2, "GET /b", at=2))
+    assert not news(attempt(1, "GET /a", at=kopf_setup.SAID_SECONDS - 1))
+    assert news(attempt(9, "GET /a", at=kopf_setup.SAID_SECONDS))
+
+
+def test_other_lines_are_always_let_through() -> None:
+    news = kopf_setup.RepetitionFilter().filter
+    record = logging.LogRecord("kopf", logging.ERROR, "", 0, "something else", None, None)
+    assert news(record)
+    assert news(record)
+
+
+@pytest.mark.parametrize(
+    ("error", "has_traceback"), [(OSError("port is taken"), False), (ValueError("a bug"), True)]
+)
+async def test_an_attempt_that_breaks_is_made_again(
+    error: Exception,
+    has_traceback: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(process, "RESTART_SECONDS", 0)
+    made: list[str] = []
+
+    async def attempt() -> None:
+        made.append("once")
+        if len(made) == 1:
+            raise error
+
+    await process.until_stopped(attempt, asyncio.Event(), what="it")
+    assert len(made) == 2
+    assert (caplog.records[0].exc_info is not None) == has_traceback
+
+
+async def test_who_is_told_to_end_waits_for_nothing() -> None:
+    stop = asyncio.Event()
+    stop.set()
+    assert await process.unless_stopped(asyncio.Event().wait(), stop) is None
+
+
+async def test_it_runs_as_a_user_who_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    handlers = kopf.OperatorRegistry()
+    stop = asyncio.Event()
+
+    @kopf.on.login(registry=handlers)
+    def log_in(**_: object) -> kopf.ConnectionInfo:
+        stop.set()
+        return kopf_login.connection(configuration.Configuration())
+
+    await process.operate(handlers, {}, stop)

@@ -1,0 +1,184 @@
+"""What is said about a decision: to the author, the audit log, the metrics and our own log."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sidecar_injector import names
+from sidecar_injector.controllers import pod_events
+from sidecar_injector.core.reasons import PodVerdict, Reason
+from sidecar_injector.observability import logs
+from sidecar_injector.webhook import mutate
+from tests.kits.admission import Server, clash, review
+from tests.kits.samples import NAMESPACE, container, pod, resource
+
+
+def test_a_conflict_is_a_warning_that_names_product_injection_and_reason():
+    (warning,) = Server(clash()).response(pod())["warnings"]
+    assert warning.startswith("sidecar-injector: clash: ContainerConflict: the pod has another")
+
+
+def test_there_are_at_most_three_warnings_of_at_most_120_characters():
+    parts = {"spec": {"containers": [container("app", image="x")]}}
+    many = [resource("n" * 60 + str(index), template=parts) for index in range(5)]
+    lines = Server(*many).response(pod())["warnings"]
+    assert len(lines) == 3
+    assert {len(line) for line in lines} == {120}
+    assert all(line.endswith("…") for line in lines)
+
+
+def test_a_name_that_does_not_exist_is_a_warning():
+    asking = pod(annotations={names.INJECT_ANNOTATION: "ghost,log"})
+    response = Server(resource()).response(asking)
+    assert [line.split(": ")[:3] for line in response["warnings"]] == [
+        ["sidecar-injector", "ghost", "UnknownInjection"]
+    ]
+    assert "patch" in response
+
+
+def test_the_audit_annotations_list_what_was_injected_and_what_was_not():
+    other = resource("c", cluster=True, template={"spec": {"containers": [container("c")]}})
+    server = Server(resource(), other, clash())
+    assert server.response(pod())["auditAnnotations"] == {
+        "injected": "cluster/c,log", "skipped": "clash=ContainerConflict",
+    }  # fmt: skip
+    assert "auditAnnotations" not in Server().response(pod())
+
+
+def test_every_decision_is_counted_by_result_and_by_each_of_its_reasons():
+    server = Server(resource(), clash())
+    assert server.count("patch_bytes_count") == 0
+    response = server.response(pod())
+    assert server.count("admission_requests_total", result="Injected") == 1
+    assert server.count("decisions_total", reason="Injected") == 1
+    assert server.count("decisions_total", reason="ContainerConflict") == 1
+    assert server.count("admission_duration_seconds_count") == 1
+    size = len(base64.b64decode(response["patch"]))
+    assert server.count("patch_bytes_sum") == pytest.approx(size, abs=3)
+
+
+def test_every_result_and_reason_is_on_the_metrics_page_from_the_start():
+    server = Server()
+    for result in (*(one.value for one in PodVerdict), "error"):
+        assert server.count("admission_requests_total", result=result) == 0
+    for reason in Reason:
+        assert server.count("decisions_total", reason=reason.value) == 0
+
+
+def test_a_dry_run_is_answered_like_any_other_and_leaves_no_event():
+    server = Server(clash())
+    wet, dry = server.response(pod()), server.response(pod(), dryRun=True)
+    assert wet == dry
+    assert [one.dry_run for one in server.told] == [False, True]
+    assert [len(pod_events.of(one)) for one in server.told] == [1, 0]
+
+
+def test_whoever_tells_people_gets_the_decision_and_the_requests_namespace():
+    server = Server(resource())
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "controller": True}
+    subject = pod()
+    subject["metadata"]["ownerReferences"] = [{"kind": "Node", "name": "n"}, owner]
+    server.response(subject)
+    (told,) = server.told
+    assert (told.namespace, told.owner) == (NAMESPACE, owner)
+    assert told.decision.verdict is PodVerdict.INJECTED
+
+
+def fields_of(caplog):
+    return [record.fields for record in caplog.records if hasattr(record, "fields")]
+
+
+def test_a_decision_is_one_log_line_with_all_its_fields(caplog):
+    caplog.set_level(logging.INFO)
+    subject = pod()
+    owners = [
+        {"kind": "Node", "name": "n"},
+        {"kind": "ReplicaSet", "name": "web-1", "controller": True},
+    ]
+    subject["metadata"] = {"generateName": "web-1-", "ownerReferences": owners}
+    Server(resource(), clash()).response(subject)
+    (fields,) = fields_of(caplog)
+    assert fields.pop("milliseconds") >= 0
+    assert fields == {
+        "namespace": NAMESPACE, "pod": "web-1-", "uid": "6-7-8", "owner": "ReplicaSet/web-1",
+        "verdict": "Injected", "reasons": ["ContainerConflict", "Injected"],
+    }  # fmt: skip
+    assert caplog.messages == [
+        "pod demo/web-1-*: Injected: injected log; skipped clash=ContainerConflict"
+    ]
+
+
+def test_a_cache_that_is_behind_is_said_in_the_log_and_costs_nothing(caplog):
+    caplog.set_level(logging.INFO)
+    server = Server(resource())
+    server.known.namespace_changed(("", NAMESPACE), None, None)
+    assert "patch" in server.response(pod())
+    assert fields_of(caplog)[0]["cacheBehind"] is True
+    caplog.clear()
+    Server(resource()).response(pod())
+    assert "cacheBehind" not in fields_of(caplog)[0]
+
+
+def test_without_the_info_level_no_line_is_made(caplog):
+    caplog.set_level(logging.WARNING)
+    Server(resource()).response(pod())
+    assert caplog.records == []
+
+
+SECRETS = st.text("abcdefghij0123456789", min_size=24, max_size=40)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(SECRETS, st.sampled_from([None, 3, "x", [], {"a": 1}, [1]]), st.booleans())
+def test_nothing_of_the_pods_body_is_logged(caplog, secret, junk, conflict):
+    caplog.clear()
+    caplog.set_level(logging.DEBUG)
+    subject = pod(annotations={"example.com/note": secret}, volumes=junk)
+    subject["spec"]["containers"][0] |= {
+        "env": [{"name": "TOKEN", "value": secret}], "args": [secret], "ports": junk,
+    }  # fmt: skip
+    server = Server(resource(), *([clash()] if conflict else []))
+    assert server.response(subject)["allowed"] is True
+    assert caplog.records
+    for record in caplog.records:
+        assert secret not in logs.JsonFormatter().format(record)
+        assert secret not in logs.TextFormatter("%(message)s").format(record)
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def logged_trace(caplog, traceparent):
+    """What the line of a decision says about its trace."""
+    with caplog.at_level(logging.INFO):
+        Server(resource()).post(review(pod()), headers={b"traceparent": traceparent})
+    (line,) = [one.fields for one in caplog.records if "verdict" in getattr(one, "fields", {})]
+    caplog.clear()
+    return line.get("trace")
+
+
+def test_the_line_of_a_decision_names_the_trace_that_the_api_server_is_in(caplog):
+    assert logged_trace(caplog, f"00-{TRACE}-00f067aa0ba902b7-01".encode()) == TRACE
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "", "00", "-" * 55, f"00-{TRACE}", f"00-{TRACE[:-1]}-00f067aa0ba902b7-01",
+        f"00-{TRACE[:-1]}g-00f067aa0ba902b7-01", f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-{TRACE.upper()}-00f067aa0ba902b7-01", f"00-{TRACE}-secret-01", "\xff" * 60,
+    ],
+)  # fmt: skip
+def test_a_traceparent_that_cannot_be_read_is_ignored(caplog, garbage):
+    assert logged_trace(caplog, garbage.encode("latin-1")) is None
+
+
+@given(st.binary(max_size=80))
+def test_whatever_a_client_sends_as_its_trace_only_32_hexadecimal_digits_are_kept(header):
+    assert re.fullmatch(r"([0-9a-f]{32})?", mutate.trace_id(header))
