@@ -67,9 +67,9 @@ def alone() -> None:
 
 def handler() -> Callable[[], messages.Response]:
     """Asks the product's handler about the recorded pod."""
-    known, metrics = cluster_state.Registry(release_namespace=names.PRODUCT), Metrics()
+    known, metrics = cluster_state.ClusterState(release_namespace=names.PRODUCT), Metrics()
     recorder: Any = _Unheard()
-    answers = mutate.Admission(
+    answers = mutate.PodWebhook(
         known=known,
         metrics=metrics,
         tell=pod_events.teller(recorder),

@@ -71,7 +71,7 @@ LABELS: dict[str, dict[str, str | Sequence[str]]] = {
     "object": {"writes_total": WRITTEN},
     "version": {"build_info": "ours"},
     "python": {"build_info": "Python's"},
-    "problem": {"certificate_problem": tuple(one.value for one in problems.Problem)},
+    "problem": {"certificate_problem": tuple(one.value for one in problems.CertificateProblem)},
     "state": {"audit_pods": POD_STATES},
 }
 """The values of a label, listed or described, by metric."""

@@ -44,13 +44,13 @@ _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class Dependencies:
     """What every part is made with."""
 
     settings: Settings
     api_client: api.Api
     time_there: server_clock.Clock
-    source: credentials.Source
+    source: credentials.CredentialsSource
     metrics: Metrics
     ready: readiness.Readiness
     garbage: gc_tuning.Watch
@@ -77,7 +77,7 @@ def run(
     _quieten_kopf()
     _log.info("%s %s starts as %s", names.PRODUCT, __version__, settings.pod_name)
 
-    async def look() -> credentials.Source:
+    async def look() -> credentials.CredentialsSource:
         source = credentials.find(
             environment,
             kubeconfig=kubeconfig,
@@ -108,7 +108,10 @@ def _quieten_kopf() -> None:
 
 
 async def _operate(
-    settings: Settings, *, look: Callable[[], Awaitable[credentials.Source]], stop: asyncio.Event
+    settings: Settings,
+    *,
+    look: Callable[[], Awaitable[credentials.CredentialsSource]],
+    stop: asyncio.Event,
 ) -> None:
     """One life of the operator, from the admin port's first answer to the end."""
     metrics, ready, collector = Metrics(), readiness.Readiness(), gc_tuning.Watch()
@@ -121,7 +124,7 @@ async def _operate(
         time_there = server_clock.Clock()
         async with client.Client(source, time=time_there) as api_client:
             operator = assemble(
-                Ground(
+                Dependencies(
                     settings=settings, api_client=api_client, time_there=time_there, source=source,
                     metrics=metrics, ready=ready, garbage=collector,
                 )
@@ -132,13 +135,13 @@ async def _operate(
         admin_port.stop()
 
 
-def assemble(ground: Ground) -> Operator:
+def assemble(ground: Dependencies) -> Operator:
     """Make every part and connect them; nothing runs yet."""
     settings, metrics, ready = ground.settings, ground.metrics, ground.ready
     recorder = events.Recorder(
         ground.api_client, instance=settings.pod_name, now=_now, metrics=metrics
     )
-    known = cluster_state.Registry(release_namespace=settings.namespace)
+    known = cluster_state.ClusterState(release_namespace=settings.namespace)
     trusting = build.make(
         settings, ground.api_client, recorder=recorder, metrics=metrics, ready=ready,
         time_there=ground.time_there,
@@ -163,7 +166,7 @@ def assemble(ground: Ground) -> Operator:
 
 
 def _knowing(
-    ground: Ground, *, known: cluster_state.Registry, recorder: events.Recorder
+    ground: Dependencies, *, known: cluster_state.ClusterState, recorder: events.Recorder
 ) -> process.Loops:
     """The loops that keep `known` right, and tell what follows from it."""
     client_, metrics = ground.api_client, ground.metrics
@@ -189,14 +192,14 @@ def _knowing(
 
 
 def _server(
-    ground: Ground,
+    ground: Dependencies,
     *,
-    known: cluster_state.Registry,
+    known: cluster_state.ClusterState,
     recorder: events.Recorder,
     shown: tls.ServingContext,
 ) -> AdmissionServer:
     """What answers the API server."""
-    admitting = mutate.Admission(
+    admitting = mutate.PodWebhook(
         known=known,
         metrics=ground.metrics,
         tell=pod_events.teller(recorder),

@@ -85,7 +85,7 @@ def review(pod, namespace):
 
 def webhook(case):
     """The webhook's function over caches that hold the case, as the API would have sent it."""
-    known = cluster_state.Registry(release_namespace=names.PRODUCT)
+    known = cluster_state.ClusterState(release_namespace=names.PRODUCT)
     for namespace in (cases.NAMESPACE, "elsewhere"):
         labels = {names.INJECTION_LABEL: names.ENABLED, names.NAMESPACE_NAME_LABEL: namespace}
         metadata = {"name": namespace, "labels": labels | case.namespace_labels}
@@ -98,7 +98,7 @@ def webhook(case):
         else:
             namespace = resource["metadata"].setdefault("namespace", cases.NAMESPACE)
             known.injection_changed((namespace, name), None, resource)
-    return mutate.Admission(known=known, metrics=Metrics(), tell=lambda told: None)
+    return mutate.PodWebhook(known=known, metrics=Metrics(), tell=lambda told: None)
 
 
 def test_the_expected_files_are_what_make_cases_writes(case):

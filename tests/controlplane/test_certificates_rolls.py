@@ -72,7 +72,7 @@ class Replica:
 
     def __init__(self, plane: cluster.ControlPlane, settings: Settings) -> None:
         self.metrics, self._time = Metrics(), server_clock.Clock()
-        source = credentials.Source(kubeconfig=str(plane.kubeconfig))
+        source = credentials.CredentialsSource(kubeconfig=str(plane.kubeconfig))
         self.api = client.Client(source, time=self._time)
         recorder = events.Recorder(self.api, instance="crowd", now=server_clock.system)
         trusting = build.make(

@@ -19,7 +19,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.reasons import PodVerdict
 from tests.kits import product as kit
@@ -65,7 +65,7 @@ class Twin:
 
     plain: str
     enabled: str
-    known: world.World
+    known: namespace_view.NamespaceView
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +115,9 @@ def make_twin(product, api, index):
     return Twin(
         plain,
         enabled,
-        world.World(
-            namespace=world.Namespace(enabled, labels),
-            injections=world.ordered(injections),
+        namespace_view.NamespaceView(
+            namespace=namespace_view.Namespace(enabled, labels),
+            injections=namespace_view.ordered(injections),
             service_accounts=ACCOUNTS,
         ),
     )
@@ -182,7 +182,7 @@ def draw_pod(draw):
 
 
 def decided(twin, pod):
-    return decide.decide(world.Request(namespace=twin.enabled, pod=pod), twin.known)
+    return decide.decide(namespace_view.PodRequest(namespace=twin.enabled, pod=pod), twin.known)
 
 
 @pytest.mark.timeout(600)

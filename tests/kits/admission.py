@@ -22,7 +22,7 @@ class Server:
     """The webhook's function over some injections; `told` is what it handed on."""
 
     def __init__(self, *resources, report=decision_log.through_logging):
-        self.known = cluster_state.Registry(release_namespace=names.PRODUCT)
+        self.known = cluster_state.ClusterState(release_namespace=names.PRODUCT)
         labels = {names.INJECTION_LABEL: names.ENABLED}
         self.known.namespace_changed(
             ("", NAMESPACE), None, {"metadata": {"name": NAMESPACE, "labels": labels}}
@@ -35,7 +35,7 @@ class Server:
                 self.known.injection_changed(key, None, one)
         self.metrics = Metrics()
         self.told = []
-        self.admission = mutate.Admission(
+        self.admission = mutate.PodWebhook(
             known=self.known, metrics=self.metrics, tell=self.told.append, report=report
         )
 

@@ -26,7 +26,7 @@ from sidecar_injector.webhook import readiness
 from tests.kits import fake_api
 from tests.kits import pki as kit
 
-PLACE = secret_store.Place(namespace="ns", secret="si-tls", deployment="si")
+PLACE = secret_store.SecretRef(namespace="ns", secret="si-tls", deployment="si")
 ABOUT = events.About(api_version="v1", kind="Secret", name="si-tls", namespace="ns")
 
 
@@ -144,7 +144,7 @@ class Replica:
         raising = problems.Alarms(
             recorder=self.recorder, about=ABOUT, metrics=self.metrics, ready=self.ready
         )
-        self.serve = serving.Serving(
+        self.serve = serving.ServedCertificate(
             self.load,
             metrics=self.metrics,
             raising=raising,

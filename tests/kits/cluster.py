@@ -136,6 +136,6 @@ def forbidden(resource):
 
 def known(fake_injections):
     """These injections as if they had been read."""
-    return cluster_injections.Read(
+    return cluster_injections.ReadInjections(
         injections=[cluster_injections.live(one) for one in fake_injections]
     )

@@ -30,13 +30,15 @@ def parse(text: str) -> Any:
         raise ValueError(str(error)) from error
 
 
-def source(value: Any, **fields: Any) -> sources.Source:
-    return sources.Source(place="here", value=value, **fields)
+def source(value: Any, **fields: Any) -> sources.SourceObject:
+    return sources.SourceObject(place="here", value=value, **fields)
 
 
-def file(name: str) -> list[sources.Source]:
+def file(name: str) -> list[sources.SourceObject]:
     text = (DATA / name).read_text(encoding="utf-8")
-    return [sources.Source(place=name, value=value) for value in yaml_documents.load_all(text)]
+    return [
+        sources.SourceObject(place=name, value=value) for value in yaml_documents.load_all(text)
+    ]
 
 
 def config_map(name: str = "sidecars", **data: str) -> Json:

@@ -18,12 +18,12 @@ POLICY = plan.Policy(
 )
 
 
-def world(**changes: Any) -> plan.World:
-    return plan.World(**{"now": NOW, "found": None, **changes})
+def world(**changes: Any) -> plan.CertificateState:
+    return plan.CertificateState(**{"now": NOW, "found": None, **changes})
 
 
 def carried_out(
-    step: plan.Step, of: plan.World, policy: plan.Policy = POLICY
+    step: plan.Step, of: plan.CertificateState, policy: plan.Policy = POLICY
 ) -> secret_data.Stored:
     return roll.carry_out(step, of, policy=policy, generate=keys.generate)
 

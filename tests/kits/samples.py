@@ -6,7 +6,7 @@ from typing import Any
 
 from sidecar_injector import crds, names
 from sidecar_injector.core import decide, decision
-from sidecar_injector.core.injections import model, world
+from sidecar_injector.core.injections import model, namespace_view
 
 Json = dict[str, Any]
 NAMESPACE = "demo"
@@ -45,15 +45,19 @@ def injection(name: str = "log", *, cluster: bool = False, **spec: Any) -> model
     return model.read(raw, spec_schema=crds.spec_schema(raw["kind"]))
 
 
-def known(*injections: model.Injection, **labels: str) -> world.World:
+def known(*injections: model.Injection, **labels: str) -> namespace_view.NamespaceView:
     """An enabled namespace with these injections."""
-    assumed = world.Namespace.assumed(NAMESPACE)
-    namespace = world.Namespace(NAMESPACE, {**assumed.labels, **labels})
-    return world.World(namespace=namespace, injections=world.ordered(injections))
+    assumed = namespace_view.Namespace.assumed(NAMESPACE)
+    namespace = namespace_view.Namespace(NAMESPACE, {**assumed.labels, **labels})
+    return namespace_view.NamespaceView(
+        namespace=namespace, injections=namespace_view.ordered(injections)
+    )
 
 
 def decided(subject: Json, *injections: model.Injection) -> decision.Decision:
-    return decide.decide(world.Request(namespace=NAMESPACE, pod=subject), known(*injections))
+    return decide.decide(
+        namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), known(*injections)
+    )
 
 
 def reasons(made: decision.Decision) -> dict[str, str]:

@@ -16,11 +16,11 @@ from sidecar_injector.webhook import cluster_state, readiness
 def make(
     api_client: api.Api,
     *,
-    known: cluster_state.Registry,
+    known: cluster_state.ClusterState,
     writer: status.StatusWriter,
     auditor: controller.Auditor,
     metrics: Metrics,
-) -> list[informer.Cache]:
+) -> list[informer.Informer]:
     """Caches of both kinds and of namespaces; they run when `Cache.run` does."""
 
     def namespace_changed(key: informer.Key, old: Any, new: Any) -> None:
@@ -38,13 +38,13 @@ def make(
         writer.changed(names.CLUSTER_KIND, key)
         auditor.injection_changed(old, new)
 
-    injections = informer.Cache(
+    injections = informer.Informer(
         api_client, api.INJECTIONS, metrics=metrics, on_change=injection_changed
     )
-    cluster_injections = informer.Cache(
+    cluster_injections = informer.Informer(
         api_client, api.CLUSTER_INJECTIONS, metrics=metrics, on_change=cluster_injection_changed
     )
-    namespaces = informer.Cache(
+    namespaces = informer.Informer(
         api_client,
         api.NAMESPACES,
         metrics=metrics,
@@ -58,10 +58,10 @@ def make(
 
 
 def of_accounts(
-    api_client: api.Api, *, known: cluster_state.Registry, metrics: Metrics
-) -> informer.Cache:
+    api_client: api.Api, *, known: cluster_state.ClusterState, metrics: Metrics
+) -> informer.Informer:
     """A cache of the names of ServiceAccounts, made only where it is wanted."""
-    return informer.Cache(
+    return informer.Informer(
         api_client,
         api.SERVICE_ACCOUNTS,
         metrics=metrics,
@@ -71,7 +71,7 @@ def of_accounts(
 
 
 async def tell_when_synced(
-    caches: Sequence[informer.Cache], ready: readiness.Readiness, *, filled: Callable[[], None]
+    caches: Sequence[informer.Informer], ready: readiness.Readiness, *, filled: Callable[[], None]
 ) -> None:
     """Each has been filled by a whole list once; `filled` is called before anybody hears of it."""
     for one in caches:

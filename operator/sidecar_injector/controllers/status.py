@@ -35,7 +35,7 @@ class StatusWriter:
         self,
         client: api.Api,
         *,
-        known: cluster_state.Registry,
+        known: cluster_state.ClusterState,
         serving: Callable[[], bool],
         metrics: Metrics,
         clock: Callable[[], datetime.datetime],

@@ -11,7 +11,7 @@ from sidecar_injector.core.injections import schema
 Schema = schema.Schema
 
 
-def fit(target: Schema, value: Any, spot: findings.Spot) -> Any:
+def fit(target: Schema, value: Any, spot: findings.Location) -> Any:
     """As much of the value as the schema accepts; None where that is nothing.
 
     What is cut off is warned about. Numbers and booleans where strings belong become strings, as
@@ -33,7 +33,7 @@ def fit(target: Schema, value: Any, spot: findings.Spot) -> Any:
     return value
 
 
-def fit_each(target: Schema, value: Any, spot: findings.Spot) -> list[Any]:
+def fit_each(target: Schema, value: Any, spot: findings.Location) -> list[Any]:
     """The items of a list, each as `fit` leaves it; what is no list is warned about."""
     if value is None:
         return []
@@ -45,14 +45,16 @@ def fit_each(target: Schema, value: Any, spot: findings.Spot) -> list[Any]:
     return [item for item in fitted if item is not None]
 
 
-def mapping(value: Any, spot: findings.Spot) -> dict[str, Any]:
+def mapping(value: Any, spot: findings.Location) -> dict[str, Any]:
     """The value, an empty one where it is absent; what is no mapping is warned about."""
     if value is not None and not isinstance(value, dict):
         spot.warn("is left out: it must be an object")
     return value if isinstance(value, dict) else {}
 
 
-def items(value: Any, spot: findings.Spot) -> Iterator[tuple[dict[str, Any], findings.Spot]]:
+def items(
+    value: Any, spot: findings.Location
+) -> Iterator[tuple[dict[str, Any], findings.Location]]:
     """The mappings of a list; what is no list, and what is no mapping in it, is warned about."""
     if value is not None and not isinstance(value, list):
         spot.warn("is left out: it must be a list")
@@ -60,7 +62,7 @@ def items(value: Any, spot: findings.Spot) -> Iterator[tuple[dict[str, Any], fin
         yield mapping(item, spot.item(index)), spot.item(index)
 
 
-def _object(target: Schema, value: dict[str, Any], spot: findings.Spot) -> dict[str, Any]:
+def _object(target: Schema, value: dict[str, Any], spot: findings.Location) -> dict[str, Any]:
     properties: Mapping[str, Any] = target.get("properties") or {}
     rest = target.get("additionalProperties")
     is_open = target.get("x-kubernetes-preserve-unknown-fields") or not (properties or rest)
@@ -81,7 +83,7 @@ def _object(target: Schema, value: dict[str, Any], spot: findings.Spot) -> dict[
 
 
 def spelt(
-    value: Mapping[str, Any], known: Collection[str], spot: findings.Spot
+    value: Mapping[str, Any], known: Collection[str], spot: findings.Location
 ) -> Mapping[str, Any]:
     """The members under the names that are known; Go's decoder overlooks upper and lower case.
 
@@ -101,7 +103,7 @@ def spelt(
     return result
 
 
-def _array(target: Schema, value: list[Any], spot: findings.Spot) -> list[Any]:
+def _array(target: Schema, value: list[Any], spot: findings.Location) -> list[Any]:
     """The items that fit, each key of a keyed list once, no more than there may be."""
     keys = target.get("x-kubernetes-list-map-keys") or ()
     seen: set[tuple[str, ...]] = set()

@@ -40,7 +40,7 @@ class Target:
         """The schema of a field of `spec.template.spec`."""
         return self.part("template", "spec", field)
 
-    def resource(self, name: str, spec: Mapping[str, Any], spot: findings.Spot) -> Json:
+    def resource(self, name: str, spec: Mapping[str, Any], spot: findings.Location) -> Json:
         """The custom resource; warns about everything for which it would be refused."""
         metadata = {"name": name} | ({"namespace": self.namespace} if self.namespace else {})
         resource = {
@@ -58,7 +58,7 @@ class Target:
 
 
 def pod_parts(
-    target: Target, fields: tuple[str, ...], value: Mapping[str, Any], spot: findings.Spot
+    target: Target, fields: tuple[str, ...], value: Mapping[str, Any], spot: findings.Location
 ) -> Json:
     """Those fields of a pod's spec, cut to what a template accepts; absent where nothing is left.
 
@@ -79,7 +79,7 @@ def pod_parts(
     return found
 
 
-def _without_policy(container: Json, spot: findings.Spot) -> Json:
+def _without_policy(container: Json, spot: findings.Location) -> Json:
     if "restartPolicy" in container:
         spot.warn(
             f"restartPolicy of {container['name']!r} is left out: sidecarMode decides it, and"

@@ -16,14 +16,14 @@ FIELDS = ("containers", "volumes")
 
 
 def convert(
-    documents: Iterable[sources.Source], *, parse: sources.Parse, target: injection.Target
+    documents: Iterable[sources.SourceObject], *, parse: sources.Parse, target: injection.Target
 ) -> findings.Conversion:
     """An injection for each configuration among the documents, named after its ConfigMap."""
     conversion = findings.Conversion()
     given = naming.Names()
     for document in documents:
         for source in _configurations(list(sources.texts(document, parse=parse)), conversion):
-            spot = findings.Spot(conversion, source.place)
+            spot = findings.Location(conversion, source.place)
             if source.problem or not isinstance(source.value, dict):
                 spot.warn(f"is left out: {source.problem or 'it is no configuration'}")
                 continue
@@ -32,19 +32,23 @@ def convert(
 
 
 def _configurations(
-    found: list[sources.Source], conversion: findings.Conversion
-) -> Iterator[sources.Source]:
+    found: list[sources.SourceObject], conversion: findings.Conversion
+) -> Iterator[sources.SourceObject]:
     """The webhook is given one file of its ConfigMap; whatever else is in there is not read."""
     usual = {source.holder for source in found if source.key == KEY}
     for source in found:
         if source.key == KEY or source.holder not in usual:
             yield source
         else:
-            findings.Spot(conversion, source.place).warn(f"is left out: only {KEY} is read")
+            findings.Location(conversion, source.place).warn(f"is left out: only {KEY} is read")
 
 
 def _add(
-    source: sources.Source, *, given: naming.Names, target: injection.Target, spot: findings.Spot
+    source: sources.SourceObject,
+    *,
+    given: naming.Names,
+    target: injection.Target,
+    spot: findings.Location,
 ) -> None:
     value = fitting.spelt(source.value, FIELDS, spot)
     for field in value:

@@ -20,7 +20,7 @@ class Names:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def given(self, wanted: str, spot: findings.Spot) -> str:
+    def given(self, wanted: str, spot: findings.Location) -> str:
         """A valid name as near to the wanted one as can be; warns where it is another."""
         name = unique = valid(wanted)
         count = 1

@@ -41,7 +41,9 @@ class Part:
         }
 
 
-def split(spec: Mapping[str, Any], *, target: injection.Target, spot: findings.Spot) -> list[Part]:
+def split(
+    spec: Mapping[str, Any], *, target: injection.Target, spot: findings.Location
+) -> list[Part]:
     """The sidecars in as few parts as their settings need, at least one, in their order.
 
     Volumes are in each part that mounts them, in the first one if none does.
@@ -75,7 +77,7 @@ def split(spec: Mapping[str, Any], *, target: injection.Target, spot: findings.S
 
 
 def _sidecars(
-    spec: Mapping[str, Any], *, target: injection.Target, spot: findings.Spot
+    spec: Mapping[str, Any], *, target: injection.Target, spot: findings.Location
 ) -> Iterator[tuple[str, Json, str, Json]]:
     """List, container, place and what it inherits."""
     plain: Json = {}
@@ -109,7 +111,7 @@ def _without_own(item: Any) -> Any:
     return {key: value for key, value in item.items() if key not in OWN_FIELDS}
 
 
-def _place(field: str, own: Json, spot: findings.Spot) -> str:
+def _place(field: str, own: Json, spot: findings.Location) -> str:
     policy = own.get("podInjectPolicy") or ""
     if isinstance(policy, str) and policy in PLACES:
         return PLACES[policy]
@@ -120,7 +122,7 @@ def _place(field: str, own: Json, spot: findings.Spot) -> str:
     return DEFAULT_PLACE[field]
 
 
-def _inherit(own: Json, *, target: injection.Target, spot: findings.Spot) -> Json:
+def _inherit(own: Json, *, target: injection.Target, spot: findings.Location) -> Json:
     where = spot.member("shareVolumePolicy")
     shares = fitting.mapping(own.get("shareVolumePolicy"), where).get("type") == "enabled"
     where = spot.member("transferEnv")
@@ -136,7 +138,7 @@ def _inherit(own: Json, *, target: injection.Target, spot: findings.Spot) -> Jso
     return injection.present(volumeMounts=mounts, env=env)
 
 
-def _transferred(item: Json, spot: findings.Spot) -> list[Json]:
+def _transferred(item: Json, spot: findings.Location) -> list[Json]:
     if item.get("sourceContainerNameFrom"):
         spot.member("sourceContainerNameFrom").warn(
             "has no counterpart: only a container whose name is known can be asked"
@@ -149,7 +151,7 @@ def _transferred(item: Json, spot: findings.Spot) -> list[Json]:
     return [{"name": name, "fromContainer": item.get("sourceContainerName")} for name in named]
 
 
-def _warn_of_own(own: Json, spot: findings.Spot) -> None:
+def _warn_of_own(own: Json, spot: findings.Location) -> None:
     if sources.mapping(own.get("upgradeStrategy")).get("upgradeType") == "HotUpgrade":
         spot.member("upgradeStrategy").warn(
             "has no counterpart: one container is injected and stays as it is"

@@ -32,20 +32,20 @@ Json = dict[str, Any]
 
 
 def convert(
-    documents: Iterable[sources.Source], *, target: injection.Target
+    documents: Iterable[sources.SourceObject], *, target: injection.Target
 ) -> findings.Conversion:
     """The injections of each SidecarSet among the documents; other objects are passed over."""
     conversion = findings.Conversion()
     given = naming.Names()
     for document in documents:
         for source in sources.objects(document):
-            spot = findings.Spot(conversion, source.place)
+            spot = findings.Location(conversion, source.place)
             if _is_sidecarset(source.value, spot):
                 _add(source.value, given=given, target=target, spot=spot)
     return conversion
 
 
-def _is_sidecarset(value: Any, spot: findings.Spot) -> bool:
+def _is_sidecarset(value: Any, spot: findings.Location) -> bool:
     if not sources.is_object(value):
         spot.warn(
             "is left out: it is no Kubernetes object, for which apiVersion and kind are needed"
@@ -62,7 +62,7 @@ def _is_sidecarset(value: Any, spot: findings.Spot) -> bool:
 
 
 def _add(
-    value: Json, *, given: naming.Names, target: injection.Target, spot: findings.Spot
+    value: Json, *, given: naming.Names, target: injection.Target, spot: findings.Location
 ) -> None:
     inner = spot.member("spec")
     metadata, spec = (
@@ -96,7 +96,7 @@ def _add(
     )
 
 
-def _scope(spec: Json, *, target: injection.Target, spot: findings.Spot) -> Json:
+def _scope(spec: Json, *, target: injection.Target, spot: findings.Location) -> Json:
     """Which pods are meant; suspended where ours would mean more of them."""
     namespaces = spec.get("namespaceSelector")
     if namespace := spec.get("namespace"):
@@ -126,7 +126,7 @@ def _scope(spec: Json, *, target: injection.Target, spot: findings.Spot) -> Json
 
 
 def _fitted_selector(
-    field: str, value: Any, target: injection.Target, spot: findings.Spot
+    field: str, value: Any, target: injection.Target, spot: findings.Location
 ) -> Json | None:
     fitted: Json | None = fitting.fit(target.part(field), value, spot.member(field))
     for where, sentence in selectors.problems(fitted, path=field):
@@ -134,7 +134,7 @@ def _fitted_selector(
     return fitted
 
 
-def _annotations(spec: Json, *, target: injection.Target, spot: findings.Spot) -> Json | None:
+def _annotations(spec: Json, *, target: injection.Target, spot: findings.Location) -> Json | None:
     found: Json = {}
     for item, where in fitting.items(spec.get("patchPodMetadata"), spot):
         _warn_of_unknown(item, ("annotations", "patchPolicy"), where)
@@ -159,14 +159,14 @@ def _annotations(spec: Json, *, target: injection.Target, spot: findings.Spot) -
     return fitted
 
 
-def _warn_of_revisions(metadata: Json, spot: findings.Spot) -> None:
+def _warn_of_revisions(metadata: Json, spot: findings.Location) -> None:
     for field, keys in REVISION_KEYS.items():
         for key in keys:
             if key in sources.mapping(metadata.get(field)):
                 spot.member(field).key(key).warn(NO_REVISIONS)
 
 
-def _warn_of_strategies(spec: Json, spot: findings.Spot) -> None:
+def _warn_of_strategies(spec: Json, spot: findings.Location) -> None:
     _warn_of_unknown(spec, FIELDS, spot)
     injecting = sources.mapping(spec.get("injectionStrategy"))
     where = spot.member("injectionStrategy")
@@ -185,7 +185,7 @@ def _warn_of_strategies(spec: Json, spot: findings.Spot) -> None:
         )
 
 
-def _warn_of_unknown(value: Json, known: tuple[str, ...], spot: findings.Spot) -> None:
+def _warn_of_unknown(value: Json, known: tuple[str, ...], spot: findings.Location) -> None:
     for field in value:
         if field not in known:
             spot.member(field).warn("is left out: the field is unknown")

@@ -11,7 +11,7 @@ Parse = Callable[[str], Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class SourceObject:
     """One document or one text within a ConfigMap."""
 
     place: str
@@ -24,11 +24,11 @@ class Source:
     """Name of the ConfigMap; empty for a document by itself."""
     key: str = ""
     """Key within the ConfigMap."""
-    bases: tuple[Source, ...] = ()
+    bases: tuple[SourceObject, ...] = ()
     """The files that it inherits from, the nearest first."""
 
 
-def objects(source: Source) -> Iterator[Source]:
+def objects(source: SourceObject) -> Iterator[SourceObject]:
     """The document itself or, if it is a list of Kubernetes objects, what is in it.
 
     In the lists of one kind that an API server returns, the items are without version and kind.
@@ -45,7 +45,7 @@ def objects(source: Source) -> Iterator[Source]:
         yield from objects(dataclasses.replace(source, place=place, value=whole))
 
 
-def texts(source: Source, *, parse: Parse) -> Iterator[Source]:
+def texts(source: SourceObject, *, parse: Parse) -> Iterator[SourceObject]:
     """Configuration that stands by itself or in ConfigMaps; other Kubernetes objects are none."""
     for one in objects(source):
         if not is_object(one.value):
@@ -54,11 +54,11 @@ def texts(source: Source, *, parse: Parse) -> Iterator[Source]:
             yield from _embedded(one, parse)
 
 
-def _embedded(source: Source, parse: Parse) -> Iterator[Source]:
+def _embedded(source: SourceObject, parse: Parse) -> Iterator[SourceObject]:
     metadata, data = (mapping(source.value.get(field)) for field in ("metadata", "data"))
     holder = metadata.get("name")
     for key, text in data.items():
-        one = Source(
+        one = SourceObject(
             place=f"{source.place}, data[{key}]",
             value=None,
             holder=holder if isinstance(holder, str) else "",

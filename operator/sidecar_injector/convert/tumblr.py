@@ -31,12 +31,12 @@ class Template:
     name: str
     """As pods ask for it: with its version, unless that is the default."""
     value: Mapping[str, Any]
-    spot: findings.Spot
-    source: sources.Source
+    spot: findings.Location
+    source: sources.SourceObject
 
 
 def convert(
-    documents: Iterable[sources.Source], *, parse: sources.Parse, target: injection.Target
+    documents: Iterable[sources.SourceObject], *, parse: sources.Parse, target: injection.Target
 ) -> findings.Conversion:
     """An injection for each template among the documents, named after it.
 
@@ -46,7 +46,7 @@ def convert(
     templates: dict[str, Template] = {}
     for document in documents:
         for source in sources.texts(document, parse=parse):
-            if template := _template(source, findings.Spot(conversion, source.place)):
+            if template := _template(source, findings.Location(conversion, source.place)):
                 # The other injector looks names up in lower case.
                 if earlier := templates.pop(template.name.lower(), None):
                     earlier.spot.warn(f"is left out: {source.place} has the same name")
@@ -57,7 +57,7 @@ def convert(
     return conversion
 
 
-def _template(source: sources.Source, spot: findings.Spot) -> Template | None:
+def _template(source: sources.SourceObject, spot: findings.Location) -> Template | None:
     value = fitting.spelt(sources.mapping(source.value), FIELDS, spot)
     name = value.get("name")
     if source.problem or not value:
@@ -101,7 +101,7 @@ def _merged(template: Template, *, target: injection.Target) -> Json:
         template.spot.member("inherits").warn(f"is not followed: {where}")
     merged: Json = {}
     for index, layer in enumerate([*reversed(source.bases), source]):
-        spot = findings.Spot(conversion, layer.place)
+        spot = findings.Location(conversion, layer.place)
         value = template.value if layer is source else sources.mapping(layer.value)
         parts = _layer(value, target=target, spot=spot)
         for field in HOST_FIELDS:
@@ -115,7 +115,7 @@ def _merged(template: Template, *, target: injection.Target) -> Json:
     return {**whole, **injection.present(hostAliases=aliases)}
 
 
-def _layer(raw: Mapping[str, Any], *, target: injection.Target, spot: findings.Spot) -> Json:
+def _layer(raw: Mapping[str, Any], *, target: injection.Target, spot: findings.Location) -> Json:
     """The parts of one file, cut to what our schema accepts."""
     value = fitting.spelt(raw, FIELDS, spot)
     for field in value:
@@ -154,7 +154,7 @@ def _united(aliases: list[Json]) -> list[Json]:
 
 
 def _applied(
-    container: Mapping[str, Any], common: Mapping[str, list[Json]], spot: findings.Spot
+    container: Mapping[str, Any], common: Mapping[str, list[Json]], spot: findings.Location
 ) -> Json:
     """The injected container with what every container gets and it has not."""
     own = {one["name"] for one in container.get("env") or ()}

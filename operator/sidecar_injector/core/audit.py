@@ -13,7 +13,7 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core import matching
-from sidecar_injector.core.injections import model, world
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
 
@@ -31,7 +31,9 @@ Tally = collections.Counter[tuple[Identity, str]]
 """Pods by injection and state."""
 
 
-def states(pod: Mapping[str, Any], known: world.World) -> Iterator[tuple[model.Injection, str]]:
+def states(
+    pod: Mapping[str, Any], known: namespace_view.NamespaceView
+) -> Iterator[tuple[model.Injection, str]]:
     """The injections that apply to a pod, each with its state; none for a pod that is ending.
 
     Of the pod its metadata and `spec.hostNetwork` are looked at. Never fails, whatever pods carry.
@@ -41,7 +43,7 @@ def states(pod: Mapping[str, Any], known: world.World) -> Iterator[tuple[model.I
         return
     said = status_annotation.read(pod_fields.metadata_map(pod, "annotations"))
     candidate = matching.candidate_of(pod, said)
-    asked = world.Request(namespace=known.namespace.name, pod=pod)
+    asked = namespace_view.PodRequest(namespace=known.namespace.name, pod=pod)
     if matching.out_of_scope(asked, candidate, known):
         return
     for injection in known.index.candidates(candidate.labels):
@@ -56,7 +58,7 @@ def _state(injection: model.Injection, said: status_annotation.Provenance) -> st
     return SKIPPED if skipped else MISSING
 
 
-def is_worth_a_look(known: world.World) -> bool:
+def is_worth_a_look(known: namespace_view.NamespaceView) -> bool:
     """Whether any pod of the namespace can be selected by anything."""
     namespace = known.namespace
     return (
@@ -72,7 +74,7 @@ def is_worth_a_look(known: world.World) -> bool:
     )
 
 
-def is_mistyped(namespace: world.Namespace) -> bool:
+def is_mistyped(namespace: namespace_view.Namespace) -> bool:
     """Whether it carries our label with a value that means nothing; `disabled` is a word for no."""
     value = namespace.labels.get(names.INJECTION_LABEL, names.ENABLED)
     return value not in (names.ENABLED, names.DISABLED)

@@ -19,14 +19,14 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core import decision, matching, patch
-from sidecar_injector.core.decision import Decision, Line, Word
-from sidecar_injector.core.injections import index, model, world
+from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
+from sidecar_injector.core.injections import index, model, namespace_view
 from sidecar_injector.core.merging import merge, render, result_checks, status_annotation
 from sidecar_injector.core.pods import annotation
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
 
-def decide(asked: world.Request, known: world.World) -> Decision:
+def decide(asked: namespace_view.PodRequest, known: namespace_view.NamespaceView) -> Decision:
     """What becomes of this pod in this world."""
     said = status_annotation.read(_annotations(asked.pod))
     candidate = matching.candidate_of(asked.pod, said)
@@ -67,7 +67,7 @@ def decide(asked: world.Request, known: world.World) -> Decision:
 def _line(
     injection: model.Injection,
     candidate: matching.Candidate,
-    known: world.World,
+    known: namespace_view.NamespaceView,
     merging: merge.Merge,
 ) -> Line:
     if reason := matching.match(injection, candidate, known):
@@ -79,14 +79,14 @@ def _line(
 
 
 def _surroundings(
-    asked: world.Request,
+    asked: namespace_view.PodRequest,
     candidate: matching.Candidate,
-    known: world.World,
+    known: namespace_view.NamespaceView,
     said: status_annotation.Provenance,
-) -> render.Surroundings:
+) -> render.RenderContext:
     name = status_annotation.author_scalar(asked.pod, said, "serviceAccountName")
     alias = status_annotation.author_scalar(asked.pod, said, "serviceAccount")
-    return render.Surroundings(
+    return render.RenderContext(
         namespace=asked.namespace,
         service_account=name or alias or "default",
         host_network=candidate.host_network,
@@ -99,14 +99,20 @@ def _surroundings(
     )
 
 
-def _words(wish: annotation.Request, known: world.World) -> list[Word]:
+def _words(
+    wish: annotation.InjectRequest, known: namespace_view.NamespaceView
+) -> list[AnnotationFinding]:
     words = [
-        Word(Reason.INVALID_ANNOTATION, f"{Reason.INVALID_ANNOTATION.sentence}: {key}", key)
+        AnnotationFinding(
+            Reason.INVALID_ANNOTATION, f"{Reason.INVALID_ANNOTATION.sentence}: {key}", key
+        )
         for key in wish.unreadable
     ]
     # A bare name may also mean an injection of the cluster.
     words += [
-        Word(Reason.UNKNOWN_INJECTION, f"{Reason.UNKNOWN_INJECTION.sentence}: {name}", name)
+        AnnotationFinding(
+            Reason.UNKNOWN_INJECTION, f"{Reason.UNKNOWN_INJECTION.sentence}: {name}", name
+        )
         for name in wish.listed
         if name not in known.references and names.CLUSTER_PREFIX + name not in known.references
     ]
@@ -125,10 +131,10 @@ def _summary(lines: list[Line]) -> str:
 
 
 def _refused(
-    asked: world.Request,
+    asked: namespace_view.PodRequest,
     refusing: Line,
     lines: list[Line],
-    words: list[Word],
+    words: list[AnnotationFinding],
     candidates: index.Candidates,
 ) -> Decision:
     injection = refusing.injection
@@ -160,7 +166,7 @@ def _remedy(refusing: Line) -> str:
     )
 
 
-def _unchanged(asked: world.Request, verdict: PodVerdict, reason: Reason) -> Decision:
+def _unchanged(asked: namespace_view.PodRequest, verdict: PodVerdict, reason: Reason) -> Decision:
     return Decision(verdict=verdict, reason=reason, message=reason.sentence, pod=asked.pod)
 
 

@@ -26,7 +26,7 @@ class Line:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Word:
+class AnnotationFinding:
     """Something in the pod's own annotations that its author should look at."""
 
     reason: Reason
@@ -49,7 +49,7 @@ class Decision:
     """One for each injection whose selectors could not be ruled out at once."""
     passed_over: index.Candidates | None = None
     """Tells of the others."""
-    words: Sequence[Word] = ()
+    words: Sequence[AnnotationFinding] = ()
     operations: Sequence[patch.Operation] = ()
     """RFC 6902 operations from the given pod to `pod`."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import model, world
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import annotation
 from sidecar_injector.core.reasons import Reason
@@ -26,7 +26,7 @@ class Candidate:
     labels: Mapping[str, str]
     annotations: Mapping[str, Any]
     host_network: bool
-    wish: annotation.Request
+    wish: annotation.InjectRequest
 
 
 def candidate_of(pod: Mapping[str, Any], said: status_annotation.Provenance) -> Candidate:
@@ -49,7 +49,7 @@ class ScopeRule:
     reason: Reason
     passed: str
     """For people, the opposite of the reason's sentence."""
-    stops: Callable[[world.Request, Candidate, world.World], bool]
+    stops: Callable[[namespace_view.PodRequest, Candidate, namespace_view.NamespaceView], bool]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,10 +61,12 @@ class MatchRule:
     reason: Reason
     passed: str
     """For people, the opposite of the reason's sentence."""
-    stops: Callable[[model.Injection, Candidate, world.World], bool]
+    stops: Callable[[model.Injection, Candidate, namespace_view.NamespaceView], bool]
 
 
-def out_of_scope(asked: world.Request, candidate: Candidate, known: world.World) -> Reason | None:
+def out_of_scope(
+    asked: namespace_view.PodRequest, candidate: Candidate, known: namespace_view.NamespaceView
+) -> Reason | None:
     """Why no injection can apply to this pod at all; None if one can."""
     for rule in SCOPE_RULES:
         if rule.stops(asked, candidate, known):
@@ -72,7 +74,9 @@ def out_of_scope(asked: world.Request, candidate: Candidate, known: world.World)
     return None
 
 
-def match(injection: model.Injection, candidate: Candidate, known: world.World) -> Reason | None:
+def match(
+    injection: model.Injection, candidate: Candidate, known: namespace_view.NamespaceView
+) -> Reason | None:
     """Why an injection does not apply to a pod in scope; None if it does."""
     # A plain loop, as above: this runs for every injection in scope while a pod waits.
     for rule in MATCH_RULES:
@@ -82,7 +86,7 @@ def match(injection: model.Injection, candidate: Candidate, known: world.World) 
 
 
 def tried_on_pod(
-    asked: world.Request, candidate: Candidate, known: world.World
+    asked: namespace_view.PodRequest, candidate: Candidate, known: namespace_view.NamespaceView
 ) -> Iterator[tuple[ScopeRule, bool]]:
     """What `out_of_scope` tries, in order, each with whether it stops."""
     for rule in SCOPE_RULES:
@@ -93,7 +97,7 @@ def tried_on_pod(
 
 
 def tried_on_injection(
-    injection: model.Injection, candidate: Candidate, known: world.World
+    injection: model.Injection, candidate: Candidate, known: namespace_view.NamespaceView
 ) -> Iterator[tuple[MatchRule, bool]]:
     """What `match` tries, in order, each with whether it stops."""
     for rule in MATCH_RULES:
@@ -103,18 +107,24 @@ def tried_on_injection(
             return
 
 
-def _is_no_creation(asked: world.Request, _: Candidate, __: world.World) -> bool:
+def _is_no_creation(
+    asked: namespace_view.PodRequest, _: Candidate, __: namespace_view.NamespaceView
+) -> bool:
     return asked.operation != "CREATE" or bool(asked.subresource)
 
 
-def _is_excluded(asked: world.Request, _: Candidate, known: world.World) -> bool:
+def _is_excluded(
+    asked: namespace_view.PodRequest, _: Candidate, known: namespace_view.NamespaceView
+) -> bool:
     return asked.namespace in names.SYSTEM_NAMESPACES or asked.namespace == known.release_namespace
 
 
-def _is_unlisted(injection: model.Injection, candidate: Candidate, known: world.World) -> bool:
+def _is_unlisted(
+    injection: model.Injection, candidate: Candidate, known: namespace_view.NamespaceView
+) -> bool:
     """A bare name is the namespace's injection if there is one, else the cluster's."""
     wish = candidate.wish
-    if wish.wish is not annotation.Wish.LISTED or injection.reference in wish.listed:
+    if wish.wish is not annotation.Requested.LISTED or injection.reference in wish.listed:
         return False
     return not (
         injection.is_cluster
@@ -123,9 +133,11 @@ def _is_unlisted(injection: model.Injection, candidate: Candidate, known: world.
     )
 
 
-def _is_unasked(injection: model.Injection, candidate: Candidate, _: world.World) -> bool:
+def _is_unasked(
+    injection: model.Injection, candidate: Candidate, _: namespace_view.NamespaceView
+) -> bool:
     return (
-        candidate.wish.wish in (annotation.Wish.UNSAID, annotation.Wish.NO)
+        candidate.wish.wish in (annotation.Requested.UNSAID, annotation.Requested.NO)
         and injection.spec.get("activation") == "OnRequest"
     )
 
@@ -162,7 +174,7 @@ SCOPE_RULES: tuple[ScopeRule, ...] = (
     ),
     ScopeRule(
         "pod annotation", Reason.POD_ANNOTATION_DISABLED, "the pod's annotation does not say no",
-        lambda asked, candidate, known: candidate.wish.wish is annotation.Wish.NO,
+        lambda asked, candidate, known: candidate.wish.wish is annotation.Requested.NO,
     ),
 )  # fmt: skip
 """In the order in which they are tried."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import model, schema, world
+from sidecar_injector.core.injections import model, namespace_view, schema
 from sidecar_injector.core.linting import validate
 
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ MAX_MESSAGE = 1024
 def wanted(
     injection: model.Injection,
     *,
-    namespace: world.Namespace | None,
+    namespace: namespace_view.Namespace | None,
     serving: bool,
     current: Mapping[str, Any],
     now: str,
@@ -57,7 +57,7 @@ def _accepted(errors: Sequence[schema.Problem]) -> Fields:
 
 def _ready(
     injection: model.Injection,
-    namespace: world.Namespace | None,
+    namespace: namespace_view.Namespace | None,
     *,
     serving: bool,
     accepted: bool,

@@ -38,7 +38,7 @@ class Client:
     """
 
     def __init__(
-        self, source: credentials.Source, *, time: server_clock.Clock | None = None
+        self, source: credentials.CredentialsSource, *, time: server_clock.Clock | None = None
     ) -> None:
         self._source, self._clock = source, time or server_clock.Clock()
         self._rest: rest.RESTClientObject | None = None

@@ -38,7 +38,7 @@ UNUSABLE: Final = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class CredentialsSource:
     """Where to read credentials from; reading is left to `load`, as often as needed."""
 
     kubeconfig: str | None = None
@@ -113,7 +113,7 @@ def find(
     kubeconfig: str | None = None,
     context: str | None = None,
     temporary_folder: str | None = None,
-) -> Source:
+) -> CredentialsSource:
     """An explicit path, else `KUBECONFIG`, else the cluster that we run in.
 
     Raises CredentialsError if there is none of these.
@@ -121,7 +121,7 @@ def find(
     path = kubeconfig or environment.get("KUBECONFIG") or None
     if path is None and "KUBERNETES_SERVICE_HOST" not in environment:
         raise api.CredentialsError(source="the environment", detail=NOWHERE)
-    return Source(kubeconfig=path, context=context, temporary_folder=temporary_folder)
+    return CredentialsSource(kubeconfig=path, context=context, temporary_folder=temporary_folder)
 
 
 def _files(kubeconfig: str) -> list[tuple[str, dict[str, Any]]]:

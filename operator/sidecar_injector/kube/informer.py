@@ -49,7 +49,7 @@ class _Turns:
             self._until = time.perf_counter() + TURN_SECONDS
 
 
-class Cache:
+class Informer:
     """Keeps `objects` equal to what the API server has, until cancelled; never gives up.
 
     `on_change` is called synchronously, in the API server's order. After a break that lost events

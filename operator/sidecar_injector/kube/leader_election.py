@@ -35,7 +35,7 @@ RELEASE_SECONDS: Final = 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class LeaseRef:
     """Where the Lease is, and the Deployment that owns it: it ends with an uninstall."""
 
     namespace: str
@@ -59,7 +59,7 @@ class Lease:
         self,
         client: api.Api,
         *,
-        place: Place,
+        place: LeaseRef,
         identity: str,
         metrics: Metrics,
         clocks: Clocks,

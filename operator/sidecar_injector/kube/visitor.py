@@ -14,7 +14,7 @@ from sidecar_injector.kube import api, client, credentials
 class Visitor(client.Client):
     """See `client.Client`; `warnings` are those of the last answer, as texts."""
 
-    def __init__(self, source: credentials.Source) -> None:
+    def __init__(self, source: credentials.CredentialsSource) -> None:
         super().__init__(source)
         self.warnings: list[str] = []
 

@@ -37,7 +37,7 @@ class Flaw(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
+class CertificateFinding:
     """One flaw of one key of the Secret, with what was seen (never key material)."""
 
     field: str
@@ -51,7 +51,7 @@ class Finding:
 class FlawedError(ValueError):
     """What was given cannot be used; `findings` has at least one entry."""
 
-    def __init__(self, findings: Iterable[Finding]) -> None:
+    def __init__(self, findings: Iterable[CertificateFinding]) -> None:
         self.findings = tuple(findings)
         super().__init__("; ".join(str(finding) for finding in self.findings))
 
@@ -61,7 +61,7 @@ def certificates(pem: bytes, *, field: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise FlawedError([Finding(field, Flaw.NOT_A_CERTIFICATE)]) from error
+        raise FlawedError([CertificateFinding(field, Flaw.NOT_A_CERTIFICATE)]) from error
 
 
 def pair(*, certificate: bytes, key: bytes, fields: tuple[str, str]) -> issue.Pair:
@@ -78,9 +78,9 @@ def pair(*, certificate: bytes, key: bytes, fields: tuple[str, str]) -> issue.Pa
             key, password=None, unsafe_skip_rsa_key_validation=True
         )
     except (ValueError, TypeError, exceptions.UnsupportedAlgorithm) as error:
-        raise FlawedError([Finding(fields[1], Flaw.NOT_A_KEY)]) from error
+        raise FlawedError([CertificateFinding(fields[1], Flaw.NOT_A_KEY)]) from error
     if private.public_key() != chain[0].public_key():
-        raise FlawedError([Finding(fields[1], Flaw.KEY_MISMATCH)])
+        raise FlawedError([CertificateFinding(fields[1], Flaw.KEY_MISMATCH)])
     return issue.Pair(b"".join(map(canonical, chain)), key)
 
 
@@ -89,30 +89,32 @@ def canonical(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def validity(certificate: x509.Certificate, *, field: str, now: datetime.datetime) -> list[Finding]:
+def validity(
+    certificate: x509.Certificate, *, field: str, now: datetime.datetime
+) -> list[CertificateFinding]:
     """Whether `now` is within the certificate's life, both ends included."""
     if now > certificate.not_valid_after_utc:
         detail = f"at {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
-        return [Finding(field, Flaw.EXPIRED, detail)]
+        return [CertificateFinding(field, Flaw.EXPIRED, detail)]
     if now < certificate.not_valid_before_utc:
         detail = f"until {certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}"
-        return [Finding(field, Flaw.NOT_YET_VALID, detail)]
+        return [CertificateFinding(field, Flaw.NOT_YET_VALID, detail)]
     return []
 
 
 def serving(
     leaf: x509.Certificate, *, field: str, dns_names: Sequence[str], now: datetime.datetime
-) -> list[Finding]:
+) -> list[CertificateFinding]:
     """What keeps a server from using this certificate under these names, its issuer aside."""
     findings = validity(leaf, field=field, now=now)
     if is_authority(leaf):
-        findings.append(Finding(field, Flaw.IS_A_CA))
+        findings.append(CertificateFinding(field, Flaw.IS_A_CA))
     lacking = [name for name in dns_names if name not in _dns_names(leaf)]
     if lacking:
-        findings.append(Finding(field, Flaw.WRONG_NAMES, ", ".join(lacking)))
+        findings.append(CertificateFinding(field, Flaw.WRONG_NAMES, ", ".join(lacking)))
     purposes = _extension(leaf, x509.ExtendedKeyUsage)
     if purposes is not None and oid.ExtendedKeyUsageOID.SERVER_AUTH not in purposes:
-        findings.append(Finding(field, Flaw.NOT_FOR_SERVERS))
+        findings.append(CertificateFinding(field, Flaw.NOT_FOR_SERVERS))
     return findings
 
 

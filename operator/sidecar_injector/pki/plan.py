@@ -60,7 +60,7 @@ class Policy:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class CertificateState:
     """What one replica knows."""
 
     now: datetime.datetime
@@ -82,11 +82,11 @@ class Step:
     why: str
     until: datetime.datetime | None = None
     on_trust: bool = False
-    """Whether it follows from `World.seen_for`, which may be old: before it is taken, the API
-    server is to be asked whether anything has changed since."""
+    """Whether it follows from `CertificateState.seen_for`, which may be old: before the step is
+    taken, the API server is asked whether anything has changed since."""
 
 
-def next_step(world: World, policy: Policy) -> Step:
+def next_step(world: CertificateState, policy: Policy) -> Step:
     """The one step that is due. Asking again after it was taken makes progress, and ends."""
     found, memory = world.found, world.memory
     if not isinstance(found, secret_data.Stored):
@@ -118,7 +118,7 @@ def due(pair: issue.Pair) -> datetime.datetime:
     return begin + (certificate.not_valid_after_utc - begin) * 2 / 3
 
 
-def _restore(found: secret_data.Corrupt | None, world: World) -> Step:
+def _restore(found: secret_data.Corrupt | None, world: CertificateState) -> Step:
     """There is no good Secret: keep the CA that is trusted already, wherever it still exists."""
     what = f"the Secret cannot be used: {found}" if found else "there is no Secret"
     if world.memory and _alive(world.memory.ca, world.now):
@@ -130,7 +130,9 @@ def _restore(found: secret_data.Corrupt | None, world: World) -> Step:
     return Step(Action.REPLACE_ALL, what)
 
 
-def _usurped(found: secret_data.Stored, memory: secret_data.Stored, world: World) -> bool:
+def _usurped(
+    found: secret_data.Stored, memory: secret_data.Stored, world: CertificateState
+) -> bool:
     """Whether the Secret was made from nothing by somebody who did not know of ours.
 
     A replica that starts in the moment in which the Secret is gone does that; what the API servers
@@ -143,7 +145,7 @@ def _usurped(found: secret_data.Stored, memory: secret_data.Stored, world: World
     return _alive(memory.ca, world.now) and ours in world.seen_for and theirs not in world.seen_for
 
 
-def _repair(found: secret_data.Stored, world: World, policy: Policy) -> Step | None:
+def _repair(found: secret_data.Stored, world: CertificateState, policy: Policy) -> Step | None:
     """A pair that no API server would accept: waiting could not make it worse."""
     if not _alive(found.ca, world.now):
         if found.next_ca and _alive(found.next_ca, world.now):
@@ -157,7 +159,7 @@ def _repair(found: secret_data.Stored, world: World, policy: Policy) -> Step | N
     return None
 
 
-def _hurry(found: secret_data.Stored, world: World, policy: Policy) -> Step | None:
+def _hurry(found: secret_data.Stored, world: CertificateState, policy: Policy) -> Step | None:
     """The CA ends before a roll in order could: everybody was away when it was due.
 
     With the same key it needs no new trust; the key is replaced by the next roll.
@@ -172,7 +174,7 @@ def _hurry(found: secret_data.Stored, world: World, policy: Policy) -> Step | No
     return Step(Action.EXTEND_CA, f"the CA ends in {left:.0f} s, too soon for its successor")
 
 
-def _requested(found: secret_data.Stored, world: World) -> Step | None:
+def _requested(found: secret_data.Stored, world: CertificateState) -> Step | None:
     if not world.request:
         return None
     if world.request == LEAF:
@@ -184,7 +186,7 @@ def _requested(found: secret_data.Stored, world: World) -> Step | None:
     return Step(Action.STAGE_CA, "a rotation of the CA was asked for")
 
 
-def _renewal(found: secret_data.Stored, world: World, policy: Policy) -> Step | None:
+def _renewal(found: secret_data.Stored, world: CertificateState, policy: Policy) -> Step | None:
     if world.now < due(found.leaf):
         return None
     end = found.leaf.parsed().not_valid_after_utc
@@ -195,7 +197,7 @@ def _renewal(found: secret_data.Stored, world: World, policy: Policy) -> Step | 
     return Step(Action.RENEW_LEAF, "a third of the leaf's life is left")
 
 
-def _roll(found: secret_data.Stored, world: World, policy: Policy) -> Step | None:
+def _roll(found: secret_data.Stored, world: CertificateState, policy: Policy) -> Step | None:
     """Stage, wait until it is trusted everywhere, switch, and later drop the old one."""
     if found.previous and world.now > found.previous.until:
         return Step(Action.DROP_PREVIOUS, "the last leaf of the previous CA has expired")

@@ -19,7 +19,7 @@ class NotAWriteError(ValueError):
 
 
 def carry_out(
-    step: plan.Step, world: plan.World, *, policy: plan.Policy, generate: Generate
+    step: plan.Step, world: plan.CertificateState, *, policy: plan.Policy, generate: Generate
 ) -> secret_data.Stored:
     """What the Secret holds after `step`, which `plan.next_step` gave for this very world."""
     found, memory = world.found, world.memory
@@ -74,7 +74,7 @@ def _changed(step: plan.Step, found: secret_data.Stored, maker: _Maker) -> secre
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Maker:
-    world: plan.World
+    world: plan.CertificateState
     policy: plan.Policy
     generate: Generate
 

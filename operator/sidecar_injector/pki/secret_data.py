@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sidecar_injector import names
 from sidecar_injector.pki import checks, issue
-from sidecar_injector.pki.checks import Finding, Flaw
+from sidecar_injector.pki.checks import CertificateFinding, Flaw
 
 _Part = TypeVar("_Part")
 
@@ -61,7 +61,11 @@ class Corrupt(checks.FlawedError):
     """
 
     def __init__(
-        self, findings: tuple[Finding, ...], *, ca: issue.Pair | None = None, generation: int = 0
+        self,
+        findings: tuple[CertificateFinding, ...],
+        *,
+        ca: issue.Pair | None = None,
+        generation: int = 0,
     ) -> None:
         super().__init__(findings)
         self.ca, self.generation = ca, generation
@@ -87,7 +91,7 @@ def encode(stored: Stored) -> dict[str, str]:
 
 def decode(data: Mapping[str, str]) -> Stored:
     """The inverse of `encode`; Corrupt names what is wrong with each part, not only the first."""
-    findings: list[Finding] = []
+    findings: list[CertificateFinding] = []
 
     def attempt(read: Callable[[Mapping[str, str]], _Part]) -> _Part | None:
         try:
@@ -102,7 +106,7 @@ def decode(data: Mapping[str, str]) -> Stored:
     next_ca = attempt(_next_ca)
     previous = attempt(_previous)
     if leaf and ca and not checks.issued_by([leaf.parsed()], [ca.parsed()]):
-        findings.append(Finding(names.TLS_CERT, Flaw.WRONG_ISSUER))
+        findings.append(CertificateFinding(names.TLS_CERT, Flaw.WRONG_ISSUER))
     if findings or generation is None or ca is None or leaf is None:
         raise Corrupt(tuple(findings), ca=ca, generation=generation or 0)
     return Stored(generation=generation, ca=ca, leaf=leaf, next_ca=next_ca, previous=previous)
@@ -111,11 +115,11 @@ def decode(data: Mapping[str, str]) -> Stored:
 def value(data: Mapping[str, str], field: str) -> bytes:
     """The decoded value; FlawedError if it is absent, empty or no base64."""
     if not data.get(field):
-        raise checks.FlawedError([Finding(field, Flaw.MISSING)])
+        raise checks.FlawedError([CertificateFinding(field, Flaw.MISSING)])
     try:
         return base64.b64decode(data[field], validate=True)
     except binascii.Error as error:
-        raise checks.FlawedError([Finding(field, Flaw.NOT_BASE64)]) from error
+        raise checks.FlawedError([CertificateFinding(field, Flaw.NOT_BASE64)]) from error
 
 
 def pair(data: Mapping[str, str], certificate: str, key: str) -> issue.Pair:
@@ -128,7 +132,7 @@ def pair(data: Mapping[str, str], certificate: str, key: str) -> issue.Pair:
 def _generation(data: Mapping[str, str]) -> int:
     text = value(data, names.GENERATION)
     if not text.isdigit() or len(text) > MAX_DIGITS or int(text) < 1:
-        raise checks.FlawedError([Finding(names.GENERATION, Flaw.BAD_NUMBER)])
+        raise checks.FlawedError([CertificateFinding(names.GENERATION, Flaw.BAD_NUMBER)])
     return int(text)
 
 
@@ -149,7 +153,7 @@ def _next_ca(data: Mapping[str, str]) -> issue.Pair | None:
 def _authority(data: Mapping[str, str], certificate: str, key: str) -> issue.Pair:
     found = pair(data, certificate, key)
     if not checks.is_authority(found.parsed()):
-        raise checks.FlawedError([Finding(certificate, Flaw.NOT_A_CA)])
+        raise checks.FlawedError([CertificateFinding(certificate, Flaw.NOT_A_CA)])
     return found
 
 
@@ -159,7 +163,7 @@ def _previous(data: Mapping[str, str]) -> Previous | None:
         return None
     certificate = checks.certificates(value(data, field), field=field)[0]
     if not checks.is_authority(certificate):
-        raise checks.FlawedError([Finding(field, Flaw.NOT_A_CA)])
+        raise checks.FlawedError([CertificateFinding(field, Flaw.NOT_A_CA)])
     until = certificate.not_valid_after_utc
     if names.PREVIOUS_CA_EXPIRES in data:
         until = min(until, _time(data, names.PREVIOUS_CA_EXPIRES))
@@ -171,5 +175,5 @@ def _time(data: Mapping[str, str], field: str) -> datetime.datetime:
     try:
         moment = datetime.datetime.fromisoformat(text.decode())
     except ValueError as error:
-        raise checks.FlawedError([Finding(field, Flaw.BAD_TIME)]) from error
+        raise checks.FlawedError([CertificateFinding(field, Flaw.BAD_TIME)]) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

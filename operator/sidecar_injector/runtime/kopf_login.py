@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Connection(kopf.ConnectionInfo):
+class KopfConnection(kopf.ConnectionInfo):
     """Credentials that equal no others, not even those that were refused.
 
     Kopf ends the operator when a login gives it credentials that have met a 401 before. A token is
@@ -38,14 +38,14 @@ class Login:
 
     def __init__(
         self,
-        source: credentials.Source,
+        source: credentials.CredentialsSource,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._source, self._sleep = source, sleep
         self._last: dict[str, Any] | None = None
 
-    async def renew(self, **_: Any) -> Connection:
+    async def renew(self, **_: Any) -> KopfConnection:
         """What `source` has, however long that takes; the same again only after a pause."""
         fresh = connection(await patiently(self._source.load, sleep=self._sleep))
         if dataclasses.asdict(fresh) == self._last:
@@ -72,12 +72,12 @@ async def patiently(
         await sleep(RETRY_SECONDS)
 
 
-def connection(loaded: configuration.Configuration) -> Connection:
+def connection(loaded: configuration.Configuration) -> KopfConnection:
     """The credentials in the form that Kopf's own client takes."""
     # "Bearer TOKEN" out of a kubeconfig, "bearer TOKEN" in a pod.
     header = next(iter((loaded.api_key or {}).values()), "")
     token = header.rpartition(" ")[2] or None
-    return Connection(
+    return KopfConnection(
         server=loaded.host,
         ca_path=loaded.ssl_ca_cert,
         insecure=not loaded.verify_ssl,

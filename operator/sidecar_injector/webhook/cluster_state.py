@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sidecar_injector import crds, names
-from sidecar_injector.core.injections import model
-from sidecar_injector.core.injections import world as worlds
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.webhook import service_accounts
 
 Json = Mapping[str, Any]
@@ -24,30 +23,30 @@ MOST_KNOWN: Final = 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Known:
+class NamespaceState:
     """What is known about one namespace from which the API server calls."""
 
-    world: worlds.World
+    world: namespace_view.NamespaceView
     behind: bool
     """Whether our cache is: the call itself proves that the namespace is enabled."""
     serial: int
     """Another one for every other world."""
 
 
-class Registry:
+class ClusterState:
     """Namespaces and injections, ready for `decide`."""
 
     def __init__(self, *, release_namespace: str) -> None:
         self._release_namespace = release_namespace
         self.accounts = service_accounts.ServiceAccounts(on_change=self._forget)
-        self._namespaces: dict[str, worlds.Namespace] = {}
+        self._namespaces: dict[str, namespace_view.Namespace] = {}
         self._cluster: dict[str, model.Injection] = {}
         self._namespaced: dict[str, dict[str, model.Injection]] = {}
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, NamespaceState] = {}
         """By namespace, compiled when a pod asks; emptied where anything changes."""
         self._serials = itertools.count(1)
 
-    def known(self, namespace: str) -> Known:
+    def known(self, namespace: str) -> NamespaceState:
         """What is known about a namespace from which the API server calls."""
         found = self._known.get(namespace)
         if found is None:
@@ -59,18 +58,18 @@ class Registry:
                 self._known[namespace] = found
         return found
 
-    def _compiled(self, namespace: str) -> Known:
+    def _compiled(self, namespace: str) -> NamespaceState:
         metadata = self._namespaces.get(namespace)
         behind = metadata is None or not metadata.is_enabled
         if metadata is None or behind:
-            metadata = worlds.Namespace.assumed(namespace)
-        world = worlds.World(
+            metadata = namespace_view.Namespace.assumed(namespace)
+        world = namespace_view.NamespaceView(
             namespace=metadata,
             injections=self.injections(namespace),
             service_accounts=self.accounts.names(namespace),
             release_namespace=self._release_namespace,
         )
-        return Known(world, behind, next(self._serials))
+        return NamespaceState(world, behind, next(self._serials))
 
     def _forget(self, namespace: str | None) -> None:
         """Compile this namespace anew when it is asked for; None: all of them."""
@@ -81,7 +80,7 @@ class Registry:
 
     def injections(self, namespace: str) -> tuple[model.Injection, ...]:
         """All that may apply in a namespace, in the order in which they are tried."""
-        return worlds.ordered(
+        return namespace_view.ordered(
             list(self._cluster.values()), list(self._namespaced.get(namespace, {}).values())
         )
 
@@ -103,7 +102,7 @@ class Registry:
             return self._cluster.get(name)
         return self._namespaced.get(namespace, {}).get(name)
 
-    def namespace(self, name: str) -> worlds.Namespace | None:
+    def namespace(self, name: str) -> namespace_view.Namespace | None:
         """The metadata of a namespace, if the cache has it."""
         return self._namespaces.get(name)
 
@@ -114,7 +113,7 @@ class Registry:
             self._namespaces.pop(name, None)
         else:
             metadata = new.get("metadata") or {}
-            namespace = worlds.Namespace(
+            namespace = namespace_view.Namespace(
                 name, metadata.get("labels") or {}, metadata.get("annotations") or {}
             )
             if self._namespaces.get(name) == namespace:

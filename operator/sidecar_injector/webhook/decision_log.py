@@ -21,7 +21,7 @@ _log = logging.getLogger(LOGGER)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """What the line says, but for what belongs to one question alone."""
 
     message: str
@@ -42,10 +42,10 @@ class Asked(NamedTuple):
     """Of the API server's request; empty if that is not traced."""
 
 
-Report = Callable[[Line, Asked], None]
+Report = Callable[[LogLine, Asked], None]
 
 
-def line_of(asked: Json, answer: response.Answer, *, behind: bool) -> Line:
+def line_of(asked: Json, answer: response.Answer, *, behind: bool) -> LogLine:
     """The line about the answer to the request of a review; `behind` says that our cache is."""
     metadata = asked["object"].get("metadata") or {}
     holder = controller(metadata)
@@ -58,10 +58,10 @@ def line_of(asked: Json, answer: response.Answer, *, behind: bool) -> Line:
     } | ({"cacheBehind": True} if behind else {})
     message = f"pod {subject(asked)}: {answer.verdict}: {answer.message}"
     head = {"level": "info", "logger": LOGGER, "message": message}
-    return Line(message, fields, logs.dumped(head | fields)[1:-1])
+    return LogLine(message, fields, logs.dumped(head | fields)[1:-1])
 
 
-def through_logging(line: Line, asked: Asked) -> None:
+def through_logging(line: LogLine, asked: Asked) -> None:
     """The line as a record, for whatever handler and formatter there is."""
     if _log.isEnabledFor(logging.INFO):
         own = {"uid": orjson.loads(asked.uid), "milliseconds": round(asked.milliseconds, 3)}
@@ -77,7 +77,7 @@ def fitting(handlers: Iterable[logging.Handler]) -> Report:
     return through_logging
 
 
-def _into(lines: logs.Lines, line: Line, asked: Asked) -> None:
+def _into(lines: logs.Lines, line: LogLine, asked: Asked) -> None:
     if _log.isEnabledFor(logging.INFO):
         trace = b',"trace":"%b"' % asked.trace.encode() if asked.trace else b""
         members = line.members, asked.uid, asked.milliseconds, trace

@@ -37,13 +37,13 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}
 _log = logging.getLogger(__name__)
 
 
-class Admission:
+class PodWebhook:
     """Answers `/mutate`."""
 
     def __init__(
         self,
         *,
-        known: cluster_state.Registry,
+        known: cluster_state.ClusterState,
         metrics: Metrics,
         tell: Callable[[outcome.Admitted], None],
         report: decision_log.Report = decision_log.through_logging,
@@ -52,7 +52,7 @@ class Admission:
         self._metrics = metrics
         self._tell = tell
         self._report = report
-        self._memory: response_cache.Memory[outcome.Outcome] = response_cache.Memory()
+        self._memory: response_cache.ResponseCache[outcome.Outcome] = response_cache.ResponseCache()
         # One thread: large pods may wait for each other, and the loop for one of them at a time.
         self._aside = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=names.PRODUCT)
         self._results = metrics.admission_requests.counts
@@ -89,7 +89,7 @@ class Admission:
             made = await loop.run_in_executor(self._aside, outcome.of, review, known)
         return self._answered(review, made, request=request, start=start)
 
-    def _known_of(self, review: admission_review.Review) -> cluster_state.Known:
+    def _known_of(self, review: admission_review.Review) -> cluster_state.NamespaceState:
         return self._known.known(review.request.get("namespace") or "")
 
     def _answered(

@@ -8,7 +8,7 @@ from typing import Any
 
 from sidecar_injector.core import decide
 from sidecar_injector.core.decision import Decision
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.webhook import admission_review, cluster_state, decision_log, response
 
 Json = dict[str, Any]
@@ -35,7 +35,7 @@ class Outcome:
     version: bytes
     """Of the review."""
     answer: response.Answer
-    line: decision_log.Line
+    line: decision_log.LogLine
     admitted: Admitted
     serial: int
     """Of what was known when it was decided: `registry.Known` has another one for all else."""
@@ -49,7 +49,7 @@ class Outcome:
         return 4096 + texts
 
 
-def of(review: admission_review.Review, known: cluster_state.Known) -> Outcome | None:
+def of(review: admission_review.Review, known: cluster_state.NamespaceState) -> Outcome | None:
     """What comes of a review of a pod; None, and a line in the log, where that cannot be said."""
     try:
         return _decided(review, known)
@@ -62,9 +62,9 @@ def of(review: admission_review.Review, known: cluster_state.Known) -> Outcome |
         return None
 
 
-def _decided(review: admission_review.Review, known: cluster_state.Known) -> Outcome:
+def _decided(review: admission_review.Review, known: cluster_state.NamespaceState) -> Outcome:
     asked = review.request
-    question = world.Request(
+    question = namespace_view.PodRequest(
         namespace=known.world.namespace.name,
         pod=asked["object"],
         operation=asked.get("operation") or "",

@@ -130,7 +130,7 @@ class _Generation(Generic[Outcome]):
         self.bytes = 0
 
 
-class Memory(Generic[Outcome]):
+class ResponseCache(Generic[Outcome]):
     """Outcomes, in two generations: those that are not asked for any more go first."""
 
     def __init__(self) -> None:

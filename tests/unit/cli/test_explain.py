@@ -10,7 +10,7 @@ import yaml
 from sidecar_injector.cli.commands import explain, inject
 from sidecar_injector.cli.output import report
 from sidecar_injector.core import matching
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason
 from tests.kits.cli import check_refused, clashing, placed, process, run, write
 from tests.kits.random_pods import Draw
@@ -33,8 +33,8 @@ def as_json(tmp_path, pods, injections, *arguments):
 
 
 def subject(one, *injections, **labels):
-    asked = world.Request(namespace=NAMESPACE, pod=one)
-    entry = report.Entry(
+    asked = namespace_view.PodRequest(namespace=NAMESPACE, pod=one)
+    entry = report.ReportEntry(
         namespace=NAMESPACE, kind="Pod", name="web", decision=decided(one, *injections)
     )
     return inject.Subject(asked=asked, known=known(*injections, **labels), entry=entry)

@@ -13,7 +13,7 @@ CLASH = {"spec": {"containers": [container("app", image="x")]}}
 
 
 def entry(subject, *injections, kind="Pod", name="web"):
-    return report.Entry(
+    return report.ReportEntry(
         namespace="demo", kind=kind, name=name, decision=decided(subject, *injections)
     )
 

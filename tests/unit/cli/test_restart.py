@@ -9,8 +9,7 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.cli.cluster import objects, owners
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import model
-from sidecar_injector.core.injections import world as worlds
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.kube import api
 from tests.kits import cluster as kit
 from tests.kits.cli import run
@@ -22,8 +21,10 @@ APPS = objects.RESOURCES
 def injected(pod, given):
     """The pod as the webhook makes it of this injection."""
     known = kit.known([given]).of("demo")
-    world = worlds.World(namespace=worlds.Namespace.assumed("demo"), injections=known)
-    asked = worlds.Request(namespace="demo", pod=pod)
+    world = namespace_view.NamespaceView(
+        namespace=namespace_view.Namespace.assumed("demo"), injections=known
+    )
+    asked = namespace_view.PodRequest(namespace="demo", pod=pod)
     return dict(decide.decide(asked, world).pod)
 
 

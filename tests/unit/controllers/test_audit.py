@@ -14,7 +14,7 @@ import pytest
 from sidecar_injector import names, settings
 from sidecar_injector.controllers import caches, status
 from sidecar_injector.controllers.audit import controller, count, pod_watch
-from sidecar_injector.core.injections import world as worlds
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api, events, leader_election
 from sidecar_injector.observability.metrics import POD_STATES, Metrics
 from sidecar_injector.webhook import cluster_state
@@ -36,7 +36,7 @@ class World:
         )
         self.seconds = 0.0
         self.metrics = Metrics()
-        self.known = cluster_state.Registry(release_namespace=names.PRODUCT)
+        self.known = cluster_state.ClusterState(release_namespace=names.PRODUCT)
         self.recorder = events.Recorder(self.server, instance="r", now=self.now)
         self.auditor = controller.Auditor(
             self.server,
@@ -363,7 +363,9 @@ async def test_there_is_a_rest_after_every_page(world: World) -> None:
         world.pod(f"p-{number}")
     now = iter(range(10_000))
     slices = count.Slices(clock=lambda: float(next(now)), sleep=sleep)
-    known = worlds.World(namespace=worlds.Namespace.assumed(NAMESPACE), injections=())
+    known = namespace_view.NamespaceView(
+        namespace=namespace_view.Namespace.assumed(NAMESPACE), injections=()
+    )
     await count.count(world.server, {NAMESPACE: known}, slices=slices)
     # Two of those that are not on the host network, and an empty one of those that are.
     assert slept.count(count.LONGEST_REST) == 3

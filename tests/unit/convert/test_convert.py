@@ -15,8 +15,8 @@ CONTAINERS = kit.target().pod_part("containers")
 
 
 @pytest.fixture
-def spot() -> findings.Spot:
-    return findings.Spot(findings.Conversion(), "here", "containers")
+def spot() -> findings.Location:
+    return findings.Location(findings.Conversion(), "here", "containers")
 
 
 @pytest.mark.parametrize(
@@ -34,14 +34,14 @@ def spot() -> findings.Spot:
     ],
 )
 def test_a_name_becomes_one_that_an_object_can_have(
-    wanted: str, name: str, spot: findings.Spot
+    wanted: str, name: str, spot: findings.Location
 ) -> None:
     assert naming.Names().given(wanted, spot) == name
     assert len(spot.conversion.warnings) == (wanted != name)
     assert annotation.read({"sidecar-injector.dev/inject": name}).listed == (name,)
 
 
-def test_a_name_is_given_out_once(spot: findings.Spot) -> None:
+def test_a_name_is_given_out_once(spot: findings.Location) -> None:
     given = naming.Names()
     long = "n" * 63
     assert [given.given(one, spot) for one in ("a:b", "a-b", long, long)] == [
@@ -82,7 +82,7 @@ def test_a_name_is_given_out_once(spot: findings.Spot) -> None:
     ],
 )  # fmt: skip
 def test_a_part_is_cut_to_what_the_schema_accepts(
-    value: Any, fitted: Any, warning: str, spot: findings.Spot
+    value: Any, fitted: Any, warning: str, spot: findings.Location
 ) -> None:
     result = fitting.fit(CONTAINERS, value, spot)
     assert result == fitted
@@ -91,7 +91,7 @@ def test_a_part_is_cut_to_what_the_schema_accepts(
     assert "".join(kit.warnings(spot.conversion)).startswith(f"here: {warning}" if warning else "")
 
 
-def test_another_spelling_is_noted_and_the_exact_one_wins(spot: findings.Spot) -> None:
+def test_another_spelling_is_noted_and_the_exact_one_wins(spot: findings.Location) -> None:
     both = fitting.spelt({"hostPid": 1, "hostPID": 2}, ("hostPID",), spot)
     assert both == {"hostPid": 1, "hostPID": 2}
     assert fitting.spelt({"hostPid": 1}, ("hostPID",), spot) == {"hostPID": 1}

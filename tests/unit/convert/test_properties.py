@@ -105,7 +105,7 @@ def hold(conversion: findings.Conversion) -> None:
     st.lists(NAMED_TEMPLATES | TEMPLATES | ANYTHING, max_size=3), st.lists(TEMPLATES, max_size=2)
 )
 def test_any_template_is_converted_or_warned_about(found: list[Any], bases: list[Json]) -> None:
-    inherited = tuple(sources.Source(place="base", value=base) for base in bases)
+    inherited = tuple(sources.SourceObject(place="base", value=base) for base in bases)
     for namespace in (None, "shop"):
         documents = [kit.source(one, bases=inherited) for one in found]
         hold(tumblr.convert(documents, parse=kit.parse, target=kit.target(namespace)))

@@ -10,7 +10,7 @@ from tests.kits import convert as kit
 from tests.kits.samples import Json, container, decided, pod, reasons
 
 
-def converted(*found: sources.Source, namespace: str | None = None) -> findings.Conversion:
+def converted(*found: sources.SourceObject, namespace: str | None = None) -> findings.Conversion:
     conversion = tumblr.convert(found, parse=kit.parse, target=kit.target(namespace))
     assert kit.misfits(conversion) == []
     return conversion

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar_injector import names
 from sidecar_injector.core import audit
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Reason
 from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, resource
 
@@ -111,8 +111,8 @@ def test_what_the_audit_says_is_what_the_decision_says_of_a_second_call():
 
 
 def where(name=NAMESPACE, *injections, **labels):
-    namespace = world.Namespace(name, {names.INJECTION_LABEL: names.ENABLED, **labels})
-    return world.World(namespace=namespace, injections=injections)
+    namespace = namespace_view.Namespace(name, {names.INJECTION_LABEL: names.ENABLED, **labels})
+    return namespace_view.NamespaceView(namespace=namespace, injections=injections)
 
 
 def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
@@ -124,7 +124,9 @@ def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
     assert not audit.is_worth_a_look(where(NAMESPACE, injection(suspend=True)))
     assert not audit.is_worth_a_look(where("kube-system", injection()))
     assert not audit.is_worth_a_look(where(names.PRODUCT, injection()))
-    off = world.World(namespace=world.Namespace(NAMESPACE, {}), injections=[injection()])
+    off = namespace_view.NamespaceView(
+        namespace=namespace_view.Namespace(NAMESPACE, {}), injections=[injection()]
+    )
     assert not audit.is_worth_a_look(off)
 
 
@@ -135,7 +137,7 @@ def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
 )  # fmt: skip
 def test_a_label_with_another_value_is_mistyped(value, mistyped):
     labels = {} if value is None else {names.INJECTION_LABEL: value}
-    assert audit.is_mistyped(world.Namespace(NAMESPACE, labels)) is mistyped
+    assert audit.is_mistyped(namespace_view.Namespace(NAMESPACE, labels)) is mistyped
 
 
 def test_counts_are_written_only_when_they_differ_and_the_time_with_them():

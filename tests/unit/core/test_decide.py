@@ -8,7 +8,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason
 from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, reasons
 
@@ -77,7 +77,12 @@ def test_our_no_wins_over_the_tutorials_yes():
         ({"subresource": "eviction"}, {}, pod(), Reason.NOT_A_CREATE),
         ({"namespace": "kube-system"}, {}, pod(), Reason.NAMESPACE_EXCLUDED),
         ({}, {"release_namespace": NAMESPACE}, pod(), Reason.NAMESPACE_EXCLUDED),
-        ({}, {"namespace": world.Namespace(NAMESPACE, {})}, pod(), Reason.NAMESPACE_NOT_ENABLED),
+        (
+            {},
+            {"namespace": namespace_view.Namespace(NAMESPACE, {})},
+            pod(),
+            Reason.NAMESPACE_NOT_ENABLED,
+        ),
         ({}, {}, pod(labels={names.INJECTION_LABEL: "disabled"}), Reason.POD_LABEL_DISABLED),
         ({}, {}, pod(annotations={names.MIRROR_ANNOTATION: "x"}), Reason.MIRROR_POD),
         ({}, {}, pod(labels={names.APP_NAME_LABEL: names.PRODUCT}), Reason.OWN_POD),
@@ -85,7 +90,7 @@ def test_our_no_wins_over_the_tutorials_yes():
     ids=lambda value: value.value if isinstance(value, Reason) else "",
 )
 def test_a_pod_out_of_scope_is_left_alone(request_changes, world_changes, subject, reason):
-    asked = world.Request(**{"namespace": NAMESPACE, "pod": subject, **request_changes})
+    asked = namespace_view.PodRequest(**{"namespace": NAMESPACE, "pod": subject, **request_changes})
     made = decide.decide(asked, dataclasses.replace(known(automatic()), **world_changes))
     assert (made.verdict, made.reason) == (PodVerdict.OUT_OF_SCOPE, reason)
     assert made.operations == ()
@@ -127,7 +132,7 @@ def test_an_injection_that_does_not_apply_says_why(spec, subject, reason):
 
 def test_the_cluster_kind_looks_at_the_namespaces_labels():
     one = injection("one", cluster=True, namespaceSelector={"matchLabels": {"tier": "a"}})
-    asked = world.Request(namespace=NAMESPACE, pod=pod())
+    asked = namespace_view.PodRequest(namespace=NAMESPACE, pod=pod())
     assert reasons(decide.decide(asked, known(one))) == {"cluster/one": "NamespaceSelectorMismatch"}
     assert reasons(decide.decide(asked, known(one, tier="a"))) == {"cluster/one": "Injected"}
 

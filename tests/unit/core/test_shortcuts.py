@@ -9,7 +9,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import index, world
+from sidecar_injector.core.injections import index, namespace_view
 from sidecar_injector.core.pods import selectors
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import container as container_rules
@@ -64,7 +64,7 @@ def unindexed(everything):
 
 
 def decided(subject, everything):
-    return decide.decide(world.Request(namespace=NAMESPACE, pod=subject), everything)
+    return decide.decide(namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), everything)
 
 
 def told(made):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sidecar_injector.core import status
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from tests.kits.samples import injection
 
 NOW = "2030-01-01T00:00:00Z"
 LATER = "2030-01-02T00:00:00Z"
-ENABLED = world.Namespace.assumed("demo")
-PLAIN = world.Namespace("demo", {})
+ENABLED = namespace_view.Namespace.assumed("demo")
+PLAIN = namespace_view.Namespace("demo", {})
 BROKEN = {"template": {"spec": {"containers": [{"name": "a"}]}}}
 
 

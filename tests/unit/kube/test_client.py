@@ -67,7 +67,9 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def connected(server: Server) -> AsyncIterator[client.Client]:
-    async with client.Client(credentials.Source(kubeconfig=str(server.kubeconfig))) as connected:
+    async with client.Client(
+        credentials.CredentialsSource(kubeconfig=str(server.kubeconfig))
+    ) as connected:
         yield connected
 
 
@@ -186,7 +188,9 @@ async def test_nobody_there_is_unreachable(tmp_path: Path, unused_tcp_port: int)
     server = Server(tmp_path)
     server.port = unused_tcp_port
     server.write_kubeconfig("t")
-    async with client.Client(credentials.Source(kubeconfig=str(server.kubeconfig))) as connected:
+    async with client.Client(
+        credentials.CredentialsSource(kubeconfig=str(server.kubeconfig))
+    ) as connected:
         with pytest.raises(api.UnreachableError, match=f"127.0.0.1:{unused_tcp_port} is unreach"):
             await connected.get(api.NAMESPACES, name="n")
 
@@ -204,7 +208,9 @@ async def test_an_unusable_kubeconfig_is_named(tmp_path: Path, content: str, exp
     path = tmp_path / "broken"
     path.write_text(content)
     with pytest.raises(api.CredentialsError, match=expected) as caught:
-        await client.Client(credentials.Source(kubeconfig=str(path))).get(api.PODS, name="p")
+        await client.Client(credentials.CredentialsSource(kubeconfig=str(path))).get(
+            api.PODS, name="p"
+        )
     assert str(path) in str(caught.value)
 
 

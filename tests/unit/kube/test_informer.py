@@ -29,7 +29,7 @@ class World:
         self.pauses: list[float] = []
         self._tasks: list[asyncio.Task[None]] = []
         options.setdefault("on_change", self.tell)
-        self.cache = informer.Cache(
+        self.cache = informer.Informer(
             self.server, api.NAMESPACES, metrics=self.metrics, sleep=self.pause, **options
         )
 

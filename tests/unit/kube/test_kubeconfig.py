@@ -49,7 +49,7 @@ def plugin(*, status=None, error=""):
 
 
 async def loaded(*paths, **how):
-    return await credentials.Source(kubeconfig=os.pathsep.join(paths), **how).load()
+    return await credentials.CredentialsSource(kubeconfig=os.pathsep.join(paths), **how).load()
 
 
 async def test_of_several_files_the_first_that_names_a_context_decides(tmp_path):
@@ -66,7 +66,7 @@ async def test_of_several_files_the_first_that_names_a_context_decides(tmp_path)
 async def test_a_context_may_be_chosen_from_any_of_the_files(tmp_path):
     first = kubeconfig(tmp_path / "a", context="one", current="one")
     second = kubeconfig(tmp_path / "b", context="two", current="two")
-    chosen = credentials.Source(kubeconfig=f"{first}{os.pathsep}{second}", context="two")
+    chosen = credentials.CredentialsSource(kubeconfig=f"{first}{os.pathsep}{second}", context="two")
     assert (await chosen.load()).api_key == {"BearerToken": "Bearer token-two"}
     assert chosen.namespace() == "of-two"
     with pytest.raises(api.CredentialsError, match="three"):

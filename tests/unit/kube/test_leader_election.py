@@ -12,7 +12,7 @@ from sidecar_injector.kube import api, leader_election
 from sidecar_injector.observability.metrics import Metrics
 from tests.kits import fake_api
 
-PLACE = leader_election.Place(namespace="si", name="si-audit", deployment="si")
+PLACE = leader_election.LeaseRef(namespace="si", name="si-audit", deployment="si")
 DEPLOYMENT = {"metadata": {"name": "si", "namespace": "si", "uid": "owner"}}
 
 

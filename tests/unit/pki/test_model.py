@@ -47,7 +47,7 @@ class Replica:
     """When it wants to look again at the latest."""
     seen: dict[str, int] = dataclasses.field(default_factory=dict)
     events: int = 0
-    pending: tuple[plan.Step, plan.World, int] | None = None
+    pending: tuple[plan.Step, plan.CertificateState, int] | None = None
     patching: tuple[bytes, int] | None = None
 
 
@@ -87,7 +87,7 @@ class Model(stateful.RuleBasedStateMachine):
 
     def read(self, replica: Replica) -> None:
         seen_for = {key: float(self.second - since) for key, since in replica.seen.items()}
-        world = plan.World(
+        world = plan.CertificateState(
             now=self.now, found=self.secret, memory=replica.memory, seen_for=seen_for
         )
         step = plan.next_step(world, POLICY)
@@ -218,7 +218,7 @@ class Model(stateful.RuleBasedStateMachine):
     @stateful.rule()
     def a_ca_roll_is_due(self) -> None:
         if isinstance(self.secret, secret_data.Stored) and self.secret.next_ca is None:
-            world = plan.World(now=self.now, found=self.secret, memory=self.secret)
+            world = plan.CertificateState(now=self.now, found=self.secret, memory=self.secret)
             step = plan.Step(plan.Action.STAGE_CA, "asked for")
             self.put(roll.carry_out(step, world, policy=POLICY, generate=keys.generate))
 

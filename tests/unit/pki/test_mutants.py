@@ -12,7 +12,7 @@ from hypothesis import stateful
 from sidecar_injector.pki import handover, plan, secret_data
 from tests.unit.pki import test_model as model
 
-Planner = Callable[[plan.World, plan.Policy], plan.Step]
+Planner = Callable[[plan.CertificateState, plan.Policy], plan.Step]
 RIGHT: Planner = plan.next_step
 SEARCH = hypothesis.settings(
     model.Model.TestCase.settings,
@@ -27,50 +27,50 @@ SEARCH = hypothesis.settings(
 )
 
 
-def known(world: plan.World) -> secret_data.Stored | None:
+def known(world: plan.CertificateState) -> secret_data.Stored | None:
     """The Secret, if there is nothing to take over or to put right."""
     same = isinstance(world.found, secret_data.Stored) and world.found == world.memory
     return world.memory if same else None
 
 
-def waits_for_nobody(world: plan.World, policy: plan.Policy) -> plan.Step:
+def waits_for_nobody(world: plan.CertificateState, policy: plan.Policy) -> plan.Step:
     return RIGHT(world, dataclasses.replace(policy, roll_wait_seconds=0))
 
 
-def switches_unseen(world: plan.World, policy: plan.Policy) -> plan.Step:
+def switches_unseen(world: plan.CertificateState, policy: plan.Policy) -> plan.Step:
     found = known(world)
     if found and found.next_ca and not found.previous:
         return plan.Step(plan.Action.SWITCH_ISSUER, "a mutant")
     return RIGHT(world, policy)
 
 
-def drops_at_once(world: plan.World, policy: plan.Policy) -> plan.Step:
+def drops_at_once(world: plan.CertificateState, policy: plan.Policy) -> plan.Step:
     found = known(world)
     if found and found.previous:
         return plan.Step(plan.Action.DROP_PREVIOUS, "a mutant")
     return RIGHT(world, policy)
 
 
-def never_drops(world: plan.World, policy: plan.Policy) -> plan.Step:
+def never_drops(world: plan.CertificateState, policy: plan.Policy) -> plan.Step:
     step = RIGHT(world, policy)
     drops = step.action is plan.Action.DROP_PREVIOUS
     return plan.Step(plan.Action.NOTHING, "a mutant") if drops else step
 
 
-def never_renews(world: plan.World, policy: plan.Policy) -> plan.Step:
+def never_renews(world: plan.CertificateState, policy: plan.Policy) -> plan.Step:
     step = RIGHT(world, policy)
     renews = step.action is plan.Action.RENEW_LEAF
     return plan.Step(plan.Action.NOTHING, "a mutant") if renews else step
 
 
-def forgets_its_ca(world: plan.World, policy: plan.Policy) -> plan.Step:
+def forgets_its_ca(world: plan.CertificateState, policy: plan.Policy) -> plan.Step:
     step = RIGHT(world, policy)
     if step.action is plan.Action.WRITE_BACK and world.found is None:
         return plan.Step(plan.Action.CREATE, "a mutant")
     return step
 
 
-def goes_back(world: plan.World, policy: plan.Policy) -> plan.Step:
+def goes_back(world: plan.CertificateState, policy: plan.Policy) -> plan.Step:
     found, memory = world.found, world.memory
     if isinstance(found, secret_data.Stored) and memory and found.generation < memory.generation:
         return plan.Step(plan.Action.ADOPT, "a mutant")

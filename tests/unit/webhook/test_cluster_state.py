@@ -13,7 +13,7 @@ from tests.kits.samples import NAMESPACE, container, resource
 
 @pytest.fixture
 def known():
-    return cluster_state.Registry(release_namespace="ours")
+    return cluster_state.ClusterState(release_namespace="ours")
 
 
 def namespace(name=NAMESPACE, **labels):

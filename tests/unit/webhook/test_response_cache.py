@@ -51,7 +51,7 @@ class Subject:
     """A server whose every word is kept."""
 
     def __init__(self, *resources: Any) -> None:
-        self.lines: list[decision_log.Line] = []
+        self.lines: list[decision_log.LogLine] = []
         self.server = Server(*resources, report=lambda line, _: self.lines.append(line))
 
     def said(self, thing: dict[str, Any], **changes: Any) -> tuple[Any, ...]:
@@ -189,7 +189,7 @@ def body_of(thing: dict[str, Any], **changes: Any) -> bytes:
 
 def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether the second is taken for the first."""
-    kept: response_cache.Memory[Kept] = response_cache.Memory()
+    kept: response_cache.ResponseCache[Kept] = response_cache.ResponseCache()
     if (layout := response_cache.layout_of(body_of(one))) is None:
         return False
     kept.learn(body_of(one), Kept("it"), layout=layout)
@@ -245,7 +245,7 @@ def test_what_is_passed_over_is_not_passed_over_elsewhere(
     ],
 )  # fmt: skip
 def test_a_review_of_the_same_length_is_looked_at_everywhere(spoilt: bytes, by: bytes) -> None:
-    kept: response_cache.Memory[Kept] = response_cache.Memory()
+    kept: response_cache.ResponseCache[Kept] = response_cache.ResponseCache()
     body = body_of(dated(with_token(pod())))
     layout = response_cache.layout_of(body)
     assert layout is not None
@@ -321,7 +321,7 @@ def test_only_so_much_is_kept_and_the_latest_stays(
 
 
 def test_only_so_many_layouts_of_one_length_are_tried() -> None:
-    kept: response_cache.Memory[Kept] = response_cache.Memory()
+    kept: response_cache.ResponseCache[Kept] = response_cache.ResponseCache()
     # The name of the volume stands at another place in each.
     bodies = [
         body_of(with_token({**pod(labels={"a": "x" * n}), "status": {"message": "x" * (20 - n)}}))

@@ -29,7 +29,7 @@ from tools.chaos.rows import bundle as bundles
 COUNT: Final = 20
 DAY: Final = 86_400
 LIMIT_SECONDS: Final = 60
-PLACE: Final = secret_store.Place(
+PLACE: Final = secret_store.SecretRef(
     namespace=names.PRODUCT, secret=names.secret_name(names.PRODUCT), deployment=names.PRODUCT
 )
 ABOUT: Final = events.About(
@@ -79,7 +79,7 @@ def race(scene: scene.Scene) -> None:
 
 async def _start(kubeconfig: str) -> None:
     """Return when all of them know the same CA as trusted."""
-    source = credentials.Source(kubeconfig=kubeconfig)
+    source = credentials.CredentialsSource(kubeconfig=kubeconfig)
     async with contextlib.AsyncExitStack() as exits:
         clients = [await exits.enter_async_context(client.Client(source)) for _ in range(COUNT)]
         replicas = [_replica(one, number) for number, one in enumerate(clients)]
@@ -125,7 +125,7 @@ def _replica(one: client.Client, number: int) -> Loops:
     raising = problems.Alarms(
         recorder=recorder, about=ABOUT, metrics=metrics, ready=readiness.Readiness()
     )
-    serve = serving.Serving(
+    serve = serving.ServedCertificate(
         _load, metrics=metrics, raising=raising, live=trusted.seen_for, clocks=clocks
     )
     origin = self_signed.SelfSigned(

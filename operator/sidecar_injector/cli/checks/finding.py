@@ -13,7 +13,7 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line of the answer."""
 
     check: str
@@ -33,7 +33,7 @@ class Scene:
     namespace: str | None
     """Where the dry-run pod goes; None: into the first enabled one."""
     release: release.Release | None = None
-    known: cluster_injections.Read | None = None
+    known: cluster_injections.ReadInjections | None = None
 
 
-Check = Callable[[Scene], AsyncIterator[Finding]]
+Check = Callable[[Scene], AsyncIterator[CheckResult]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from sidecar_injector import __version__, crds, names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Finding, Scene
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult, Scene
 from sidecar_injector.cli.cluster import objects, release
 from sidecar_injector.kube import api
 
@@ -18,32 +18,32 @@ ENTRIES = (
 )  # fmt: skip
 
 
-async def definitions(scene: Scene) -> AsyncIterator[Finding]:
+async def definitions(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether the cluster knows both kinds, as this version does."""
     for kind, plural in PLURALS.items():
         name = f"{plural}.{names.GROUP}"
         found = await objects.found(scene.asked, api.CUSTOM_RESOURCES, name=name)
         if found is None:
-            yield Finding("definitions", FAILED, f"there is no {kind}", release.INSTALL)
+            yield CheckResult("definitions", FAILED, f"there is no {kind}", release.INSTALL)
             continue
         conditions = (found.get("status") or {}).get("conditions") or ()
         if not any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
             remedy = f"kubectl describe crd {name}"
-            yield Finding("definitions", FAILED, f"{kind} is not established", remedy)
+            yield CheckResult("definitions", FAILED, f"{kind} is not established", remedy)
         elif not _same_schema(found, kind):
             remedy = "use the CLI of the installed version, or upgrade the release"
-            yield Finding("definitions", WARNING, f"{kind} is that of another version", remedy)
+            yield CheckResult("definitions", WARNING, f"{kind} is that of another version", remedy)
         else:
-            yield Finding("definitions", OK, f"{kind} is established, {names.VERSION}")
+            yield CheckResult("definitions", OK, f"{kind} is established, {names.VERSION}")
 
 
-async def replicas(scene: Scene) -> AsyncIterator[Finding]:
+async def replicas(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether the operator runs, in this version."""
     if (found := scene.release) is None:
         return
     place = f"Deployment {found.namespace}/{found.fullname}"
     if found.version != __version__:
-        yield Finding(
+        yield CheckResult(
             "version", WARNING, f"{place} is {found.version}, this CLI is {__version__}",
             "use the CLI of the installed version",
         )  # fmt: skip
@@ -51,21 +51,21 @@ async def replicas(scene: Scene) -> AsyncIterator[Finding]:
     logs = f"kubectl -n {found.namespace} get pods; kubectl -n {found.namespace} logs"
     remedy = f"{logs} deployment/{found.fullname}"
     if outside:
-        yield Finding("replicas", OK, f"the operator runs outside of the cluster, at {outside}")
+        yield CheckResult("replicas", OK, f"the operator runs outside of the cluster, at {outside}")
     elif not found.ready:
-        yield Finding("replicas", FAILED, f"{place}: none of {found.wanted} is ready", remedy)
+        yield CheckResult("replicas", FAILED, f"{place}: none of {found.wanted} is ready", remedy)
     elif found.ready < found.wanted:
         message = f"{place}: {found.ready} of {found.wanted} are ready"
-        yield Finding("replicas", WARNING, message, remedy)
+        yield CheckResult("replicas", WARNING, message, remedy)
     elif found.wanted == 1:
         remedy = f"{UPGRADE} {found.namespace} --reuse-values --set replicas=2"
         message = f"{place}: with one replica, pods start bare while it restarts"
-        yield Finding("replicas", WARNING, message, remedy)
+        yield CheckResult("replicas", WARNING, message, remedy)
     else:
-        yield Finding("replicas", OK, f"{place}: {found.ready} of {found.wanted} are ready")
+        yield CheckResult("replicas", OK, f"{place}: {found.ready} of {found.wanted} are ready")
 
 
-async def configurations(scene: Scene) -> AsyncIterator[Finding]:
+async def configurations(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether the API server asks us, and not somebody else."""
     if (found := scene.release) is None:
         return
@@ -74,13 +74,13 @@ async def configurations(scene: Scene) -> AsyncIterator[Finding]:
         live = await objects.found(scene.asked, resource, name=found.fullname)
         entries = {one["name"]: one for one in (live or {}).get("webhooks") or ()}
         if live is None:
-            yield Finding("webhooks", FAILED, f"there is no {kind} {found.fullname}", remedy)
+            yield CheckResult("webhooks", FAILED, f"there is no {kind} {found.fullname}", remedy)
         elif name not in entries:
-            yield Finding("webhooks", FAILED, f"{kind} {found.fullname} has no {name}", remedy)
+            yield CheckResult("webhooks", FAILED, f"{kind} {found.fullname} has no {name}", remedy)
         elif wrong := _wrong_address(entries[name], found, path):
-            yield Finding("webhooks", FAILED, f"{name} {wrong}", remedy)
+            yield CheckResult("webhooks", FAILED, f"{name} {wrong}", remedy)
         else:
-            yield Finding("webhooks", OK, _said(name, entries[name]))
+            yield CheckResult("webhooks", OK, _said(name, entries[name]))
 
 
 def _wrong_address(entry: api.Json, found: release.Release, path: str) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Sequence
 
 from sidecar_injector import names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Finding, Scene
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult, Scene
 from sidecar_injector.kube import api
 from sidecar_injector.settings import Settings
 
@@ -42,7 +42,7 @@ class Right:
         return {key: value for key, value in given.items() if value}
 
 
-async def of_operator(scene: Scene) -> AsyncIterator[Finding]:
+async def of_operator(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether the operator's ServiceAccount may do what it must."""
     if (found := scene.release) is None:
         return
@@ -55,24 +55,24 @@ async def of_operator(scene: Scene) -> AsyncIterator[Finding]:
         if error.status != api.FORBIDDEN:
             raise
         remedy = "ask an administrator to run this check"
-        yield Finding("rights", WARNING, "you may not ask about the operator's rights", remedy)
+        yield CheckResult("rights", WARNING, "you may not ask about the operator's rights", remedy)
         return
     if lacking:
         remedy = "the chart's rbac.create makes them; without it, bind them yourself"
-        yield Finding("rights", FAILED, f"{who} may not {_listed(lacking)}", remedy)
+        yield CheckResult("rights", FAILED, f"{who} may not {_listed(lacking)}", remedy)
     else:
-        yield Finding("rights", OK, f"{who} may do what it must")
+        yield CheckResult("rights", OK, f"{who} may do what it must")
 
 
-async def to_install(scene: Scene) -> AsyncIterator[Finding]:
+async def to_install(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether the asking person may create what the chart has."""
     namespace = scene.namespace or names.PRODUCT
     lacking = [one for one in _installing(namespace) if not await _may(scene.asked, one)]
     if lacking:
         remedy = "ask an administrator to install it, or for these rights"
-        yield Finding("rights", FAILED, f"you may not {_listed(lacking)}", remedy)
+        yield CheckResult("rights", FAILED, f"you may not {_listed(lacking)}", remedy)
     else:
-        yield Finding("rights", OK, "you may create everything that the chart has")
+        yield CheckResult("rights", OK, "you may create everything that the chart has")
 
 
 async def _may(asked: api.Api, right: Right, *, who: str = "") -> bool:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import crds, names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Finding, Scene
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult, Scene
 from sidecar_injector.kube import api
 
 OLDEST = (1, 32)
@@ -18,34 +18,36 @@ MOST_NAMED = 5
 SUPPORTED = f"upgrade the cluster: {OLDEST[0]}.{OLDEST[1]} is the oldest supported version"
 
 
-async def version(scene: Scene) -> AsyncIterator[Finding]:
+async def version(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether this Kubernetes is new enough."""
     said = await scene.asked.document("/version")
     text = str(said.get("gitVersion"))
     number = re.match(r"v(\d+)\.(\d+)", text)
     if number is None:
-        yield Finding("cluster", WARNING, f"cannot read its version {text!r}", SUPPORTED)
+        yield CheckResult("cluster", WARNING, f"cannot read its version {text!r}", SUPPORTED)
     elif tuple(map(int, number.groups())) < OLDEST:
-        yield Finding("cluster", FAILED, f"Kubernetes {text} is too old", SUPPORTED)
+        yield CheckResult("cluster", FAILED, f"Kubernetes {text} is too old", SUPPORTED)
     else:
-        yield Finding("cluster", OK, f"Kubernetes {text}")
+        yield CheckResult("cluster", OK, f"Kubernetes {text}")
 
 
-async def acceptable_fields(scene: Scene) -> AsyncIterator[Finding]:
+async def acceptable_fields(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether the cluster knows every field that a template may have."""
     ours = crds.spec_schema(names.CLUSTER_KIND)["properties"]["template"]["properties"]["spec"]
     schemas = await _schemas(scene)
     unknown = sorted(set(_unknown_properties(ours, schemas[POD_SPEC], schemas, path="")))
     if unknown:
-        yield Finding(
+        yield CheckResult(
             "fields", WARNING, f"this Kubernetes does not know {_some(unknown)}",
             "leave them out of templates: the API server would drop them from pods",
         )  # fmt: skip
     else:
-        yield Finding("fields", OK, "this Kubernetes knows every field that a template may have")
+        yield CheckResult(
+            "fields", OK, "this Kubernetes knows every field that a template may have"
+        )
 
 
-async def used_fields(scene: Scene) -> AsyncIterator[Finding]:
+async def used_fields(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether the cluster knows every field that the templates use."""
     if scene.known is None or not scene.known.injections:
         return
@@ -55,14 +57,14 @@ async def used_fields(scene: Scene) -> AsyncIterator[Finding]:
         found = sorted(set(_unknown(one.injection.template_spec, schemas[POD_SPEC], schemas)))
         count += bool(found)
         if found:
-            yield Finding(
+            yield CheckResult(
                 "fields", WARNING,
                 f"{one.injection.reference}: this Kubernetes does not know template.spec"
                 f"{_some(found)}",
                 "leave them out: the API server drops them from pods",
             )  # fmt: skip
     if not count:
-        yield Finding("fields", OK, "this Kubernetes knows every field that the templates use")
+        yield CheckResult("fields", OK, "this Kubernetes knows every field that the templates use")
 
 
 async def _schemas(scene: Scene) -> Mapping[str, Any]:

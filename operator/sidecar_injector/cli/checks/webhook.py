@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Finding, Scene
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult, Scene
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects
 from sidecar_injector.cli.cluster import pods as cluster_pods
@@ -19,7 +19,7 @@ PROBE = f"{names.PRODUCT}-check"
 ENABLE = f"kubectl label namespace NAME {cluster_pods.SELECTOR}"
 
 
-async def certificates(scene: Scene) -> AsyncIterator[Finding]:
+async def certificates(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether what is served is valid, and trusted by the API server."""
     if (found := scene.release) is None:
         return
@@ -33,20 +33,20 @@ async def certificates(scene: Scene) -> AsyncIterator[Finding]:
     others = [one for one in held.problems if one not in wrong]
     repaired = "the operator repairs it within a second; if not: " if mode != "provided" else ""
     for problem in others:
-        yield Finding("certificates", FAILED, problem, f"{repaired}{logs}")
+        yield CheckResult("certificates", FAILED, problem, f"{repaired}{logs}")
     for one in held.certificates:
         if one.role == certificates.LEAF and not others:
             level = WARNING if one.due and one.due < scene.now else OK
             message = f"{held.phase}; the leaf is valid until {one.ends:%Y-%m-%d %H:%M}"
             remedy = f"it should have been renewed: {logs}" if level == WARNING else ""
-            yield Finding("certificates", level, f"{mode}: {message}", remedy)
+            yield CheckResult("certificates", level, f"{mode}: {message}", remedy)
     if wrong:
-        yield Finding("caBundle", FAILED, "; ".join(wrong), f"{repaired}{logs}")
+        yield CheckResult("caBundle", FAILED, "; ".join(wrong), f"{repaired}{logs}")
     else:
-        yield Finding("caBundle", OK, "the API server trusts what is served")
+        yield CheckResult("caBundle", OK, "the API server trusts what is served")
 
 
-async def namespaces(scene: Scene) -> AsyncIterator[Finding]:
+async def namespaces(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether any namespace is enabled, and none means to be."""
     scope = api.Scope(label_selector=names.INJECTION_LABEL)
     labelled = await objects.listed(scene.asked, api.NAMESPACES, scope=scope)
@@ -54,17 +54,17 @@ async def namespaces(scene: Scene) -> AsyncIterator[Finding]:
     for one in labelled:
         if audit.is_mistyped(cluster_injections.namespace(one)):
             name, value = api.metadata(one)["name"], objects.labels(one)[names.INJECTION_LABEL]
-            yield Finding(
+            yield CheckResult(
                 "namespaces", WARNING, f"{name} has {names.INJECTION_LABEL}={value}",
                 f"{ENABLE.replace('NAME', name)} --overwrite",
             )  # fmt: skip
     if enabled:
-        yield Finding("namespaces", OK, f"{len(enabled)} enabled")
+        yield CheckResult("namespaces", OK, f"{len(enabled)} enabled")
     else:
-        yield Finding("namespaces", WARNING, "none is enabled: no pod is injected", ENABLE)
+        yield CheckResult("namespaces", WARNING, "none is enabled: no pod is injected", ENABLE)
 
 
-async def injections(scene: Scene) -> AsyncIterator[Finding]:
+async def injections(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether all injections are in force."""
     if scene.known is None:
         return
@@ -75,34 +75,34 @@ async def injections(scene: Scene) -> AsyncIterator[Finding]:
         place = place.replace(" /", " ")
         if ready is None:
             remedy = "the operator writes it within a second, if it runs"
-            yield Finding("injections", WARNING, f"{place} has no status", remedy)
+            yield CheckResult("injections", WARNING, f"{place} has no status", remedy)
         elif ready["status"] != "True" and ready["reason"] != "Suspended":
             remedy = f"kubectl describe {one.injection.kind.lower()} {one.injection.name}"
             message = f"{place} is not ready: {ready['reason']}: {ready['message']}"
-            yield Finding("injections", WARNING, message, remedy)
-    yield Finding("injections", OK, f"{len(scene.known.injections)} found")
+            yield CheckResult("injections", WARNING, message, remedy)
+    yield CheckResult("injections", OK, f"{len(scene.known.injections)} found")
 
 
-async def pod(scene: Scene) -> AsyncIterator[Finding]:
+async def pod(scene: Scene) -> AsyncIterator[CheckResult]:
     """Whether the API server reaches the webhook: a pod is created as a dry run."""
     if scene.release is None:
         return
     name = scene.namespace or await _first_enabled(scene)
     if name is None:
-        yield Finding("dry-run pod", WARNING, "no enabled namespace to try it in", ENABLE)
+        yield CheckResult("dry-run pod", WARNING, "no enabled namespace to try it in", ENABLE)
         return
     try:
         await scene.asked.create(api.PODS, _pod(name), namespace=name, dry_run=True)
     except api.ApiError as error:
-        yield Finding(
+        yield CheckResult(
             "dry-run pod", WARNING, f"refused in {name}: {error.message}",
             "try another namespace with -n",
         )  # fmt: skip
         return
     if any(Reason.UNKNOWN_INJECTION.value in one for one in scene.asked.warnings):
-        yield Finding("dry-run pod", OK, f"created in {name}, and the webhook was asked")
+        yield CheckResult("dry-run pod", OK, f"created in {name}, and the webhook was asked")
         return
-    yield Finding(
+    yield CheckResult(
         "dry-run pod", FAILED, f"created in {name}, and the webhook was not asked",
         f"the API server must reach TCP port {scene.release.settings.webhook_port} of the"
         " operator's pods, and the namespace must be enabled",

@@ -175,7 +175,9 @@ def _phase(
     )
     memory = held if isinstance(held, secret_data.Stored) else None
     known = dict.fromkeys(ca_bundles.authorities(live), 0.0)
-    world = plan.World(now=now, found=held, memory=memory, seen_for=known, request=request)
+    world = plan.CertificateState(
+        now=now, found=held, memory=memory, seen_for=known, request=request
+    )
     step = plan.next_step(world, policy)
     if step.action is plan.Action.NOTHING:
         return step.why

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from sidecar_injector import crds, names
 from sidecar_injector.cli.cluster import objects, release
-from sidecar_injector.core.injections import model
-from sidecar_injector.core.injections import world as worlds
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.kube import api
 
 KINDS = {names.KIND: api.INJECTIONS, names.CLUSTER_KIND: api.CLUSTER_INJECTIONS}
@@ -24,7 +23,7 @@ class NoDefinitionsError(release.ReleaseError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Live:
+class LiveInjection:
     """A custom resource as it is, and as it is decided by."""
 
     resource: api.Json
@@ -32,26 +31,26 @@ class Live:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class ReadInjections:
     """All injections that the asking person may see."""
 
-    injections: Sequence[Live]
+    injections: Sequence[LiveInjection]
     notes: Sequence[str] = ()
     """What could not be seen, in sentences."""
 
     def of(self, namespace: str) -> tuple[model.Injection, ...]:
         """Those that may apply in a namespace, in the order in which they are tried."""
         found = [one.injection for one in self.injections]
-        return worlds.ordered([one for one in found if one.namespace in (None, namespace)])
+        return namespace_view.ordered([one for one in found if one.namespace in (None, namespace)])
 
 
-async def injections(asked: api.Api, *, namespace: str | None = None) -> Read:
+async def injections(asked: api.Api, *, namespace: str | None = None) -> ReadInjections:
     """Those of a namespace and of the cluster; None: of every namespace.
 
     Raises NoDefinitionsError where the cluster does not know the kinds. Who may not read the
     cluster kind is told so by a note.
     """
-    found: list[Live] = []
+    found: list[LiveInjection] = []
     notes: list[str] = []
     for kind, resource in KINDS.items():
         scope = api.Scope(namespace=namespace if kind == names.KIND else None)
@@ -65,28 +64,35 @@ async def injections(asked: api.Api, *, namespace: str | None = None) -> Read:
             notes.append(f"you may not list {resource.plural}: what they do is not shown")
             continue
         found += [live({**one, "apiVersion": names.API_VERSION, "kind": kind}) for one in items]
-    return Read(injections=found, notes=notes)
+    return ReadInjections(injections=found, notes=notes)
 
 
-def live(resource: api.Json) -> Live:
+def live(resource: api.Json) -> LiveInjection:
     """A custom resource with its kind, read as the operator reads it."""
-    return Live(resource, model.read(resource, spec_schema=crds.spec_schema(resource["kind"])))
+    return LiveInjection(
+        resource, model.read(resource, spec_schema=crds.spec_schema(resource["kind"]))
+    )
 
 
-def namespace(thing: api.Json) -> worlds.Namespace:
+def namespace(thing: api.Json) -> namespace_view.Namespace:
     """What a decision needs of a namespace."""
     metadata = api.metadata(thing)
-    return worlds.Namespace(
+    return namespace_view.Namespace(
         metadata["name"], metadata.get("labels") or {}, metadata.get("annotations") or {}
     )
 
 
 async def world(
-    asked: api.Api, name: str, *, known: Read, release_namespace: str, thing: api.Json | None = None
-) -> worlds.World:
+    asked: api.Api,
+    name: str,
+    *,
+    known: ReadInjections,
+    release_namespace: str,
+    thing: api.Json | None = None,
+) -> namespace_view.NamespaceView:
     """The world of a namespace; `thing` is its object, if that was read already."""
     applying = known.of(name)
-    return worlds.World(
+    return namespace_view.NamespaceView(
         namespace=namespace(thing or await asked.get(api.NAMESPACES, name=name)),
         injections=applying,
         service_accounts=await _service_accounts(asked, name, applying),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from sidecar_injector import names
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects, owners, standing
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api
 
 SELECTOR = f"{names.INJECTION_LABEL}={names.ENABLED}"
@@ -41,7 +41,11 @@ class Census:
 
 
 async def take(
-    asked: api.Api, *, namespace: str | None, known: cluster_injections.Read, release_namespace: str
+    asked: api.Api,
+    *,
+    namespace: str | None,
+    known: cluster_injections.ReadInjections,
+    release_namespace: str,
 ) -> Census:
     """Of one namespace or of all that are enabled."""
     found = {api.metadata(one)["name"]: one for one in await enabled_namespaces(asked, namespace)}
@@ -65,7 +69,11 @@ async def take(
 
 
 async def _case(
-    pod: api.Json, found: standing.Standing, known: world.World, *, looking: owners.Owners
+    pod: api.Json,
+    found: standing.Standing,
+    known: namespace_view.NamespaceView,
+    *,
+    looking: owners.Owners,
 ) -> Case:
     metadata = api.metadata(pod)
     return Case(

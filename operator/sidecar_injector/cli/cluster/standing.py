@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from sidecar_injector.core import audit, decide
-from sidecar_injector.core.injections import model
-from sidecar_injector.core.injections import world as worlds
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import uninject
 from sidecar_injector.core.reasons import Verdict
 from sidecar_injector.kube import api
@@ -30,7 +29,7 @@ class Standing:
         return self.state in (audit.OUTDATED, audit.MISSING)
 
 
-def standings(pod: api.Json, known: worlds.World) -> Iterator[Standing]:
+def standings(pod: api.Json, known: namespace_view.NamespaceView) -> Iterator[Standing]:
     """As the audit counts them; nothing for a pod that is out of scope or over."""
     if not is_over(pod):
         for one, state in audit.states(pod, known):
@@ -55,9 +54,9 @@ def as_new(pod: api.Json) -> api.Json:
     }
 
 
-def would_help(pod: api.Json, found: Standing, known: worlds.World) -> str:
+def would_help(pod: api.Json, found: Standing, known: namespace_view.NamespaceView) -> str:
     """Empty if the injection would be added to the pod's successor; else why it would not."""
-    asked = worlds.Request(namespace=known.namespace.name, pod=as_new(pod))
+    asked = namespace_view.PodRequest(namespace=known.namespace.name, pod=as_new(pod))
     made = decide.decide(asked, known)
     line = next((one for one in made.lines if one.injection is found.injection), None)
     if line is None:

@@ -12,7 +12,7 @@ import click
 
 from sidecar_injector.cli import options
 from sidecar_injector.cli.checks import before, installed, rights, server, webhook
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Check, Finding, Scene
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Check, CheckResult, Scene
 from sidecar_injector.cli.cluster import client, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.output import tables
@@ -61,7 +61,7 @@ def check(
     anything has failed: there is no cluster, no release, no right to look.
     """
     now = datetime.datetime.now(datetime.UTC)
-    found: list[Finding] = []
+    found: list[CheckResult] = []
 
     async def question(asked: client.Cluster) -> None:
         scene, tell = Scene(asked=asked, now=now, namespace=namespace), found.append
@@ -73,7 +73,7 @@ def check(
         client.ask(address, question, doing="checking")
     except client.ClusterTrouble as error:
         remedy = "check --kubeconfig and --context, and that the API server runs"
-        found.append(Finding("cluster", FAILED, error.message, remedy))
+        found.append(CheckResult("cluster", FAILED, error.message, remedy))
     if form == options.TABLE:
         width = len(COLUMNS) if any(one.remedy for one in found) else len(COLUMNS) - 1
         rows = [(one.check, one.level, one.message, one.remedy)[:width] for one in found]
@@ -84,12 +84,12 @@ def check(
     sys.exit(1 if any(one.level in fatal for one in found) else 0)
 
 
-def as_json(found: Sequence[Finding]) -> dict[str, Any]:
+def as_json(found: Sequence[CheckResult]) -> dict[str, Any]:
     """For programs; its shape is stable."""
     return {"findings": [dataclasses.asdict(one) for one in found]}
 
 
-async def _findings(scene: Scene, *, pre: bool, given: str | None) -> AsyncIterator[Finding]:
+async def _findings(scene: Scene, *, pre: bool, given: str | None) -> AsyncIterator[CheckResult]:
     """All of them, in order. Raises UnreachableError and CredentialsError: then no check can."""
     async for one in _tried("cluster", server.version, scene):
         yield one
@@ -113,7 +113,7 @@ async def _findings(scene: Scene, *, pre: bool, given: str | None) -> AsyncItera
             yield one
 
 
-async def _tried(name: str, each: Check, scene: Scene) -> AsyncIterator[Finding]:
+async def _tried(name: str, each: Check, scene: Scene) -> AsyncIterator[CheckResult]:
     """What a check finds; that it may not look is a finding, too."""
     try:
         async for one in each(scene):
@@ -122,8 +122,8 @@ async def _tried(name: str, each: Check, scene: Scene) -> AsyncIterator[Finding]
         yield _hindered(name, error)
 
 
-def _hindered(name: str, error: api.KubeError) -> Finding:
+def _hindered(name: str, error: api.KubeError) -> CheckResult:
     if isinstance(error, api.ApiError):
         remedy = "ask for the right to look" if error.status == api.FORBIDDEN else ""
-        return Finding(name, FAILED, error.message, remedy)
-    return Finding(name, FAILED, str(error), release.INSTALL)
+        return CheckResult(name, FAILED, error.message, remedy)
+    return CheckResult(name, FAILED, str(error), release.INSTALL)

@@ -88,9 +88,9 @@ def _target(namespace: str | None) -> injection.Target:
     return injection.Target(namespace, crds.spec_schema(kind))
 
 
-def _documents(file: str) -> Iterator[sources.Source]:
+def _documents(file: str) -> Iterator[sources.SourceObject]:
     for place, value in manifests.values(file):
-        yield sources.Source(place=place, value=value)
+        yield sources.SourceObject(place=place, value=value)
 
 
 def _embedded(text: str) -> Any:
@@ -101,14 +101,14 @@ def _embedded(text: str) -> Any:
         raise ValueError(error.message.lstrip(":, ")) from error
 
 
-def _with_bases(file: str, source: sources.Source) -> sources.Source:
+def _with_bases(file: str, source: sources.SourceObject) -> sources.SourceObject:
     """The source with the files that it inherits from, the nearest first.
 
     Raises UnreadableInput for a file that is not there or inherits from itself.
     """
     base = pathlib.Path("." if file == manifests.STDIN else file)
     here = base if file == manifests.STDIN else base.parent
-    bases: list[sources.Source] = []
+    bases: list[sources.SourceObject] = []
     seen = {os.path.normpath(base)}
     layer = source
     while (inherits := sources.mapping(layer.value).get("inherits")) and isinstance(inherits, str):
@@ -120,12 +120,12 @@ def _with_bases(file: str, source: sources.Source) -> sources.Source:
         seen.add(path)
         here = pathlib.Path(path).parent
         try:
-            layer = next(_documents(path), sources.Source(place=path, value=None))
+            layer = next(_documents(path), sources.SourceObject(place=path, value=None))
         except manifests.UnreadableInput as error:
             message = f"{layer.place}: field inherits: {error.message}"
             raise manifests.UnreadableInput(message) from error
         bases.append(layer)
-    return sources.Source(place=source.place, value=source.value, bases=tuple(bases))
+    return sources.SourceObject(place=source.place, value=source.value, bases=tuple(bases))
 
 
 def _finish(conversion: findings.Conversion, files: tuple[str, ...]) -> None:

@@ -25,7 +25,7 @@ STYLES = {PASSED: tables.PASSED} | {one.value: tables.style(one) for one in Reas
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Step:
+class ExplainStep:
     """One rule that was tried."""
 
     rule: str
@@ -43,9 +43,9 @@ class Step:
 class Trail:
     """How the decision about one pod was come to."""
 
-    entry: report.Entry
-    scope: list[Step]
-    lines: list[list[Step]]
+    entry: report.ReportEntry
+    scope: list[ExplainStep]
+    lines: list[list[ExplainStep]]
     """For each line of the decision, in its order."""
 
 
@@ -71,21 +71,21 @@ def trail(subject: inject.Subject) -> Trail:
 
 def _step(
     rule: matching.ScopeRule | matching.MatchRule, *, stops: bool, fact: str
-) -> Step:  # fmt: skip
+) -> ExplainStep:  # fmt: skip
     sentence = rule.reason.sentence if stops else rule.passed
-    return Step(
+    return ExplainStep(
         rule.name, rule.reason if stops else None, ": ".join(filter(None, (sentence, fact)))
     )
 
 
-def _fitted(line: decision.Line) -> Iterator[Step]:
+def _fitted(line: decision.Line) -> Iterator[ExplainStep]:
     """What is asked of an injection that applies."""
     if line.reason is Reason.INVALID:
-        yield Step("validity", line.reason, line.message)
+        yield ExplainStep("validity", line.reason, line.message)
         return
-    yield Step("validity", None, "the injection is valid")
+    yield ExplainStep("validity", None, "the injection is valid")
     details = [f"{key}: {rule_facts.listed(value)}" for key, value in line.details.items()]
-    yield Step("fit", line.reason, "; ".join((line.message, *details)))
+    yield ExplainStep("fit", line.reason, "; ".join((line.message, *details)))
 
 
 @click.command(epilog="Example: sidecar-injector explain pod/web-0 -n demo")
@@ -135,7 +135,7 @@ def as_json(one: Trail) -> dict[str, Any]:
     return pod
 
 
-def _step_as_json(step: Step) -> dict[str, Any]:
+def _step_as_json(step: ExplainStep) -> dict[str, Any]:
     return {"rule": step.rule, "result": step.result, "message": step.message}
 
 

@@ -13,7 +13,7 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.input import manifests, yaml_documents
 from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import model, world
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.pods import workloads
 
 
@@ -21,23 +21,23 @@ from sidecar_injector.core.pods import workloads
 class Subject:
     """A pod of a manifest: what was asked about it, and what was answered."""
 
-    asked: world.Request
-    known: world.World
-    entry: report.Entry
+    asked: namespace_view.PodRequest
+    known: namespace_view.NamespaceView
+    entry: report.ReportEntry
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Injector:
     """Injects the pods of manifests and remembers what became of each."""
 
-    worlds: Callable[[str], world.World]
+    worlds: Callable[[str], namespace_view.NamespaceView]
     """What is known about a namespace."""
     namespace: str
     """Of objects that carry none."""
     subjects: list[Subject] = dataclasses.field(default_factory=list)
 
     @property
-    def entries(self) -> list[report.Entry]:
+    def entries(self) -> list[report.ReportEntry]:
         """What became of each pod so far."""
         return [subject.entry for subject in self.subjects]
 
@@ -48,9 +48,9 @@ class Injector:
     def _pod(self, manifest: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, Any]:
         metadata = manifest.get("metadata") or {}
         namespace = metadata.get("namespace") or self.namespace
-        asked = world.Request(namespace=namespace, pod=pod)
+        asked = namespace_view.PodRequest(namespace=namespace, pod=pod)
         known = self.worlds(namespace)
-        entry = report.Entry(
+        entry = report.ReportEntry(
             namespace=namespace,
             kind=manifest["kind"],
             name=metadata.get("name") or metadata.get("generateName") or "",
@@ -65,11 +65,11 @@ def offline(
 ) -> Injector:
     """One that knows these injections, and of every namespace that it is enabled."""
 
-    def known(name: str) -> world.World:
-        assumed = world.Namespace.assumed(name)
-        return world.World(
-            namespace=world.Namespace(name, {**assumed.labels, **namespace_labels}),
-            injections=world.ordered(
+    def known(name: str) -> namespace_view.NamespaceView:
+        assumed = namespace_view.Namespace.assumed(name)
+        return namespace_view.NamespaceView(
+            namespace=namespace_view.Namespace(name, {**assumed.labels, **namespace_labels}),
+            injections=namespace_view.ordered(
                 [one for one in injections if one.is_cluster or one.namespace == name]
             ),
         )

@@ -22,7 +22,7 @@ NOTHING = "-"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """Something about an injection that its author should look at."""
 
     level: str
@@ -35,7 +35,7 @@ class Linted:
     """An injection and all that was found."""
 
     injection: model.Injection
-    findings: Sequence[Finding]
+    findings: Sequence[LintFinding]
 
     def has(self, level: str) -> bool:
         """Whether anything of this level was found."""
@@ -72,10 +72,10 @@ def check(injections: Sequence[model.Injection]) -> list[Linted]:
     return [Linted(one, list(_findings(one, injections))) for one in injections]
 
 
-def _findings(one: model.Injection, injections: Sequence[model.Injection]) -> Iterator[Finding]:
+def _findings(one: model.Injection, injections: Sequence[model.Injection]) -> Iterator[LintFinding]:
     found = validate.validate(one, others=injections)
-    yield from (Finding(ERROR, field, sentence) for field, sentence in found.errors)
-    yield from (Finding(WARNING, field, sentence) for field, sentence in found.warnings)
+    yield from (LintFinding(ERROR, field, sentence) for field, sentence in found.errors)
+    yield from (LintFinding(WARNING, field, sentence) for field, sentence in found.warnings)
 
 
 def rows(one: Linted) -> Iterator[tables.Row]:

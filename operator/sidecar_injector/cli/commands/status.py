@@ -41,7 +41,7 @@ class State:
     release: release.Release
     outside: str
     """Where the operator runs if not in this cluster; empty otherwise."""
-    injections: Sequence[cluster_injections.Live]
+    injections: Sequence[cluster_injections.LiveInjection]
     namespaces: Sequence[api.Json]
     """Those that carry our label, whatever its value."""
     census: cluster_pods.Census
@@ -158,7 +158,7 @@ async def _certificates(
         return None
 
 
-def _injection(one: cluster_injections.Live) -> dict[str, Any]:
+def _injection(one: cluster_injections.LiveInjection) -> dict[str, Any]:
     status = one.resource.get("status") or {}
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     ready = conditions.get("Ready") or {}
@@ -176,7 +176,7 @@ def _injection(one: cluster_injections.Live) -> dict[str, Any]:
 
 
 def _namespaces(found: State) -> Iterator[tuple[str, str, int, list[str]]]:
-    read = cluster_injections.Read(injections=found.injections)
+    read = cluster_injections.ReadInjections(injections=found.injections)
     for thing in found.namespaces:
         name = api.metadata(thing)["name"]
         label = objects.labels(thing).get(names.INJECTION_LABEL, "")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sidecar_injector.core.decision import Decision, Line, Word
+from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
 from sidecar_injector.core.reasons import Verdict
 from sidecar_injector.observability import logs
 
@@ -15,7 +15,7 @@ NOTHING = "-"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ReportEntry:
     """One pod of a manifest and what became of it."""
 
     namespace: str
@@ -37,7 +37,7 @@ class Entry:
         )
 
 
-def lines(entries: Sequence[Entry], *, findings_only: bool = False) -> Iterator[str]:
+def lines(entries: Sequence[ReportEntry], *, findings_only: bool = False) -> Iterator[str]:
     """A line per pod and injection: `NAMESPACE/KIND/NAME INJECTION VERDICT REASON sentence`."""
     for entry in entries:
         decision = entry.decision
@@ -54,12 +54,12 @@ def lines(entries: Sequence[Entry], *, findings_only: bool = False) -> Iterator[
                 )  # fmt: skip
 
 
-def as_json(entries: Sequence[Entry]) -> str:
+def as_json(entries: Sequence[ReportEntry]) -> str:
     """The same for programs; its shape is stable."""
     return json.dumps({"pods": [pod(entry) for entry in entries]}, indent=2, ensure_ascii=False)
 
 
-def pod(entry: Entry) -> dict[str, Any]:
+def pod(entry: ReportEntry) -> dict[str, Any]:
     """One of `pods` in the report for programs."""
     decision = entry.decision
     member: dict[str, Any] = {
@@ -86,9 +86,9 @@ def _line(line: Line) -> dict[str, Any]:
     }
 
 
-def _word(word: Word) -> dict[str, Any]:
+def _word(word: AnnotationFinding) -> dict[str, Any]:
     return {"reason": word.reason.value, "message": word.message, "subject": word.subject}
 
 
-def _row(entry: Entry, *columns: str) -> str:
+def _row(entry: ReportEntry, *columns: str) -> str:
     return logs.one_line(" ".join((entry.place, *columns)))

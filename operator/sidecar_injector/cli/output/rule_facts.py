@@ -7,13 +7,13 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core import matching
-from sidecar_injector.core.injections import model, world
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.pods import annotation
 
 _OPERATORS = {"In": "in", "NotIn": "notin"}
 
 
-def of_pod(rule: str, candidate: matching.Candidate, known: world.World) -> str:
+def of_pod(rule: str, candidate: matching.Candidate, known: namespace_view.NamespaceView) -> str:
     """What the rule on the pod looked at; empty where its sentence says all."""
     match rule:
         case "namespace":
@@ -28,7 +28,10 @@ def of_pod(rule: str, candidate: matching.Candidate, known: world.World) -> str:
 
 
 def of_injection(
-    rule: str, injection: model.Injection, candidate: matching.Candidate, known: world.World
+    rule: str,
+    injection: model.Injection,
+    candidate: matching.Candidate,
+    known: namespace_view.NamespaceView,
 ) -> str:
     """What the rule on the injection looked at; empty where its sentence says all."""
     spec = injection.spec
@@ -47,12 +50,12 @@ def of_injection(
     return ""
 
 
-def wish(wished: annotation.Request) -> str:
+def wish(wished: annotation.InjectRequest) -> str:
     """What the pod's annotation says."""
     match wished.wish:
-        case annotation.Wish.UNSAID:
+        case annotation.Requested.UNSAID:
             return "it cannot be read" if wished.unreadable else "it has none"
-        case annotation.Wish.LISTED:
+        case annotation.Requested.LISTED:
             return f"{names.INJECT_ANNOTATION} lists {', '.join(wished.listed)}"
     key = names.TUTORIAL_INJECT_ANNOTATION if wished.tutorial else names.INJECT_ANNOTATION
     return f"{key} says {wished.wish.value}"

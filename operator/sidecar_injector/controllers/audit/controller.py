@@ -16,7 +16,7 @@ from sidecar_injector import names
 from sidecar_injector.controllers import loop
 from sidecar_injector.controllers.audit import count, namespace_labels, pod_watch
 from sidecar_injector.core import audit
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api, events, informer, leader_election
 from sidecar_injector.observability.metrics import POD_STATES, Metrics
 from sidecar_injector.settings import Settings
@@ -51,14 +51,14 @@ class Auditor:
         client: api.Api,
         *,
         settings: Settings,
-        known: cluster_state.Registry,
+        known: cluster_state.ClusterState,
         recorder: events.Recorder,
         metrics: Metrics,
         clocks: leader_election.Clocks,
     ) -> None:
         self._api, self._known, self._metrics, self._clocks = client, known, metrics, clocks
         self._release_namespace, self._every = settings.namespace, settings.audit_seconds
-        place = leader_election.Place(
+        place = leader_election.LeaseRef(
             namespace=settings.namespace,
             name=names.lease_name(settings.fullname),
             deployment=settings.fullname,
@@ -100,7 +100,7 @@ class Auditor:
             self._marked.add(namespace)
             self._loop.wake()
 
-    async def run(self, caches: Sequence[informer.Cache]) -> None:
+    async def run(self, caches: Sequence[informer.Informer]) -> None:
         """Audit whenever this replica leads, until cancelled."""
         for one in caches:
             await one.synced.wait()
@@ -164,7 +164,7 @@ class Auditor:
         fields = {"namespaces": len(worlds), "seconds": round(seconds, 3), "whole": everything}
         log.debug("audited %d namespaces", len(worlds), extra={"fields": fields})
 
-    def _world(self, name: str) -> world.World | None:
+    def _world(self, name: str) -> namespace_view.NamespaceView | None:
         """The namespace and what may apply in it; None where nothing can."""
         namespace = self._known.namespace(name)
         if namespace is None:
@@ -174,7 +174,7 @@ class Auditor:
         self._labels.look(namespace, uid=metadata.get("uid", ""))
         if not namespace.is_enabled:
             return None
-        known = world.World(
+        known = namespace_view.NamespaceView(
             namespace=namespace,
             injections=self._known.injections(name),
             release_namespace=self._release_namespace,

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from sidecar_injector.core import audit
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api
 from sidecar_injector.webhook import compact
 
@@ -76,7 +76,9 @@ class Slices:
         self.begin()
 
 
-async def count(client: api.Api, worlds: Mapping[str, world.World], *, slices: Slices) -> Tallies:
+async def count(
+    client: api.Api, worlds: Mapping[str, namespace_view.NamespaceView], *, slices: Slices
+) -> Tallies:
     """The pods of these namespaces, none left out; raises KubeError rather than count half."""
     tallies: Tallies = {name: audit.Tally() for name in worlds}
     if not worlds:
@@ -91,7 +93,7 @@ async def count(client: api.Api, worlds: Mapping[str, world.World], *, slices: S
 async def _list(
     client: api.Api,
     place: str | None,
-    worlds: Mapping[str, world.World],
+    worlds: Mapping[str, namespace_view.NamespaceView],
     tallies: Tallies,
     *,
     host_network: bool,
@@ -123,7 +125,7 @@ class _Judge:
         self._host_network = host_network
         self._remembered: dict[tuple[str, bytes], States] = {}
 
-    def states(self, pod: api.Json, known: world.World) -> States:
+    def states(self, pod: api.Json, known: namespace_view.NamespaceView) -> States:
         """The injections that apply to this pod, each with its state."""
         looked_at = [api.metadata(pod).get(field) for field in LOOKED_AT]
         key = known.namespace.name, compact.dumps(looked_at)

@@ -8,7 +8,7 @@ from typing import Final
 
 from sidecar_injector import names
 from sidecar_injector.core import audit
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api, events
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Labels:
         self._recorder, self._monotonic = recorder, monotonic
         self._told: dict[str, tuple[str, float]] = {}
 
-    def look(self, namespace: world.Namespace, *, uid: str) -> None:
+    def look(self, namespace: namespace_view.Namespace, *, uid: str) -> None:
         """At a namespace as it is now."""
         if not audit.is_mistyped(namespace):
             self._told.pop(namespace.name, None)

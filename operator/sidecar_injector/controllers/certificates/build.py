@@ -24,12 +24,12 @@ from sidecar_injector.webhook import readiness
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Trusting:
+class CertificateParts:
     """The parts that have to do with certificates."""
 
     shown: tls.ServingContext
     trusted: trust.Trust
-    origin: serving.Source
+    origin: serving.CertificateSource
     bundles: ca_bundle.Bundles
 
 
@@ -41,7 +41,7 @@ def make(
     metrics: Metrics,
     ready: readiness.Readiness,
     time_there: server_clock.Clock,
-) -> Trusting:
+) -> CertificateParts:
     """All of them, connected; nothing runs yet."""
     shown = tls.ServingContext(
         metrics=metrics,
@@ -57,7 +57,7 @@ def make(
         api_client, name=settings.fullname, source=origin, trusted=trusted, recorder=recorder,
         metrics=metrics, monotonic=time.monotonic,
     )  # fmt: skip
-    return Trusting(shown=shown, trusted=trusted, origin=origin, bundles=bundles)
+    return CertificateParts(shown=shown, trusted=trusted, origin=origin, bundles=bundles)
 
 
 def _origin(
@@ -70,9 +70,9 @@ def _origin(
     metrics: Metrics,
     ready: readiness.Readiness,
     time_there: server_clock.Clock,
-) -> serving.Source:
+) -> serving.CertificateSource:
     """The source of certificates that the settings ask for."""
-    place = secret_store.Place(
+    place = secret_store.SecretRef(
         namespace=settings.namespace, secret=settings.secret_name, deployment=settings.fullname
     )
     about = events.About(
@@ -81,7 +81,7 @@ def _origin(
     raising = problems.Alarms(recorder=recorder, about=about, metrics=metrics, ready=ready)
     problems.watch_clock(time_there, raising, metrics)
     clocks = serving.Clocks(now=time_there.now, monotonic=time.monotonic)
-    serve = serving.Serving(
+    serve = serving.ServedCertificate(
         shown.load, metrics=metrics, raising=raising, live=trusted.seen_for, clocks=clocks
     )
     shown.on_distrust = serve.refused

@@ -38,7 +38,7 @@ class Bundles:
         client: api.Api,
         *,
         name: str,
-        source: serving.Source,
+        source: serving.CertificateSource,
         trusted: trust.Trust,
         recorder: events.Recorder,
         metrics: Metrics,
@@ -74,7 +74,7 @@ class Keeper:
         resource: api.Resource,
         *,
         name: str,
-        source: serving.Source,
+        source: serving.CertificateSource,
         trusted: trust.Trust,
         recorder: events.Recorder,
         metrics: Metrics,
@@ -91,7 +91,7 @@ class Keeper:
         self._limiter = rate_limit.Limiter()
         self._fighting = False
         self._loop = loop.Loop(self.reconcile, what=f"{KINDS[resource]} {name}")
-        self._cache = informer.Cache(
+        self._cache = informer.Informer(
             client, resource, metrics=metrics, scope=api.by_name(name), on_change=self._changed
         )
         source.subscribe(self._loop.wake)

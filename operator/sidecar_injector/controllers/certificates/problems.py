@@ -16,7 +16,7 @@ from sidecar_injector.webhook import readiness
 log = logging.getLogger(__name__)
 
 
-class Problem(enum.Enum):
+class CertificateProblem(enum.Enum):
     """The value is the Event's reason, the metric's label, and how the line of `/readyz` begins."""
 
     NOT_LOADED = "CertificateNotLoaded"
@@ -31,10 +31,10 @@ class Problem(enum.Enum):
 
 
 ACTIONS = {
-    Problem.NOT_LOADED: "LoadCertificate",
-    Problem.REFUSED: "ServeCertificate",
-    Problem.SECRET_REWRITTEN: "RepairSecret",
-    Problem.CLOCK: "CompareClocks",
+    CertificateProblem.NOT_LOADED: "LoadCertificate",
+    CertificateProblem.REFUSED: "ServeCertificate",
+    CertificateProblem.SECRET_REWRITTEN: "RepairSecret",
+    CertificateProblem.CLOCK: "CompareClocks",
 }
 
 
@@ -52,11 +52,11 @@ class Alarms:
         self._recorder, self._about, self._ready = recorder, about, ready
         self._gauges = {
             problem: metrics.certificate_problem.labels(problem=problem.value)
-            for problem in Problem
+            for problem in CertificateProblem
         }
-        self._messages: dict[Problem, str] = {}
+        self._messages: dict[CertificateProblem, str] = {}
 
-    def set(self, problem: Problem, message: str) -> None:
+    def set(self, problem: CertificateProblem, message: str) -> None:
         """There is this problem now; the same message is not said again while it lasts."""
         if self._messages.get(problem) == message:
             return
@@ -69,7 +69,7 @@ class Alarms:
         )
         self._recorder.record(event)
 
-    def clear(self, problem: Problem) -> None:
+    def clear(self, problem: CertificateProblem) -> None:
         """It is over."""
         if self._messages.pop(problem, None) is None:
             return
@@ -88,11 +88,11 @@ def watch_clock(time_there: server_clock.Clock, raising: Alarms, metrics: Metric
             way = "ahead of" if time_there.skew > server_clock.NONE else "behind"
             minutes = server_clock.LIMIT.total_seconds() / 60
             raising.set(
-                Problem.CLOCK,
+                CertificateProblem.CLOCK,
                 f"The clock of this node is more than {minutes:.0f} min {way} the API server's:"
                 " certificates follow the API server's; set the node's clock",
             )
         else:
-            raising.clear(Problem.CLOCK)
+            raising.clear(CertificateProblem.CLOCK)
 
     time_there.subscribe(judge)

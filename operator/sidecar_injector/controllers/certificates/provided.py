@@ -25,7 +25,7 @@ RETRY_SECONDS: Final = 1.0
 
 
 class Provided:
-    """A `serving.Source` that loads `tls.crt` and `tls.key` whenever the Secret changes.
+    """A `serving.CertificateSource` that loads `tls.crt` and `tls.key` whenever the Secret changes.
 
     `ca.crt` is what we put into caBundle, unless `injects` says that somebody else does that
     (cert-manager's cainjector). `dns_names` are those that the certificate must have: the one that
@@ -38,10 +38,10 @@ class Provided:
         self,
         client: api.Api,
         *,
-        place: secret_store.Place,
+        place: secret_store.SecretRef,
         dns_names: Sequence[str],
         injects: bool,
-        serve: serving.Serving,
+        serve: serving.ServedCertificate,
         trusted: trust.Trust,
         metrics: Metrics,
         now: Callable[[], datetime.datetime],
@@ -52,10 +52,10 @@ class Provided:
         self._wait = 0.0 if injects else wait
         self._bundle: bytes | None = None
         self._serve, self._trusted, self._now = serve, trusted, now
-        self._store = secret_store.Store(client, place=place, metrics=metrics)
+        self._store = secret_store.SecretStore(client, place=place, metrics=metrics)
         self._listeners: list[Callable[[], None]] = []
         self._loop = loop.Loop(self.reconcile, what=f"Secret {place.secret}")
-        self._cache = informer.Cache(
+        self._cache = informer.Informer(
             client, api.SECRETS, metrics=metrics, scope=place.scope(), on_change=self._changed
         )
         trusted.subscribe(self._loop.wake)
@@ -127,7 +127,7 @@ def judge(
     findings = checks.serving(chain[0], field=names.TLS_CERT, dns_names=dns_names, now=now)
     findings += _authority_flaws(authorities, now)
     if not checks.issued_by(chain, authorities):
-        findings.append(checks.Finding(names.TLS_CERT, checks.Flaw.WRONG_ISSUER))
+        findings.append(checks.CertificateFinding(names.TLS_CERT, checks.Flaw.WRONG_ISSUER))
     if findings:
         raise checks.FlawedError(findings)
     return pair, b"".join(map(checks.canonical, authorities))
@@ -135,10 +135,10 @@ def judge(
 
 def _authority_flaws(
     authorities: Sequence[x509.Certificate], now: datetime.datetime
-) -> list[checks.Finding]:
+) -> list[checks.CertificateFinding]:
     """A bundle may carry an expired CA beside a good one, but nothing that is no CA."""
     findings = [
-        checks.Finding(names.CA_CERT, checks.Flaw.NOT_A_CA, ca.subject.rfc4514_string())
+        checks.CertificateFinding(names.CA_CERT, checks.Flaw.NOT_A_CA, ca.subject.rfc4514_string())
         for ca in authorities
         if not checks.is_authority(ca)
     ]

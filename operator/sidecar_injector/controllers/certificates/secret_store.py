@@ -16,7 +16,7 @@ SECRET_TYPE = "kubernetes.io/tls"  # noqa: S105 - a type, no secret
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class SecretRef:
     """Where the Secret is, and the Deployment that owns it."""
 
     namespace: str
@@ -28,10 +28,10 @@ class Place:
         return api.by_name(self.secret, namespace=self.namespace)
 
 
-class Store:
+class SecretStore:
     """The Secret as last heard of; `raw` may be set by whoever watches it."""
 
-    def __init__(self, client: api.Api, *, place: Place, metrics: Metrics) -> None:
+    def __init__(self, client: api.Api, *, place: SecretRef, metrics: Metrics) -> None:
         self._api, self._place, self._writes = client, place, metrics.writes
         self.raw: api.Json | None = None
         self._owner_gone = False
@@ -121,7 +121,7 @@ async def _optional(
 
 
 def _body(
-    found: api.Json | None, *, stored: secret_data.Stored, place: Place, owner: api.Json
+    found: api.Json | None, *, stored: secret_data.Stored, place: SecretRef, owner: api.Json
 ) -> api.Json:
     """The Secret to write. Of an existing one all that is not ours is kept."""
     metadata = api.metadata(found) if found else {}

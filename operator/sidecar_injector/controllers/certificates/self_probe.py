@@ -24,7 +24,7 @@ class Probe:
         self,
         settings: Settings,
         *,
-        origin: serving.Source,
+        origin: serving.CertificateSource,
         trusted: trust.Trust,
         shown: tls.ServingContext,
         server: AdmissionServer,

@@ -33,15 +33,15 @@ SHORTEST_WAIT: Final = 0.05
 
 
 class SelfSigned:
-    """A `serving.Source` whose certificates we make ourselves."""
+    """A `serving.CertificateSource` whose certificates we make ourselves."""
 
     def __init__(
         self,
         client: api.Api,
         *,
-        place: secret_store.Place,
+        place: secret_store.SecretRef,
         policy: plan.Policy,
-        serve: serving.Serving,
+        serve: serving.ServedCertificate,
         trusted: trust.Trust,
         metrics: Metrics,
         raising: problems.Alarms,
@@ -51,12 +51,12 @@ class SelfSigned:
         self._policy, self._serve, self._trusted = policy, serve, trusted
         self._metrics, self._alarms = metrics, raising
         self._clocks, self._generate = clocks, generate
-        self._store = secret_store.Store(client, place=place, metrics=metrics)
+        self._store = secret_store.SecretStore(client, place=place, metrics=metrics)
         self._memory: secret_data.Stored | None = None
         self._limiter = rate_limit.Limiter()
         self._listeners: list[Callable[[], None]] = []
         self._loop = loop.Loop(self._turn, what=f"Secret {place.secret}")
-        self._cache = informer.Cache(
+        self._cache = informer.Informer(
             client, api.SECRETS, metrics=metrics, scope=place.scope(), on_change=self._changed
         )
         trusted.subscribe(self._loop.wake)
@@ -128,8 +128,8 @@ class SelfSigned:
     def _next(self) -> plan.Step:
         return plan.next_step(self._world(), self._policy)
 
-    def _world(self) -> plan.World:
-        return plan.World(
+    def _world(self) -> plan.CertificateState:
+        return plan.CertificateState(
             now=self._clocks.now(),
             found=self._store.found(),
             memory=self._memory,
@@ -146,7 +146,7 @@ class SelfSigned:
         stored = roll.carry_out(step, world, policy=self._policy, generate=self._generate)
         return await self._store.write(stored, over=over)
 
-    async def _may_write(self, step: plan.Step, world: plan.World) -> bool:
+    async def _may_write(self, step: plan.Step, world: plan.CertificateState) -> bool:
         """Whether the API servers are where the step needs them, and nobody is fighting us."""
         if step.on_trust and not await self._trusted.confirmed():
             return False
@@ -162,7 +162,7 @@ class SelfSigned:
         now = self._clocks.monotonic()
         self._limiter.right(now)
         if self._limiter.quiet(now):
-            self._alarms.clear(problems.Problem.SECRET_REWRITTEN)
+            self._alarms.clear(problems.CertificateProblem.SECRET_REWRITTEN)
 
     def _complain_of_a_fight(self) -> None:
         raw = self._store.raw
@@ -171,7 +171,7 @@ class SelfSigned:
             f"{others or 'somebody'} keeps changing or deleting the Secret {self._store.name}:"
             " it is written back once a minute from now on, and served from memory"
         )
-        self._alarms.set(problems.Problem.SECRET_REWRITTEN, message)
+        self._alarms.set(problems.CertificateProblem.SECRET_REWRITTEN, message)
 
     def _adopt(self, step: plan.Step) -> None:
         found = self._store.found()

@@ -22,7 +22,7 @@ class Load(Protocol):
     def __call__(self, *, cert_pem: bytes, key_pem: bytes) -> None: ...
 
 
-class Source(Protocol):
+class CertificateSource(Protocol):
     """Where certificates come from: made by us, or by somebody else."""
 
     def bundle(self) -> bytes | None:
@@ -68,7 +68,7 @@ class _Shown:
         return handover.issuers(self.pair.certificate, self.authorities + more)
 
 
-class Serving:
+class ServedCertificate:
     """What is served at present. A pair that cannot be loaded leaves it as it is.
 
     A pair takes another's place as soon as `live` (issuers in the live configuration, and for how
@@ -108,7 +108,7 @@ class Serving:
         wanted, now = _Shown(pair, authorities), self._clocks.monotonic()
         if self._probation.passed(now):
             self._former = None
-            self._alarms.clear(problems.Problem.REFUSED)
+            self._alarms.clear(problems.CertificateProblem.REFUSED)
         if wanted != self._shown:
             if pair.certificate != self.certificate:
                 if not self._may_take(wanted, wait=wait) or not self._put(wanted, why=why):
@@ -116,7 +116,7 @@ class Serving:
                 self._former = self._shown
                 self._probation.begins(now)
             self._shown = wanted
-        self._alarms.clear(problems.Problem.NOT_LOADED)
+        self._alarms.clear(problems.CertificateProblem.NOT_LOADED)
         return True
 
     def refused(self) -> None:
@@ -128,7 +128,7 @@ class Serving:
         former, self._former = self._former, None
         if former is None or not self._is_good(former):
             message = f"Clients refuse certificate {serial:x}, and no other one would do"
-            self._alarms.set(problems.Problem.REFUSED, message)
+            self._alarms.set(problems.CertificateProblem.REFUSED, message)
             return
         hold = self._probation.fails(self._shown.pair.certificate, now)
         if self._put(
@@ -137,13 +137,13 @@ class Serving:
             self._shown = former
             self._metrics.certificate_rollbacks.inc()
             message = f"Clients refuse certificate {serial:x}: the one before it is served again"
-            self._alarms.set(problems.Problem.REFUSED, message)
+            self._alarms.set(problems.CertificateProblem.REFUSED, message)
 
     def complain(self, what: str) -> None:
         """Say once that the Secret's certificate is not served, and why."""
         kept = "the last good one is kept" if self.certificate else "none is served"
         message = f"The certificate is not loaded, {kept}: {what}"
-        self._alarms.set(problems.Problem.NOT_LOADED, message)
+        self._alarms.set(problems.CertificateProblem.NOT_LOADED, message)
 
     def _may_take(self, wanted: _Shown, *, wait: float) -> bool:
         shown, live = self._shown, self._live()

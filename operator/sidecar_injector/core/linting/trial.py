@@ -31,7 +31,7 @@ SECURITY_CONTEXT: Mapping[str, Any] = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class TrialResult:
     """What became of the made-up pod."""
 
     before: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Outcome:
     """The parameters whose value had to be guessed: what these break may be the guess's fault."""
 
 
-def outcomes(injection: model.Injection) -> Iterator[Outcome]:
+def outcomes(injection: model.Injection) -> Iterator[TrialResult]:
     """The injection tried on a pod that runs for ever and, where it differs, on one that ends.
 
     Nothing for an injection with errors, and where no value fits a parameter's pattern.
@@ -85,9 +85,9 @@ Values = dict[str, dict[str, str]]
 
 def _tried(
     injection: model.Injection, pod: Json, guesses: tuple[Values, tuple[str, ...]]
-) -> Outcome:
+) -> TrialResult:
     editor = patch.Editor(pod)
-    around = render.Surroundings(
+    around = render.RenderContext(
         namespace=injection.namespace or "default",
         service_account="default",
         host_network=False,
@@ -104,7 +104,7 @@ def _tried(
         editor, status_annotation.NOTHING, around=around, tutorial=False, check=check
     )
     line = merging.fit(injection)
-    return Outcome(before=pod, after=editor.document, line=line, guessed=guesses[1])
+    return TrialResult(before=pod, after=editor.document, line=line, guessed=guesses[1])
 
 
 def _pod(injection: model.Injection, restart_policy: str) -> Json:

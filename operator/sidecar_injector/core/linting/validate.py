@@ -64,13 +64,13 @@ def shortened(text: str) -> str:
     return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
 
 
-def _errors(tried: Sequence[trial.Outcome]) -> Iterator[Problem]:
+def _errors(tried: Sequence[trial.TrialResult]) -> Iterator[Problem]:
     failed = [one for one in tried if _has_failed(one) and not one.guessed]
     if len(failed) == len(tried):
         yield from (("spec", f"cannot be injected into a pod: {_told(one)}") for one in failed)
 
 
-def _of_some_pods(tried: Sequence[trial.Outcome]) -> Iterator[Problem]:
+def _of_some_pods(tried: Sequence[trial.TrialResult]) -> Iterator[Problem]:
     """What fails on pods of one kind only, or with a value that is made up, is no error."""
     failed = [one for one in tried if _has_failed(one)]
     for one in failed:
@@ -85,11 +85,11 @@ def _of_some_pods(tried: Sequence[trial.Outcome]) -> Iterator[Problem]:
             yield "spec", f"cannot be injected where restartPolicy is {policy}: {_told(one)}"
 
 
-def _has_failed(one: trial.Outcome) -> bool:
+def _has_failed(one: trial.TrialResult) -> bool:
     return one.line.reason.level is Level.FIT
 
 
-def _of_restricted(tried: Iterable[trial.Outcome]) -> Iterator[Problem]:
+def _of_restricted(tried: Iterable[trial.TrialResult]) -> Iterator[Problem]:
     found: dict[str, None] = {}
     for one in tried:
         before = pod_security.violations("restricted", one.before)
@@ -100,5 +100,5 @@ def _of_restricted(tried: Iterable[trial.Outcome]) -> Iterator[Problem]:
         yield "spec.template", f"the Pod Security level restricted would refuse it: {sentences}"
 
 
-def _told(one: trial.Outcome) -> str:
+def _told(one: trial.TrialResult) -> str:
     return f"{one.line.reason.value}: {one.line.message}"

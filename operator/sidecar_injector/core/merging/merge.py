@@ -35,7 +35,7 @@ class Merge:
         editor: patch.Editor,
         said: Provenance,
         *,
-        around: render.Surroundings,
+        around: render.RenderContext,
         tutorial: bool,
         check: Check,
     ) -> None:

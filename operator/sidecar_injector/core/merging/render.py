@@ -22,7 +22,7 @@ SUMMARY_PARTS = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class RenderContext:
     """What a template may ask for about a pod, as its author wrote it, and its namespace."""
 
     namespace: str
@@ -81,7 +81,7 @@ def render(
     *,
     pod: Mapping[str, Any],
     entries: Sequence[Entry],
-    around: Surroundings,
+    around: RenderContext,
 ) -> Parts:
     """The parts for this pod; `entries` say what injections added to it.
 
@@ -164,7 +164,7 @@ def _lists(spec: Mapping[str, Any], mode: str) -> tuple[tuple[Json, ...], tuple[
     return (), init_containers + native
 
 
-def _filled(injection: model.Injection, around: Surroundings) -> Mapping[str, Any]:
+def _filled(injection: model.Injection, around: RenderContext) -> Mapping[str, Any]:
     """The spec with its tokens replaced, and checked against the types that they stand in."""
     declared = injection.spec.get("parameters") or []
     if not declared and not injection.has_tokens:

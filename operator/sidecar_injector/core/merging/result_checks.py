@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import additions
 from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.reasons import Reason
@@ -24,7 +24,7 @@ def check(
     before: Pod,
     after: Pod,
     *,
-    known: world.World,
+    known: namespace_view.NamespaceView,
     judged: container_rules.Judged | None = None,
 ) -> Conflict | None:
     """Why the pod must not come out like this; None if it may."""

@@ -19,7 +19,7 @@ NO = frozenset({"no", "false", "n", "off", "0"})
 _NAME = re.compile(r"(cluster/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
-class Wish(enum.Enum):
+class Requested(enum.Enum):
     """What the pod's author wants."""
 
     UNSAID = "unsaid"
@@ -29,10 +29,10 @@ class Wish(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Request:
+class InjectRequest:
     """The pod's wish; `listed` holds names as written, `cluster/NAME` included."""
 
-    wish: Wish = Wish.UNSAID
+    wish: Requested = Requested.UNSAID
     listed: tuple[str, ...] = ()
     tutorial: bool = False
     """The wish was said in the tutorial's annotation."""
@@ -40,10 +40,10 @@ class Request:
     """Keys of the annotations that could not be read."""
 
 
-UNSAID = Request()
+UNSAID = InjectRequest()
 
 
-def read(annotations: Mapping[str, object]) -> Request:
+def read(annotations: Mapping[str, object]) -> InjectRequest:
     """The wish of a pod with these annotations; never fails, whatever they hold."""
     unreadable: list[str] = []
     if (ours := annotations.get(names.INJECT_ANNOTATION)) is not None:
@@ -53,11 +53,11 @@ def read(annotations: Mapping[str, object]) -> Request:
 
     if (tutorials := annotations.get(names.TUTORIAL_INJECT_ANNOTATION)) is not None:
         request = _parse(tutorials)
-        if request is not None and request.wish is not Wish.LISTED:
+        if request is not None and request.wish is not Requested.LISTED:
             return dataclasses.replace(request, tutorial=True, unreadable=tuple(unreadable))
         unreadable.append(names.TUTORIAL_INJECT_ANNOTATION)
 
-    return Request(unreadable=tuple(unreadable)) if unreadable else UNSAID
+    return InjectRequest(unreadable=tuple(unreadable)) if unreadable else UNSAID
 
 
 def is_word(name: str) -> bool:
@@ -65,17 +65,17 @@ def is_word(name: str) -> bool:
     return name.lower() in YES or name.lower() in NO
 
 
-def _parse(value: object) -> Request | None:
+def _parse(value: object) -> InjectRequest | None:
     if not isinstance(value, str):
         return None
     word = value.strip().lower()
     if word in YES:
-        return Request(Wish.YES)
+        return InjectRequest(Requested.YES)
     if word in NO:
-        return Request(Wish.NO)
+        return InjectRequest(Requested.NO)
 
     # A stray comma does not hide what the author clearly named.
     listed = tuple(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
     if not listed or any(is_word(item) or not _NAME.fullmatch(item) for item in listed):
         return None
-    return Request(Wish.LISTED, listed)
+    return InjectRequest(Requested.LISTED, listed)

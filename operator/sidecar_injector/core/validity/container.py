@@ -38,7 +38,7 @@ SURROUNDING_FIELDS = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class PodContext:
     """What a container's validity depends on outside of it."""
 
     volumes: Mapping[str, Json]
@@ -49,10 +49,10 @@ class Surroundings:
     host_users: bool
 
 
-def surroundings(spec: Mapping[str, Any]) -> Surroundings:
+def surroundings(spec: Mapping[str, Any]) -> PodContext:
     """Those of a pod's containers."""
     grace = spec.get("terminationGracePeriodSeconds")
-    return Surroundings(
+    return PodContext(
         volumes={one["name"]: one for one in lenient.objects(spec, "volumes") if one.get("name")},
         claims={str(one.get("name")) for one in lenient.objects(spec, "resourceClaims")},
         restart_policy=spec.get("restartPolicy") or "Always",
@@ -81,7 +81,7 @@ class Judged:
         known = self._volumes.get(id(volume))
         return volume_rules.problems(volume) if known is None else known[1]
 
-    def problems(self, container: Json, around: Surroundings, *, is_init: bool) -> Iterable[str]:
+    def problems(self, container: Json, around: PodContext, *, is_init: bool) -> Iterable[str]:
         """As the function of that name."""
         known = self._containers.get(id(container))
         if known is None:
@@ -114,9 +114,7 @@ def _is_plain(container: Json) -> bool:
     )
 
 
-def problems(
-    container: Json, around: Surroundings, *, is_init: bool, settled: Json
-) -> Iterator[str]:
+def problems(container: Json, around: PodContext, *, is_init: bool, settled: Json) -> Iterator[str]:
     """Sentences without the container's name; variables that `settled` has are passed over."""
     if not formats.DNS_LABEL.accepts(name := container.get("name")):
         yield f"name {formats.DNS_LABEL.refusal(name)}"
@@ -142,7 +140,7 @@ def _one_of(parent: Json, field: str, words: tuple[str, ...]) -> Iterator[str]:
         yield f"{field} {formats.quoted(value)} must be one of {', '.join(words)}"
 
 
-def _around_running(container: Json, around: Surroundings, *, is_init: bool) -> Iterator[str]:
+def _around_running(container: Json, around: PodContext, *, is_init: bool) -> Iterator[str]:
     """How it starts, is watched and ends."""
     is_plain = is_init and container.get("restartPolicy") != names.CONTAINER_RESTART_ALWAYS
     if is_plain:

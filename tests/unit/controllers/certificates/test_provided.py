@@ -36,7 +36,7 @@ class Mode:
             place=kit.PLACE,
             dns_names=DNS_NAMES,
             injects=injects,
-            serve=serving.Serving(
+            serve=serving.ServedCertificate(
                 self.load,
                 metrics=metrics,
                 raising=problems.Alarms(

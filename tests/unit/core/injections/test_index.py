@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar_injector.core import matching
-from sidecar_injector.core.injections import index, world
+from sidecar_injector.core.injections import index, namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.reasons import Reason
 from tests.kits import random_pods as trouble
@@ -32,15 +32,15 @@ def injections(draw):
                 priority=draw.choice([0, 1]), **(elsewhere if draw.sometimes(0.4) else {}),
             )
         )  # fmt: skip
-    return world.ordered(made)
+    return namespace_view.ordered(made)
 
 
 @pytest.mark.parametrize("number", range(30))
 @pytest.mark.parametrize("tier", ["gold", "iron"])
 def test_every_injection_is_a_candidate_or_passed_over_for_the_reason_of_the_rules(number, tier):
     draw = trouble.Draw(number)
-    known = world.World(
-        namespace=world.Namespace("demo", {"sidecar-injection": "enabled", "tier": tier}),
+    known = namespace_view.NamespaceView(
+        namespace=namespace_view.Namespace("demo", {"sidecar-injection": "enabled", "tier": tier}),
         injections=injections(draw),
     )
     labels = draw.choice(LABELS)

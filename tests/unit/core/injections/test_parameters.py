@@ -6,7 +6,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import parameters, world
+from sidecar_injector.core.injections import namespace_view, parameters
 from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, reasons
 
 KEY = "example.com/value"
@@ -49,14 +49,14 @@ def refused(value, *declared, **fields):
 def test_a_value_comes_from_the_one_place_that_is_named(source):
     one = one_with(parameter(source=source), args=["$(params.p)"])
     subject = pod(annotations={KEY: "podAnnotation"}, labels={KEY: "podLabel"})
-    namespace = world.Namespace(
+    namespace = namespace_view.Namespace(
         NAMESPACE,
         {names.INJECTION_LABEL: names.ENABLED, KEY: "namespaceLabel"},
         {KEY: "namespaceAnnotation"},
     )
     made = decide.decide(
-        world.Request(namespace=NAMESPACE, pod=subject),
-        world.World(namespace=namespace, injections=[one]),
+        namespace_view.PodRequest(namespace=NAMESPACE, pod=subject),
+        namespace_view.NamespaceView(namespace=namespace, injections=[one]),
     )
     assert sidecar(made)["args"] == [source]
 

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import status
-from sidecar_injector.core.injections import world
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.linting import validate
 from sidecar_injector.webhook import validate as webhook_validate
 from tests.kits import random_pods as trouble
@@ -130,8 +130,8 @@ def test_the_condition_says_what_the_webhook_says():
     with pytest.raises(webhook_validate.Refused) as refusal:
         webhook_validate.warnings_about(raw, kind=names.KIND, competing=lambda _: [])
     made = status.wanted(
-        injection(template=BROKEN), namespace=world.Namespace.assumed("demo"), serving=True,
-        current={}, now="2030-01-01T00:00:00Z",
+        injection(template=BROKEN), namespace=namespace_view.Namespace.assumed("demo"),
+        serving=True, current={}, now="2030-01-01T00:00:00Z",
     )  # fmt: skip
     accepted, ready = made["conditions"]
     assert (accepted["status"], accepted["message"]) == ("False", str(refusal.value))

@@ -12,7 +12,7 @@ from sidecar_injector.core.injections import index, model
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class PodRequest:
     """A question of the API server, or of a person, about one pod."""
 
     namespace: str
@@ -46,7 +46,7 @@ class Namespace:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class World:
+class NamespaceView:
     """All that is known about one namespace; what is compiled of it is so once."""
 
     namespace: Namespace
