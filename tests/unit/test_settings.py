@@ -92,7 +92,9 @@ def test_what_cannot_be_used_is_refused_with_variable_value_and_remedy(name, val
     assert str(caught.value).startswith(f"SIDECAR_INJECTOR_{name}={value}: must be ")
 
 
-@pytest.mark.parametrize("value", ["rubbish", OTHERS["CLIENT_CA"][:100], "\N{SNOWMAN}"])
+@pytest.mark.parametrize(
+    "value", ["rubbish", OTHERS["CLIENT_CA"][:100], "\N{SNOWMAN}"], ids=["word", "half", "sign"]
+)
 def test_a_client_ca_that_is_none_is_refused_in_one_line(value):
     with pytest.raises(SettingError, match="SIDECAR_INJECTOR_CLIENT_CA: must be PEM") as caught:
         read(CLIENT_CA=value)
