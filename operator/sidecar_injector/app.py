@@ -22,7 +22,7 @@ from sidecar_injector.controllers import caches, pod_events, status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.controllers.certificates import build, self_probe
 from sidecar_injector.httpserver import listener, pool, tls
-from sidecar_injector.kube import api, client, credentials, events, leader_election, server_clock
+from sidecar_injector.kube import api, client, credentials, events, server_clock
 from sidecar_injector.observability import gc_tuning, logs
 from sidecar_injector.observability.metrics import Metrics, measure_lag
 from sidecar_injector.runtime import kopf_login, kopf_setup, kopf_validation, process
@@ -175,7 +175,7 @@ def _knowing(
     )
     auditor = controller.Auditor(
         client_, settings=ground.settings, known=known, recorder=recorder, metrics=metrics,
-        clocks=leader_election.Clocks(now=_now, monotonic=time.monotonic),
+        clocks=server_clock.Clocks(now=_now, monotonic=time.monotonic),
     )  # fmt: skip
     known_by = caches.make(client_, known=known, writer=writer, auditor=auditor, metrics=metrics)
     return {

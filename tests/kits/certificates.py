@@ -19,7 +19,7 @@ from sidecar_injector.controllers.certificates import (
     trust,
 )
 from sidecar_injector.httpserver import tls
-from sidecar_injector.kube import api, events, informer
+from sidecar_injector.kube import api, events, informer, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.pki import plan, secret_data
 from sidecar_injector.webhook import readiness
@@ -140,7 +140,7 @@ class Replica:
         self.recorder = events.Recorder(server, instance="r", now=clock.now)
         self.ready = readiness.Readiness()
         self.trust = trust.Trust(server, name="si", monotonic=clock.monotonic)
-        clocks = serving.Clocks(now=clock.now, monotonic=clock.monotonic)
+        clocks = server_clock.Clocks(now=clock.now, monotonic=clock.monotonic)
         raising = problems.Alarms(
             recorder=self.recorder, about=ABOUT, metrics=self.metrics, ready=self.ready
         )

@@ -71,10 +71,11 @@ class ApiError(KubeError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind of object by the name that its URL has."""
+    """A kind of object: the name that its URL has, and the name that its manifests have."""
 
     api_version: str
     plural: str
+    kind: str
 
     @property
     def group(self) -> str:
@@ -97,19 +98,49 @@ class Resource:
         return "/".join(parts)
 
 
-NAMESPACES: Final = Resource("v1", "namespaces")
-PODS: Final = Resource("v1", "pods")
-SECRETS: Final = Resource("v1", "secrets")
-SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
-DEPLOYMENTS: Final = Resource("apps/v1", "deployments")
-LEASES: Final = Resource("coordination.k8s.io/v1", "leases")
-EVENTS: Final = Resource("events.k8s.io/v1", "events")
-CUSTOM_RESOURCES: Final = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions")
-MUTATING: Final = Resource("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
-VALIDATING: Final = Resource("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations")
-INJECTIONS: Final = Resource(names.API_VERSION, names.PLURAL)
-CLUSTER_INJECTIONS: Final = Resource(names.API_VERSION, names.CLUSTER_PLURAL)
-OWN_KINDS: Final = {names.KIND: INJECTIONS, names.CLUSTER_KIND: CLUSTER_INJECTIONS}
+NAMESPACES: Final = Resource("v1", "namespaces", "Namespace")
+PODS: Final = Resource("v1", "pods", "Pod")
+SECRETS: Final = Resource("v1", "secrets", "Secret")
+SERVICES: Final = Resource("v1", "services", "Service")
+SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts", "ServiceAccount")
+DEPLOYMENTS: Final = Resource("apps/v1", "deployments", "Deployment")
+LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
+EVENTS: Final = Resource("events.k8s.io/v1", "events", "Event")
+CUSTOM_RESOURCES: Final = Resource(
+    "apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition"
+)
+MUTATING: Final = Resource(
+    "admissionregistration.k8s.io/v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+)
+VALIDATING: Final = Resource(
+    "admissionregistration.k8s.io/v1",
+    "validatingwebhookconfigurations",
+    "ValidatingWebhookConfiguration",
+)
+INJECTIONS: Final = Resource(names.API_VERSION, names.PLURAL, names.KIND)
+CLUSTER_INJECTIONS: Final = Resource(names.API_VERSION, names.CLUSTER_PLURAL, names.CLUSTER_KIND)
+
+
+def by_kind(*resources: Resource) -> Mapping[str, Resource]:
+    """The resources by their kind."""
+    return {resource.kind: resource for resource in resources}
+
+
+OWN_KINDS: Final = by_kind(INJECTIONS, CLUSTER_INJECTIONS)
+WEBHOOK_CONFIGURATIONS: Final = by_kind(MUTATING, VALIDATING)
+WORKLOADS: Final = by_kind(
+    PODS,
+    Resource("v1", "replicationcontrollers", "ReplicationController"),
+    Resource("apps/v1", "daemonsets", "DaemonSet"),
+    DEPLOYMENTS,
+    Resource("apps/v1", "replicasets", "ReplicaSet"),
+    Resource("apps/v1", "statefulsets", "StatefulSet"),
+    Resource("batch/v1", "cronjobs", "CronJob"),
+    Resource("batch/v1", "jobs", "Job"),
+)
+"""Pods, and everything built into Kubernetes that makes pods."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +244,18 @@ class Api(Protocol):
     ) -> Json:
         """The object as patched; with a resourceVersion in the body it compares and swaps."""
         ...
+
+
+async def get_or_none(
+    client: Api, resource: Resource, *, name: str, namespace: str | None = None
+) -> Json | None:
+    """The object now; None if the API server answers that it does not exist."""
+    try:
+        return await client.get(resource, name=name, namespace=namespace)
+    except ApiError as error:
+        if error.status != NOT_FOUND:
+            raise
+        return None
 
 
 def metadata(thing: Mapping[str, Any]) -> Json:

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
-from sidecar_injector.kube import api
+from sidecar_injector.kube import api, server_clock
 from sidecar_injector.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -43,15 +43,6 @@ class LeaseRef:
     deployment: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Clocks:
-    """Wall clock (aware), for people only; monotonic seconds, by which is judged; and pauses."""
-
-    now: Callable[[], datetime.datetime]
-    monotonic: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-
 class Lease:
     """One replica's claim to a Lease, under its name `identity`."""
 
@@ -62,7 +53,7 @@ class Lease:
         place: LeaseRef,
         identity: str,
         metrics: Metrics,
-        clocks: Clocks,
+        clocks: server_clock.Clocks,
     ) -> None:
         self._api, self._place, self._identity = client, place, identity
         self._writes, self._leader = metrics.writes, metrics.leader

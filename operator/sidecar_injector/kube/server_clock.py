@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import datetime
 import email.utils
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 LIMIT: Final = datetime.timedelta(minutes=5)
@@ -18,6 +20,15 @@ NONE: Final = datetime.timedelta()
 def system() -> datetime.datetime:
     """What the machine says."""
     return datetime.datetime.now(datetime.UTC)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """The wall clock (aware, in UTC), monotonic seconds, and pauses."""
+
+    now: Callable[[], datetime.datetime]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Clock:

@@ -15,7 +15,7 @@ from sidecar_injector import names, settings
 from sidecar_injector.controllers import caches, status
 from sidecar_injector.controllers.audit import controller, count, pod_watch
 from sidecar_injector.core.injections import namespace_view
-from sidecar_injector.kube import api, events, leader_election
+from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import POD_STATES, Metrics
 from sidecar_injector.webhook import cluster_state
 from tests.kits import fake_api
@@ -44,7 +44,7 @@ class World:
             known=self.known,
             recorder=self.recorder,
             metrics=self.metrics,
-            clocks=leader_election.Clocks(
+            clocks=server_clock.Clocks(
                 now=self.now, monotonic=lambda: self.seconds, sleep=self.sleep
             ),
         )
@@ -389,7 +389,7 @@ async def test_a_look_leaves_the_api_server_alone_for_as_long_as_is_its_due(
         looks.append(everything)
         world.seconds += took
 
-    clocks = leader_election.Clocks(now=world.now, monotonic=lambda: world.seconds, sleep=sleep)
+    clocks = server_clock.Clocks(now=world.now, monotonic=lambda: world.seconds, sleep=sleep)
     monkeypatch.setattr(world.auditor, "_clocks", clocks)
     monkeypatch.setattr(world.auditor, "look", look)
     world.auditor._due = 0.0 if everything else math.inf

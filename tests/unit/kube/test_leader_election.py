@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidecar_injector.kube import api, leader_election
+from sidecar_injector.kube import api, leader_election, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from tests.kits import fake_api
 
@@ -51,7 +51,7 @@ class Replica:
         self.terms = 0
         self.fail: Exception | None = None
         self.metrics = Metrics()
-        clocks = leader_election.Clocks(
+        clocks = server_clock.Clocks(
             now=lambda: datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC),
             monotonic=lambda: time.seconds,
             sleep=time.sleep,

@@ -19,7 +19,7 @@ from sidecar_injector.controllers.certificates import (
     serving,
     trust,
 )
-from sidecar_injector.kube import client, credentials, events
+from sidecar_injector.kube import client, credentials, events, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.pki import plan, secret_data
 from sidecar_injector.webhook import readiness
@@ -121,7 +121,7 @@ def _replica(one: client.Client, number: int) -> Loops:
         trust.Trust(one, name=names.PRODUCT, monotonic=time.monotonic),
     )
     recorder = events.Recorder(one, instance=f"racer-{number}", now=_now)
-    clocks = serving.Clocks(now=_now, monotonic=time.monotonic)
+    clocks = server_clock.Clocks(now=_now, monotonic=time.monotonic)
     raising = problems.Alarms(
         recorder=recorder, about=ABOUT, metrics=metrics, ready=readiness.Readiness()
     )

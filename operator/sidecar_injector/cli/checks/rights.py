@@ -10,8 +10,10 @@ from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult
 from sidecar_injector.kube import api
 from sidecar_injector.settings import Settings
 
-OF_OTHERS = api.Resource("authorization.k8s.io/v1", "subjectaccessreviews")
-OF_MYSELF = api.Resource("authorization.k8s.io/v1", "selfsubjectaccessreviews")
+OF_OTHERS = api.Resource("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview")
+OF_MYSELF = api.Resource(
+    "authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"
+)
 ADMISSION = "admissionregistration.k8s.io"
 RBAC = "rbac.authorization.k8s.io"
 READ = ("list", "watch")

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import click
 
 from sidecar_injector import names
 from sidecar_injector.kube import api
 
-APPS, BATCH = "apps/v1", "batch/v1"
-RESOURCES: Mapping[str, api.Resource] = {
-    "Pod": api.PODS,
-    "ReplicationController": api.Resource("v1", "replicationcontrollers"),
-    "DaemonSet": api.Resource(APPS, "daemonsets"),
-    "Deployment": api.DEPLOYMENTS,
-    "ReplicaSet": api.Resource(APPS, "replicasets"),
-    "StatefulSet": api.Resource(APPS, "statefulsets"),
-    "CronJob": api.Resource(BATCH, "cronjobs"),
-    "Job": api.Resource(BATCH, "jobs"),
-}
+RESOURCES = api.WORKLOADS
 """By kind: everything that makes pods."""
 SHORT = {
     "po": "Pod", "rc": "ReplicationController", "ds": "DaemonSet", "deploy": "Deployment",

@@ -12,7 +12,7 @@ from sidecar_injector.kube import api
 COMPONENT = "app.kubernetes.io/component=operator"
 SELECTOR = f"{names.APP_NAME_LABEL}={names.PRODUCT},{COMPONENT}"
 VERSION_LABEL = "app.kubernetes.io/version"
-SERVICES = api.Resource("v1", "services")
+SERVICES = api.SERVICES
 INSTALL = (
     f"helm install {names.PRODUCT} charts/{names.PRODUCT} -n {names.PRODUCT} --create-namespace"
 )

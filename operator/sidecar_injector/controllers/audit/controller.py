@@ -17,7 +17,7 @@ from sidecar_injector.controllers import loop
 from sidecar_injector.controllers.audit import count, namespace_labels, pod_watch
 from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
-from sidecar_injector.kube import api, events, informer, leader_election
+from sidecar_injector.kube import api, events, informer, leader_election, server_clock
 from sidecar_injector.observability.metrics import POD_STATES, Metrics
 from sidecar_injector.settings import Settings
 from sidecar_injector.webhook import cluster_state
@@ -54,7 +54,7 @@ class Auditor:
         known: cluster_state.ClusterState,
         recorder: events.Recorder,
         metrics: Metrics,
-        clocks: leader_election.Clocks,
+        clocks: server_clock.Clocks,
     ) -> None:
         self._api, self._known, self._metrics, self._clocks = client, known, metrics, clocks
         self._release_namespace, self._every = settings.namespace, settings.audit_seconds

@@ -80,7 +80,7 @@ def _origin(
     )
     raising = problems.Alarms(recorder=recorder, about=about, metrics=metrics, ready=ready)
     problems.watch_clock(time_there, raising, metrics)
-    clocks = serving.Clocks(now=time_there.now, monotonic=time.monotonic)
+    clocks = server_clock.Clocks(now=time_there.now, monotonic=time.monotonic)
     serve = serving.ServedCertificate(
         shown.load, metrics=metrics, raising=raising, live=trusted.seen_for, clocks=clocks
     )

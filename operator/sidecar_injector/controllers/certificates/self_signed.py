@@ -21,7 +21,7 @@ from sidecar_injector.controllers.certificates import (
     serving,
     trust,
 )
-from sidecar_injector.kube import api, informer
+from sidecar_injector.kube import api, informer, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.pki import checks, keys, plan, roll, secret_data, webhook_configuration
 
@@ -45,7 +45,7 @@ class SelfSigned:
         trusted: trust.Trust,
         metrics: Metrics,
         raising: problems.Alarms,
-        clocks: serving.Clocks,
+        clocks: server_clock.Clocks,
         generate: roll.Generate = keys.generate,
     ) -> None:
         self._policy, self._serve, self._trusted = policy, serve, trusted

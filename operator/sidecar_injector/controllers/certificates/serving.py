@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from sidecar_injector.controllers.certificates import problems
 from sidecar_injector.httpserver import tls
+from sidecar_injector.kube import server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.pki import handover, issue
 
@@ -50,14 +50,6 @@ class CertificateSource(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Clocks:
-    """Wall clock (aware, UTC) and monotonic seconds."""
-
-    now: Callable[[], datetime.datetime]
-    monotonic: Callable[[], float]
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Shown:
     pair: issue.Pair
@@ -82,7 +74,7 @@ class ServedCertificate:
         metrics: Metrics,
         raising: problems.Alarms,
         live: Callable[[], Mapping[str, float]],
-        clocks: Clocks,
+        clocks: server_clock.Clocks,
     ) -> None:
         self._load, self._metrics, self._alarms = load, metrics, raising
         self._live, self._clocks = live, clocks

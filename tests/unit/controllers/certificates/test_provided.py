@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 
 from sidecar_injector.controllers.certificates import problems, provided, serving, trust
-from sidecar_injector.kube import api, events
+from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.pki import issue, secret_data
 from sidecar_injector.webhook import readiness
@@ -43,7 +43,7 @@ class Mode:
                     recorder=self.recorder, about=kit.ABOUT, metrics=metrics, ready=self.ready
                 ),
                 live=self.trust.seen_for,
-                clocks=serving.Clocks(now=self.clock.now, monotonic=self.clock.monotonic),
+                clocks=server_clock.Clocks(now=self.clock.now, monotonic=self.clock.monotonic),
             ),
             trusted=self.trust,
             metrics=metrics,
