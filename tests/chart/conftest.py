@@ -43,9 +43,9 @@ class Rendered:
 
     def one(self, kind: str, *, name: str | None = None) -> dict[str, Any]:
         """The only object of a kind (and name); an AssertionError when there is none or more."""
-        found = [item for item in self.all(kind) if name in (None, item["metadata"]["name"])]
-        assert len(found) == 1, f"{len(found)} objects of kind {kind} and name {name}"
-        return found[0]
+        matches = [item for item in self.all(kind) if name in (None, item["metadata"]["name"])]
+        assert len(matches) == 1, f"{len(matches)} objects of kind {kind} and name {name}"
+        return matches[0]
 
     def operator(self) -> dict[str, Any]:
         """The container of the operator's pods."""

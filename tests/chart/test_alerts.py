@@ -53,21 +53,27 @@ def test_prometheus_accepts_the_rules(judged: Judge, rules: list[dict[str, Any]]
     assert f"{len(rules)} rules found" in answer.stdout
 
 
-@pytest.mark.parametrize("one", situations.SITUATIONS, ids=lambda one: f"{one.alert}: {one.when}")
+@pytest.mark.parametrize(
+    "situation",
+    situations.SITUATIONS,
+    ids=lambda situation: f"{situation.alert}: {situation.when}",
+)
 def test_an_alert_fires_when_it_should_and_only_then(
-    one: situations.Situation, judged: Judge, rules: list[dict[str, Any]]
+    situation: situations.Situation, judged: Judge, rules: list[dict[str, Any]]
 ) -> None:
-    (rule,) = [rule for rule in rules if rule["alert"] == f"SidecarInjector{one.alert}"]
-    labels = rule["labels"] | one.labels
+    (rule,) = [rule for rule in rules if rule["alert"] == f"SidecarInjector{situation.alert}"]
+    labels = rule["labels"] | situation.labels
     fired = {"exp_labels": labels, "exp_annotations": rule["annotations"]}
     expected = {
-        "eval_time": f"{one.minutes}m",
+        "eval_time": f"{situation.minutes}m",
         "alertname": rule["alert"],
-        "exp_alerts": [fired] if one.fires else [],
+        "exp_alerts": [fired] if situation.fires else [],
     }
     test = {
         "interval": "1m",
-        "input_series": [{"series": name, "values": each} for name, each in one.series.items()],
+        "input_series": [
+            {"series": name, "values": each} for name, each in situation.series.items()
+        ],
         "alert_rule_test": [expected],
     }
     tests = {"rule_files": ["rules.json"], "evaluation_interval": "1m", "tests": [test]}
@@ -79,9 +85,9 @@ def test_an_alert_fires_when_it_should_and_only_then(
 def test_every_alert_is_seen_firing_and_keeping_still(rules: list[dict[str, Any]]) -> None:
     for rule in rules:
         seen = [
-            one.fires
-            for one in situations.SITUATIONS
-            if rule["alert"] == f"SidecarInjector{one.alert}"
+            situation.fires
+            for situation in situations.SITUATIONS
+            if rule["alert"] == f"SidecarInjector{situation.alert}"
         ]
         assert {*seen} == {True, False}, rule["alert"]
 

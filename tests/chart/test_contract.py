@@ -188,22 +188,22 @@ def test_cert_manager_signs_for_the_names_that_the_operator_would(render: Render
 
 
 def test_alerts_ask_for_figures_that_exist(render: Render) -> None:
-    known = set()
+    exported = set()
     for family in Metrics().registry.collect():
-        known |= {family.name + suffix for suffix in ("", "_total", "_bucket", "_count", "_sum")}
+        exported |= {family.name + suffix for suffix in ("", "_total", "_bucket", "_count", "_sum")}
     (group,) = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
 
     for rule in group["rules"]:
         for metric in re.findall(rf"\b{instruments.NAMESPACE}_\w+", rule["expr"]):
-            assert metric in known, rule["alert"]
+            assert metric in exported, rule["alert"]
 
 
 def test_alerts_watch_the_webhook_by_its_name(render: Render) -> None:
     (group,) = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
-    asked = [rule["expr"] for rule in group["rules"] if "apiserver_" in rule["expr"]]
+    expressions = [rule["expr"] for rule in group["rules"] if "apiserver_" in rule["expr"]]
 
-    assert asked
-    assert all(f'name="{names.MUTATE_WEBHOOK}"' in expr for expr in asked)
+    assert expressions
+    assert all(f'name="{names.MUTATE_WEBHOOK}"' in expr for expr in expressions)
 
 
 def _environment(rendered: Any) -> Mapping[str, str]:

@@ -22,10 +22,10 @@ def test_the_dashboard_of_the_chart_is_the_one_that_its_panels_make() -> None:
 
 def test_the_config_map_holds_it_whole(render: Render, chart: pathlib.Path) -> None:
     rendered = render({"grafanaDashboard": {"enabled": True}}, chart=chart)
-    found = rendered.one("ConfigMap", name="sidecar-injector-dashboard")
+    config_map = rendered.one("ConfigMap", name="sidecar-injector-dashboard")
 
-    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-    (content,) = found["data"].values()
+    assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+    (content,) = config_map["data"].values()
     assert json.loads(content) == json.loads(board.text())
 
 

@@ -17,16 +17,18 @@ TEAM = {"helmTest": {"namespace": "team"}}
 
 def hooks(render: Render, values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     objects = render(values, release="blue", namespace="injection", hooks=True).objects
-    return [one for one in objects if "helm.sh/hook" in (one["metadata"].get("annotations") or {})]
+    return [
+        item for item in objects if "helm.sh/hook" in (item["metadata"].get("annotations") or {})
+    ]
 
 
 def pod(render: Render, values: dict[str, Any] | None = None) -> dict[str, Any]:
-    (found,) = [one for one in hooks(render, values) if one["kind"] == "Pod"]
-    return found
+    (hook_pod,) = [hook for hook in hooks(render, values) if hook["kind"] == "Pod"]
+    return hook_pod
 
 
 def test_a_release_contains_nothing_of_it(render: Render) -> None:
-    assert [one for one in render().objects if one["metadata"]["name"].endswith("-test")] == []
+    assert [item for item in render().objects if item["metadata"]["name"].endswith("-test")] == []
 
 
 @pytest.mark.parametrize("values", [{"helmTest": {"enabled": False}}, {"rbac": {"create": False}}])
@@ -81,10 +83,10 @@ def test_neither_service_nor_budget_takes_its_pod_for_an_operator(render: Render
 
 
 def test_rights_come_before_the_pod_and_go_however_it_ends(render: Render) -> None:
-    for one in hooks(render, TEAM):
-        annotations = one["metadata"]["annotations"]
+    for hook in hooks(render, TEAM):
+        annotations = hook["metadata"]["annotations"]
         policy = set(annotations["helm.sh/hook-delete-policy"].split(","))
-        if one["kind"] == "Pod":
+        if hook["kind"] == "Pod":
             assert annotations["helm.sh/hook-weight"] == "0"
             assert policy == {"before-hook-creation", "hook-succeeded"}
         else:
@@ -109,13 +111,13 @@ def test_it_may_write_nothing_but_dry_run_pods_where_it_was_told_to(render: Rend
 
 
 def test_everything_is_bound_to_its_own_account(render: Render) -> None:
-    made = hooks(render, TEAM)
-    bindings = [one for one in made if one["kind"].endswith("RoleBinding")]
+    items = hooks(render, TEAM)
+    bindings = [item for item in items if item["kind"].endswith("RoleBinding")]
 
     assert pod(render)["spec"]["serviceAccountName"] == NAME
     assert len(bindings) == 3
-    for one in bindings:
-        assert one["subjects"] == [
+    for binding in bindings:
+        assert binding["subjects"] == [
             {"kind": "ServiceAccount", "name": NAME, "namespace": "injection"}
         ]
-        assert one["roleRef"]["name"] == one["metadata"]["name"]
+        assert binding["roleRef"]["name"] == binding["metadata"]["name"]

@@ -34,9 +34,9 @@ def test_the_notes_say_how_to_enable_a_namespace(notes: str) -> None:
 
 
 def test_the_notes_contain_an_injection_that_can_be_pasted(notes: str) -> None:
-    found = re.search(r"^kubectl apply -f - <<'YAML'\n(.*?)^YAML$", notes, re.MULTILINE | re.DOTALL)
-    assert found
-    injection = yaml.safe_load(found[1])
+    match = re.search(r"^kubectl apply -f - <<'YAML'\n(.*?)^YAML$", notes, re.MULTILINE | re.DOTALL)
+    assert match
+    injection = yaml.safe_load(match[1])
 
     assert (injection["apiVersion"], injection["kind"]) == (names.API_VERSION, names.KIND)
     assert injection["spec"]["template"]["spec"]["containers"]

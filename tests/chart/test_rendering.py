@@ -177,15 +177,15 @@ def test_the_network_policy_lets_in_two_ports_and_out_the_api_server_and_dns(
 
 
 def test_either_port_can_be_kept_to_some_peers(render: Render) -> None:
-    given = matrix.EVERYTHING["networkPolicy"]
-    webhook, admin = render({"networkPolicy": given}).one("NetworkPolicy")["spec"]["ingress"]
+    policy = matrix.EVERYTHING["networkPolicy"]
+    webhook, admin = render({"networkPolicy": policy}).one("NetworkPolicy")["spec"]["ingress"]
 
-    assert (_ports(webhook), webhook["from"]) == (["webhook"], given["webhookFrom"])
-    assert (_ports(admin), admin["from"]) == (["admin"], given["metricsFrom"])
+    assert (_ports(webhook), webhook["from"]) == (["webhook"], policy["webhookFrom"])
+    assert (_ports(admin), admin["from"]) == (["admin"], policy["metricsFrom"])
 
 
 def _ports(rule: dict[str, Any]) -> list[str | int]:
-    return [one["port"] for one in rule["ports"]]
+    return [port["port"] for port in rule["ports"]]
 
 
 def _keys(value: object) -> Iterator[str]:

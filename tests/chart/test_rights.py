@@ -64,12 +64,12 @@ def test_the_operator_may_write_the_secret_and_the_bundle_that_it_makes(render: 
 def test_check_asks_for_every_right_that_is_granted_and_for_no_other(
     mode: str, render: Render
 ) -> None:
-    given = {"namespace": "injection", "fullname": FULLNAME, "certificate_mode": mode}
+    names_of_release = {"namespace": "injection", "fullname": FULLNAME, "certificate_mode": mode}
     secret = MODES[mode].get("certificates", {}).get("secretName") or names.secret_name(FULLNAME)
-    asked = rights.needed(settings.Settings(**given, secret_name=secret))
+    checked = rights.needed(settings.Settings(**names_of_release, secret_name=secret))
     granted = _grants(_rules(render(MODES[mode], release="blue")))
 
-    assert sorted((one.resource, one.verb, one.name) for one in asked) == sorted(granted)
+    assert sorted((right.resource, right.verb, right.name) for right in checked) == sorted(granted)
 
 
 @pytest.mark.parametrize(

@@ -106,11 +106,13 @@ def cluster_injection(product: kit.Product, enabled_namespace: str) -> Iterator[
 def test_the_counts_of_a_cluster_injection_are_those_of_all_namespaces(
     product: kit.Product, cluster_injection: str, enabled_namespace: str, namespace: str
 ) -> None:
-    for one in (enabled_namespace, namespace):
-        product.create_pod(one, kit.pod())
+    for namespace_name in (enabled_namespace, namespace):
+        product.create_pod(namespace_name, kit.pod())
         labels = {"test": enabled_namespace, names.INJECTION_LABEL: names.ENABLED}
         change = {"metadata": {"labels": labels}}
-        product.plane.client.request("PATCH", f"/api/v1/namespaces/{one}", change, **kit.PATCH)
+        product.plane.client.request(
+            "PATCH", f"/api/v1/namespaces/{namespace_name}", change, **kit.PATCH
+        )
     await_counts(product, cluster_injection, missing=2)
     off = {"metadata": {"labels": {names.INJECTION_LABEL: None}}}
     product.plane.client.request("PATCH", f"/api/v1/namespaces/{namespace}", off, **kit.PATCH)
@@ -135,7 +137,7 @@ def test_a_mistyped_label_is_told_to_the_namespace_and_disabled_is_no_mistake(
         items = product.plane.client.get("/apis/events.k8s.io/v1/namespaces/default/events")[
             "items"
         ]
-        return [one for one in items if one["regarding"]["name"] == namespace]
+        return [event for event in items if event["regarding"]["name"] == namespace]
 
     for value in (names.DISABLED, "true"):
         product.plane.kubectl(
@@ -151,8 +153,8 @@ def leader(product: kit.Product) -> operators.Replica:
 
     def found() -> operators.Replica | None:
         holder = product.plane.client.get(LEASE)["spec"]["holderIdentity"]
-        named = [one for one in product.replicas if one.name == holder]
-        return next((one for one in named if leads(one)), None)
+        named = [replica for replica in product.replicas if replica.name == holder]
+        return next((replica for replica in named if leads(replica)), None)
 
     return product.plane.wait("a leader", found)
 
@@ -171,7 +173,7 @@ def test_another_replica_takes_over_from_a_leader_that_was_killed(
     product: kit.Product, injecting_namespace: str
 ) -> None:
     first = leader(product)
-    (second,) = [one for one in product.replicas if one is not first]
+    (second,) = [replica for replica in product.replicas if replica is not first]
     assert not leads(second)
     first.kill()
     try:
@@ -188,7 +190,7 @@ def test_another_replica_takes_over_from_a_leader_that_was_killed(
 
 def test_a_leader_that_ends_gives_the_lease_up(product: kit.Product) -> None:
     first = leader(product)
-    (second,) = [one for one in product.replicas if one is not first]
+    (second,) = [replica for replica in product.replicas if replica is not first]
     first.terminate()
     try:
         assert product.plane.client.get(LEASE)["spec"]["holderIdentity"] in {"", second.name}

@@ -51,9 +51,9 @@ def test_every_replica_shows_the_certificate_of_the_secret(
     product: kit.Product, enabled_namespace: str
 ) -> None:
     """`ask` verifies the chain and the Service's name against the live caBundle."""
-    shown = [kit.shown_certificate(product, replica) for replica in product.replicas]
+    served = [kit.shown_certificate(product, replica) for replica in product.replicas]
     stored = x509.load_pem_x509_certificate(secret(product)[names.TLS_CERT])
-    assert shown == [stored] * 2
+    assert served == [stored] * 2
     for replica in product.replicas:
         assert product.ask(replica, enabled_namespace, kit.pod())["allowed"] is True
 
@@ -139,7 +139,7 @@ def test_a_leaf_is_renewed_on_request_while_pods_are_injected(
         if stored == before[names.TLS_CERT]:
             return False
         leaf = x509.load_pem_x509_certificate(stored)
-        return all(kit.shown_certificate(product, one) == leaf for one in product.replicas)
+        return all(kit.shown_certificate(product, replica) == leaf for replica in product.replicas)
 
     product.plane.wait("every replica shows the new one", renewed, seconds=10)
     assert secret(product)[names.CA_CERT] == before[names.CA_CERT]

@@ -55,7 +55,7 @@ def leaf_for_a_ca(ca: issue.Pair) -> tuple[issue.Pair, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         (key_of_another, "tls.key does not belong to its certificate"),
         (expired, "tls.crt has expired (at "),
@@ -64,7 +64,7 @@ def leaf_for_a_ca(ca: issue.Pair) -> tuple[issue.Pair, bytes]:
     ],
 )
 def test_a_bad_pair_is_named_and_never_loaded(
-    provided: modes.Mode, bad: Callable[[issue.Pair], tuple[issue.Pair, bytes]], said: str
+    provided: modes.Mode, bad: Callable[[issue.Pair], tuple[issue.Pair, bytes]], message: str
 ) -> None:
     product = provided.product
     provided.give(good := modes.leaf(provided.ca))
@@ -73,12 +73,14 @@ def test_a_bad_pair_is_named_and_never_loaded(
 
     provided.give(*bad(provided.ca))
     provided.wait("both replicas complain", lambda: provided.problems() == 2)
-    provided.wait("an Event says why", lambda: any(said in one for one in modes.events(product)))
-    assert len([one for one in modes.events(product) if said in one]) == 1
+    provided.wait(
+        "an Event says why", lambda: any(message in event for event in modes.events(product))
+    )
+    assert len([event for event in modes.events(product) if message in event]) == 1
     for replica in product.replicas:
         status, text = replica.get("/readyz")
         assert status == 200
-        assert said in text
+        assert message in text
     assert modes.all_show(product, good)
     assert modes.bundle(product) == provided.ca.certificate
 
@@ -103,10 +105,10 @@ def test_a_change_of_the_ca_in_the_right_order_costs_no_pod(provided: modes.Mode
 
 def shown(mode: modes.Mode, *, status: int = 0) -> cli.Json:
     """By `certificates show`, of which no problem is expected unless its exit status is given."""
-    found = cli.read(mode.plane.kubeconfig, "certificates", "show", status=status)
-    assert found["generation"] is None, "that is a count of our own"
-    assert bool(found["problems"]) is bool(status)
-    return found
+    answer = cli.read(mode.plane.kubeconfig, "certificates", "show", status=status)
+    assert answer["generation"] is None, "that is a count of our own"
+    assert bool(answer["problems"]) is bool(status)
+    return answer
 
 
 def test_the_certificates_of_an_administrator_are_shown_and_their_flaws_named(
@@ -114,13 +116,14 @@ def test_the_certificates_of_an_administrator_are_shown_and_their_flaws_named(
 ) -> None:
     provided.give(good := modes.leaf(provided.ca))
     provided.wait_shown(good)
-    found = shown(provided)
-    assert (found["mode"], found["phase"]) == ("provided", "made by the administrator")
-    assert {one["state"] for one in found["bundles"]} == {"in sync"}
-    assert [(one["role"], one["replacedAt"]) for one in found["certificates"]] == [
+    answer = shown(provided)
+    assert (answer["mode"], answer["phase"]) == ("provided", "made by the administrator")
+    assert {bundle["state"] for bundle in answer["bundles"]} == {"in sync"}
+    certificates = answer["certificates"]
+    assert [(item["role"], item["replacedAt"]) for item in certificates] == [
         ("leaf", None), ("CA", None),
     ]  # fmt: skip
-    assert f"{good.parsed().serial_number:040x}" == found["certificates"][0]["serial"]
+    assert f"{good.parsed().serial_number:040x}" == certificates[0]["serial"]
 
     provided.give(modes.leaf(provided.ca, seconds=-1))
     (problem,) = shown(provided, status=1)["problems"]

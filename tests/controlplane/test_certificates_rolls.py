@@ -151,11 +151,11 @@ async def test_twenty_replicas_that_begin_on_nothing_come_to_one_ca(
         seconds = time.monotonic() - begun
     print(f"{CROWD} replicas, one CA after {seconds:.1f} s")  # noqa: T201 - a figure to look at
     path = f"/api/v1/namespaces/{settings.namespace}/secrets/{settings.secret_name}"
-    found = stored(plane, path)
-    assert found.generation == 1
-    assert {one.shown.leaf for one in replicas} == {found.leaf.parsed()}
+    secret = stored(plane, path)
+    assert secret.generation == 1
+    assert {one.shown.leaf for one in replicas} == {secret.leaf.parsed()}
     assert sum(one.written() for one in replicas) == 1
     for path in (kit.MUTATING, kit.VALIDATING):
         (entry,) = plane.client.get(f"{path.rpartition('/')[0]}/{settings.fullname}")["webhooks"]
         trusted = base64.b64decode(entry["clientConfig"]["caBundle"])
-        assert x509.load_pem_x509_certificates(trusted) == [found.ca.parsed()]
+        assert x509.load_pem_x509_certificates(trusted) == [secret.ca.parsed()]

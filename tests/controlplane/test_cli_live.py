@@ -36,11 +36,11 @@ def config(product: kit.Product) -> pathlib.Path:
 def by_check(answer: cli.Json) -> dict[str, list[str]]:
     """The levels of each check."""
     levels: dict[str, list[str]] = {}
-    for one in answer["findings"]:
-        assert one.keys() == FINDING
-        assert one["level"] in LEVELS
-        assert bool(one["remedy"]) is (one["level"] != "ok")
-        levels.setdefault(one["check"], []).append(one["level"])
+    for finding in answer["findings"]:
+        assert finding.keys() == FINDING
+        assert finding["level"] in LEVELS
+        assert bool(finding["remedy"]) is (finding["level"] != "ok")
+        levels.setdefault(finding["check"], []).append(finding["level"])
     return levels
 
 
@@ -52,7 +52,7 @@ def test_check_finds_nothing_wrong_with_what_was_just_installed(
         "cluster", "definitions", "replicas", "rights", "webhooks", "certificates", "caBundle",
         "fields", "dry-run pod",
     )  # fmt: skip
-    assert {name: set(levels[name]) for name in everything} == {one: {"ok"} for one in everything}
+    assert {name: set(levels[name]) for name in everything} == {name: {"ok"} for name in everything}
 
 
 def shown_in_the_readme(verb: str) -> list[str]:
@@ -110,8 +110,10 @@ def test_check_tells_somebody_without_rights_so_and_goes_on(
     levels = by_check(answer)
     assert levels["cluster"] == ["ok"]
     assert set(levels["definitions"] + levels["release"] + levels["namespaces"]) == {"failed"}
-    said = {one["message"] for one in answer["findings"] if one["level"] == "failed"}
-    assert all("forbidden" in message for message in said)
+    messages = {
+        finding["message"] for finding in answer["findings"] if finding["level"] == "failed"
+    }
+    assert all("forbidden" in message for message in messages)
     result = cli.run(config, "check", "--pre")
     assert result.exit_code == 1
     assert "you may not create customresourcedefinitions" in result.stdout
@@ -148,10 +150,10 @@ def test_explain_tells_what_happened_to_a_pod_and_what_would_happen_now(
     changed = {"spec": {"template": {"metadata": {"labels": {"new": "label"}}}}}
     path = f"{kit.injections_path(injecting_namespace)}/proxy"
     product.plane.client.request("PATCH", path, changed, **kit.PATCH)
-    shown = cli.run(config, "explain", "pod/app", *where).stdout
-    assert "what happened when it was created" in shown
-    assert "outdated" in shown
-    assert "if it were created now: Injected: injected proxy" in shown
+    printed = cli.run(config, "explain", "pod/app", *where).stdout
+    assert "what happened when it was created" in printed
+    assert "outdated" in printed
+    assert "if it were created now: Injected: injected proxy" in printed
 
 
 def test_a_member_of_a_team_explains_without_rights_on_the_cluster(
@@ -174,10 +176,10 @@ def test_diff_shows_what_a_workload_would_get(
     product: kit.Product, config: pathlib.Path, injecting_namespace: str
 ) -> None:
     product.created_by(injecting_namespace, kit.workload("Deployment"))
-    shown = cli.run(config, "diff", "deploy/work", "-n", injecting_namespace)
-    assert shown.exit_code == 0
-    assert "+  - image: sidecar:1" in shown.stdout or "+  - name: sidecar" in shown.stdout
-    assert "-  " not in shown.stdout
+    printed = cli.run(config, "diff", "deploy/work", "-n", injecting_namespace)
+    assert printed.exit_code == 0
+    assert "+  - image: sidecar:1" in printed.stdout or "+  - name: sidecar" in printed.stdout
+    assert "-  " not in printed.stdout
     missing = cli.run(config, "diff", "deploy/none", "-n", injecting_namespace)
     assert (missing.exit_code, missing.stdout) == (2, "")
     assert '"none" not found' in missing.stderr
@@ -210,7 +212,7 @@ def test_restart_rolls_what_can_roll_and_lists_the_rest(
 
     product.plane.wait("a new pod has the sidecar", injected)
     again = cli.read(config, "restart", *where, status=1)
-    assert [one["kind"] for one in again["owners"] if one["action"] == "restart"] == []
+    assert [owner["kind"] for owner in again["owners"] if owner["action"] == "restart"] == []
 
 
 def become_ready(product: kit.Product, namespace: str) -> None:
@@ -257,30 +259,34 @@ def test_status_counts_what_needs_a_restart_and_keeps_its_shape(
     assert namespace == {
         "name": enabled_namespace, "label": "enabled", "pods": 2, "injections": ["proxy"],
     }  # fmt: skip
-    useless = {one["pod"]: one["message"].partition(":")[0] for one in answer["restarts"]}
+    useless = {
+        restart["pod"]: restart["message"].partition(":")[0] for restart in answer["restarts"]
+    }
     assert useless == {"app": "", "clash": "ContainerConflict"}
-    shown = cli.run(config, "status", "-n", enabled_namespace)
-    assert "proxy" in shown.stdout
-    assert "would not help: ContainerConflict" in shown.stdout
+    printed = cli.run(config, "status", "-n", enabled_namespace)
+    assert "proxy" in printed.stdout
+    assert "would not help: ContainerConflict" in printed.stdout
 
 
 def secrets_of(product: kit.Product) -> set[str]:
     path = f"/api/v1/namespaces/{names.PRODUCT}/secrets/{names.secret_name(names.PRODUCT)}"
     data = product.plane.client.get(path)["data"]
     keys = {data[key] for key in data if key.endswith(".key")}
-    return keys | {base64.b64decode(one).decode() for one in keys}
+    return keys | {base64.b64decode(key).decode() for key in keys}
 
 
 def test_certificates_are_shown_without_keys_and_rotated(
     product: kit.Product, config: pathlib.Path
 ) -> None:
     def leaf(answer: cli.Json) -> str:
-        (found,) = [one for one in answer["certificates"] if one["role"] == "leaf"]
-        assert found.keys() == {"role", "serial", "notBefore", "notAfter", "replacedAt"}
-        return str(found["serial"])
+        (certificate,) = [
+            certificate for certificate in answer["certificates"] if certificate["role"] == "leaf"
+        ]
+        assert certificate.keys() == {"role", "serial", "notBefore", "notAfter", "replacedAt"}
+        return str(certificate["serial"])
 
     before = cli.read(config, "certificates", "show")
-    assert {one["state"] for one in before["bundles"]} == {"in sync"}
+    assert {bundle["state"] for bundle in before["bundles"]} == {"in sync"}
     result = cli.run(config, "certificates", "rotate", "--wait", "--timeout", "30")
     assert (result.exit_code, result.stdout) == (0, "")
     after = cli.read(config, "certificates", "show")

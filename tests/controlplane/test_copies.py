@@ -65,7 +65,7 @@ def test_a_restored_pod_gets_what_it_lost(product, enabled_namespace, created, l
         restored["spec"]["containers"] = restored["spec"]["containers"][:1]
     else:
         spec = restored["spec"]
-        spec["volumes"] = [one for one in spec["volumes"] if one["name"] != "data"]
+        spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] != "data"]
     back = product.create_pod(enabled_namespace, restored)
     assert kit.containers(back) == ["app", "sidecar"]
     assert VOLUME in back["spec"]["volumes"]
@@ -89,9 +89,9 @@ def test_a_deployment_made_from_an_injected_pod_gets_the_sidecar_once(
 
     def made() -> list[kit.Json]:
         return [
-            one
-            for one in product.pods(enabled_namespace)
-            if (one["metadata"].get("labels") or {}).get("app") == "work"
+            pod
+            for pod in product.pods(enabled_namespace)
+            if (pod["metadata"].get("labels") or {}).get("app") == "work"
         ]
 
     (pod,) = product.plane.wait("the Deployment's pod", made)

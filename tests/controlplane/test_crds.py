@@ -53,9 +53,9 @@ def case_name(case: Mapping[str, Any]) -> str:
 
 def injection(*, kind: str = names.KIND, name: str = "example", **spec: Any) -> Injection:
     """An injection with this spec; without one, a container is injected."""
-    given = spec or template(containers=[{"name": "proxy", "image": "proxy:1"}])
+    spec_or_default = spec or template(containers=[{"name": "proxy", "image": "proxy:1"}])
     identity = {"apiVersion": names.API_VERSION, "kind": kind, "metadata": {"name": name}}
-    return {**identity, "spec": given}
+    return {**identity, "spec": spec_or_default}
 
 
 def template(**pod_spec: Any) -> dict[str, Any]:

@@ -31,12 +31,12 @@ def samples(product: kit.Product) -> dict[str, list[dict[str, str]]]:
         product.replicas[0].get("/metrics")[1],
         product.plane.client.text("GET", "/metrics")[1],
     ]
-    found: dict[str, list[dict[str, str]]] = {}
+    samples_by_name: dict[str, list[dict[str, str]]] = {}
     for text in texts:
         for family in prometheus_client.parser.text_string_to_metric_families(text):
             for sample in family.samples:
-                found.setdefault(sample.name, []).append(sample.labels)
-    return found
+                samples_by_name.setdefault(sample.name, []).append(sample.labels)
+    return samples_by_name
 
 
 @pytest.mark.parametrize("query", ASKED)

@@ -60,21 +60,21 @@ def test_the_api_server_fills_in_what_the_table_says(product, namespace) -> None
     pod = kit.pod(containers=[CONTAINER], volumes=volumes)
     created = product.create_pod(namespace, pod, dry_run=True)["spec"]
     container = created["containers"][0]
-    made = {one["name"]: one for one in created["volumes"]}
+    created_volumes = {volume["name"]: volume for volume in created["volumes"]}
 
     seen: collections.Counter[str] = collections.Counter()
     check(defaults.CONTAINER, container, CONTAINER, "container", seen)
     for kind, source in VOLUMES.items():
         written = {"name": kind.lower(), kind: source}
-        check(defaults.VOLUME, made[kind.lower()], written, "volume", seen)
+        check(defaults.VOLUME, created_volumes[kind.lower()], written, "volume", seen)
     # Every constant of the table was met, so that none stands there unmeasured.
     table = {*constants(defaults.CONTAINER, "container"), *constants(defaults.VOLUME, "volume")}
     assert table - set(seen) == UNMEASURED
 
     assert defaults.contains(container, CONTAINER, defaults.CONTAINER)
     assert defaults.contains(CONTAINER, without_token(container), defaults.CONTAINER)
-    for one in volumes:
-        assert defaults.same_volume(made[one["name"]], one)
+    for volume in volumes:
+        assert defaults.same_volume(created_volumes[volume["name"]], volume)
 
 
 UNMEASURED = {
@@ -88,22 +88,22 @@ UNMEASURED = {
 }
 
 
-def check(shape: Any, found: Any, written: Any, path: str, seen: Any) -> None:
+def check(shape: Any, actual: Any, written: Any, path: str, seen: Any) -> None:
     """The server's value is the table's wherever we wrote nothing."""
     if isinstance(shape, defaults.Each):
-        pairs = zip(found, written, strict=False) if isinstance(found, list) else ()
-        for one, other in pairs:
-            check(shape.shape, one, other, path, seen)
+        pairs = zip(actual, written, strict=False) if isinstance(actual, list) else ()
+        for filled, other in pairs:
+            check(shape.shape, filled, other, path, seen)
         return
     for key, inner in shape.items():
         where = f"{path}.{key}"
         if isinstance(inner, Mapping | defaults.Each):
             if written.get(key) is not None:
-                check(inner, found[key], written[key], where, seen)
+                check(inner, actual[key], written[key], where, seen)
         elif inner is not defaults.QUANTITY and key not in written:
             seen[where] += 1
-            expected = None if inner in VANISHING and key not in found else inner
-            assert found.get(key) == expected, where
+            expected = None if inner in VANISHING and key not in actual else inner
+            assert actual.get(key) == expected, where
 
 
 def constants(shape: Any, path: str) -> Iterator[str]:
@@ -119,7 +119,7 @@ def constants(shape: Any, path: str) -> Iterator[str]:
 def without_token(container: kit.Json) -> kit.Json:
     """The container without the mount that the ServiceAccount plugin adds, and without the
     requests that the API server makes of limits."""
-    mounts = [one for one in container["volumeMounts"] if one["mountPath"] == "/s"]
+    mounts = [mount for mount in container["volumeMounts"] if mount["mountPath"] == "/s"]
     assert container["resources"]["requests"] == container["resources"]["limits"]
     resources = {"limits": container["resources"]["limits"]}
     return {**container, "volumeMounts": mounts, "resources": resources}

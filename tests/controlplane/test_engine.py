@@ -76,22 +76,22 @@ def api(product):
 
 @pytest.fixture(scope="module")
 def twins(product, api):
-    made = [make_twin(product, api, index) for index in range(NAMESPACES)]
-    for twin in made:
-        for one in twin.known.injections:
-            if not one.is_cluster:
-                product.wait_known(twin.enabled, one.name)
-    yield made
+    pairs = [make_twin(product, api, index) for index in range(NAMESPACES)]
+    for twin in pairs:
+        for item in twin.known.injections:
+            if not item.is_cluster:
+                product.wait_known(twin.enabled, item.name)
+    yield pairs
     # Other files' pods would be judged against those of the cluster too.
-    for twin in made:
-        for one in twin.known.injections:
-            if one.is_cluster:
-                path = f"/apis/{names.API_VERSION}/{names.CLUSTER_PLURAL}/{one.name}"
+    for twin in pairs:
+        for item in twin.known.injections:
+            if item.is_cluster:
+                path = f"/apis/{names.API_VERSION}/{names.CLUSTER_PLURAL}/{item.name}"
                 product.plane.client.request("DELETE", path)
-    for twin in made:
-        for one in twin.known.injections:
-            if one.is_cluster:
-                product.wait_known(twin.enabled, one.reference, known=False)
+    for twin in pairs:
+        for item in twin.known.injections:
+            if item.is_cluster:
+                product.wait_known(twin.enabled, item.reference, known=False)
 
 
 def make_twin(product, api, index):
@@ -162,12 +162,12 @@ def draw_pod(draw):
     pod = draw.pod()
     pod["metadata"]["generateName"] = "random-"
     spec = pod["spec"]
-    defined = {one["name"] for one in spec.get("volumes") or ()}
+    defined = {volume["name"] for volume in spec.get("volumes") or ()}
     for field in ("containers", "initContainers"):
         for container in spec.get(field) or ():
             if draw.sometimes(0.95):
                 mounts = container.get("volumeMounts") or ()
-                container["volumeMounts"] = [one for one in mounts if one["name"] in defined]
+                container["volumeMounts"] = [mount for mount in mounts if mount["name"] in defined]
     if draw.sometimes(0.5):
         spec["securityContext"] = {
             "runAsNonRoot": True,
@@ -242,9 +242,9 @@ def check_added(before, offline, online, where):
     assert set(volumes(before)) <= set(volumes(online)), where
     for field in ("shareProcessNamespace", "hostNetwork", "hostPID", "hostAliases", "dnsConfig"):
         wanted = samples.meaningful(offline["spec"].get(field))
-        found = samples.meaningful(online["spec"].get(field))
-        assert wanted in (None, False, [], {}) or found == wanted, where
+        value = samples.meaningful(online["spec"].get(field))
+        assert wanted in (None, False, [], {}) or value == wanted, where
 
 
 def volumes(pod):
-    return [one["name"] for one in pod["spec"].get("volumes") or ()]
+    return [volume["name"] for volume in pod["spec"].get("volumes") or ()]

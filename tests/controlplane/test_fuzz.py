@@ -13,9 +13,9 @@ INPUTS = 4000
 
 def test_malformed_input_is_survived(product: kit.Product, injecting_namespace: str) -> None:
     (replica, *_) = product.replicas
-    found = campaign.run(replica, namespace=injecting_namespace, count=INPUTS, seed=1)
+    report = campaign.run(replica, namespace=injecting_namespace, count=INPUTS, seed=1)
 
-    assert found.complaints() == []
-    assert found.result.total == INPUTS
-    assert len(found.result.healthy) > 20
-    assert {200, 400, 404, 405} <= set(found.result.statuses)
+    assert report.complaints() == []
+    assert report.result.total == INPUTS
+    assert len(report.result.healthy) > 20
+    assert {200, 400, 404, 405} <= set(report.result.statuses)

@@ -36,8 +36,8 @@ def installed(programs: binaries.Binaries, request: pytest.FixtureRequest) -> It
 
 def left(plane: cluster.ControlPlane) -> list[str]:
     """What the test made and nobody took away, without the pod."""
-    found = plane.kubectl("get", RIGHTS, "-A", "-o", "name").stdout.split()
-    return [one for one in found if one.rpartition("/")[2].startswith(NAME)]
+    resources = plane.kubectl("get", RIGHTS, "-A", "-o", "name").stdout.split()
+    return [resource for resource in resources if resource.rpartition("/")[2].startswith(NAME)]
 
 
 def ended(plane: cluster.ControlPlane, phase: str) -> subprocess.CompletedProcess[str]:
@@ -83,9 +83,9 @@ def test_the_check_passes_with_the_rights_of_the_pod(
         finally:
             end(plane, "Succeeded")
         assert "Succeeded" in running.result().stdout
-    assert [one for one in answer["findings"] if one["level"] != "ok"] == []
-    asked = {one["check"] for one in answer["findings"]}
-    assert {"rights", "certificates", "caBundle", "dry-run pod"} <= asked
+    assert [finding for finding in answer["findings"] if finding["level"] != "ok"] == []
+    checked = {finding["check"] for finding in answer["findings"]}
+    assert {"rights", "certificates", "caBundle", "dry-run pod"} <= checked
 
 
 def test_a_test_that_succeeds_leaves_nothing(installed: kit.Product) -> None:

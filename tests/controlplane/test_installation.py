@@ -103,8 +103,8 @@ def test_uninstalling_leaves_the_definitions_and_nothing_else(installed: kit.Pro
     kit.stays(nothing_but_the_cluster_s_own, seconds=2, what="nobody writes the Secret back")
     assert replica.process.running
     everywhere = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations"
-    found = left(plane, f"{everywhere},validatingwebhookconfigurations")
-    assert [name for name in found if names.PRODUCT in name] == []
+    resources = left(plane, f"{everywhere},validatingwebhookconfigurations")
+    assert [name for name in resources if names.PRODUCT in name] == []
     assert left(plane, "customresourcedefinitions") == [
         f"customresourcedefinition.apiextensions.k8s.io/{plural}.{names.GROUP}"
         for plural in (names.CLUSTER_PLURAL, names.PLURAL)

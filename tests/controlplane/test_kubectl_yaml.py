@@ -105,13 +105,13 @@ def kubectl(programs):
         )  # fmt: skip
         if result.returncode:
             return None
-        found, rest = [], result.stdout.decode()
+        values, rest = [], result.stdout.decode()
         while rest := rest.lstrip():
-            one, length = json.JSONDecoder(parse_int=number).raw_decode(rest)
-            one["metadata"].pop("labels")
-            found.append(one)
+            value, length = json.JSONDecoder(parse_int=number).raw_decode(rest)
+            value["metadata"].pop("labels")
+            values.append(value)
             rest = rest[length:]
-        return found
+        return values
 
     return parse
 
@@ -123,9 +123,9 @@ def number(digits):
 
 
 def ours(text):
-    documents = [one for one in yaml_documents.load_all(text) if one is not None]
-    for one in documents:
-        one.setdefault("metadata", {})
+    documents = [document for document in yaml_documents.load_all(text) if document is not None]
+    for document in documents:
+        document.setdefault("metadata", {})
     return documents
 
 
@@ -135,9 +135,9 @@ def test_scalars_mean_what_they_mean_to_kubectl(kubectl):
     pairs = zip(SCALARS, theirs["values"], mine["values"], strict=True)
     # Python's True is equal to 1.
     assert [
-        (text, one, other)
-        for text, one, other in pairs
-        if one != other or isinstance(one, bool) != isinstance(other, bool)
+        (text, ours_value, other)
+        for text, ours_value, other in pairs
+        if ours_value != other or isinstance(ours_value, bool) != isinstance(other, bool)
     ] == []
 
 
@@ -148,9 +148,9 @@ def test_structures_mean_what_they_mean_to_kubectl(kubectl, text):
 
 @pytest.mark.parametrize("text", STREAMS.values(), ids=STREAMS)
 def test_streams_are_cut_as_kubectl_cuts_them(kubectl, text):
-    found = kubectl(text)
-    assert found
-    assert ours(text) == found
+    values = kubectl(text)
+    assert values
+    assert ours(text) == values
 
 
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)

@@ -25,9 +25,13 @@ WATCHED = {
 
 def scraped(text: str) -> Families:
     """Ours by name, without the times at which counters began."""
-    found = prometheus_client.parser.text_string_to_metric_families(text)
-    ours = {one.name: one for one in found if one.name.startswith(f"{instruments.NAMESPACE}_")}
-    return {name: one for name, one in ours.items() if not name.endswith("_created")}
+    parsed = prometheus_client.parser.text_string_to_metric_families(text)
+    ours = {
+        family.name: family
+        for family in parsed
+        if family.name.startswith(f"{instruments.NAMESPACE}_")
+    }
+    return {name: family for name, family in ours.items() if not name.endswith("_created")}
 
 
 @pytest.fixture
@@ -37,40 +41,49 @@ def families(product: kit.Product) -> list[Families]:
 
 def values(families: Iterable[Families], metric: str, label: str) -> set[str]:
     """Every value that a label of it has."""
-    samples = [one for each in families for one in each[metric.removesuffix("_total")].samples]
-    return {one.labels[label] for one in samples if not one.name.endswith("_created")}
+    samples = [
+        sample for each in families for sample in each[metric.removesuffix("_total")].samples
+    ]
+    return {sample.labels[label] for sample in samples if not sample.name.endswith("_created")}
 
 
 def test_every_metric_of_the_manual_is_scraped_and_no_other(families: list[Families]) -> None:
-    listed = {one.name.removesuffix("_total"): one for one in Metrics().instruments}
-    for found in families:
-        assert set(found) == set(listed)
-        for name, one in listed.items():
-            assert (found[name].type, found[name].documentation) == (one.kind, one.text)
-            labels = {label for sample in found[name].samples for label in sample.labels} - {"le"}
-            assert labels == set(one.labels)
+    listed = {
+        instrument.name.removesuffix("_total"): instrument for instrument in Metrics().instruments
+    }
+    for scraped_families in families:
+        assert set(scraped_families) == set(listed)
+        for name, instrument in listed.items():
+            assert (scraped_families[name].type, scraped_families[name].documentation) == (
+                instrument.kind,
+                instrument.text,
+            )
+            labels = {
+                label for sample in scraped_families[name].samples for label in sample.labels
+            } - {"le"}
+            assert labels == set(instrument.labels)
 
 
 def test_the_manual_lists_every_metric_in_its_table() -> None:
     page = reference.FILE.read_text(encoding="utf-8")
-    for one in Metrics().instruments:
-        assert f"| `{one.name}` | {one.kind} | " in page
+    for instrument in Metrics().instruments:
+        assert f"| `{instrument.name}` | {instrument.kind} | " in page
     assert page.count(f"| `{instruments.NAMESPACE}_") == len(Metrics().instruments)
 
 
 def test_the_values_of_labels_are_those_of_the_manual(families: list[Families]) -> None:
     for label, metrics in reference.LABELS.items():
         for metric, listed in metrics.items():
-            found = values(families, f"{instruments.NAMESPACE}_{metric}", label)
+            label_values = values(families, f"{instruments.NAMESPACE}_{metric}", label)
             if not isinstance(listed, str):
-                assert found == set(listed), f"{metric}{{{label}}}"
+                assert label_values == set(listed), f"{metric}{{{label}}}"
 
 
 def test_the_values_that_the_manual_describes_are_few_and_ours(families: list[Families]) -> None:
     def of(metric: str, label: str) -> set[str]:
         return values(families, f"{instruments.NAMESPACE}_{metric}", label)
 
-    assert of("decisions_total", "reason") == {one.value for one in Reason}
+    assert of("decisions_total", "reason") == {reason.value for reason in Reason}
     assert of("tls_handshake_failures_total", "reason") == {*tls.REASONS, tls.OTHER}
     assert of("cache_synced", "resource") <= WATCHED
     assert all(400 <= int(code) < 600 for code in of("http_errors_total", "code"))

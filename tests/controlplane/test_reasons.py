@@ -28,9 +28,9 @@ def template(**fields: Any) -> kit.Json:
 
 
 def mounting(**fields: Any) -> kit.Json:
-    made = template(volumeMounts=[MOUNT], **fields)
-    made["spec"]["volumes"] = [EMPTY]
-    return made
+    spec = template(volumeMounts=[MOUNT], **fields)
+    spec["spec"]["volumes"] = [EMPTY]
+    return spec
 
 
 def asking(word: str, **spec: Any) -> kit.Json:
@@ -172,8 +172,8 @@ def test_a_reason_is_the_same_everywhere(product, tmp_path, reason) -> None:
 
 def test_of_two_that_want_one_name_the_later_yields(product, enabled_namespace) -> None:
     for name, image in (("a", "a:1"), ("b", "b:1")):
-        made = kit.injection(name, template=template(image=image))
-        product.create_injection(enabled_namespace, made)
+        resource = kit.injection(name, template=template(image=image))
+        product.create_injection(enabled_namespace, resource)
     created = product.create_pod(enabled_namespace, kit.pod(), dry_run=True)
     check_seen(product, enabled_namespace, Reason.INJECTION_CONFLICT)
     assert skipped(created) == ["InjectionConflict"]
@@ -210,18 +210,18 @@ def check_seen(product, namespace: str, reason: Reason) -> None:
 
 
 def check_pod_and_warning(created: kit.Json, answer: kit.Json, reason: Reason) -> None:
-    told = " ".join(answer.get("warnings") or ())
+    warnings = " ".join(answer.get("warnings") or ())
     if reason.level is Level.FIT:
         assert skipped(created) == [reason.value]
     if reason.level in (Level.FIT, Level.WORDS):
-        assert reason.value in told
+        assert reason.value in warnings
     else:
-        assert told == "" or reason is Reason.NOT_LISTED
+        assert warnings == "" or reason is Reason.NOT_LISTED
 
 
 def skipped(pod: kit.Json) -> list[str]:
     text = pod["metadata"]["annotations"][names.STATUS_ANNOTATION]
-    return [one["reason"] for one in json.loads(text)["skipped"]]
+    return [line["reason"] for line in json.loads(text)["skipped"]]
 
 
 def write(folder, **documents: kit.Json) -> list[str]:
@@ -234,9 +234,9 @@ def write(folder, **documents: kit.Json) -> list[str]:
 
 
 def explained(pod: str, injection: str, *, namespace: str, labels: dict[str, str]) -> str:
-    given = ",".join(f"{key}={value}" for key, value in labels.items())
+    pairs = ",".join(f"{key}={value}" for key, value in labels.items())
     command = [sys.executable, "-m", "sidecar_injector", "explain", "-f", pod, "-i", injection]
-    command += ["-n", namespace, "--namespace-labels", given, "-o", "json"]
+    command += ["-n", namespace, "--namespace-labels", pairs, "-o", "json"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode in (0, 1), ran.stderr
     return ran.stdout

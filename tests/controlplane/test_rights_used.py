@@ -53,9 +53,9 @@ def life(
     """From an empty cluster to the uninstall, all of it once."""
     log = audit_log.Log(folder=tmp_path_factory.mktemp("audit"), user=ACCOUNT)
     with cluster.ControlPlane(programs, apiserver_flags=log.flags()) as plane:
-        with INSTALLATIONS[request.param](plane) as told:
+        with INSTALLATIONS[request.param](plane) as chapters:
             rights = set(granted(plane))
-            for chapter in told:
+            for chapter in chapters:
                 chapter()
         yield Life(granted=rights, requests=log.requests())
         plane.keep_logs = request.session.testsfailed > 0
@@ -67,30 +67,38 @@ Chapters = Sequence[Callable[[], None]]
 @contextlib.contextmanager
 def self_signed(plane: cluster.ControlPlane) -> Iterator[Chapters]:
     with installing.installation(plane, *VALUES) as product:
-        yield [functools.partial(one, product) for one in OWN_CHAPTERS]
+        yield [functools.partial(chapter, product) for chapter in OWN_CHAPTERS]
 
 
 @contextlib.contextmanager
 def provided(plane: cluster.ControlPlane) -> Iterator[Chapters]:
     with modes.install(plane, "certificates.mode=provided") as mode:
-        given = [
+        chapters = [
             functools.partial(another_pair_is_given, mode),
             # Reading one is for whoever comes second, which is not both replicas' luck each time.
             *[functools.partial(the_bundles_are_wiped, mode.product)] * WIPES,
         ]
-        yield [*others(mode.product), *given, functools.partial(the_deployment_goes, mode.product)]
+        yield [
+            *others(mode.product),
+            *chapters,
+            functools.partial(the_deployment_goes, mode.product),
+        ]
 
 
 @contextlib.contextmanager
 def cert_manager(plane: cluster.ControlPlane) -> Iterator[Chapters]:
     values = ("certificates.mode=certManager", "certificates.issuerRef.name=own")
     with modes.installed_with_cert_manager(plane, *values) as mode:
-        given = [functools.partial(another_pair_is_given, mode)]
-        yield [*others(mode.product), *given, functools.partial(the_deployment_goes, mode.product)]
+        chapters = [functools.partial(another_pair_is_given, mode)]
+        yield [
+            *others(mode.product),
+            *chapters,
+            functools.partial(the_deployment_goes, mode.product),
+        ]
 
 
 def others(product: kit.Product) -> Chapters:
-    return [functools.partial(one, product) for one in CHAPTERS]
+    return [functools.partial(chapter, product) for chapter in CHAPTERS]
 
 
 def another_pair_is_given(mode: modes.Mode) -> None:
@@ -130,7 +138,7 @@ def conflicts_are_told(product: kit.Product) -> None:
     path = f"/apis/events.k8s.io/v1/namespaces/{TEAM}/events"
 
     def counted() -> bool:
-        return any(one.get("series") for one in plane.client.get(path)["items"])
+        return any(event.get("series") for event in plane.client.get(path)["items"])
 
     plane.wait("an Event that counts", counted, seconds=SLOW_SECONDS)
 
@@ -236,8 +244,8 @@ INSTALLATIONS = {"selfSigned": self_signed, "provided": provided, "certManager":
 
 def test_nothing_that_the_operator_asks_for_is_forbidden(life: Life) -> None:
     assert len(life.requests) > len(life.granted), "the log has seen the operator"
-    assert [one for one in life.requests if not one.allowed] == []
+    assert [request for request in life.requests if not request.allowed] == []
 
 
 def test_every_right_that_the_chart_grants_is_used(life: Life) -> None:
-    assert sorted(life.granted - {one.right for one in life.requests}) == []
+    assert sorted(life.granted - {request.right for request in life.requests}) == []

@@ -61,7 +61,7 @@ def test_a_port_that_is_taken_is_named_and_waited_for(alone: processes.Process) 
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "said"),
+    ("variable", "text", "message"),
     [
         ("SIDECAR_INJECTOR_LEAF_SECOND", "5", "SIDECAR_INJECTOR_LEAF_SECOND is no setting; known"),
         ("SIDECAR_INJECTOR_LEAF_SECONDS", "5m", "SIDECAR_INJECTOR_LEAF_SECONDS=5m: must be a whol"),
@@ -70,7 +70,7 @@ def test_a_port_that_is_taken_is_named_and_waited_for(alone: processes.Process) 
     ],
 )
 def test_a_setting_that_cannot_be_used_ends_it_with_one_line(
-    variable: str, text: str, said: str
+    variable: str, text: str, message: str
 ) -> None:
     answer = subprocess.run(
         [PROGRAM, "run"],
@@ -82,4 +82,4 @@ def test_a_setting_that_cannot_be_used_ends_it_with_one_line(
     )
     assert answer.returncode == 2
     (line,) = answer.stderr.splitlines()
-    assert line.startswith(f"Error: {said}")
+    assert line.startswith(f"Error: {message}")

@@ -63,8 +63,8 @@ class Watched:
         kit.stays(lambda: process.running, seconds=WATCHED_SECONDS, what="it runs")
         lines = kit.log_lines(self.replica, start=self._start)
         # Decisions are no complaints: each call of the webhook is one, and equal ones read alike.
-        said = [line["message"] for line in lines if "verdict" not in line]
-        assert sorted(said) == sorted(set(said))
+        messages = [line["message"] for line in lines if "verdict" not in line]
+        assert sorted(messages) == sorted(set(messages))
         assert [line for line in lines if "traceback" in line] == []
         # A kubelet would restart it otherwise, again and again, and nothing would be better.
         assert self.replica.get("/healthz")[0] == 200
@@ -105,7 +105,7 @@ def with_token(token: str) -> Callable[[pathlib.Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         pytest.param(pathlib.Path.unlink, "there is no such file", id="missing"),
         pytest.param(lambda path: path.write_text("{"), "it is no YAML: line 1", id="garbage"),
@@ -113,12 +113,12 @@ def with_token(token: str) -> Callable[[pathlib.Path], None]:
     ],
 )
 def test_a_bad_kubeconfig_at_the_start(
-    watched: Watched, namespace: str, change: Callable[[pathlib.Path], None], said: str
+    watched: Watched, namespace: str, change: Callable[[pathlib.Path], None], message: str
 ) -> None:
     watched.stop()
     with kubeconfig(watched, change):
         watched.replica.start()
-        watched.says(said)
+        watched.says(message)
     watched.is_well(namespace)
 
 

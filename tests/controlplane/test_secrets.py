@@ -114,14 +114,18 @@ def enabled(product: kit.Product) -> str:
 
 
 def review(pod: kit.Json) -> kit.Json:
-    asked = {
+    admission_request = {
         "uid": "1",
         "resource": {"group": "", "version": "v1", "resource": "pods"},
         "namespace": "default",
         "operation": "CREATE",
         "object": pod,
     }
-    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}
+    return {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": admission_request,
+    }
 
 
 def post(
@@ -145,12 +149,12 @@ def post(
 def keys(product: kit.Product) -> set[str]:
     """Every line of a private key, as PEM and as the Secret has it."""
     data = product.plane.client.get(SECRET)["data"]
-    found = set()
+    lines = set()
     for name in (names.TLS_KEY, names.CA_KEY):
         pem = base64.b64decode(data[name]).decode()
-        found |= {line for line in pem.splitlines() if not line.startswith("-----")}
-        found.add(data[name][:64])
-    return found
+        lines |= {line for line in pem.splitlines() if not line.startswith("-----")}
+        lines.add(data[name][:64])
+    return lines
 
 
 def nowhere(product: kit.Product, text: str) -> None:

@@ -52,7 +52,7 @@ def test_kubectl_shows_warnings_for_a_conflict_and_for_an_unknown_name(
 def events(product: kit.Product, namespace: str) -> list[kit.Json]:
     path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
     items = product.plane.client.get(path)["items"]
-    return [one for one in items if one.get("reportingController") == names.PRODUCT]
+    return [event for event in items if event.get("reportingController") == names.PRODUCT]
 
 
 def test_a_conflict_is_told_to_the_replica_set_that_makes_the_pods(

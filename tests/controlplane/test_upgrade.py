@@ -58,16 +58,16 @@ def installed(
 
 def version(product: kit.Product) -> tuple[str, str]:
     """What the Deployment says that it is, and what its pods run."""
-    found = product.plane.client.get(DEPLOYMENT)
-    (container,) = found["spec"]["template"]["spec"]["containers"]
-    return found["metadata"]["labels"]["app.kubernetes.io/version"], container["image"]
+    deployment = product.plane.client.get(DEPLOYMENT)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return deployment["metadata"]["labels"]["app.kubernetes.io/version"], container["image"]
 
 
 def knows_the_new_field(product: kit.Product) -> bool:
-    given = kit.injection("new", **{NEW_FIELD: "Inject"})
+    resource = kit.injection("new", **{NEW_FIELD: "Inject"})
     path = f"{kit.injections_path(TEAM)}?dryRun=All&fieldValidation=Strict"
     try:
-        product.plane.client.request("POST", path, given)
+        product.plane.client.request("POST", path, resource)
     except errors.ApiError as error:
         if "unknown field" not in error.message:
             raise
@@ -85,8 +85,8 @@ def untouched(product: kit.Product) -> tuple[str, str, str]:
 def injects(product: kit.Product) -> bool:
     """A replica that starts now, as the Deployment says now."""
     product.operators.add().wait_ready()
-    made = [product.create_pod(TEAM, kit.pod("now"), dry_run=True) for _ in product.replicas]
-    return all(kit.containers(one) == kit.BOTH for one in made)
+    pods = [product.create_pod(TEAM, kit.pod("now"), dry_run=True) for _ in product.replicas]
+    return all(kit.containers(pod) == kit.BOTH for pod in pods)
 
 
 def test_an_upgrade_brings_version_and_definitions_and_a_rollback_takes_them_back(

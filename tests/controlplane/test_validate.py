@@ -25,13 +25,13 @@ def apply(product: kit.Product, namespace: str, name: str, **spec: Any) -> str:
 def test_kubectl_shows_the_warnings(product: kit.Product, enabled_namespace: str) -> None:
     volumes = [{"name": "idle", "emptyDir": {}}]
     bare = {"name": "sidecar", "image": "sidecar:1"}
-    said = apply(
+    printed = apply(
         product, enabled_namespace, "log",
         template={"spec": {"containers": [bare], "volumes": volumes}},
     )  # fmt: skip
-    assert "Warning: spec.template.spec.containers[0].resources requests no cpu" in said
-    assert "Warning: spec.template.spec.volumes[0] 'idle' is only added to pods" in said
-    assert "Warning: spec.template the Pod Security level restricted would refuse it:" in said
+    assert "Warning: spec.template.spec.containers[0].resources requests no cpu" in printed
+    assert "Warning: spec.template.spec.volumes[0] 'idle' is only added to pods" in printed
+    assert "Warning: spec.template the Pod Security level restricted would refuse it:" in printed
 
 
 def test_a_rival_is_named_to_whoever_comes_second(
@@ -40,32 +40,32 @@ def test_a_rival_is_named_to_whoever_comes_second(
     apply(product, enabled_namespace, "a", template={"spec": {"containers": [container()]}})
     product.wait_known(enabled_namespace, "a")
 
-    said = apply(
+    printed = apply(
         product, enabled_namespace, "b", template={"spec": {"containers": [container("other:2")]}}
     )
-    assert "container 'sidecar' is not as in a: this one yields" in said
+    assert "container 'sidecar' is not as in a: this one yields" in printed
 
 
 def test_one_that_selects_other_pods_is_no_rival(
     product: kit.Product, enabled_namespace: str
 ) -> None:
     for name, image in (("web", "sidecar:1"), ("db", "other:2")):
-        said = apply(
+        printed = apply(
             product, enabled_namespace, name, selector={"matchLabels": {"app": name}},
             template={"spec": {"containers": [container(image)]}},
         )  # fmt: skip
         product.wait_known(enabled_namespace, name)
-        assert "is not as in" not in said
+        assert "is not as in" not in printed
 
 
 def test_what_would_make_every_pod_invalid_is_refused(
     product: kit.Product, enabled_namespace: str
 ) -> None:
     ports = [{"containerPort": 70000}]
-    said = apply(
+    printed = apply(
         product, enabled_namespace, "log",
         template={"spec": {"containers": [container(ports=ports)]}},
     )  # fmt: skip
-    assert f'"{names.VALIDATE_WEBHOOK}" denied the request' in said
-    assert "spec cannot be injected into a pod: PodWouldBeInvalid" in said
-    assert "containerPort 70000" in said
+    assert f'"{names.VALIDATE_WEBHOOK}" denied the request' in printed
+    assert "spec cannot be injected into a pod: PodWouldBeInvalid" in printed
+    assert "containerPort 70000" in printed

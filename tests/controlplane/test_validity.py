@@ -118,7 +118,7 @@ def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: J
     wrong = []
     for _ in range(PAIRS):
         before, after, traits = random_pods.pair()
-        hits.update(f"part: {one}" for one in traits)
+        hits.update(f"part: {trait}" for trait in traits)
         for level in LEVELS:
             verdict, detail = _compare(judge, before, after, level=level)
             hits[f"{level}: {verdict}"] += 1

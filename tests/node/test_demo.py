@@ -40,10 +40,10 @@ def test_the_demo_prints_what_the_documents_show(
         play.uninstall()
     play.ended()
 
-    told = [CHANGING.sub("", line) for line in stream.getvalue().splitlines()]
+    printed = [CHANGING.sub("", line) for line in stream.getvalue().splitlines()]
     blocks = list(shown())
     assert len(blocks) == len(PAGES)
     for block in blocks:
-        rest = iter(told)
+        rest = iter(printed)
         for line in block:
             assert CHANGING.sub("", line) in rest, f"not told, or not in this order: {line}"

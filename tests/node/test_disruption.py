@@ -98,7 +98,9 @@ def test_what_the_replicas_cost(
         for name, cost in costs.items():
             table.facts.append(f"{name} {when}: {cost}")
     started = [product.start_seconds(replica) for replica in installed.pods()]
-    table.facts.append(f"container start to Ready: {', '.join(f'{one:.0f} s' for one in started)}")
+    table.facts.append(
+        f"container start to Ready: {', '.join(f'{seconds:.0f} s' for seconds in started)}"
+    )
     archive = build.cached().stat().st_size
     table.facts.append(f"the image: {archive / 1024**2:.0f} MiB")
     assert max(cost.mebibytes for cost in (*rest.values(), *load.values())) < 256
@@ -112,9 +114,9 @@ def superfluous(release: product.Product) -> set[str]:
         f"apiservice.apiregistration.k8s.io/{names.VERSION}.{names.GROUP}",
         f"namespace/{release.namespace}",
     }
-    found = {line for line in release.left() if not line.startswith("sidecarinjection.")}
-    assert kept <= found
-    return found - kept
+    names_left = {line for line in release.left() if not line.startswith("sidecarinjection.")}
+    assert kept <= names_left
+    return names_left - kept
 
 
 def test_an_uninstall_leaves_nothing_but_the_definitions(

@@ -91,7 +91,7 @@ def run(root: pathlib.Path, environment: dict[str, str], *command: str) -> str:
 @pytest.fixture(scope="module")
 def environment(image: pathlib.Path) -> dict[str, str]:
     """The variables that the image sets, and no other."""
-    return dict(one.split("=", 1) for one in archive.read(image).config["config"]["Env"])
+    return dict(pair.split("=", 1) for pair in archive.read(image).config["config"]["Env"])
 
 
 def test_it_says_of_itself_what_the_dockerfile_says(image: pathlib.Path) -> None:
@@ -215,4 +215,7 @@ def test_it_injects_pods_from_a_read_only_root(
         pod = plane.client.get("/api/v1/namespaces/demo/pods/alpine")
         _log.info("ready after %.1f s, %d MiB", seconds, replica.rss() // 1024**2)
         assert replica.terminate() == 0
-    assert [one["name"] for one in pod["spec"]["containers"]] == ["alpine", "sidecar-nginx"]
+    assert [container["name"] for container in pod["spec"]["containers"]] == [
+        "alpine",
+        "sidecar-nginx",
+    ]

@@ -56,16 +56,18 @@ def end_of(release: product.Product, replica: kit.Json) -> kit.Json | None:
 
 def probe(replica: kit.Json, kind: str) -> tuple[int, int]:
     """After how many failures, and how many seconds apart, the kubelet acts."""
-    found = replica["spec"]["containers"][0][f"{kind.lower()}Probe"]
-    return found["failureThreshold"], found["periodSeconds"]
+    configured = replica["spec"]["containers"][0][f"{kind.lower()}Probe"]
+    return configured["failureThreshold"], configured["periodSeconds"]
 
 
 def killing(release: product.Product, replica: kit.Json, why: str) -> kit.Json:
     """The only Event of its kind; the same pod may have been killed before, for another reason."""
-    (found,) = (
-        one for one in replicas.events(release, replica, reason="Killing") if why in one["message"]
+    (event,) = (
+        event
+        for event in replicas.events(release, replica, reason="Killing")
+        if why in event["message"]
     )
-    return found
+    return event
 
 
 def test_a_frozen_replica_leaves_the_service_and_is_restarted(
@@ -81,13 +83,15 @@ def test_a_frozen_replica_leaves_the_service_and_is_restarted(
     under_load.judge("a replica frozen")
     ended = replicas.restarts(installed, replica)["lastState"]["terminated"]
     assert min(replicas.unhealthy(installed, replica).values()) > 0
-    asked = killing(installed, replica, "failed liveness probe, will be restarted")["lastTimestamp"]
-    alive = replicas.seconds_between(frozen, asked)
+    killed_at = killing(installed, replica, "failed liveness probe, will be restarted")[
+        "lastTimestamp"
+    ]
+    alive = replicas.seconds_between(frozen, killed_at)
     for kind, passed in (("Readiness", left), ("Liveness", alive)):
         failures, period = probe(replica, kind)
         assert passed > (failures - 1) * period, kind
     # It cannot hear that it is to end, so it is killed, but not before its time.
-    waited = replicas.seconds_between(asked, ended["finishedAt"])
+    waited = replicas.seconds_between(killed_at, ended["finishedAt"])
     assert ended["exitCode"] == 128 + signal.SIGKILL
     assert waited >= replica["spec"]["terminationGracePeriodSeconds"] - 1
     table.facts.append(
@@ -107,21 +111,23 @@ def test_a_replica_that_is_asked_to_end_serves_on_and_drains(
             installed.kubectl("delete", "pod", replicas.name_of(replica), "--wait=false")
             # Read before it ends: the kubelet then deletes it again, and both fields say "at once".
             # https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/status/status_manager.go
-            asked = read(installed, replica)["metadata"]
+            metadata = read(installed, replica)["metadata"]
             assert log.stdout is not None
-            told = log.stdout.read()
+            printed = log.stdout.read()
             ended = installed.node.wait(
                 "its container has ended", lambda: end_of(installed, replica), seconds=kit.SECONDS
             )
         installed.settle()
-    assert "draining" in told
+    assert "draining" in printed
     assert killing(installed, replica, "Stopping container operator")
-    grace = asked["deletionGracePeriodSeconds"]
+    grace = metadata["deletionGracePeriodSeconds"]
     assert grace == replica["spec"]["terminationGracePeriodSeconds"]
-    took = grace + replicas.seconds_between(asked["deletionTimestamp"], ended["finishedAt"])
+    took = grace + replicas.seconds_between(metadata["deletionTimestamp"], ended["finishedAt"])
     assert (ended["exitCode"], ended["reason"]) == (0, "Completed")
     (drain,) = [
-        int(one["value"]) for one in replica["spec"]["containers"][0]["env"] if one["name"] == DRAIN
+        int(variable["value"])
+        for variable in replica["spec"]["containers"][0]["env"]
+        if variable["name"] == DRAIN
     ]
     assert drain - 1 <= took < grace
     table.facts.append(f"a replica asked to end: gone by itself after {took:.0f} s of {grace}")

@@ -18,8 +18,10 @@ def test_the_release_runs_in_pods_under_the_restricted_level(
     replicas = installed.pods()
     assert len(replicas) == 2
     scene = kit.Scene(cluster, installed.namespace)
-    assert {scene.shown(one["metadata"]["name"]) for one in replicas} == {"1/1 Running"}
-    assert {one["status"]["containerStatuses"][0]["restartCount"] for one in replicas} == {0}
+    assert {scene.shown(replica["metadata"]["name"]) for replica in replicas} == {"1/1 Running"}
+    assert {replica["status"]["containerStatuses"][0]["restartCount"] for replica in replicas} == {
+        0
+    }
 
 
 def test_the_walkthrough_ends_with_two_running_containers_that_talk(
@@ -36,7 +38,7 @@ def test_the_walkthrough_ends_with_two_running_containers_that_talk(
 
     assert scene.shown("alpine") == "2/2 Running"
     pod = scene.pod("alpine")
-    assert [one["image"] for one in pod["spec"]["containers"]] == [
+    assert [container["image"] for container in pod["spec"]["containers"]] == [
         stand_ins.ALPINE,
         stand_ins.NGINX,
     ]

@@ -56,8 +56,14 @@ def test_a_native_sidecar_answers_before_the_pods_own_init_container_asks(
     scene.wait_for(f"pod/{APP}")
     assert scene.shown(APP) == "2/2 Running"
     pod = scene.pod(APP)
-    assert [one["name"] for one in pod["spec"]["initContainers"]] == [kit.SIDECAR, "first"]
-    assert [one["restartCount"] for one in pod["status"]["initContainerStatuses"]] == [0, 0]
+    assert [container["name"] for container in pod["spec"]["initContainers"]] == [
+        kit.SIDECAR,
+        "first",
+    ]
+    assert [
+        container_status["restartCount"]
+        for container_status in pod["status"]["initContainerStatuses"]
+    ] == [0, 0]
     assert scene.kubectl("logs", APP, "--container=first") == ANSWER
 
 
@@ -80,7 +86,7 @@ def test_the_job_of_a_cronjob_completes(scene: kit.Scene) -> None:
     scene.kubectl("create", "job", "now", f"--from=cronjob/{APP}")
     scene.wait_for("job/now", "condition=Complete")
     (pod,) = scene.pods(APP)
-    assert [one["name"] for one in pod["spec"]["initContainers"]] == [kit.SIDECAR]
+    assert [container["name"] for container in pod["spec"]["initContainers"]] == [kit.SIDECAR]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +103,7 @@ def test_all_pods_of_a_workload_run_with_the_sidecar(
     scene.inject(kit.injection())
     scene.apply(workload(kind, APP, **more))
     scene.kubectl("rollout", "status", f"{kind}/{APP}", f"--timeout={kit.SECONDS}s")
-    pods = [one["metadata"]["name"] for one in scene.pods(APP)]
+    pods = [pod["metadata"]["name"] for pod in scene.pods(APP)]
     assert [scene.shown(pod) for pod in pods] == ["2/2 Running"] * count
     for pod in pods:
         assert scene.fetch(pod, container=APP, port=kit.PORT) == ANSWER
@@ -174,5 +180,9 @@ def test_the_status_annotation_tells_what_runs(scene: kit.Scene) -> None:
     scene.wait_for(f"pod/{APP}")
     pod = scene.pod(APP)
     (entry,) = json.loads(pod["metadata"]["annotations"][names.STATUS_ANNOTATION])["injections"]
-    running = [one["name"] for one in pod["status"]["containerStatuses"] if one["ready"]]
+    running = [
+        container_status["name"]
+        for container_status in pod["status"]["containerStatuses"]
+        if container_status["ready"]
+    ]
     assert set(entry["added"]["containers"]) == set(running) - {APP}

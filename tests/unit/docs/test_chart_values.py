@@ -156,17 +156,21 @@ def lint_findings(example: dict[str, Any]) -> list[str]:
 
 def test_what_the_chart_tells_artifact_hub_is_so() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    told = {
+    annotations = {
         key.removeprefix("artifacthub.io/"): yaml.safe_load(value)
         for key, value in chart["annotations"].items()
     }
 
-    assert [one["image"] for one in told["images"]] == [f"sidecar-injector:{chart['appVersion']}"]
+    assert [image["image"] for image in annotations["images"]] == [
+        f"sidecar-injector:{chart['appVersion']}"
+    ]
     defined = [yaml.safe_load(path.read_text()) for path in CHART.glob("files/crds/*.yaml")]
-    assert {one["name"] for one in told["crds"]} == {one["metadata"]["name"] for one in defined}
-    for one in told["crds"]:
-        definition = next(each for each in defined if each["metadata"]["name"] == one["name"])
-        assert one["kind"] == definition["spec"]["names"]["kind"]
-        assert one["version"] == definition["spec"]["versions"][0]["name"]
-    for example in told["crdsExamples"]:
+    assert {definition["name"] for definition in annotations["crds"]} == {
+        definition["metadata"]["name"] for definition in defined
+    }
+    for listed in annotations["crds"]:
+        definition = next(item for item in defined if item["metadata"]["name"] == listed["name"])
+        assert listed["kind"] == definition["spec"]["names"]["kind"]
+        assert listed["version"] == definition["spec"]["versions"][0]["name"]
+    for example in annotations["crdsExamples"]:
         assert lint_findings(example) == []

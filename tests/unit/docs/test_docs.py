@@ -59,8 +59,14 @@ def spans(page: pathlib.Path) -> list[str]:
 
 def objects(page: pathlib.Path) -> list[Json]:
     """The Kubernetes objects among the page's YAML."""
-    found = [one for text in blocks(page, "yaml") for one in yaml_documents.load_all(text)]
-    return [one for one in found if isinstance(one, dict) and "apiVersion" in one]
+    documents = [
+        document for text in blocks(page, "yaml") for document in yaml_documents.load_all(text)
+    ]
+    return [
+        document
+        for document in documents
+        if isinstance(document, dict) and "apiVersion" in document
+    ]
 
 
 def shown_commands(page: pathlib.Path) -> list[tuple[list[str], list[str]]]:
@@ -107,9 +113,9 @@ def own_commands(page: pathlib.Path) -> list[tuple[list[str], list[str]]]:
 
 
 def injections(page: pathlib.Path) -> list[model.Injection]:
-    own = [one for one in objects(page) if one["apiVersion"].startswith(names.GROUP)]
-    assert all(one["apiVersion"] == names.API_VERSION for one in own)
-    return [model.read(one, spec_schema=crds.spec_schema(one["kind"])) for one in own]
+    own = [item for item in objects(page) if item["apiVersion"].startswith(names.GROUP)]
+    assert all(item["apiVersion"] == names.API_VERSION for item in own)
+    return [model.read(item, spec_schema=crds.spec_schema(item["kind"])) for item in own]
 
 
 def asking(injection: model.Injection) -> Json:
@@ -132,11 +138,11 @@ def test_the_pages_injections_are_accepted(page: pathlib.Path) -> None:
 
 @every_page
 def test_pods_are_injected_by_the_pages_injections(page: pathlib.Path) -> None:
-    pods = [one for one in objects(page) if workloads.pod_path(one) is not None]
+    pods = [item for item in objects(page) if workloads.pod_path(item) is not None]
     pods += [asking(injection) for injection in injections(page)]
     injector = inject.offline(injections=injections(page), namespace="default", namespace_labels={})
-    for one in pods:
-        injector.document(manifests.Document(page.name, one))
+    for pod in pods:
+        injector.document(manifests.Document(page.name, pod))
 
     assert len(injector.entries) == len(pods)
     for entry in injector.entries:
@@ -146,19 +152,19 @@ def test_pods_are_injected_by_the_pages_injections(page: pathlib.Path) -> None:
 
 def test_the_readmes_manifests_are_those_of_the_demo() -> None:
     demo = [
-        one
+        item
         for path in (ROOT / "tools/demo").glob("*.yaml")
-        for one in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
     ]
 
-    def key(one: Json) -> tuple[str, str]:
-        return one["kind"], one["metadata"]["name"]
+    def key(item: Json) -> tuple[str, str]:
+        return item["kind"], item["metadata"]["name"]
 
-    shown = {key(one): one for one in objects(ROOT / "README.md")}
-    shared = {key(one): one for one in demo if key(one) in shown}
+    documented = {key(item): item for item in objects(ROOT / "README.md")}
+    shared = {key(item): item for item in demo if key(item) in documented}
     assert shared.keys() == {(names.KIND, "nginx"), ("Deployment", "web")}
-    for identity, one in shared.items():
-        assert shown[identity] == one
+    for identity, item in shared.items():
+        assert documented[identity] == item
 
 
 @every_page
@@ -179,13 +185,13 @@ def test_every_verb_that_a_sentence_names_exists(page: pathlib.Path) -> None:
 
 def test_our_commands_in_the_readme_print_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    shown = [
+    commands = [
         (words, output)
         for words, output in own_commands(ROOT / "README.md")
         if output and words[0] not in LIVE
     ]
-    assert len(shown) >= 2
-    for words, output in shown:
+    assert len(commands) >= 2
+    for words, output in commands:
         result = click.testing.CliRunner().invoke(main.cli, words)
         assert result.exit_code == 0, result.output
         assert result.stderr.splitlines() == output
@@ -225,7 +231,7 @@ def test_every_relative_link_leads_somewhere(page: pathlib.Path) -> None:
 
 @every_page
 def test_every_file_of_the_repository_that_is_named_exists(page: pathlib.Path) -> None:
-    tops = {one.name for base in (ROOT, PACKAGE) for one in base.iterdir() if one.is_dir()}
+    tops = {path.name for base in (ROOT, PACKAGE) for path in base.iterdir() if path.is_dir()}
     for span in spans(page):
         words = [span, *span.split()]
         for path in (word for word in words if re.fullmatch(r"[\w.-]+(/[\w.-]*)+", word)):

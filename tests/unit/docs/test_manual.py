@@ -28,12 +28,12 @@ def page(name):
 
 def examples(name):
     """Each example with the first line of the paragraph above it, by which a failure is found."""
-    found = []
+    parameters = []
     text = page(name)
     for fence in FENCE.finditer(text):
-        said = text[: fence.start()].rstrip().rpartition("\n\n")[2].partition("\n")[0]
-        found.append(pytest.param(*yaml_documents.load_all(fence[1]), id=said[:60]))
-    return found
+        paragraph = text[: fence.start()].rstrip().rpartition("\n\n")[2].partition("\n")[0]
+        parameters.append(pytest.param(*yaml_documents.load_all(fence[1]), id=paragraph[:60]))
+    return parameters
 
 
 def injected(example, folder):
@@ -67,7 +67,7 @@ def test_an_example_of_the_manual_does_what_it_shows(example, tmp_path):
     annotations.pop(names.STATUS_ANNOTATION, None)
     expected = example["result"]
     assert out["spec"] == expected["spec"]
-    assert {key: one for key, one in metadata.items() if one} == expected.get("metadata", {})
+    assert {key: value for key, value in metadata.items() if value} == expected.get("metadata", {})
 
 
 def test_every_list_and_every_conflict_has_an_example():
@@ -113,9 +113,9 @@ def test_the_reasons_stand_in_their_levels():
 
 def asking(cell):
     """The pod that a cell of the truth table speaks of."""
-    said = re.findall(r"(label|annotation) `([^`:]+): ?\"?([^`\"]*)\"?`", cell)
+    pairs = re.findall(r"(label|annotation) `([^`:]+): ?\"?([^`\"]*)\"?`", cell)
     fields = {"labels": {}, "annotations": {}}
-    for kind, key, value in said:
+    for kind, key, value in pairs:
         fields[f"{kind}s"][key] = value
     return pod(**fields)
 
@@ -124,8 +124,8 @@ def asking(cell):
 def test_the_truth_table_is_true(row):
     cell, automatic, on_request = row
     for activation, expected in (("Automatic", automatic), ("OnRequest", on_request)):
-        one = injection(activation=activation, template={"spec": {"containers": [container()]}})
-        assert bool(decided(asking(cell), one).injected) is (expected == "yes"), activation
+        log = injection(activation=activation, template={"spec": {"containers": [container()]}})
+        assert bool(decided(asking(cell), log).injected) is (expected == "yes"), activation
 
 
 def test_the_manual_is_in_the_index():

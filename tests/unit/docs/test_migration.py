@@ -31,15 +31,15 @@ def test_there_is_an_example_of_each_injector() -> None:
 def test_an_example_is_converted_to_what_is_shown(
     example: tuple[str, ...], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, command, said, expected = example
+    source, command, warnings, expected = example
     monkeypatch.chdir(tmp_path)
     _, *arguments = shlex.split(command)
     (tmp_path / arguments[-1]).write_text(source, encoding="utf-8")
 
     result = click.testing.CliRunner().invoke(main.cli, arguments)
 
-    assert result.stderr.splitlines() == said.splitlines()
-    assert result.exit_code == ("warning: " in said)
+    assert result.stderr.splitlines() == warnings.splitlines()
+    assert result.exit_code == ("warning: " in warnings)
     assert list(yaml_documents.load_all(result.stdout)) == list(yaml_documents.load_all(expected))
 
 
