@@ -23,7 +23,7 @@ FULL_AFTER: Final = 2
 much to look at. Full ones are cheap here, as most is set aside."""
 
 
-class Watch:
+class Collector:
     """Sets aside what has come to stay, from `begin` to `end`."""
 
     def __init__(self) -> None:
