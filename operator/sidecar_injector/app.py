@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -53,7 +54,6 @@ class Dependencies:
     clock: server_clock.Clock
     metrics: Metrics
     ready: readiness.Readiness
-    collector: gc_tuning.Collector
     recorder: events.Recorder
     state: cluster_state.ClusterState
 
@@ -118,7 +118,7 @@ async def _operate(
     stop: asyncio.Event,
 ) -> None:
     """One life of the operator, from the admin port's first answer to the end."""
-    metrics, ready, collector = Metrics(), readiness.Readiness(), gc_tuning.Collector()
+    metrics, ready = Metrics(), readiness.Readiness()
     admin_port = listener.Listener(
         shared=pool.Pool(routes=admin.routes(ready=ready, metrics=metrics)),
         port=settings.admin_port,
@@ -138,7 +138,6 @@ async def _operate(
                     clock=clock,
                     metrics=metrics,
                     ready=ready,
-                    collector=collector,
                     recorder=events.Recorder(
                         api_client, instance=settings.pod_name, now=_now, metrics=metrics
                     ),
@@ -147,7 +146,7 @@ async def _operate(
             )
             await process.operate(operator.handlers, operator.loops, stop)
     finally:
-        collector.end()
+        gc.unfreeze()
         admin_port.stop()
 
 
@@ -200,7 +199,7 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
             lambda: caches.of_accounts(api_client, known=state, metrics=metrics)
         ),
         "caches": lambda: caches.tell_when_synced(
-            informers, dependencies.ready, filled=dependencies.collector.begin
+            informers, dependencies.ready, filled=gc_tuning.freeze
         ),
         "status": writer.run,
         "audit": lambda: auditor.run(informers),
