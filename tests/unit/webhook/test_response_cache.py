@@ -89,13 +89,17 @@ class RandomState(cluster_state.ClusterState):
 
     def injections(self, namespace: str) -> tuple[model.Injection, ...]:
         return namespace_view.ordered(
-            [each for each in self._random if each.is_cluster or namespace == NAMESPACE]
+            [
+                injection
+                for injection in self._random
+                if injection.is_cluster or namespace == NAMESPACE
+            ]
         )
 
 
 def random_subject(draw: random_pods.Draw) -> Subject:
     """One whose injections are random."""
-    by_name = {(each.is_cluster, each.name): each for each in draw.injections()}
+    by_name = {(injection.is_cluster, injection.name): injection for injection in draw.injections()}
     return Subject(state=RandomState(list(by_name.values())))
 
 
@@ -156,7 +160,7 @@ def test_a_cached_review_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> 
 def test_every_answer_has_the_uid_of_its_own_question() -> None:
     server = Server(resource())
     responses = [server.response(pod(), uid=uid) for uid in ("a", 'b"\\', "é", "b")]
-    assert [each.pop("uid") for each in responses] == ["a", 'b"\\', "é", "b"]
+    assert [answer.pop("uid") for answer in responses] == ["a", 'b"\\', "é", "b"]
     assert responses[0] == responses[1] == responses[2] == responses[3]
 
 
