@@ -146,7 +146,7 @@ async def _operate(
             )
             await process.operate(operator.handlers, operator.loops, stop)
     finally:
-        gc.unfreeze()
+        gc.unfreeze()  # The next attempt sets its own objects aside.
         admin_port.stop()
 
 

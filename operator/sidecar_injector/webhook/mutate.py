@@ -74,7 +74,7 @@ class PodWebhook:
             return self._unchanged(review, start)
         layout = response_cache.layout_of(request.body)
         token_volume = layout.token_volume(request.body) if layout else ""
-        pod_response = response.of(review, self._state_for(review), token_volume=token_volume)
+        pod_response = response.respond(review, self._state_for(review), token_volume=token_volume)
         if layout and pod_response and pod_response.is_cacheable:
             self._cache.put(request.body, pod_response, layout=layout)
         return self._respond(review, pod_response, request=request, start=start)
@@ -89,7 +89,7 @@ class PodWebhook:
         if not admission_review.is_pod(review):
             return self._unchanged(review, start)
         state = self._state_for(review)
-        pod_response = await loop.run_in_executor(self._worker, response.of, review, state)
+        pod_response = await loop.run_in_executor(self._worker, response.respond, review, state)
         return self._respond(review, pod_response, request=request, start=start)
 
     def _state_for(self, review: admission_review.Review) -> cluster_state.NamespaceState:

@@ -1,7 +1,4 @@
-"""All that follows from the review of a pod: the decision, as everybody gets to hear of it.
-
-The API server gets a response, users a line in the log, Events and metrics.
-"""
+"""The response to the review of a pod, and what the log, the metrics and Events need of it."""
 
 from __future__ import annotations
 
@@ -61,10 +58,11 @@ class PodResponse:
     @property
     def size(self) -> int:
         """About how many bytes it takes in memory."""
-        return 4096 + len(self.members) + len(self.log_line)
+        skipped = sum(256 + len(line.message) for line in self.skipped)
+        return 4096 + len(self.members) + len(self.log_line) + skipped
 
 
-def of(
+def respond(
     review: admission_review.Review, state: cluster_state.NamespaceState, *, token_volume: str = ""
 ) -> PodResponse | None:
     """Decide about the pod of a review; None, and a line in the log, if that fails.
@@ -72,7 +70,7 @@ def of(
     `token_volume` is the name of the pod's token volume; it counts for `is_cacheable` alone.
     """
     try:
-        return _of(review, state, token_volume)
+        return _respond(review, state, token_volume)
     except Exception:  # noqa: BLE001 - our own bug must not cost a pod
         message = "cannot decide, the pod is admitted as it is"
         if problem := admission_review.shape_problem(review.request):
@@ -82,7 +80,7 @@ def of(
         return None
 
 
-def _of(
+def _respond(
     review: admission_review.Review, state: cluster_state.NamespaceState, token_volume: str
 ) -> PodResponse:
     admission_request = review.request
