@@ -70,10 +70,10 @@ def handler() -> Callable[[], messages.Response]:
     known, metrics = cluster_state.ClusterState(release_namespace=names.PRODUCT), Metrics()
     recorder: Any = _Unheard()
     answers = mutate.PodWebhook(
-        known=known,
+        state=known,
         metrics=metrics,
-        tell=pod_events.teller(recorder),
-        report=decision_log.fitting(logging.getLogger().handlers),
+        record_events=pod_events.teller(recorder),
+        log=decision_log.DecisionLog(logging.getLogger().handlers),
     )
     labels = {names.INJECTION_LABEL: names.ENABLED}
     namespace = {"metadata": {"name": product.NAMESPACE, "labels": labels}}

@@ -14,9 +14,9 @@ from typing import Any
 
 from sidecar_injector import crds, names
 from sidecar_injector.controllers.certificates import problems
-from sidecar_injector.observability import instruments
 from sidecar_injector.observability.metrics import (
     EVENT_RESULTS,
+    NAMESPACE,
     POD_STATES,
     RESULTS,
     WRITE_RESULTS,
@@ -96,7 +96,7 @@ def _metrics() -> Iterator[str]:
     yield "| metric | type | labels | what it is |"
     yield "|---|---|---|---|"
     for one in Metrics().instruments:
-        short = one.name.removeprefix(f"{instruments.NAMESPACE}_")
+        short = one.name.removeprefix(f"{NAMESPACE}_")
         labels = "; ".join(f"`{label}`: {_values(LABELS[label][short])}" for label in one.labels)
         yield f"| `{one.name}` | {one.kind} | {labels} | {one.text} |"
 

@@ -1,4 +1,4 @@
-"""`python -m sidecar_injector` is the command `sidecar-injector`."""
+"""`python -m sidecar_injector` runs the command `sidecar-injector`."""
 
 from sidecar_injector.cli import main
 

@@ -1,8 +1,8 @@
-"""Puts the operator together and runs it: what talks to what, and nothing of how.
+"""Puts the operator together and runs it.
 
-One process a replica, one event loop. Kopf owns the process and its end, and hosts the admission
-server; the caches, certificates and Events are loops of our own beside it, so that they outlive
-Kopf's handlers while the server drains.
+One process a replica, one event loop. Kopf starts and ends the process and runs the admission
+server. Informers, certificates and Events are loops of our own beside it, so that they go on after
+Kopf's handlers have ended, while the server drains.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,27 +39,28 @@ from sidecar_injector.webhook import (
 from sidecar_injector.webhook.server import AdmissionServer
 
 LAG_SECONDS = 0.02
-"""Between two looks at the loop: what holds it for longer than 20 ms and this is always seen."""
+"""Between two measurements of the event loop's lag: it shows whatever takes 20 ms longer."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """What every part is made with."""
+    """What the parts of one replica share."""
 
     settings: Settings
-    api_client: api.Api
-    time_there: server_clock.Clock
     source: credentials.CredentialsSource
+    api_client: api.Api
+    clock: server_clock.Clock
     metrics: Metrics
     ready: readiness.Readiness
-    garbage: gc_tuning.Watch
+    recorder: events.Recorder
+    state: cluster_state.ClusterState
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """The parts of one replica."""
+    """The parts of one replica that run."""
 
     loops: process.Loops
     """What runs beside Kopf, by name."""
@@ -77,7 +79,7 @@ def run(
     _quieten_kopf()
     _log.info("%s %s starts as %s", names.PRODUCT, __version__, settings.pod_name)
 
-    async def look() -> credentials.CredentialsSource:
+    async def find_credentials() -> credentials.CredentialsSource:
         source = credentials.find(
             environment,
             kubeconfig=kubeconfig,
@@ -91,7 +93,9 @@ def run(
         stop = asyncio.Event()
         process.obey_signals(stop)
         await process.until_stopped(
-            lambda: _operate(settings, look=look, stop=stop), stop, what=names.PRODUCT
+            lambda: _operate(settings, find_credentials=find_credentials, stop=stop),
+            stop,
+            what=names.PRODUCT,
         )
         _log.info("ended")
 
@@ -99,7 +103,7 @@ def run(
 
 
 def _quieten_kopf() -> None:
-    """Let through what people can act on."""
+    """Keep only what people can act on."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("kopf.objects").addFilter(kopf_validation.RefusalFilter())
     for handler in logging.getLogger().handlers:
@@ -110,116 +114,117 @@ def _quieten_kopf() -> None:
 async def _operate(
     settings: Settings,
     *,
-    look: Callable[[], Awaitable[credentials.CredentialsSource]],
+    find_credentials: Callable[[], Awaitable[credentials.CredentialsSource]],
     stop: asyncio.Event,
 ) -> None:
     """One life of the operator, from the admin port's first answer to the end."""
-    metrics, ready, collector = Metrics(), readiness.Readiness(), gc_tuning.Watch()
-    admin_port = _admin(settings, ready, metrics)
+    metrics, ready = Metrics(), readiness.Readiness()
+    admin_port = listener.Listener(
+        shared=pool.Pool(routes=admin.routes(ready=ready, metrics=metrics)),
+        port=settings.admin_port,
+    )
     await admin_port.start()
     try:
-        source = await process.unless_stopped(kopf_login.patiently(look), stop)
+        source = await process.unless_stopped(kopf_login.patiently(find_credentials), stop)
         if source is None:
             return
-        time_there = server_clock.Clock()
-        async with client.Client(source, time=time_there) as api_client:
+        clock = server_clock.Clock()
+        async with client.Client(source, time=clock) as api_client:
             operator = assemble(
                 Dependencies(
-                    settings=settings, api_client=api_client, time_there=time_there, source=source,
-                    metrics=metrics, ready=ready, garbage=collector,
+                    settings=settings,
+                    source=source,
+                    api_client=api_client,
+                    clock=clock,
+                    metrics=metrics,
+                    ready=ready,
+                    recorder=events.Recorder(
+                        api_client, instance=settings.pod_name, now=_now, metrics=metrics
+                    ),
+                    state=cluster_state.ClusterState(release_namespace=settings.namespace),
                 )
-            )  # fmt: skip
+            )
             await process.operate(operator.handlers, operator.loops, stop)
     finally:
-        collector.end()
+        gc.unfreeze()  # The next attempt sets its own objects aside.
         admin_port.stop()
 
 
-def assemble(ground: Dependencies) -> Operator:
-    """Make every part and connect them; nothing runs yet."""
-    settings, metrics, ready = ground.settings, ground.metrics, ground.ready
-    recorder = events.Recorder(
-        ground.api_client, instance=settings.pod_name, now=_now, metrics=metrics
-    )
-    known = cluster_state.ClusterState(release_namespace=settings.namespace)
-    trusting = build.make(
-        settings, ground.api_client, recorder=recorder, metrics=metrics, ready=ready,
-        time_there=ground.time_there,
+def assemble(dependencies: Dependencies) -> Operator:
+    """Create every part and connect them; nothing runs yet."""
+    settings, metrics, ready = dependencies.settings, dependencies.metrics, dependencies.ready
+    certificates = build.make(
+        settings, dependencies.api_client, recorder=dependencies.recorder, metrics=metrics,
+        ready=ready, time_there=dependencies.clock,
     )  # fmt: skip
-    server = _server(ground, known=known, recorder=recorder, shown=trusting.shown)
+    server = _server(dependencies, serving_context=certificates.shown)
     probe = self_probe.Probe(
-        settings, origin=trusting.origin, trusted=trusting.trusted, shown=trusting.shown,
-        server=server, ready=ready,
+        settings, origin=certificates.origin, trusted=certificates.trusted,
+        shown=certificates.shown, server=server, ready=ready,
     )  # fmt: skip
     handlers = kopf.OperatorRegistry()
-    kopf_setup.register(handlers, login_handler=kopf_login.Login(ground.source), server=server)
-    kopf_validation.register(handlers, competing=known.rivals)
+    kopf_setup.register(
+        handlers, login_handler=kopf_login.Login(dependencies.source), server=server
+    )
+    kopf_validation.register(handlers, competing=dependencies.state.competing_injections)
     loops = {
-        **_knowing(ground, known=known, recorder=recorder),
-        "certificates": trusting.origin.run,
-        "caBundle": trusting.bundles.run,
-        "events": recorder.run,
+        **_cluster_loops(dependencies),
+        "certificates": certificates.origin.run,
+        "caBundle": certificates.bundles.run,
+        "events": dependencies.recorder.run,
         "readiness": probe.run,
         "loop lag": lambda: measure_lag(metrics, every=LAG_SECONDS),
     }
     return Operator(loops=loops, handlers=handlers)
 
 
-def _knowing(
-    ground: Dependencies, *, known: cluster_state.ClusterState, recorder: events.Recorder
-) -> process.Loops:
-    """The loops that keep `known` right, and tell what follows from it."""
-    client_, metrics = ground.api_client, ground.metrics
+def _cluster_loops(dependencies: Dependencies) -> process.Loops:
+    """The loops that follow the cluster and write the status of injections."""
+    settings, metrics = dependencies.settings, dependencies.metrics
+    api_client, state = dependencies.api_client, dependencies.state
     writer = status.StatusWriter(
-        client_, known=known, serving=lambda: ground.ready.ready, metrics=metrics, clock=_now
-    )
-    auditor = controller.Auditor(
-        client_, settings=ground.settings, known=known, recorder=recorder, metrics=metrics,
-        clocks=server_clock.Clocks(now=_now, monotonic=time.monotonic),
+        api_client, known=state, serving=lambda: dependencies.ready.ready, metrics=metrics,
+        clock=_now,
     )  # fmt: skip
-    known_by = caches.make(client_, known=known, writer=writer, auditor=auditor, metrics=metrics)
+    auditor = controller.Auditor(
+        api_client, settings=settings, known=state, recorder=dependencies.recorder,
+        metrics=metrics, clocks=server_clock.Clocks(now=_now, monotonic=time.monotonic),
+    )  # fmt: skip
+    informers = caches.make(
+        api_client, known=state, writer=writer, auditor=auditor, metrics=metrics
+    )
     return {
-        **{f"cache of {one.resource.plural}": one.run for one in known_by},
-        "cache of serviceaccounts": lambda: known.accounts.run(
-            lambda: caches.of_accounts(client_, known=known, metrics=metrics)
+        **{f"cache of {informer.resource.plural}": informer.run for informer in informers},
+        "cache of serviceaccounts": lambda: state.service_accounts.run(
+            lambda: caches.of_accounts(api_client, known=state, metrics=metrics)
         ),
         "caches": lambda: caches.tell_when_synced(
-            known_by, ground.ready, filled=ground.garbage.begin
+            informers, dependencies.ready, filled=gc_tuning.freeze
         ),
         "status": writer.run,
-        "audit": lambda: auditor.run(known_by),
+        "audit": lambda: auditor.run(informers),
     }
 
 
-def _server(
-    ground: Dependencies,
-    *,
-    known: cluster_state.ClusterState,
-    recorder: events.Recorder,
-    shown: tls.ServingContext,
-) -> AdmissionServer:
-    """What answers the API server."""
-    admitting = mutate.PodWebhook(
-        known=known,
-        metrics=ground.metrics,
-        tell=pod_events.teller(recorder),
-        report=decision_log.fitting(logging.getLogger().handlers),
+def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) -> AdmissionServer:
+    """The server for the API server."""
+    state = dependencies.state
+    pod_webhook = mutate.PodWebhook(
+        state=state,
+        metrics=dependencies.metrics,
+        record_events=pod_events.teller(dependencies.recorder),
+        log=decision_log.DecisionLog(logging.getLogger().handlers),
     )
     return AdmissionServer(
-        ground.settings,
-        mutate=admitting.mutate,
+        dependencies.settings,
+        mutate=pod_webhook.mutate,
         without_kopf=lambda request: validate.response_without_kopf(
-            request, competing=known.rivals
+            request, competing=state.competing_injections
         ),
-        shown=shown,
-        ready=ground.ready,
-        metrics=ground.metrics,
+        serving_context=serving_context,
+        ready=dependencies.ready,
+        metrics=dependencies.metrics,
     )
-
-
-def _admin(settings: Settings, ready: readiness.Readiness, metrics: Metrics) -> listener.Listener:
-    routes = admin.routes(stalled=lambda: (), ready=ready, metrics=metrics)
-    return listener.Listener(shared=pool.Pool(routes=routes), port=settings.admin_port)
 
 
 def _now() -> datetime.datetime:

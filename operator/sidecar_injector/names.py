@@ -1,11 +1,11 @@
-"""Every name that is part of a contract with somebody else: users, the API server, the chart.
+"""Every name that others rely on: users, the API server, the chart.
 
-Nothing here is configurable; what an administrator may change is in `settings`. A test pins these
-literals to the chart and to the CRDs.
+Nothing here is configurable; what an administrator may change is in `settings`. A test compares
+these names with the chart and the CRDs.
 """
 
 PRODUCT = "sidecar-injector"
-"""Chart, CLI, image, field manager and event reporter."""
+"""Name of the chart, the command, the image, the field manager and the reporter of Events."""
 
 GROUP = "sidecar-injector.dev"
 VERSION = "v1alpha1"
@@ -15,13 +15,13 @@ CLUSTER_KIND = "ClusterSidecarInjection"
 PLURAL = "sidecarinjections"
 CLUSTER_PLURAL = "clustersidecarinjections"
 TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a name, no token
-"""Of the volume that the API server adds to pods, followed by five random letters and digits:
+"""Start of the name of a volume that the API server adds; five random characters follow:
 https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/admission/serviceaccount/admission.go"""
 CLUSTER_PREFIX = "cluster/"
-"""In a pod's request annotation `cluster/NAME` is the ClusterSidecarInjection of that name."""
+"""`cluster/NAME` in a pod's annotation is the ClusterSidecarInjection of that name."""
 
 INJECTION_LABEL = "sidecar-injection"
-"""On a namespace `enabled` opts it in; on a pod `disabled` opts it out before we are called."""
+"""`enabled` on a namespace opts it in; with `disabled` on a pod the API server does not call us."""
 ENABLED = "enabled"
 DISABLED = "disabled"
 
@@ -30,7 +30,7 @@ STATUS_ANNOTATION = f"{GROUP}/status"
 ROTATE_ANNOTATION = f"{GROUP}/rotate"
 
 TUTORIAL_GROUP = "sidecar-injector-webhook.morven.me"
-"""The tutorial that this product grew out of: pods that carry its annotation keep working."""
+"""The tutorial that this product began as: pods with its annotation are injected."""
 TUTORIAL_INJECT_ANNOTATION = f"{TUTORIAL_GROUP}/inject"
 TUTORIAL_STATUS_ANNOTATION = f"{TUTORIAL_GROUP}/status"
 TUTORIAL_INJECTED = "injected"
@@ -48,12 +48,13 @@ SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 """On the API server's copy of a static pod, which nobody can change."""
 APP_NAME_LABEL = "app.kubernetes.io/name"
-"""The chart labels the operator's own pods with `APP_NAME_LABEL: PRODUCT`."""
+"""The operator's own pods have it with the value `PRODUCT`."""
 DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
 SAFE_TO_EVICT_ANNOTATION = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 POD_SECURITY_ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
 CONTAINER_RESTART_ALWAYS = "Always"
 
+# Keys of the certificate Secret.
 TLS_CERT = "tls.crt"
 TLS_KEY = "tls.key"
 CA_CERT = "ca.crt"
@@ -64,7 +65,6 @@ PREVIOUS_CA_CERT = "previous-ca.crt"
 PREVIOUS_CA_EXPIRES = "previous-ca-expires"
 """When the last leaf of the previous CA expires (RFC 3339); absent means the CA's own end."""
 GENERATION = "generation"
-"""Keys of the certificate Secret."""
 
 
 def secret_name(fullname: str) -> str:
@@ -73,7 +73,7 @@ def secret_name(fullname: str) -> str:
 
 
 def lease_name(fullname: str) -> str:
-    """The Lease whose holder does what must not be done twice."""
+    """The Lease whose holder audits: only one replica may."""
     return f"{fullname}-audit"
 
 
@@ -86,6 +86,6 @@ def verified_dns_name(*, service: str, namespace: str) -> str:
 
 
 def service_dns_names(*, service: str, namespace: str, cluster_domain: str) -> tuple[str, ...]:
-    """The names in the serving certificate that we make."""
+    """The names in the serving certificate that we issue."""
     scoped = verified_dns_name(service=service, namespace=namespace)
     return (service, f"{service}.{namespace}", scoped, f"{scoped}.{cluster_domain}")

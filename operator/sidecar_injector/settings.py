@@ -1,4 +1,4 @@
-"""What an administrator may change, each declared once with unit, default and why.
+"""What an administrator may change: each setting with its unit, default and reason.
 
 A field `leaf_seconds` is the environment variable `SIDECAR_INJECTOR_LEAF_SECONDS` and the chart
 value `settings.leafSeconds` (the first group below is set by the chart from other values).
@@ -15,9 +15,9 @@ from sidecar_injector import names
 PREFIX = "SIDECAR_INJECTOR_"
 DAY = 86_400
 MAX_SECONDS = 100 * 365 * DAY
-"""Dates further away do not fit into certificates."""
+"""Later dates do not fit into certificates."""
 MAX_DIGITS = 18
-"""More than any setting has, and few enough to be read as a number at once."""
+"""More than any setting needs, and few enough for int() to be fast."""
 
 CERTIFICATE_MODES = ("selfSigned", "certManager", "provided")
 LOG_FORMATS = ("auto", "text", "json")
@@ -25,16 +25,16 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class SettingError(ValueError):
-    """A setting that cannot be used; the text names the variable, its value, what is accepted."""
+    """A setting that cannot be used; the text has the variable, its value and what is accepted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """The operator's configuration, complete and checked; nothing else reads the environment."""
+    """The operator's configuration, complete and checked; nothing else reads these variables."""
 
-    # Set by the chart from where and how it is installed.
+    # The chart sets these from the place and the way it is installed.
     namespace: str = names.PRODUCT
-    """The namespace of the release: its pods are never injected."""
+    """The namespace of the release: pods in it are never injected."""
     fullname: str = names.PRODUCT
     """The chart's fullname: the name of Service, Deployment and both webhook configurations."""
     pod_name: str = names.PRODUCT
@@ -42,9 +42,9 @@ class Settings:
     secret_name: str = names.secret_name(names.PRODUCT)
     """The Secret with the certificates."""
     certificate_mode: str = CERTIFICATE_MODES[0]
-    """Who makes the certificates: we, cert-manager, or the administrator."""
+    """Who issues the certificates: the operator, cert-manager, or the administrator."""
     webhook_port: int = 9443
-    """TCP port of the admission server (TLS), above 1024 so that no capability is needed."""
+    """TCP port of the admission server (TLS); above 1024, so no capability is needed."""
     admin_port: int = 8080
     """TCP port of /healthz, /readyz and /metrics (plain HTTP)."""
     scratch_folder: str = "/tmp"  # noqa: S108 - the chart mounts an emptyDir of the pod's own there
@@ -54,23 +54,23 @@ class Settings:
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster, the last part of the fourth name in the certificate."""
     leaf_seconds: int = 30 * DAY
-    """Life of the serving certificate; renewed when a third is left, so ten days may be missed."""
+    """Life of the serving certificate. It is renewed when a third is left: ten days for repairs."""
     ca_seconds: int = 365 * DAY
-    """Life of the CA; rolled when two thirds have passed."""
+    """Life of the CA; a new one follows when two thirds have passed."""
     ca_roll_wait_seconds: int = 60
-    """How long a new CA must have been in the live configuration before anything is signed by it:
-    longer than any API server takes to see a change, for which Kubernetes has no signal."""
+    """How long a new CA must be in the webhook configurations before it signs anything: longer than
+    any API server takes to see a change. Kubernetes has no signal for that."""
     drain_seconds: int = 5
-    """How long a terminating replica keeps serving while its endpoint is withdrawn."""
+    """How long a terminating replica serves on, until no endpoint names it any more."""
     max_requests_per_connection: int = 0
-    """After so many requests a connection is closed politely, which spreads load; 0 is no limit."""
+    """A connection is closed after so many requests, which spreads load; 0 is no limit."""
     max_connections: int = 1000
-    """TLS connections at the same time, at 30 KiB each; 0 is no limit. Each API server has at most
-    200 writes under way (--max-mutating-requests-inflight); one too many costs whoever opened one
-    and never asked."""
+    """TLS connections at the same time, 30 KiB each; 0 is no limit. An API server has at most 200
+    writes at the same time (--max-mutating-requests-inflight). If there is one connection too many,
+    the oldest that was never used is closed."""
     client_ca: str = ""
-    """PEM of the CA whose clients alone may ask, for API servers that present a certificate; empty
-    lets everybody ask, who learns what injections would do to a pod of theirs."""
+    """PEM of a CA, for API servers that present a client certificate: only clients with one of this
+    CA are answered. Empty answers everybody, who can learn what injections do to a pod."""
     audit_seconds: int = 30
     """Pause between two audits of all pods."""
     log_format: str = "auto"
@@ -101,13 +101,13 @@ class Settings:
 
     def _check(self) -> None:
         for field in ("webhook_port", "admin_port"):
-            _within(variable(field), getattr(self, field), 0, 65_535)
+            _check_range(variable(field), getattr(self, field), 0, 65_535)
         for field in ("leaf_seconds", "ca_seconds", "audit_seconds"):
-            _within(variable(field), getattr(self, field), 1, MAX_SECONDS)
-        _one_of(variable("certificate_mode"), self.certificate_mode, CERTIFICATE_MODES)
-        _one_of(variable("log_format"), self.log_format, LOG_FORMATS)
-        _one_of(variable("log_level"), self.log_level, LOG_LEVELS)
-        _authority(variable("client_ca"), self.client_ca)
+            _check_range(variable(field), getattr(self, field), 1, MAX_SECONDS)
+        _check_choice(variable("certificate_mode"), self.certificate_mode, CERTIFICATE_MODES)
+        _check_choice(variable("log_format"), self.log_format, LOG_FORMATS)
+        _check_choice(variable("log_level"), self.log_level, LOG_LEVELS)
+        _check_ca(variable("client_ca"), self.client_ca)
         if self.leaf_seconds > self.ca_seconds:
             raise SettingError(
                 f"{variable('leaf_seconds')}={self.leaf_seconds}: a certificate cannot outlive its"
@@ -126,13 +126,13 @@ def _integer(variable: str, text: str) -> int:
     return int(text)
 
 
-def _within(variable: str, value: int, least: int, most: int) -> None:
+def _check_range(variable: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise SettingError(f"{variable}={value}: must be a number from {least} to {most}")
 
 
-def _authority(variable: str, pem: str) -> None:
-    """Unless it is empty; a value of many lines is not repeated in a message of one."""
+def _check_ca(variable: str, pem: str) -> None:
+    """Check it unless it is empty; the message of one line does not repeat the value of many."""
     try:
         if pem:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem)
@@ -143,6 +143,6 @@ def _authority(variable: str, pem: str) -> None:
         ) from error
 
 
-def _one_of(variable: str, value: str, accepted: tuple[str, ...]) -> None:
+def _check_choice(variable: str, value: str, accepted: tuple[str, ...]) -> None:
     if value not in accepted:
         raise SettingError(f"{variable}={value}: must be one of {', '.join(accepted)}")

@@ -19,7 +19,7 @@ from sidecar_injector.cli.input import manifests, yaml_documents
 from sidecar_injector.core.pods import workloads
 from sidecar_injector.httpserver import messages
 from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.webhook import cluster_state, mutate
+from sidecar_injector.webhook import cluster_state, decision_log, mutate
 from tools import cases
 
 ALL = cases.all_cases()
@@ -98,7 +98,12 @@ def webhook(case):
         else:
             namespace = resource["metadata"].setdefault("namespace", cases.NAMESPACE)
             known.injection_changed((namespace, name), None, resource)
-    return mutate.PodWebhook(known=known, metrics=Metrics(), tell=lambda told: None)
+    return mutate.PodWebhook(
+        state=known,
+        metrics=Metrics(),
+        record_events=lambda pod_response: None,
+        log=decision_log.DecisionLog(),
+    )
 
 
 def test_the_expected_files_are_what_make_cases_writes(case):

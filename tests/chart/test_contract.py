@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from sidecar_injector import names, settings
-from sidecar_injector.observability import instruments
-from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.observability.metrics import NAMESPACE, Metrics
 from sidecar_injector.pki import issue, keys
 
 Render = Callable[..., Any]
@@ -194,7 +193,7 @@ def test_alerts_ask_for_figures_that_exist(render: Render) -> None:
     (group,) = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
 
     for rule in group["rules"]:
-        for metric in re.findall(rf"\b{instruments.NAMESPACE}_\w+", rule["expr"]):
+        for metric in re.findall(rf"\b{NAMESPACE}_\w+", rule["expr"]):
             assert metric in exported, rule["alert"]
 
 

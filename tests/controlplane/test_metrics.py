@@ -11,8 +11,7 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.httpserver import tls
-from sidecar_injector.observability import instruments
-from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.observability.metrics import NAMESPACE, Metrics
 from tests.kits import product as kit
 from tools import reference
 
@@ -26,11 +25,7 @@ WATCHED = {
 def scraped(text: str) -> Families:
     """Ours by name, without the times at which counters began."""
     parsed = prometheus_client.parser.text_string_to_metric_families(text)
-    ours = {
-        family.name: family
-        for family in parsed
-        if family.name.startswith(f"{instruments.NAMESPACE}_")
-    }
+    ours = {family.name: family for family in parsed if family.name.startswith(f"{NAMESPACE}_")}
     return {name: family for name, family in ours.items() if not name.endswith("_created")}
 
 
@@ -68,20 +63,20 @@ def test_the_manual_lists_every_metric_in_its_table() -> None:
     page = reference.FILE.read_text(encoding="utf-8")
     for instrument in Metrics().instruments:
         assert f"| `{instrument.name}` | {instrument.kind} | " in page
-    assert page.count(f"| `{instruments.NAMESPACE}_") == len(Metrics().instruments)
+    assert page.count(f"| `{NAMESPACE}_") == len(Metrics().instruments)
 
 
 def test_the_values_of_labels_are_those_of_the_manual(families: list[Families]) -> None:
     for label, metrics in reference.LABELS.items():
         for metric, listed in metrics.items():
-            label_values = values(families, f"{instruments.NAMESPACE}_{metric}", label)
+            label_values = values(families, f"{NAMESPACE}_{metric}", label)
             if not isinstance(listed, str):
                 assert label_values == set(listed), f"{metric}{{{label}}}"
 
 
 def test_the_values_that_the_manual_describes_are_few_and_ours(families: list[Families]) -> None:
     def of(metric: str, label: str) -> set[str]:
-        return values(families, f"{instruments.NAMESPACE}_{metric}", label)
+        return values(families, f"{NAMESPACE}_{metric}", label)
 
     assert of("decisions_total", "reason") == {reason.value for reason in Reason}
     assert of("tls_handshake_failures_total", "reason") == {*tls.REASONS, tls.OTHER}

@@ -19,24 +19,28 @@ PODS = {"group": "", "version": "v1", "resource": "pods"}
 
 
 class Server:
-    """The webhook's function over some injections; `told` is what it handed on."""
+    """The webhook's function over some injections; `decided` is what it passed on for Events."""
 
-    def __init__(self, *resources, report=decision_log.through_logging):
-        self.known = cluster_state.ClusterState(release_namespace=names.PRODUCT)
+    def __init__(self, *resources, log=None, state=None):
+        self.state = state or cluster_state.ClusterState(release_namespace=names.PRODUCT)
         labels = {names.INJECTION_LABEL: names.ENABLED}
-        self.known.namespace_changed(
+        self.state.namespace_changed(
             ("", NAMESPACE), None, {"metadata": {"name": NAMESPACE, "labels": labels}}
         )
-        for one in resources:
-            key = (one["metadata"].get("namespace", ""), one["metadata"]["name"])
-            if one["kind"] == names.CLUSTER_KIND:
-                self.known.cluster_injection_changed(key, None, one)
+        for injection in resources:
+            metadata = injection["metadata"]
+            key = (metadata.get("namespace", ""), metadata["name"])
+            if injection["kind"] == names.CLUSTER_KIND:
+                self.state.cluster_injection_changed(key, None, injection)
             else:
-                self.known.injection_changed(key, None, one)
+                self.state.injection_changed(key, None, injection)
         self.metrics = Metrics()
-        self.told = []
-        self.admission = mutate.PodWebhook(
-            known=self.known, metrics=self.metrics, tell=self.told.append, report=report
+        self.decided = []
+        self.webhook = mutate.PodWebhook(
+            state=self.state,
+            metrics=self.metrics,
+            record_events=self.decided.append,
+            log=log or decision_log.DecisionLog(),
         )
 
     def post(self, body, headers=None):
@@ -45,17 +49,17 @@ class Server:
             keep_alive=True,
         )  # fmt: skip
         request.body = body if isinstance(body, bytes) else orjson.dumps(body)
-        answer = self.admission.mutate(request)
+        answer = self.webhook.mutate(request)
         return answer if isinstance(answer, messages.Response) else asyncio.run(_awaited(answer))
 
-    def ask(self, thing, **changes):
+    def answer(self, pod, **changes):
         """The whole answer to a review of a pod."""
-        answer = self.post(review(thing, **changes))
+        answer = self.post(review(pod, **changes))
         assert answer.status == 200
         return json.loads(answer.body)
 
-    def response(self, thing, **changes):
-        return self.ask(thing, **changes)["response"]
+    def response(self, pod, **changes):
+        return self.answer(pod, **changes)["response"]
 
     def count(self, name, **labels):
         return self.metrics.registry.get_sample_value(f"sidecar_injector_{name}", labels)
@@ -65,20 +69,20 @@ async def _awaited(answer):
     return await answer
 
 
-def review(thing, *, version="v1", **changes):
-    asked = {
+def review(pod, *, version="v1", **changes):
+    request = {
         "uid": "6-7-8", "operation": "CREATE", "resource": PODS, "namespace": NAMESPACE,
-        "object": thing, **changes,
+        "object": pod, **changes,
     }  # fmt: skip
     # In the order in which an API server writes it.
     return {
-        "kind": "AdmissionReview", "apiVersion": f"admission.k8s.io/{version}", "request": asked,
+        "kind": "AdmissionReview", "apiVersion": f"admission.k8s.io/{version}", "request": request,
     }  # fmt: skip
 
 
-def patched(thing, response):
+def patched(pod, response):
     operations = json.loads(base64.b64decode(response["patch"], validate=True))
-    return jsonpatch.apply_patch(thing, operations)
+    return jsonpatch.apply_patch(pod, operations)
 
 
 def clash(**spec):

@@ -1,4 +1,4 @@
-"""The names that others rely on: whoever changes one breaks installations and pods."""
+"""The names that others rely on: a change of one breaks installations and pods."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_the_literals_that_pods_namespaces_and_clusters_carry_are_pinned():
 
 
 def test_the_crds_have_the_kinds_and_plurals_that_we_watch():
-    found = {}
+    kinds = {}
     for file in (ROOT / "crds").glob("*.yaml"):
         spec = yaml.safe_load(file.read_text())["spec"]
-        found[spec["names"]["kind"]] = (spec["names"]["plural"], spec["scope"], spec["group"])
-    assert found == {
+        kinds[spec["names"]["kind"]] = (spec["names"]["plural"], spec["scope"], spec["group"])
+    assert kinds == {
         names.KIND: (names.PLURAL, "Namespaced", names.GROUP),
         names.CLUSTER_KIND: (names.CLUSTER_PLURAL, "Cluster", names.GROUP),
     }
@@ -44,5 +44,5 @@ def test_objects_of_a_release_are_named_after_it():
 
 
 def test_the_api_server_verifies_the_third_name_of_the_certificate():
-    found = names.service_dns_names(service="s", namespace="n", cluster_domain="c.d")
-    assert found == ("s", "s.n", "s.n.svc", "s.n.svc.c.d")
+    dns_names = names.service_dns_names(service="s", namespace="n", cluster_domain="c.d")
+    assert dns_names == ("s", "s.n", "s.n.svc", "s.n.svc.c.d")

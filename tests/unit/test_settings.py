@@ -60,11 +60,11 @@ def test_variables_of_others_are_none_of_our_business():
 def test_each_variable_sets_its_own_field(name):
     default = DEFAULTS[name]
     value = default - 1 if isinstance(default, int) and default else OTHERS.get(name, 7)
-    made = read(**{name: str(value)})
+    settings_read = read(**{name: str(value)})
     changed = {
-        key.upper(): found
-        for key, found in dataclasses.asdict(made).items()
-        if found != DEFAULTS[key.upper()]
+        key.upper(): field
+        for key, field in dataclasses.asdict(settings_read).items()
+        if field != DEFAULTS[key.upper()]
     }
     assert changed == {name: value if isinstance(default, int) else str(value)}
 

@@ -66,7 +66,7 @@ def of_accounts(
         api.SERVICE_ACCOUNTS,
         metrics=metrics,
         scope=api.Scope(metadata_only=True),
-        on_change=known.accounts.changed,
+        on_change=known.service_accounts.changed,
     )
 
 

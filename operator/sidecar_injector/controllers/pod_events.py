@@ -8,29 +8,29 @@ from typing import Any
 from sidecar_injector import names
 from sidecar_injector.core.injections import model
 from sidecar_injector.kube import events
-from sidecar_injector.webhook import outcome
+from sidecar_injector.webhook import response
 
 ACTION = "Inject"
 
 
-def teller(recorder: events.Recorder) -> Callable[[outcome.Admitted], None]:
+def teller(recorder: events.Recorder) -> Callable[[response.PodResponse], None]:
     """Queues the Events of each decision that was given to the API server."""
 
-    def tell(admitted: outcome.Admitted) -> None:
+    def tell(admitted: response.PodResponse) -> None:
         for event in of(admitted):
             recorder.record(event)
 
     return tell
 
 
-def of(admitted: outcome.Admitted) -> list[events.Event]:
+def of(admitted: response.PodResponse) -> list[events.Event]:
     """The Events of a decision; none for a dry run, which must leave no trace.
 
     They are about the pod's owner, since the pod has no identity yet; a bare pod has no owner, and
     the injection is told instead. The message is without the pod's name, which would make each pod
     of a Deployment an Event of its own.
     """
-    if admitted.dry_run or not admitted.decision.skipped:
+    if admitted.dry_run or not admitted.skipped:
         return []
     owner = _owner(admitted)
     return [
@@ -40,11 +40,11 @@ def of(admitted: outcome.Admitted) -> list[events.Event]:
             message=f"{line.injection.kind} {line.injection.name} not injected: {line.message}",
             action=ACTION,
         )
-        for line in admitted.decision.skipped
+        for line in admitted.skipped
     ]
 
 
-def _owner(admitted: outcome.Admitted) -> events.About | None:
+def _owner(admitted: response.PodResponse) -> events.About | None:
     if admitted.owner is None:
         return None
     return _about(admitted.owner, namespace=admitted.namespace)

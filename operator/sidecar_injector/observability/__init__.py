@@ -1,1 +1,1 @@
-"""What the operator says about itself: metrics, logs, and the tuning of the garbage collector."""
+"""Metrics, the log, and the garbage collector."""

@@ -1,4 +1,4 @@
-"""The lines of the log: for people or for machines, one line a record, written in blocks."""
+"""The log: one line a record, as text or as JSON, written in blocks."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _CONTROLS: Final = {
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks and terminal commands, which are written as escapes.
+    """The text with line breaks and terminal commands written as escapes.
 
-    A pod's author chooses some of the names that people read in a log or on a terminal.
+    The author of a pod chooses some of the names that people read in a log or on a terminal.
     """
     return text.translate(_CONTROLS)
 
 
 class TextFormatter(logging.Formatter):
-    """One line a record, but for a traceback."""
+    """One line a record; a traceback has more."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -41,16 +41,16 @@ class TextFormatter(logging.Formatter):
 
 
 def _rfc3339(seconds: float) -> str:
-    return f"{_whole(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
+    return f"{_whole_seconds(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
 
 
 @functools.lru_cache(maxsize=2)
-def _whole(seconds: int) -> str:
+def _whole_seconds(seconds: int) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()[:-6]
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line. A record's `fields` (a dict given as `extra`) become its members."""
+    """One JSON object a line. `fields`, a dict in `extra`, become members of it."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -70,15 +70,15 @@ def dumped(line: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(line, default=str)
     except orjson.JSONEncodeError:
-        # Half a surrogate pair, an integer of more than 64 bits: a line is never lost to one.
+        # Half a surrogate pair, or an integer of more than 64 bits.
         return json.dumps(line, default=str).encode()
 
 
 class Lines(logging.Handler):
-    """Writes the log in blocks: what the event loop logs within some milliseconds at once.
+    """Writes the log in blocks: the lines of some milliseconds in one write.
 
-    A write for each line costs more than the line. Warnings and errors, lines from other threads
-    and from before the loop runs are written at once, with all that came before them.
+    A write for each line costs more than the line. Warnings and errors, and lines from other
+    threads or from before the loop runs, are written at once, after all earlier lines.
     """
 
     def __init__(self, stream: BinaryIO, formatter: logging.Formatter) -> None:
@@ -86,35 +86,35 @@ class Lines(logging.Handler):
         self.setFormatter(formatter)
         self.is_json = isinstance(formatter, JsonFormatter)
         self._stream = stream
-        self._waiting: list[bytes] = []
+        self._pending: list[bytes] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record as the formatter has it."""
+        """Write a record."""
         try:
             text = self.format(record).encode(errors="backslashreplace")
-        except Exception:  # noqa: BLE001 - what logging asks of every handler
+        except Exception:  # noqa: BLE001 - logging expects it of every handler
             self.handleError(record)
         else:
             self._write(text + b"\n", at_once=record.levelno >= logging.WARNING)
 
     def write_members(self, members: bytes) -> None:
-        """Write a JSON line that is no record: these members, with the time before them."""
-        moment = _rfc3339(time.time()).encode()
-        self._write(b'{"time":"%b",%b}\n' % (moment, members), at_once=False)
+        """Write a JSON line without a record: the time, then these members of an object."""
+        now = _rfc3339(time.time()).encode()
+        self._write(b'{"time":"%b",%b}\n' % (now, members), at_once=False)
 
     def flush(self) -> None:
-        """Write what is waiting; at the end of the process `logging` calls this."""
-        waiting, self._waiting = self._waiting, []
+        """Write the lines that wait; `logging` calls this at the end of the process."""
+        pending, self._pending = self._pending, []
         with contextlib.suppress(OSError, ValueError):
-            # Nobody reads it any more. There is no better place to say so.
-            self._stream.write(b"".join(waiting))
+            # Nobody reads the log any more, so there is no place to report it.
+            self._stream.write(b"".join(pending))
             self._stream.flush()
 
     def _write(self, line: bytes, *, at_once: bool) -> None:
-        self._waiting.append(line)
+        self._pending.append(line)
         if at_once:
             self.flush()
-        elif len(self._waiting) == 1:
+        elif len(self._pending) == 1:
             try:
                 asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
             except RuntimeError:  # No loop runs in this thread.

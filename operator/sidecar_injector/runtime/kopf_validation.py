@@ -13,7 +13,7 @@ from sidecar_injector.kube import api
 from sidecar_injector.webhook import validate
 
 
-def register(handlers: kopf.OperatorRegistry, *, competing: validate.Competing) -> None:
+def register(handlers: kopf.OperatorRegistry, *, competing: validate.CompetingInjections) -> None:
     """Have Kopf answer `/validate` for both kinds."""
     for kind, resource in api.OWN_KINDS.items():
 

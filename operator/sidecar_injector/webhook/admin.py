@@ -1,8 +1,8 @@
-"""What is served in plain HTTP to the kubelet and to Prometheus, never to the API server."""
+"""The admin port: plain HTTP for the kubelet and for Prometheus, not for the API server."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import prometheus_client
@@ -16,20 +16,18 @@ READY_PATH: Final = "/readyz"
 METRICS_PATH: Final = "/metrics"
 
 
-def routes(
-    *, stalled: Callable[[], Sequence[str]], ready: readiness.Readiness, metrics: Metrics
-) -> messages.Routes:
+def routes(*, ready: readiness.Readiness, metrics: Metrics) -> messages.Routes:
     """`/healthz`, `/readyz` and `/metrics`, for a pool of their own.
 
-    `stalled` names the loops of this process that have stopped making progress: a restart is the
-    remedy for those and for nothing else, so `/healthz` looks at nothing else.
+    `/healthz` is answered as long as the event loop runs: if it does not, the kubelet gets no
+    answer and restarts the container. A restart helps against nothing else.
     """
 
     def healthz(request: messages.Request) -> messages.Response:
-        return _verdict(stalled())
+        return messages.text(200, "ok")
 
     def readyz(request: messages.Request) -> messages.Response:
-        return _verdict(ready.reasons(), ready.remarks())
+        return _ready(ready.reasons(), ready.remarks())
 
     def exposition(request: messages.Request) -> messages.Response:
         return messages.Response(200, metrics.exposition(), prometheus_client.CONTENT_TYPE_LATEST)
@@ -41,7 +39,7 @@ def routes(
     }
 
 
-def _verdict(complaints: Sequence[str], remarks: Sequence[str] = ()) -> messages.Response:
-    """Only complaints make it a failure; remarks are for people and follow them."""
-    status, first = (503, complaints) if complaints else (200, ("ok",))
+def _ready(reasons: Sequence[str], remarks: Sequence[str]) -> messages.Response:
+    """503 if there are reasons against it; remarks are for people and follow at the end."""
+    status, first = (503, reasons) if reasons else (200, ("ok",))
     return messages.text(status, "\n".join((*first, *remarks)))

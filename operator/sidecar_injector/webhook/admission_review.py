@@ -1,7 +1,7 @@
-"""AdmissionReviews as they are read, and what of one no API server would send.
+"""AdmissionReviews: how they are read, and what in one no API server would send.
 
-An API server decodes an object before it asks about it, so that it has the shape of a pod. This is
-looked at only after something went wrong, to tell our own bugs from what anybody else has sent.
+An API server decodes an object before it calls us, so the object has the shape of a pod. The shape
+is checked only after something went wrong, to tell our own bugs from what other clients send.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Json = dict[str, Any]
 
 VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 
-AT_ONCE: Final = 1 << 20
-"""Bytes that are parsed in one go, which lets no other thread run: about 6 ms."""
+MAX_BLOCKING_BYTES: Final = 1 << 20
+"""Bytes that are parsed in one call, during which no other thread runs: about 6 ms."""
 
 _REQUEST = shapes.Object(
     {"namespace": str, "operation": str, "subResource": str, "object": shapes.POD}
@@ -39,73 +39,98 @@ _INJECTION = shapes.Object(
 )
 
 
-class NoReview(ValueError):
-    """The body is no AdmissionReview; the text says what is missing."""
+class InvalidReview(ValueError):
+    """The body is not an AdmissionReview; the text says what is missing."""
 
 
 class Review(NamedTuple):
-    """What is asked."""
+    """An AdmissionReview as it comes in."""
 
     version: str
+    """Its `apiVersion`."""
     request: Json
-    """With a `uid` that is text; nothing else of it is certain."""
+    """With a `uid` that is text; nothing else in it is certain."""
 
 
 def read(body: bytes) -> Review:
-    """The review in a body. Raises NoReview. One of more than `AT_ONCE` is for a thread aside."""
+    """The review in a body. Raises InvalidReview.
+
+    A body of more than `MAX_BLOCKING_BYTES` is to be read in a worker thread.
+    """
     try:
-        review = orjson.loads(body) if len(body) <= AT_ONCE else _in_turns(body)
+        is_small = len(body) <= MAX_BLOCKING_BYTES
+        review = orjson.loads(body) if is_small else _loads_in_steps(body)
     except (ValueError, RecursionError) as error:
-        raise NoReview("the body is no JSON") from error
+        raise InvalidReview("the body is no JSON") from error
     if not isinstance(review, dict) or review.get("kind") != "AdmissionReview":
-        raise NoReview("kind must be AdmissionReview")
+        raise InvalidReview("kind must be AdmissionReview")
     version = review.get("apiVersion")
     if version not in VERSIONS:
-        raise NoReview(f"apiVersion must be one of {', '.join(VERSIONS)}")
-    asked = review.get("request")
-    if not isinstance(asked, dict) or not isinstance(asked.get("uid"), str):
-        raise NoReview("request.uid is missing")
-    return Review(version, asked)
+        raise InvalidReview(f"apiVersion must be one of {', '.join(VERSIONS)}")
+    admission_request = review.get("request")
+    if not isinstance(admission_request, dict) or not isinstance(admission_request.get("uid"), str):
+        raise InvalidReview("request.uid is missing")
+    return Review(version, admission_request)
 
 
-def _in_turns(body: bytes) -> Any:
-    """The same as orjson makes of it, in twice the time, with turns for other threads.
+def _loads_in_steps(body: bytes) -> Any:
+    """The same result as orjson's, in twice the time; other threads run in between.
 
     Raises ValueError or RecursionError.
     """
-    return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+    return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
 
 
 def _object(members: list[tuple[str, Any]]) -> Json:
-    # Not `dict` itself: only where a function written in Python is called do others get their turn.
+    # Not `dict` itself: other threads run only when a function written in Python is called.
     return dict(members)
 
 
-def _no_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
 def is_pod(review: Review) -> bool:
-    """Whether the question is about a pod itself; everything else is none of our business."""
-    asked = review.request
-    resource = asked.get("resource")
+    """Whether the review is about a pod itself; all other reviews are answered without a change."""
+    admission_request = review.request
+    resource = admission_request.get("resource")
     return (
         isinstance(resource, dict)
         and resource.get("group", "") == ""
         and resource.get("resource") == "pods"
-        and isinstance(asked.get("object"), dict)
-        and isinstance(asked.get("namespace") or "", str)
+        and isinstance(admission_request.get("object"), dict)
+        and isinstance(admission_request.get("namespace") or "", str)
     )
 
 
-def is_injection(asked: Mapping[str, Any]) -> bool:
-    """Whether the request is about one of our kinds, and the object looks like it."""
-    looks_like_one = not any(shapes.problems(_INJECTION, asked))
-    return looks_like_one and asked["kind"]["kind"] in (names.KIND, names.CLUSTER_KIND)
+def is_injection(admission_request: Mapping[str, Any]) -> bool:
+    """Whether the request is about one of our kinds, and the object has the shape of it."""
+    has_shape = not any(shapes.problems(_INJECTION, admission_request))
+    return has_shape and admission_request["kind"]["kind"] in (names.KIND, names.CLUSTER_KIND)
 
 
-def complaint(asked: Mapping[str, Any]) -> str:
-    """Where a request about a pod says what no API server does, as a sentence; else empty."""
-    # Not what stands there: a value is nothing for an answer or a log.
-    path = next((path for path, _ in shapes.problems(_REQUEST, asked, path="request")), "")
+def shape_problem(admission_request: Mapping[str, Any]) -> str:
+    """Where a request about a pod has a shape that no API server sends; empty if it has none.
+
+    The sentence names the field and never its value, which must not be logged.
+    """
+    problems = shapes.problems(_REQUEST, admission_request, path="request")
+    path = next((path for path, _ in problems), "")
     return f"{path} is missing or has another type than the API gives it" if path else ""
+
+
+def pod_name(admission_request: Mapping[str, Any]) -> str:
+    """Namespace and name of the pod, as far as it has a name."""
+    namespace, pod = admission_request.get("namespace"), admission_request.get("object")
+    metadata = pod.get("metadata") if isinstance(pod, dict) else None
+    if not isinstance(metadata, dict):
+        return f"{namespace}/?"
+    name = metadata.get("name") or f"{metadata.get('generateName') or ''}*"
+    return f"{namespace}/{name}"
+
+
+def owner(admission_request: Mapping[str, Any]) -> Json | None:
+    """The reference to the controller that created the pod, if there is one."""
+    metadata = admission_request["object"].get("metadata") or {}
+    references = metadata.get("ownerReferences") or ()
+    return next((reference for reference in references if reference.get("controller")), None)

@@ -1,7 +1,7 @@
-"""What admission knows about the cluster, compiled from the caches as they change.
+"""The cluster as admission sees it: namespaces and injections, compiled when they change.
 
-A change recompiles only what it touches. Nothing here waits for anything: the caches call in, and
-the admission handler asks, on the one event loop.
+A change recompiles only what it concerns. Nothing here waits: informers report changes and the
+webhook reads, both on the one event loop.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from sidecar_injector.webhook import service_accounts
 
 Json = Mapping[str, Any]
 Key = tuple[str, str]
+"""Namespace and name."""
 
-MOST_KNOWN: Final = 1024
-"""Namespaces that are kept compiled: more of them create pods at once in no cluster."""
+MAX_COMPILED: Final = 1024
+"""Namespaces that are kept compiled: in no cluster do more of them create pods at once."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NamespaceState:
-    """What is known about one namespace from which the API server calls."""
+    """A namespace in which the API server lets us inject, compiled."""
 
-    world: namespace_view.NamespaceView
-    behind: bool
-    """Whether our cache is: the call itself proves that the namespace is enabled."""
+    view: namespace_view.NamespaceView
+    cache_is_behind: bool
+    """The cache does not have the namespace as enabled, but the API server called us for it."""
     serial: int
-    """Another one for every other world."""
+    """Differs from that of every other state, of whatever namespace."""
 
 
 class ClusterState:
@@ -38,69 +39,75 @@ class ClusterState:
 
     def __init__(self, *, release_namespace: str) -> None:
         self._release_namespace = release_namespace
-        self.accounts = service_accounts.ServiceAccounts(on_change=self._forget)
+        self.service_accounts = service_accounts.ServiceAccounts(on_change=self._forget)
         self._namespaces: dict[str, namespace_view.Namespace] = {}
-        self._cluster: dict[str, model.Injection] = {}
-        self._namespaced: dict[str, dict[str, model.Injection]] = {}
-        self._known: dict[str, NamespaceState] = {}
-        """By namespace, compiled when a pod asks; emptied where anything changes."""
+        self._cluster_injections: dict[str, model.Injection] = {}
+        self._injections: dict[str, dict[str, model.Injection]] = {}
+        """By namespace, then by name."""
+        self._compiled: dict[str, NamespaceState] = {}
+        """By namespace, compiled for the first pod after a change."""
         self._serials = itertools.count(1)
 
-    def known(self, namespace: str) -> NamespaceState:
-        """What is known about a namespace from which the API server calls."""
-        found = self._known.get(namespace)
-        if found is None:
-            found = self._compiled(namespace)
-            # While the names of ServiceAccounts are being listed they come without a change.
-            if self.accounts.is_settled:
-                if len(self._known) >= MOST_KNOWN:
-                    self._known.clear()
-                self._known[namespace] = found
-        return found
+    def of_namespace(self, namespace: str) -> NamespaceState:
+        """The state of a namespace for which the API server has called us."""
+        state = self._compiled.get(namespace)
+        if state is None:
+            state = self._compile(namespace)
+            # While the ServiceAccounts are listed, their names arrive without a change.
+            if self.service_accounts.is_settled:
+                if len(self._compiled) >= MAX_COMPILED:
+                    self._compiled.clear()
+                self._compiled[namespace] = state
+        return state
 
-    def _compiled(self, namespace: str) -> NamespaceState:
-        metadata = self._namespaces.get(namespace)
-        behind = metadata is None or not metadata.is_enabled
-        if metadata is None or behind:
-            metadata = namespace_view.Namespace.assumed(namespace)
-        world = namespace_view.NamespaceView(
-            namespace=metadata,
-            injections=self.injections(namespace),
-            service_accounts=self.accounts.names(namespace),
+    def _compile(self, name: str) -> NamespaceState:
+        namespace = self._namespaces.get(name)
+        cache_is_behind = namespace is None or not namespace.is_enabled
+        if namespace is None or cache_is_behind:
+            namespace = namespace_view.Namespace.assumed(name)
+        view = namespace_view.NamespaceView(
+            namespace=namespace,
+            injections=self.injections(name),
+            service_accounts=self.service_accounts.names(name),
             release_namespace=self._release_namespace,
         )
-        return NamespaceState(world, behind, next(self._serials))
+        return NamespaceState(view, cache_is_behind, next(self._serials))
 
     def _forget(self, namespace: str | None) -> None:
-        """Compile this namespace anew when it is asked for; None: all of them."""
+        """Compile this namespace again for its next pod; None: all of them."""
         if namespace is None:
-            self._known.clear()
+            self._compiled.clear()
         else:
-            self._known.pop(namespace, None)
+            self._compiled.pop(namespace, None)
 
     def injections(self, namespace: str) -> tuple[model.Injection, ...]:
         """All that may apply in a namespace, in the order in which they are tried."""
         return namespace_view.ordered(
-            list(self._cluster.values()), list(self._namespaced.get(namespace, {}).values())
+            list(self._cluster_injections.values()),
+            list(self._injections.get(namespace, {}).values()),
         )
 
-    def rivals(self, namespace: str | None) -> tuple[model.Injection, ...]:
+    def competing_injections(self, namespace: str | None) -> tuple[model.Injection, ...]:
         """All that may meet an injection of this namespace on a pod; None: one of the cluster.
 
-        In no order.
+        In no particular order.
         """
         if namespace is not None:
-            groups = [self._namespaced.get(namespace, {})]
+            groups = [self._injections.get(namespace, {})]
         else:
-            groups = list(self._namespaced.values())
-        return tuple(one for group in (self._cluster, *groups) for one in group.values())
+            groups = list(self._injections.values())
+        return tuple(
+            injection
+            for group in (self._cluster_injections, *groups)
+            for injection in group.values()
+        )
 
     def injection(self, kind: str, key: Key) -> model.Injection | None:
-        """One injection as it was compiled, if the cache has it."""
+        """A compiled injection, if the cache has it."""
         namespace, name = key
         if kind == names.CLUSTER_KIND:
-            return self._cluster.get(name)
-        return self._namespaced.get(namespace, {}).get(name)
+            return self._cluster_injections.get(name)
+        return self._injections.get(namespace, {}).get(name)
 
     def namespace(self, name: str) -> namespace_view.Namespace | None:
         """The metadata of a namespace, if the cache has it."""
@@ -124,15 +131,15 @@ class ClusterState:
     def injection_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
         """A SidecarInjection was added, changed or deleted."""
         namespace, name = key
-        group = self._namespaced.setdefault(namespace, {})
+        group = self._injections.setdefault(namespace, {})
         if self._update(group, name, old, new, kind=names.KIND):
             self._forget(namespace)
         if not group:
-            del self._namespaced[namespace]
+            del self._injections[namespace]
 
     def cluster_injection_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
         """A ClusterSidecarInjection was added, changed or deleted."""
-        if self._update(self._cluster, key[1], old, new, kind=names.CLUSTER_KIND):
+        if self._update(self._cluster_injections, key[1], old, new, kind=names.CLUSTER_KIND):
             self._forget(None)
 
     def _update(
@@ -147,15 +154,15 @@ class ClusterState:
         """Put the change into the group; says whether it changed anything for a decision."""
         if new is None:
             return group.pop(name, None) is not None
-        # Our own writes to status come back as changes: the spec is what counts. A deleted resource
-        # may come back under its name, which nobody sees whose watch was broken in between.
+        # Our own writes to status arrive as changes: only the spec counts. The uid counts because
+        # a watch that was interrupted reports a deleted and recreated resource as a change.
         if old is not None and name in group and _identity(old) == _identity(new):
             return False
         # In a list the API server leaves out the kind of each item.
         resource = {**new, "kind": kind}
         injection = model.read(resource, spec_schema=crds.spec_schema(kind))
         group[name] = injection
-        self.accounts.injection_read(injection)
+        self.service_accounts.injection_changed(injection)
         return True
 
 

@@ -1,100 +1,90 @@
-"""One line a decision: identity, verdict, reasons; never a part of the pod's body."""
+"""The log line of each decision: pod, verdict, reasons; never a part of the pod's body."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+import json
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final
 
 import orjson
 
+from sidecar_injector.core.decision import Decision
 from sidecar_injector.observability import logs
-from sidecar_injector.webhook import response
+from sidecar_injector.webhook import admission_review
 
 Json = dict[str, Any]
 
-LOGGER: Final = "sidecar_injector.webhook.mutate"
+LOGGER: Final = "sidecar_injector.server.admission"
+"""Promised: users filter by it. It is the name of a module that has moved."""
 
 _log = logging.getLogger(LOGGER)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class LogLine:
-    """What the line says, but for what belongs to one question alone."""
-
-    message: str
-    """For people."""
-    fields: Json
-    """For machines, in addition."""
-    members: bytes
-    """All of it as members of a JSON object, without the braces."""
-
-
-class Asked(NamedTuple):
-    """What belongs to one question alone."""
-
-    uid: bytes
-    """As JSON."""
-    milliseconds: float
-    trace: str
-    """Of the API server's request; empty if that is not traced."""
-
-
-Report = Callable[[LogLine, Asked], None]
-
-
-def line_of(asked: Json, answer: response.Answer, *, behind: bool) -> LogLine:
-    """The line about the answer to the request of a review; `behind` says that our cache is."""
-    metadata = asked["object"].get("metadata") or {}
-    holder = controller(metadata)
-    fields = {
-        "namespace": asked.get("namespace"),
+def line_of(admission_request: Json, decision: Decision, *, cache_is_behind: bool) -> bytes:
+    """What the lines of all pods like this one share: the members of a JSON object, no braces."""
+    metadata = admission_request["object"].get("metadata") or {}
+    owner = admission_review.owner(admission_request)
+    verdict = decision.verdict.value
+    line = {
+        "level": "info",
+        "logger": LOGGER,
+        "message": f"pod {admission_review.pod_name(admission_request)}: {verdict}:"
+        f" {decision.message}",
+        "namespace": admission_request.get("namespace"),
         "pod": metadata.get("name") or metadata.get("generateName"),
-        "owner": f"{holder.get('kind')}/{holder.get('name')}" if holder else None,
-        "verdict": answer.verdict,
-        "reasons": list(answer.reasons),
-    } | ({"cacheBehind": True} if behind else {})
-    message = f"pod {subject(asked)}: {answer.verdict}: {answer.message}"
-    head = {"level": "info", "logger": LOGGER, "message": message}
-    return LogLine(message, fields, logs.dumped(head | fields)[1:-1])
+        "owner": f"{owner.get('kind')}/{owner.get('name')}" if owner else None,
+        "verdict": verdict,
+        "reasons": [reason.value for reason in decision.reasons],
+    } | ({"cacheBehind": True} if cache_is_behind else {})
+    return logs.dumped(line)[1:-1]
 
 
-def through_logging(line: LogLine, asked: Asked) -> None:
-    """The line as a record, for whatever handler and formatter there is."""
-    if _log.isEnabledFor(logging.INFO):
-        own = {"uid": orjson.loads(asked.uid), "milliseconds": round(asked.milliseconds, 3)}
-        trace = {"trace": asked.trace} if asked.trace else {}
-        _log.info("%s", line.message, extra={"fields": line.fields | own | trace})
+def message_of(line: bytes) -> str:
+    """The message for people in a line."""
+    return str(_fields(line)["message"])
 
 
-def fitting(handlers: Iterable[logging.Handler]) -> Report:
-    """Straight into the log where that is JSON lines: a record costs ten times as much."""
-    for handler in handlers:
-        if isinstance(handler, logs.Lines) and handler.is_json:
-            return functools.partial(_into, handler)
-    return through_logging
+def _fields(line: bytes) -> Json:
+    fields: Json = json.loads(b"{%b}" % line)
+    return fields
 
 
-def _into(lines: logs.Lines, line: LogLine, asked: Asked) -> None:
-    if _log.isEnabledFor(logging.INFO):
-        trace = b',"trace":"%b"' % asked.trace.encode() if asked.trace else b""
-        members = line.members, asked.uid, asked.milliseconds, trace
-        lines.write_members(b'%b,"uid":%b,"milliseconds":%.3f%b' % members)
+class DecisionLog:
+    """Writes the line of each decision.
 
+    If the log is JSON lines, it is written there directly: a record of `logging` costs ten times
+    as much.
+    """
 
-def subject(asked: Json) -> str:
-    """Namespace and name, as far as there is one."""
-    thing = asked.get("object")
-    metadata = thing.get("metadata") if isinstance(thing, dict) else None
-    if not isinstance(metadata, dict):
-        return f"{asked.get('namespace')}/?"
-    name = metadata.get("name") or f"{metadata.get('generateName') or ''}*"
-    return f"{asked.get('namespace')}/{name}"
+    def __init__(self, handlers: Iterable[logging.Handler] = ()) -> None:
+        """`handlers` are those of the root logger."""
+        self._json_lines = next(
+            (
+                handler
+                for handler in handlers
+                if isinstance(handler, logs.Lines) and handler.is_json
+            ),
+            None,
+        )
 
+    def write(self, line: bytes, *, uid: bytes, milliseconds: float, trace: str) -> None:
+        """Write a line of `line_of`, with what belongs to this request alone.
 
-def controller(metadata: Json) -> Json | None:
-    """The reference to the controller that made the pod, if one did."""
-    references = metadata.get("ownerReferences") or ()
-    return next((one for one in references if one.get("controller")), None)
+        `uid` is JSON; `trace` is empty if the API server does not trace its request.
+        """
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        if self._json_lines is not None:
+            trace_member = b',"trace":"%b"' % trace.encode() if trace else b""
+            self._json_lines.write_members(
+                b'%b,"uid":%b,"milliseconds":%.3f%b' % (line, uid, milliseconds, trace_member)
+            )
+            return
+        fields = _fields(line)
+        message = fields.pop("message")
+        del fields["level"], fields["logger"]
+        fields |= {"uid": orjson.loads(uid), "milliseconds": round(milliseconds, 3)}
+        if trace:
+            fields["trace"] = trace
+        _log.info("%s", message, extra={"fields": fields})

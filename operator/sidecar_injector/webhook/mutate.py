@@ -1,7 +1,7 @@
-"""Admission reviews: one in, one out.
+"""The mutating webhook for pods: an admission review in, an admission review out.
 
-A pod is never refused because of us: whatever goes wrong in here is answered with `allowed: true`
-and no patch, since `allowed: false`, and a patch that does not apply, refuse a pod even under
+A pod is never refused because of an error of ours: it is answered with `allowed: true` and no
+patch, since `allowed: false`, and a patch that does not apply, refuse a pod even under
 `failurePolicy: Ignore`. Only an injection's own `failurePolicy: Fail` refuses.
 https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 """
@@ -25,13 +25,12 @@ from sidecar_injector.webhook import (
     admission_review,
     cluster_state,
     decision_log,
-    outcome,
     response,
     response_cache,
 )
 
-_ANSWER: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}'
-"""With what `Answer.response` has, which closes the response."""
+_REVIEW: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}'
+"""With `PodResponse.members`, which close the response."""
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _log = logging.getLogger(__name__)
@@ -43,103 +42,108 @@ class PodWebhook:
     def __init__(
         self,
         *,
-        known: cluster_state.ClusterState,
+        state: cluster_state.ClusterState,
         metrics: Metrics,
-        tell: Callable[[outcome.Admitted], None],
-        report: decision_log.Report = decision_log.through_logging,
+        record_events: Callable[[response.PodResponse], None],
+        log: decision_log.DecisionLog,
     ) -> None:
-        self._known = known
+        self._state = state
         self._metrics = metrics
-        self._tell = tell
-        self._report = report
-        self._memory: response_cache.ResponseCache[outcome.Outcome] = response_cache.ResponseCache()
+        self._record_events = record_events
+        self._log = log
+        self._cache = response_cache.ResponseCache()
         # One thread: large pods may wait for each other, and the loop for one of them at a time.
-        self._aside = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=names.PRODUCT)
+        self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=names.PRODUCT)
         self._results = metrics.admission_requests.counts
         self._reasons = metrics.decisions.counts
 
     def mutate(self, request: messages.Request) -> messages.Answer:
-        """The answer to a review of a pod; 400 where the body is no review."""
+        """The answer to the review of a pod; 400 if the body is not a review."""
         start = time.perf_counter()
-        if recalled := self._memory.recall(request.body):
-            known, uid = recalled
-            if known.serial == self._known.known(known.admitted.namespace).serial:
-                return self._said(known, uid=uid, request=request, start=start)
-        if len(request.body) > response_cache.LARGEST:
-            return self._at_leisure(request, start)
+        if hit := self._cache.get(request.body):
+            cached, uid = hit
+            if cached.serial == self._state.of_namespace(cached.namespace).serial:
+                return self._finish(cached, uid=uid, request=request, start=start)
+        if len(request.body) > response_cache.MAX_REVIEW_BYTES:
+            return self._in_worker_thread(request, start)
         try:
             review = admission_review.read(request.body)
-        except admission_review.NoReview as error:
-            return _no_review(error)
-        made = (
-            outcome.of(review, self._known_of(review)) if admission_review.is_pod(review) else None
-        )
-        return self._answered(review, made, request=request, start=start)
+        except admission_review.InvalidReview as error:
+            return _bad_request(error)
+        if not admission_review.is_pod(review):
+            return self._unchanged(review, start)
+        layout = response_cache.layout_of(request.body)
+        token_volume = layout.token_volume(request.body) if layout else ""
+        pod_response = response.respond(review, self._state_for(review), token_volume=token_volume)
+        if layout and pod_response and pod_response.is_cacheable:
+            self._cache.put(request.body, pod_response, layout=layout)
+        return self._respond(review, pod_response, request=request, start=start)
 
-    async def _at_leisure(self, request: messages.Request, start: float) -> messages.Response:
-        """The same for a large body, with the event loop taking its turns in between."""
+    async def _in_worker_thread(self, request: messages.Request, start: float) -> messages.Response:
+        """The same for a large body, which the event loop does not wait for; it is not cached."""
         loop = asyncio.get_running_loop()
         try:
-            review = await loop.run_in_executor(self._aside, admission_review.read, request.body)
-        except admission_review.NoReview as error:
-            return _no_review(error)
-        made = None
-        if admission_review.is_pod(review):
-            known = self._known_of(review)
-            made = await loop.run_in_executor(self._aside, outcome.of, review, known)
-        return self._answered(review, made, request=request, start=start)
+            review = await loop.run_in_executor(self._worker, admission_review.read, request.body)
+        except admission_review.InvalidReview as error:
+            return _bad_request(error)
+        if not admission_review.is_pod(review):
+            return self._unchanged(review, start)
+        state = self._state_for(review)
+        pod_response = await loop.run_in_executor(self._worker, response.respond, review, state)
+        return self._respond(review, pod_response, request=request, start=start)
 
-    def _known_of(self, review: admission_review.Review) -> cluster_state.NamespaceState:
-        return self._known.known(review.request.get("namespace") or "")
+    def _state_for(self, review: admission_review.Review) -> cluster_state.NamespaceState:
+        return self._state.of_namespace(review.request.get("namespace") or "")
 
-    def _answered(
+    def _respond(
         self,
         review: admission_review.Review,
-        made: outcome.Outcome | None,
+        pod_response: response.PodResponse | None,
         *,
         request: messages.Request,
         start: float,
     ) -> messages.Response:
-        """The answer, which is remembered; without an outcome the pod stays as it is."""
+        """The answer; after an error of ours the pod stays as it is."""
+        if pod_response is None:
+            self._results[ERROR] += 1
+            return self._unchanged(review, start)
         uid = orjson.dumps(review.request["uid"])
-        if made is None:
-            if admission_review.is_pod(review):
-                self._results[ERROR] += 1
-            body = _ANSWER % (review.version.encode(), uid, response.UNCHANGED)
-            return self._timed(body, start)
-        layout = response_cache.layout_of(request.body)
-        if layout and not outcome.minds(made, layout.token_volume(request.body)):
-            self._memory.learn(request.body, made, layout=layout)
-        return self._said(made, uid=uid, request=request, start=start)
+        return self._finish(pod_response, uid=uid, request=request, start=start)
 
-    def _said(
-        self, made: outcome.Outcome, *, uid: bytes, request: messages.Request, start: float
-    ) -> messages.Response:
-        """The answer; on the way it is counted, logged and told."""
+    def _finish(
+        self, pod_response: response.PodResponse, *, uid: bytes, request: messages.Request,
+        start: float,
+    ) -> messages.Response:  # fmt: skip
+        """The answer, after it was counted, logged and queued for Events."""
         try:
-            self._count(made.answer)
-            traced = request.headers.get(b"traceparent")
-            trace = trace_id(traced) if traced else ""
-            milliseconds = (time.perf_counter() - start) * 1000
-            self._report(made.line, decision_log.Asked(uid, milliseconds, trace))
-            self._tell(made.admitted)
-        except Exception:  # noqa: BLE001 - the answer is made and worth more than what is said of it
-            _log.exception("cannot tell of this decision: %s", made.line.message)
-        return self._timed(_ANSWER % (made.version, uid, made.answer.response), start)
+            self._results[pod_response.verdict] += 1
+            for reason in pod_response.reasons:
+                self._reasons[reason] += 1
+            if pod_response.patch_bytes:
+                self._metrics.patch_bytes.observe(pod_response.patch_bytes)
+            traceparent = request.headers.get(b"traceparent")
+            self._log.write(
+                pod_response.log_line,
+                uid=uid,
+                milliseconds=(time.perf_counter() - start) * 1000,
+                trace=trace_id(traceparent) if traceparent else "",
+            )
+            self._record_events(pod_response)
+        except Exception:  # noqa: BLE001 - the answer is there and worth more than its log line
+            message = decision_log.message_of(pod_response.log_line)
+            _log.exception("cannot tell of this decision: %s", message)
+        return self._timed(_REVIEW % (pod_response.version, uid, pod_response.members), start)
 
-    def _count(self, answer: response.Answer) -> None:
-        self._results[answer.verdict] += 1
-        for reason in answer.reasons:
-            self._reasons[reason] += 1
-        if answer.patch:
-            self._metrics.patch_bytes.observe(len(answer.patch))
+    def _unchanged(self, review: admission_review.Review, start: float) -> messages.Response:
+        uid = orjson.dumps(review.request["uid"])
+        return self._timed(_REVIEW % (review.version.encode(), uid, response.UNCHANGED), start)
 
     def _timed(self, body: bytes, start: float) -> messages.Response:
         self._metrics.admission_duration.observe(time.perf_counter() - start)
         return messages.Response(200, body)
 
 
-def _no_review(error: admission_review.NoReview) -> messages.Response:
+def _bad_request(error: admission_review.InvalidReview) -> messages.Response:
     return messages.text(400, f"no AdmissionReview: {error}")
 
 
@@ -148,5 +152,5 @@ def trace_id(traceparent: bytes) -> str:
 
     https://www.w3.org/TR/trace-context/#traceparent-header
     """
-    found = _TRACEPARENT.match(traceparent)
-    return found[1].decode() if found and found[1] != b"0" * 32 else ""
+    match = _TRACEPARENT.match(traceparent)
+    return match[1].decode() if match and match[1] != b"0" * 32 else ""

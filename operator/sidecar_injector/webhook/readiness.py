@@ -1,4 +1,4 @@
-"""Whether this replica should be sent requests, and what it still waits for; no clock, no I/O."""
+"""Whether requests should be sent to this replica, and what it still waits for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Condition(enum.Enum):
-    """What must hold; the value is the sentence for people while it does not."""
+    """What must be true; the value is the sentence for people while it is not."""
 
     CERTIFICATE_LOADED = "no serving certificate has been loaded"
     SELF_PROBE = "no TLS handshake with ourselves has been verified"
@@ -17,17 +17,17 @@ class Condition(enum.Enum):
 
 
 LATCHED: Final = frozenset({Condition.ISSUER_SEEN})
-"""Once true they stay true: the webhook configuration is shared, and whoever wipes a bundle there
-must not make all replicas unready at once."""
+"""Once true they stay true: all replicas share the webhook configuration, and somebody who removes
+the bundle there must not make all of them unready at once."""
 NEEDED_TO_ANSWER: Final = frozenset({Condition.CERTIFICATE_LOADED, Condition.CACHES_SYNCED})
 
 
 class Readiness:
-    """The conditions, as they stand.
+    """The current conditions.
 
-    `ready` is for the endpoint: whether requests should be sent here. `able` is for the requests
-    that come: a replica that terminates, or that no API server trusts yet as far as it has seen,
-    answers them nevertheless.
+    `ready` is for the Service: whether requests should be sent here. `able` is for the requests
+    that arrive: a replica that terminates, or that no API server seems to trust yet, answers them
+    nevertheless.
     """
 
     __slots__ = ("_remarks", "_unmet", "able", "ready")
@@ -42,31 +42,31 @@ class Readiness:
         self.ready = self.able = False
 
     def met(self, condition: Condition) -> None:
-        """It holds now."""
+        """The condition is true now."""
         self._unmet.pop(condition, None)
-        self._judge()
+        self._update()
 
     def unmet(self, condition: Condition, why: str = "") -> None:
-        """It does not hold (any more); `why` takes the place of its sentence."""
+        """The condition is not true (any more); `why` replaces its sentence."""
         if condition in LATCHED and condition not in self._unmet:
             return
         self._unmet[condition] = why or condition.value
-        self._judge()
+        self._update()
 
     def remark(self, topic: str, sentence: str) -> None:
-        """What people should know and what keeps no requests away; empty: no more of that topic."""
+        """Something people should know, which keeps no requests away; empty removes the topic."""
         self._remarks.pop(topic, None)
         if sentence:
             self._remarks[topic] = sentence
 
     def remarks(self) -> tuple[str, ...]:
-        """One line for each, which begins with its topic."""
+        """One line for each remark; it begins with the topic."""
         return tuple(f"{topic}: {sentence}" for topic, sentence in self._remarks.items())
 
     def reasons(self) -> tuple[str, ...]:
-        """One sentence for each condition that does not hold, in the order of `Condition`."""
+        """One sentence for each condition that is not true, in the order of `Condition`."""
         return tuple(self._unmet[condition] for condition in Condition if condition in self._unmet)
 
-    def _judge(self) -> None:
+    def _update(self) -> None:
         self.ready = not self._unmet
         self.able = NEEDED_TO_ANSWER.isdisjoint(self._unmet)

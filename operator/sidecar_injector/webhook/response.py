@@ -1,17 +1,20 @@
-"""A decision in the API server's words, and in those of log and metrics."""
+"""The response to the review of a pod, and what the log, the metrics and Events need of it."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import logging
 from typing import Any, Final
 
 import orjson
 
 from sidecar_injector import names
-from sidecar_injector.core.decision import Decision
+from sidecar_injector.core import decide
+from sidecar_injector.core.decision import Decision, Line
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import PodVerdict
-from sidecar_injector.webhook import compact
+from sidecar_injector.webhook import admission_review, cluster_state, decision_log
 
 Json = dict[str, Any]
 
@@ -19,51 +22,114 @@ MAX_WARNINGS: Final = 3
 MAX_WARNING_LENGTH: Final = 120
 UNPROCESSABLE: Final = 422
 UNCHANGED: Final = b'"allowed":true}'
-"""What admits a pod as it is, as `Answer.response` has it."""
+"""Admits a pod as it is; the same part of a response as `PodResponse.members`."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """All that is said about a decision; nothing in it belongs to one pod alone."""
+class PodResponse:
+    """What follows from the review of a pod, and of every pod whose review is like it.
 
-    response: bytes
-    """The members of the response and its closing brace; `uid` goes before them."""
+    `uid`, duration and trace belong to one request; they are added when the response is sent.
+    """
+
+    version: bytes
+    """The `apiVersion` of the review."""
+    members: bytes
+    """The members of the response after `uid`, and its closing brace."""
+    log_line: bytes
+    """See `decision_log.line_of`."""
     verdict: str
     reasons: tuple[str, ...]
-    message: str
-    patch: bytes
-    decision: Decision
-    """Without the pod and the way to it, which nobody needs any more and which are large."""
+    patch_bytes: int
+    """0 without a patch."""
+    namespace: str
+    owner: Json | None
+    """The reference to the controller that created the pod, if there is one."""
+    dry_run: bool
+    skipped: tuple[Line, ...]
+    """The injections that applied and could not be done."""
+    serial: int
+    """`NamespaceState.serial` at the time of the decision."""
+    is_cacheable: bool
+    """Whether it does not depend on the name of the token volume."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory."""
+        skipped = sum(256 + len(line.message) for line in self.skipped)
+        return 4096 + len(self.members) + len(self.log_line) + skipped
 
 
-def of(decision: Decision) -> Answer:
-    """What is said about this decision."""
-    patch = compact.dumps(decision.operations) if decision.operations else b""
-    return Answer(
-        response=orjson.dumps(_response(decision, patch))[1:],
+def respond(
+    review: admission_review.Review, state: cluster_state.NamespaceState, *, token_volume: str = ""
+) -> PodResponse | None:
+    """Decide about the pod of a review; None, and a line in the log, if that fails.
+
+    `token_volume` is the name of the pod's token volume; it counts for `is_cacheable` alone.
+    """
+    try:
+        return _respond(review, state, token_volume)
+    except Exception:  # noqa: BLE001 - our own bug must not cost a pod
+        message = "cannot decide, the pod is admitted as it is"
+        if problem := admission_review.shape_problem(review.request):
+            _log.warning("%s: no API server sends this: %s", message, problem)
+        else:
+            _log.exception("%s: %s", message, admission_review.pod_name(review.request))
+        return None
+
+
+def _respond(
+    review: admission_review.Review, state: cluster_state.NamespaceState, token_volume: str
+) -> PodResponse:
+    admission_request = review.request
+    pod_request = namespace_view.PodRequest(
+        namespace=state.view.namespace.name,
+        pod=admission_request["object"],
+        operation=admission_request.get("operation") or "",
+        subresource=admission_request.get("subResource") or "",
+    )
+    decision = decide.decide(pod_request, state.view)
+    patch = orjson.dumps(decision.operations) if decision.operations else b""
+    skipped = tuple(decision.skipped)
+    texts = decision.message, *(line.message for line in skipped), patch.decode()
+    return PodResponse(
+        version=review.version.encode(),
+        # A slice is a copy: orjson leaves its result in a buffer of up to six times its length.
+        # https://github.com/ijl/orjson/tree/master/src/serialize/writer
+        members=orjson.dumps(_members(decision, patch))[1:],
+        log_line=decision_log.line_of(
+            admission_request, decision, cache_is_behind=state.cache_is_behind
+        ),
         verdict=decision.verdict.value,
         reasons=tuple(reason.value for reason in decision.reasons),
-        message=decision.message,
-        patch=patch,
-        decision=dataclasses.replace(decision, pod={}, operations=()),
+        patch_bytes=len(patch),
+        namespace=admission_request.get("namespace") or "",
+        owner=admission_review.owner(admission_request),
+        dry_run=admission_request.get("dryRun") is True,
+        skipped=skipped,
+        serial=state.serial,
+        is_cacheable=not token_volume
+        or not (state.view.minds_token_volumes or any(token_volume in text for text in texts)),
     )
 
 
-def _response(decision: Decision, patch: bytes) -> Json:
-    response: Json = {"allowed": decision.verdict is not PodVerdict.REFUSED}
+def _members(decision: Decision, patch: bytes) -> Json:
+    members: Json = {"allowed": decision.verdict is not PodVerdict.REFUSED}
     if decision.verdict is PodVerdict.REFUSED:
-        response["status"] = {"code": UNPROCESSABLE, "message": decision.message}
+        members["status"] = {"code": UNPROCESSABLE, "message": decision.message}
     elif patch:
-        response["patchType"] = "JSONPatch"
-        response["patch"] = base64.b64encode(patch).decode()
-    if lines := warnings(decision):
-        response["warnings"] = lines
-    if audit := audit_annotations(decision):
-        response["auditAnnotations"] = audit
-    return response
+        members["patchType"] = "JSONPatch"
+        members["patch"] = base64.b64encode(patch).decode()
+    if warnings := _warnings(decision):
+        members["warnings"] = warnings
+    if audit_annotations := _audit_annotations(decision):
+        members["auditAnnotations"] = audit_annotations
+    return members
 
 
-def warnings(decision: Decision) -> list[str]:
+def _warnings(decision: Decision) -> list[str]:
     """What the pod's author should act on: few and short, as the API server cuts long ones.
 
     https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
@@ -71,18 +137,18 @@ def warnings(decision: Decision) -> list[str]:
     subjects = [(word.subject, word.reason, word.message) for word in decision.words]
     subjects += [(line.injection.reference, line.reason, line.message) for line in decision.skipped]
     return [
-        _cut(f"{names.PRODUCT}: {subject}: {reason.value}: {message}")
+        _shortened(f"{names.PRODUCT}: {subject}: {reason.value}: {message}")
         for subject, reason, message in subjects[:MAX_WARNINGS]
     ]
 
 
-def audit_annotations(decision: Decision) -> dict[str, str]:
-    """What the API server's audit log keeps of a decision."""
-    skipped = [f"{one.injection.reference}={one.reason.value}" for one in decision.skipped]
-    injected = [one.injection.reference for one in decision.injected]
-    values = {"injected": ",".join(injected), "skipped": ",".join(skipped)}
-    return {key: value for key, value in values.items() if value}
-
-
-def _cut(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= MAX_WARNING_LENGTH else f"{text[: MAX_WARNING_LENGTH - 1]}…"
+
+
+def _audit_annotations(decision: Decision) -> dict[str, str]:
+    """What the API server's audit log keeps of a decision."""
+    skipped = [f"{line.injection.reference}={line.reason.value}" for line in decision.skipped]
+    injected = [line.injection.reference for line in decision.injected]
+    annotations = {"injected": ",".join(injected), "skipped": ",".join(skipped)}
+    return {key: value for key, value in annotations.items() if value}

@@ -1,78 +1,70 @@
-"""Outcomes of reviews that were answered before, known again by their bytes.
+"""Responses to reviews that came before.
 
-The pods of a ReplicaSet, a DaemonSet or a Job come in herds, and the API server asks about each of
-them twice. What it sends differs from one to the next only in the number of the question, in the
-second in which the pod was made, and in the random name of the volume with the ServiceAccount's
-token; and since each of these is always as long, they stand at the same places. Everything else is
-compared byte by byte, and a known review is never parsed. What is known of the cluster is not in
-it: whoever recalls an outcome sees to it that it is of today.
+The trick: the reviews of one template's pods are the same bytes, except for the `uid` of the
+request, timestamps and the random end of the token volume's name, which are always at the same
+places. So a review is compared with earlier ones of its length, except at these places; if one is
+equal, this one is not even parsed. The state of the cluster is not part of a review: the caller
+compares `PodResponse.serial`.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
 from sidecar_injector import names
+from sidecar_injector.webhook.response import PodResponse
 
-MOST_BYTES: Final = 6 << 20
-"""Of reviews and their outcomes in each of two generations: of usual ones five hundred."""
-LARGEST: Final = 262_144
-"""Bytes of a review that is remembered: larger ones are rare, and would drive out all others."""
-MOST_LAYOUTS: Final = 8
-"""Of reviews of one length, before the oldest goes: each that does not fit takes its time."""
+MAX_BYTES: Final = 12 << 20
+"""Of all cached reviews and responses together: of usual ones a thousand."""
+MAX_REVIEW_BYTES: Final = 262_144
+"""Larger reviews are not cached: they are rare, and would drive out all others."""
+MAX_LAYOUTS: Final = 8
+"""Layouts of one length of reviews: each of them is tried with each review of that length."""
+MAX_PLACES: Final = 256
+"""Places in a layout; a review with more of them is not cached."""
 
 _OPENING: Final = re.compile(
     rb'\{"kind":"AdmissionReview","apiVersion":"admission\.k8s\.io/v1","request":\{'
     rb'"uid":("[0-9a-f-]{1,36}")'
 )
-# The places are found by their surroundings, as Go writes them. No string of a pod can pose as one
-# of them, since quotation marks in it have backslashes, and no map of strings, since each has a
-# member beside it that is none.
-_PREFIX: Final = names.TOKEN_VOLUME_PREFIX.encode()
+# The places are found by their surroundings, as Go writes them. Neither a string of a pod can
+# imitate these, since quotation marks in it have backslashes, nor a map of strings, since each has
+# a member beside it that is not a string.
+_TOKEN_VOLUME: Final = names.TOKEN_VOLUME_PREFIX.encode()
 _NAME: Final = re.compile(
     rb'"name":"%b([a-z0-9]{5})","(?:projected":\{|readOnly":true,'
-    rb'"mountPath":"/var/run/secrets/kubernetes\.io/serviceaccount")' % _PREFIX
+    rb'"mountPath":"/var/run/secrets/kubernetes\.io/serviceaccount")' % _TOKEN_VOLUME
 )
-_SECOND: Final = re.compile(
+_TIME: Final = re.compile(
     rb'"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)Z","fieldsType":"FieldsV1","fieldsV1":\{'
 )
 _A_UID: Final = re.compile(rb'"[0-9a-f-]+"')
 _A_NAME: Final = re.compile(rb"[a-z0-9]{5}")
-_A_SECOND: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-
-
-class Sized(Protocol):
-    """What is remembered."""
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes."""
-
-
-Outcome = TypeVar("Outcome", bound=Sized)
+_A_TIME: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layout:
-    """Where in a review is what differs between the pods of one template."""
+    """Where the reviews of one template differ."""
 
     uid: slice
     """With its quotation marks."""
-    seconds: tuple[slice, ...]
+    times: tuple[slice, ...]
     names: tuple[slice, ...]
-    """The random ends of the volume's name."""
+    """The random ends of the token volume's name."""
     rest: tuple[slice, ...]
-    """All else."""
+    """Everything else."""
 
-    def common(self, body: bytes) -> bytes | None:
-        """What all reviews of a template have in common; None for one of another layout."""
+    def masked(self, body: bytes) -> bytes | None:
+        """What all reviews of a template have in common; None if this one has another layout."""
         if _A_UID.fullmatch(body[self.uid]) is None:
             return None
-        for place in self.seconds:
-            if _A_SECOND.fullmatch(body[place]) is None:
+        for place in self.times:
+            if _A_TIME.fullmatch(body[place]) is None:
                 return None
         if self.names:
             name = body[self.names[0]]
@@ -84,81 +76,101 @@ class Layout:
         return b"".join([body[place] for place in self.rest])
 
     def token_volume(self, body: bytes) -> str:
-        """The name of the volume in this review; empty if there is none that is passed over."""
-        return (_PREFIX + body[self.names[0]]).decode() if self.names else ""
+        """The name of the token volume in this review; empty if there is none."""
+        return (_TOKEN_VOLUME + body[self.names[0]]).decode() if self.names else ""
 
 
 def layout_of(body: bytes) -> Layout | None:
-    """The layout of a review; None for one that is very large or not as the API server writes it.
+    """The layout of a review; None if it is too large or not as the API server writes it.
 
-    Nor has one a layout in which such a name stands elsewhere too, where it might be looked at.
+    Also None if the name of the token volume is at another place too, where a decision may see it.
     """
-    opened = _OPENING.match(body) if len(body) <= LARGEST else None
-    if opened is None:
+    opening = _OPENING.match(body) if len(body) <= MAX_REVIEW_BYTES else None
+    if opening is None:
         return None
-    ends = list(_places(_NAME, body, begin=b'"name":"' + _PREFIX))
-    if len(ends) != body.count(_PREFIX) or len({body[end] for end in ends}) > 1:
+    ends = list(_places(_NAME, body, prefix=b'"name":"' + _TOKEN_VOLUME))
+    if len(ends) != body.count(_TOKEN_VOLUME) or len({body[end] for end in ends}) > 1:
         return None
-    uid = slice(*opened.span(1))
-    seconds = list(_places(_SECOND, body, begin=b'"time":"'))
-    rest = _between(sorted((uid, *ends, *seconds), key=lambda one: one.start), len(body))
-    return Layout(uid, tuple(seconds), tuple(ends), tuple(rest))
+    uid = slice(*opening.span(1))
+    times = list(_places(_TIME, body, prefix=b'"time":"'))
+    masked = sorted((uid, *ends, *times), key=lambda place: place.start)
+    if len(masked) > MAX_PLACES:
+        return None
+    return Layout(uid, tuple(times), tuple(ends), tuple(_between(masked, len(body))))
 
 
-def _places(pattern: re.Pattern[bytes], body: bytes, *, begin: bytes) -> Iterator[slice]:
-    """Of the first group: to look for how a match begins is ten times faster than to match."""
-    at = body.find(begin)
-    while at >= 0:
-        if found := pattern.match(body, at):
-            yield slice(*found.span(1))
-        at = body.find(begin, at + 1)
+def _places(pattern: re.Pattern[bytes], body: bytes, *, prefix: bytes) -> Iterator[slice]:
+    """The places of the pattern's first group.
+
+    To look for the prefix with which a match begins is ten times faster than to search.
+    """
+    position = body.find(prefix)
+    while position >= 0:
+        if match := pattern.match(body, position):
+            yield slice(*match.span(1))
+        position = body.find(prefix, position + 1)
 
 
 def _between(places: list[slice], end: int) -> Iterator[slice]:
-    at = 0
+    position = 0
     for place in places:
-        yield slice(at, place.start)
-        at = place.stop
-    yield slice(at, end)
+        yield slice(position, place.start)
+        position = place.stop
+    yield slice(position, end)
 
 
-class _Generation(Generic[Outcome]):
-    def __init__(self) -> None:
-        self.outcomes: dict[bytes, Outcome] = {}
-        self.layouts: dict[int, list[Layout]] = {}
-        """By the length of the review, the latest first."""
-        self.bytes = 0
+Key = tuple[int, bytes]
+"""The length of a review, and the review without what differs from pod to pod."""
 
 
-class ResponseCache(Generic[Outcome]):
-    """Outcomes, in two generations: those that are not asked for any more go first."""
+class ResponseCache:
+    """The responses that were used last, up to `MAX_BYTES`."""
 
     def __init__(self) -> None:
-        self._young: _Generation[Outcome] = _Generation()
-        self._old: _Generation[Outcome] = _Generation()
+        self._responses: collections.OrderedDict[Key, PodResponse] = collections.OrderedDict()
+        """The one that was used last is at the end."""
+        self._layouts: dict[int, list[Layout]] = {}
+        """Of the responses, by length of the review; the newest first."""
+        self._counts: collections.Counter[int] = collections.Counter()
+        """How many responses there are, by length of the review."""
+        self._bytes = 0
 
-    def recall(self, body: bytes) -> tuple[Outcome, bytes] | None:
-        """The outcome of a review that is like this one, and this one's `uid` as JSON."""
-        for generation in (self._young, self._old):
-            for layout in generation.layouts.get(len(body), ()):
-                common = layout.common(body)
-                if common is not None and (found := generation.outcomes.get(common)) is not None:
-                    if generation is self._old:
-                        self.learn(body, found, layout=layout)
-                    return found, body[layout.uid]
+    def __len__(self) -> int:
+        return len(self._responses)
+
+    def get(self, body: bytes) -> tuple[PodResponse, bytes] | None:
+        """The response to an earlier review like this one, and this one's `uid` as JSON."""
+        length = len(body)
+        for layout in self._layouts.get(length, ()):
+            if (masked := layout.masked(body)) is not None:
+                key = length, masked
+                if (response := self._responses.get(key)) is not None:
+                    self._responses.move_to_end(key)
+                    return response, body[layout.uid]
         return None
 
-    def learn(self, body: bytes, outcome: Outcome, *, layout: Layout) -> None:
-        """Keep an outcome, in the place of an earlier one."""
-        common = layout.common(body)
-        assert common is not None, "the layout is this review's"
-        if self._young.bytes >= MOST_BYTES:
-            self._young, self._old = _Generation(), self._young
-        young = self._young
-        if common not in young.outcomes:
-            young.bytes += len(common) + outcome.size
-        young.outcomes[common] = outcome
-        layouts = young.layouts.setdefault(len(body), [])
+    def put(self, body: bytes, response: PodResponse, *, layout: Layout) -> None:
+        """Keep a response in place of an earlier one; `layout` is the review's."""
+        masked = layout.masked(body)
+        assert masked is not None, "the layout is this review's"
+        length = len(body)
+        key = length, masked
+        if key in self._responses:
+            self._remove(key)
+        self._responses[key] = response
+        self._bytes += len(masked) + response.size
+        self._counts[length] += 1
+        layouts = self._layouts.setdefault(length, [])
         if layout not in layouts:
             layouts.insert(0, layout)
-            del layouts[MOST_LAYOUTS:]
+            del layouts[MAX_LAYOUTS:]
+        while self._bytes > MAX_BYTES:
+            self._remove(next(iter(self._responses)))
+
+    def _remove(self, key: Key) -> None:
+        length, masked = key
+        self._bytes -= len(masked) + self._responses.pop(key).size
+        self._counts[length] -= 1
+        if not self._counts[length]:
+            del self._counts[length]
+            self._layouts.pop(length, None)

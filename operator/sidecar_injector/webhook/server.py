@@ -1,4 +1,4 @@
-"""The admission server's life: it starts, serves, and drains at the end."""
+"""The admission server: `/mutate` and `/validate` on one TLS port."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _log = logging.getLogger(__name__)
 
 
 class AdmissionServer:
-    """What Kopf hosts as `settings.admission.server`: starts, serves, and drains at the end."""
+    """Kopf runs it as `settings.admission.server`: it starts, serves, and drains at the end."""
 
     def __init__(
         self,
         settings: Settings,
         *,
         mutate: messages.Handler,
-        without_kopf: validate.Review,
-        shown: tls.ServingContext,
+        without_kopf: validate.Respond,
+        serving_context: tls.ServingContext,
         ready: readiness.Readiness,
         metrics: Metrics,
     ) -> None:
         self._ready, self._without_kopf = ready, without_kopf
         self._drain_seconds = settings.drain_seconds
-        # `/validate` joins when Kopf starts the server and says how its handlers are called.
+        # `/validate` is added when Kopf starts the server and says how its handlers are called.
         self._routes: dict[str, dict[str, messages.Handler]] = {
             names.MUTATE_PATH: {"POST": messages.when(lambda: ready.able, mutate)}
         }
@@ -42,7 +42,7 @@ class AdmissionServer:
         self._listener = listener.Listener(
             shared=pool.Pool(routes=self._routes, limits=limits, metrics=metrics),
             port=settings.webhook_port,
-            context=shown.context,
+            context=serving_context.context,
         )
         self.started = asyncio.Event()
 
@@ -62,5 +62,5 @@ class AdmissionServer:
 
     @property
     def port(self) -> int:
-        """The port that is served, once `started`."""
+        """The TCP port, once `started`."""
         return self._listener.port

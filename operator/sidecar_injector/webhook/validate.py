@@ -1,7 +1,7 @@
 """The validating webhook for our own kinds: refuses an injection that could never be applied.
 
-The refusal is the sentence that the status would carry. An injection that can be applied is
-admitted, with warnings about what its author should look at.
+The refusal is the sentence that the status of the injection would have. An injection that can be
+applied is admitted, with warnings about what its author should look at.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sidecar_injector.httpserver import messages
 from sidecar_injector.webhook import admission_review
 
 Json = dict[str, Any]
-Review = Callable[[Json], Json]
-"""Makes the response to an admission request."""
-Competing = Callable[[str | None], Sequence[model.Injection]]
+Respond = Callable[[Json], Json]
+"""From an admission request to its response."""
+CompetingInjections = Callable[[str | None], Sequence[model.Injection]]
 """The injections that may meet one of this namespace (None: of the cluster) on a pod."""
 
 UNPROCESSABLE: Final = 422
@@ -37,7 +37,7 @@ class Refused(Exception):
     """The injection has errors; the text names every field."""
 
 
-def warnings_about(resource: Json, *, kind: str, competing: Competing) -> list[str]:
+def warnings_about(resource: Json, *, kind: str, competing: CompetingInjections) -> list[str]:
     """The warnings about an injection. Raises Refused if it has errors.
 
     An injection that is being deleted is admitted: its last update must not be held up. One that
@@ -56,7 +56,7 @@ def warnings_about(resource: Json, *, kind: str, competing: Competing) -> list[s
     return findings.told()
 
 
-def response_without_kopf(admission_request: Json, *, competing: Competing) -> Json:
+def response_without_kopf(admission_request: Json, *, competing: CompetingInjections) -> Json:
     """The response to a request that Kopf does not dispatch.
 
     Kopf looks up which resources the API server serves when a CRD changes, which is before the
@@ -74,19 +74,19 @@ def response_without_kopf(admission_request: Json, *, competing: Competing) -> J
     return response
 
 
-def handler(dispatch: Callable[..., Awaitable[Any]], without_kopf: Review) -> messages.Handler:
+def handler(dispatch: Callable[..., Awaitable[Any]], without_kopf: Respond) -> messages.Handler:
     """The handler of `/validate`: Kopf's handlers decide, or `without_kopf` if Kopf cannot.
 
     If both fail, the injection is admitted; its status says `Accepted=False` if it has errors.
     """
-    # A judgement takes some milliseconds. Where many injections are applied at once, pods get
-    # their turn after each, also where Kopf's time is over for all of them in the same moment.
+    # To validate an injection takes some milliseconds. When many are applied at once, pods are
+    # answered after each of them, also when Kopf's time is over for all of them at the same moment.
     kopf_turn, direct_turn = asyncio.Lock(), asyncio.Lock()
 
     async def validate_injection(request: messages.Request) -> messages.Response:
         try:
             version, admission_request = await _read(request.body)
-        except admission_review.NoReview as error:
+        except admission_review.InvalidReview as error:
             return messages.text(400, f"no AdmissionReview: {error}")
         if not admission_review.is_injection(admission_request):
             return messages.text(400, "no AdmissionReview of an injection")
@@ -94,11 +94,11 @@ def handler(dispatch: Callable[..., Awaitable[Any]], without_kopf: Review) -> me
         try:
             async with asyncio.timeout(KOPF_SECONDS), kopf_turn:
                 answer = await dispatch(review, webhook=names.VALIDATE_HANDLER)
-                await asyncio.sleep(0)  # Nothing in `dispatch` waits: the next would run at once.
+                await asyncio.sleep(0)  # Nothing in `dispatch` waits: let others run.
         except Exception as error:  # noqa: BLE001 - the boundary of Kopf
             _log_without_kopf(error)
             async with direct_turn:
-                response = _answered(admission_request, without_kopf)
+                response = _respond_without_kopf(admission_request, without_kopf)
                 await asyncio.sleep(0)
             answer = {"apiVersion": version, "kind": "AdmissionReview", "response": response}
         return messages.Response(200, orjson.dumps(answer))
@@ -115,12 +115,12 @@ def _log_without_kopf(error: Exception) -> None:
 
 
 async def _read(body: bytes) -> admission_review.Review:
-    if len(body) <= admission_review.AT_ONCE:
+    if len(body) <= admission_review.MAX_BLOCKING_BYTES:
         return admission_review.read(body)
     return await asyncio.to_thread(admission_review.read, body)
 
 
-def _answered(admission_request: Json, without_kopf: Review) -> Json:
+def _respond_without_kopf(admission_request: Json, without_kopf: Respond) -> Json:
     try:
         return without_kopf(admission_request)
     except Exception:  # noqa: BLE001 - our own bug must not refuse an injection

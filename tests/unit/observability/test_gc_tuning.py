@@ -1,8 +1,9 @@
-"""What has come to stay is not looked at again by the garbage collector."""
+"""What exists when the caches are filled is not looked at again by the garbage collector."""
 
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -11,65 +12,68 @@ from sidecar_injector.controllers import caches
 from sidecar_injector.observability import gc_tuning
 from sidecar_injector.webhook import readiness
 
+FULL = 2
+"""The generation whose collection is a full one."""
 
-@pytest.fixture
-def watch() -> Iterator[gc_tuning.Watch]:
+
+class Node:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def unfrozen() -> Iterator[None]:
     assert gc.get_freeze_count() == 0
-    made = gc_tuning.Watch()
-    yield made
-    made.end()
+    yield
+    gc.unfreeze()
 
 
-def test_what_is_there_from_the_start_is_set_aside_until_the_end(watch: gc_tuning.Watch) -> None:
-    there, thresholds = len(gc.get_objects()), gc.get_threshold()
-    watch.begin()
-    assert len(gc.get_objects()) < there / 10
-    assert gc.get_threshold()[gc_tuning.FULL] == gc_tuning.FULL_AFTER
-    watch.end()
-    assert gc.get_freeze_count() == 0
+def test_what_exists_is_set_aside_until_the_end() -> None:
+    before, thresholds = len(gc.get_objects()), gc.get_threshold()
+    gc_tuning.freeze()
+    assert len(gc.get_objects()) < before / 10
     assert gc.get_threshold() == thresholds
-    watch.end()
+    gc.unfreeze()
+    assert gc.get_freeze_count() == 0
 
 
-@pytest.mark.parametrize(("longest", "is_set_aside"), [(0.0, True), (3600.0, False)])
-def test_a_long_collection_sets_aside_what_has_survived_it(
-    watch: gc_tuning.Watch, monkeypatch: pytest.MonkeyPatch, longest: float, is_set_aside: bool
-) -> None:
-    monkeypatch.setattr(gc_tuning, "LONG_SECONDS", longest)
-    watch.begin()
-    stays = [[number] for number in range(1000)]
-    gc.collect()
-    looked_at = {id(one) for one in gc.get_objects()}
-    assert {id(one) in looked_at for one in stays} == {not is_set_aside}
-
-
-def test_only_a_full_collection_tells_what_has_come_to_stay(
-    watch: gc_tuning.Watch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gc_tuning, "LONG_SECONDS", 0.0)
-    watch.begin()
+def test_nothing_that_comes_later_is_set_aside() -> None:
+    gc_tuning.freeze()
     before = gc.get_freeze_count()
-    gc.collect(gc_tuning.FULL - 1)
-    assert gc.get_freeze_count() == before
+    later = [[number] for number in range(100_000)]
+    cycle = weakref.ref(Node())
+    gc.collect()
+    assert gc.get_freeze_count() <= before
+    assert {id(entry) for entry in gc.get_objects()} >= {id(entry) for entry in later}
+    assert cycle() is None
 
 
-def test_the_first_full_collection_does_not_wait_for_as_much_as_was_set_aside(
-    watch: gc_tuning.Watch,
-) -> None:
-    there = [[number] for number in range(1_000_000)]
-    watch.begin()
-    before = gc.get_stats()[gc_tuning.FULL]["collections"]
-    after = [[number] for number in range(len(there) // 8)]
-    assert gc.get_stats()[gc_tuning.FULL]["collections"] > before
-    assert len(after) < len(there)
+def test_what_was_set_aside_is_freed_when_nothing_refers_to_it() -> None:
+    replaced = {"entry": Node()}
+    del replaced["entry"].itself
+    entry = weakref.ref(replaced["entry"])
+    gc_tuning.freeze()
+    replaced.clear()
+    assert entry() is None
 
 
-async def test_it_is_done_before_anybody_is_answered(watch: gc_tuning.Watch) -> None:
+def test_the_first_full_collection_does_not_wait_for_as_much_as_was_set_aside() -> None:
+    existing = [[number] for number in range(1_000_000)]
+    gc_tuning.freeze()
+    before = gc.get_stats()[FULL]["collections"]
+    after = [[number] for number in range(len(existing) // 8)]
+    assert gc.get_stats()[FULL]["collections"] > before
+    assert len(after) < len(existing)
+
+
+async def test_it_is_done_before_a_request_is_answered() -> None:
     ready, frozen = readiness.Readiness(), []
     ready.met(readiness.Condition.CERTIFICATE_LOADED)
 
     def filled() -> None:
-        watch.begin()
+        gc_tuning.freeze()
         frozen.append((gc.get_freeze_count() > 0, ready.able))
 
     await caches.tell_when_synced([], ready, filled=filled)

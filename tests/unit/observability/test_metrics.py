@@ -47,10 +47,10 @@ METRICS = {
 
 
 def record(message="hello", *, level=logging.INFO, exc_info=None, **fields):
-    made = logging.LogRecord("some.logger", level, __file__, 1, message, (), exc_info)
+    result = logging.LogRecord("some.logger", level, __file__, 1, message, (), exc_info)
     if fields:
-        made.fields = fields
-    return made
+        result.fields = fields
+    return result
 
 
 def raised(text):
@@ -60,18 +60,19 @@ def raised(text):
 
 def families(metrics):
     text = metrics.exposition().decode()
-    return {one.name: one for one in prometheus_client.parser.text_string_to_metric_families(text)}
+    parsed = prometheus_client.parser.text_string_to_metric_families(text)
+    return {family.name: family for family in parsed}
 
 
 def test_every_metric_is_exposed_from_the_start_with_its_type_and_help():
-    found = families(Metrics())
+    exposed = families(Metrics())
     for name, kind in METRICS.items():
-        family = found[f"sidecar_injector_{name}"]
+        family = exposed[f"sidecar_injector_{name}"]
         assert family.type == kind
         assert family.documentation.endswith(".")
 
 
-def test_there_is_no_metric_of_ours_that_this_list_does_not_know():
+def test_every_metric_of_ours_is_in_this_list():
     ours = {name for name in families(Metrics()) if name.startswith("sidecar_injector_")}
     created = {name for name in ours if name.endswith("_created")}
     assert ours - created == {f"sidecar_injector_{name}" for name in METRICS}
@@ -79,33 +80,36 @@ def test_there_is_no_metric_of_ours_that_this_list_does_not_know():
 
 def test_the_list_of_instruments_is_what_is_exposed():
     metrics = Metrics()
-    found = families(metrics)
-    listed = {one.name.removesuffix("_total"): one for one in metrics.instruments}
+    exposed = families(metrics)
+    listed = {
+        instrument.name.removesuffix("_total"): instrument for instrument in metrics.instruments
+    }
     assert set(listed) == {f"sidecar_injector_{name}" for name in METRICS}
-    for name, one in listed.items():
-        assert (found[name].type, found[name].documentation) == (one.kind, one.text)
+    for name, instrument in listed.items():
+        assert exposed[name].type == instrument.kind
+        assert exposed[name].documentation == instrument.text
 
 
 def test_every_write_and_event_is_counted_from_nothing():
-    found = families(Metrics())
+    exposed = families(Metrics())
     for name, values in (("writes", 18), ("events", 4), ("audit_pods", 5)):
         samples = [
-            one for one in found[f"sidecar_injector_{name}"].samples
-            if not one.name.endswith("_created")
+            sample for sample in exposed[f"sidecar_injector_{name}"].samples
+            if not sample.name.endswith("_created")
         ]  # fmt: skip
-        assert [one.value for one in samples] == [0] * values
+        assert [sample.value for sample in samples] == [0] * values
 
 
 def test_the_process_and_its_version_are_exposed():
-    found = families(Metrics())
-    assert "process_resident_memory_bytes" in found
-    (sample,) = found["sidecar_injector_build_info"].samples
+    exposed = families(Metrics())
+    assert "process_resident_memory_bytes" in exposed
+    (sample,) = exposed["sidecar_injector_build_info"].samples
     assert (sample.value, sample.labels["version"]) == (1, __version__)
 
 
 def test_two_operators_in_one_process_do_not_mix_their_figures():
-    one, other = Metrics(), Metrics()
-    one.inflight_requests.set(5)
+    first, other = Metrics(), Metrics()
+    first.inflight_requests.set(5)
     assert other.registry.get_sample_value("sidecar_injector_inflight_requests") == 0
 
 
@@ -131,8 +135,8 @@ def test_a_json_line_carries_the_traceback_as_a_member():
 
 
 def test_a_field_of_any_type_does_not_cost_the_line():
-    odd = {"set": {1, 2}, "whole": 2**80, "half": "\ud800"}
-    line = json.loads(logs.JsonFormatter().format(record(**odd)))
+    values = {"set": {1, 2}, "whole": 2**80, "half": "\ud800"}
+    line = json.loads(logs.JsonFormatter().format(record(**values)))
     assert (line["message"], line["whole"], line["half"]) == ("hello", 2**80, "\ud800")
 
 
@@ -215,11 +219,11 @@ async def test_the_loop_was_held_for_no_longer_than_it_was_late_and_than_we_work
     with pytest.raises(asyncio.CancelledError):
         await measure_lag(metrics, every=0.02)
 
-    def seen(name):
+    def total(name):
         return metrics.registry.get_sample_value(f"sidecar_injector_loop_{name}_seconds_sum")
 
-    assert seen("lag") == pytest.approx(late)
-    assert seen("held") == pytest.approx(held)
+    assert total("lag") == pytest.approx(late)
+    assert total("held") == pytest.approx(held)
 
 
 class Stream:
@@ -236,11 +240,11 @@ class Stream:
 
 
 def logger(stream):
-    made = logging.getLogger("blocks")
-    made.setLevel(logging.INFO)
-    made.propagate = False
-    made.handlers[:] = [logs.Lines(stream, logs.JsonFormatter())]
-    return made, made.handlers[0]
+    log = logging.getLogger("blocks")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.handlers[:] = [logs.Lines(stream, logs.JsonFormatter())]
+    return log, log.handlers[0]
 
 
 async def test_lines_of_one_moment_are_written_together_and_in_order():

@@ -15,30 +15,30 @@ from hypothesis import strategies as st
 from sidecar_injector.webhook import admission_review
 from tests.kits.samples import pod
 
-ASKED = {"namespace": "demo", "operation": "CREATE", "object": pod()}
+REQUEST = {"namespace": "demo", "operation": "CREATE", "object": pod()}
 INJECTION = {"kind": {"kind": "SidecarInjection"}, "object": {"metadata": {"name": "x"}}}
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "controller": True}
 
 
 def changed(path, value):
-    asked = copy.deepcopy(ASKED)
-    holder = asked
+    request = copy.deepcopy(REQUEST)
+    holder = request
     for key in path[:-1]:
         holder = holder[key]
     holder[path[-1]] = value
-    return asked
+    return request
 
 
 def test_what_the_api_server_sends_is_no_reason_to_complain():
-    assert admission_review.complaint(ASKED) == ""
+    assert admission_review.shape_problem(REQUEST) == ""
     assert (
-        admission_review.complaint(changed(("object", "metadata", "ownerReferences"), [OWNER]))
+        admission_review.shape_problem(changed(("object", "metadata", "ownerReferences"), [OWNER]))
         == ""
     )
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"),
+    ("path", "value", "field"),
     [
         (("namespace",), ["demo"], "request.namespace"),
         (("object",), "secret", "request.object"),
@@ -48,23 +48,23 @@ def test_what_the_api_server_sends_is_no_reason_to_complain():
         (("object", "metadata", "ownerReferences"), [{"kind": "x"}], "References[0].apiVersion"),
     ],
 )  # fmt: skip
-def test_the_complaint_names_the_field_and_never_the_value(path, value, told):
-    said = admission_review.complaint(changed(path, value))
+def test_the_complaint_names_the_field_and_never_the_value(path, value, field):
+    problem = admission_review.shape_problem(changed(path, value))
 
-    assert f"{told} is missing or has another type" in said
-    assert "secret" not in said
+    assert f"{field} is missing or has another type" in problem
+    assert "secret" not in problem
 
 
 def test_an_injection_is_known_by_its_kind_and_its_shape():
     assert admission_review.is_injection(INJECTION)
-    for odd in (
+    for request in (
         {"object": INJECTION["object"]},
         {**INJECTION, "kind": {"kind": "Pod"}},
         {**INJECTION, "kind": {"kind": ["SidecarInjection"]}},
         {**INJECTION, "object": None},
         {**INJECTION, "object": {"metadata": []}},
     ):
-        assert not admission_review.is_injection(odd)
+        assert not admission_review.is_injection(request)
 
 
 JSON = st.recursive(
@@ -84,7 +84,7 @@ def test_a_large_review_is_read_as_a_small_one(request):
     body = orjson.dumps(review | {"request": request | {"uid": "one"}})
     with pytest.MonkeyPatch.context() as patch:
         small = admission_review.read(body)
-        patch.setattr(admission_review, "AT_ONCE", 0)
+        patch.setattr(admission_review, "MAX_BLOCKING_BYTES", 0)
         assert admission_review.read(body) == small
 
 
@@ -95,8 +95,8 @@ def test_a_large_review_is_read_as_a_small_one(request):
 )
 @pytest.mark.parametrize("at_once", [0, 1 << 20])
 def test_what_is_no_json_is_no_review_whatever_its_size(monkeypatch, value, at_once):
-    monkeypatch.setattr(admission_review, "AT_ONCE", at_once)
-    with pytest.raises(admission_review.NoReview, match="no JSON"):
+    monkeypatch.setattr(admission_review, "MAX_BLOCKING_BYTES", at_once)
+    with pytest.raises(admission_review.InvalidReview, match="no JSON"):
         admission_review.read(value)
 
 
@@ -111,13 +111,13 @@ def test_other_threads_have_their_turn_while_a_large_review_is_read(monkeypatch)
             turns += 1
             time.sleep(0)
 
-    monkeypatch.setattr(admission_review, "AT_ONCE", 0)
+    monkeypatch.setattr(admission_review, "MAX_BLOCKING_BYTES", 0)
     other = threading.Thread(target=count)
     other.start()
     try:
         sys.setswitchinterval(interval / 50)
         before = turns
-        with pytest.raises(admission_review.NoReview, match="kind"):
+        with pytest.raises(admission_review.InvalidReview, match="kind"):
             admission_review.read(body)
         assert turns > before + 50
     finally:

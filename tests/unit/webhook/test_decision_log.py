@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import logging
 import re
 
@@ -14,7 +16,7 @@ from sidecar_injector import names
 from sidecar_injector.controllers import pod_events
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.observability import logs
-from sidecar_injector.webhook import mutate
+from sidecar_injector.webhook import decision_log, mutate
 from tests.kits.admission import Server, clash, review
 from tests.kits.samples import NAMESPACE, container, pod, resource
 
@@ -65,7 +67,7 @@ def test_every_decision_is_counted_by_result_and_by_each_of_its_reasons():
 
 def test_every_result_and_reason_is_on_the_metrics_page_from_the_start():
     server = Server()
-    for result in (*(one.value for one in PodVerdict), "error"):
+    for result in (*(verdict.value for verdict in PodVerdict), "error"):
         assert server.count("admission_requests_total", result=result) == 0
     for reason in Reason:
         assert server.count("decisions_total", reason=reason.value) == 0
@@ -75,19 +77,19 @@ def test_a_dry_run_is_answered_like_any_other_and_leaves_no_event():
     server = Server(clash())
     wet, dry = server.response(pod()), server.response(pod(), dryRun=True)
     assert wet == dry
-    assert [one.dry_run for one in server.told] == [False, True]
-    assert [len(pod_events.of(one)) for one in server.told] == [1, 0]
+    assert [response.dry_run for response in server.decided] == [False, True]
+    assert [len(pod_events.of(response)) for response in server.decided] == [1, 0]
 
 
-def test_whoever_tells_people_gets_the_decision_and_the_requests_namespace():
+def test_events_get_the_verdict_the_owner_and_the_namespace_of_the_request():
     server = Server(resource())
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "controller": True}
     subject = pod()
     subject["metadata"]["ownerReferences"] = [{"kind": "Node", "name": "n"}, owner]
     server.response(subject)
-    (told,) = server.told
-    assert (told.namespace, told.owner) == (NAMESPACE, owner)
-    assert told.decision.verdict is PodVerdict.INJECTED
+    (response,) = server.decided
+    assert (response.namespace, response.owner) == (NAMESPACE, owner)
+    assert response.verdict == PodVerdict.INJECTED.value
 
 
 def fields_of(caplog):
@@ -117,7 +119,7 @@ def test_a_decision_is_one_log_line_with_all_its_fields(caplog):
 def test_a_cache_that_is_behind_is_said_in_the_log_and_costs_nothing(caplog):
     caplog.set_level(logging.INFO)
     server = Server(resource())
-    server.known.namespace_changed(("", NAMESPACE), None, None)
+    server.state.namespace_changed(("", NAMESPACE), None, None)
     assert "patch" in server.response(pod())
     assert fields_of(caplog)[0]["cacheBehind"] is True
     caplog.clear()
@@ -158,9 +160,35 @@ def logged_trace(caplog, traceparent):
     """What the line of a decision says about its trace."""
     with caplog.at_level(logging.INFO):
         Server(resource()).post(review(pod()), headers={b"traceparent": traceparent})
-    (line,) = [one.fields for one in caplog.records if "verdict" in getattr(one, "fields", {})]
+    (line,) = [fields for fields in fields_of(caplog) if "verdict" in fields]
     caplog.clear()
     return line.get("trace")
+
+
+def test_the_name_of_the_logger_by_which_users_filter_stays(caplog):
+    caplog.set_level(logging.INFO)
+    Server(resource()).response(pod())
+    assert [record.name for record in caplog.records] == ["sidecar_injector.server.admission"]
+
+
+def test_a_json_log_has_the_same_members_as_a_record(caplog):
+    caplog.set_level(logging.INFO)
+    stream = io.BytesIO()
+    lines = logs.Lines(stream, logs.JsonFormatter())
+    subject = pod()
+    for log in (decision_log.DecisionLog(), decision_log.DecisionLog([lines])):
+        Server(resource(), clash(), log=log).post(
+            review(subject), headers={b"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01".encode()}
+        )
+    (record,) = caplog.records
+    direct, formatted = (
+        json.loads(stream.getvalue()),
+        json.loads(logs.JsonFormatter().format(record)),
+    )
+    for line in (direct, formatted):
+        assert line.pop("milliseconds") >= 0
+        assert line.pop("time")
+    assert direct == formatted
 
 
 def test_the_line_of_a_decision_names_the_trace_that_the_api_server_is_in(caplog):

@@ -17,28 +17,28 @@ from sidecar_injector.webhook import response_cache
 from tests.kits.admission import Server, patched, review
 from tests.kits.samples import pod, resource
 
-BALLAST = {"example.com/ballast": "x" * response_cache.LARGEST}
+BALLAST = {"example.com/ballast": "x" * response_cache.MAX_REVIEW_BYTES}
 
 
-def request(body: Any) -> messages.Request:
-    made = messages.Request(
+def request_of(body: Any) -> messages.Request:
+    request = messages.Request(
         method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
     )
-    made.body = body if isinstance(body, bytes) else orjson.dumps(body)
-    return made
+    request.body = body if isinstance(body, bytes) else orjson.dumps(body)
+    return request
 
 
 def test_a_large_pod_is_injected_logged_and_counted_like_a_small_one() -> None:
     large, small = Server(resource()), Server(resource())
-    thing = pod(annotations=BALLAST)
-    response = large.response(thing)
-    made = patched(thing, response)
-    assert [one["name"] for one in made["spec"]["containers"]] == ["app", "sidecar"]
+    subject = pod(annotations=BALLAST)
+    response = large.response(subject)
+    injected = patched(subject, response)
+    assert [container["name"] for container in injected["spec"]["containers"]] == ["app", "sidecar"]
     small.response(pod())
     for server in (large, small):
         assert server.count("admission_requests_total", result="Injected") == 1
         assert server.count("admission_duration_seconds_count") == 1
-        assert len(server.told) == 1
+        assert len(server.decided) == 1
 
 
 async def test_others_are_answered_while_a_large_one_is_decided_about(
@@ -46,17 +46,17 @@ async def test_others_are_answered_while_a_large_one_is_decided_about(
 ) -> None:
     server, go_on, original = Server(resource()), threading.Event(), decide.decide
 
-    def decide_slowly(question: Any, known: Any) -> Any:
-        if "annotations" in question.pod["metadata"]:
+    def decide_slowly(pod_request: Any, view: Any) -> Any:
+        if "annotations" in pod_request.pod["metadata"]:
             assert go_on.wait(30)
-        return original(question, known)
+        return original(pod_request, view)
 
     monkeypatch.setattr(decide, "decide", decide_slowly)
-    pending = server.admission.mutate(request(review(pod(annotations=BALLAST))))
+    pending = server.webhook.mutate(request_of(review(pod(annotations=BALLAST))))
     assert not isinstance(pending, messages.Response)
     waiting = asyncio.ensure_future(pending)
     await asyncio.sleep(0)
-    answer = server.admission.mutate(request(review(pod())))
+    answer = server.webhook.mutate(request_of(review(pod())))
     assert isinstance(answer, messages.Response)
     assert "patch" in json.loads(answer.body)["response"]
     assert not waiting.done()
@@ -67,7 +67,7 @@ async def test_others_are_answered_while_a_large_one_is_decided_about(
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"{" + b" " * response_cache.LARGEST, 400),
+        (b"{" + b" " * response_cache.MAX_REVIEW_BYTES, 400),
         (review(pod(annotations=BALLAST), resource={"group": "", "resource": "services"}), 200),
         (review(pod(annotations=BALLAST), namespace=["demo"]), 200),
     ],

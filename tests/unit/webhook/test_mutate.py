@@ -15,14 +15,14 @@ from tests.kits.samples import container, pod, resource
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
 def test_a_review_is_answered_in_the_version_that_asked_with_its_uid(version):
-    answer = Server(resource()).ask(pod(), version=version)
+    answer = Server(resource()).answer(pod(), version=version)
     assert answer["apiVersion"] == f"admission.k8s.io/{version}"
     assert answer["kind"] == "AdmissionReview"
     assert answer["response"]["uid"] == "6-7-8"
     assert answer["response"]["allowed"] is True
     assert answer["response"]["patchType"] == "JSONPatch"
-    made = patched(pod(), answer["response"])
-    assert [one["name"] for one in made["spec"]["containers"]] == ["app", "sidecar"]
+    injected = patched(pod(), answer["response"])
+    assert [entry["name"] for entry in injected["spec"]["containers"]] == ["app", "sidecar"]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_body_that_is_no_review_is_400_with_one_line(body, sentence):
 
 
 @pytest.mark.parametrize(
-    ("thing", "changes"),
+    ("subject", "changes"),
     [
         (pod(), {"operation": "UPDATE"}),
         (pod(), {"operation": "CREATE", "subResource": "ephemeralcontainers"}),
@@ -60,8 +60,8 @@ def test_a_body_that_is_no_review_is_400_with_one_line(body, sentence):
     ],
     ids=["update", "subresource", "group", "resource", "no-resource", "delete", "no-object"],
 )
-def test_anything_but_the_creation_of_a_pod_is_allowed_as_it_is(thing, changes):
-    response = Server(resource()).response(thing, **changes)
+def test_anything_but_the_creation_of_a_pod_is_allowed_as_it_is(subject, changes):
+    response = Server(resource()).response(subject, **changes)
     assert response == {"uid": "6-7-8", "allowed": True}
 
 
@@ -85,7 +85,7 @@ def test_our_own_bug_admits_the_pod_and_is_logged_and_counted(monkeypatch, caplo
 
 
 @pytest.mark.parametrize(
-    "thing",
+    "subject",
     [
         {"metadata": "x"}, {"metadata": {"labels": "x"}}, {"spec": "x"},
         {"spec": {"containers": 3}}, {"spec": {"containers": [3]}},
@@ -93,15 +93,15 @@ def test_our_own_bug_admits_the_pod_and_is_logged_and_counted(monkeypatch, caplo
     ],
     ids=str,
 )  # fmt: skip
-def test_a_pod_of_impossible_shape_is_the_api_servers_to_refuse(thing):
-    assert Server(resource()).response(thing)["allowed"] is True
+def test_a_pod_of_impossible_shape_is_the_api_servers_to_refuse(subject):
+    assert Server(resource()).response(subject)["allowed"] is True
 
 
 def test_a_pod_without_metadata_is_injected():
-    thing = {"spec": {"containers": [container("app")]}}
-    response = Server(resource()).response(thing)
-    made = patched(thing, response)
-    assert names.STATUS_ANNOTATION in made["metadata"]["annotations"]
+    subject = {"spec": {"containers": [container("app")]}}
+    response = Server(resource()).response(subject)
+    injected = patched(subject, response)
+    assert names.STATUS_ANNOTATION in injected["metadata"]["annotations"]
 
 
 def test_the_namespace_is_the_requests_since_the_object_may_have_none():

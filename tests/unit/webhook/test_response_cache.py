@@ -1,82 +1,106 @@
-"""A review that came before gets the same outcome, and no other one does."""
+"""A review that came before gets the same response, and no other one does."""
 
 from __future__ import annotations
 
 import base64
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import pytest
 
+from sidecar_injector import names
 from sidecar_injector.core import decide
-from sidecar_injector.webhook import decision_log, response_cache
-from tests.kits import random_pods as trouble
+from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.webhook import cluster_state, decision_log, response, response_cache
+from tests.kits import random_pods
 from tests.kits.admission import Server, review
 from tests.kits.samples import NAMESPACE, container, pod, resource
 
 TOKEN = "kube-api-access-abcde"
 OTHER = "kube-api-access-x9z8y"
-ODD = [None, "", "x", 0, 7, True, [], {}]
+OTHER_VALUES = [None, "", "x", 0, 7, True, [], {}]
 MOUNT = {"readOnly": True, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
 
 
-def with_token(thing: dict[str, Any], name: str = TOKEN) -> dict[str, Any]:
-    """As the API server hands it on: with the volume of the token, mounted in every container."""
-    made = copy.deepcopy(thing)
-    spec = made["spec"]
+def with_token(subject: dict[str, Any], name: str = TOKEN) -> dict[str, Any]:
+    """As the API server sends it: with the volume of the token, mounted in every container."""
+    result = copy.deepcopy(subject)
+    spec = result["spec"]
     volume = {"name": name, "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
     volumes = [*(spec.pop("volumes", None) or ()), volume]
-    for one in (*spec["containers"], *(spec.get("initContainers") or ())):
-        one["volumeMounts"] = [*(one.get("volumeMounts") or ()), {"name": name, **MOUNT}]
+    for entry in (*spec["containers"], *(spec.get("initContainers") or ())):
+        entry["volumeMounts"] = [*(entry.get("volumeMounts") or ()), {"name": name, **MOUNT}]
     # The API server writes the volumes first.
-    return {**made, "spec": {"volumes": volumes, **spec}}
+    return {**result, "spec": {"volumes": volumes, **spec}}
 
 
 def managed(second: str) -> list[dict[str, Any]]:
-    """What the API server notes about who made a pod, and when."""
-    noted = {"manager": "m", "operation": "Update", "apiVersion": "v1", "time": second}
-    return [{**noted, "fieldsType": "FieldsV1", "fieldsV1": {}}]
+    """What the API server records about who created a pod, and when."""
+    entry = {"manager": "m", "operation": "Update", "apiVersion": "v1", "time": second}
+    return [{**entry, "fieldsType": "FieldsV1", "fieldsV1": {}}]
 
 
-class Kept(NamedTuple):
-    """Stands for an outcome."""
+def named(name: str) -> response.PodResponse:
+    """A response that can be told from others."""
+    return response.PodResponse(
+        version=b"v1", members=b"}", log_line=name.encode(), verdict="", reasons=(), patch_bytes=0,
+        namespace="", owner=None, dry_run=False, skipped=(), serial=0, is_cacheable=True,
+    )  # fmt: skip
 
-    name: str
-    size: int = 10
+
+class Log(decision_log.DecisionLog):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[bytes] = []
+
+    def write(self, line: bytes, *, uid: bytes, milliseconds: float, trace: str) -> None:
+        self.lines.append(line)
 
 
 class Subject:
-    """A server whose every word is kept."""
+    """A server of which everything that it says about a pod is kept."""
 
-    def __init__(self, *resources: Any) -> None:
-        self.lines: list[decision_log.LogLine] = []
-        self.server = Server(*resources, report=lambda line, _: self.lines.append(line))
+    def __init__(self, *resources: Any, state: cluster_state.ClusterState | None = None) -> None:
+        self.log = Log()
+        self.server = Server(*resources, log=self.log, state=state)
 
-    def said(self, thing: dict[str, Any], **changes: Any) -> tuple[Any, ...]:
+    def respond(self, subject: dict[str, Any], **changes: Any) -> tuple[Any, ...]:
         """All that is said about a pod."""
-        response = self.server.response(thing, **changes)
-        told = self.server.told[-1]
-        skipped = [(one.injection.name, one.reason, one.message) for one in told.decision.skipped]
-        line = self.lines[-1]
-        return response, line.message, line.fields, line.members, told.owner, told.dry_run, skipped
+        answer = self.server.response(subject, **changes)
+        decided = self.server.decided[-1]
+        skipped = [(line.injection.name, line.reason, line.message) for line in decided.skipped]
+        return answer, self.log.lines[-1], decided.owner, decided.dry_run, skipped
 
-    def decided(self, thing: dict[str, Any], **changes: Any) -> tuple[Any, ...]:
-        """The same from one that knows as much and remembers nothing."""
-        fresh = Subject()
-        fresh.server.admission._known = self.server.known
-        return fresh.said(thing, **changes)
+    def respond_without_cache(self, subject: dict[str, Any], **changes: Any) -> tuple[Any, ...]:
+        """The same from a server with the same state and an empty cache."""
+        return Subject(state=self.server.state).respond(subject, **changes)
 
 
-def troubled(draw: trouble.Draw) -> Subject:
+class RandomState(cluster_state.ClusterState):
+    """The state of a cluster with these injections, those in a namespace all in the same."""
+
+    def __init__(self, injections: list[model.Injection]) -> None:
+        super().__init__(release_namespace=names.PRODUCT)
+        self._random = injections
+
+    def injections(self, namespace: str) -> tuple[model.Injection, ...]:
+        return namespace_view.ordered(
+            [
+                injection
+                for injection in self._random
+                if injection.is_cluster or namespace == NAMESPACE
+            ]
+        )
+
+
+def random_subject(draw: random_pods.Draw) -> Subject:
     """One whose injections are random."""
-    subject = Subject()
-    known = subject.server.known
-    for one in draw.injections():
-        group = known._namespaced.setdefault(NAMESPACE, {})
-        (known._cluster if one.is_cluster else group)[one.name] = one
-    return subject
+    by_name = {(injection.is_cluster, injection.name): injection for injection in draw.injections()}
+    return Subject(state=RandomState(list(by_name.values())))
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -88,13 +112,13 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from leaves(below, (*path, key))
 
 
-def changed(thing: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    made = copy.deepcopy(thing)
-    holder = made
+def changed(pod: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    result = copy.deepcopy(pod)
+    holder = result
     for step in path[:-1]:
         holder = holder[step]
     holder[path[-1]] = value
-    return made
+    return result
 
 
 @pytest.fixture
@@ -114,18 +138,18 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_pods_of_one_template_are_decided_about_once(counting: list[int]) -> None:
     subject = Subject(resource())
     for number, name in enumerate((TOKEN, OTHER, TOKEN)):
-        thing = with_token(pod(), name)
-        thing["metadata"] = {"generateName": "web-1-"}
-        thing["metadata"]["managedFields"] = managed(f"2026-01-01T00:00:0{number}Z")
-        assert "patch" in subject.server.response(thing, uid=str(number))
+        subject_pod = with_token(pod(), name)
+        subject_pod["metadata"] = {"generateName": "web-1-"}
+        subject_pod["metadata"]["managedFields"] = managed(f"2026-01-01T00:00:0{number}Z")
+        assert "patch" in subject.server.response(subject_pod, uid=str(number))
     assert counting == [1]
     assert subject.server.count("admission_requests_total", result="Injected") == 3
     assert subject.server.count("decisions_total", reason="Injected") == 3
     assert subject.server.count("patch_bytes_count") == 3
-    assert len(subject.lines) == len(subject.server.told) == 3
+    assert len(subject.log.lines) == len(subject.server.decided) == 3
 
 
-def test_a_known_review_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_review_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(resource())
     first = server.post(review(pod()))
     body = body_of(pod(), uid="0-0-0")
@@ -135,77 +159,81 @@ def test_a_known_review_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_every_answer_has_the_uid_of_its_own_question() -> None:
     server = Server(resource())
-    given = [server.response(pod(), uid=uid) for uid in ("a", 'b"\\', "é", "b")]
-    assert [one.pop("uid") for one in given] == ["a", 'b"\\', "é", "b"]
-    assert given[0] == given[1] == given[2] == given[3]
+    responses = [server.response(pod(), uid=uid) for uid in ("a", 'b"\\', "é", "b")]
+    assert [answer.pop("uid") for answer in responses] == ["a", 'b"\\', "é", "b"]
+    assert responses[0] == responses[1] == responses[2] == responses[3]
 
 
-def test_a_change_of_what_is_known_is_in_force_at_once() -> None:
+def test_a_change_in_the_cluster_is_in_force_at_once() -> None:
     server = Server(resource())
     assert "patch" in server.response(pod())
-    server.known.injection_changed((NAMESPACE, "log"), None, None)
+    server.state.injection_changed((NAMESPACE, "log"), None, None)
     assert "patch" not in server.response(pod())
 
 
 @pytest.mark.parametrize("number", range(60))
-def test_no_change_of_a_review_gets_the_outcome_of_another_one(number: int) -> None:
+def test_no_change_of_a_review_gets_the_response_to_another_one(number: int) -> None:
     """For every value in a random pod, changed to something else."""
-    draw = trouble.Draw(trouble.SEED + number)
-    subject = troubled(draw)
+    draw = random_pods.Draw(random_pods.SEED + number)
+    subject = random_subject(draw)
     first = with_token(draw.pod())
     first["metadata"]["managedFields"] = managed("2026-01-01T00:00:00Z")
-    assert subject.said(first) == subject.decided(first)
+    assert subject.respond(first) == subject.respond_without_cache(first)
     for path in leaves(first):
-        other = changed(first, path, draw.choice(ODD))
+        other = changed(first, path, draw.choice(OTHER_VALUES))
         try:
-            expected = subject.decided(other)
+            expected = subject.respond_without_cache(other)
         except IndexError:
-            # Of a shape that no API server sends: nothing is said about it.
+            # Of a shape that no API server sends: no decision is recorded.
             continue
-        assert subject.said(other) == expected, path
+        assert subject.respond(other) == expected, path
 
 
 @pytest.mark.parametrize(
     "change", [{"dryRun": True}, {"operation": "UPDATE"}, {"subResource": "status"}]
 )
-def test_what_is_asked_about_a_pod_is_told_apart(change: dict[str, Any]) -> None:
+def test_different_requests_about_a_pod_get_different_responses(change: dict[str, Any]) -> None:
     subject = Subject(resource())
-    assert subject.said(pod()) != subject.said(pod(), **change) == subject.decided(pod(), **change)
+    assert (
+        subject.respond(pod())
+        != subject.respond(pod(), **change)
+        == subject.respond_without_cache(pod(), **change)
+    )
 
 
 @pytest.mark.parametrize("number", range(300))
 def test_the_name_of_the_token_volume_makes_no_difference(number: int) -> None:
-    draw = trouble.Draw(trouble.SEED + number)
-    subject = troubled(draw)
-    thing = draw.pod()
-    subject.said(with_token(thing))
-    other = with_token(thing, OTHER)
-    assert subject.said(other) == subject.decided(other)
+    draw = random_pods.Draw(random_pods.SEED + number)
+    subject = random_subject(draw)
+    subject_pod = draw.pod()
+    subject.respond(with_token(subject_pod))
+    other = with_token(subject_pod, OTHER)
+    assert subject.respond(other) == subject.respond_without_cache(other)
 
 
-def body_of(thing: dict[str, Any], **changes: Any) -> bytes:
-    return orjson.dumps(review(thing, **changes))
+def body_of(subject: dict[str, Any], **changes: Any) -> bytes:
+    return orjson.dumps(review(subject, **changes))
 
 
-def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether the second is taken for the first."""
-    kept: response_cache.ResponseCache[Kept] = response_cache.ResponseCache()
-    if (layout := response_cache.layout_of(body_of(one))) is None:
+def alike(first: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the second pod gets the response to the first."""
+    cache = response_cache.ResponseCache()
+    if (layout := response_cache.layout_of(body_of(first))) is None:
         return False
-    kept.learn(body_of(one), Kept("it"), layout=layout)
-    assert kept.recall(body_of(one)) == (Kept("it"), b'"6-7-8"')
-    return kept.recall(body_of(other)) is not None
+    cache.put(body_of(first), named("first"), layout=layout)
+    assert cache.get(body_of(first)) == (named("first"), b'"6-7-8"')
+    return cache.get(body_of(other)) is not None
 
 
-def dated(thing: dict[str, Any], second: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
-    return {**thing, "metadata": {**thing["metadata"], "managedFields": managed(second)}}
+def dated(subject: dict[str, Any], second: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    return {**subject, "metadata": {**subject["metadata"], "managedFields": managed(second)}}
 
 
 def test_what_makes_no_difference_is_passed_over() -> None:
-    one = dated(with_token(pod(initContainers=[container("i")])))
+    first = dated(with_token(pod(initContainers=[container("i")])))
     other = dated(with_token(pod(initContainers=[container("i")]), OTHER), "2031-12-31T23:59:59Z")
-    assert alike(one, other)
-    assert alike(one, one)
+    assert alike(first, other)
+    assert alike(first, first)
 
 
 PLACES: dict[str, Callable[[str, str], dict[str, Any]]] = {
@@ -229,8 +257,8 @@ PLACES: dict[str, Callable[[str, str], dict[str, Any]]] = {
 def test_what_is_passed_over_is_not_passed_over_elsewhere(
     place: Callable[[str, str], dict[str, Any]],
 ) -> None:
-    one = place(TOKEN, "2026-01-01T00:00:00Z")
-    assert not alike(one, place(OTHER, "2026-01-01T00:00:01Z"))
+    first = place(TOKEN, "2026-01-01T00:00:00Z")
+    assert not alike(first, place(OTHER, "2026-01-01T00:00:01Z"))
 
 
 @pytest.mark.parametrize(
@@ -245,15 +273,15 @@ def test_what_is_passed_over_is_not_passed_over_elsewhere(
     ],
 )  # fmt: skip
 def test_a_review_of_the_same_length_is_looked_at_everywhere(spoilt: bytes, by: bytes) -> None:
-    kept: response_cache.ResponseCache[Kept] = response_cache.ResponseCache()
+    cache = response_cache.ResponseCache()
     body = body_of(dated(with_token(pod())))
     layout = response_cache.layout_of(body)
     assert layout is not None
-    kept.learn(body, Kept("it"), layout=layout)
+    cache.put(body, named("first"), layout=layout)
     other = body.replace(spoilt, by, 1)
     assert other != body
-    assert kept.recall(body)
-    assert kept.recall(other) is None
+    assert cache.get(body)
+    assert cache.get(other) is None
 
 
 @pytest.mark.parametrize(
@@ -264,7 +292,7 @@ def test_a_review_of_the_same_length_is_looked_at_everywhere(spoilt: bytes, by: 
         body_of(pod(), version="v1beta1"),
         body_of(pod(), uid="no number"),
         body_of(pod(), uid=7),
-        body_of(pod(annotations={"a": "x" * response_cache.LARGEST})),
+        body_of(pod(annotations={"a": "x" * response_cache.MAX_REVIEW_BYTES})),
         b" " + body_of(pod()),
     ],
 )
@@ -283,46 +311,81 @@ def test_what_is_no_usual_review_has_no_layout(body: bytes) -> None:
          "inherit": {"volumeMounts": {"exclude": ["*-abcde"]}}},
     ],
 )  # fmt: skip
-def test_an_injection_that_minds_the_name_is_decided_anew(
+def test_a_pod_of_an_injection_that_depends_on_the_name_is_decided_again(
     spec: dict[str, Any], counting: list[int]
 ) -> None:
     subject = Subject(resource(**spec))
     for name in (TOKEN, OTHER):
-        thing = with_token(pod(), name)
-        assert subject.said(thing) == subject.decided(thing)
+        subject_pod = with_token(pod(), name)
+        assert subject.respond(subject_pod) == subject.respond_without_cache(subject_pod)
     assert counting == [4]
 
 
-def test_an_answer_that_names_the_volume_is_not_kept(counting: list[int]) -> None:
+def test_a_response_that_names_the_volume_is_not_cached(counting: list[int]) -> None:
     subject = Subject(resource(inherit={"volumeMounts": {}}))
     for name in (TOKEN, OTHER):
-        thing = with_token(pod(), name)
+        subject_pod = with_token(pod(), name)
         # A mount that is inherited, as it is not where the API server mounts the token.
         mount = {"name": name, "readOnly": True, "mountPath": f"{MOUNT['mountPath']}/more"}
-        thing["spec"]["containers"][0]["volumeMounts"].append(mount)
-        response, *_ = subject.said(thing)
-        assert name in base64.b64decode(response["patch"]).decode()
+        subject_pod["spec"]["containers"][0]["volumeMounts"].append(mount)
+        answer, *_ = subject.respond(subject_pod)
+        assert name in base64.b64decode(answer["patch"]).decode()
     assert counting == [2]
 
 
-def test_only_so_much_is_kept_and_the_latest_stays(
+def test_only_so_much_is_cached_and_what_was_used_last_stays(
     monkeypatch: pytest.MonkeyPatch, counting: list[int]
 ) -> None:
-    monkeypatch.setattr(response_cache, "MOST_BYTES", 3 * 4096)
+    cached, original = set[int](), response_cache.ResponseCache.put
+
+    def put(cache: response_cache.ResponseCache, *arguments: Any, **named: Any) -> None:
+        original(cache, *arguments, **named)
+        cached.add(len(cache))
+
+    monkeypatch.setattr(response_cache, "MAX_BYTES", 4 * 8192)
+    monkeypatch.setattr(response_cache.ResponseCache, "put", put)
     subject = Subject(resource())
-    subject.said(pod())
+    subject.respond(pod())
     for number in range(20):
-        subject.said(pod(labels={"number": str(number)}))
-        subject.said(pod())
+        subject.respond(pod(labels={"number": str(number)}))
+        subject.respond(pod())
     assert counting == [21]
-    kept = subject.server.admission._memory
-    assert len(kept._young.outcomes) <= 4
-    assert len(kept._old.outcomes) <= 4
+    assert max(cached) <= 7
+
+
+def test_what_was_not_used_for_longest_goes_first() -> None:
+    cache = response_cache.ResponseCache()
+    bodies = [body_of(pod(labels={"number": f"{number:02}"})) for number in range(20)]
+    layout = response_cache.layout_of(bodies[0])
+    assert layout is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(response_cache, "MAX_BYTES", 10 * (4096 + len(bodies[0])))
+        for number, body in enumerate(bodies):
+            cache.put(body, named(str(number)), layout=layout)
+            assert cache.get(bodies[0]) == (named("0"), b'"6-7-8"')
+    assert [cache.get(body) is not None for body in bodies] == [True] + [False] * 10 + [True] * 9
+
+
+def test_a_response_takes_the_place_of_an_earlier_one() -> None:
+    cache = response_cache.ResponseCache()
+    body = body_of(pod())
+    layout = response_cache.layout_of(body)
+    assert layout is not None
+    for number in range(20):
+        cache.put(body, named(str(number)), layout=layout)
+    assert len(cache) == 1
+    assert cache.get(body) == (named("19"), b'"6-7-8"')
+
+
+def test_a_review_with_very_many_places_has_no_layout() -> None:
+    containers = [container(f"c{number}") for number in range(response_cache.MAX_PLACES)]
+    assert response_cache.layout_of(body_of(with_token(pod(initContainers=containers[:9]))))
+    assert response_cache.layout_of(body_of(with_token(pod(initContainers=containers)))) is None
 
 
 def test_only_so_many_layouts_of_one_length_are_tried() -> None:
-    kept: response_cache.ResponseCache[Kept] = response_cache.ResponseCache()
-    # The name of the volume stands at another place in each.
+    cache = response_cache.ResponseCache()
+    # The name of the volume is at another place in each.
     bodies = [
         body_of(with_token({**pod(labels={"a": "x" * n}), "status": {"message": "x" * (20 - n)}}))
         for n in range(20)
@@ -331,7 +394,7 @@ def test_only_so_many_layouts_of_one_length_are_tried() -> None:
     for number, body in enumerate(bodies):
         layout = response_cache.layout_of(body)
         assert layout is not None
-        kept.learn(body, Kept(str(number)), layout=layout)
-    assert len(kept._young.layouts[len(bodies[0])]) == response_cache.MOST_LAYOUTS
-    assert kept.recall(bodies[-1]) == (Kept("19"), b'"6-7-8"')
-    assert kept.recall(bodies[0]) is None
+        cache.put(body, named(str(number)), layout=layout)
+    assert cache.get(bodies[-1]) == (named("19"), b'"6-7-8"')
+    assert sum(cache.get(body) is not None for body in bodies) == response_cache.MAX_LAYOUTS
+    assert cache.get(bodies[0]) is None

@@ -27,7 +27,7 @@ REVIEW = {
 }
 
 
-def asked() -> messages.Request:
+def validate_request() -> messages.Request:
     """A request to judge an injection."""
     request = messages.Request(method="POST", target="/", headers={}, peer=None, keep_alive=True)
     request.body = orjson.dumps(REVIEW)
@@ -43,7 +43,7 @@ async def test_validation_answers_in_time_even_if_kopf_does_not(
         await asyncio.Event().wait()
 
     handler = validate.handler(never, lambda review: {"uid": review["uid"], "allowed": True})
-    request = asked()
+    request = validate_request()
     with caplog.at_level(logging.WARNING):
         answer = handler(request)
         assert not isinstance(answer, messages.Response)
@@ -65,9 +65,9 @@ async def test_no_two_injections_are_judged_in_one_turn_of_the_event_loop() -> N
             await asyncio.sleep(0)
 
     handler = validate.handler(judge, lambda review: review)
-    answers = [handler(asked()) for _ in range(3)]
-    await asyncio.gather(*(one for one in answers if inspect.isawaitable(one)), others())
-    assert [one for one, _ in itertools.groupby(order)].count("judged") == 3
+    answers = [handler(validate_request()) for _ in range(3)]
+    await asyncio.gather(*(answer for answer in answers if inspect.isawaitable(answer)), others())
+    assert [step for step, _ in itertools.groupby(order)].count("judged") == 3
 
 
 async def test_pods_have_their_turn_where_kopf_is_late_for_many_injections_at_once(
@@ -89,6 +89,6 @@ async def test_pods_have_their_turn_where_kopf_is_late_for_many_injections_at_on
             await asyncio.sleep(0)
 
     handler = validate.handler(never, judge)
-    answers = [handler(asked()) for _ in range(5)]
+    answers = [handler(validate_request()) for _ in range(5)]
     await asyncio.gather(*(answer for answer in answers if inspect.isawaitable(answer)), pods())
     assert [step for step, _ in itertools.groupby(order)].count("judged") == 5

@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api
-from sidecar_injector.webhook import compact
 
 PAGE: Final = 50
 """Pods in one answer: its JSON is read in half a millisecond, in which nobody is answered."""
@@ -118,6 +119,16 @@ async def _list(
             await slices.leave_server_alone(answered_after=seconds)
 
 
+def compact_json(value: Any) -> bytes:
+    """As `orjson.dumps`, for what stays in memory.
+
+    orjson leaves its result in the buffer in which it grew: 4 KB for two braces, and up to six
+    times as much as the JSON itself takes.
+    https://github.com/ijl/orjson/tree/master/src/serialize/writer
+    """
+    return memoryview(orjson.dumps(value)).tobytes()
+
+
 class _Judge:
     """Asks about pods, and about pods that are alike only once."""
 
@@ -128,7 +139,7 @@ class _Judge:
     def states(self, pod: api.Json, known: namespace_view.NamespaceView) -> States:
         """The injections that apply to this pod, each with its state."""
         looked_at = [api.metadata(pod).get(field) for field in LOOKED_AT]
-        key = known.namespace.name, compact.dumps(looked_at)
+        key = known.namespace.name, compact_json(looked_at)
         found = self._remembered.get(key)
         if found is None:
             whole = {**pod, "spec": {"hostNetwork": self._host_network}}
