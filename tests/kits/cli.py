@@ -20,9 +20,9 @@ ESCAPE = "\x1b"
 
 def placed(**metadata):
     """A pod in the namespace of the injections."""
-    made = pod()
-    made["metadata"] |= {"namespace": "demo", **metadata}
-    return made
+    manifest = pod()
+    manifest["metadata"] |= {"namespace": "demo", **metadata}
+    return manifest
 
 
 def clashing(name="clash", **spec):

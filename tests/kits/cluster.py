@@ -16,16 +16,16 @@ PROPERTIES = {"name": {}, "image": {}}
 
 
 class FakeCluster(FakeApi):
-    """Implements `cluster.Cluster`; knows only `name` and `image` of containers."""
+    """A stand-in for `visitor.Visitor`; its schema has only `name` and `image` of containers."""
 
     def __init__(self, *, version="v1.37.2"):
         super().__init__()
         self.warnings = []
         self.version = version
         self.allowed = True
-        """What reviews of rights say."""
-        self.asked = True
-        """Whether the webhook is asked about pods."""
+        """The result of all access reviews."""
+        self.is_webhook_called = True
+        """Whether the webhook is called for pods."""
 
     async def document(self, path):
         if path == "/version":
@@ -40,9 +40,9 @@ class FakeCluster(FakeApi):
         wanted = dict(part.partition("=")[::2] for part in scope.label_selector.split(",") if part)
         async for page in super().pages(resource, scope=scope, limit=limit):
             items = [
-                one for one in page.items
+                item for item in page.items
                 if all(
-                    key in (labels := one["metadata"].get("labels") or {})
+                    key in (labels := item["metadata"].get("labels") or {})
                     and (not value or labels[key] == value)
                     for key, value in wanted.items()
                 )
@@ -54,22 +54,24 @@ class FakeCluster(FakeApi):
         if resource.plural.endswith("subjectaccessreviews"):
             return {**body, "status": {"allowed": self.allowed}}
         if resource == api.PODS and dry_run:
-            self.warnings = ["UnknownInjection"] if self.asked else []
+            self.warnings = ["UnknownInjection"] if self.is_webhook_called else []
             return body
         return await super().create(resource, body, namespace=namespace, dry_run=dry_run)
 
 
 def namespace(name="demo", **labels):
-    given = {names.INJECTION_LABEL: names.ENABLED} | {
+    all_labels = {names.INJECTION_LABEL: names.ENABLED} | {
         key.replace("_", "-"): value for key, value in labels.items()
     }
-    return {"metadata": {"name": name, "labels": given}}
+    return {"metadata": {"name": name, "labels": all_labels}}
 
 
 def deployment(namespace=names.PRODUCT, name=names.PRODUCT, *, ready=2, **environment):
-    """The operator's, as the chart makes it."""
+    """The operator's Deployment, as in the chart."""
     labels = dict(part.split("=") for part in release.SELECTOR.split(","))
-    env = [{"name": f"SIDECAR_INJECTOR_{key}", "value": one} for key, one in environment.items()]
+    env = [
+        {"name": f"SIDECAR_INJECTOR_{key}", "value": value} for key, value in environment.items()
+    ]
     container = {"name": "operator", "env": env}
     spec = {"serviceAccountName": name, "containers": [container]}
     return {
@@ -94,7 +96,7 @@ def definitions():
 
 
 def pod(name="web", *, owner=None, **metadata):
-    """One that runs, in the namespace `demo`."""
+    """A running pod in the namespace `demo`."""
     references = [{"kind": owner[0], "name": owner[1], "controller": True}] if owner else []
     return {
         "metadata": {
@@ -106,36 +108,36 @@ def pod(name="web", *, owner=None, **metadata):
     }  # fmt: skip
 
 
-def seeded(**how):
+def seeded(**options):
     """A cluster with the definitions, an enabled namespace and one injection in it."""
-    made = FakeCluster(**how)
-    for one in definitions():
-        made.seed(api.CUSTOM_RESOURCES, one)
-    made.seed(api.NAMESPACES, namespace())
-    made.seed(api.INJECTIONS, resource())
-    return made
+    fake = FakeCluster(**options)
+    for definition in definitions():
+        fake.seed(api.CUSTOM_RESOURCES, definition)
+    fake.seed(api.NAMESPACES, namespace())
+    fake.seed(api.INJECTIONS, resource())
+    return fake
 
 
 @contextlib.contextmanager
 def served(monkeypatch, fake):
-    """Verbs ask this cluster, whatever their options say."""
+    """Verbs work on this cluster, whatever their options are."""
 
-    async def asked(_, question):
-        return await question(fake)
+    async def connected(_, operation):
+        return await operation(fake)
 
     with monkeypatch.context() as patching:
-        patching.setattr(client, "_asked", asked)
+        patching.setattr(client, "connected", connected)
         patching.setattr(client, "context_namespace", lambda _: "demo")
         yield
 
 
 def forbidden(resource):
-    """What an API server says to somebody without the right."""
+    """The error of an API server for a user without the right."""
     return refusal(403, "Forbidden", f"{resource.plural} is forbidden")
 
 
-def known(fake_injections):
+def read_injections(resources):
     """These injections as if they had been read."""
     return cluster_injections.ReadInjections(
-        injections=[cluster_injections.live(one) for one in fake_injections]
+        injections=[cluster_injections.read_live(resource) for resource in resources]
     )

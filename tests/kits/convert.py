@@ -50,6 +50,11 @@ def warnings(conversion: findings.Conversion) -> list[str]:
     return [str(finding) for finding in conversion.warnings]
 
 
+def injection_names(conversion: findings.Conversion) -> list[str]:
+    """The names of the injections."""
+    return [resource["metadata"]["name"] for resource in conversion.injections]
+
+
 def fields(conversion: findings.Conversion) -> list[str]:
     """The fields that were warned about."""
     return [finding.field for finding in conversion.warnings]
@@ -57,15 +62,18 @@ def fields(conversion: findings.Conversion) -> list[str]:
 
 def read(resources: Iterable[Json]) -> list[model.Injection]:
     """The injections as the webhook reads them."""
-    return [model.read(one, spec_schema=crds.spec_schema(one["kind"])) for one in resources]
+    return [
+        model.read(resource, spec_schema=crds.spec_schema(resource["kind"]))
+        for resource in resources
+    ]
 
 
 def misfits(conversion: findings.Conversion) -> list[schema.Problem]:
     """Everything that the CRDs' schemas would refuse."""
     return [
         problem
-        for one in conversion.injections
-        for problem in schema.problems(crds.spec_schema(one["kind"]), one["spec"])
+        for resource in conversion.injections
+        for problem in schema.problems(crds.spec_schema(resource["kind"]), resource["spec"])
     ]
 
 

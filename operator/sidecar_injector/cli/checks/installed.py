@@ -87,8 +87,8 @@ def _address_problem(entry: api.Json, release: cluster_release.Release, path: st
     service = entry["clientConfig"].get("service")
     if service is None:
         return f"asks {entry['clientConfig'].get('url')} instead of a Service"
-    # The API server leaves out an empty path, and then calls the root.
-    address = f"{service['namespace']}/{service['name']}{service.get('path') or ''}"
+    # Without a path the API server calls the root.
+    address = f"{service['namespace']}/{service['name']}{service.get('path') or '/'}"
     wanted = f"{release.namespace}/{release.fullname}"
     return "" if address == f"{wanted}{path}" else f"asks {address} instead of {wanted}"
 
