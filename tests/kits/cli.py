@@ -55,7 +55,7 @@ def process(*arguments, stdin=None, **environment):
 
 
 def terminal(*, width=60, no_color=False):
-    """A console that takes itself for a terminal, and what is written to it."""
+    """A console that writes to memory as if that were a terminal."""
     return rich.console.Console(
         file=io.StringIO(), force_terminal=True, width=width,
         color_system=None if no_color else "standard",

@@ -1,4 +1,4 @@
-"""A cluster in memory for the command line: one API, a version, a schema, and who may do what."""
+"""A cluster in memory for the command line: an API, a version, a schema, and rights."""
 
 from __future__ import annotations
 

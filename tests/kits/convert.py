@@ -1,4 +1,4 @@
-"""Sources for converters, and what became of them."""
+"""Sources for converters, and what is made of them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def injection_names(conversion: findings.Conversion) -> list[str]:
 
 
 def fields(conversion: findings.Conversion) -> list[str]:
-    """The fields that were warned about."""
+    """The fields with warnings."""
     return [finding.field for finding in conversion.warnings]
 
 

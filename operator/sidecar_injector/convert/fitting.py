@@ -83,15 +83,15 @@ def _object(target: Schema, value: dict[str, Any], location: findings.Location) 
 
 
 def with_known_case(
-    value: Mapping[str, Any], known: Collection[str], location: findings.Location
+    value: Mapping[str, Any], fields: Collection[str], location: findings.Location
 ) -> Mapping[str, Any]:
     """The members, known names in their usual case: Go's decoder ignores upper and lower case.
 
     https://pkg.go.dev/encoding/json#Unmarshal
     """
-    if value.keys() <= set(known):
+    if value.keys() <= set(fields):
         return value
-    folded = {name.lower(): name for name in known}
+    folded = {name.lower(): name for name in fields}
     result: dict[str, Any] = {}
     for key, item in value.items():
         name = folded.get(key.lower(), key)

@@ -99,8 +99,8 @@ def _merged(template: TumblrTemplate, *, target: injection.Target) -> Json:
     """The parts of the template and of the files that it inherits from; its own have priority."""
     conversion, source = template.location.conversion, template.source
     if template.value.get("inherits") and not source.bases:
-        where = "within a ConfigMap it never was" if source.config_map else "there is no such file"
-        template.location.member("inherits").warn(f"is not followed: {where}")
+        reason = "within a ConfigMap it never was" if source.config_map else "there is no such file"
+        template.location.member("inherits").warn(f"is not followed: {reason}")
     merged: Json = {}
     for index, layer in enumerate([*reversed(source.bases), source]):
         location = findings.Location(conversion, layer.place)

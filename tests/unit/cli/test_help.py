@@ -1,4 +1,4 @@
-"""The help of every command, and the page of the documents that is made of it."""
+"""The help of every command, and the page of the documents that is generated from it."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ def linted(tmp_path, injections, *arguments):
 
 
 def findings(tmp_path, injections):
-    """The findings of each, by name."""
+    """The findings of each injection, by name."""
     printed = json.loads(linted(tmp_path, injections, "-o", "json").stdout)
     return {injection["name"]: injection["findings"] for injection in printed["injections"]}
 
 
 def tidy(name="log", **spec):
-    """An injection of which there is nothing to say."""
+    """An injection without findings."""
     return resource(name, template=TIDY, **spec)
 
 

@@ -1,4 +1,4 @@
-"""Objects and injections of files, each with the place where it stands."""
+"""Objects and injections of files, each with its place."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.kits.samples import resource
 
 
 def injected(pod, injection):
-    """The pod as the webhook makes it of this injection."""
+    """The pod as the webhook would change it."""
     injections = kit.read_injections([injection]).of("demo")
     view = namespace_view.NamespaceView(
         namespace=namespace_view.Namespace.assumed("demo"), injections=injections

@@ -20,7 +20,7 @@ CASES = [case for case in cases.all_cases() if names.STATUS_ANNOTATION not in
 
 
 def round_trip(pods_file, injections_file, *arguments):
-    """What stands before and after `inject | uninject`."""
+    """The documents before and after `inject | uninject`, and whether `inject` changed them."""
     injected = run("inject", "-f", str(pods_file), "-i", str(injections_file), *arguments)
     assert injected.exit_code in (0, 1)
     back = run("uninject", "-f", "-", stdin=injected.stdout)
@@ -31,7 +31,7 @@ def round_trip(pods_file, injections_file, *arguments):
 
 
 def meaningful(text):
-    """Documents in which absent, null and empty are one."""
+    """The documents without members that are null or empty: they mean the same as absent ones."""
     return [_pruned(document) for document in yaml_documents.load_all(text) if document is not None]
 
 
@@ -79,7 +79,7 @@ def test_random_pods_come_back_as_they_were(tmp_path):
 
 
 def _templates(draw):
-    """Of random injections, the one that gives a pod the most."""
+    """The largest template of random injections."""
     templates = [
         injection.spec["template"]
         for injection in draw.injections()

@@ -108,7 +108,7 @@ def test_an_error_names_the_line_of_the_file_not_of_the_document():
 
 
 class CountedText(str):
-    """A text that counts the characters of the copies that are made of it."""
+    """A text that counts the characters of its copies."""
 
     __slots__ = ()
     copied = 0

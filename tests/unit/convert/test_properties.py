@@ -1,4 +1,4 @@
-"""What holds for the conversion of whatever has roughly the right shape."""
+"""What is true of every conversion, for sources of roughly the right shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SidecarSets become cluster injections; what each container said for itself is kept."""
+"""SidecarSets become cluster injections; the settings of each container are kept."""
 
 from __future__ import annotations
 

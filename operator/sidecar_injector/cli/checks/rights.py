@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from sidecar_injector import names
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
+from sidecar_injector.cli.cluster import release
 from sidecar_injector.kube import api
 from sidecar_injector.settings import Settings
 
@@ -34,8 +35,8 @@ class Right:
     def what(self) -> str:
         """The resource, as a sentence names it."""
         name = f" {self.name}" if self.name else ""
-        where = f" in {self.namespace}" if self.namespace else ""
-        return f"{self.resource}{name}{where}"
+        namespace = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.resource}{name}{namespace}"
 
     def attributes(self) -> api.Json:
         """The `resourceAttributes` of an access review."""
@@ -46,10 +47,10 @@ class Right:
 
 async def of_operator(context: CheckContext) -> AsyncIterator[CheckResult]:
     """Whether the operator's ServiceAccount may do what it must."""
-    if (release := context.release) is None:
+    if context.release is None:
         return
-    user = release.service_account
-    rights = needed(release.settings)
+    user = context.release.service_account
+    rights = needed(context.release.settings)
     try:
         lacking = [right for right in rights if not await _may(context.client, right, user=user)]
     except api.ApiError as error:
@@ -97,7 +98,7 @@ async def _may(client: api.Api, right: Right, *, user: str = "") -> bool:
 def needed(settings: Settings) -> list[Right]:
     """The rights that the chart's roles grant; a test compares the two."""
     namespace = settings.namespace
-    writes_secret = settings.certificate_mode == "selfSigned"
+    writes_secret = settings.certificate_mode == release.SELF_SIGNED
     writes_bundle = settings.certificate_mode != "certManager"
     reads = ("get", *READ) if writes_bundle else READ
     webhooks = (*reads, "patch") if writes_bundle else reads

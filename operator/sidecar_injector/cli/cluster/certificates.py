@@ -14,7 +14,6 @@ from sidecar_injector.cli.cluster import release as cluster_release
 from sidecar_injector.kube import api
 from sidecar_injector.pki import checks, issue, plan, secret_data
 
-SELF_SIGNED = "selfSigned"
 LEAF, CA, NEXT_CA, PREVIOUS_CA = "leaf", "CA", "next CA", "previous CA"
 
 
@@ -60,7 +59,7 @@ async def read(
     live = await ca_bundles.configurations(client, settings.fullname)
     if secret is None:
         return _without_secret(release, live)
-    if settings.certificate_mode == SELF_SIGNED:
+    if settings.certificate_mode == cluster_release.SELF_SIGNED:
         return _self_signed(release, secret, live=live, now=now)
     return _provided(release, secret, live=live, now=now)
 
@@ -90,16 +89,16 @@ def _self_signed(
     content = _decoded(secret)
     problems: list[str] = []
     certificates: list[Certificate] = []
-    bundle = None
+    wanted_bundle = None
     if isinstance(content, secret_data.Corrupt):
         problems.append(f"Secret {_label(secret)} cannot be used: {content}")
     else:
-        certificates, bundle = list(_stored(content)), content.bundle()
+        certificates, wanted_bundle = list(_stored(content)), content.bundle()
         problems += _date_problems(certificates, now)
-    bundles = list(ca_bundles.compare(live, bundle))
+    bundles = list(ca_bundles.compare(live, wanted_bundle))
     return Certificates(
         secret=_label(secret),
-        mode=SELF_SIGNED,
+        mode=cluster_release.SELF_SIGNED,
         generation=content.generation or None,
         phase=_phase(release, content, request=_requested(secret), live=live, now=now),
         request=_requested(secret),
@@ -124,15 +123,15 @@ def _provided(
     try:
         pair, authorities = provided.judge(secret.get("data") or {}, dns_names=[dns_name], now=now)
     except checks.FlawedError as error:
-        problems, certificates, bundle = [f"Secret {_label(secret)}: {error}"], [], None
+        problems, certificates, wanted_bundle = [f"Secret {_label(secret)}: {error}"], [], None
     else:
         issuers = checks.certificates(authorities, field=names.CA_CERT)
         certificates = [
             _certificate(LEAF, pair.parsed(), due=None),
             *(_certificate(CA, issuer, due=None) for issuer in issuers),
         ]
-        problems, bundle = [], authorities
-    bundles = list(ca_bundles.compare(live, bundle))
+        problems, wanted_bundle = [], authorities
+    bundles = list(ca_bundles.compare(live, wanted_bundle))
     return Certificates(
         secret=_label(secret),
         mode=mode,

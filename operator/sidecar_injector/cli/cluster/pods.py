@@ -68,32 +68,25 @@ async def overview(
         async for page in client.pages(api.PODS, scope=api.Scope(namespace=name)):
             for pod in page.items:
                 counts[name] += not has_ended(pod)
-                for injection, state in states_to_mend(pod, view):
-                    candidates.append(
-                        _candidate(
-                            pod, injection, state=state, view=view, owner=await pod_owners.of(pod)
-                        )
-                    )
+                candidates += await _candidates(pod, view, pod_owners)
     return PodOverview(counts=counts, candidates=candidates)
 
 
-def _candidate(
-    pod: api.Json,
-    injection: model.Injection,
-    *,
-    state: str,
-    view: namespace_view.NamespaceView,
-    owner: owners.Owner,
-) -> RestartCandidate:
+async def _candidates(
+    pod: api.Json, view: namespace_view.NamespaceView, pod_owners: owners.Owners
+) -> list[RestartCandidate]:
     metadata = api.metadata(pod)
-    return RestartCandidate(
-        pod=metadata["name"],
-        created=datetime.datetime.fromisoformat(metadata["creationTimestamp"]),
-        owner=owner,
-        reference=injection.reference,
-        state=state,
-        obstacle=obstacle(pod, injection, view),
-    )
+    return [
+        RestartCandidate(
+            pod=metadata["name"],
+            created=datetime.datetime.fromisoformat(metadata["creationTimestamp"]),
+            owner=await pod_owners.of(pod),
+            reference=injection.reference,
+            state=state,
+            obstacle=obstacle(pod, injection, view),
+        )
+        for injection, state in states_to_mend(pod, view)
+    ]
 
 
 async def enabled_namespaces(client: api.Api, namespace: str | None) -> list[api.Json]:

@@ -12,6 +12,8 @@ from sidecar_injector.kube import api
 COMPONENT = "app.kubernetes.io/component=operator"
 SELECTOR = f"{names.APP_NAME_LABEL}={names.PRODUCT},{COMPONENT}"
 VERSION_LABEL = "app.kubernetes.io/version"
+SELF_SIGNED = "selfSigned"
+"""The certificate mode in which the operator makes the certificates."""
 INSTALL = (
     f"helm install {names.PRODUCT} charts/{names.PRODUCT} -n {names.PRODUCT} --create-namespace"
 )

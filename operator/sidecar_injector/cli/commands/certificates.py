@@ -110,11 +110,8 @@ async def _request_rotation(
     client: api.Api, release: cluster_release.Release, wanted: str
 ) -> live.Certificates:
     """Writes the annotation; returns the certificates as they were before."""
-    # As in `run`: other verbs should not pay for the import of the cryptography.
-    from sidecar_injector.cli.cluster import certificates as live  # noqa: PLC0415
-
     settings = release.settings
-    if settings.certificate_mode != live.SELF_SIGNED:
+    if settings.certificate_mode != cluster_release.SELF_SIGNED:
         raise CannotRotate(
             f"certificates.mode is {settings.certificate_mode}: the Secret {settings.namespace}/"
             f"{settings.secret_name} is replaced by whoever makes it, not by us"

@@ -134,6 +134,6 @@ def _finish(conversion: findings.Conversion, files: tuple[str, ...]) -> None:
             click.echo(logs.one_line(f"{kind}: {finding}"), err=True)
     if not conversion.injections:
         raise manifests.UnreadableInput(
-            f"{', '.join(map(manifests.shown, files))}: holds nothing to convert"
+            f"{', '.join(map(manifests.file_name, files))}: holds nothing to convert"
         )
     sys.exit(1 if conversion.warnings else 0)

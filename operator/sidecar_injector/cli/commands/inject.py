@@ -92,7 +92,7 @@ def read_subjects(files: Sequence[str], injector: Injector) -> list[Subject]:
     if not injector.subjects:
         kinds = sorted(kind for _, kind in workloads.PATHS)
         raise manifests.UnreadableInput(
-            f"{', '.join(map(manifests.shown, files))}: holds no pod; field kind may be"
+            f"{', '.join(map(manifests.file_name, files))}: holds no pod; field kind may be"
             f" {', '.join(kinds)}"
         )
     return injector.subjects

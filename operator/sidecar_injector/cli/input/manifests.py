@@ -46,13 +46,13 @@ def read(path: str) -> list[Document]:
     """
     documents = [Document(place, _checked(place, content)) for place, content in values(path)]
     if not documents:
-        raise UnreadableInput(f"{shown(path)}: holds no Kubernetes object")
+        raise UnreadableInput(f"{file_name(path)}: holds no Kubernetes object")
     return documents
 
 
 def values(path: str) -> list[tuple[str, Any]]:
     """Place and content of a file's documents, whatever they are, without empty ones."""
-    file = shown(path)
+    file = file_name(path)
     return [
         (f"{file}, document {number}", content)
         for number, content in enumerate(parsed(file, _text(path)), 1)
@@ -83,7 +83,7 @@ def read_injections(paths: Sequence[str], *, namespace: str) -> list[model.Injec
             injections[identity], places[identity] = injection, document.place
         if len(injections) == before:
             raise UnreadableInput(
-                f"{shown(path)}: holds no {names.KIND} or {names.CLUSTER_KIND}"
+                f"{file_name(path)}: holds no {names.KIND} or {names.CLUSTER_KIND}"
                 f" ({names.API_VERSION})"
             )
     return list(injections.values())
@@ -131,7 +131,7 @@ def with_pods(document: Document, change: Change) -> dict[str, Any]:
     return workloads.transformed(manifest, path, lambda pod: change(manifest, pod))
 
 
-def shown(path: str) -> str:
+def file_name(path: str) -> str:
     """The name of a file in messages."""
     return "standard input" if path == STDIN else path
 
@@ -141,9 +141,11 @@ def _text(path: str) -> str:
         content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
         return content.decode()
     except OSError as error:
-        raise UnreadableInput(f"{shown(path)}: {error.strerror or error}") from error
+        raise UnreadableInput(f"{file_name(path)}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UnreadableInput(f"{shown(path)}: is not UTF-8 text (byte {error.start})") from error
+        raise UnreadableInput(
+            f"{file_name(path)}: is not UTF-8 text (byte {error.start})"
+        ) from error
 
 
 def parsed(file: str, text: str) -> list[Any]:
