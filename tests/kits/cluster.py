@@ -1,4 +1,4 @@
-"""A cluster in memory for the command line: an API, a version, a schema, and rights."""
+"""A cluster in memory for the command line: an API with a version, a schema and access reviews."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ PROPERTIES = {"name": {}, "image": {}}
 
 
 class FakeCluster(FakeApi):
-    """A stand-in for `visitor.Visitor`; its schema has only `name` and `image` of containers."""
+    """The API of verbs; its schema has only `name` and `image` of containers."""
 
     def __init__(self, *, version="v1.37.2"):
         super().__init__()
         self.warnings = []
         self.version = version
         self.allowed = True
-        """The result of all access reviews."""
-        self.is_webhook_called = True
-        """Whether the webhook is called for pods."""
+        """The result of access reviews."""
+        self.calls_webhook = True
+        """Whether a pod's creation calls the webhook."""
 
     async def document(self, path):
         if path == "/version":
@@ -37,14 +37,15 @@ class FakeCluster(FakeApi):
         return {"components": {"schemas": {name: spec, "Container": container}}}
 
     async def pages(self, resource, *, scope=api.EVERYTHING, limit=500):
-        wanted = dict(part.partition("=")[::2] for part in scope.label_selector.split(",") if part)
+        terms = scope.label_selector.split(",")
+        selected = dict(term.partition("=")[::2] for term in terms if term)
         async for page in super().pages(resource, scope=scope, limit=limit):
             items = [
                 item for item in page.items
                 if all(
                     key in (labels := item["metadata"].get("labels") or {})
                     and (not value or labels[key] == value)
-                    for key, value in wanted.items()
+                    for key, value in selected.items()
                 )
             ]  # fmt: skip
             yield api.Page(items, page.resource_version)
@@ -54,20 +55,19 @@ class FakeCluster(FakeApi):
         if resource.plural.endswith("subjectaccessreviews"):
             return {**body, "status": {"allowed": self.allowed}}
         if resource == api.PODS and dry_run:
-            self.warnings = ["UnknownInjection"] if self.is_webhook_called else []
+            self.warnings = ["UnknownInjection"] if self.calls_webhook else []
             return body
         return await super().create(resource, body, namespace=namespace, dry_run=dry_run)
 
 
 def namespace(name="demo", **labels):
-    all_labels = {names.INJECTION_LABEL: names.ENABLED} | {
-        key.replace("_", "-"): value for key, value in labels.items()
-    }
-    return {"metadata": {"name": name, "labels": all_labels}}
+    enabled = {names.INJECTION_LABEL: names.ENABLED}
+    others = {key.replace("_", "-"): value for key, value in labels.items()}
+    return {"metadata": {"name": name, "labels": enabled | others}}
 
 
 def deployment(namespace=names.PRODUCT, name=names.PRODUCT, *, ready=2, **environment):
-    """The operator's Deployment, as in the chart."""
+    """The operator's Deployment, as the chart renders it."""
     labels = dict(part.split("=") for part in release.SELECTOR.split(","))
     env = [
         {"name": f"SIDECAR_INJECTOR_{key}", "value": value} for key, value in environment.items()
@@ -120,7 +120,7 @@ def seeded(**options):
 
 @contextlib.contextmanager
 def served(monkeypatch, fake):
-    """Verbs work on this cluster, whatever their options are."""
+    """Verbs use this cluster, whatever their options say."""
 
     async def connected(_, operation):
         return await operation(fake)
@@ -132,12 +132,12 @@ def served(monkeypatch, fake):
 
 
 def forbidden(resource):
-    """The error of an API server for a user without the right."""
+    """The refusal of an API server for lack of the right."""
     return refusal(403, "Forbidden", f"{resource.plural} is forbidden")
 
 
 def read_injections(resources):
-    """These injections as if they had been read."""
+    """These injections, read from the cluster."""
     return cluster_injections.ReadInjections(
-        injections=[cluster_injections.read_live(resource) for resource in resources]
+        injections=[cluster_injections.read_live(injection) for injection in resources]
     )

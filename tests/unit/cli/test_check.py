@@ -128,7 +128,7 @@ def test_an_unasked_webhook_fails_although_the_pod_was_created(monkeypatch):
     fake.seed(api.DEPLOYMENTS, kit.deployment())
     _, results = checked(monkeypatch, fake)
     assert ("dry-run pod", "ok", "created in demo, and the webhook was asked") in results
-    fake.is_webhook_called = False
+    fake.calls_webhook = False
     _, results = checked(monkeypatch, fake)
     message = "created in demo, and the webhook was not asked"
     assert ("dry-run pod", message) in wrong(results)
