@@ -38,12 +38,8 @@ class PodHistory:
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SubjectWithHistory:
-    """A subject, and for a pod of a cluster what happened when it was created."""
-
-    subject: inject.Subject
-    history: PodHistory | None = None
+SubjectWithHistory = tuple[inject.Subject, PodHistory | None]
+"""A subject, and for a pod of a cluster what happened when it was created."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +89,7 @@ def _of_files(chosen: SubjectOptions) -> list[SubjectWithHistory]:
         namespace=namespace,
         namespace_labels=chosen.namespace_labels,
     )
-    return [SubjectWithHistory(subject) for subject in inject.read_subjects(chosen.files, injector)]
+    return [(subject, None) for subject in inject.read_subjects(chosen.files, injector)]
 
 
 async def _of_cluster(
@@ -119,4 +115,4 @@ async def _of_cluster(
         histories.append(PodHistory(recorded, injections.of(namespace)) if is_pod else None)
         written = cluster_pods.as_new(manifest) if is_pod else manifest
         injector.document(manifests.Document(str(reference), written))
-    return list(map(SubjectWithHistory, injector.subjects, histories)), injections.notes
+    return list(zip(injector.subjects, histories, strict=True)), injections.notes

@@ -48,7 +48,7 @@ def diff(**arguments: Any) -> None:
     Example: sidecar-injector diff -f deployment.yaml -i injection.yaml
     """
     with_histories, notes = subjects.read(subjects.SubjectOptions(**arguments))
-    decided = [item.subject for item in with_histories]
+    decided = [subject for subject, _ in with_histories]
     for subject in decided:
         check(subject)
     console = tables.console()

@@ -109,7 +109,7 @@ def explain(*, form: str, **arguments: Any) -> None:
     Example: sidecar-injector explain -f pod.yaml -i injection.yaml
     """
     with_histories, notes = subjects.read(subjects.SubjectOptions(**arguments))
-    explained = [(explanation(item.subject), item.history) for item in with_histories]
+    explained = [(explanation(subject), pod_history) for subject, pod_history in with_histories]
     if form == options.TABLE:
         _print(explained)
     else:

@@ -27,7 +27,7 @@ MAX_VALUES = 1_000_000
 _SEPARATOR = re.compile(r"^---[^\n]*$", re.MULTILINE)
 _EMPTY = re.compile(r"\s*(#[^\n]*\s*)*")
 
-_WHITESPACE = re.compile(r"\s*")
+_NO_WHITESPACE = re.compile(r"\S")
 
 # The C parser and emitter where PyYAML was built with them.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -115,21 +115,14 @@ def _cuts(text: str) -> Iterator[tuple[int, int]]:
 def _json_values(text: str) -> list[Any]:
     """The values of a JSON text; none if it is not JSON, such as a flow mapping of YAML."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
-    values = []
-    position = _after_whitespace(text, 0)
+    values, position = [], 0
     try:
-        while position < len(text):
-            value, end = decoder.raw_decode(text, position)
+        while start := _NO_WHITESPACE.search(text, position):
+            value, position = decoder.raw_decode(text, start.start())
             values.append(_checked_json(value))
-            position = _after_whitespace(text, end)
     except (ValueError, RecursionError):
         return []
     return values
-
-
-def _after_whitespace(text: str, position: int) -> int:
-    match = _WHITESPACE.match(text, position)
-    return match.end() if match else position
 
 
 def _refuse(constant: str) -> None:
