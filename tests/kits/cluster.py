@@ -1,4 +1,4 @@
-"""A cluster in memory for the command line: one API, a version, a schema, and who may do what."""
+"""A cluster in memory for the command line: an API with a version, a schema and access reviews."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ PROPERTIES = {"name": {}, "image": {}}
 
 
 class FakeCluster(FakeApi):
-    """Implements `cluster.Cluster`; knows only `name` and `image` of containers."""
+    """The API of verbs; its schema has only `name` and `image` of containers."""
 
     def __init__(self, *, version="v1.37.2"):
         super().__init__()
         self.warnings = []
         self.version = version
         self.allowed = True
-        """What reviews of rights say."""
-        self.asked = True
-        """Whether the webhook is asked about pods."""
+        """The result of access reviews."""
+        self.calls_webhook = True
+        """Whether a pod's creation calls the webhook."""
 
     async def document(self, path):
         if path == "/version":
@@ -37,14 +37,15 @@ class FakeCluster(FakeApi):
         return {"components": {"schemas": {name: spec, "Container": container}}}
 
     async def pages(self, resource, *, scope=api.EVERYTHING, limit=500):
-        wanted = dict(part.partition("=")[::2] for part in scope.label_selector.split(",") if part)
+        terms = scope.label_selector.split(",")
+        selected = dict(term.partition("=")[::2] for term in terms if term)
         async for page in super().pages(resource, scope=scope, limit=limit):
             items = [
-                one for one in page.items
+                item for item in page.items
                 if all(
-                    key in (labels := one["metadata"].get("labels") or {})
+                    key in (labels := item["metadata"].get("labels") or {})
                     and (not value or labels[key] == value)
-                    for key, value in wanted.items()
+                    for key, value in selected.items()
                 )
             ]  # fmt: skip
             yield api.Page(items, page.resource_version)
@@ -54,22 +55,23 @@ class FakeCluster(FakeApi):
         if resource.plural.endswith("subjectaccessreviews"):
             return {**body, "status": {"allowed": self.allowed}}
         if resource == api.PODS and dry_run:
-            self.warnings = ["UnknownInjection"] if self.asked else []
+            self.warnings = ["UnknownInjection"] if self.calls_webhook else []
             return body
         return await super().create(resource, body, namespace=namespace, dry_run=dry_run)
 
 
 def namespace(name="demo", **labels):
-    given = {names.INJECTION_LABEL: names.ENABLED} | {
-        key.replace("_", "-"): value for key, value in labels.items()
-    }
-    return {"metadata": {"name": name, "labels": given}}
+    enabled = {names.INJECTION_LABEL: names.ENABLED}
+    others = {key.replace("_", "-"): value for key, value in labels.items()}
+    return {"metadata": {"name": name, "labels": enabled | others}}
 
 
 def deployment(namespace=names.PRODUCT, name=names.PRODUCT, *, ready=2, **environment):
-    """The operator's, as the chart makes it."""
+    """The operator's Deployment, as the chart renders it."""
     labels = dict(part.split("=") for part in release.SELECTOR.split(","))
-    env = [{"name": f"SIDECAR_INJECTOR_{key}", "value": one} for key, one in environment.items()]
+    env = [
+        {"name": f"SIDECAR_INJECTOR_{key}", "value": value} for key, value in environment.items()
+    ]
     container = {"name": "operator", "env": env}
     spec = {"serviceAccountName": name, "containers": [container]}
     return {
@@ -94,7 +96,7 @@ def definitions():
 
 
 def pod(name="web", *, owner=None, **metadata):
-    """One that runs, in the namespace `demo`."""
+    """A running pod in the namespace `demo`."""
     references = [{"kind": owner[0], "name": owner[1], "controller": True}] if owner else []
     return {
         "metadata": {
@@ -106,36 +108,36 @@ def pod(name="web", *, owner=None, **metadata):
     }  # fmt: skip
 
 
-def seeded(**how):
+def seeded(**options):
     """A cluster with the definitions, an enabled namespace and one injection in it."""
-    made = FakeCluster(**how)
-    for one in definitions():
-        made.seed(api.CUSTOM_RESOURCES, one)
-    made.seed(api.NAMESPACES, namespace())
-    made.seed(api.INJECTIONS, resource())
-    return made
+    fake = FakeCluster(**options)
+    for definition in definitions():
+        fake.seed(api.CUSTOM_RESOURCES, definition)
+    fake.seed(api.NAMESPACES, namespace())
+    fake.seed(api.INJECTIONS, resource())
+    return fake
 
 
 @contextlib.contextmanager
 def served(monkeypatch, fake):
-    """Verbs ask this cluster, whatever their options say."""
+    """Verbs use this cluster, whatever their options say."""
 
-    async def asked(_, question):
-        return await question(fake)
+    async def connected(_, operation):
+        return await operation(fake)
 
     with monkeypatch.context() as patching:
-        patching.setattr(client, "_asked", asked)
+        patching.setattr(client, "connected", connected)
         patching.setattr(client, "context_namespace", lambda _: "demo")
         yield
 
 
 def forbidden(resource):
-    """What an API server says to somebody without the right."""
+    """The refusal of an API server for lack of the right."""
     return refusal(403, "Forbidden", f"{resource.plural} is forbidden")
 
 
-def known(fake_injections):
-    """These injections as if they had been read."""
+def read_injections(resources):
+    """These injections, read from the cluster."""
     return cluster_injections.ReadInjections(
-        injections=[cluster_injections.live(one) for one in fake_injections]
+        injections=[cluster_injections.read_live(injection) for injection in resources]
     )

@@ -16,16 +16,16 @@ Json = dict[str, Any]
 
 def run(kubeconfig: pathlib.Path, *arguments: str) -> click.testing.Result:
     """A verb on the cluster of this kubeconfig, in this process."""
-    words = [*arguments, "--kubeconfig", str(kubeconfig)]
-    return click.testing.CliRunner().invoke(main.cli, words, catch_exceptions=False)
+    command = [*arguments, "--kubeconfig", str(kubeconfig)]
+    return click.testing.CliRunner().invoke(main.cli, command, catch_exceptions=False)
 
 
 def read(kubeconfig: pathlib.Path, *arguments: str, status: int = 0) -> Json:
     """What a verb prints as JSON."""
     result = run(kubeconfig, *arguments, "-o", "json")
     assert result.exit_code == status, result.output
-    answer: Json = json.loads(result.stdout)
-    return answer
+    printed: Json = json.loads(result.stdout)
+    return printed
 
 
 def stranger(

@@ -1,4 +1,4 @@
-"""Sources for converters, and what became of them."""
+"""Sources for converters, and what is made of them."""
 
 from __future__ import annotations
 
@@ -50,22 +50,30 @@ def warnings(conversion: findings.Conversion) -> list[str]:
     return [str(finding) for finding in conversion.warnings]
 
 
+def injection_names(conversion: findings.Conversion) -> list[str]:
+    """The names of the injections."""
+    return [resource["metadata"]["name"] for resource in conversion.injections]
+
+
 def fields(conversion: findings.Conversion) -> list[str]:
-    """The fields that were warned about."""
+    """The fields with warnings."""
     return [finding.field for finding in conversion.warnings]
 
 
 def read(resources: Iterable[Json]) -> list[model.Injection]:
     """The injections as the webhook reads them."""
-    return [model.read(one, spec_schema=crds.spec_schema(one["kind"])) for one in resources]
+    return [
+        model.read(resource, spec_schema=crds.spec_schema(resource["kind"]))
+        for resource in resources
+    ]
 
 
 def misfits(conversion: findings.Conversion) -> list[schema.Problem]:
     """Everything that the CRDs' schemas would refuse."""
     return [
         problem
-        for one in conversion.injections
-        for problem in schema.problems(crds.spec_schema(one["kind"]), one["spec"])
+        for resource in conversion.injections
+        for problem in schema.problems(crds.spec_schema(resource["kind"]), resource["spec"])
     ]
 
 

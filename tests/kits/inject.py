@@ -9,16 +9,9 @@ import click.testing
 
 from sidecar_injector.cli import main
 from sidecar_injector.cli.input import yaml_documents
-from tests.kits.samples import pod, resource
+from tests.kits.samples import resource
 
 INJECTION = resource()
-
-
-def placed(**metadata):
-    """A pod in the namespace of the injection."""
-    made = pod()
-    made["metadata"] |= {"namespace": "demo", **metadata}
-    return made
 
 
 def invoke(

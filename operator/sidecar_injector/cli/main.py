@@ -24,7 +24,7 @@ from sidecar_injector.cli.commands import (
 )
 
 PLUGIN = "kubectl-sidecar_injector"
-"""The file name that makes us the kubectl plugin `sidecar-injector`."""
+"""The file name by which kubectl finds its plugin `sidecar-injector`."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -13,8 +13,19 @@ from sidecar_injector.cli.input import manifests
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 TABLE, JSON, YAML = "table", "json", "yaml"
-# Completed as a file name by shells, and otherwise a text: messages about files are our own.
+# Shells complete it as a file name, click checks nothing: messages about files are our own.
 _PATH = click.Path(allow_dash=True)
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Several options as one decorator; the help lists them in this order."""
+
+    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            verb = decorator(verb)
+        return verb
+
+    return decorate
 
 
 def files(what: str, *, required: bool = True) -> Decorator:
@@ -26,20 +37,29 @@ def files(what: str, *, required: bool = True) -> Decorator:
 
 
 def injections(*, required: bool = True) -> Decorator:
-    """`-i`: the files with the injections that count."""
+    """`-i`: the files with the injections."""
     return click.option(
         "-i", "--injections", "injection_files", multiple=True, required=required, metavar="FILE|-",
         type=_PATH, help="SidecarInjections of either kind. May be repeated.",
     )  # fmt: skip
 
 
-def objects(what: str) -> Decorator:
-    """Names of live objects, as arguments."""
-    return click.argument("objects", nargs=-1, metavar="[KIND/NAME]…", help=what)
+def subjects() -> Decorator:
+    """Objects of a cluster, or files and injections, and what belongs to them."""
+    return together(
+        click.argument(
+            "objects", nargs=-1, metavar="[KIND/NAME]…",
+            help="pod/NAME, deploy/NAME, job/NAME, … of a cluster.",
+        ),
+        files("Manifests: pods, and everything with a pod template.", required=False),
+        injections(required=False),
+        namespace(live=True),
+        namespace_labels(),
+    )  # fmt: skip
 
 
 def namespace(*, live: bool = False) -> Decorator:
-    """`-n`; without it that of the context, for verbs that also ask a cluster."""
+    """`-n`; without it that of the context, for verbs that also read a cluster (`live`)."""
     usual = "; without it the context's own in a cluster, default in files" if live else ""
     return click.option(
         "-n", "--namespace", default=None if live else "default", show_default=not live,

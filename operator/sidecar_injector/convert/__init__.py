@@ -1,6 +1,6 @@
 """Other injectors' configuration as SidecarInjections.
 
 Here belongs what their formats mean, one module for each injector, and what these share. Data in,
-data out: files, YAML and terminals are the command line's. Nothing here decides about pods, and
-nothing is lost in silence: what has no counterpart with us becomes a warning that says where.
+data out: files, YAML and terminals belong to the command line. Nothing here decides about pods.
+Whatever has no counterpart in a SidecarInjection becomes a warning that says where it is.
 """

@@ -1,4 +1,4 @@
-"""What a conversion has to say, and where in its source."""
+"""The result of a conversion, and what is to be said about its source."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ class ConversionFinding:
 
 @dataclasses.dataclass(slots=True)
 class Conversion:
-    """What became of a source; filled while it is read."""
+    """The result of a conversion; filled while the source is read."""
 
     injections: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    """Custom resources of one of our kinds, of which no two have the same name."""
+    """Custom resources of one of our kinds, each with a name of its own."""
     warnings: list[ConversionFinding] = dataclasses.field(default_factory=list)
-    """What the source says and the injections do not."""
+    """What is in the source and not in the injections."""
     notes: list[ConversionFinding] = dataclasses.field(default_factory=list)
-    """What was carried over and works another way with us."""
+    """What is in the injections and works another way there."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Location:
-    """A field of the source, to which findings are tied."""
+    """A field of the source, for findings about it."""
 
     conversion: Conversion
     place: str
     field: str = ""
 
     def member(self, key: str) -> Location:
-        """A member of the object that stands here."""
+        """A member of the object at this place."""
         return dataclasses.replace(self, field=f"{self.field}.{key}" if self.field else key)
 
     def key(self, key: str) -> Location:
-        """An entry of the map that stands here, whose keys are of the user's choice."""
+        """An entry of the map at this place, whose keys the user chooses."""
         return dataclasses.replace(self, field=f"{self.field}[{key}]")
 
     def item(self, index: int) -> Location:
-        """An item of the list that stands here."""
+        """An item of the list at this place."""
         return self.key(str(index))
 
     def warn(self, sentence: str) -> None:
-        """The source says something here that the injections do not."""
+        """Adds a warning: something at this place is not in the injections."""
         self.conversion.warnings.append(ConversionFinding(self.place, self.field, sentence))
 
     def note(self, sentence: str) -> None:
-        """What stands here was carried over and works another way."""
+        """Adds a note: what is at this place works another way in the injections."""
         self.conversion.notes.append(ConversionFinding(self.place, self.field, sentence))

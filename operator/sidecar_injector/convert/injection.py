@@ -1,27 +1,33 @@
-"""What the injections of all converters share."""
+"""What all converters share: the custom resource, its name, and its parts."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.convert import findings, fitting
-from sidecar_injector.core.injections import model, parameters, schema
+from sidecar_injector.core.injections import model, parameters, rules, schema
+from sidecar_injector.core.pods import annotation
 
 Json = dict[str, Any]
 CONTAINER_LISTS = ("containers", "initContainers")
+FALLBACK_NAME = "sidecar"
+_INVALID = re.compile(r"[^-a-z0-9.]+")
+_DOT = re.compile(r"[-.]*\.[-.]*")
+"""A dot and its neighbours, which must be letters or digits."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """What is to come out: the kind, and what its schema accepts."""
+    """What a converter produces: the kind of injection, and what its schema accepts."""
 
     namespace: str | None
-    """Of the SidecarInjections; None makes ClusterSidecarInjections."""
+    """Of the SidecarInjections; None for ClusterSidecarInjections."""
     spec_schema: schema.Schema
-    """Of `spec` in the CRD of that kind."""
+    """The schema of `spec` in the CRD of that kind."""
 
     @property
     def kind(self) -> str:
@@ -30,18 +36,17 @@ class Target:
 
     def part(self, *path: str) -> schema.Schema:
         """The schema of a field of `spec`; empty where this kind has no such field."""
-        found: Any = self.spec_schema
+        part: schema.Schema = self.spec_schema
         for name in path:
-            found = (found.get("properties") or {}).get(name) or {}
-        part: schema.Schema = found
+            part = (part.get("properties") or {}).get(name) or {}
         return part
 
     def pod_part(self, field: str) -> schema.Schema:
         """The schema of a field of `spec.template.spec`."""
         return self.part("template", "spec", field)
 
-    def resource(self, name: str, spec: Mapping[str, Any], spot: findings.Location) -> Json:
-        """The custom resource; warns about everything for which it would be refused."""
+    def resource(self, name: str, spec: Mapping[str, Any], location: findings.Location) -> Json:
+        """The custom resource; warns about everything for which the API server would refuse it."""
         metadata = {"name": name} | ({"namespace": self.namespace} if self.namespace else {})
         resource = {
             "apiVersion": names.API_VERSION,
@@ -50,38 +55,38 @@ class Target:
             "spec": dict(spec),
         }
         for field, sentence in model.read(resource, spec_schema=self.spec_schema).errors:
-            spot.warn(f"the injection {name!r} would be refused: {field} {sentence}")
+            location.warn(f"the injection {name!r} would be refused: {field} {sentence}")
         for field, _, token in parameters.tokens(resource["spec"], path="spec"):
             if token in parameters.BUILT_IN:
-                spot.warn(f"the injection {name!r} fills in $({token}) per pod: {field}")
+                location.warn(f"the injection {name!r} fills in $({token}) per pod: {field}")
         return resource
 
 
 def pod_parts(
-    target: Target, fields: tuple[str, ...], value: Mapping[str, Any], spot: findings.Location
+    target: Target, fields: tuple[str, ...], value: Mapping[str, Any], location: findings.Location
 ) -> Json:
-    """Those fields of a pod's spec, cut to what a template accepts; absent where nothing is left.
+    """These fields of a pod's spec, reduced to what a template accepts, without empty ones.
 
-    A field that this kind of injection has not is warned about.
+    Warns about a field that this kind of injection does not have.
     """
-    found: Json = {}
+    parts: Json = {}
     for field in fields:
-        where = spot.member(field)
+        place = location.member(field)
         if not target.pod_part(field):
             if value.get(field):
-                where.warn(f"is left out: only a {names.CLUSTER_KIND} can set it")
+                place.warn(f"is left out: only a {names.CLUSTER_KIND} can set it")
             continue
-        fitted = fitting.fit(target.pod_part(field), value.get(field), where)
+        fitted = fitting.fit(target.pod_part(field), value.get(field), place)
         if field == "containers":
-            fitted = [_without_policy(one, where) for one in fitted or ()]
+            fitted = [_without_policy(container, place) for container in fitted or ()]
         if fitted:
-            found[field] = fitted
-    return found
+            parts[field] = fitted
+    return parts
 
 
-def _without_policy(container: Json, spot: findings.Location) -> Json:
+def _without_policy(container: Json, location: findings.Location) -> Json:
     if "restartPolicy" in container:
-        spot.warn(
+        location.warn(
             f"restartPolicy of {container['name']!r} is left out: sidecarMode decides it, and"
             " initContainers are where a native sidecar of its own may stand"
         )
@@ -95,5 +100,33 @@ def containers(parts: Mapping[str, Any]) -> Iterator[Json]:
 
 
 def present(**members: Any) -> Json:
-    """The members that say something; what is in them is left as it is."""
+    """The members that are not empty."""
     return {key: value for key, value in members.items() if value not in (None, "", [], {}, False)}
+
+
+class Names:
+    """Gives each injection a name of its own: an object name that a pod's annotation can list."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, wanted: str, location: findings.Location) -> str:
+        """The valid name that is nearest to the wanted one; warns where it is another."""
+        name = unique = _valid_name(wanted)
+        count = 1
+        while unique in self._taken:
+            count += 1
+            unique = f"{name[: rules.MAX_NAME - len(f'-{count}')].rstrip('-.')}-{count}"
+        self._taken.add(unique)
+        if unique != wanted:
+            reason = "is no object name" if name != wanted else "is taken already"
+            location.warn(f"{wanted!r} {reason}; the injection is named {unique!r}")
+        return unique
+
+
+def _valid_name(wanted: str) -> str:
+    name = _DOT.sub(".", _INVALID.sub("-", wanted.lower())).strip("-.")
+    name = name[: rules.MAX_NAME].rstrip("-.")
+    if not name or annotation.is_word(name):
+        return f"{FALLBACK_NAME}-{name}".rstrip("-")
+    return name

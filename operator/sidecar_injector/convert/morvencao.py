@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sidecar_injector import names
-from sidecar_injector.convert import findings, fitting, injection, naming, sources
+from sidecar_injector.convert import findings, fitting, injection, sources
 
 KEY = "sidecarconfig.yaml"
 FIELDS = ("containers", "volumes")
-"""All that it reads."""
+"""All fields that it reads."""
 
 
 def convert(
@@ -20,24 +20,24 @@ def convert(
 ) -> findings.Conversion:
     """An injection for each configuration among the documents, named after its ConfigMap."""
     conversion = findings.Conversion()
-    given = naming.Names()
+    object_names = injection.Names()
     for document in documents:
         for source in _configurations(list(sources.texts(document, parse=parse)), conversion):
-            spot = findings.Location(conversion, source.place)
+            location = findings.Location(conversion, source.place)
             if source.problem or not isinstance(source.value, dict):
-                spot.warn(f"is left out: {source.problem or 'it is no configuration'}")
+                location.warn(f"is left out: {source.problem or 'it is no configuration'}")
                 continue
-            _add(source, given=given, target=target, spot=spot)
+            _add(source, object_names=object_names, target=target, location=location)
     return conversion
 
 
 def _configurations(
-    found: list[sources.SourceObject], conversion: findings.Conversion
+    embedded: list[sources.SourceObject], conversion: findings.Conversion
 ) -> Iterator[sources.SourceObject]:
-    """The webhook is given one file of its ConfigMap; whatever else is in there is not read."""
-    usual = {source.holder for source in found if source.key == KEY}
-    for source in found:
-        if source.key == KEY or source.holder not in usual:
+    """The webhook reads one key of its ConfigMap; warns about the others."""
+    with_key = {source.config_map for source in embedded if source.key == KEY}
+    for source in embedded:
+        if source.key == KEY or source.config_map not in with_key:
             yield source
         else:
             findings.Location(conversion, source.place).warn(f"is left out: only {KEY} is read")
@@ -46,22 +46,22 @@ def _configurations(
 def _add(
     source: sources.SourceObject,
     *,
-    given: naming.Names,
+    object_names: injection.Names,
     target: injection.Target,
-    spot: findings.Location,
+    location: findings.Location,
 ) -> None:
-    value = fitting.spelt(source.value, FIELDS, spot)
+    value = fitting.with_known_case(source.value, FIELDS, location)
     for field in value:
         if field not in FIELDS:
-            spot.member(field).warn("is left out: the tutorial's webhook does not read it")
-    name = given.given(source.holder or naming.FALLBACK, spot)
-    spot.note(
+            location.member(field).warn("is left out: the tutorial's webhook does not read it")
+    name = object_names.take(source.config_map or injection.FALLBACK_NAME, location)
+    location.note(
         f"pods go on asking with the annotation {names.TUTORIAL_INJECT_ANNOTATION}, or with"
         f' {names.INJECT_ANNOTATION}: "{name}"'
     )
     spec = {
         "activation": "OnRequest",
         "hostNetworkPods": "Inject",
-        "template": {"spec": injection.pod_parts(target, FIELDS, value, spot)},
+        "template": {"spec": injection.pod_parts(target, FIELDS, value, location)},
     }
-    spot.conversion.injections.append(target.resource(name, spec, spot))
+    location.conversion.injections.append(target.resource(name, spec, location))

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.convert import findings, fitting, injection, naming, sidecars, sources
+from sidecar_injector.convert import findings, fitting, injection, sidecars, sources
 from sidecar_injector.core.injections import rules
-from sidecar_injector.core.pods import selectors
+from sidecar_injector.core.pods import lenient, selectors
 
 GROUP = "apps.kruise.io"
 KIND = "SidecarSet"
@@ -34,20 +34,20 @@ Json = dict[str, Any]
 def convert(
     documents: Iterable[sources.SourceObject], *, target: injection.Target
 ) -> findings.Conversion:
-    """The injections of each SidecarSet among the documents; other objects are passed over."""
+    """The injections of each SidecarSet in the documents; other objects are skipped."""
     conversion = findings.Conversion()
-    given = naming.Names()
+    object_names = injection.Names()
     for document in documents:
         for source in sources.objects(document):
-            spot = findings.Location(conversion, source.place)
-            if _is_sidecarset(source.value, spot):
-                _add(source.value, given=given, target=target, spot=spot)
+            location = findings.Location(conversion, source.place)
+            if _is_sidecarset(source.value, location):
+                _add(source.value, object_names=object_names, target=target, location=location)
     return conversion
 
 
-def _is_sidecarset(value: Any, spot: findings.Location) -> bool:
+def _is_sidecarset(value: Any, location: findings.Location) -> bool:
     if not sources.is_object(value):
-        spot.warn(
+        location.warn(
             "is left out: it is no Kubernetes object, for which apiVersion and kind are needed"
         )
         return False
@@ -55,69 +55,69 @@ def _is_sidecarset(value: Any, spot: findings.Location) -> bool:
     if (group, value["kind"]) != (GROUP, KIND):
         return False
     if version not in VERSIONS:
-        spot.member("apiVersion").warn(
+        location.member("apiVersion").warn(
             f"is left out: {version!r} is unknown; known are {' and '.join(VERSIONS)}"
         )
     return version in VERSIONS
 
 
 def _add(
-    value: Json, *, given: naming.Names, target: injection.Target, spot: findings.Location
+    value: Json,
+    *,
+    object_names: injection.Names,
+    target: injection.Target,
+    location: findings.Location,
 ) -> None:
-    inner = spot.member("spec")
-    metadata, spec = (
-        sources.mapping(value.get("metadata")),
-        fitting.mapping(value.get("spec"), inner),
-    )
-    _warn_of_revisions(metadata, spot.member("metadata"))
+    inner = location.member("spec")
+    metadata = lenient.child(value, "metadata")
+    spec = fitting.mapping(value.get("spec"), inner)
+    _warn_of_revisions(metadata, location.member("metadata"))
     _warn_of_strategies(spec, inner)
-    scope = _scope(spec, target=target, spot=inner)
-    parts = sidecars.split(spec, target=target, spot=inner)
-    annotations = _annotations(spec, target=target, spot=inner.member("patchPodMetadata"))
+    scope = _scope(spec, target=target, location=inner)
+    groups = sidecars.split(spec, target=target, location=inner)
+    annotations = _annotations(spec, target=target, location=inner.member("patchPodMetadata"))
 
     name = str(metadata.get("name") or "")
-    for index, part in enumerate(parts):
-        wanted = f"{name}-{index + 1}" if index else name
-        shaped = injection.present(
+    for index, group in enumerate(groups):
+        wanted_name = f"{name}-{index + 1}" if index else name
+        injection_spec = injection.present(
             **scope,
             hostNetworkPods="Inject",
-            placement=part.placement,
+            placement=group.placement,
             template=injection.present(
                 metadata=injection.present(annotations=annotations if not index else None),
-                spec=part.pod_spec,
+                spec=group.pod_spec,
             ),
-            inherit=part.inherit,
+            inherit=group.inherit,
         )
-        given_name = given.given(wanted, spot.member("metadata.name"))
-        spot.conversion.injections.append(target.resource(given_name, shaped, spot))
-    spot.note(
+        unique_name = object_names.take(wanted_name, location.member("metadata.name"))
+        resource = target.resource(unique_name, injection_spec, location)
+        location.conversion.injections.append(resource)
+    location.note(
         f"works on pods that are created from now on, in namespaces with the label"
         f" {names.INJECTION_LABEL}={names.ENABLED}"
     )
 
 
-def _scope(spec: Json, *, target: injection.Target, spot: findings.Location) -> Json:
-    """Which pods are meant; suspended where ours would mean more of them."""
+def _scope(spec: Json, *, target: injection.Target, location: findings.Location) -> Json:
+    """Which pods are selected; suspended where the injection would select more of them."""
     namespaces = spec.get("namespaceSelector")
     if namespace := spec.get("namespace"):
         if namespaces:
-            spot.member("namespaceSelector").warn("is left out: namespace is given, which wins")
+            location.member("namespaceSelector").warn("is left out: namespace is given, which wins")
         namespaces = {"matchLabels": {names.NAMESPACE_NAME_LABEL: namespace}}
 
-    before = len(spot.conversion.warnings)
-    namespaces = _fitted_selector("namespaceSelector", namespaces, target, spot)
-    selector = _fitted_selector("selector", spec.get("selector"), target, spot)
+    before = len(location.conversion.warnings)
+    namespaces = _fitted_selector("namespaceSelector", namespaces, target, location)
+    selector = _fitted_selector("selector", spec.get("selector"), target, location)
     if not any((selector or {}).values()):
-        spot.member("selector").warn("is missing: no pod is selected there, and every pod here")
-    injecting, where = spec.get("injectionStrategy"), spot.member("injectionStrategy")
-    is_paused = fitting.fit(
-        target.part("suspend"),
-        fitting.mapping(injecting, where).get("paused"),
-        where.member("paused"),
-    )
-    is_unsure = len(spot.conversion.warnings) > before
+        location.member("selector").warn("is missing: no pod is selected there, and every pod here")
+    at = location.member("injectionStrategy")
+    strategy = fitting.mapping(spec.get("injectionStrategy"), at)
+    is_paused = fitting.fit(target.part("suspend"), strategy.get("paused"), at.member("paused"))
+    is_unsure = len(location.conversion.warnings) > before
     if is_unsure and not is_paused:
-        spot.warn("the injection is suspended: put this right first")
+        location.warn("the injection is suspended: put this right first")
     return {
         "namespaceSelector": namespaces,
         "selector": selector,
@@ -126,66 +126,67 @@ def _scope(spec: Json, *, target: injection.Target, spot: findings.Location) -> 
 
 
 def _fitted_selector(
-    field: str, value: Any, target: injection.Target, spot: findings.Location
+    field: str, value: Any, target: injection.Target, location: findings.Location
 ) -> Json | None:
-    fitted: Json | None = fitting.fit(target.part(field), value, spot.member(field))
-    for where, sentence in selectors.problems(fitted, path=field):
-        spot.member(where).warn(sentence)
+    fitted: Json | None = fitting.fit(target.part(field), value, location.member(field))
+    for path, sentence in selectors.problems(fitted, path=field):
+        location.member(path).warn(sentence)
     return fitted
 
 
-def _annotations(spec: Json, *, target: injection.Target, spot: findings.Location) -> Json | None:
-    found: Json = {}
-    for item, where in fitting.items(spec.get("patchPodMetadata"), spot):
-        _warn_of_unknown(item, ("annotations", "patchPolicy"), where)
+def _annotations(
+    spec: Json, *, target: injection.Target, location: findings.Location
+) -> Json | None:
+    annotations: Json = {}
+    for item, place in fitting.items(spec.get("patchPodMetadata"), location):
+        _warn_of_unknown(item, ("annotations", "patchPolicy"), place)
         policy = item.get("patchPolicy") or "Retain"
         if policy != "Retain":
-            where.member("patchPolicy").warn(
+            place.member("patchPolicy").warn(
                 f"{policy} has no counterpart: a pod that has the annotation keeps its own value"
             )
-        listed = where.member("annotations")
-        for key, value in fitting.mapping(item.get("annotations"), listed).items():
-            there = listed.key(key)
+        at = place.member("annotations")
+        for key, value in fitting.mapping(item.get("annotations"), at).items():
             if rules.is_reserved(key):
-                there.warn("is left out: the key is reserved for the injector")
+                at.key(key).warn("is left out: the key is reserved for the injector")
             elif not selectors.is_qualified_name(key.lower()):
-                there.warn("is left out: it is no annotation key")
-            elif key in found:
-                there.warn("is left out: an earlier item has the same key")
+                at.key(key).warn("is left out: it is no annotation key")
+            elif key in annotations:
+                at.key(key).warn("is left out: an earlier item has the same key")
             else:
-                found[key] = value
+                annotations[key] = value
     schema = target.part("template", "metadata", "annotations")
-    fitted: Json | None = fitting.fit(schema, found, spot)
+    fitted: Json | None = fitting.fit(schema, annotations, location)
     return fitted
 
 
-def _warn_of_revisions(metadata: Json, spot: findings.Location) -> None:
+def _warn_of_revisions(metadata: Json, location: findings.Location) -> None:
     for field, keys in REVISION_KEYS.items():
         for key in keys:
-            if key in sources.mapping(metadata.get(field)):
-                spot.member(field).key(key).warn(NO_REVISIONS)
+            if key in lenient.child(metadata, field):
+                location.member(field).key(key).warn(NO_REVISIONS)
 
 
-def _warn_of_strategies(spec: Json, spot: findings.Location) -> None:
-    _warn_of_unknown(spec, FIELDS, spot)
-    injecting = sources.mapping(spec.get("injectionStrategy"))
-    where = spot.member("injectionStrategy")
-    _warn_of_unknown(injecting, ("paused", "revision"), where)
-    if injecting.get("revision"):
-        where.member("revision").warn(NO_REVISIONS)
+def _warn_of_strategies(spec: Json, location: findings.Location) -> None:
+    _warn_of_unknown(spec, FIELDS, location)
+    strategy = lenient.child(spec, "injectionStrategy")
+    at = location.member("injectionStrategy")
+    _warn_of_unknown(strategy, ("paused", "revision"), at)
+    if strategy.get("revision"):
+        at.member("revision").warn(NO_REVISIONS)
     if spec.get("customVersion"):
-        spot.member("customVersion").warn(NO_REVISIONS)
+        location.member("customVersion").warn(NO_REVISIONS)
     if spec.get("revisionHistoryLimit") not in (None, DEFAULT_HISTORY):
-        spot.member("revisionHistoryLimit").warn(NO_REVISIONS)
-    updating = spec.get("updateStrategy")
-    if updating and sources.mapping(updating).get("type") != "NotUpdate":
-        spot.member("updateStrategy").warn(
+        location.member("revisionHistoryLimit").warn(NO_REVISIONS)
+    update_type = lenient.child(spec, "updateStrategy").get("type")
+    if spec.get("updateStrategy") and update_type != "NotUpdate":
+        location.member("updateStrategy").warn(
             "has no counterpart: pods that run keep the sidecar that they have until they are"
             " created anew, as with type NotUpdate"
         )
 
 
-def _warn_of_unknown(value: Json, known: tuple[str, ...], spot: findings.Location) -> None:
+def _warn_of_unknown(value: Json, fields: tuple[str, ...], location: findings.Location) -> None:
     for field in value:
-        if field not in known:
-            spot.member(field).warn("is left out: the field is unknown")
+        if field not in fields:
+            location.member(field).warn("is left out: the field is unknown")

@@ -1,4 +1,4 @@
-"""Where configuration is found: documents by themselves, ConfigMaps that hold some, lists."""
+"""Where configuration is: in documents by themselves, in ConfigMaps, in lists."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sidecar_injector.core.pods import lenient
+
 Parse = Callable[[str], Any]
-"""Makes data of an embedded text; raises ValueError with a sentence."""
+"""Parses an embedded text; raises ValueError with a sentence."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +19,10 @@ class SourceObject:
     place: str
     """File, document and key, for messages."""
     value: Any
-    """As parsed; nothing about its shape is known."""
+    """The parsed content, of any shape."""
     problem: str = ""
     """Why there is no value."""
-    holder: str = ""
+    config_map: str = ""
     """Name of the ConfigMap; empty for a document by itself."""
     key: str = ""
     """Key within the ConfigMap."""
@@ -29,45 +31,48 @@ class SourceObject:
 
 
 def objects(source: SourceObject) -> Iterator[SourceObject]:
-    """The document itself or, if it is a list of Kubernetes objects, what is in it.
-
-    In the lists of one kind that an API server returns, the items are without version and kind.
-    """
+    """The document itself or, if it is a list of Kubernetes objects, its items."""
     value = source.value
     if not (is_object(value) and value["kind"].endswith("List")):
         yield source
         return
-    kind = value["kind"].removesuffix("List")
-    head = {"apiVersion": value["apiVersion"], "kind": kind} if kind else {}
-    for index, item in enumerate(sequence(value.get("items"))):
-        whole = {**head, **item} if isinstance(item, dict) else item
-        place = f"{source.place}, items[{index}]"
-        yield from objects(dataclasses.replace(source, place=place, value=whole))
+    for place, item in list_items(value, source.place):
+        yield from objects(dataclasses.replace(source, place=place, value=item))
+
+
+def list_items(manifest: dict[str, Any], place: str) -> Iterator[tuple[str, Any]]:
+    """The items of a list of Kubernetes objects, each with its place.
+
+    In the lists of one kind that an API server returns, the items are without version and kind.
+    """
+    kind = manifest["kind"].removesuffix("List")
+    head = {"apiVersion": manifest["apiVersion"], "kind": kind} if kind else {}
+    for index, item in enumerate(lenient.items(manifest, "items")):
+        yield f"{place}, items[{index}]", {**head, **item} if isinstance(item, dict) else item
 
 
 def texts(source: SourceObject, *, parse: Parse) -> Iterator[SourceObject]:
-    """Configuration that stands by itself or in ConfigMaps; other Kubernetes objects are none."""
-    for one in objects(source):
-        if not is_object(one.value):
-            yield one
-        elif one.value["kind"] == "ConfigMap":
-            yield from _embedded(one, parse)
+    """Configuration by itself or in ConfigMaps; other Kubernetes objects are skipped."""
+    for item in objects(source):
+        if not is_object(item.value):
+            yield item
+        elif item.value["kind"] == "ConfigMap":
+            yield from _embedded(item, parse)
 
 
 def _embedded(source: SourceObject, parse: Parse) -> Iterator[SourceObject]:
-    metadata, data = (mapping(source.value.get(field)) for field in ("metadata", "data"))
-    holder = metadata.get("name")
-    for key, text in data.items():
-        one = SourceObject(
+    config_map = lenient.child(source.value, "metadata").get("name")
+    for key, text in lenient.child(source.value, "data").items():
+        entry = SourceObject(
             place=f"{source.place}, data[{key}]",
             value=None,
-            holder=holder if isinstance(holder, str) else "",
+            config_map=config_map if isinstance(config_map, str) else "",
             key=key,
         )
         try:
-            yield dataclasses.replace(one, value=parse(str(text)))
+            yield dataclasses.replace(entry, value=parse(str(text)))
         except ValueError as error:
-            yield dataclasses.replace(one, problem=str(error))
+            yield dataclasses.replace(entry, problem=str(error))
 
 
 def is_object(value: Any) -> bool:
@@ -80,8 +85,3 @@ def is_object(value: Any) -> bool:
 def mapping(value: Any) -> dict[str, Any]:
     """The value if it is a mapping, else an empty one."""
     return value if isinstance(value, dict) else {}
-
-
-def sequence(value: Any) -> list[Any]:
-    """The value if it is a list, else an empty one."""
-    return value if isinstance(value, list) else []

@@ -11,69 +11,71 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.convert import findings, fitting, injection, naming, sources
+from sidecar_injector.convert import findings, fitting, injection, sources
 
 ANNOTATION = "injector.tumblr.com/request"
 LATEST = "latest"
 HOST_FIELDS = ("hostNetwork", "hostPID")
 POD_FIELDS = ("containers", "initContainers", "volumes", "serviceAccountName", *HOST_FIELDS)
 APPLIED = ("env", "volumeMounts")
-"""Every container gets them, the pod's and the template's own."""
+"""Fields for every container, the pod's and the template's own."""
 FIELDS = ("name", "inherits", "hostAliases", *POD_FIELDS, *APPLIED)
 
 Json = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Template:
-    """A document or text that is one."""
+class TumblrTemplate:
+    """A template: a document, or a text in a ConfigMap."""
 
     name: str
-    """As pods ask for it: with its version, unless that is the default."""
+    """The name in pods' annotations: with its version, unless that is the default."""
     value: Mapping[str, Any]
-    spot: findings.Location
+    location: findings.Location
     source: sources.SourceObject
 
 
 def convert(
     documents: Iterable[sources.SourceObject], *, parse: sources.Parse, target: injection.Target
 ) -> findings.Conversion:
-    """An injection for each template among the documents, named after it.
+    """An injection for each template in the documents, with its name.
 
-    Templates of one name are one template, of which the last counts.
+    Of templates with the same name the last one is used.
     """
     conversion = findings.Conversion()
-    templates: dict[str, Template] = {}
+    templates: dict[str, TumblrTemplate] = {}
     for document in documents:
         for source in sources.texts(document, parse=parse):
             if template := _template(source, findings.Location(conversion, source.place)):
                 # The other injector looks names up in lower case.
                 if earlier := templates.pop(template.name.lower(), None):
-                    earlier.spot.warn(f"is left out: {source.place} has the same name")
+                    earlier.location.warn(f"is left out: {source.place} has the same name")
                 templates[template.name.lower()] = template
-    given = naming.Names()
+    object_names = injection.Names()
     for template in templates.values():
-        _add(template, given=given, target=target)
+        _add(template, object_names=object_names, target=target)
     return conversion
 
 
-def _template(source: sources.SourceObject, spot: findings.Location) -> Template | None:
-    value = fitting.spelt(sources.mapping(source.value), FIELDS, spot)
+def _template(source: sources.SourceObject, location: findings.Location) -> TumblrTemplate | None:
+    value = fitting.with_known_case(sources.mapping(source.value), FIELDS, location)
     name = value.get("name")
     if source.problem or not value:
-        spot.warn(f"is left out: {source.problem or 'it is no template'}")
+        location.warn(f"is left out: {source.problem or 'it is no template'}")
         return None
     if not isinstance(name, str) or not name.strip():
-        spot.warn("is left out: a template needs a name")
+        location.warn("is left out: a template needs a name")
         return None
     base, _, version = name.partition(":")
-    return Template(base if version in {"", LATEST} else name, value, spot, source)
+    return TumblrTemplate(base if version in {"", LATEST} else name, value, location, source)
 
 
-def _add(template: Template, *, given: naming.Names, target: injection.Target) -> None:
-    spot = template.spot
-    name = given.given(template.name, spot.member("name"))
-    spot.note(
+def _add(
+    template: TumblrTemplate, *, object_names: injection.Names, target: injection.Target
+) -> None:
+    location = template.location
+    name = object_names.take(template.name, location.member("name"))
+    location.note(
         f'pods that ask with the annotation {ANNOTATION}: "{template.name}" now ask with'
         f' {names.INJECT_ANNOTATION}: "{name}"'
     )
@@ -81,7 +83,7 @@ def _add(template: Template, *, given: naming.Names, target: injection.Target) -
     common = {field: parts.pop(field, []) for field in APPLIED}
     for field in injection.CONTAINER_LISTS:
         if field in parts:
-            parts[field] = [_applied(container, common, spot) for container in parts[field]]
+            parts[field] = [_applied(container, common, location) for container in parts[field]]
     applied = injection.present(**common)
     spec = injection.present(
         activation="OnRequest",
@@ -90,59 +92,61 @@ def _add(template: Template, *, given: naming.Names, target: injection.Target) -
         template=injection.present(spec=parts),
         applicationContainers={"initContainers": "Include", **applied} if applied else None,
     )
-    spot.conversion.injections.append(target.resource(name, spec, spot))
+    location.conversion.injections.append(target.resource(name, spec, location))
 
 
-def _merged(template: Template, *, target: injection.Target) -> Json:
-    """The template's parts over those of the files that it inherits from."""
-    conversion, source = template.spot.conversion, template.source
+def _merged(template: TumblrTemplate, *, target: injection.Target) -> Json:
+    """The parts of the template and of the files that it inherits from; its own have priority."""
+    conversion, source = template.location.conversion, template.source
     if template.value.get("inherits") and not source.bases:
-        where = "within a ConfigMap it never was" if source.holder else "there is no such file"
-        template.spot.member("inherits").warn(f"is not followed: {where}")
+        reason = "within a ConfigMap it never was" if source.config_map else "there is no such file"
+        template.location.member("inherits").warn(f"is not followed: {reason}")
     merged: Json = {}
     for index, layer in enumerate([*reversed(source.bases), source]):
-        spot = findings.Location(conversion, layer.place)
+        location = findings.Location(conversion, layer.place)
         value = template.value if layer is source else sources.mapping(layer.value)
-        parts = _layer(value, target=target, spot=spot)
+        parts = _layer(value, target=target, location=location)
         for field in HOST_FIELDS:
             if index and parts.pop(field, None) and field not in merged:
-                spot.member(field).warn("is left out: what inherits could never set it")
+                location.member(field).warn("is left out: what inherits could never set it")
         for field, part in parts.items():
             merged[field] = _overlaid(field, merged.get(field), part)
-    # Together they may be too many, or mount two volumes at one path.
-    whole = _layer(merged, target=target, spot=template.spot) if source.bases else merged
+    # Merged lists may be too long, or mount two volumes at one path.
+    whole = _layer(merged, target=target, location=template.location) if source.bases else merged
     aliases = _united(whole.get("hostAliases", []))
     return {**whole, **injection.present(hostAliases=aliases)}
 
 
-def _layer(raw: Mapping[str, Any], *, target: injection.Target, spot: findings.Location) -> Json:
-    """The parts of one file, cut to what our schema accepts."""
-    value = fitting.spelt(raw, FIELDS, spot)
+def _layer(
+    raw: Mapping[str, Any], *, target: injection.Target, location: findings.Location
+) -> Json:
+    """The parts of one file, reduced to what our schema accepts."""
+    value = fitting.with_known_case(raw, FIELDS, location)
     for field in value:
         if field not in FIELDS:
-            spot.member(field).warn("is left out: the field is unknown")
+            location.member(field).warn("is left out: the field is unknown")
     aliases = fitting.fit_each(
-        target.pod_part("hostAliases"), value.get("hostAliases"), spot.member("hostAliases")
+        target.pod_part("hostAliases"), value.get("hostAliases"), location.member("hostAliases")
     )
     applied = {
         field: fitting.fit(
-            target.part("applicationContainers", field), value.get(field), spot.member(field)
+            target.part("applicationContainers", field), value.get(field), location.member(field)
         )
         for field in APPLIED
     }
-    parts = injection.pod_parts(target, POD_FIELDS, value, spot)
+    parts = injection.pod_parts(target, POD_FIELDS, value, location)
     return injection.present(**parts, hostAliases=aliases, **applied)
 
 
 def _overlaid(field: str, base: Any, value: Any) -> Any:
-    """What a template says over what it inherits: named items take the place of their namesakes."""
+    """The field with a template's own value: a named item replaces an inherited one of its name."""
     if base is None or not isinstance(value, list):
         return value
     if field == "hostAliases":
         return [*base, *value]
-    ours = {item["name"]: item for item in value}
-    kept = [ours.pop(item["name"], item) for item in base]
-    return [*kept, *ours.values()]
+    own = {item["name"]: item for item in value}
+    merged = [own.pop(item["name"], item) for item in base]
+    return [*merged, *own.values()]
 
 
 def _united(aliases: list[Json]) -> list[Json]:
@@ -154,22 +158,22 @@ def _united(aliases: list[Json]) -> list[Json]:
 
 
 def _applied(
-    container: Mapping[str, Any], common: Mapping[str, list[Json]], spot: findings.Location
+    container: Mapping[str, Any], common: Mapping[str, list[Json]], location: findings.Location
 ) -> Json:
-    """The injected container with what every container gets and it has not."""
-    own = {one["name"] for one in container.get("env") or ()}
-    env = [one for one in common["env"] if one["name"] not in own]
+    """The injected container with the parts for every container that it lacks."""
+    own_env: list[Json] = list(container.get("env") or ())
+    own = {variable["name"] for variable in own_env}
+    env = [variable for variable in common["env"] if variable["name"] not in own]
     mounts: list[Json] = list(container.get("volumeMounts") or ())
-    volumes = {one["name"] for one in mounts}
+    volumes = {mount["name"] for mount in mounts}
     for mount in common["volumeMounts"]:
         path = posixpath.normpath(mount["mountPath"])
         if mount["name"] in volumes:
             continue
-        if any(posixpath.normpath(one["mountPath"]) == path for one in mounts):
-            spot.member("volumeMounts").warn(
+        if any(posixpath.normpath(other["mountPath"]) == path for other in mounts):
+            location.member("volumeMounts").warn(
                 f"container {container['name']!r} mounts another volume at {path!r} and keeps it"
             )
         else:
             mounts.append(mount)
-    both = injection.present(env=[*(container.get("env") or ()), *env], volumeMounts=mounts)
-    return {**container, **both}
+    return {**container, **injection.present(env=[*own_env, *env], volumeMounts=mounts)}

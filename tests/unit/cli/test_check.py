@@ -19,21 +19,23 @@ def checked(monkeypatch, fake, *arguments):
     with kit.served(monkeypatch, fake):
         result = run("check", "-o", "json", *arguments)
     assert result.stderr == ""
-    found = json.loads(result.stdout)["findings"]
-    assert all(one["remedy"] for one in found if one["level"] != "ok")
-    return result.exit_code, [(one["check"], one["level"], one["message"]) for one in found]
+    results = json.loads(result.stdout)["findings"]
+    assert all(result["remedy"] for result in results if result["level"] != "ok")
+    return result.exit_code, [
+        (result["check"], result["level"], result["message"]) for result in results
+    ]
 
 
-def wrong(found, *, level="failed"):
-    return [(check, message) for check, given, message in found if given == level]
+def wrong(results, *, level="failed"):
+    return [(check, message) for check, result_level, message in results if result_level == level]
 
 
 def test_a_cluster_without_the_product_is_told_so(monkeypatch):
     fake = kit.FakeCluster()
     fake.failures["list", names.PLURAL] = [refusal(404, "NotFound")]
-    status, found = checked(monkeypatch, fake)
+    status, results = checked(monkeypatch, fake)
     assert status == 1
-    assert wrong(found) == [
+    assert wrong(results) == [
         ("release", ("sidecar-injector is not installed: no Deployment in any namespace has the"
                     " labels app.kubernetes.io/name=sidecar-injector,"
                     "app.kubernetes.io/component=operator")),
@@ -47,48 +49,52 @@ def test_a_cluster_without_the_product_is_told_so(monkeypatch):
     [("v1.31.9", "failed"), ("v1.32.0", "ok"), ("v1.40.1+vendor", "ok"), ("?", "warning")],
 )
 def test_the_version_of_the_cluster_is_judged(monkeypatch, version, level):
-    _, found = checked(monkeypatch, kit.FakeCluster(version=version), "--pre")
-    assert found[0][:2] == ("cluster", level)
-    assert version in found[0][2]
+    _, results = checked(monkeypatch, kit.FakeCluster(version=version), "--pre")
+    assert results[0][:2] == ("cluster", level)
+    assert version in results[0][2]
 
 
 def test_two_releases_have_to_be_told_apart(monkeypatch):
     fake = kit.seeded()
     for place in ("one", "two"):
         fake.seed(api.DEPLOYMENTS, kit.deployment(place))
-    _, found = checked(monkeypatch, fake)
+    _, results = checked(monkeypatch, fake)
     assert (
         "release",
         (
             "sidecar-injector is installed 2 times, in one, two: say which one is meant with"
             " --release-namespace"
         ),
-    ) in wrong(found)
-    _, found = checked(monkeypatch, fake, "--release-namespace", "two")
-    assert ("replicas", "ok", "Deployment two/sidecar-injector: 2 of 2 are ready") in found
+    ) in wrong(results)
+    _, results = checked(monkeypatch, fake, "--release-namespace", "two")
+    assert ("replicas", "ok", "Deployment two/sidecar-injector: 2 of 2 are ready") in results
 
 
 @pytest.mark.parametrize(
-    ("ready", "level", "said"),
+    ("ready", "level", "message"),
     [
         (0, "failed", "none of 2 is ready"),
         (1, "warning", "1 of 2 are ready"),
         (2, "ok", "2 of 2 are ready"),
     ],
 )
-def test_replicas_are_counted(monkeypatch, ready, level, said):
+def test_replicas_are_counted(monkeypatch, ready, level, message):
     fake = kit.seeded()
     fake.seed(api.DEPLOYMENTS, kit.deployment(ready=ready))
-    _, found = checked(monkeypatch, fake)
-    assert ("replicas", level, f"Deployment sidecar-injector/sidecar-injector: {said}") in found
+    _, results = checked(monkeypatch, fake)
+    assert (
+        "replicas",
+        level,
+        f"Deployment sidecar-injector/sidecar-injector: {message}",
+    ) in results
 
 
 def test_what_the_operator_may_not_do_is_named(monkeypatch):
     fake = kit.seeded()
     fake.seed(api.DEPLOYMENTS, kit.deployment())
     fake.allowed = False
-    _, found = checked(monkeypatch, fake)
-    ((_, message),) = [one for one in wrong(found) if one[0] == "rights"]
+    _, results = checked(monkeypatch, fake)
+    ((_, message),) = [failure for failure in wrong(results) if failure[0] == "rights"]
     assert "system:serviceaccount:sidecar-injector:sidecar-injector may not " in message
     assert "update secrets sidecar-injector-tls in sidecar-injector" in message
 
@@ -96,30 +102,43 @@ def test_what_the_operator_may_not_do_is_named(monkeypatch):
 def test_missing_webhooks_and_certificates_are_named(monkeypatch):
     fake = kit.seeded()
     fake.seed(api.DEPLOYMENTS, kit.deployment())
-    status, found = checked(monkeypatch, fake)
+    status, results = checked(monkeypatch, fake)
     assert status == 1
-    said = wrong(found)
+    failures = wrong(results)
     for kind in ("Mutating", "Validating"):
-        assert ("webhooks", f"there is no {kind}WebhookConfiguration sidecar-injector") in said
-    assert ("certificates", "there is no Secret sidecar-injector/sidecar-injector-tls") in said
+        assert ("webhooks", f"there is no {kind}WebhookConfiguration sidecar-injector") in failures
+    assert ("certificates", "there is no Secret sidecar-injector/sidecar-injector-tls") in failures
+
+
+def test_a_webhook_whose_service_has_no_path_is_named(monkeypatch):
+    fake = kit.seeded()
+    fake.seed(api.DEPLOYMENTS, kit.deployment())
+    service = {"namespace": names.PRODUCT, "name": names.PRODUCT}
+    entry = {"name": names.MUTATE_WEBHOOK, "clientConfig": {"service": service}}
+    fake.seed(api.MUTATING, {"metadata": {"name": names.PRODUCT}, "webhooks": [entry]})
+    _, results = checked(monkeypatch, fake)
+    assert ("webhooks", (
+        f"{names.MUTATE_WEBHOOK} asks sidecar-injector/sidecar-injector/"
+        " instead of sidecar-injector/sidecar-injector"
+    )) in wrong(results)  # fmt: skip
 
 
 def test_an_unasked_webhook_fails_although_the_pod_was_created(monkeypatch):
     fake = kit.seeded()
     fake.seed(api.DEPLOYMENTS, kit.deployment())
-    _, found = checked(monkeypatch, fake)
-    assert ("dry-run pod", "ok", "created in demo, and the webhook was asked") in found
-    fake.asked = False
-    _, found = checked(monkeypatch, fake)
-    said = "created in demo, and the webhook was not asked"
-    assert ("dry-run pod", said) in wrong(found)
+    _, results = checked(monkeypatch, fake)
+    assert ("dry-run pod", "ok", "created in demo, and the webhook was asked") in results
+    fake.calls_webhook = False
+    _, results = checked(monkeypatch, fake)
+    message = "created in demo, and the webhook was not asked"
+    assert ("dry-run pod", message) in wrong(results)
 
 
 def test_a_mistyped_label_and_no_enabled_namespace_are_warned_of(monkeypatch):
     fake = kit.FakeCluster()
     fake.seed(api.NAMESPACES, kit.namespace("typo", sidecar_injection="enable"))
-    _, found = checked(monkeypatch, fake)
-    assert wrong(found, level="warning") == [
+    _, results = checked(monkeypatch, fake)
+    assert wrong(results, level="warning") == [
         ("namespaces", "typo has sidecar-injection=enable"),
         ("namespaces", "none is enabled: no pod is injected"),
     ]
@@ -129,8 +148,8 @@ def test_a_field_that_the_cluster_does_not_know_is_warned_of(monkeypatch):
     fake = kit.seeded()
     unknown = {"spec": {"containers": [container(restartPolicyRules=[])], "hostAliases": []}}
     fake.seed(api.INJECTIONS, resource("new", template=unknown))
-    _, found = checked(monkeypatch, fake)
-    assert wrong(found, level="warning") == [
+    _, results = checked(monkeypatch, fake)
+    assert wrong(results, level="warning") == [
         ("injections", "SidecarInjection demo/log has no status"),
         ("injections", "SidecarInjection demo/new has no status"),
         ("fields", ("new: this Kubernetes does not know template.spec"
@@ -148,23 +167,23 @@ def test_before_the_installation_everything_in_its_way_is_named(monkeypatch):
         ],
     }
     fake.seed(api.MUTATING, other)
-    status, found = checked(monkeypatch, fake, "--pre")
+    status, results = checked(monkeypatch, fake, "--pre")
     assert status == 1
-    assert [check for check, _ in wrong(found)] == ["rights", "leftovers", "leftovers"]
-    warned = dict(wrong(found, level="warning"))
+    assert [check for check, _ in wrong(results)] == ["rights", "leftovers", "leftovers"]
+    warned = dict(wrong(results, level="warning"))
     assert warned["others"] == "webhook a.b.c (other) uses our label as well"
     assert ".containers[].command" in warned["fields"]
     assert ("namespaces", "ok", "enabled already: demo; their new pods are in scope at once") in (
-        found
+        results
     )
 
 
 def test_warnings_are_findings_only_when_strict(monkeypatch):
     fake = kit.FakeCluster()
     fake.seed(api.DEPLOYMENTS, kit.deployment())
-    status, found = checked(monkeypatch, fake, "--pre")
-    assert wrong(found) == []
-    assert wrong(found, level="warning") != []
+    status, results = checked(monkeypatch, fake, "--pre")
+    assert wrong(results) == []
+    assert wrong(results, level="warning") != []
     assert status == 0
     assert checked(monkeypatch, fake, "--pre", "--strict")[0] == 1
 
@@ -173,19 +192,19 @@ def test_what_may_not_be_looked_at_is_a_line_and_the_rest_goes_on(monkeypatch):
     fake = kit.seeded()
     fake.seed(api.DEPLOYMENTS, kit.deployment())
     fake.failures["list", "namespaces"] = [kit.forbidden(api.NAMESPACES)]
-    _, found = checked(monkeypatch, fake)
-    assert ("namespaces", "namespaces is forbidden") in wrong(found)
-    assert found[-1][:2] == ("dry-run pod", "ok")
+    _, results = checked(monkeypatch, fake)
+    assert ("namespaces", "namespaces is forbidden") in wrong(results)
+    assert results[-1][:2] == ("dry-run pod", "ok")
 
 
 def test_a_cluster_that_goes_away_leaves_what_was_found(monkeypatch):
     fake = kit.seeded()
     gone = api.UnreachableError(host="https://there", detail="refused")
     fake.failures["get", "customresourcedefinitions"] = [gone]
-    status, found = checked(monkeypatch, fake)
+    status, results = checked(monkeypatch, fake)
     assert status == 1
-    assert found[0] == ("cluster", "ok", "Kubernetes v1.37.2")
-    assert found[-1] == (
+    assert results[0] == ("cluster", "ok", "Kubernetes v1.37.2")
+    assert results[-1] == (
         "cluster",
         "failed",
         "the API server https://there is unreachable: refused",

@@ -30,8 +30,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_injections_go_to_stdout_and_what_to_know_to_stderr(run: Run) -> None:
     result = run("morvencao", "-f", "morvencao.yaml")
-    (one,) = yaml_documents.load_all(result.stdout)
-    assert (result.exit_code, one["kind"]) == (0, "ClusterSidecarInjection")
+    (injection,) = yaml_documents.load_all(result.stdout)
+    assert (result.exit_code, injection["kind"]) == (0, "ClusterSidecarInjection")
     (line,) = result.stderr.splitlines()
     assert line.startswith(
         "note: morvencao.yaml, document 1, data[sidecarconfig.yaml]: pods go on asking"
@@ -50,8 +50,8 @@ def test_a_warning_says_file_document_and_field_and_is_exit_status_1(run: Run) -
 
 def test_a_namespace_makes_the_namespaced_kind(run: Run) -> None:
     result = run("morvencao", "-f", "morvencao.yaml", "-n", "shop")
-    (one,) = yaml_documents.load_all(result.stdout)
-    assert (one["kind"], one["metadata"]["namespace"]) == ("SidecarInjection", "shop")
+    (injection,) = yaml_documents.load_all(result.stdout)
+    assert (injection["kind"], injection["metadata"]["namespace"]) == ("SidecarInjection", "shop")
 
 
 def test_the_files_that_a_template_inherits_from_are_read_from_beside_it(
@@ -59,20 +59,20 @@ def test_the_files_that_a_template_inherits_from_are_read_from_beside_it(
 ) -> None:
     monkeypatch.chdir(kit.DATA.parent)
     result = run("tumblr", "-f", "convert/tumblr-child.yaml")
-    (one,) = yaml_documents.load_all(result.stdout)
-    assert one["spec"]["template"]["spec"]["serviceAccountName"] == "shipper"
+    (injection,) = yaml_documents.load_all(result.stdout)
+    assert injection["spec"]["template"]["spec"]["serviceAccountName"] == "shipper"
 
 
 def test_standard_input_inherits_from_the_working_directory(run: Run) -> None:
     result = run("tumblr", "-f", "-", stdin="name: a\ninherits: tumblr-base.yaml\n")
-    (one,) = yaml_documents.load_all(result.stdout)
-    assert one["metadata"]["name"] == "a"
-    assert one["spec"]["template"]["spec"]["serviceAccountName"] == "shipper"
+    (injection,) = yaml_documents.load_all(result.stdout)
+    assert injection["metadata"]["name"] == "a"
+    assert injection["spec"]["template"]["spec"]["serviceAccountName"] == "shipper"
 
 
 def test_two_files_are_one_conversion(run: Run) -> None:
     result = run("tumblr", "-f", "tumblr-base.yaml", "-f", "tumblr-child.yaml")
-    names = [one["metadata"]["name"] for one in yaml_documents.load_all(result.stdout)]
+    names = [injection["metadata"]["name"] for injection in yaml_documents.load_all(result.stdout)]
     assert names == ["shipping", "shipping-v2"]
 
 

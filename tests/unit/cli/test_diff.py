@@ -25,8 +25,8 @@ def subject(tmp_path):
         injections=manifests.read_injections(injections, namespace="demo"),
         namespace="demo", namespace_labels={},
     )  # fmt: skip
-    (made,) = inject.read_subjects([write(tmp_path, "pods.yaml", placed())], injector)
-    return made
+    (decided,) = inject.read_subjects([write(tmp_path, "pods.yaml", placed())], injector)
+    return decided
 
 
 def with_operations(subject, operations):

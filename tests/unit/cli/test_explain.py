@@ -32,12 +32,12 @@ def as_json(tmp_path, pods, injections, *arguments):
     return json.loads(explained(tmp_path, pods, injections, "-o", "json", *arguments).stdout)
 
 
-def subject(one, *injections, **labels):
-    asked = namespace_view.PodRequest(namespace=NAMESPACE, pod=one)
+def subject(subject_pod, *injections, **labels):
+    request = namespace_view.PodRequest(namespace=NAMESPACE, pod=subject_pod)
     entry = report.ReportEntry(
-        namespace=NAMESPACE, kind="Pod", name="web", decision=decided(one, *injections)
+        namespace=NAMESPACE, kind="Pod", name="web", decision=decided(subject_pod, *injections)
     )
-    return inject.Subject(asked=asked, known=known(*injections, **labels), entry=entry)
+    return inject.Subject(request=request, view=known(*injections, **labels), entry=entry)
 
 
 def names_of(steps):
@@ -45,9 +45,9 @@ def names_of(steps):
 
 
 def test_an_injected_pod_has_passed_every_rule_in_order():
-    trail = explain.trail(subject(pod(), injection()))
-    assert names_of(trail.scope) == SCOPE
-    (steps,) = trail.lines
+    explanation = explain.explanation(subject(pod(), injection()))
+    assert names_of(explanation.scope) == SCOPE
+    (steps,) = explanation.lines
     assert names_of(steps) == [*MATCH, "validity", "fit"]
     assert [step.result for step in steps] == ["passed"] * 7 + ["Injected"]
 
@@ -66,7 +66,7 @@ def test_an_injected_pod_has_passed_every_rule_in_order():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_rule_that_stops_is_the_last_one(subject_pod, spec, rule, reason):
-    (steps,) = explain.trail(subject(subject_pod, injection(**spec))).lines
+    (steps,) = explain.explanation(subject(subject_pod, injection(**spec))).lines
     *before, last = steps
     assert (last.rule, last.result) == (rule, reason)
     assert {step.result for step in before} == {"passed"}
@@ -74,22 +74,26 @@ def test_the_rule_that_stops_is_the_last_one(subject_pod, spec, rule, reason):
 
 
 def test_a_pod_out_of_scope_has_no_rules_of_injections():
-    trail = explain.trail(subject(pod(labels={"sidecar-injection": "disabled"}), injection()))
-    assert names_of(trail.scope) == SCOPE[:4]
-    assert trail.scope[-1].reason is Reason.POD_LABEL_DISABLED
-    assert trail.lines == []
+    explanation = explain.explanation(
+        subject(pod(labels={"sidecar-injection": "disabled"}), injection())
+    )
+    assert names_of(explanation.scope) == SCOPE[:4]
+    assert explanation.scope[-1].reason is Reason.POD_LABEL_DISABLED
+    assert explanation.lines == []
 
 
 def test_explain_and_the_decision_agree_on_random_pods_and_injections():
     reasons = set()
     for seed in range(600):
         draw = Draw(seed)
-        one = subject(draw.pod(), *draw.injections())
-        trail, made = explain.trail(one), one.entry.decision
-        assert [steps[-1].reason for steps in trail.lines] == [line.reason for line in made.lines]
-        stopped = [step.reason for step in trail.scope if step.reason]
-        assert stopped == ([made.reason] if made.verdict is PodVerdict.OUT_OF_SCOPE else [])
-        reasons.update(line.reason.level for line in made.lines)
+        random_subject = subject(draw.pod(), *draw.injections())
+        explanation, decision = explain.explanation(random_subject), random_subject.entry.decision
+        assert [steps[-1].reason for steps in explanation.lines] == [
+            line.reason for line in decision.lines
+        ]
+        stopped = [step.reason for step in explanation.scope if step.reason]
+        assert stopped == ([decision.reason] if decision.verdict is PodVerdict.OUT_OF_SCOPE else [])
+        reasons.update(line.reason.level for line in decision.lines)
         reasons.update(reason.level for reason in stopped)
     assert reasons >= {Level.SCOPE, Level.MATCH, Level.FIT, Level.DONE}
 
@@ -123,20 +127,20 @@ def test_the_tables_of_rules_have_every_reason_of_their_level_once():
     ],
 )  # fmt: skip
 def test_a_rule_tells_what_it_saw(subject_pod, spec, rule, fact):
-    (steps,) = explain.trail(subject(subject_pod, injection(**spec))).lines
-    (step,) = [one for one in steps if one.rule == rule]
+    (steps,) = explain.explanation(subject(subject_pod, injection(**spec))).lines
+    (step,) = [step for step in steps if step.rule == rule]
     assert step.message.endswith(fact)
 
 
 def test_a_label_is_shown_only_where_the_sentence_does_not_tell_its_value():
     def messages(labels):
-        steps = explain.trail(subject(pod(labels=labels), injection())).scope
+        steps = explain.explanation(subject(pod(labels=labels), injection())).scope
         return {step.rule: step.message for step in steps}
 
     assert messages({})["namespace label"].endswith(" sidecar-injection=enabled")
     assert messages({})["pod label"].endswith(" sidecar-injection=disabled: it has none")
-    odd = messages({"sidecar-injection": "off"})["pod label"]
-    assert odd.endswith(" sidecar-injection=disabled: it has the value 'off'")
+    other = messages({"sidecar-injection": "off"})["pod label"]
+    assert other.endswith(" sidecar-injection=disabled: it has the value 'off'")
     disabled = messages({"sidecar-injection": "disabled"})["pod label"]
     assert disabled == "the pod carries the label sidecar-injection=disabled"
 
@@ -145,8 +149,8 @@ def test_the_namespaces_labels_count(tmp_path):
     cluster = resource("c", cluster=True, namespaceSelector={"matchLabels": {"tier": "a"}})
     (without,) = as_json(tmp_path, placed(), cluster)["pods"]
     assert without["injections"][0]["rules"][-1]["result"] == "NamespaceSelectorMismatch"
-    (given,) = as_json(tmp_path, placed(), cluster, "--namespace-labels", "tier=a")["pods"]
-    assert given["injections"][0]["rules"][-1]["result"] == "Injected"
+    (labelled,) = as_json(tmp_path, placed(), cluster, "--namespace-labels", "tier=a")["pods"]
+    assert labelled["injections"][0]["rules"][-1]["result"] == "Injected"
     off = ("--namespace-labels", "sidecar-injection=off")
     (disabled,) = as_json(tmp_path, placed(), cluster, *off)["pods"]
     assert disabled["reason"] == disabled["rules"][-1]["result"] == "NamespaceNotEnabled"
@@ -173,18 +177,18 @@ def test_what_the_pod_keeps_against_the_template_is_told(tmp_path):
 
 
 def test_the_json_is_that_of_the_report_with_rules_and_yaml_says_the_same(tmp_path):
-    made = as_json(tmp_path, placed(), resource())
-    (one,) = made["pods"]
-    assert set(one) == {
+    printed = as_json(tmp_path, placed(), resource())
+    (explained_pod,) = printed["pods"]
+    assert set(explained_pod) == {
         "namespace", "kind", "name", "verdict", "reason", "message", "rules", "injections",
     }  # fmt: skip
-    (line,) = one["injections"]
+    (line,) = explained_pod["injections"]
     assert set(line) == {"kind", "name", "verdict", "reason", "message", "details", "rules"}
-    assert one["rules"][0] == {
+    assert explained_pod["rules"][0] == {
         "rule": "operation", "result": "passed", "message": "the pod is being created",
     }  # fmt: skip
     result = explained(tmp_path, placed(), resource(), "-o", "yaml")
-    assert yaml.safe_load(result.stdout) == made
+    assert yaml.safe_load(result.stdout) == printed
 
 
 def test_all_pods_of_all_manifests_are_explained(tmp_path):
@@ -192,8 +196,8 @@ def test_all_pods_of_all_manifests_are_explained(tmp_path):
                   "spec": {"template": {"spec": pod()["spec"]}}}  # fmt: skip
     manifests = [{"apiVersion": "v1", "kind": "List", "items": [placed(), deployment]},
                  {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}]  # fmt: skip
-    made = as_json(tmp_path, manifests, resource(), "-n", "demo")
-    assert [(one["kind"], one["name"], one["verdict"]) for one in made["pods"]] == [
+    printed = as_json(tmp_path, manifests, resource(), "-n", "demo")
+    assert [(item["kind"], item["name"], item["verdict"]) for item in printed["pods"]] == [
         ("Pod", "web", "Injected"), ("Deployment", "d", "Injected"),
     ]  # fmt: skip
     text = explained(tmp_path, manifests, resource(), "-n", "demo").stdout
@@ -208,7 +212,7 @@ def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
 
 @pytest.mark.parametrize("verb", ["explain", "diff"])
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ((), "nothing is given: KIND/NAME of a cluster, or -f with -i"),
         (("pod/web", "-f", "a.yaml"), "KIND/NAME asks a cluster, -f and -i read files: give one"),
@@ -217,10 +221,10 @@ def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
         (("svc/web",), "'svc/web': 'svc' makes no pods; KIND is one of cronjob, daemonset,"),
     ],
 )
-def test_what_is_asked_is_either_of_files_or_of_a_cluster(verb, words, said):
+def test_what_is_asked_is_either_of_files_or_of_a_cluster(verb, words, message):
     result = run(verb, *words)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.split())
 
 
 def test_files_without_pods_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""The help of every command, and the page of the documents that is made of it."""
+"""The help of every command, and the page of the documents that is generated from it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_help_has_a_sentence_and_an_example_of_this_command(path, command):
     for option in ("-h", "--help"):
         result = run(*path, option)
         assert result.exit_code == 0
-    about, found, example = result.stdout.partition("Example: ")
-    assert found
+    about, separator, example = result.stdout.partition("Example: ")
+    assert separator
     assert about.split("\n\n")[1].strip().endswith(".")
     example = " ".join(example.partition("\n\n")[0].split())
     assert " ".join(["sidecar-injector", *path]) in example
@@ -45,7 +45,7 @@ def test_options_of_one_name_mean_the_same_everywhere(path, command):
         if "-o" in parameter.opts:
             assert list(parameter.type.choices) == ["table", "json", "yaml"]
         if "-f" in parameter.opts:
-            asks_clusters = any(one.name == "objects" for one in command.params)
+            asks_clusters = any(parameter.name == "objects" for parameter in command.params)
             assert (parameter.multiple, parameter.required) == (True, not asks_clusters)
 
 
@@ -69,8 +69,8 @@ def test_every_example_is_made_of_options_that_exist():
         words = (
             shlex.split(example.rpartition("sidecar-injector")[2].strip(' ")')) if example else []
         )
-        known = {option for parameter in command.params for option in parameter.opts}
-        assert {word for word in words if word.startswith("-") and word != "-"} <= known, path
+        declared = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-") and word != "-"} <= declared, path
 
 
 def test_no_verb_pays_for_libraries_that_only_others_need():

@@ -17,7 +17,8 @@ import yaml
 from sidecar_injector.cli import main
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests, yaml_documents
-from tests.kits.inject import INJECTION, invoke, placed
+from tests.kits.cli import placed
+from tests.kits.inject import INJECTION, invoke
 from tests.kits.samples import container, pod, resource
 
 
@@ -34,8 +35,11 @@ def documents(result):
 def test_a_pod_is_injected_and_nothing_is_said(run):
     result = run(placed())
     assert (result.exit_code, result.stderr) == (0, "")
-    (made,) = documents(result)
-    assert [one["name"] for one in made["spec"]["containers"]] == ["app", "sidecar"]
+    (injected_pod,) = documents(result)
+    assert [container["name"] for container in injected_pod["spec"]["containers"]] == [
+        "app",
+        "sidecar",
+    ]
 
 
 def test_an_injection_that_cannot_be_done_is_told_and_is_exit_status_1(run):
@@ -89,13 +93,16 @@ def test_the_json_report_has_its_documented_shape(run):
         "kind": "SidecarInjection", "name": "log", "verdict": "Injected", "reason": "Injected",
         "details": {},
     }  # fmt: skip
-    assert [one["name"] for one in report["pods"]] == ["web", "x"]
+    assert [pod["name"] for pod in report["pods"]] == ["web", "x"]
 
 
 def test_the_pods_may_come_from_standard_input_as_json(run):
     result = run(None, "-f", "-", stdin=json.dumps(placed()))
     assert result.exit_code == 0
-    assert [one["name"] for one in documents(result)[0]["spec"]["containers"]] == ["app", "sidecar"]
+    assert [container["name"] for container in documents(result)[0]["spec"]["containers"]] == [
+        "app",
+        "sidecar",
+    ]
 
 
 def test_the_injections_may_come_from_standard_input(run):
@@ -118,7 +125,11 @@ def test_several_files_are_printed_in_their_order(run, tmp_path):
         + yaml_documents.dump_all([placed(name="other")])
     )
     result = run(first, "-f", str(second))
-    assert [one["metadata"]["name"] for one in documents(result)] == ["web", "other", "second"]
+    assert [document["metadata"]["name"] for document in documents(result)] == [
+        "web",
+        "other",
+        "second",
+    ]
 
 
 def test_the_items_of_a_list_of_pods_need_no_kind(run):
@@ -173,16 +184,16 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path, files):
 
 
 @pytest.mark.parametrize(
-    ("called", "shown"),
+    ("path", "name"),
     [("/usr/bin/sidecar-injector", "sidecar-injector"),
      ("/usr/bin/kubectl-sidecar_injector", "kubectl sidecar-injector")],
 )  # fmt: skip
-def test_the_usage_names_the_command_as_it_was_called(monkeypatch, capsys, called, shown):
-    monkeypatch.setattr(sys, "argv", [called, "inject", "--nonsense"])
+def test_the_usage_names_the_command_as_it_was_called(monkeypatch, capsys, path, name):
+    monkeypatch.setattr(sys, "argv", [path, "inject", "--nonsense"])
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith(f"Usage: {shown} inject ")
+    assert capsys.readouterr().err.startswith(f"Usage: {name} inject ")
 
 
 def test_version_names_the_program_and_its_api():

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar_injector.cli.input import yaml_documents
-from tests.kits.inject import INJECTION, invoke, placed
+from tests.kits.cli import check_refused, placed
+from tests.kits.inject import INJECTION, invoke
 from tests.kits.samples import container, pod, resource
 
 
@@ -79,14 +80,6 @@ BAD_INJECTIONS = {
 @pytest.mark.parametrize(("content", "line"), BAD_INJECTIONS.values(), ids=BAD_INJECTIONS)
 def test_an_unreadable_injection_is_one_line_with_its_place_and_exit_status_2(run, content, line):
     check_refused(run(placed(), injections=content), line)
-
-
-def check_refused(result, line):
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("Error: ")
-    assert result.stderr.count("\n") == 1
-    assert line in result.stderr
 
 
 def test_a_file_that_is_not_there_is_named(run):

@@ -25,13 +25,13 @@ def linted(tmp_path, injections, *arguments):
 
 
 def findings(tmp_path, injections):
-    """The findings of each, by name."""
-    made = json.loads(linted(tmp_path, injections, "-o", "json").stdout)
-    return {one["name"]: one["findings"] for one in made["injections"]}
+    """The findings of each injection, by name."""
+    printed = json.loads(linted(tmp_path, injections, "-o", "json").stdout)
+    return {injection["name"]: injection["findings"] for injection in printed["injections"]}
 
 
 def tidy(name="log", **spec):
-    """An injection of which there is nothing to say."""
+    """An injection without findings."""
     return resource(name, template=TIDY, **spec)
 
 
@@ -79,15 +79,15 @@ def test_the_shape_for_programs_is_the_same_as_json_and_yaml(tmp_path):
 )
 def test_a_pattern_that_re2_refuses_is_refused_with_its_place(tmp_path, pattern, place):
     hole = {"name": "p", "from": {"podLabel": "x"}, "pattern": pattern}
-    ((found,),) = findings(tmp_path, resource(parameters=[hole])).values()
-    assert (found["level"], found["field"]) == ("error", "spec.parameters[0].pattern")
-    assert found["message"].endswith(f", at character {place} of {pattern!r}")
+    ((finding,),) = findings(tmp_path, resource(parameters=[hole])).values()
+    assert (finding["level"], finding["field"]) == ("error", "spec.parameters[0].pattern")
+    assert finding["message"].endswith(f", at character {place} of {pattern!r}")
 
 
 def test_every_fault_is_listed(tmp_path):
     misspelt = {"spec": {"containers": [container("a", imagee="x", tyt=True)]}}
-    found = findings(tmp_path, resource(template=misspelt, suspend="yes"))["log"]
-    assert {one["field"] for one in found if one["level"] == "error"} == {
+    listed = findings(tmp_path, resource(template=misspelt, suspend="yes"))["log"]
+    assert {finding["field"] for finding in listed if finding["level"] == "error"} == {
         "spec.suspend",
         "spec.template.spec.containers[0].imagee",
         "spec.template.spec.containers[0].tyt",
@@ -98,7 +98,11 @@ def test_several_files_and_lists_are_linted_in_their_order(tmp_path):
     group = {"apiVersion": "v1", "kind": "List", "items": [resource("b"), resource("a")]}
     first, second = write(tmp_path, "1.yaml", group), write(tmp_path, "2.yaml", resource("c"))
     result = run("lint", "-f", first, "-f", second, "-o", "json")
-    assert [one["name"] for one in json.loads(result.stdout)["injections"]] == ["b", "a", "c"]
+    assert [injection["name"] for injection in json.loads(result.stdout)["injections"]] == [
+        "b",
+        "a",
+        "c",
+    ]
 
 
 def test_the_namespace_option_is_for_injections_that_carry_none(tmp_path):
@@ -117,7 +121,10 @@ def test_warnings_are_fatal_only_if_asked(tmp_path, arguments, status):
 
 def test_injections_of_the_files_that_can_meet_on_a_pod_are_held_against_each_other(tmp_path):
     def levels(*injections):
-        return [bool(found) for found in findings(tmp_path, list(injections)).values()]
+        return [
+            bool(findings_of_one)
+            for findings_of_one in findings(tmp_path, list(injections)).values()
+        ]
 
     other = tidy("other")
     other["spec"]["template"] = json.loads(json.dumps(TIDY).replace("sidecar:1", "sidecar:2"))
@@ -138,6 +145,11 @@ def test_injections_of_the_files_that_can_meet_on_a_pod_are_held_against_each_ot
 )
 def test_unreadable_input_is_one_line_and_exit_status_2(tmp_path, content, line):
     check_refused(linted(tmp_path, content), line)
+
+
+def test_standard_input_without_injections_is_called_that():
+    result = run("lint", "-f", "-", stdin="apiVersion: v1\nkind: Pod\n")
+    check_refused(result, "Error: standard input: holds no SidecarInjection")
 
 
 def test_a_file_that_is_not_there_is_named():

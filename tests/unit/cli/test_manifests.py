@@ -1,4 +1,4 @@
-"""Objects and injections of files, each with the place where it stands."""
+"""Objects and injections of files, each with its place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def file(tmp_path):
 
 def test_each_object_knows_its_file_and_number(file):
     path = file(pod(), pod())
-    assert [one.place for one in manifests.read(path)] == [
+    assert [document.place for document in manifests.read(path)] == [
         f"{path}, document 1", f"{path}, document 2",
     ]  # fmt: skip
 
@@ -29,7 +29,7 @@ def test_each_object_knows_its_file_and_number(file):
 def test_an_empty_document_counts_and_is_left_out(tmp_path):
     path = tmp_path / "file.yaml"
     path.write_text("---\n# nothing\n---\napiVersion: v1\nkind: A\n")
-    assert [one.place for one in manifests.read(str(path))] == [f"{path}, document 2"]
+    assert [document.place for document in manifests.read(str(path))] == [f"{path}, document 2"]
 
 
 def test_the_objects_of_nested_lists_know_their_places():
@@ -37,7 +37,7 @@ def test_the_objects_of_nested_lists_know_their_places():
     outer = manifests.Document(
         "here", {"apiVersion": "v1", "kind": "List", "items": [inner, pod()]}
     )
-    assert [one.place for one in manifests.flattened(outer)] == [
+    assert [document.place for document in manifests.flattened(outer)] == [
         "here, items[0], items[0]", "here, items[1]",
     ]  # fmt: skip
 
@@ -47,7 +47,7 @@ def test_an_item_of_a_kinds_own_list_is_of_that_kind_unless_it_says_so():
     document = manifests.Document(
         "here", {"apiVersion": "apps/v1", "kind": "JobList", "items": items}
     )
-    first, second = (one.manifest for one in manifests.items(document))
+    first, second = (item.manifest for item in manifests.items(document))
     assert (first["apiVersion"], first["kind"]) == ("apps/v1", "Job")
     assert (second["apiVersion"], second["kind"]) == ("v1", "Service")
 
@@ -61,8 +61,8 @@ def test_the_items_of_a_plain_list_must_say_what_they_are():
 def test_injections_of_both_kinds_are_found_among_other_objects_and_in_lists(file):
     listed = {"apiVersion": "v1", "kind": "List", "items": [resource("b"), pod()]}
     path = file(pod(), resource("a"), listed, resource("c", cluster=True))
-    found = manifests.read_injections([path], namespace="demo")
-    assert [one.reference for one in found] == ["a", "b", "cluster/c"]
+    injections = manifests.read_injections([path], namespace="demo")
+    assert [injection.reference for injection in injections] == ["a", "b", "cluster/c"]
 
 
 def test_an_injection_without_namespace_is_of_the_given_one_and_the_cluster_kind_of_none(file):
@@ -71,26 +71,26 @@ def test_an_injection_without_namespace_is_of_the_given_one_and_the_cluster_kind
     emptied = resource("b")
     emptied["metadata"]["namespace"] = None
     path = file(bare, emptied, resource("c", cluster=True), resource("d"))
-    found = manifests.read_injections([path], namespace="given")
-    assert [one.namespace for one in found] == ["given", "given", None, "demo"]
+    injections = manifests.read_injections([path], namespace="given")
+    assert [injection.namespace for injection in injections] == ["given", "given", None, "demo"]
 
 
 def test_a_file_knows_nothing_about_generations(file):
-    (one,) = manifests.read_injections([file(resource())], namespace="demo")
-    assert one.generation is None
+    (injection,) = manifests.read_injections([file(resource())], namespace="demo")
+    assert injection.generation is None
 
 
 def test_defaults_are_applied_as_the_api_server_would(file):
-    (one,) = manifests.read_injections([file(resource())], namespace="demo")
-    assert one.spec["activation"] == "Automatic"
-    assert one.errors == ()
+    (injection,) = manifests.read_injections([file(resource())], namespace="demo")
+    assert injection.spec["activation"] == "Automatic"
+    assert injection.errors == ()
 
 
 def test_a_spec_of_any_shape_is_an_invalid_injection_not_a_crash(file):
     for spec in ([1], "x", 3, {}, None):
         path = file({**resource(), "spec": spec})
-        (one,) = manifests.read_injections([path], namespace="demo")
-        assert one.errors
+        (injection,) = manifests.read_injections([path], namespace="demo")
+        assert injection.errors
 
 
 def test_an_injection_that_is_given_in_two_files_names_both(file):

@@ -18,8 +18,8 @@ def entry(subject, *injections, kind="Pod", name="web"):
     )
 
 
-def lines(one, **arguments):
-    return list(report.lines([one], **arguments))
+def lines(entry, **arguments):
+    return list(report.lines([entry], **arguments))
 
 
 def test_a_line_names_place_injection_verdict_reason_and_sentence():
@@ -54,7 +54,7 @@ def test_findings_are_the_injections_that_apply_and_could_not_be_done():
 
 
 @pytest.mark.parametrize(
-    ("one", "findings"),
+    ("decided_entry", "findings"),
     [
         (entry(pod(), injection()), False),
         (entry(pod()), False),
@@ -66,8 +66,8 @@ def test_findings_are_the_injections_that_apply_and_could_not_be_done():
     ],
     ids=["injected", "none", "suspended", "already", "conflict", "refused", "invalid"],
 )
-def test_findings_decide_the_exit_status(one, findings):
-    assert one.has_findings is findings
+def test_findings_decide_the_exit_status(decided_entry, findings):
+    assert decided_entry.has_findings is findings
 
 
 def test_an_outdated_pod_is_a_finding_only_under_fail():
@@ -79,17 +79,17 @@ def test_an_outdated_pod_is_a_finding_only_under_fail():
 
 def test_the_report_for_programs_says_the_same():
     asking = pod(annotations={"sidecar-injector.dev/inject": "ghost,clash"})
-    made = entry(asking, injection("clash", template=CLASH))
-    (only,) = json.loads(report.as_json([made]))["pods"]
+    decided_entry = entry(asking, injection("clash", template=CLASH))
+    (only,) = json.loads(report.as_json([decided_entry]))["pods"]
     assert (only["namespace"], only["kind"], only["name"]) == ("demo", "Pod", "web")
     assert (only["verdict"], only["reason"]) == ("Unchanged", "")
-    assert [one["reason"] for one in only["injections"]] == ["ContainerConflict"]
-    assert [one["subject"] for one in only["words"]] == ["ghost"]
+    assert [item["reason"] for item in only["injections"]] == ["ContainerConflict"]
+    assert [item["subject"] for item in only["words"]] == ["ghost"]
 
 
 def test_the_report_for_programs_says_why_a_pod_is_out_of_scope():
-    made = entry(pod(labels={"sidecar-injection": "disabled"}), injection())
-    (only,) = json.loads(report.as_json([made]))["pods"]
+    decided_entry = entry(pod(labels={"sidecar-injection": "disabled"}), injection())
+    (only,) = json.loads(report.as_json([decided_entry]))["pods"]
     assert (only["verdict"], only["reason"], only["injections"]) == (
         "OutOfScope", "PodLabelDisabled", [],
     )  # fmt: skip

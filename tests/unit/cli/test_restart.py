@@ -1,4 +1,4 @@
-"""`restart` and `status`: how pods stand, and what becomes of their owners."""
+"""`restart` and `status`: which pods need a restart, and what happens to their owners."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sidecar_injector import names
-from sidecar_injector.cli.cluster import objects, owners
+from sidecar_injector.cli.cluster import owners
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.kube import api
@@ -15,33 +15,31 @@ from tests.kits import cluster as kit
 from tests.kits.cli import run
 from tests.kits.samples import resource
 
-APPS = objects.RESOURCES
 
-
-def injected(pod, given):
-    """The pod as the webhook makes it of this injection."""
-    known = kit.known([given]).of("demo")
-    world = namespace_view.NamespaceView(
-        namespace=namespace_view.Namespace.assumed("demo"), injections=known
+def injected(pod, injection):
+    """The pod as the webhook would change it."""
+    injections = kit.read_injections([injection]).of("demo")
+    view = namespace_view.NamespaceView(
+        namespace=namespace_view.Namespace.assumed("demo"), injections=injections
     )
-    asked = namespace_view.PodRequest(namespace="demo", pod=pod)
-    return dict(decide.decide(asked, world).pod)
+    request = namespace_view.PodRequest(namespace="demo", pod=pod)
+    return dict(decide.decide(request, view).pod)
 
 
 @pytest.fixture
 def fake():
-    made = kit.seeded()
-    made.seed(api.DEPLOYMENTS, kit.deployment())
-    return made
+    fake = kit.seeded()
+    fake.seed(api.DEPLOYMENTS, kit.deployment())
+    return fake
 
 
 def seed_owner(fake, kind, name, **spec):
     template = {"metadata": {"labels": {}}}
     body = {"metadata": {"name": name, "namespace": "demo"}, "spec": {"template": template, **spec}}
-    fake.seed(APPS[kind], body)
+    fake.seed(api.WORKLOADS[kind], body)
 
 
-def asked(monkeypatch, fake, *arguments):
+def answered(monkeypatch, fake, *arguments):
     with kit.served(monkeypatch, fake):
         result = run(*arguments, "-o", "json")
     assert result.exit_code in (0, 1), result.output
@@ -49,7 +47,7 @@ def asked(monkeypatch, fake, *arguments):
 
 
 def actions(answer):
-    return {f"{one['kind']}/{one['name']}": one["action"] for one in answer["owners"]}
+    return {f"{owner['kind']}/{owner['name']}": owner["action"] for owner in answer["owners"]}
 
 
 def test_missing_and_outdated_pods_are_told_apart(monkeypatch, fake):
@@ -58,14 +56,16 @@ def test_missing_and_outdated_pods_are_told_apart(monkeypatch, fake):
     fake.seed(api.PODS, injected(kit.pod("old"), older))
     fake.seed(api.PODS, injected(kit.pod("right"), resource()))
     fake.seed(api.PODS, kit.pod("ends", deletionTimestamp=kit.NOW))
-    for flags, found in (
+    for flags, expected in (
         ((), {"bare": (0, 1), "old": (1, 0)}),
         (("--outdated",), {"old": (1, 0)}),
         (("--missing",), {"bare": (0, 1)}),
     ):
-        result, answer = asked(monkeypatch, fake, "restart", "--dry-run", *flags)
-        counts = {one["name"]: (one["outdated"], one["missing"]) for one in answer["owners"]}
-        assert counts == found
+        result, answer = answered(monkeypatch, fake, "restart", "--dry-run", *flags)
+        counts = {
+            owner["name"]: (owner["outdated"], owner["missing"]) for owner in answer["owners"]
+        }
+        assert counts == expected
         assert result.exit_code == 1
 
 
@@ -73,21 +73,21 @@ def test_only_the_annotation_of_what_rolls_is_set(monkeypatch, fake):
     for kind in ("StatefulSet", "DaemonSet"):
         seed_owner(fake, kind, "rolls")
         fake.seed(api.PODS, kit.pod(f"of-{kind.lower()}", owner=(kind, "rolls")))
-    result, answer = asked(monkeypatch, fake, "restart", "-n", "demo")
+    result, answer = answered(monkeypatch, fake, "restart", "-n", "demo")
     assert result.exit_code == 0
     assert set(actions(answer).values()) == {"restarted"}
     assert result.stderr.splitlines() == [
         "1/2 demo/DaemonSet/rolls: restarted", "2/2 demo/StatefulSet/rolls: restarted",
     ]  # fmt: skip
-    found = fake.objects[APPS["DaemonSet"]]["demo", "rolls"]["spec"]["template"]
-    assert found["metadata"]["annotations"].keys() == {owners.RESTARTED_ANNOTATION}
-    assert asked(monkeypatch, fake, "restart")[1]["owners"][0]["action"] == "under way"
+    template = fake.objects[api.WORKLOADS["DaemonSet"]]["demo", "rolls"]["spec"]["template"]
+    assert template["metadata"]["annotations"].keys() == {owners.RESTARTED_ANNOTATION}
+    assert answered(monkeypatch, fake, "restart")[1]["owners"][0]["action"] == "under way"
 
 
 def test_a_dry_run_writes_nothing(monkeypatch, fake):
     seed_owner(fake, "DaemonSet", "rolls")
     fake.seed(api.PODS, kit.pod(owner=("DaemonSet", "rolls")))
-    _, answer = asked(monkeypatch, fake, "restart", "--dry-run")
+    _, answer = answered(monkeypatch, fake, "restart", "--dry-run")
     assert actions(answer) == {"DaemonSet/rolls": "restart"}
     assert not [method for method, _ in fake.calls if method == "patch"]
 
@@ -103,10 +103,10 @@ def test_a_dry_run_writes_nothing(monkeypatch, fake):
     ],
 )
 def test_what_does_not_roll_is_left_to_people(monkeypatch, fake, kind, spec, why):
-    if kind in APPS:
+    if kind in api.WORKLOADS:
         seed_owner(fake, kind, "x", **spec)
     fake.seed(api.PODS, kit.pod(owner=(kind, "x")))
-    result, answer = asked(monkeypatch, fake, "restart")
+    result, answer = answered(monkeypatch, fake, "restart")
     (owner,) = answer["owners"]
     assert (owner["action"], result.exit_code) == ("recreate by hand", 1)
     assert why in owner["message"]
@@ -116,8 +116,8 @@ def test_a_pod_whose_successor_would_not_get_it_either_is_left_alone(monkeypatch
     clashing = kit.pod("clash")
     clashing["spec"]["containers"][0]["name"] = "sidecar"
     fake.seed(api.PODS, clashing)
-    assert asked(monkeypatch, fake, "restart")[1] == {"owners": []}
-    _, answer = asked(monkeypatch, fake, "status")
+    assert answered(monkeypatch, fake, "restart")[1] == {"owners": []}
+    _, answer = answered(monkeypatch, fake, "status")
     (case,) = answer["restarts"]
     assert case["message"].startswith("ContainerConflict: ")
 
@@ -126,8 +126,8 @@ def test_one_owner_that_cannot_be_restarted_does_not_stop_the_others(monkeypatch
     for name in ("a", "b"):
         seed_owner(fake, "DaemonSet", name)
         fake.seed(api.PODS, kit.pod(f"of-{name}", owner=("DaemonSet", name)))
-    fake.failures["patch", "daemonsets"] = [kit.forbidden(APPS["DaemonSet"])]
-    result, answer = asked(monkeypatch, fake, "restart")
+    fake.failures["patch", "daemonsets"] = [kit.forbidden(api.WORKLOADS["DaemonSet"])]
+    result, answer = answered(monkeypatch, fake, "restart")
     assert actions(answer) == {"DaemonSet/a": "failed", "DaemonSet/b": "restarted"}
     assert result.exit_code == 1
 
@@ -138,7 +138,7 @@ def test_pods_out_of_scope_are_not_counted(monkeypatch, fake):
     done = kit.pod("done")
     done["status"]["phase"] = "Succeeded"
     fake.seed(api.PODS, done)
-    assert asked(monkeypatch, fake, "restart", "-A")[1] == {"owners": []}
+    assert answered(monkeypatch, fake, "restart", "-A")[1] == {"owners": []}
 
 
 def test_n_and_a_exclude_each_other():
@@ -158,8 +158,8 @@ def test_status_shows_the_counts_of_the_operator_and_why_an_injection_is_not_rea
     fake.seed(
         api.INJECTIONS, resource("bad") | {"status": {"conditions": conditions, "pods": counts}}
     )
-    _, answer = asked(monkeypatch, fake, "status")
-    bad = next(one for one in answer["injections"] if one["name"] == "bad")
+    _, answer = answered(monkeypatch, fake, "status")
+    bad = next(injection for injection in answer["injections"] if injection["name"] == "bad")
     assert (bad["ready"], bad["reason"], bad["message"]) == ("False", "Invalid", "because")
     assert bad["pods"] == counts
     with kit.served(monkeypatch, fake):
@@ -170,7 +170,7 @@ def test_status_shows_the_counts_of_the_operator_and_why_an_injection_is_not_rea
 
 def test_status_without_the_right_to_read_the_secret_says_so(monkeypatch, fake):
     fake.failures["get", "secrets"] = [kit.forbidden(api.SECRETS)]
-    result, answer = asked(monkeypatch, fake, "status")
+    result, answer = answered(monkeypatch, fake, "status")
     assert answer["certificates"] is None
     assert result.stderr == (
         "note: you may not read the certificates' Secret: they are not shown\n"
@@ -178,5 +178,5 @@ def test_status_without_the_right_to_read_the_secret_says_so(monkeypatch, fake):
 
 
 def test_an_injection_read_from_a_list_has_the_hash_of_the_operators():
-    (live,) = kit.known([resource()]).injections
+    (live,) = kit.read_injections([resource()]).injections
     assert live.injection.hash == model.template_hash(live.injection.spec)

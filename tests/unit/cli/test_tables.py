@@ -15,7 +15,7 @@ ROWS = [("log", "bad", "[red]because[/red] of this and of that and of many other
 STYLES = {"bad": "red", "good": "green"}
 
 
-def shown(console):
+def printed(console):
     tables.table(COLUMNS, ROWS, styles=STYLES, to=console)
     return console.file.getvalue()
 
@@ -30,7 +30,7 @@ def test_in_a_pipe_columns_are_aligned_and_lines_are_whole(capfdbinary):
 
 
 def test_on_a_terminal_results_are_coloured_and_long_cells_folded():
-    text = shown(terminal(width=50))
+    text = printed(terminal(width=50))
     assert f"{ESCAPE}[31mbad" in text
     assert f"{ESCAPE}[32mgood" in text
     assert len(text.splitlines()) > 3
@@ -39,7 +39,7 @@ def test_on_a_terminal_results_are_coloured_and_long_cells_folded():
 
 
 def test_without_colours_a_terminal_gets_no_escape_code_but_still_folded_cells():
-    text = shown(terminal(width=50, no_color=True))
+    text = printed(terminal(width=50, no_color=True))
     assert ESCAPE not in text
     assert len(text.splitlines()) > 3
 

@@ -20,7 +20,7 @@ CASES = [case for case in cases.all_cases() if names.STATUS_ANNOTATION not in
 
 
 def round_trip(pods_file, injections_file, *arguments):
-    """What stands before and after `inject | uninject`."""
+    """The documents before and after `inject | uninject`, and whether `inject` changed them."""
     injected = run("inject", "-f", str(pods_file), "-i", str(injections_file), *arguments)
     assert injected.exit_code in (0, 1)
     back = run("uninject", "-f", "-", stdin=injected.stdout)
@@ -31,8 +31,8 @@ def round_trip(pods_file, injections_file, *arguments):
 
 
 def meaningful(text):
-    """Documents in which absent, null and empty are one."""
-    return [_pruned(one) for one in yaml_documents.load_all(text) if one is not None]
+    """The documents without members that are null or empty: they mean the same as absent ones."""
+    return [_pruned(document) for document in yaml_documents.load_all(text) if document is not None]
 
 
 def _pruned(value):
@@ -69,7 +69,7 @@ def test_random_pods_come_back_as_they_were(tmp_path):
     for seed in range(60):
         draw = Draw(seed)
         pods = write(tmp_path, "p.yaml", draw.pod())
-        injections = [resource(f"i-{seed}", template=one) for one in _templates(draw)]
+        injections = [resource(f"i-{seed}", template=template) for template in _templates(draw)]
         before, after, changed = round_trip(
             pods, write(tmp_path, "in.yaml", injections), "-n", "demo"
         )
@@ -79,9 +79,13 @@ def test_random_pods_come_back_as_they_were(tmp_path):
 
 
 def _templates(draw):
-    """Of random injections, the one that gives a pod the most."""
-    found = [one.spec["template"] for one in draw.injections() if one.spec.get("template")]
-    return [max(found, key=lambda template: len(json.dumps(template)))] if found else [
+    """The largest template of random injections."""
+    templates = [
+        injection.spec["template"]
+        for injection in draw.injections()
+        if injection.spec.get("template")
+    ]
+    return [max(templates, key=lambda template: len(json.dumps(template)))] if templates else [
         resource()["spec"]["template"]
     ]  # fmt: skip
 
@@ -95,9 +99,11 @@ def test_a_pod_that_was_not_injected_comes_out_as_it_is(tmp_path):
 def test_what_is_no_longer_as_it_was_left_stays(tmp_path):
     labelled = resource(template={"metadata": {"labels": {"tier": "a"}}})
     files = ("-f", write(tmp_path, "p.yaml", placed()), "-i", write(tmp_path, "i.yaml", labelled))
-    (made,) = yaml_documents.load_all(run("inject", *files).stdout)
-    made["metadata"]["labels"]["tier"] = "changed"
-    (back,) = yaml_documents.load_all(run("uninject", "-f", write(tmp_path, "q.yaml", made)).stdout)
+    (injected_pod,) = yaml_documents.load_all(run("inject", *files).stdout)
+    injected_pod["metadata"]["labels"]["tier"] = "changed"
+    (back,) = yaml_documents.load_all(
+        run("uninject", "-f", write(tmp_path, "q.yaml", injected_pod)).stdout
+    )
     assert back["metadata"] == {"name": "web", "namespace": "demo", "labels": {"tier": "changed"}}
 
 

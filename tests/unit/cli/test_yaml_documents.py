@@ -107,11 +107,67 @@ def test_an_error_names_the_line_of_the_file_not_of_the_document():
     assert caught.value.problem_mark.line >= 4
 
 
+class CountedText(str):
+    """A text that counts the characters of its copies."""
+
+    __slots__ = ()
+    copied = 0
+
+    def __getitem__(self, key):
+        return self._counted(super().__getitem__(key))
+
+    def lstrip(self, chars=None):
+        return self._counted(super().lstrip(chars))
+
+    @classmethod
+    def _counted(cls, text):
+        cls.copied += len(text)
+        return cls(text)
+
+
+def test_a_stream_of_json_values_is_copied_a_few_times_only(monkeypatch):
+    text = json.dumps({"a": 1}) * 200
+    monkeypatch.setattr(CountedText, "copied", 0)
+    assert len(list(yaml_documents.load_all(CountedText(text)))) == 200
+    assert CountedText.copied < 5 * len(text)
+
+
+def test_a_stream_of_documents_is_parsed_once(monkeypatch):
+    lengths, parse = [], yaml.parse
+
+    def counted(text, **options):
+        lengths.append(len(text))
+        return parse(text, **options)
+
+    monkeypatch.setattr(yaml, "parse", counted)
+    text = "---\na: 1\n" * 200
+    assert load(text) == [{"a": 1}] * 200
+    assert sum(lengths) <= len(text)
+
+
+def test_integers_and_booleans_become_keys():
+    text = "1: a\ntrue: b\n0o17: c\n-0x1: d\nno: e\n2001-01-01: f\n"
+    assert load(text) == [
+        {"1": "a", "true": "b", "15": "c", "-1": "d", "false": "e", "2001-01-01": "f"}
+    ]
+
+
+def test_a_key_that_is_no_text_names_its_line():
+    with pytest.raises(yaml.MarkedYAMLError) as caught:
+        load("a: 1\n---\nb:\n  1.5: x\n")
+    assert (caught.value.problem_mark.line, caught.value.problem_mark.column) == (3, 2)
+
+
+def test_a_number_of_more_digits_than_python_converts_is_a_text():
+    assert value("9" * 5000) == "9" * 5000
+    assert load(yaml_documents.dump_all([{"a": "9" * 5000}])) == [{"a": "9" * 5000}]
+
+
 def test_json_values_may_follow_each_other():
     assert load('{"a": 1}\n{"b": 2}') == [{"a": 1}, {"b": 2}]
     assert load('{"a": 1}\n---\n{"b": 2}\n') == [{"a": 1}, {"b": 2}]
     assert load("{a: yes}\n---\n{b: 2}\n") == [{"a": True}, {"b": 2}]
-    assert load('{"a": "\\ud83d", "b": "\\ud83d\\ude00"}') == [{"a": "\ufffd", "b": "\U0001f600"}]
+    assert load('{"a": "\\ud83d\\ude00"}') == [{"a": "\U0001f600"}]
 
 
 def test_anchors_and_merges_become_plain_values():
@@ -137,6 +193,10 @@ def test_a_merge_overrides_what_stands_before_it_and_yields_to_what_follows():
         ("<<: 3\n", "<< merges a mapping"),
         ("? [a]\n: 1\n", "a structure cannot be a key"),
         ("~: 1\n", "null cannot be a key"),
+        ("18446744073709551615: 1\n", "18446744073709551615 cannot be a key"),
+        ("1.10: 1\n", "1.1 cannot be a key: put it in quotes"),
+        ("1e6: 1\n", "1000000.0 cannot be a key: put it in quotes"),
+        ('{"a": "\\ud83d"}', "invalid Unicode character escape code"),
         ("a: !!int x\n", "not of its tag !!int"),
         ("a: !!bool 1\n", "not of its tag !!bool"),
         ("a: !!binary '?'\n", "not base64"),

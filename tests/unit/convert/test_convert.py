@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar_injector.convert import findings, fitting, naming, sources
+from sidecar_injector.convert import findings, fitting, injection, sources
 from sidecar_injector.core.injections import schema
 from sidecar_injector.core.pods import annotation
 from tests.kits import convert as kit
@@ -15,7 +15,7 @@ CONTAINERS = kit.target().pod_part("containers")
 
 
 @pytest.fixture
-def spot() -> findings.Location:
+def location() -> findings.Location:
     return findings.Location(findings.Conversion(), "here", "containers")
 
 
@@ -34,24 +34,25 @@ def spot() -> findings.Location:
     ],
 )
 def test_a_name_becomes_one_that_an_object_can_have(
-    wanted: str, name: str, spot: findings.Location
+    wanted: str, name: str, location: findings.Location
 ) -> None:
-    assert naming.Names().given(wanted, spot) == name
-    assert len(spot.conversion.warnings) == (wanted != name)
+    assert injection.Names().take(wanted, location) == name
+    assert len(location.conversion.warnings) == (wanted != name)
     assert annotation.read({"sidecar-injector.dev/inject": name}).listed == (name,)
 
 
-def test_a_name_is_given_out_once(spot: findings.Location) -> None:
-    given = naming.Names()
+def test_a_name_is_given_out_once(location: findings.Location) -> None:
+    names = injection.Names()
     long = "n" * 63
-    assert [given.given(one, spot) for one in ("a:b", "a-b", long, long)] == [
+    assert [names.take(name, location) for name in ("a:b", "a-b", long, long)] == [
         "a-b",
         "a-b-2",
         long,
         f"{'n' * 61}-2",
     ]
     assert (
-        "'a-b' is taken already; the injection is named 'a-b-2'" in kit.warnings(spot.conversion)[1]
+        "'a-b' is taken already; the injection is named 'a-b-2'"
+        in kit.warnings(location.conversion)[1]
     )
 
 
@@ -82,20 +83,22 @@ def test_a_name_is_given_out_once(spot: findings.Location) -> None:
     ],
 )  # fmt: skip
 def test_a_part_is_cut_to_what_the_schema_accepts(
-    value: Any, fitted: Any, warning: str, spot: findings.Location
+    value: Any, fitted: Any, warning: str, location: findings.Location
 ) -> None:
-    result = fitting.fit(CONTAINERS, value, spot)
+    result = fitting.fit(CONTAINERS, value, location)
     assert result == fitted
     assert result is None or not list(schema.problems(CONTAINERS, result))
-    assert len(spot.conversion.warnings) == bool(warning)
-    assert "".join(kit.warnings(spot.conversion)).startswith(f"here: {warning}" if warning else "")
+    assert len(location.conversion.warnings) == bool(warning)
+    assert "".join(kit.warnings(location.conversion)).startswith(
+        f"here: {warning}" if warning else ""
+    )
 
 
-def test_another_spelling_is_noted_and_the_exact_one_wins(spot: findings.Location) -> None:
-    both = fitting.spelt({"hostPid": 1, "hostPID": 2}, ("hostPID",), spot)
+def test_another_spelling_is_noted_and_the_exact_one_wins(location: findings.Location) -> None:
+    both = fitting.with_known_case({"hostPid": 1, "hostPID": 2}, ("hostPID",), location)
     assert both == {"hostPid": 1, "hostPID": 2}
-    assert fitting.spelt({"hostPid": 1}, ("hostPID",), spot) == {"hostPID": 1}
-    assert [str(one) for one in spot.conversion.notes] == [
+    assert fitting.with_known_case({"hostPid": 1}, ("hostPID",), location) == {"hostPID": 1}
+    assert [str(note) for note in location.conversion.notes] == [
         "here: containers.hostPid: is read as hostPID"
     ]
 
@@ -112,9 +115,11 @@ def test_configuration_is_found_in_config_maps_in_lists_and_by_itself() -> None:
             raise ValueError("no YAML")
         return kit.parse(text)
 
-    found = list(sources.texts(kit.source(outer), parse=parse))
+    texts = sources.texts(kit.source(outer), parse=parse)
 
-    assert [(one.place, one.holder, one.key, one.value, one.problem) for one in found] == [
+    assert [
+        (text.place, text.config_map, text.key, text.value, text.problem) for text in texts
+    ] == [
         ("here, items[0], items[0], data[a]", "sidecars", "a", {"x": 1}, ""),
         ("here, items[0], items[0], data[b]", "sidecars", "b", None, "no YAML"),
         ("here, items[1], items[0], data[c]", "typed", "c", {"v": 2}, ""),

@@ -20,11 +20,11 @@ def converted(*values: Any) -> findings.Conversion:
 def test_the_config_maps_containers_and_volumes_are_taken_over() -> None:
     (source,) = kit.file("morvencao.yaml")
     conversion = converted(source.value)
-    (one,) = conversion.injections
-    assert one["metadata"] == {"name": "proxy-sidecar"}
-    assert one["spec"]["activation"] == "OnRequest"
-    assert one["spec"]["hostNetworkPods"] == "Inject"
-    assert one["spec"]["template"]["spec"].keys() == {"containers", "volumes"}
+    (resource,) = conversion.injections
+    assert resource["metadata"] == {"name": "proxy-sidecar"}
+    assert resource["spec"]["activation"] == "OnRequest"
+    assert resource["spec"]["hostNetworkPods"] == "Inject"
+    assert resource["spec"]["template"]["spec"].keys() == {"containers", "volumes"}
     assert not conversion.warnings
 
 
@@ -33,16 +33,19 @@ def test_pods_of_the_tutorial_go_on_asking() -> None:
     (injection,) = kit.read(converted(source.value).injections)
     annotation = "sidecar-injector-webhook.morven.me/inject"
 
-    made = decided(pod(annotations={annotation: "yes"}), injection)
-    assert [one["name"] for one in made.pod["spec"]["containers"]] == ["app", "proxy"]
+    decision = decided(pod(annotations={annotation: "yes"}), injection)
+    assert [container["name"] for container in decision.pod["spec"]["containers"]] == [
+        "app",
+        "proxy",
+    ]
 
-    made = decided(pod(), injection)
-    assert reasons(made) == {"cluster/proxy-sidecar": "NotRequested"}
+    decision = decided(pod(), injection)
+    assert reasons(decision) == {"cluster/proxy-sidecar": "NotRequested"}
 
 
 def test_a_file_by_itself_is_enough() -> None:
-    (one,) = converted({"containers": [container()]}).injections
-    assert one["metadata"] == {"name": "sidecar"}
+    (resource,) = converted({"containers": [container()]}).injections
+    assert resource["metadata"] == {"name": "sidecar"}
 
 
 def test_what_the_webhook_never_read_is_warned_about() -> None:
@@ -64,7 +67,7 @@ def test_of_a_config_map_with_the_usual_key_nothing_else_is_read() -> None:
 
 def test_another_key_is_taken_where_the_usual_one_is_missing() -> None:
     conversion = converted(kit.config_map(config="containers: [{name: a, image: a}]"))
-    assert [one["metadata"]["name"] for one in conversion.injections] == ["sidecars"]
+    assert kit.injection_names(conversion) == ["sidecars"]
 
 
 def test_what_is_no_configuration_is_left_out() -> None:

@@ -1,4 +1,4 @@
-"""What holds for the conversion of whatever has roughly the right shape."""
+"""What is true of every conversion, for sources of roughly the right shape."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ SHAPED = {
 
 
 def shaped(fields: tuple[str, ...]) -> st.SearchStrategy[Json]:
-    """Objects of those fields, each of about its shape or of any."""
+    """Objects with these fields, each of a likely shape or of any."""
     return st.fixed_dictionaries(
         {}, optional={field: SHAPED.get(field, ANYTHING) | ANYTHING for field in fields}
     )
 
 
 TEMPLATES = shaped(tumblr.FIELDS)
-NAMED_TEMPLATES = st.builds(lambda one, name: {**one, "name": name}, TEMPLATES, WORDS)
+NAMED_TEMPLATES = st.builds(lambda template, name: {**template, "name": name}, TEMPLATES, WORDS)
 SETS = st.fixed_dictionaries(
     {
         "apiVersion": st.sampled_from(["apps.kruise.io/v1alpha1", "apps.kruise.io/v1beta1"]),
@@ -80,10 +80,10 @@ SETS = st.fixed_dictionaries(
 )
 
 
-def hold(conversion: findings.Conversion) -> None:
+def check_promises(conversion: findings.Conversion) -> None:
     """The promises of every converter."""
     assert kit.misfits(conversion) == []
-    names = [one["metadata"]["name"] for one in conversion.injections]
+    names = kit.injection_names(conversion)
     assert len(set(names)) == len(names)
     for name in names:
         assert annotation.read({"sidecar-injector.dev/inject": name}).listed == (name,)
@@ -94,34 +94,34 @@ def hold(conversion: findings.Conversion) -> None:
         list(yaml_documents.load_all(yaml_documents.dump_all(conversion.injections)))
         == conversion.injections
     )
-    # Whatever keeps an injection from being accepted was said.
-    for read in kit.read(conversion.injections):
-        assert not read.errors or any(
-            f"{read.name!r} would be refused" in text for text in kit.warnings(conversion)
+    # There is a warning for whatever the API server would refuse.
+    for injection in kit.read(conversion.injections):
+        assert not injection.errors or any(
+            f"{injection.name!r} would be refused" in text for text in kit.warnings(conversion)
         )
 
 
 @given(
     st.lists(NAMED_TEMPLATES | TEMPLATES | ANYTHING, max_size=3), st.lists(TEMPLATES, max_size=2)
 )
-def test_any_template_is_converted_or_warned_about(found: list[Any], bases: list[Json]) -> None:
+def test_any_template_is_converted_or_warned_about(values: list[Any], bases: list[Json]) -> None:
     inherited = tuple(sources.SourceObject(place="base", value=base) for base in bases)
     for namespace in (None, "shop"):
-        documents = [kit.source(one, bases=inherited) for one in found]
-        hold(tumblr.convert(documents, parse=kit.parse, target=kit.target(namespace)))
+        documents = [kit.source(value, bases=inherited) for value in values]
+        check_promises(tumblr.convert(documents, parse=kit.parse, target=kit.target(namespace)))
 
 
 @given(st.lists(shaped(morvencao.FIELDS) | ANYTHING, max_size=3))
-def test_any_configuration_is_converted_or_warned_about(found: list[Any]) -> None:
-    documents = [kit.source(one) for one in found]
+def test_any_configuration_is_converted_or_warned_about(values: list[Any]) -> None:
+    documents = [kit.source(value) for value in values]
     conversion = morvencao.convert(documents, parse=kit.parse, target=kit.target())
-    hold(conversion)
+    check_promises(conversion)
 
 
 @given(st.lists(SETS | ANYTHING, max_size=2))
-def test_any_sidecar_set_is_converted_or_warned_about(found: list[Any]) -> None:
-    conversion = sidecarset.convert([kit.source(one) for one in found], target=kit.target())
-    hold(conversion)
-    for one in conversion.injections:
-        selector = one["spec"].get("selector") or {}
-        assert any(selector.values()) or one["spec"]["suspend"]
+def test_any_sidecar_set_is_converted_or_warned_about(values: list[Any]) -> None:
+    conversion = sidecarset.convert([kit.source(value) for value in values], target=kit.target())
+    check_promises(conversion)
+    for resource in conversion.injections:
+        selector = resource["spec"].get("selector") or {}
+        assert any(selector.values()) or resource["spec"]["suspend"]

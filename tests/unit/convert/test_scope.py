@@ -28,32 +28,32 @@ from tests.kits.samples import Json
 )
 def test_an_injection_that_could_reach_more_pods_is_suspended(scope: Json) -> None:
     conversion = converted(sidecar_set(**scope))
-    (one,) = conversion.injections
-    assert one["spec"]["suspend"] is True
+    (resource,) = conversion.injections
+    assert resource["spec"]["suspend"] is True
     assert "the injection is suspended" in " ".join(kit.warnings(conversion))
 
 
 def test_the_namespace_wins_over_the_namespace_selector() -> None:
     conversion = converted(sidecar_set("v1alpha1", namespace="shop", namespaceSelector=SELECTOR))
-    (one,) = conversion.injections
-    assert one["spec"]["namespaceSelector"] == {
+    (resource,) = conversion.injections
+    assert resource["spec"]["namespaceSelector"] == {
         "matchLabels": {"kubernetes.io/metadata.name": "shop"}
     }
-    assert "suspend" not in one["spec"]
+    assert "suspend" not in resource["spec"]
     assert kit.fields(conversion) == ["spec.namespaceSelector"]
 
 
 def test_a_label_value_may_be_empty() -> None:
     empty = {"matchLabels": {"mesh": ""}}
-    (one,) = converted(sidecar_set(selector=empty)).injections
-    assert one["spec"]["selector"] == empty
-    assert "suspend" not in one["spec"]
+    (resource,) = converted(sidecar_set(selector=empty)).injections
+    assert resource["spec"]["selector"] == empty
+    assert "suspend" not in resource["spec"]
 
 
 def test_an_unknown_version_is_left_out_and_other_objects_are_passed_over() -> None:
     service = {"apiVersion": "v1", "kind": "Service"}
     conversion = converted(service, sidecar_set("v2"), {"spec": {}}, sidecar_set(name="b"))
-    assert [one["metadata"]["name"] for one in conversion.injections] == ["b"]
+    assert kit.injection_names(conversion) == ["b"]
     assert kit.warnings(conversion) == [
         "here: apiVersion: is left out: 'v2' is unknown; known are v1alpha1 and v1beta1",
         "here: is left out: it is no Kubernetes object, for which apiVersion and kind are needed",
@@ -63,4 +63,4 @@ def test_an_unknown_version_is_left_out_and_other_objects_are_passed_over() -> N
 def test_sidecar_sets_of_a_list_are_found() -> None:
     listed = {"apiVersion": "v1", "kind": "List", "items": [sidecar_set(), sidecar_set(name="b")]}
     conversion = converted(listed)
-    assert [one["metadata"]["name"] for one in conversion.injections] == ["logs", "b"]
+    assert kit.injection_names(conversion) == ["logs", "b"]

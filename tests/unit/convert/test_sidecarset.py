@@ -1,4 +1,4 @@
-"""SidecarSets become cluster injections; what each container said for itself is kept."""
+"""SidecarSets become cluster injections; the settings of each container are kept."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def only(**spec: Any) -> Json:
     """The spec of the one injection that a SidecarSet becomes without a warning."""
     conversion = converted(sidecar_set(**spec))
     assert kit.warnings(conversion) == []
-    (one,) = conversion.injections
-    found: Json = one["spec"]
-    return found
+    (resource,) = conversion.injections
+    spec: Json = resource["spec"]
+    return spec
 
 
 def test_a_sidecar_set_becomes_a_cluster_injection() -> None:
@@ -42,8 +42,8 @@ def test_a_sidecar_set_becomes_a_cluster_injection() -> None:
 def test_everything_that_has_a_counterpart_is_taken_over() -> None:
     (source,) = kit.file("sidecarset-v1alpha1.yaml")
     conversion = converted(source.value)
-    (one,) = conversion.injections
-    spec = one["spec"]
+    (resource,) = conversion.injections
+    spec = resource["spec"]
     assert spec["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}
     assert spec["selector"] == SELECTOR
     assert spec["suspend"] is True
@@ -57,7 +57,10 @@ def test_everything_that_has_a_counterpart_is_taken_over() -> None:
     }
     template = spec["template"]
     assert template["metadata"] == {"annotations": {"example.com/logs": "on"}}
-    assert [one["name"] for one in template["spec"]["initContainers"]] == ["first", "second"]
+    assert [container["name"] for container in template["spec"]["initContainers"]] == [
+        "first",
+        "second",
+    ]
     assert template["spec"]["initContainers"][0]["restartPolicy"] == "Always"
     assert template["spec"]["imagePullSecrets"] == [{"name": "registry"}]
     assert kit.fields(conversion) == ["metadata.labels[apps.kruise.io/sidecarset-custom-version]"]
@@ -85,22 +88,25 @@ def test_everything_without_a_counterpart_is_warned_about() -> None:
 
 def test_containers_that_differ_in_their_settings_become_injections_of_their_own() -> None:
     (source,) = kit.file("sidecarset-v1beta1.yaml")
-    first, second = (one["spec"] for one in converted(source.value).injections)
+    first, second = (resource["spec"] for resource in converted(source.value).injections)
     assert (first["placement"], second["placement"]) == (
         {"containers": "First"},
         {"containers": "Last"},
     )
-    assert [one["name"] for one in first["template"]["spec"]["volumes"]] == ["certs", "unused"]
+    assert [volume["name"] for volume in first["template"]["spec"]["volumes"]] == [
+        "certs",
+        "unused",
+    ]
     assert "volumes" not in second["template"]["spec"]
     assert first["selector"] == second["selector"]
 
 
 def test_a_pod_gets_the_containers_of_all_parts_in_their_places() -> None:
     (source,) = kit.file("sidecarset-v1beta1.yaml")
-    found = kit.read(converted(source.value).injections)
+    injections = kit.read(converted(source.value).injections)
     subject = pod(labels={"mesh": ""})
-    made = decided(subject, *found)
-    assert set(reasons(made).values()) == {"NamespaceSelectorMismatch"}
+    decision = decided(subject, *injections)
+    assert set(reasons(decision).values()) == {"NamespaceSelectorMismatch"}
 
     parts = converted(
         sidecar_set(
@@ -120,15 +126,15 @@ def test_a_pod_gets_the_containers_of_all_parts_in_their_places() -> None:
     data = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     subject = pod(labels={"tier": "web"}, volumes=[{"name": "data", "emptyDir": {}}])
     subject["spec"]["containers"][0] |= data
-    made = decided(subject, *kit.read(parts.injections))
-    assert set(reasons(made).values()) == {"Injected"}
-    containers = {one["name"]: one for one in made.pod["spec"]["containers"]}
+    decision = decided(subject, *kit.read(parts.injections))
+    assert set(reasons(decision).values()) == {"Injected"}
+    containers = {container["name"]: container for container in decision.pod["spec"]["containers"]}
     assert sorted(containers) == ["after", "app", "before", "shares"]
     names = list(containers)
     assert names.index("before") < names.index("app") < names.index("after")
-    assert [one["mountPath"] for one in containers["shares"]["volumeMounts"]] == ["/v", "/data"]
-    assert [one["mountPath"] for one in containers["before"]["volumeMounts"]] == ["/v"]
-    assert [one["name"] for one in made.pod["spec"]["volumes"]] == ["data", "v"]
+    assert [mount["mountPath"] for mount in containers["shares"]["volumeMounts"]] == ["/v", "/data"]
+    assert [mount["mountPath"] for mount in containers["before"]["volumeMounts"]] == ["/v"]
+    assert [volume["name"] for volume in decision.pod["spec"]["volumes"]] == ["data", "v"]
 
 
 def test_init_containers_come_in_the_order_of_their_names_after_the_pods_own() -> None:
@@ -156,8 +162,8 @@ def test_settings_that_are_the_defaults_say_nothing() -> None:
 @pytest.mark.parametrize("policy", ["Somewhere", ["BeforeAppContainer"]])
 def test_an_unknown_place_is_the_default(policy: Any) -> None:
     conversion = converted(sidecar_set(containers=[container(podInjectPolicy=policy)]))
-    (one,) = conversion.injections
-    assert one["spec"]["placement"] == {"containers": "First"}
+    (resource,) = conversion.injections
+    assert resource["spec"]["placement"] == {"containers": "First"}
     assert kit.fields(conversion) == ["spec.containers[0].podInjectPolicy"]
 
 
@@ -170,8 +176,8 @@ def test_an_annotation_is_taken_over_once() -> None:
             ]
         )
     )
-    (one,) = conversion.injections
-    assert one["spec"]["template"]["metadata"]["annotations"] == {"a": "1", "b": ""}
+    (resource,) = conversion.injections
+    assert resource["spec"]["template"]["metadata"]["annotations"] == {"a": "1", "b": ""}
     assert kit.fields(conversion) == [
         "spec.patchPodMetadata[0].labels",
         "spec.patchPodMetadata[1].annotations[a]",

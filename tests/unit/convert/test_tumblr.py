@@ -10,16 +10,18 @@ from tests.kits import convert as kit
 from tests.kits.samples import Json, container, decided, pod, reasons
 
 
-def converted(*found: sources.SourceObject, namespace: str | None = None) -> findings.Conversion:
-    conversion = tumblr.convert(found, parse=kit.parse, target=kit.target(namespace))
+def converted(
+    *documents: sources.SourceObject, namespace: str | None = None
+) -> findings.Conversion:
+    conversion = tumblr.convert(documents, parse=kit.parse, target=kit.target(namespace))
     assert kit.misfits(conversion) == []
     return conversion
 
 
 def only(**template: Any) -> Json:
     """The spec of the one injection that the template becomes."""
-    (one,) = converted(kit.source({"name": "logs", **template})).injections
-    spec: Json = one["spec"]
+    (resource,) = converted(kit.source({"name": "logs", **template})).injections
+    spec: Json = resource["spec"]
     return spec
 
 
@@ -41,10 +43,10 @@ def test_a_template_is_named_after_its_source_and_asked_for() -> None:
 
 
 def test_the_namespace_makes_the_namespaced_kind() -> None:
-    (one,) = converted(
+    (resource,) = converted(
         kit.source({"name": "logs", "containers": [container()]}), namespace="shop"
     ).injections
-    assert (one["kind"], one["metadata"]) == (
+    assert (resource["kind"], resource["metadata"]) == (
         "SidecarInjection",
         {"name": "logs", "namespace": "shop"},
     )
@@ -53,7 +55,7 @@ def test_the_namespace_makes_the_namespaced_kind() -> None:
 def test_the_default_version_is_no_part_of_the_name() -> None:
     for name in ("logs", "logs:", "logs:latest"):
         conversion = converted(kit.source({"name": name, "containers": [container()]}))
-        assert [one["metadata"]["name"] for one in conversion.injections] == ["logs"]
+        assert kit.injection_names(conversion) == ["logs"]
         assert not conversion.warnings
 
 
@@ -61,7 +63,7 @@ def test_another_version_is_told_apart_and_warned_about() -> None:
     conversion = converted(
         *(kit.source({"name": name, "containers": [container()]}) for name in ("logs", "logs:v2"))
     )
-    assert [one["metadata"]["name"] for one in conversion.injections] == ["logs", "logs-v2"]
+    assert kit.injection_names(conversion) == ["logs", "logs-v2"]
     assert kit.warnings(conversion) == [
         "here: name: 'logs:v2' is no object name; the injection is named 'logs-v2'"
     ]
@@ -74,8 +76,8 @@ def test_the_last_of_two_templates_of_one_name_counts() -> None:
         kit.source({"name": "Logs:latest", "containers": [container("second")]}), place="there"
     )
     conversion = converted(first, second)
-    (one,) = conversion.injections
-    assert one["spec"]["template"]["spec"]["containers"] == [container("second")]
+    (resource,) = conversion.injections
+    assert resource["spec"]["template"]["spec"]["containers"] == [container("second")]
     assert kit.warnings(conversion) == [
         "here: is left out: there has the same name",
         "there: name: 'Logs' is no object name; the injection is named 'logs'",
@@ -119,8 +121,8 @@ def test_a_mount_over_another_volume_of_a_sidecar_is_warned_about() -> None:
             }
         )
     )
-    (one,) = conversion.injections
-    assert one["spec"]["template"]["spec"]["containers"] == [container(volumeMounts=[mount])]
+    (resource,) = conversion.injections
+    assert resource["spec"]["template"]["spec"]["containers"] == [container(volumeMounts=[mount])]
     assert kit.warnings(conversion) == [
         "here: volumeMounts: container 'sidecar' mounts another volume at '/data' and keeps it"
     ]
@@ -130,9 +132,9 @@ def test_inherited_parts_are_replaced_by_name_and_appended() -> None:
     (base,), (child,) = kit.file("tumblr-base.yaml"), kit.file("tumblr-child.yaml")
     conversion = converted(dataclasses.replace(child, bases=(base,)))
 
-    (one,) = conversion.injections
-    template = one["spec"]["template"]["spec"]
-    assert one["metadata"]["name"] == "shipping-v2"
+    (resource,) = conversion.injections
+    template = resource["spec"]["template"]["spec"]
+    assert resource["metadata"]["name"] == "shipping-v2"
     assert [volume["name"] for volume in template["volumes"]] == ["spool", "settings"]
     assert template["volumes"][1]["configMap"] == {"name": "shipper-2"}
     assert template["serviceAccountName"] == "shipper"
@@ -140,7 +142,7 @@ def test_inherited_parts_are_replaced_by_name_and_appended() -> None:
         {"ip": "192.0.2.10", "hostnames": ["collector.example.com", "collector-2.example.com"]},
         {"ip": "192.0.2.11", "hostnames": ["archive.example.com"]},
     ]
-    assert one["spec"]["applicationContainers"]["env"] == [
+    assert resource["spec"]["applicationContainers"]["env"] == [
         {"name": "REGION", "value": "west"},
         {"name": "SHARD", "value": "7"},
     ]
@@ -152,8 +154,8 @@ def test_inherited_mounts_at_one_path_are_one_mount() -> None:
         {"name": "logs", "volumeMounts": [{"name": "b", "mountPath": "/data"}]}, bases=(base,)
     )
     conversion = converted(child)
-    (one,) = conversion.injections
-    assert one["spec"]["applicationContainers"]["volumeMounts"] == [
+    (resource,) = conversion.injections
+    assert resource["spec"]["applicationContainers"]["volumeMounts"] == [
         {"name": "a", "mountPath": "/data"}
     ]
     assert kit.fields(conversion) == ["volumeMounts[1]"]
@@ -177,8 +179,8 @@ def test_a_grandchild_inherits_from_both() -> None:
         {"name": "c", "inherits": "b", "containers": [container("a", tty=True)]},
         bases=tuple(reversed(layers)),
     )
-    (one,) = converted(child).injections
-    template = one["spec"]["template"]["spec"]
+    (resource,) = converted(child).injections
+    template = resource["spec"]["template"]["spec"]
     assert template["containers"] == [container("a", tty=True), container("b")]
     assert template["hostNetwork"] is True
 
@@ -192,7 +194,7 @@ def test_the_host_network_needs_the_cluster_kind() -> None:
 
 def test_a_config_map_holds_several_templates_and_whatever_else() -> None:
     conversion = converted(*kit.file("tumblr-configmaps.yaml"))
-    assert [one["metadata"]["name"] for one in conversion.injections] == ["tracing", "region"]
+    assert kit.injection_names(conversion) == ["tracing", "region"]
     places = [finding.place.rpartition(", ")[2] for finding in conversion.warnings]
     assert list(zip(places, kit.fields(conversion), strict=True)) == [
         ("data[readme.txt]", ""),
@@ -230,18 +232,18 @@ def test_a_restart_policy_and_a_built_in_token_are_warned_about() -> None:
 
 def test_a_pod_that_asks_gets_what_the_other_injector_gave() -> None:
     (base,) = kit.file("tumblr-base.yaml")
-    found = kit.read(converted(base, *kit.file("tumblr-configmaps.yaml")).injections)
+    injections = kit.read(converted(base, *kit.file("tumblr-configmaps.yaml")).injections)
     asking = pod(annotations={"sidecar-injector.dev/inject": "shipping"}, hostNetwork=True)
 
-    made = decided(asking, *found)
+    decision = decided(asking, *injections)
 
-    assert reasons(made) == {
+    assert reasons(decision) == {
         "cluster/shipping": "Injected",
         "cluster/tracing": "NotListed",
         "cluster/region": "NotListed",
     }
-    app, shipper = made.pod["spec"]["containers"]
-    env = {one["name"]: one["value"] for one in app["env"]}
+    app, shipper = decision.pod["spec"]["containers"]
+    env = {variable["name"]: variable["value"] for variable in app["env"]}
     assert env == {"REGION": "north", "SHARD": "7"}
     assert shipper["name"] == "shipper"
-    assert made.pod["spec"]["serviceAccountName"] == "shipper"
+    assert decision.pod["spec"]["serviceAccountName"] == "shipper"

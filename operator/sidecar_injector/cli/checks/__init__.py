@@ -1,4 +1,4 @@
-"""What `check` looks at, one module a subject; each check yields what it found and what would help.
+"""The checks of `check`, one module a subject; each result says what would help.
 
-Here belongs asking a cluster and judging the answer. Printing and exit codes are the verb's.
+Here a cluster is read and judged. Printing and exit codes belong to the verb.
 """

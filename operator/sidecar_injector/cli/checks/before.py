@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from sidecar_injector import names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult, Scene
-from sidecar_injector.cli.checks.installed import ENTRIES, PLURALS
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
 from sidecar_injector.cli.cluster import objects, release
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.kube import api
@@ -16,29 +15,32 @@ RELEASE_ANNOTATION = "meta.helm.sh/release-namespace"
 """Helm takes over only what carries both: https://helm.sh/docs/chart_template_guide/."""
 
 
-async def other_release(scene: Scene) -> AsyncIterator[CheckResult]:
-    """Whether it is installed already."""
-    found = await objects.listed(
-        scene.asked, api.DEPLOYMENTS, scope=api.Scope(label_selector=release.SELECTOR)
+async def other_release(context: CheckContext) -> AsyncIterator[CheckResult]:
+    """Whether the product is installed already."""
+    deployments = await objects.read_all(
+        context.client, api.DEPLOYMENTS, scope=api.Scope(label_selector=release.SELECTOR)
     )
-    for one in found:
-        place = api.metadata(one)["namespace"]
+    for deployment in deployments:
+        namespace = api.metadata(deployment)["namespace"]
         yield CheckResult(
-            "release", WARNING, f"{names.PRODUCT} is installed already, in namespace {place}",
+            "release", WARNING, f"{names.PRODUCT} is installed already, in namespace {namespace}",
             f"helm upgrade it, or check it: {names.PRODUCT} check",
         )  # fmt: skip
-    if not found:
+    if not deployments:
         yield CheckResult("release", OK, "there is none yet")
 
 
-async def leftovers(scene: Scene) -> AsyncIterator[CheckResult]:
-    """Whether objects are there that Helm would refuse to take over."""
-    wanted = [(api.CUSTOM_RESOURCES, f"{one}.{names.GROUP}") for one in PLURALS.values()]
-    wanted += [(resource, names.PRODUCT) for _, resource, _, _ in ENTRIES]
+async def leftovers(context: CheckContext) -> AsyncIterator[CheckResult]:
+    """Whether there are objects that Helm would refuse to take over."""
+    candidates = [
+        (api.CUSTOM_RESOURCES, f"{resource.plural}.{resource.group}")
+        for resource in api.OWN_KINDS.values()
+    ]
+    candidates += [(resource, names.PRODUCT) for resource in api.WEBHOOK_CONFIGURATIONS.values()]
     count = 0
-    for resource, name in wanted:
-        found = await objects.found(scene.asked, resource, name=name)
-        if found is None or _is_helms(found):
+    for resource, name in candidates:
+        existing = await api.get_or_none(context.client, resource, name=name)
+        if existing is None or _is_helms(existing):
             continue
         count += 1
         yield CheckResult(
@@ -50,14 +52,14 @@ async def leftovers(scene: Scene) -> AsyncIterator[CheckResult]:
         yield CheckResult("leftovers", OK, "nothing that Helm would refuse to take over")
 
 
-async def other_injectors(scene: Scene) -> AsyncIterator[CheckResult]:
-    """Whether somebody else is asked about the pods of the namespaces that carry our label."""
+async def other_injectors(context: CheckContext) -> AsyncIterator[CheckResult]:
+    """Whether another webhook selects namespaces by our label."""
     count = 0
-    for one in await objects.listed(scene.asked, api.MUTATING):
-        name = api.metadata(one)["name"]
-        if objects.labels(one).get(names.APP_NAME_LABEL) == names.PRODUCT:
+    for configuration in await objects.read_all(context.client, api.MUTATING):
+        name = api.metadata(configuration)["name"]
+        if objects.labels(configuration).get(names.APP_NAME_LABEL) == names.PRODUCT:
             continue
-        for entry in one.get("webhooks") or ():
+        for entry in configuration.get("webhooks") or ():
             labels = (entry.get("namespaceSelector") or {}).get("matchLabels") or {}
             if names.INJECTION_LABEL in labels:
                 count += 1
@@ -69,19 +71,19 @@ async def other_injectors(scene: Scene) -> AsyncIterator[CheckResult]:
         yield CheckResult("others", OK, "no other webhook uses our label")
 
 
-async def labelled(scene: Scene) -> AsyncIterator[CheckResult]:
-    """Which namespaces would be in scope from the first moment on."""
-    found = [
-        api.metadata(one)["name"]
-        for one in await cluster_pods.enabled_namespaces(scene.asked, None)
+async def labelled(context: CheckContext) -> AsyncIterator[CheckResult]:
+    """Which namespaces would be in scope at once."""
+    enabled = [
+        api.metadata(namespace)["name"]
+        for namespace in await cluster_pods.enabled_namespaces(context.client, None)
     ]
-    if found:
-        message = f"enabled already: {', '.join(sorted(found))}"
+    if enabled:
+        message = f"enabled already: {', '.join(sorted(enabled))}"
         yield CheckResult("namespaces", OK, f"{message}; their new pods are in scope at once")
     else:
         yield CheckResult("namespaces", OK, "none is enabled yet")
 
 
-def _is_helms(thing: api.Json) -> bool:
-    annotations = api.metadata(thing).get("annotations") or {}
-    return objects.labels(thing).get(MANAGED_LABEL) == "Helm" and RELEASE_ANNOTATION in annotations
+def _is_helms(resource: api.Json) -> bool:
+    is_managed = objects.labels(resource).get(MANAGED_LABEL) == "Helm"
+    return is_managed and RELEASE_ANNOTATION in (api.metadata(resource).get("annotations") or {})

@@ -1,39 +1,44 @@
-"""What a check found."""
+"""What checks work on, and what they return."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
-from sidecar_injector.cli.cluster import client, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import release
+
+if TYPE_CHECKING:
+    from sidecar_injector.kube import visitor
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of the answer."""
+    """One line of the result."""
 
     check: str
-    """What was looked at, in a word or two."""
+    """What was checked, in a word or two."""
     level: str
     message: str
     remedy: str = ""
-    """What to do about it; empty where all is well."""
+    """What to do about it; empty for OK."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """What checks look at. What is None could not be found, which was told already."""
+class CheckContext:
+    """What checks work on."""
 
-    asked: client.Cluster
+    client: visitor.Visitor
     now: datetime.datetime
     namespace: str | None
-    """Where the dry-run pod goes; None: into the first enabled one."""
+    """Where the dry-run pod is created; None: in the first enabled one."""
     release: release.Release | None = None
-    known: cluster_injections.ReadInjections | None = None
+    """None where it could not be found, which is a result of its own; so for `injections`."""
+    injections: cluster_injections.ReadInjections | None = None
 
 
-Check = Callable[[Scene], AsyncIterator[CheckResult]]
+Check = Callable[[CheckContext], AsyncIterator[CheckResult]]

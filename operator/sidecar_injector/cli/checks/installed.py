@@ -1,120 +1,134 @@
-"""What Helm brought: definitions, Deployment, rights, webhook configurations."""
+"""What Helm installs: definitions, Deployment, webhook configurations."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 from sidecar_injector import __version__, crds, names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult, Scene
-from sidecar_injector.cli.cluster import objects, release
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
+from sidecar_injector.cli.cluster import release as cluster_release
 from sidecar_injector.kube import api
 
-PLURALS = {names.KIND: names.PLURAL, names.CLUSTER_KIND: names.CLUSTER_PLURAL}
 UPGRADE = f"helm upgrade {names.PRODUCT} charts/{names.PRODUCT} -n"
-ENTRIES = (
-    ("MutatingWebhookConfiguration", api.MUTATING, names.MUTATE_WEBHOOK, names.MUTATE_PATH),
-    ("ValidatingWebhookConfiguration", api.VALIDATING, names.VALIDATE_WEBHOOK,
-     names.VALIDATE_PATH),
-)  # fmt: skip
+WEBHOOKS = (
+    (api.MUTATING, names.MUTATE_WEBHOOK, names.MUTATE_PATH),
+    (api.VALIDATING, names.VALIDATE_WEBHOOK, names.VALIDATE_PATH),
+)
+"""The kind of configuration, and the name and path of the webhook in it."""
 
 
-async def definitions(scene: Scene) -> AsyncIterator[CheckResult]:
+async def definitions(context: CheckContext) -> AsyncIterator[CheckResult]:
     """Whether the cluster knows both kinds, as this version does."""
-    for kind, plural in PLURALS.items():
-        name = f"{plural}.{names.GROUP}"
-        found = await objects.found(scene.asked, api.CUSTOM_RESOURCES, name=name)
-        if found is None:
-            yield CheckResult("definitions", FAILED, f"there is no {kind}", release.INSTALL)
-            continue
-        conditions = (found.get("status") or {}).get("conditions") or ()
-        if not any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
+    for kind, resource in api.OWN_KINDS.items():
+        name = f"{resource.plural}.{resource.group}"
+        definition = await api.get_or_none(context.client, api.CUSTOM_RESOURCES, name=name)
+        if definition is None:
+            install = cluster_release.INSTALL
+            yield CheckResult("definitions", FAILED, f"there is no {kind}", install)
+        elif not _is_established(definition):
             remedy = f"kubectl describe crd {name}"
             yield CheckResult("definitions", FAILED, f"{kind} is not established", remedy)
-        elif not _same_schema(found, kind):
+        elif not _has_our_schema(definition, kind):
             remedy = "use the CLI of the installed version, or upgrade the release"
             yield CheckResult("definitions", WARNING, f"{kind} is that of another version", remedy)
         else:
             yield CheckResult("definitions", OK, f"{kind} is established, {names.VERSION}")
 
 
-async def replicas(scene: Scene) -> AsyncIterator[CheckResult]:
+async def replicas(context: CheckContext) -> AsyncIterator[CheckResult]:
     """Whether the operator runs, in this version."""
-    if (found := scene.release) is None:
+    if (release := context.release) is None:
         return
-    place = f"Deployment {found.namespace}/{found.fullname}"
-    if found.version != __version__:
+    namespace, name = release.namespace, release.fullname
+    place = f"Deployment {namespace}/{name}"
+    if release.version != __version__:
         yield CheckResult(
-            "version", WARNING, f"{place} is {found.version}, this CLI is {__version__}",
+            "version", WARNING, f"{place} is {release.version}, this CLI is {__version__}",
             "use the CLI of the installed version",
         )  # fmt: skip
-    outside = await release.outside(scene.asked, found)
-    logs = f"kubectl -n {found.namespace} get pods; kubectl -n {found.namespace} logs"
-    remedy = f"{logs} deployment/{found.fullname}"
-    if outside:
+    remedy = f"kubectl -n {namespace} get pods; kubectl -n {namespace} logs deployment/{name}"
+    ready = f"{place}: {release.ready} of {release.wanted} are ready"
+    if outside := await cluster_release.outside(context.client, release):
         yield CheckResult("replicas", OK, f"the operator runs outside of the cluster, at {outside}")
-    elif not found.ready:
-        yield CheckResult("replicas", FAILED, f"{place}: none of {found.wanted} is ready", remedy)
-    elif found.ready < found.wanted:
-        message = f"{place}: {found.ready} of {found.wanted} are ready"
-        yield CheckResult("replicas", WARNING, message, remedy)
-    elif found.wanted == 1:
-        remedy = f"{UPGRADE} {found.namespace} --reuse-values --set replicas=2"
+    elif not release.ready:
+        message = f"{place}: none of {release.wanted} is ready"
+        yield CheckResult("replicas", FAILED, message, remedy)
+    elif release.ready < release.wanted:
+        yield CheckResult("replicas", WARNING, ready, remedy)
+    elif release.wanted == 1:
+        remedy = f"{UPGRADE} {namespace} --reuse-values --set replicas=2"
         message = f"{place}: with one replica, pods start bare while it restarts"
         yield CheckResult("replicas", WARNING, message, remedy)
     else:
-        yield CheckResult("replicas", OK, f"{place}: {found.ready} of {found.wanted} are ready")
+        yield CheckResult("replicas", OK, ready)
 
 
-async def configurations(scene: Scene) -> AsyncIterator[CheckResult]:
-    """Whether the API server asks us, and not somebody else."""
-    if (found := scene.release) is None:
+async def configurations(context: CheckContext) -> AsyncIterator[CheckResult]:
+    """Whether the API server calls our webhooks, at the address of the release."""
+    if (release := context.release) is None:
         return
-    remedy = f"{UPGRADE} {found.namespace} --reuse-values"
-    for kind, resource, name, path in ENTRIES:
-        live = await objects.found(scene.asked, resource, name=found.fullname)
-        entries = {one["name"]: one for one in (live or {}).get("webhooks") or ()}
-        if live is None:
-            yield CheckResult("webhooks", FAILED, f"there is no {kind} {found.fullname}", remedy)
+    remedy = f"{UPGRADE} {release.namespace} --reuse-values"
+    for resource, name, path in WEBHOOKS:
+        configuration = await api.get_or_none(context.client, resource, name=release.fullname)
+        place = f"{resource.kind} {release.fullname}"
+        entries = {entry["name"]: entry for entry in (configuration or {}).get("webhooks") or ()}
+        if configuration is None:
+            yield CheckResult("webhooks", FAILED, f"there is no {place}", remedy)
         elif name not in entries:
-            yield CheckResult("webhooks", FAILED, f"{kind} {found.fullname} has no {name}", remedy)
-        elif wrong := _wrong_address(entries[name], found, path):
-            yield CheckResult("webhooks", FAILED, f"{name} {wrong}", remedy)
+            yield CheckResult("webhooks", FAILED, f"{place} has no {name}", remedy)
+        elif problem := _address_problem(entries[name], release, path):
+            yield CheckResult("webhooks", FAILED, f"{name} {problem}", remedy)
         else:
-            yield CheckResult("webhooks", OK, _said(name, entries[name]))
+            yield CheckResult("webhooks", OK, _summary(entries[name]))
 
 
-def _wrong_address(entry: api.Json, found: release.Release, path: str) -> str:
+def _address_problem(entry: api.Json, release: cluster_release.Release, path: str) -> str:
+    """What is wrong with the address that the API server calls; empty if nothing is."""
     service = entry["clientConfig"].get("service")
     if service is None:
         return f"asks {entry['clientConfig'].get('url')} instead of a Service"
-    given = service["namespace"], service["name"], service.get("path")
-    if given == (found.namespace, found.fullname, path):
-        return ""
-    return f"asks {given[0]}/{given[1]}{given[2]} instead of {found.namespace}/{found.fullname}"
+    # Without a path the API server calls the root.
+    address = f"{service['namespace']}/{service['name']}{service.get('path') or '/'}"
+    wanted = f"{release.namespace}/{release.fullname}"
+    return "" if address == f"{wanted}{path}" else f"asks {address} instead of {wanted}"
 
 
-def _said(name: str, entry: api.Json) -> str:
+def _summary(entry: api.Json) -> str:
+    resources = [resource for rule in entry["rules"] for resource in rule["resources"]]
     return (
-        f"{name}: failurePolicy {entry['failurePolicy']}, timeout {entry['timeoutSeconds']} s,"
-        f" {', '.join(one for rule in entry['rules'] for one in rule['resources'])}"
+        f"{entry['name']}: failurePolicy {entry['failurePolicy']},"
+        f" timeout {entry['timeoutSeconds']} s, {', '.join(resources)}"
     )
 
 
-def _same_schema(found: api.Json, kind: str) -> bool:
-    """The descriptions aside: a word does not change what is accepted."""
-    served = {one["name"]: one for one in found["spec"]["versions"] if one.get("served")}
+def _is_established(definition: api.Json) -> bool:
+    return any(
+        condition["type"] == "Established" and condition["status"] == "True"
+        for condition in (definition.get("status") or {}).get("conditions") or ()
+    )
+
+
+def _has_our_schema(definition: api.Json, kind: str) -> bool:
+    """Descriptions are not compared: they do not change what is accepted."""
+    served = {
+        version["name"]: version
+        for version in definition["spec"]["versions"]
+        if version.get("served")
+    }
     if names.VERSION not in served:
         return False
     theirs = served[names.VERSION]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    return _bare(theirs) == _bare(crds.spec_schema(kind))
+    return _without_descriptions(theirs) == _without_descriptions(crds.spec_schema(kind))
 
 
-def _bare(schema: object) -> object:
+def _without_descriptions(schema: object) -> object:
     if isinstance(schema, dict):
         # A property may be called description; a description is a text.
         return {
-            key: _bare(value)
+            key: _without_descriptions(value)
             for key, value in schema.items()
             if key != "description" or not isinstance(value, str)
         }
-    return [_bare(one) for one in schema] if isinstance(schema, list) else schema
+    if isinstance(schema, list):
+        return [_without_descriptions(item) for item in schema]
+    return schema

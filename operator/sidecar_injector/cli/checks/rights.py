@@ -1,4 +1,4 @@
-"""Who may do what: the operator as it runs, and the person who installs it."""
+"""The rights of the operator, and of the person who installs it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import dataclasses
 from collections.abc import AsyncIterator, Sequence
 
 from sidecar_injector import names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult, Scene
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
+from sidecar_injector.cli.cluster import release
 from sidecar_injector.kube import api
 from sidecar_injector.settings import Settings
 
-OF_OTHERS = api.Resource("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview")
-OF_MYSELF = api.Resource(
+REVIEWS = api.Resource("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview")
+SELF_REVIEWS = api.Resource(
     "authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"
 )
 ADMISSION = "admissionregistration.k8s.io"
 RBAC = "rbac.authorization.k8s.io"
 READ = ("list", "watch")
 OWN_KINDS = (names.PLURAL, names.CLUSTER_PLURAL)
-LOOKED_AT = ("namespaces", "pods", "serviceaccounts")
+WATCHED = ("namespaces", "pods", "serviceaccounts")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Right:
-    """To do something to a resource, maybe only in a namespace or to one object."""
+    """A verb on a resource, perhaps only in a namespace or on one object."""
 
     verb: str
     group: str
@@ -32,27 +33,26 @@ class Right:
     name: str = ""
 
     def what(self) -> str:
-        """All but the verb, as a sentence has it."""
+        """The resource, as a sentence names it."""
         name = f" {self.name}" if self.name else ""
-        where = f" in {self.namespace}" if self.namespace else ""
-        return f"{self.resource}{name}{where}"
+        namespace = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.resource}{name}{namespace}"
 
     def attributes(self) -> api.Json:
-        """As a review has them."""
+        """The `resourceAttributes` of an access review."""
         resource, _, subresource = self.resource.partition("/")
-        given = {**dataclasses.asdict(self), "resource": resource, "subresource": subresource}
-        return {key: value for key, value in given.items() if value}
+        attributes = {**dataclasses.asdict(self), "resource": resource, "subresource": subresource}
+        return {key: value for key, value in attributes.items() if value}
 
 
-async def of_operator(scene: Scene) -> AsyncIterator[CheckResult]:
+async def of_operator(context: CheckContext) -> AsyncIterator[CheckResult]:
     """Whether the operator's ServiceAccount may do what it must."""
-    if (found := scene.release) is None:
+    if context.release is None:
         return
-    who = found.service_account
+    user = context.release.service_account
+    rights = needed(context.release.settings)
     try:
-        lacking = [
-            one for one in needed(found.settings) if not await _may(scene.asked, one, who=who)
-        ]
+        lacking = [right for right in rights if not await _may(context.client, right, user=user)]
     except api.ApiError as error:
         if error.status != api.FORBIDDEN:
             raise
@@ -61,15 +61,16 @@ async def of_operator(scene: Scene) -> AsyncIterator[CheckResult]:
         return
     if lacking:
         remedy = "the chart's rbac.create makes them; without it, bind them yourself"
-        yield CheckResult("rights", FAILED, f"{who} may not {_listed(lacking)}", remedy)
+        yield CheckResult("rights", FAILED, f"{user} may not {_listed(lacking)}", remedy)
     else:
-        yield CheckResult("rights", OK, f"{who} may do what it must")
+        yield CheckResult("rights", OK, f"{user} may do what it must")
 
 
-async def to_install(scene: Scene) -> AsyncIterator[CheckResult]:
-    """Whether the asking person may create what the chart has."""
-    namespace = scene.namespace or names.PRODUCT
-    lacking = [one for one in _installing(namespace) if not await _may(scene.asked, one)]
+async def to_install(context: CheckContext) -> AsyncIterator[CheckResult]:
+    """Whether the user may create what the chart has."""
+    namespace = context.namespace or names.PRODUCT
+    rights = _installing(namespace)
+    lacking = [right for right in rights if not await _may(context.client, right)]
     if lacking:
         remedy = "ask an administrator to install it, or for these rights"
         yield CheckResult("rights", FAILED, f"you may not {_listed(lacking)}", remedy)
@@ -77,49 +78,52 @@ async def to_install(scene: Scene) -> AsyncIterator[CheckResult]:
         yield CheckResult("rights", OK, "you may create everything that the chart has")
 
 
-async def _may(asked: api.Api, right: Right, *, who: str = "") -> bool:
-    kind = "SubjectAccessReview" if who else "SelfSubjectAccessReview"
+async def _may(client: api.Api, right: Right, *, user: str = "") -> bool:
+    """Whether a ServiceAccount, or without it the user, has this right."""
+    resource = REVIEWS if user else SELF_REVIEWS
     spec: api.Json = {"resourceAttributes": right.attributes()}
-    if who:
-        _, _, namespace, _ = who.split(":")
+    if user:
+        _, _, namespace, _ = user.split(":")
         spec |= {
-            "user": who,
+            "user": user,
             "groups": ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"],
         }
-    body = {"apiVersion": OF_OTHERS.api_version, "kind": kind, "metadata": {}, "spec": spec}
-    answer = await asked.create(OF_OTHERS if who else OF_MYSELF, body)
-    return bool(answer["status"].get("allowed"))
+    body = {
+        "apiVersion": resource.api_version, "kind": resource.kind, "metadata": {}, "spec": spec,
+    }  # fmt: skip
+    review = await client.create(resource, body)
+    return bool(review["status"].get("allowed"))
 
 
 def needed(settings: Settings) -> list[Right]:
-    """What the chart's roles grant, right by right: a test compares."""
-    here = settings.namespace
-    writes_secret = settings.certificate_mode == "selfSigned"
+    """The rights that the chart's roles grant; a test compares the two."""
+    namespace = settings.namespace
+    writes_secret = settings.certificate_mode == release.SELF_SIGNED
     writes_bundle = settings.certificate_mode != "certManager"
     reads = ("get", *READ) if writes_bundle else READ
     webhooks = (*reads, "patch") if writes_bundle else reads
     secrets = (*reads, "update") if writes_secret else reads
     lease = names.lease_name(settings.fullname)
     return [
-        *(one for plural in OWN_KINDS for one in _rights(READ, names.GROUP, plural)),
+        *(right for plural in OWN_KINDS for right in _rights(READ, names.GROUP, plural)),
         *(
-            one
+            right
             for plural in OWN_KINDS
-            for one in _rights(("patch",), names.GROUP, f"{plural}/status")
+            for right in _rights(("patch",), names.GROUP, f"{plural}/status")
         ),
-        *(one for plural in LOOKED_AT for one in _rights(READ, "", plural)),
+        *(right for plural in WATCHED for right in _rights(READ, "", plural)),
         *_rights(("create", "patch"), "events.k8s.io", "events"),
         *_rights(READ, "apiextensions.k8s.io", "customresourcedefinitions"),
         *(
-            one
+            right
             for plural in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
-            for one in _rights(webhooks, ADMISSION, plural, name=settings.fullname)
+            for right in _rights(webhooks, ADMISSION, plural, name=settings.fullname)
         ),
-        *(_rights(("create",), "", "secrets", here) if writes_secret else ()),
-        *_rights(secrets, "", "secrets", here, settings.secret_name),
-        *_rights(("create",), "coordination.k8s.io", "leases", here),
-        *_rights(("get", "update"), "coordination.k8s.io", "leases", here, lease),
-        *_rights(("get",), "apps", "deployments", here, settings.fullname),
+        *(_rights(("create",), "", "secrets", namespace) if writes_secret else ()),
+        *_rights(secrets, "", "secrets", namespace, settings.secret_name),
+        *_rights(("create",), "coordination.k8s.io", "leases", namespace),
+        *_rights(("get", "update"), "coordination.k8s.io", "leases", namespace, lease),
+        *_rights(("get",), "apps", "deployments", namespace, settings.fullname),
     ]
 
 
@@ -155,8 +159,8 @@ def _installing(namespace: str) -> list[Right]:
 
 
 def _listed(rights: Sequence[Right]) -> str:
-    """The verbs on one thing together: without the roles it is all of them."""
-    verbs: dict[str, list[str]] = {}
-    for one in rights:
-        verbs.setdefault(one.what(), []).append(one.verb)
-    return ", ".join(f"{'/'.join(those)} {what}" for what, those in verbs.items())
+    """The rights in a sentence, the verbs on one resource together."""
+    verbs_on: dict[str, list[str]] = {}
+    for right in rights:
+        verbs_on.setdefault(right.what(), []).append(right.verb)
+    return ", ".join(f"{'/'.join(verbs)} {what}" for what, verbs in verbs_on.items())

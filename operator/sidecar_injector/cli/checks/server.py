@@ -1,4 +1,4 @@
-"""The cluster itself: its version, and what its schema knows."""
+"""The cluster itself: its version, and the fields that its schema knows."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import crds, names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult, Scene
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
 from sidecar_injector.kube import api
 
 OLDEST = (1, 32)
-"""Native sidecars, matchConditions and CRD validation rules are all on from here."""
+"""From this version native sidecars, matchConditions and CRD validation rules are enabled."""
 SCHEMAS = "/openapi/v3/api/v1"
 POD_SPEC = "io.k8s.api.core.v1.PodSpec"
-MOST_NAMED = 5
+MAX_NAMED = 5
 SUPPORTED = f"upgrade the cluster: {OLDEST[0]}.{OLDEST[1]} is the oldest supported version"
 
 
-async def version(scene: Scene) -> AsyncIterator[CheckResult]:
+async def version(context: CheckContext) -> AsyncIterator[CheckResult]:
     """Whether this Kubernetes is new enough."""
-    said = await scene.asked.document("/version")
-    text = str(said.get("gitVersion"))
+    text = str((await context.client.document("/version")).get("gitVersion"))
     number = re.match(r"v(\d+)\.(\d+)", text)
     if number is None:
         yield CheckResult("cluster", WARNING, f"cannot read its version {text!r}", SUPPORTED)
@@ -31,10 +30,10 @@ async def version(scene: Scene) -> AsyncIterator[CheckResult]:
         yield CheckResult("cluster", OK, f"Kubernetes {text}")
 
 
-async def acceptable_fields(scene: Scene) -> AsyncIterator[CheckResult]:
+async def acceptable_fields(context: CheckContext) -> AsyncIterator[CheckResult]:
     """Whether the cluster knows every field that a template may have."""
     ours = crds.spec_schema(names.CLUSTER_KIND)["properties"]["template"]["properties"]["spec"]
-    schemas = await _schemas(scene)
+    schemas = await _schemas(context)
     unknown = sorted(set(_unknown_properties(ours, schemas[POD_SPEC], schemas, path="")))
     if unknown:
         yield CheckResult(
@@ -47,36 +46,37 @@ async def acceptable_fields(scene: Scene) -> AsyncIterator[CheckResult]:
         )
 
 
-async def used_fields(scene: Scene) -> AsyncIterator[CheckResult]:
+async def used_fields(context: CheckContext) -> AsyncIterator[CheckResult]:
     """Whether the cluster knows every field that the templates use."""
-    if scene.known is None or not scene.known.injections:
+    if context.injections is None or not context.injections.injections:
         return
-    schemas = await _schemas(scene)
+    schemas = await _schemas(context)
     count = 0
-    for one in scene.known.injections:
-        found = sorted(set(_unknown(one.injection.template_spec, schemas[POD_SPEC], schemas)))
-        count += bool(found)
-        if found:
+    for live in context.injections.injections:
+        injection = live.injection
+        unknown = sorted(set(_unknown(injection.template_spec, schemas[POD_SPEC], schemas)))
+        count += bool(unknown)
+        if unknown:
             yield CheckResult(
                 "fields", WARNING,
-                f"{one.injection.reference}: this Kubernetes does not know template.spec"
-                f"{_some(found)}",
+                f"{injection.reference}: this Kubernetes does not know template.spec"
+                f"{_some(unknown)}",
                 "leave them out: the API server drops them from pods",
             )  # fmt: skip
     if not count:
         yield CheckResult("fields", OK, "this Kubernetes knows every field that the templates use")
 
 
-async def _schemas(scene: Scene) -> Mapping[str, Any]:
-    document = await scene.asked.document(SCHEMAS)
-    found: Mapping[str, Any] = document["components"]["schemas"]
-    return found
+async def _schemas(context: CheckContext) -> Mapping[str, Any]:
+    document = await context.client.document(SCHEMAS)
+    schemas: Mapping[str, Any] = document["components"]["schemas"]
+    return schemas
 
 
 def _unknown(
     value: Any, schema: api.Json, schemas: Mapping[str, Any], *, path: str = ""
 ) -> Iterator[str]:
-    """Paths in a value for which the API server's own schema has no property."""
+    """Paths in a value that are no property in the schema of the API server."""
     schema = _resolved(schema, schemas)
     if isinstance(value, list):
         for item in value:
@@ -93,7 +93,7 @@ def _unknown(
 def _unknown_properties(
     ours: api.Json, theirs: api.Json, schemas: Mapping[str, Any], *, path: str
 ) -> Iterator[str]:
-    """The same for all values of a schema of ours."""
+    """Paths in a schema of ours that are no property in the schema of the API server."""
     theirs = _resolved(theirs, schemas)
     if "items" in ours:
         yield from _unknown_properties(
@@ -102,15 +102,15 @@ def _unknown_properties(
     if "properties" not in theirs:
         return
     for key, inner in (ours.get("properties") or {}).items():
-        found = theirs["properties"].get(key)
-        if found is None:
+        counterpart = theirs["properties"].get(key)
+        if counterpart is None:
             yield f"{path}.{key}"
         else:
-            yield from _unknown_properties(inner, found, schemas, path=f"{path}.{key}")
+            yield from _unknown_properties(inner, counterpart, schemas, path=f"{path}.{key}")
 
 
 def _resolved(schema: api.Json, schemas: Mapping[str, Any]) -> api.Json:
-    """What a reference refers to; the API server wraps it in allOf where a default stands by."""
+    """The schema that a reference names; beside a default the API server wraps it in allOf."""
     while True:
         if "$ref" in schema:
             schema = schemas[schema["$ref"].rpartition("/")[2]]
@@ -121,5 +121,5 @@ def _resolved(schema: api.Json, schemas: Mapping[str, Any]) -> api.Json:
 
 
 def _some(paths: list[str]) -> str:
-    more = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
-    return ", ".join(paths[:MOST_NAMED]) + more
+    more = f" and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else ""
+    return ", ".join(paths[:MAX_NAMED]) + more

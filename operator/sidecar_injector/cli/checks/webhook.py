@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckResult, Scene
+from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.core import audit
+from sidecar_injector.core.linting import trial
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.kube import api
 
@@ -19,41 +19,42 @@ PROBE = f"{names.PRODUCT}-check"
 ENABLE = f"kubectl label namespace NAME {cluster_pods.SELECTOR}"
 
 
-async def certificates(scene: Scene) -> AsyncIterator[CheckResult]:
-    """Whether what is served is valid, and trusted by the API server."""
-    if (found := scene.release) is None:
+async def certificates(context: CheckContext) -> AsyncIterator[CheckResult]:
+    """Whether the served certificate is valid, and the API server trusts it."""
+    if (release := context.release) is None:
         return
     # As in `run`: other verbs should not pay for the import of the cryptography.
     from sidecar_injector.cli.cluster import ca_bundles, certificates  # noqa: PLC0415
 
-    held = await certificates.read(scene.asked, found, now=scene.now)
-    mode = held.mode
-    logs = f"kubectl -n {found.namespace} logs deployment/{found.fullname}"
-    wrong = ca_bundles.problems(held.bundles)
-    others = [one for one in held.problems if one not in wrong]
+    live = await certificates.read(context.client, release, now=context.now)
+    mode = live.mode
+    logs = f"kubectl -n {release.namespace} logs deployment/{release.fullname}"
+    bundle_problems = ca_bundles.problems(live.bundles)
+    others = [problem for problem in live.problems if problem not in bundle_problems]
     repaired = "the operator repairs it within a second; if not: " if mode != "provided" else ""
     for problem in others:
         yield CheckResult("certificates", FAILED, problem, f"{repaired}{logs}")
-    for one in held.certificates:
-        if one.role == certificates.LEAF and not others:
-            level = WARNING if one.due and one.due < scene.now else OK
-            message = f"{held.phase}; the leaf is valid until {one.ends:%Y-%m-%d %H:%M}"
+    for certificate in live.certificates:
+        if certificate.role == certificates.LEAF and not others:
+            level = WARNING if certificate.due and certificate.due < context.now else OK
+            message = f"{live.phase}; the leaf is valid until {certificate.ends:%Y-%m-%d %H:%M}"
             remedy = f"it should have been renewed: {logs}" if level == WARNING else ""
             yield CheckResult("certificates", level, f"{mode}: {message}", remedy)
-    if wrong:
-        yield CheckResult("caBundle", FAILED, "; ".join(wrong), f"{repaired}{logs}")
+    if bundle_problems:
+        yield CheckResult("caBundle", FAILED, "; ".join(bundle_problems), f"{repaired}{logs}")
     else:
         yield CheckResult("caBundle", OK, "the API server trusts what is served")
 
 
-async def namespaces(scene: Scene) -> AsyncIterator[CheckResult]:
-    """Whether any namespace is enabled, and none means to be."""
+async def namespaces(context: CheckContext) -> AsyncIterator[CheckResult]:
+    """Whether a namespace is enabled, and none has a mistyped label."""
     scope = api.Scope(label_selector=names.INJECTION_LABEL)
-    labelled = await objects.listed(scene.asked, api.NAMESPACES, scope=scope)
-    enabled = [one for one in labelled if objects.is_enabled(one)]
-    for one in labelled:
-        if audit.is_mistyped(cluster_injections.namespace(one)):
-            name, value = api.metadata(one)["name"], objects.labels(one)[names.INJECTION_LABEL]
+    labelled = await objects.read_all(context.client, api.NAMESPACES, scope=scope)
+    enabled = [namespace for namespace in labelled if objects.is_enabled(namespace)]
+    for namespace in labelled:
+        if audit.is_mistyped(cluster_injections.namespace(namespace)):
+            name = api.metadata(namespace)["name"]
+            value = objects.labels(namespace)[names.INJECTION_LABEL]
             yield CheckResult(
                 "namespaces", WARNING, f"{name} has {names.INJECTION_LABEL}={value}",
                 f"{ENABLE.replace('NAME', name)} --overwrite",
@@ -64,74 +65,68 @@ async def namespaces(scene: Scene) -> AsyncIterator[CheckResult]:
         yield CheckResult("namespaces", WARNING, "none is enabled: no pod is injected", ENABLE)
 
 
-async def injections(scene: Scene) -> AsyncIterator[CheckResult]:
-    """Whether all injections are in force."""
-    if scene.known is None:
+async def injections(context: CheckContext) -> AsyncIterator[CheckResult]:
+    """Whether all injections are ready."""
+    if context.injections is None:
         return
-    for one in scene.known.injections:
-        conditions = (one.resource.get("status") or {}).get("conditions") or ()
-        ready = next((each for each in conditions if each["type"] == "Ready"), None)
-        place = f"{one.injection.kind} {one.injection.namespace or ''}/{one.injection.name}"
-        place = place.replace(" /", " ")
+    for live in context.injections.injections:
+        injection = live.injection
+        conditions = (live.resource.get("status") or {}).get("conditions") or ()
+        ready = next((condition for condition in conditions if condition["type"] == "Ready"), None)
+        namespace = f"{injection.namespace}/" if injection.namespace else ""
+        place = f"{injection.kind} {namespace}{injection.name}"
         if ready is None:
             remedy = "the operator writes it within a second, if it runs"
             yield CheckResult("injections", WARNING, f"{place} has no status", remedy)
         elif ready["status"] != "True" and ready["reason"] != "Suspended":
-            remedy = f"kubectl describe {one.injection.kind.lower()} {one.injection.name}"
+            remedy = f"kubectl describe {injection.kind.lower()} {injection.name}"
             message = f"{place} is not ready: {ready['reason']}: {ready['message']}"
             yield CheckResult("injections", WARNING, message, remedy)
-    yield CheckResult("injections", OK, f"{len(scene.known.injections)} found")
+    yield CheckResult("injections", OK, f"{len(context.injections.injections)} found")
 
 
-async def pod(scene: Scene) -> AsyncIterator[CheckResult]:
+async def pod(context: CheckContext) -> AsyncIterator[CheckResult]:
     """Whether the API server reaches the webhook: a pod is created as a dry run."""
-    if scene.release is None:
+    if context.release is None:
         return
-    name = scene.namespace or await _first_enabled(scene)
+    name = context.namespace or await _first_enabled(context)
     if name is None:
         yield CheckResult("dry-run pod", WARNING, "no enabled namespace to try it in", ENABLE)
         return
     try:
-        await scene.asked.create(api.PODS, _pod(name), namespace=name, dry_run=True)
+        await context.client.create(api.PODS, _pod(name), namespace=name, dry_run=True)
     except api.ApiError as error:
         yield CheckResult(
             "dry-run pod", WARNING, f"refused in {name}: {error.message}",
             "try another namespace with -n",
         )  # fmt: skip
         return
-    if any(Reason.UNKNOWN_INJECTION.value in one for one in scene.asked.warnings):
+    if any(Reason.UNKNOWN_INJECTION.value in warning for warning in context.client.warnings):
         yield CheckResult("dry-run pod", OK, f"created in {name}, and the webhook was asked")
         return
     yield CheckResult(
         "dry-run pod", FAILED, f"created in {name}, and the webhook was not asked",
-        f"the API server must reach TCP port {scene.release.settings.webhook_port} of the"
+        f"the API server must reach TCP port {context.release.settings.webhook_port} of the"
         " operator's pods, and the namespace must be enabled",
     )  # fmt: skip
 
 
-async def _first_enabled(scene: Scene) -> str | None:
-    excluded = {*names.SYSTEM_NAMESPACES, scene.release.namespace if scene.release else ""}
-    found = [
-        api.metadata(one)["name"]
-        for one in await cluster_pods.enabled_namespaces(scene.asked, None)
-        if "deletionTimestamp" not in api.metadata(one)
-    ]
-    return next((one for one in sorted(found) if one not in excluded), None)
+async def _first_enabled(context: CheckContext) -> str | None:
+    excluded = {*names.SYSTEM_NAMESPACES, context.release.namespace if context.release else ""}
+    enabled = map(api.metadata, await cluster_pods.enabled_namespaces(context.client, None))
+    candidates = {
+        metadata["name"] for metadata in enabled if "deletionTimestamp" not in metadata
+    }  # fmt: skip
+    return min(candidates - excluded, default=None)
 
 
-def _pod(namespace: str) -> dict[str, Any]:
-    """One that the restricted Pod Security level admits, so that only the webhook is tried."""
-    security = {
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "runAsNonRoot": True,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
+def _pod(namespace: str) -> api.Json:
+    """A pod that the restricted Pod Security level admits: nothing but the webhook is tried."""
     resources = {"cpu": "1m", "memory": "1Mi"}
     container = {
         "name": "check",
         "image": PROBE,
-        "securityContext": security,
+        "securityContext": trial.SECURITY_CONTEXT,
         "resources": {"requests": resources, "limits": resources},
     }
     return {

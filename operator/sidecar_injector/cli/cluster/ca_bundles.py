@@ -1,4 +1,4 @@
-"""The caBundles of the webhook configurations, beside what they should be."""
+"""The caBundles of the webhook configurations, compared with what they should be."""
 
 from __future__ import annotations
 
@@ -7,22 +7,16 @@ import binascii
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-from sidecar_injector.cli.cluster import objects
 from sidecar_injector.kube import api
-from sidecar_injector.pki import checks
-from sidecar_injector.pki import webhook_configuration as answers
+from sidecar_injector.pki import checks, webhook_configuration
 
 IN_SYNC, EMPTY, BEHIND, FOREIGN = "in sync", "empty", "behind", "foreign"
 NO_CONFIGURATION = "no configuration"
 UNKNOWN = "unknown"
-"""There is one, and nothing to compare it with, as the Secret cannot be used."""
-KINDS = {
-    "MutatingWebhookConfiguration": api.MUTATING,
-    "ValidatingWebhookConfiguration": api.VALIDATING,
-}
+"""There is a caBundle, but the Secret that it is compared with cannot be used."""
 
 Configurations = Mapping[str, api.Json | None]
-"""By kind; None where there is none of our name."""
+"""Webhook configurations by kind; None where none has our name."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,57 +30,61 @@ class Bundle:
 
     @property
     def place(self) -> str:
-        """In a word for people."""
+        """The webhook, or the kind of the missing configuration."""
         return self.entry or self.kind
 
 
-async def configurations(asked: api.Api, name: str) -> Configurations:
-    """Both configurations of a release."""
+async def configurations(client: api.Api, name: str) -> Configurations:
+    """Both webhook configurations of a release."""
     return {
-        kind: await objects.found(asked, resource, name=name) for kind, resource in KINDS.items()
+        kind: await api.get_or_none(client, resource, name=name)
+        for kind, resource in api.WEBHOOK_CONFIGURATIONS.items()
     }
 
 
 def authorities(live: Configurations) -> frozenset[str]:
     """Fingerprints of the CAs that every webhook trusts."""
-    each = [
-        answers.common_authorities(configuration)
+    # The API server leaves out an empty list; without webhooks there is nothing to trust with.
+    trusted = [
+        webhook_configuration.common_authorities(configuration)
         for configuration in live.values()
         if configuration and configuration.get("webhooks")
     ]
-    return frozenset.intersection(*each) if each else frozenset()
+    return frozenset.intersection(*trusted) if trusted else frozenset()
 
 
-def found(live: Configurations, wanted: bytes | None) -> Iterator[Bundle]:
-    """The state of each; `wanted` is what they should hold, None if that is not known."""
+def compare(live: Configurations, wanted: bytes | None) -> Iterator[Bundle]:
+    """The state of each caBundle; `wanted` is what it should be, None if that is not known."""
     for kind, configuration in live.items():
         if configuration is None:
             yield Bundle(kind=kind, entry="", state=NO_CONFIGURATION)
             continue
         for entry in configuration.get("webhooks") or ():
-            given = entry["clientConfig"].get("caBundle", "")
-            yield Bundle(kind=kind, entry=entry["name"], state=_state(given, wanted))
+            encoded = entry["clientConfig"].get("caBundle", "")
+            yield Bundle(kind=kind, entry=entry["name"], state=_state(encoded, wanted))
 
 
 def problems(bundles: Sequence[Bundle]) -> list[str]:
-    """A sentence for each that is not as it should be."""
+    """A sentence for each caBundle that is not as it should be."""
     return [
-        f"caBundle of {one.entry}: {one.state}" if one.entry else f"there is no {one.kind}"
-        for one in bundles
-        if one.state not in (IN_SYNC, UNKNOWN)
+        f"caBundle of {bundle.entry}: {bundle.state}"
+        if bundle.entry
+        else f"there is no {bundle.kind}"
+        for bundle in bundles
+        if bundle.state not in (IN_SYNC, UNKNOWN)
     ]
 
 
-def _state(given: str, wanted: bytes | None) -> str:
+def _state(encoded: str, wanted: bytes | None) -> str:
     try:
-        held = base64.b64decode(given)
+        bundle = base64.b64decode(encoded)
     except binascii.Error:
         return FOREIGN
-    if not held:
+    if not bundle:
         return EMPTY
     if wanted is None:
         return UNKNOWN
-    actual, expected = checks.fingerprints(held), checks.fingerprints(wanted)
+    actual, expected = checks.fingerprints(bundle), checks.fingerprints(wanted)
     if actual == expected:
         return IN_SYNC
     return BEHIND if actual & expected else FOREIGN

@@ -1,4 +1,4 @@
-"""The webhook's certificates as a cluster holds them: dates and states, never key material."""
+"""The webhook's certificates in a cluster: dates and states, never key material."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from collections.abc import Iterator, Sequence
 from cryptography import x509
 
 from sidecar_injector import names
-from sidecar_injector.cli.cluster import ca_bundles, objects, release
+from sidecar_injector.cli.cluster import ca_bundles
+from sidecar_injector.cli.cluster import release as cluster_release
 from sidecar_injector.kube import api
 from sidecar_injector.pki import checks, issue, plan, secret_data
 
-SELF_SIGNED = "selfSigned"
 LEAF, CA, NEXT_CA, PREVIOUS_CA = "leaf", "CA", "next CA", "previous CA"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What people need to know of one certificate."""
+    """One certificate, without its key."""
 
     role: str
     serial: str
     begins: datetime.datetime
     ends: datetime.datetime
     due: datetime.datetime | None
-    """When its successor is made; None where that is not ours to do."""
+    """When the operator replaces it; None where somebody else does."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Certificates:
-    """All that can be told about the certificates of a release."""
+    """The certificates of a release, and the trust in them."""
 
     secret: str
     """NAMESPACE/NAME."""
     mode: str
     generation: int | None
-    """Of the Secret that we write; None where somebody else makes it, or it cannot be read."""
+    """Of the Secret that we write; None where somebody else writes it, or it cannot be read."""
     phase: str
     """Where a rotation is, in a sentence."""
     request: str = ""
@@ -48,66 +48,68 @@ class Certificates:
     """What keeps the webhook from being served or trusted."""
 
 
-async def read(asked: api.Api, found: release.Release, *, now: datetime.datetime) -> Certificates:
-    """The certificates of this release; ApiError where the asking person may not see them."""
-    place = found.settings
-    secret = await objects.found(
-        asked, api.SECRETS, name=place.secret_name, namespace=place.namespace
+async def read(
+    client: api.Api, release: cluster_release.Release, *, now: datetime.datetime
+) -> Certificates:
+    """The certificates of this release; ApiError where the user may not see them."""
+    settings = release.settings
+    secret = await api.get_or_none(
+        client, api.SECRETS, name=settings.secret_name, namespace=settings.namespace
     )
-    live = await ca_bundles.configurations(asked, place.fullname)
-    label = f"{place.namespace}/{place.secret_name}"
+    live = await ca_bundles.configurations(client, settings.fullname)
     if secret is None:
-        return _without_secret(found, label, live)
-    if place.certificate_mode == SELF_SIGNED:
-        return _own(found, secret, live=live, now=now)
-    return _others(found, secret, live=live, now=now)
+        return _without_secret(release, live)
+    if settings.certificate_mode == cluster_release.SELF_SIGNED:
+        return _self_signed(release, secret, live=live, now=now)
+    return _provided(release, secret, live=live, now=now)
 
 
 def _without_secret(
-    found: release.Release, label: str, live: ca_bundles.Configurations
+    release: cluster_release.Release, live: ca_bundles.Configurations
 ) -> Certificates:
+    label = f"{release.namespace}/{release.settings.secret_name}"
     return Certificates(
         secret=label,
-        mode=found.settings.certificate_mode,
+        mode=release.settings.certificate_mode,
         generation=None,
         phase="there is no certificate",
         certificates=(),
-        bundles=list(ca_bundles.found(live, None)),
+        bundles=list(ca_bundles.compare(live, None)),
         problems=[f"there is no Secret {label}"],
     )
 
 
-def _own(
-    found: release.Release,
+def _self_signed(
+    release: cluster_release.Release,
     secret: api.Json,
     *,
     live: ca_bundles.Configurations,
     now: datetime.datetime,
 ) -> Certificates:
-    held = decoded(secret)
+    content = _decoded(secret)
     problems: list[str] = []
     certificates: list[Certificate] = []
-    bundle = None
-    if isinstance(held, secret_data.Corrupt):
-        problems.append(f"Secret {_label(secret)} cannot be used: {held}")
+    wanted_bundle = None
+    if isinstance(content, secret_data.Corrupt):
+        problems.append(f"Secret {_label(secret)} cannot be used: {content}")
     else:
-        certificates, bundle = list(_stored(held)), held.bundle()
+        certificates, wanted_bundle = list(_stored(content)), content.bundle()
         problems += _date_problems(certificates, now)
-    trusted = list(ca_bundles.found(live, bundle))
+    bundles = list(ca_bundles.compare(live, wanted_bundle))
     return Certificates(
         secret=_label(secret),
-        mode=SELF_SIGNED,
-        generation=held.generation or None,
-        phase=_phase(found, held, request=requested(secret), live=live, now=now),
-        request=requested(secret),
+        mode=cluster_release.SELF_SIGNED,
+        generation=content.generation or None,
+        phase=_phase(release, content, request=_requested(secret), live=live, now=now),
+        request=_requested(secret),
         certificates=certificates,
-        bundles=trusted,
-        problems=[*problems, *ca_bundles.problems(trusted)],
+        bundles=bundles,
+        problems=[*problems, *ca_bundles.problems(bundles)],
     )
 
 
-def _others(
-    found: release.Release,
+def _provided(
+    release: cluster_release.Release,
     secret: api.Json,
     *,
     live: ca_bundles.Configurations,
@@ -116,82 +118,88 @@ def _others(
     """A Secret that cert-manager or the administrator fills."""
     from sidecar_injector.controllers.certificates import provided  # noqa: PLC0415 - brings the server with it
 
-    mode = found.settings.certificate_mode
-    wanted = names.verified_dns_name(
-        service=found.settings.fullname, namespace=found.settings.namespace
-    )
+    mode = release.settings.certificate_mode
+    dns_name = names.verified_dns_name(service=release.fullname, namespace=release.namespace)
     try:
-        pair, authorities = provided.judge(secret.get("data") or {}, dns_names=[wanted], now=now)
+        pair, authorities = provided.judge(secret.get("data") or {}, dns_names=[dns_name], now=now)
     except checks.FlawedError as error:
-        problems, certificates, bundle = [f"Secret {_label(secret)}: {error}"], [], None
+        problems, certificates, wanted_bundle = [f"Secret {_label(secret)}: {error}"], [], None
     else:
         issuers = checks.certificates(authorities, field=names.CA_CERT)
-        shown = [(LEAF, pair.parsed()), *((CA, one) for one in issuers)]
-        certificates = [_certificate(role, one, due=None) for role, one in shown]
-        problems, bundle = [], authorities
-    trusted = list(ca_bundles.found(live, bundle))
+        certificates = [
+            _certificate(LEAF, pair.parsed(), due=None),
+            *(_certificate(CA, issuer, due=None) for issuer in issuers),
+        ]
+        problems, wanted_bundle = [], authorities
+    bundles = list(ca_bundles.compare(live, wanted_bundle))
     return Certificates(
         secret=_label(secret),
         mode=mode,
         generation=None,
         phase=f"made by {'cert-manager' if mode == 'certManager' else 'the administrator'}",
         certificates=certificates,
-        bundles=trusted,
-        problems=[*problems, *ca_bundles.problems(trusted)],
+        bundles=bundles,
+        problems=[*problems, *ca_bundles.problems(bundles)],
     )
 
 
-def decoded(secret: api.Json) -> secret_data.Stored | secret_data.Corrupt:
-    """What a Secret of ours holds, or what is wrong with it."""
+def _decoded(secret: api.Json) -> secret_data.Stored | secret_data.Corrupt:
+    """The content of a Secret of ours, or what is wrong with it."""
     try:
         return secret_data.decode(secret.get("data") or {})
     except secret_data.Corrupt as error:
         return error
 
 
-def requested(secret: api.Json) -> str:
+def _requested(secret: api.Json) -> str:
     """The rotation that the Secret's annotation asks for; empty if none."""
     return str((api.metadata(secret).get("annotations") or {}).get(names.ROTATE_ANNOTATION, ""))
 
 
 def _phase(
-    found: release.Release,
-    held: secret_data.Stored | secret_data.Corrupt,
+    release: cluster_release.Release,
+    content: secret_data.Stored | secret_data.Corrupt,
     *,
     request: str,
     live: ca_bundles.Configurations,
     now: datetime.datetime,
 ) -> str:
-    """The next step of the operator's own plan. For how long a CA has been trusted only the
-    replicas know: here it counts from now."""
-    place = found.settings
+    """The next step of the operator's own plan.
+
+    Only the replicas know since when a CA is trusted: here that is since now.
+    """
+    settings = release.settings
     policy = plan.Policy(
         dns_names=names.service_dns_names(
-            service=place.fullname, namespace=place.namespace, cluster_domain=place.cluster_domain
+            service=settings.fullname,
+            namespace=settings.namespace,
+            cluster_domain=settings.cluster_domain,
         ),
-        leaf_seconds=place.leaf_seconds,
-        ca_seconds=place.ca_seconds,
-        roll_wait_seconds=place.ca_roll_wait_seconds,
+        leaf_seconds=settings.leaf_seconds,
+        ca_seconds=settings.ca_seconds,
+        roll_wait_seconds=settings.ca_roll_wait_seconds,
     )
-    memory = held if isinstance(held, secret_data.Stored) else None
-    known = dict.fromkeys(ca_bundles.authorities(live), 0.0)
-    world = plan.CertificateState(
-        now=now, found=held, memory=memory, seen_for=known, request=request
+    state = plan.CertificateState(
+        now=now,
+        found=content,
+        memory=content if isinstance(content, secret_data.Stored) else None,
+        seen_for=dict.fromkeys(ca_bundles.authorities(live), 0.0),
+        request=request,
     )
-    step = plan.next_step(world, policy)
+    step = plan.next_step(state, policy)
     if step.action is plan.Action.NOTHING:
         return step.why
     return f"{step.action.value}: {step.why}"
 
 
-def _stored(held: secret_data.Stored) -> Iterator[Certificate]:
-    yield _certificate(LEAF, held.leaf.parsed(), due=plan.due(held.leaf))
-    yield _certificate(CA, held.ca.parsed(), due=plan.due(held.ca))
-    if held.next_ca:
-        yield _certificate(NEXT_CA, held.next_ca.parsed(), due=plan.due(held.next_ca))
-    if held.previous:
-        parsed = issue.Pair(held.previous.certificate, b"").parsed()
-        yield _certificate(PREVIOUS_CA, parsed, due=held.previous.until)
+def _stored(content: secret_data.Stored) -> Iterator[Certificate]:
+    yield _certificate(LEAF, content.leaf.parsed(), due=plan.due(content.leaf))
+    yield _certificate(CA, content.ca.parsed(), due=plan.due(content.ca))
+    if content.next_ca:
+        yield _certificate(NEXT_CA, content.next_ca.parsed(), due=plan.due(content.next_ca))
+    if content.previous:
+        parsed = issue.Pair(content.previous.certificate, b"").parsed()
+        yield _certificate(PREVIOUS_CA, parsed, due=content.previous.until)
 
 
 def _certificate(
@@ -207,9 +215,10 @@ def _certificate(
 
 
 def _date_problems(certificates: Sequence[Certificate], now: datetime.datetime) -> Iterator[str]:
-    for one in certificates:
-        if one.role in (LEAF, CA) and not one.begins <= now <= one.ends:
-            yield f"the {one.role} is valid from {one.begins} to {one.ends} only"
+    for certificate in certificates:
+        begins, ends = certificate.begins, certificate.ends
+        if certificate.role in (LEAF, CA) and not begins <= now <= ends:
+            yield f"the {certificate.role} is valid from {begins} to {ends} only"
 
 
 def _label(secret: api.Json) -> str:

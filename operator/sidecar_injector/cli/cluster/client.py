@@ -9,7 +9,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,29 +17,21 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
 
-Answer = TypeVar("Answer")
+if TYPE_CHECKING:
+    from sidecar_injector.kube import visitor
+
+Result = TypeVar("Result")
 
 
-class Cluster(api.Api, Protocol):
-    """The API as verbs need it."""
-
-    warnings: list[str]
-    """What the API server warned of in its last answer."""
-
-    async def document(self, path: str) -> api.Json:
-        """What stands at a path that names no resource: `/version`, `/openapi/v3/…`."""
-        ...
-
-
-class ClusterTrouble(click.ClickException):
-    """The cluster did not answer what was asked: one line; exit status 2."""
+class ClusterError(click.ClickException):
+    """The cluster did not answer, or refused: one line; exit status 2."""
 
     exit_code = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Which cluster, and which release of ours in it; what is None is found out."""
+    """Which cluster, and which release of ours in it; None where the verb finds it out."""
 
     kubeconfig: str | None = None
     context: str | None = None
@@ -47,8 +39,8 @@ class Address:
 
 
 def address() -> options.Decorator:
-    """`--kubeconfig`, `--context`, `--release-namespace`, given as one `address`."""
-    given = (
+    """`--kubeconfig`, `--context`, `--release-namespace`, which the verb gets as one `address`."""
+    declared = options.together(
         click.option("--kubeconfig", metavar="FILE",
                      help="Instead of $KUBECONFIG and ~/.kube/config."),
         click.option("--context", metavar="NAME", help="A context of the kubeconfig."),
@@ -58,75 +50,75 @@ def address() -> options.Decorator:
 
     def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(verb)
-        def called(*arguments: Any, **given: Any) -> Any:
-            fields = {one.name: given.pop(one.name) for one in dataclasses.fields(Address)}
-            return verb(*arguments, address=Address(**fields), **given)
+        def wrapper(*arguments: Any, **values: Any) -> Any:
+            fields = {field.name: values.pop(field.name) for field in dataclasses.fields(Address)}
+            return verb(*arguments, address=Address(**fields), **values)
 
-        for option in reversed(given):
-            called = option(called)
-        return called
+        return declared(wrapper)
 
     return decorate
 
 
 def namespace(*, everywhere: bool) -> options.Decorator:
-    """`-n` and `-A`; without either it is all namespaces, or the context's own."""
+    """`-n` and `-A`; `everywhere` says whether the verb takes all namespaces without them."""
     usual = "All namespaces without it." if everywhere else "The context's own without it."
-
-    def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
-        verb = click.option(
-            "-A", "--all-namespaces", is_flag=True, help="In all namespaces."
-        )(verb)  # fmt: skip
-        return click.option(
+    return options.together(
+        click.option(
             "-n", "--namespace", metavar="NAMESPACE", help=f"In this namespace. {usual}"
-        )(verb)
+        ),
+        click.option("-A", "--all-namespaces", is_flag=True, help="In all namespaces."),
+    )  # fmt: skip
 
-    return decorate
 
-
-def one_namespace(given: str | None, *, all_namespaces: bool) -> str | None:
+def chosen_namespace(namespace: str | None, *, all_namespaces: bool) -> str | None:
     """The namespace of `-n`, or None for `-A`; UsageError for both."""
-    if given and all_namespaces:
+    if namespace and all_namespaces:
         raise click.UsageError("-n and -A exclude each other")
-    return given
+    return namespace
 
 
-def ask(
-    address: Address, question: Callable[[Cluster], Awaitable[Answer]], *, doing: str = ""
-) -> Answer:
-    """The answer of the cluster at this address. Raises ClusterTrouble for every KubeError.
+def run(
+    address: Address,
+    operation: Callable[[visitor.Visitor], Awaitable[Result]],
+    *,
+    doing: str = "",
+) -> Result:
+    """The result of an operation on the cluster. Raises ClusterError for every KubeError.
 
-    `doing` is shown on a terminal meanwhile; without it the question shows its own progress.
+    A terminal shows `doing` meanwhile; without it the operation shows its own progress.
     """
     console = tables.console(stderr=True)
-    shown = doing and console.is_terminal
+    has_status = doing and console.is_terminal
     try:
-        with console.status(doing) if shown else contextlib.nullcontext():
-            return asyncio.run(_asked(address, question))
+        with console.status(doing) if has_status else contextlib.nullcontext():
+            return asyncio.run(connected(address, operation))
     except api.KubeError as error:
-        raise ClusterTrouble(str(error)) from error
+        raise ClusterError(str(error)) from error
 
 
 def context_namespace(address: Address) -> str:
-    """The namespace that kubectl would take. Raises ClusterTrouble without a kubeconfig."""
+    """The namespace that kubectl would take. Raises ClusterError without a kubeconfig."""
     try:
-        return _source(address).namespace() or "default"
+        return _credentials(address).namespace() or "default"
     except api.KubeError as error:
-        raise ClusterTrouble(str(error)) from error
+        raise ClusterError(str(error)) from error
 
 
-async def _asked(address: Address, question: Callable[[Cluster], Awaitable[Answer]]) -> Answer:
+async def connected(
+    address: Address, operation: Callable[[visitor.Visitor], Awaitable[Result]]
+) -> Result:
+    """The result of an operation that gets a client of this cluster."""
     # As in `run`: verbs on files should not pay for the import of the client.
     from sidecar_injector.kube import visitor  # noqa: PLC0415
 
-    async with visitor.Visitor(_source(address)) as visiting:
-        return await question(visiting)
+    async with visitor.Visitor(_credentials(address)) as client:
+        return await operation(client)
 
 
-def _source(address: Address) -> Any:
+def _credentials(address: Address) -> Any:
     from sidecar_injector.kube import credentials  # noqa: PLC0415
 
-    usual = pathlib.Path("~/.kube/config").expanduser()
-    given = address.kubeconfig or os.environ.get("KUBECONFIG")
-    path = given or (str(usual) if usual.is_file() else None)
+    default = pathlib.Path("~/.kube/config").expanduser()
+    chosen = address.kubeconfig or os.environ.get("KUBECONFIG")
+    path = chosen or (str(default) if default.is_file() else None)
     return credentials.find(os.environ, kubeconfig=path, context=address.context)

@@ -14,21 +14,24 @@ from sidecar_injector.core.reasons import Reason
 COLUMNS = ("INJECTION", "OUTCOME", "TEMPLATE", "WHAT")
 CURRENT, OUTDATED, GONE = "current", "outdated", "deleted since"
 STYLES = {CURRENT: tables.GOOD, OUTDATED: tables.NEUTRAL, GONE: tables.NEUTRAL} | {
-    one.value: tables.style(one) for one in Reason
+    reason.value: tables.style(reason) for reason in Reason
 }
-SENTENCE = "what happened when it was created"
+HEADING = "what happened when it was created"
 NOTHING = "nothing was recorded when it was created"
+_SENTENCES = {reason.value: reason.sentence for reason in Reason}
 
 
-def rows(past: subjects.Past) -> Iterator[tables.Row]:
-    """A row for each injection that the pod's annotation tells of."""
-    for entry in past.said.entries:
-        yield _reference(entry.kind, entry.name), "Injected", _template(past, entry), _what(entry)
-    for one in past.said.skipped:
-        yield _reference(one.kind, one.name), one.reason, "-", _sentence(one.reason)
+def rows(history: subjects.PodHistory) -> Iterator[tables.Row]:
+    """A row for each injection that the pod's annotation lists."""
+    for entry in history.recorded.entries:
+        reference = _reference(entry.kind, entry.name)
+        yield reference, "Injected", _template(history, entry), _additions(entry)
+    for skipped in history.recorded.skipped:
+        sentence = _SENTENCES.get(skipped.reason, "")
+        yield _reference(skipped.kind, skipped.name), skipped.reason, "-", sentence
 
 
-def as_json(past: subjects.Past) -> dict[str, Any]:
+def as_json(history: subjects.PodHistory) -> dict[str, Any]:
     """For programs; its shape is stable."""
     return {
         "injected": [
@@ -39,24 +42,25 @@ def as_json(past: subjects.Past) -> dict[str, Any]:
                 "hash": entry.hash,
                 "mode": entry.mode,
                 "added": dict(entry.added),
-                "template": _template(past, entry),
+                "template": _template(history, entry),
             }
-            for entry in past.said.entries
+            for entry in history.recorded.entries
         ],
         "skipped": [
-            {"kind": one.kind, "name": one.name, "reason": one.reason} for one in past.said.skipped
+            {"kind": skipped.kind, "name": skipped.name, "reason": skipped.reason}
+            for skipped in history.recorded.skipped
         ],
     }
 
 
-def _template(past: subjects.Past, entry: status_annotation.Entry) -> str:
-    now = past.now(entry.identity)
-    if now is None:
+def _template(history: subjects.PodHistory, entry: status_annotation.Entry) -> str:
+    current = history.current(entry.identity)
+    if current is None:
         return GONE
-    return CURRENT if now.hash == entry.hash else OUTDATED
+    return CURRENT if current.hash == entry.hash else OUTDATED
 
 
-def _what(entry: status_annotation.Entry) -> str:
+def _additions(entry: status_annotation.Entry) -> str:
     added = ", ".join(
         f"{field.removesuffix('s')} {name}"
         for field in status_annotation.NAMED_LISTS
@@ -68,11 +72,6 @@ def _what(entry: status_annotation.Entry) -> str:
     )  # fmt: skip
     patched = f"{len(entry.patched)} more changes" if entry.patched else ""
     return ", ".join(filter(None, (added, members, patched))) or "nothing that is recorded by name"
-
-
-def _sentence(reason: str) -> str:
-    known = {one.value: one.sentence for one in Reason}
-    return known.get(reason, "")
 
 
 def _reference(kind: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The world of a decision, read from a cluster."""
+"""What a decision looks at, read from a cluster: injections, the namespace, service accounts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from sidecar_injector import crds, names
 from sidecar_injector.cli.cluster import objects, release
-from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.injections import namespace_view as views
 from sidecar_injector.kube import api
-
-KINDS = {names.KIND: api.INJECTIONS, names.CLUSTER_KIND: api.CLUSTER_INJECTIONS}
 
 
 class NoDefinitionsError(release.ReleaseError):
@@ -24,7 +23,7 @@ class NoDefinitionsError(release.ReleaseError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LiveInjection:
-    """A custom resource as it is, and as it is decided by."""
+    """A custom resource, and the injection that is read from it."""
 
     resource: api.Json
     injection: model.Injection
@@ -32,30 +31,32 @@ class LiveInjection:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReadInjections:
-    """All injections that the asking person may see."""
+    """All injections that the user may see."""
 
     injections: Sequence[LiveInjection]
     notes: Sequence[str] = ()
     """What could not be seen, in sentences."""
 
     def of(self, namespace: str) -> tuple[model.Injection, ...]:
-        """Those that may apply in a namespace, in the order in which they are tried."""
-        found = [one.injection for one in self.injections]
-        return namespace_view.ordered([one for one in found if one.namespace in (None, namespace)])
+        """The injections that may apply in a namespace, in the order in which they are tried."""
+        injections = [live.injection for live in self.injections]
+        return views.ordered(
+            [injection for injection in injections if injection.namespace in (None, namespace)]
+        )
 
 
-async def injections(asked: api.Api, *, namespace: str | None = None) -> ReadInjections:
-    """Those of a namespace and of the cluster; None: of every namespace.
+async def injections(client: api.Api, *, namespace: str | None = None) -> ReadInjections:
+    """The injections of a namespace (None: of every namespace) and of the cluster.
 
-    Raises NoDefinitionsError where the cluster does not know the kinds. Who may not read the
-    cluster kind is told so by a note.
+    Raises NoDefinitionsError where the cluster does not know the kinds. A user who may not read
+    the cluster kind gets a note about it.
     """
-    found: list[LiveInjection] = []
+    live: list[LiveInjection] = []
     notes: list[str] = []
-    for kind, resource in KINDS.items():
+    for kind, resource in api.OWN_KINDS.items():
         scope = api.Scope(namespace=namespace if kind == names.KIND else None)
         try:
-            items = await objects.listed(asked, resource, scope=scope)
+            items = await objects.read_all(client, resource, scope=scope)
         except api.ApiError as error:
             if error.status == api.NOT_FOUND:
                 raise NoDefinitionsError from error
@@ -63,54 +64,56 @@ async def injections(asked: api.Api, *, namespace: str | None = None) -> ReadInj
                 raise
             notes.append(f"you may not list {resource.plural}: what they do is not shown")
             continue
-        found += [live({**one, "apiVersion": names.API_VERSION, "kind": kind}) for one in items]
-    return ReadInjections(injections=found, notes=notes)
+        # The items of a list are without version and kind.
+        head = {"apiVersion": names.API_VERSION, "kind": kind}
+        live += [read_live({**item, **head}) for item in items]
+    return ReadInjections(injections=live, notes=notes)
 
 
-def live(resource: api.Json) -> LiveInjection:
+def read_live(resource: api.Json) -> LiveInjection:
     """A custom resource with its kind, read as the operator reads it."""
     return LiveInjection(
         resource, model.read(resource, spec_schema=crds.spec_schema(resource["kind"]))
     )
 
 
-def namespace(thing: api.Json) -> namespace_view.Namespace:
+def namespace(resource: api.Json) -> views.Namespace:
     """What a decision needs of a namespace."""
-    metadata = api.metadata(thing)
-    return namespace_view.Namespace(
+    metadata = api.metadata(resource)
+    return views.Namespace(
         metadata["name"], metadata.get("labels") or {}, metadata.get("annotations") or {}
     )
 
 
-async def world(
-    asked: api.Api,
+async def namespace_view(
+    client: api.Api,
     name: str,
     *,
-    known: ReadInjections,
+    injections: ReadInjections,
     release_namespace: str,
-    thing: api.Json | None = None,
-) -> namespace_view.NamespaceView:
-    """The world of a namespace; `thing` is its object, if that was read already."""
-    applying = known.of(name)
-    return namespace_view.NamespaceView(
-        namespace=namespace(thing or await asked.get(api.NAMESPACES, name=name)),
+    resource: api.Json | None = None,
+) -> views.NamespaceView:
+    """What decisions look at in a namespace; `resource` is the namespace, if already read."""
+    applying = injections.of(name)
+    return views.NamespaceView(
+        namespace=namespace(resource or await client.get(api.NAMESPACES, name=name)),
         injections=applying,
-        service_accounts=await _service_accounts(asked, name, applying),
+        service_accounts=await _service_accounts(client, name, applying),
         release_namespace=release_namespace,
     )
 
 
 async def _service_accounts(
-    asked: api.Api, namespace: str, applying: Sequence[model.Injection]
+    client: api.Api, namespace: str, applying: Sequence[model.Injection]
 ) -> frozenset[str] | None:
-    """The names, if anything depends on them and they may be read."""
-    if not any(one.template_spec.get("serviceAccountName") for one in applying):
+    """The names, if an injection depends on them and the user may read them."""
+    if not any(injection.template_spec.get("serviceAccountName") for injection in applying):
         return None
     scope = api.Scope(namespace=namespace, metadata_only=True)
     try:
-        found = await objects.listed(asked, api.SERVICE_ACCOUNTS, scope=scope)
+        accounts = await objects.read_all(client, api.SERVICE_ACCOUNTS, scope=scope)
     except api.ApiError as error:
         if error.status != api.FORBIDDEN:
             raise
         return None
-    return frozenset(api.metadata(one)["name"] for one in found)
+    return frozenset(api.metadata(account)["name"] for account in accounts)

@@ -1,4 +1,4 @@
-"""Whose pods they are, and whether that can be restarted."""
+"""What owns pods, and whether it can be restarted."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sidecar_injector.cli.cluster import objects
 from sidecar_injector.kube import api
 
 RESTARTED_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
-"""What `kubectl rollout restart` sets: the controller sees another template and rolls."""
+"""What `kubectl rollout restart` sets: a changed template makes the controller start a rollout."""
 ROLLING = frozenset({"Deployment", "DaemonSet", "StatefulSet"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Owner:
-    """What would make a pod's successor."""
+    """What creates a new pod in place of a deleted one; a pod without controller owns itself."""
 
     namespace: str
     kind: str
@@ -26,83 +26,87 @@ class Owner:
 
 
 class Owners:
-    """Finds the owners of pods; ReplicaSets are read once a namespace."""
+    """Finds the owners of pods; reads the ReplicaSets of a namespace once."""
 
-    def __init__(self, asked: api.Api) -> None:
-        self._asked = asked
+    def __init__(self, client: api.Api) -> None:
+        self._client = client
         self._deployments: dict[str, dict[str, Owner]] = {}
+        """By namespace and by the name of the ReplicaSet."""
 
     async def of(self, pod: api.Json) -> Owner:
-        """The Deployment behind a ReplicaSet, else the controller, else the pod itself."""
+        """The Deployment of a ReplicaSet, else the controller, else the pod itself."""
         metadata = api.metadata(pod)
         namespace = metadata["namespace"]
         controller = _controller(metadata)
         if controller is None:
             return Owner(namespace, "Pod", metadata["name"])
         if controller["kind"] == "ReplicaSet":
-            above = (await self._of_replica_sets(namespace)).get(controller["name"])
-            if above:
-                return above
+            deployment = (await self._of_replica_sets(namespace)).get(controller["name"])
+            if deployment:
+                return deployment
         return Owner(namespace, controller["kind"], controller["name"])
 
     async def _of_replica_sets(self, namespace: str) -> dict[str, Owner]:
         if namespace not in self._deployments:
             scope = api.Scope(namespace=namespace, metadata_only=True)
-            found = await objects.listed(self._asked, objects.RESOURCES["ReplicaSet"], scope=scope)
-            owned = {api.metadata(one)["name"]: _controller(api.metadata(one)) for one in found}
+            replica_sets = map(
+                api.metadata,
+                await objects.read_all(self._client, api.WORKLOADS["ReplicaSet"], scope=scope),
+            )
             self._deployments[namespace] = {
-                name: Owner(namespace, controller["kind"], controller["name"])
-                for name, controller in owned.items()
-                if controller
+                metadata["name"]: Owner(namespace, controller["kind"], controller["name"])
+                for metadata in replica_sets
+                if (controller := _controller(metadata))
             }
         return self._deployments[namespace]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Outlook:
+class RestartEffect:
     """What the restart annotation would do to an owner's pods."""
 
-    by_hand: str = ""
+    obstacle: str = ""
     """Why it would not restart them; empty if it would."""
     restarted: datetime.datetime | None = None
     """When it was set last."""
 
 
-async def outlook(asked: api.Api, owner: Owner) -> Outlook:
-    """Of one owner, as it is now."""
+async def restart_effect(client: api.Api, owner: Owner) -> RestartEffect:
+    """The effect on one owner as it is now."""
     if owner.kind == "Pod":
-        return Outlook("a bare pod: delete it and create it again")
+        return RestartEffect("a bare pod: delete it and create it again")
     if owner.kind == "Job":
-        return Outlook("a Job runs once: delete it and create it again")
+        return RestartEffect("a Job runs once: delete it and create it again")
     if owner.kind not in ROLLING:
-        kind = owner.kind
-        return Outlook(f"a {kind} does not replace its pods when its template changes: delete them")
-    resource = objects.RESOURCES[owner.kind]
-    found = await objects.found(asked, resource, name=owner.name, namespace=owner.namespace)
-    if found is None:
-        return Outlook("it is gone")
-    spec = found["spec"]
+        return RestartEffect(
+            f"a {owner.kind} does not replace its pods when its template changes: delete them"
+        )
+    resource = api.WORKLOADS[owner.kind]
+    workload = await api.get_or_none(client, resource, name=owner.name, namespace=owner.namespace)
+    if workload is None:
+        return RestartEffect("it is gone")
+    spec = workload["spec"]
     if spec.get("paused"):
-        return Outlook("its rollout is paused: resume it first")
+        return RestartEffect("its rollout is paused: resume it first")
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
-        return Outlook("its updateStrategy is OnDelete: delete its pods")
-    return Outlook(restarted=_restarted(spec["template"]))
+        return RestartEffect("its updateStrategy is OnDelete: delete its pods")
+    return RestartEffect(restarted=_restarted(spec["template"]))
 
 
 def _restarted(template: api.Json) -> datetime.datetime | None:
     text = ((template.get("metadata") or {}).get("annotations") or {}).get(RESTARTED_ANNOTATION)
     try:
-        found = datetime.datetime.fromisoformat(text) if text else None
+        moment = datetime.datetime.fromisoformat(text) if text else None
     except ValueError:
         return None
-    return found if found and found.tzinfo else None
+    return moment if moment and moment.tzinfo else None
 
 
-async def restart(asked: api.Api, owner: Owner, *, at: str) -> None:
-    """Set the restart annotation of its pod template, and nothing else."""
+async def restart(client: api.Api, owner: Owner, *, at: str) -> None:
+    """Sets the restart annotation of the pod template, and nothing else."""
     annotations = {RESTARTED_ANNOTATION: at}
-    await asked.patch(
-        objects.RESOURCES[owner.kind],
+    await client.patch(
+        api.WORKLOADS[owner.kind],
         {"spec": {"template": {"metadata": {"annotations": annotations}}}},
         name=owner.name,
         namespace=owner.namespace,
@@ -111,4 +115,4 @@ async def restart(asked: api.Api, owner: Owner, *, at: str) -> None:
 
 def _controller(metadata: api.Json) -> api.Json | None:
     references = metadata.get("ownerReferences") or ()
-    return next((one for one in references if one.get("controller")), None)
+    return next((reference for reference in references if reference.get("controller")), None)

@@ -1,23 +1,27 @@
-"""All pods of enabled namespaces, and how they stand: what needs a restart, and why."""
+"""The pods of enabled namespaces: which of them need a restart, and whether it would help."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sidecar_injector import names
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import objects, owners, standing
-from sidecar_injector.core.injections import namespace_view
+from sidecar_injector.cli.cluster import objects, owners
+from sidecar_injector.core import audit, decide
+from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.merging import uninject
+from sidecar_injector.core.reasons import Verdict
 from sidecar_injector.kube import api
 
 SELECTOR = f"{names.INJECTION_LABEL}={names.ENABLED}"
+ENDED_PHASES = frozenset({"Succeeded", "Failed"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A pod that lacks what an injection would give it now."""
+class RestartCandidate:
+    """A pod that lacks what an injection would add to it today."""
 
     pod: str
     created: datetime.datetime
@@ -25,72 +29,111 @@ class Case:
     reference: str
     """The injection, as a pod's annotation may list it."""
     state: str
-    useless: str
+    """`audit.OUTDATED` or `audit.MISSING`."""
+    obstacle: str
     """Why a restart would not help; empty if it would."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Census:
-    """What was found."""
+class PodOverview:
+    """The pods of enabled namespaces."""
 
-    namespaces: Mapping[str, api.Json]
-    """The enabled ones, by name."""
-    pods: Mapping[str, int]
-    """How many pods are not over, by namespace."""
-    cases: Sequence[Case]
+    counts: Mapping[str, int]
+    """How many pods have not ended, by namespace."""
+    candidates: Sequence[RestartCandidate]
 
 
-async def take(
-    asked: api.Api,
+async def overview(
+    client: api.Api,
     *,
     namespace: str | None,
-    known: cluster_injections.ReadInjections,
+    injections: cluster_injections.ReadInjections,
     release_namespace: str,
-) -> Census:
-    """Of one namespace or of all that are enabled."""
-    found = {api.metadata(one)["name"]: one for one in await enabled_namespaces(asked, namespace)}
+) -> PodOverview:
+    """The pods of one namespace or of all that are enabled."""
     counts: dict[str, int] = {}
-    cases: list[Case] = []
-    looking = owners.Owners(asked)
-    for name, thing in sorted(found.items()):
-        around = await cluster_injections.world(
-            asked, name, known=known, release_namespace=release_namespace, thing=thing
+    candidates: list[RestartCandidate] = []
+    pod_owners = owners.Owners(client)
+    enabled = await enabled_namespaces(client, namespace)
+    for resource in sorted(enabled, key=lambda resource: api.metadata(resource)["name"]):
+        name = api.metadata(resource)["name"]
+        view = await cluster_injections.namespace_view(
+            client,
+            name,
+            injections=injections,
+            release_namespace=release_namespace,
+            resource=resource,
         )
         counts[name] = 0
-        async for page in asked.pages(api.PODS, scope=api.Scope(namespace=name)):
-            counts[name] += sum(not standing.is_over(pod) for pod in page.items)
+        async for page in client.pages(api.PODS, scope=api.Scope(namespace=name)):
             for pod in page.items:
-                cases += [
-                    await _case(pod, one, around, looking=looking)
-                    for one in standing.standings(pod, around)
-                    if one.needs_restart
-                ]
-    return Census(namespaces=found, pods=counts, cases=cases)
+                counts[name] += not has_ended(pod)
+                candidates += await _candidates(pod, view, pod_owners)
+    return PodOverview(counts=counts, candidates=candidates)
 
 
-async def _case(
-    pod: api.Json,
-    found: standing.Standing,
-    known: namespace_view.NamespaceView,
-    *,
-    looking: owners.Owners,
-) -> Case:
+async def _candidates(
+    pod: api.Json, view: namespace_view.NamespaceView, pod_owners: owners.Owners
+) -> list[RestartCandidate]:
     metadata = api.metadata(pod)
-    return Case(
-        pod=metadata["name"],
-        created=datetime.datetime.fromisoformat(metadata["creationTimestamp"]),
-        owner=await looking.of(pod),
-        reference=found.injection.reference,
-        state=found.state,
-        useless=standing.would_help(pod, found, known),
-    )
+    return [
+        RestartCandidate(
+            pod=metadata["name"],
+            created=datetime.datetime.fromisoformat(metadata["creationTimestamp"]),
+            owner=await pod_owners.of(pod),
+            reference=injection.reference,
+            state=state,
+            obstacle=obstacle(pod, injection, view),
+        )
+        for injection, state in states_to_mend(pod, view)
+    ]
 
 
-async def enabled_namespaces(asked: api.Api, namespace: str | None) -> list[api.Json]:
-    """The namespace if it is enabled, or all that are."""
+async def enabled_namespaces(client: api.Api, namespace: str | None) -> list[api.Json]:
+    """The given namespace if it is enabled; without it all that are."""
     if namespace is None:
-        return await objects.listed(
-            asked, api.NAMESPACES, scope=api.Scope(label_selector=SELECTOR)
-        )  # fmt: skip
-    one = await asked.get(api.NAMESPACES, name=namespace)
-    return [one] if objects.is_enabled(one) else []
+        scope = api.Scope(label_selector=SELECTOR)
+        return await objects.read_all(client, api.NAMESPACES, scope=scope)
+    resource = await client.get(api.NAMESPACES, name=namespace)
+    return [resource] if objects.is_enabled(resource) else []
+
+
+def states_to_mend(
+    pod: api.Json, view: namespace_view.NamespaceView
+) -> Iterator[tuple[model.Injection, str]]:
+    """The injections that a pod has outdated or lacks, each with its state of `audit.STATES`.
+
+    None for a pod that is out of scope or has ended.
+    """
+    if not has_ended(pod):
+        for injection, state in audit.states(pod, view):
+            if state in (audit.OUTDATED, audit.MISSING):
+                yield injection, state
+
+
+def has_ended(pod: api.Json) -> bool:
+    """Whether the pod has ended or is being deleted."""
+    phase = (pod.get("status") or {}).get("phase")
+    return phase in ENDED_PHASES or "deletionTimestamp" in api.metadata(pod)
+
+
+def as_new(pod: api.Json) -> api.Json:
+    """The pod as its author may have written it: without what we, or the cluster, added."""
+    written = uninject.uninject(pod)
+    metadata = {key: value for key, value in written["metadata"].items() if key != "managedFields"}
+    spec = {key: value for key, value in written["spec"].items() if key != "nodeName"}
+    return {
+        **{key: value for key, value in written.items() if key != "status"},
+        "metadata": metadata,
+        "spec": spec,
+    }
+
+
+def obstacle(pod: api.Json, injection: model.Injection, view: namespace_view.NamespaceView) -> str:
+    """Why the injection would not be added to a new pod in place of this one; empty if it would."""
+    pod_request = namespace_view.PodRequest(namespace=view.namespace.name, pod=as_new(pod))
+    decision = decide.decide(pod_request, view)
+    line = next((line for line in decision.lines if line.injection is injection), None)
+    if line is None:
+        return decision.message
+    return "" if line.verdict is Verdict.INJECTED else f"{line.reason.value}: {line.message}"

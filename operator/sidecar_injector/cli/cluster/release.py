@@ -1,25 +1,26 @@
-"""The release of the product in a cluster: found by its labels, read from its Deployment."""
+"""The release of the product in a cluster, read from the Deployment that has its labels."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from sidecar_injector import names
-from sidecar_injector import settings as declared
+from sidecar_injector import settings as settings_module
 from sidecar_injector.cli.cluster import objects
 from sidecar_injector.kube import api
 
 COMPONENT = "app.kubernetes.io/component=operator"
 SELECTOR = f"{names.APP_NAME_LABEL}={names.PRODUCT},{COMPONENT}"
 VERSION_LABEL = "app.kubernetes.io/version"
-SERVICES = api.SERVICES
+SELF_SIGNED = "selfSigned"
+"""The certificate mode in which the operator makes the certificates."""
 INSTALL = (
     f"helm install {names.PRODUCT} charts/{names.PRODUCT} -n {names.PRODUCT} --create-namespace"
 )
 
 
 class ReleaseError(api.KubeError):
-    """There is not exactly one release to speak of; the text says what would help."""
+    """There is no release, or more than one; the text says what would help."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,22 +28,22 @@ class Release:
     """One installation of the chart."""
 
     deployment: api.Json
-    settings: declared.Settings
-    """As its Deployment gives them to the operator."""
+    settings: settings_module.Settings
+    """What the Deployment passes to the operator."""
 
     @property
     def namespace(self) -> str:
-        """Where it is."""
+        """The namespace of the release."""
         return self.settings.namespace
 
     @property
     def fullname(self) -> str:
-        """Of Service, Deployment and both webhook configurations."""
+        """The name of Service, Deployment and both webhook configurations."""
         return self.settings.fullname
 
     @property
     def version(self) -> str:
-        """Of the operator, as its chart says."""
+        """The version of the operator, as its chart says."""
         return objects.labels(self.deployment).get(VERSION_LABEL, "unknown")
 
     @property
@@ -57,43 +58,46 @@ class Release:
 
     @property
     def service_account(self) -> str:
-        """As the API server calls it in questions of rights."""
+        """The user name that the API server checks rights of."""
         spec = self.deployment["spec"]["template"]["spec"]
         name = spec.get("serviceAccountName", "default")
         return f"system:serviceaccount:{self.namespace}:{name}"
 
 
-async def find(asked: api.Api, *, namespace: str | None = None) -> Release:
+async def find(client: api.Api, *, namespace: str | None = None) -> Release:
     """The release in that namespace, or the only one of the cluster.
 
-    Raises ReleaseError if there is none or more than one. Who may not list all Deployments is
-    looked for the namespace that the documents name.
+    Raises ReleaseError if there is none or more than one. For a user who may not list all
+    Deployments it is looked for in the namespace that the documents name.
     """
-    where = namespace
     try:
-        found = await _deployments(asked, where)
+        deployments = await _deployments(client, namespace)
     except api.ApiError as error:
-        if error.status != api.FORBIDDEN or where:
+        if error.status != api.FORBIDDEN or namespace:
             raise
-        where = names.PRODUCT
-        found = await _deployments(asked, where)
-    if not found:
-        place = f"namespace {where}" if where else "any namespace"
+        namespace = names.PRODUCT
+        deployments = await _deployments(client, namespace)
+    if not deployments:
+        place = f"namespace {namespace}" if namespace else "any namespace"
         raise ReleaseError(
             f"{names.PRODUCT} is not installed: no Deployment in {place} has the labels {SELECTOR}"
         )
-    if len(found) > 1:
-        places = ", ".join(sorted({api.metadata(one)["namespace"] for one in found}))
-        raise ReleaseError(
-            f"{names.PRODUCT} is installed {len(found)} times, in {places}: say which one is meant"
-            " with --release-namespace"
+    if len(deployments) > 1:
+        places = ", ".join(
+            sorted({api.metadata(deployment)["namespace"] for deployment in deployments})
         )
-    return read(found[0])
+        raise ReleaseError(
+            f"{names.PRODUCT} is installed {len(deployments)} times, in {places}: say which one is"
+            " meant with --release-namespace"
+        )
+    return read(deployments[0])
 
 
-async def outside(asked: api.Api, found: Release) -> str:
+async def outside(client: api.Api, release: Release) -> str:
     """Where the operator runs if not in this cluster (`service.type: ExternalName`); else empty."""
-    service = await objects.found(asked, SERVICES, name=found.fullname, namespace=found.namespace)
+    service = await api.get_or_none(
+        client, api.SERVICES, name=release.fullname, namespace=release.namespace
+    )
     return str(service["spec"].get("externalName") or "") if service else ""
 
 
@@ -101,16 +105,16 @@ def read(deployment: api.Json) -> Release:
     """The release that a Deployment of the chart belongs to."""
     metadata = api.metadata(deployment)
     container = deployment["spec"]["template"]["spec"]["containers"][0]
-    known = {declared.variable(one.name) for one in dataclasses.fields(declared.Settings)}
-    environment = {
-        one["name"]: one["value"]
-        for one in container.get("env") or ()
-        if one["name"] in known and one.get("value")
+    fields = dataclasses.fields(settings_module.Settings)
+    supported = {settings_module.variable(field.name) for field in fields}
+    environment = {settings_module.variable("fullname"): metadata["name"]} | {
+        variable["name"]: variable["value"]
+        for variable in container.get("env") or ()
+        if variable["name"] in supported and variable.get("value")
     }
-    given = {declared.variable("fullname"): metadata["name"], **environment}
     try:
-        settings = declared.Settings.from_environment(given)
-    except declared.SettingError as error:
+        settings = settings_module.Settings.from_environment(environment)
+    except settings_module.SettingError as error:
         raise ReleaseError(
             f"Deployment {metadata['namespace']}/{metadata['name']}: {error}"
         ) from error  # fmt: skip
@@ -120,16 +124,16 @@ def read(deployment: api.Json) -> Release:
     )
 
 
-async def namespace_of(asked: api.Api, *, given: str | None) -> str:
-    """Where the injector runs, as far as the asking person can know; the usual place otherwise."""
-    if given:
-        return given
+async def namespace_of(client: api.Api, *, chosen: str | None) -> str:
+    """Where the injector runs: the chosen namespace, else that of the release, else the default."""
+    if chosen:
+        return chosen
     try:
-        return (await find(asked)).namespace
+        return (await find(client)).namespace
     except api.KubeError:
         return names.PRODUCT
 
 
-async def _deployments(asked: api.Api, namespace: str | None) -> list[api.Json]:
+async def _deployments(client: api.Api, namespace: str | None) -> list[api.Json]:
     scope = api.Scope(namespace=namespace, label_selector=SELECTOR)
-    return await objects.listed(asked, api.DEPLOYMENTS, scope=scope)
+    return await objects.read_all(client, api.DEPLOYMENTS, scope=scope)

@@ -4,54 +4,57 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.cluster import client, objects, release, standing
+from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import objects, release
+from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.kube import api
+
+if TYPE_CHECKING:
+    from sidecar_injector.kube import api
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Past:
+class PodHistory:
     """What a pod's annotation says of its creation."""
 
-    said: status_annotation.Provenance
+    recorded: status_annotation.Provenance
     injections: Sequence[model.Injection]
-    """Those that there are now."""
+    """The injections as they are now."""
 
-    def now(self, identity: tuple[str, str]) -> model.Injection | None:
-        """The injection as it is now; None if it is gone."""
-        return next((one for one in self.injections if one.identity == identity), None)
+    def current(self, identity: tuple[str, str]) -> model.Injection | None:
+        """The injection as it is now; None if it was deleted."""
+        return next(
+            (injection for injection in self.injections if injection.identity == identity), None
+        )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Found:
-    """A subject, and for a pod that exists what became of it when it was created."""
-
-    subject: inject.Subject
-    past: Past | None = None
+SubjectWithHistory = tuple[inject.Subject, PodHistory | None]
+"""A subject, and for a pod of a cluster what happened when it was created."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What was typed: files and injections, or names of live objects."""
+class SubjectOptions:
+    """The arguments of the verb: files and injections, or names of live objects."""
 
     objects: tuple[str, ...]
     files: tuple[str, ...]
     injection_files: tuple[str, ...]
     namespace: str | None
     namespace_labels: dict[str, str]
-    address: client.Address
+    address: cluster_client.Address
 
     def check(self) -> None:
-        """Raises UsageError unless it is about files or about objects, and about one of them."""
+        """Raises UsageError unless they name either files or objects."""
         if self.objects and (self.files or self.injection_files or self.namespace_labels):
             raise click.UsageError("KIND/NAME asks a cluster, -f and -i read files: give one")
         if not self.objects and not self.files:
@@ -61,51 +64,55 @@ class Question:
         options.check_stdin(*self.files, *self.injection_files)
 
 
-def found(question: Question) -> tuple[list[Found], Sequence[str]]:
-    """The subjects in the given order, and notes about what could not be seen."""
-    question.check()
-    if not question.objects:
-        return _of_files(question), ()
-    references = [objects.reference(one) for one in question.objects]
-    namespace = question.namespace or client.context_namespace(question.address)
-    return client.ask(
-        question.address,
-        lambda asked: _live(
-            asked, references, namespace=namespace, given=question.address.release_namespace
+def read(chosen: SubjectOptions) -> tuple[list[SubjectWithHistory], Sequence[str]]:
+    """The subjects in the order of the arguments, and notes about what could not be seen."""
+    chosen.check()
+    if not chosen.objects:
+        return _of_files(chosen), ()
+    references = [objects.reference(text) for text in chosen.objects]
+    namespace = chosen.namespace or cluster_client.context_namespace(chosen.address)
+    return cluster_client.run(
+        chosen.address,
+        lambda client: _of_cluster(
+            client,
+            references,
+            namespace=namespace,
+            release_namespace=chosen.address.release_namespace,
         ),
     )
 
 
-def _of_files(question: Question) -> list[Found]:
-    namespace = question.namespace or "default"
+def _of_files(chosen: SubjectOptions) -> list[SubjectWithHistory]:
+    namespace = chosen.namespace or "default"
     injector = inject.offline(
-        manifests.read_injections(question.injection_files, namespace=namespace),
+        manifests.read_injections(chosen.injection_files, namespace=namespace),
         namespace=namespace,
-        namespace_labels=question.namespace_labels,
+        namespace_labels=chosen.namespace_labels,
     )
-    return [Found(one) for one in inject.read_subjects(question.files, injector)]
+    return [(subject, None) for subject in inject.read_subjects(chosen.files, injector)]
 
 
-async def _live(
-    asked: client.Cluster,
+async def _of_cluster(
+    client: api.Api,
     references: Sequence[objects.Reference],
     *,
     namespace: str,
-    given: str | None,
-) -> tuple[list[Found], Sequence[str]]:
-    read = await cluster_injections.injections(asked, namespace=namespace)
-    where = await release.namespace_of(asked, given=given)
-    known = await cluster_injections.world(asked, namespace, known=read, release_namespace=where)
-    injector = inject.Injector(worlds=lambda _: known, namespace=namespace)
-    pasts = []
-    for one in references:
-        manifest = await objects.read(asked, one, namespace=namespace)
-        said = status_annotation.read(pod_fields.metadata_map(manifest, "annotations"))
-        pasts.append(Past(said, read.of(namespace)) if one.kind == "Pod" else None)
-        injector.document(manifests.Document(str(one), _as_written(manifest)))
-    return list(map(Found, injector.subjects, pasts)), read.notes
-
-
-def _as_written(manifest: api.Json) -> api.Json:
-    """What a pod's author may have written; other objects as they are."""
-    return standing.as_new(manifest) if manifest["kind"] == "Pod" else manifest
+    release_namespace: str | None,
+) -> tuple[list[SubjectWithHistory], Sequence[str]]:
+    injections = await cluster_injections.injections(client, namespace=namespace)
+    view = await cluster_injections.namespace_view(
+        client,
+        namespace,
+        injections=injections,
+        release_namespace=await release.namespace_of(client, chosen=release_namespace),
+    )
+    injector = inject.Injector(view_of=lambda _: view, namespace=namespace)
+    histories = []
+    for reference in references:
+        manifest = await objects.read(client, reference, namespace=namespace)
+        recorded = status_annotation.read(pod_fields.metadata_map(manifest, "annotations"))
+        is_pod = reference.kind == "Pod"
+        histories.append(PodHistory(recorded, injections.of(namespace)) if is_pod else None)
+        written = cluster_pods.as_new(manifest) if is_pod else manifest
+        injector.document(manifests.Document(str(reference), written))
+    return list(zip(injector.subjects, histories, strict=True)), injections.notes

@@ -1,19 +1,23 @@
-"""`certificates`: what the webhook is served with, and how to have it replaced."""
+"""`certificates`: the webhook's certificates, and how to have them replaced."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import sys
+import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import rich.console
 
+from sidecar_injector import names
 from sidecar_injector.cli import options
-from sidecar_injector.cli.cluster import client, release
-from sidecar_injector.cli.commands import rotation
+from sidecar_injector.cli.cluster import client as cluster_client
+from sidecar_injector.cli.cluster import release as cluster_release
 from sidecar_injector.cli.output import tables
+from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
     from sidecar_injector.cli.cluster import certificates as live
@@ -25,8 +29,16 @@ STYLES = {
     "in sync": tables.GOOD, "behind": tables.NEUTRAL, "empty": tables.BAD, "foreign": tables.BAD,
     "no configuration": tables.BAD, "unknown": tables.NEUTRAL,
 }  # fmt: skip
-SHOWN_DIGITS = 16
-"""Of a serial number in a table."""
+SERIAL_DIGITS = 16
+"""How much of a serial number a table shows."""
+LEAF, CA = "leaf", "ca"
+"""Values of the annotation that asks for a rotation."""
+PAUSE: Final = 0.3
+"""Seconds between two looks at the progress of a rotation."""
+
+
+class CannotRotate(click.UsageError):
+    """Somebody else replaces the certificates."""
 
 
 @click.group(epilog="Example: sidecar-injector certificates show")
@@ -39,30 +51,27 @@ def certificates() -> None:
 
 @certificates.command("show", epilog="Example: sidecar-injector certificates show -o json")
 @options.output()
-@client.address()
-def show_(*, form: str, address: client.Address) -> None:
+@cluster_client.address()
+def show_(*, form: str, address: cluster_client.Address) -> None:
     """Print generation, dates, the phase of a rotation, and whether the API server trusts them.
 
     Key material is never printed. Exit status 1 if the Secret cannot be used, a certificate is out
     of its dates, or a webhook's caBundle is not what it should be.
     """
-    # As in `run`: other verbs should not pay for the import of the cryptography.
-    from sidecar_injector.cli.cluster import certificates as live  # noqa: PLC0415
 
-    now = datetime.datetime.now(datetime.UTC)
+    async def read(client: api.Api) -> live.Certificates:
+        return await _read(
+            client, await cluster_release.find(client, namespace=address.release_namespace)
+        )
 
-    async def question(asked: client.Cluster) -> live.Certificates:
-        found = await release.find(asked, namespace=address.release_namespace)
-        return await live.read(asked, found, now=now)
-
-    found = client.ask(address, question)
+    read_certificates = cluster_client.run(address, read)
     if form == options.TABLE:
-        print_table(found, now, to=tables.console())
-        for problem in found.problems:
+        print_table(read_certificates, _now(), to=tables.console())
+        for problem in read_certificates.problems:
             click.echo(f"problem: {problem}", err=True)
     else:
-        tables.structured(as_json(found), form=form)
-    sys.exit(1 if found.problems else 0)
+        tables.structured(as_json(read_certificates), form=form)
+    sys.exit(1 if read_certificates.problems else 0)
 
 
 @certificates.command(epilog="Example: sidecar-injector certificates rotate --ca --wait")
@@ -70,8 +79,8 @@ def show_(*, form: str, address: client.Address) -> None:
 @click.option("--wait", is_flag=True, help="Until it is done, telling each step.")
 @click.option("--timeout", type=click.IntRange(min=1), default=300, show_default=True,
               metavar="SECONDS", help="How long to wait.")  # fmt: skip
-@client.address()
-def rotate(*, with_ca: bool, wait: bool, timeout: int, address: client.Address) -> None:
+@cluster_client.address()
+def rotate(*, with_ca: bool, wait: bool, timeout: int, address: cluster_client.Address) -> None:
     """Have the webhook's certificate replaced now.
 
     Writes one annotation on the Secret, which the replica that acts on it removes. No pod creation
@@ -79,65 +88,132 @@ def rotate(*, with_ca: bool, wait: bool, timeout: int, address: client.Address) 
     takes about a minute. Certificates of cert-manager or of an administrator are not ours to
     replace. Exit status 1 if it is not done in time.
     """
-    wanted = rotation.CA if with_ca else rotation.LEAF
-    done = client.ask(
-        address,
-        lambda asked: rotation.rotate(
-            asked, wanted, namespace=address.release_namespace, seconds=timeout if wait else 0
-        ),
+
+    async def request_and_wait(client: api.Api) -> bool:
+        release = await cluster_release.find(client, namespace=address.release_namespace)
+        before = await _request_rotation(client, release, CA if with_ca else LEAF)
+        if not wait:
+            return True
+        return await _wait(client, release, before=before, with_ca=with_ca, seconds=timeout)
+
+    sys.exit(0 if cluster_client.run(address, request_and_wait) else 1)
+
+
+async def _read(client: api.Api, release: cluster_release.Release) -> live.Certificates:
+    # As in `run`: other verbs should not pay for the import of the cryptography.
+    from sidecar_injector.cli.cluster import certificates as live  # noqa: PLC0415
+
+    return await live.read(client, release, now=_now())
+
+
+async def _request_rotation(
+    client: api.Api, release: cluster_release.Release, wanted: str
+) -> live.Certificates:
+    """Writes the annotation; returns the certificates as they were before."""
+    settings = release.settings
+    if settings.certificate_mode != cluster_release.SELF_SIGNED:
+        raise CannotRotate(
+            f"certificates.mode is {settings.certificate_mode}: the Secret {settings.namespace}/"
+            f"{settings.secret_name} is replaced by whoever makes it, not by us"
+        )
+    before = await _read(client, release)
+    await client.patch(
+        api.SECRETS,
+        {"metadata": {"annotations": {names.ROTATE_ANNOTATION: wanted}}},
+        name=settings.secret_name,
+        namespace=settings.namespace,
     )
-    sys.exit(0 if done else 1)
+    click.echo(f"asked for a new {'CA' if wanted == CA else 'certificate'}", err=True)
+    return before
 
 
-def as_json(found: live.Certificates) -> dict[str, Any]:
+async def _wait(
+    client: api.Api,
+    release: cluster_release.Release,
+    *,
+    before: live.Certificates,
+    with_ca: bool,
+    seconds: float,
+) -> bool:
+    """Prints each new phase until the rotation is done; False if time runs out."""
+    phase = ""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        now = await _read(client, release)
+        if _is_done(before=before, now=now, role="CA" if with_ca else "leaf"):
+            click.echo(f"done: generation {now.generation} is trusted and signed", err=True)
+            return True
+        if now.phase != phase:
+            phase = now.phase
+            click.echo(f"generation {now.generation}: {phase}", err=True)
+        await asyncio.sleep(PAUSE)
+    click.echo(
+        f"not done after {seconds:.0f} s, and it goes on without us; the operator's log says why:"
+        f" kubectl -n {release.namespace} logs deployment/{release.fullname}",
+        err=True,
+    )
+    return False
+
+
+def _is_done(*, before: live.Certificates, now: live.Certificates, role: str) -> bool:
+    """Whether the certificate was replaced, no rotation is pending, and all is trusted."""
+    is_replaced = _serial(now, role) not in (None, _serial(before, role))
+    return is_replaced and not now.request and not now.problems
+
+
+def _serial(state: live.Certificates, role: str) -> str | None:
+    return next(
+        (certificate.serial for certificate in state.certificates if certificate.role == role), None
+    )
+
+
+def as_json(state: live.Certificates) -> dict[str, Any]:
     """For programs; its shape is stable."""
     return {
-        "secret": found.secret,
-        "mode": found.mode,
-        "generation": found.generation,
-        "phase": found.phase,
+        "secret": state.secret,
+        "mode": state.mode,
+        "generation": state.generation,
+        "phase": state.phase,
         "certificates": [
             {
-                "role": one.role,
-                "serial": one.serial,
-                "notBefore": _rfc3339(one.begins),
-                "notAfter": _rfc3339(one.ends),
-                "replacedAt": _rfc3339(one.due) if one.due else None,
+                "role": certificate.role,
+                "serial": certificate.serial,
+                "notBefore": _rfc3339(certificate.begins),
+                "notAfter": _rfc3339(certificate.ends),
+                "replacedAt": _rfc3339(certificate.due) if certificate.due else None,
             }
-            for one in found.certificates
+            for certificate in state.certificates
         ],
         "bundles": [
-            {"kind": one.kind, "webhook": one.entry, "state": one.state} for one in found.bundles
+            {"kind": bundle.kind, "webhook": bundle.entry, "state": bundle.state}
+            for bundle in state.bundles
         ],
-        "problems": list(found.problems),
+        "problems": list(state.problems),
     }
 
 
-def heading(found: live.Certificates) -> str:
-    """The Secret in a line."""
-    generation = f"generation {found.generation}, " if found.generation else ""
-    return f"Secret {found.secret} ({found.mode}): {generation}{found.phase}"
-
-
-def rows(found: live.Certificates, now: datetime.datetime) -> Iterator[tables.Row]:
-    """A row for each certificate."""
-    for one in found.certificates:
-        due = _when(one.due, now) if one.due else NOTHING
-        yield (
-            one.role, _date(one.begins), _when(one.ends, now), due, one.serial[:SHOWN_DIGITS] + "…",
-        )  # fmt: skip
-
-
 def print_table(
-    found: live.Certificates, now: datetime.datetime, *, to: rich.console.Console
+    state: live.Certificates, now: datetime.datetime, *, to: rich.console.Console
 ) -> None:
     """The Secret, its certificates and the webhooks' trust in them, for people."""
-    tables.heading(heading(found), to=to)
-    if found.certificates:
-        tables.table(COLUMNS, list(rows(found, now)), styles=STYLES, to=to)
+    generation = f"generation {state.generation}, " if state.generation else ""
+    tables.heading(f"Secret {state.secret} ({state.mode}): {generation}{state.phase}", to=to)
+    if state.certificates:
+        tables.table(COLUMNS, list(_rows(state, now)), styles=STYLES, to=to)
     tables.write("\n")
-    bundles = [(one.place, one.state) for one in found.bundles]
+    bundles = [(bundle.place, bundle.state) for bundle in state.bundles]
     tables.table(BUNDLE_COLUMNS, bundles, styles=STYLES, to=to)
+
+
+def _rows(state: live.Certificates, now: datetime.datetime) -> Iterator[tables.Row]:
+    for certificate in state.certificates:
+        yield (
+            certificate.role,
+            _date(certificate.begins),
+            _when(certificate.ends, now),
+            _when(certificate.due, now) if certificate.due else NOTHING,
+            certificate.serial[:SERIAL_DIGITS] + "…",
+        )
 
 
 def _when(moment: datetime.datetime, now: datetime.datetime) -> str:
@@ -155,3 +231,7 @@ def _date(moment: datetime.datetime) -> str:
 
 def _rfc3339(moment: datetime.datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

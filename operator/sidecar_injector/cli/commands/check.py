@@ -6,17 +6,28 @@ import dataclasses
 import datetime
 import sys
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sidecar_injector.cli import options
 from sidecar_injector.cli.checks import before, installed, rights, server, webhook
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, Check, CheckResult, Scene
-from sidecar_injector.cli.cluster import client, release
+from sidecar_injector.cli.checks.finding import (
+    FAILED,
+    OK,
+    WARNING,
+    Check,
+    CheckContext,
+    CheckResult,
+)
+from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import release
 from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
+
+if TYPE_CHECKING:
+    from sidecar_injector.kube import visitor
 
 COLUMNS = ("CHECK", "RESULT", "WHAT", "REMEDY")
 STYLES = {OK: tables.GOOD, WARNING: tables.NEUTRAL, FAILED: tables.BAD}
@@ -39,7 +50,7 @@ BEFORE: Sequence[tuple[str, Check]] = (
     ("fields", server.acceptable_fields),
     ("namespaces", before.labelled),
 )
-"""In the order in which they are shown, each with the name for what keeps it from an answer."""
+"""In the order of the table, each with the name of the result if the check itself fails."""
 
 
 @click.command(epilog="Example: sidecar-injector check --pre")
@@ -49,9 +60,9 @@ BEFORE: Sequence[tuple[str, Check]] = (
               help="Where the dry-run pod is created (the first enabled one without it), or, with"
               " --pre, where it is to be installed.")  # fmt: skip
 @options.output()
-@client.address()
+@cluster_client.address()
 def check(
-    *, pre: bool, strict: bool, namespace: str | None, form: str, address: client.Address
+    *, pre: bool, strict: bool, namespace: str | None, form: str, address: cluster_client.Address
 ) -> None:
     """Look for what is wrong with the injector in a cluster, and say what would help.
 
@@ -61,68 +72,72 @@ def check(
     anything has failed: there is no cluster, no release, no right to look.
     """
     now = datetime.datetime.now(datetime.UTC)
-    found: list[CheckResult] = []
+    results: list[CheckResult] = []
 
-    async def question(asked: client.Cluster) -> None:
-        scene, tell = Scene(asked=asked, now=now, namespace=namespace), found.append
-        # One by one: what was found before the cluster went away is told all the same.
-        async for one in _findings(scene, pre=pre, given=address.release_namespace):
-            tell(one)
+    async def collect(client: visitor.Visitor) -> None:
+        context = CheckContext(client=client, now=now, namespace=namespace)
+        add, chosen = results.append, address.release_namespace
+        # One by one: if the cluster goes away, the results so far are printed all the same.
+        async for result in _results(context, pre=pre, release_namespace=chosen):
+            add(result)
 
     try:
-        client.ask(address, question, doing="checking")
-    except client.ClusterTrouble as error:
+        cluster_client.run(address, collect, doing="checking")
+    except cluster_client.ClusterError as error:
         remedy = "check --kubeconfig and --context, and that the API server runs"
-        found.append(CheckResult("cluster", FAILED, error.message, remedy))
+        results.append(CheckResult("cluster", FAILED, error.message, remedy))
     if form == options.TABLE:
-        width = len(COLUMNS) if any(one.remedy for one in found) else len(COLUMNS) - 1
-        rows = [(one.check, one.level, one.message, one.remedy)[:width] for one in found]
+        width = len(COLUMNS) if any(result.remedy for result in results) else len(COLUMNS) - 1
+        rows = [dataclasses.astuple(result)[:width] for result in results]
         tables.table(COLUMNS[:width], rows, styles=STYLES, to=tables.console())
     else:
-        tables.structured(as_json(found), form=form)
+        tables.structured(as_json(results), form=form)
     fatal = (FAILED, WARNING) if strict else (FAILED,)
-    sys.exit(1 if any(one.level in fatal for one in found) else 0)
+    sys.exit(1 if any(result.level in fatal for result in results) else 0)
 
 
-def as_json(found: Sequence[CheckResult]) -> dict[str, Any]:
+def as_json(results: Sequence[CheckResult]) -> dict[str, Any]:
     """For programs; its shape is stable."""
-    return {"findings": [dataclasses.asdict(one) for one in found]}
+    return {"findings": [dataclasses.asdict(result) for result in results]}
 
 
-async def _findings(scene: Scene, *, pre: bool, given: str | None) -> AsyncIterator[CheckResult]:
-    """All of them, in order. Raises UnreachableError and CredentialsError: then no check can."""
-    async for one in _tried("cluster", server.version, scene):
-        yield one
+async def _results(
+    context: CheckContext, *, pre: bool, release_namespace: str | None
+) -> AsyncIterator[CheckResult]:
+    """The results of all checks, in order.
+
+    Raises UnreachableError and CredentialsError: then no check is possible.
+    """
+    async for result in _guarded("cluster", server.version, context):
+        yield result
     if not pre:
         try:
-            scene = dataclasses.replace(
-                scene, release=await release.find(scene.asked, namespace=given)
-            )
+            installed_release = await release.find(context.client, namespace=release_namespace)
+            context = dataclasses.replace(context, release=installed_release)
         except (release.ReleaseError, api.ApiError) as error:
-            yield _hindered("release", error)
+            yield _failure("release", error)
         try:
-            scene = dataclasses.replace(
-                scene, known=await cluster_injections.injections(scene.asked)
-            )
+            injections = await cluster_injections.injections(context.client)
+            context = dataclasses.replace(context, injections=injections)
         except cluster_injections.NoDefinitionsError:
-            pass  # `definitions` tells it.
+            pass  # This is a result of `definitions`.
         except api.ApiError as error:
-            yield _hindered("injections", error)
-    for name, each in BEFORE if pre else AFTER:
-        async for one in _tried(name, each, scene):
-            yield one
+            yield _failure("injections", error)
+    for name, single in BEFORE if pre else AFTER:
+        async for result in _guarded(name, single, context):
+            yield result
 
 
-async def _tried(name: str, each: Check, scene: Scene) -> AsyncIterator[CheckResult]:
-    """What a check finds; that it may not look is a finding, too."""
+async def _guarded(name: str, single: Check, context: CheckContext) -> AsyncIterator[CheckResult]:
+    """The results of a check; where the API server refuses to answer, that is the result."""
     try:
-        async for one in each(scene):
-            yield one
+        async for result in single(context):
+            yield result
     except api.ApiError as error:
-        yield _hindered(name, error)
+        yield _failure(name, error)
 
 
-def _hindered(name: str, error: api.KubeError) -> CheckResult:
+def _failure(name: str, error: api.KubeError) -> CheckResult:
     if isinstance(error, api.ApiError):
         remedy = "ask for the right to look" if error.status == api.FORBIDDEN else ""
         return CheckResult(name, FAILED, error.message, remedy)

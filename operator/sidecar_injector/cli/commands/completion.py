@@ -11,10 +11,10 @@ from sidecar_injector.cli.output import tables
 KUBECTL = "kubectl"
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = f"_{names.PRODUCT.replace('-', '_').upper()}_COMPLETE"
-"""By which click knows that it is to complete."""
+"""The variable that makes click complete instead of run."""
 
-# kubectl asks a program of that name with the words so far, the last of them unfinished, and reads
-# one proposal a line and Cobra's directive; 4 is: propose no files.
+# kubectl runs a program of that name with the words so far, the last of them unfinished, and reads
+# one proposal a line and Cobra's directive; 4 means: propose no files.
 # https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/
 # https://github.com/spf13/cobra/blob/main/completions.go
 _KUBECTL_SCRIPT = f"""\
@@ -46,7 +46,7 @@ def completion(context: click.Context, /, *, shell: str) -> None:
     if shell == KUBECTL:
         tables.write(_KUBECTL_SCRIPT)
         return
-    found = click.shell_completion.get_completion_class(shell)
-    assert found, shell  # SHELLS are click's own.
+    completion_class = click.shell_completion.get_completion_class(shell)
+    assert completion_class, shell  # SHELLS are click's own.
     root = context.find_root().command
-    tables.write(f"{found(root, {}, names.PRODUCT, VARIABLE).source()}\n")
+    tables.write(f"{completion_class(root, {}, names.PRODUCT, VARIABLE).source()}\n")

@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from sidecar_injector import crds, names
+from sidecar_injector.cli import options
 from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.cli.output import tables
 from sidecar_injector.convert import findings, injection, morvencao, sidecarset, sources, tumblr
 from sidecar_injector.observability import logs
 
@@ -46,9 +48,8 @@ def tumblr_command(*, files: tuple[str, ...], namespace: str | None) -> None:
     Files with a template, ConfigMaps with several. Files that a template inherits from are read
     from beside it.
     """
-    documents = [
-        _with_bases(file, source) for file in _listed(files) for source in _documents(file)
-    ]
+    options.check_stdin(*files)
+    documents = [_with_bases(file, source) for file in files for source in _documents(file)]
     _finish(tumblr.convert(documents, parse=_embedded, target=_target(namespace)), files)
 
 
@@ -62,8 +63,9 @@ def morvencao_command(*, files: tuple[str, ...], namespace: str | None) -> None:
 
     ConfigMaps with a sidecarconfig.yaml, or such a file by itself.
     """
-    documents = [source for file in _listed(files) for source in _documents(file)]
-    _finish(morvencao.convert(documents, parse=_embedded, target=_target(namespace)), files)
+    _finish(
+        morvencao.convert(_documents(*files), parse=_embedded, target=_target(namespace)), files
+    )
 
 
 @convert.command(
@@ -73,14 +75,7 @@ def morvencao_command(*, files: tuple[str, ...], namespace: str | None) -> None:
 @_FILES
 def sidecarset_command(*, files: tuple[str, ...]) -> None:
     """SidecarSets of OpenKruise, v1alpha1 and v1beta1."""
-    documents = [source for file in _listed(files) for source in _documents(file)]
-    _finish(sidecarset.convert(documents, target=_target(None)), files)
-
-
-def _listed(files: tuple[str, ...]) -> tuple[str, ...]:
-    if files.count(manifests.STDIN) > 1:
-        raise click.UsageError("standard input (-) can be read only once")
-    return files
+    _finish(sidecarset.convert(_documents(*files), target=_target(None)), files)
 
 
 def _target(namespace: str | None) -> injection.Target:
@@ -88,15 +83,18 @@ def _target(namespace: str | None) -> injection.Target:
     return injection.Target(namespace, crds.spec_schema(kind))
 
 
-def _documents(file: str) -> Iterator[sources.SourceObject]:
-    for place, value in manifests.values(file):
-        yield sources.SourceObject(place=place, value=value)
+def _documents(*files: str) -> Iterator[sources.SourceObject]:
+    options.check_stdin(*files)
+    for file in files:
+        for place, value in manifests.values(file):
+            yield sources.SourceObject(place=place, value=value)
 
 
 def _embedded(text: str) -> Any:
-    """The first document of a text in a ConfigMap, all that the other injectors read."""
+    """The first document of a text in a ConfigMap; the other injectors read no more."""
     try:
-        return next((one for one in manifests.parsed("", text) if one is not None), None)
+        documents = manifests.parsed("", text)
+        return next((document for document in documents if document is not None), None)
     except manifests.UnreadableInput as error:
         raise ValueError(error.message.lstrip(":, ")) from error
 
@@ -104,21 +102,21 @@ def _embedded(text: str) -> Any:
 def _with_bases(file: str, source: sources.SourceObject) -> sources.SourceObject:
     """The source with the files that it inherits from, the nearest first.
 
-    Raises UnreadableInput for a file that is not there or inherits from itself.
+    Raises UnreadableInput for a file that does not exist or inherits from itself.
     """
     base = pathlib.Path("." if file == manifests.STDIN else file)
-    here = base if file == manifests.STDIN else base.parent
+    folder = base if file == manifests.STDIN else base.parent
     bases: list[sources.SourceObject] = []
     seen = {os.path.normpath(base)}
     layer = source
     while (inherits := sources.mapping(layer.value).get("inherits")) and isinstance(inherits, str):
-        path = os.path.normpath(here / inherits.lstrip("/"))
+        path = os.path.normpath(folder / inherits.lstrip("/"))
         if path in seen:
             raise manifests.UnreadableInput(
                 f"{layer.place}: field inherits: {inherits!r} leads back to itself"
             )
         seen.add(path)
-        here = pathlib.Path(path).parent
+        folder = pathlib.Path(path).parent
         try:
             layer = next(_documents(path), sources.SourceObject(place=path, value=None))
         except manifests.UnreadableInput as error:
@@ -129,15 +127,13 @@ def _with_bases(file: str, source: sources.SourceObject) -> sources.SourceObject
 
 
 def _finish(conversion: findings.Conversion, files: tuple[str, ...]) -> None:
-    """Writes what was made, says what was not, and exits."""
-    # Bytes: what kubectl reads is UTF-8, whatever the locale of the terminal is.
-    sys.stdout.buffer.write(yaml_documents.dump_all(conversion.injections).encode())
-    sys.stdout.buffer.flush()
-    for kind, found in (("note", conversion.notes), ("warning", conversion.warnings)):
-        for finding in dict.fromkeys(found):
+    """Writes the injections, prints what is not in them, and exits."""
+    tables.write(yaml_documents.dump_all(conversion.injections))
+    for kind, all_findings in (("note", conversion.notes), ("warning", conversion.warnings)):
+        for finding in dict.fromkeys(all_findings):
             click.echo(logs.one_line(f"{kind}: {finding}"), err=True)
     if not conversion.injections:
         raise manifests.UnreadableInput(
-            f"{', '.join(map(manifests.shown, files))}: holds nothing to convert"
+            f"{', '.join(map(manifests.file_name, files))}: holds nothing to convert"
         )
     sys.exit(1 if conversion.warnings else 0)

@@ -16,14 +16,13 @@ import rich.console
 import rich.text
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.cluster import client
-from sidecar_injector.cli.cluster import subjects as live
+from sidecar_injector.cli.cluster import client, subjects
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.cli.output import report, tables
 
 STYLES: Mapping[str, str] = {"---": "bold", "+++": "bold", "@@ ": "cyan", "-": "red", "+": "green"}
-"""By how a line begins; the first that fits."""
+"""By the start of a line; the first that matches."""
 
 
 class WrongPatchError(click.ClickException):
@@ -33,13 +32,9 @@ class WrongPatchError(click.ClickException):
 
 
 @click.command(epilog="Example: sidecar-injector diff deploy/web -n demo")
-@options.objects("pod/NAME, deploy/NAME, job/NAME, … of a cluster.")
-@options.files("Manifests: pods, and everything with a pod template.", required=False)
-@options.injections(required=False)
-@options.namespace(live=True)
-@options.namespace_labels()
+@options.subjects()
 @client.address()
-def diff(**given: Any) -> None:
+def diff(**arguments: Any) -> None:
     """Print what the webhook would change in pods, as a unified diff.
 
     KIND/NAME asks a cluster: what would change in the object's pods if they were created now. With
@@ -52,57 +47,57 @@ def diff(**given: Any) -> None:
 
     Example: sidecar-injector diff -f deployment.yaml -i injection.yaml
     """
-    found, notes = live.found(live.Question(**given))
-    subjects = [one.subject for one in found]
-    for subject in subjects:
+    with_histories, notes = subjects.read(subjects.SubjectOptions(**arguments))
+    decided = [subject for subject, _ in with_histories]
+    for subject in decided:
         check(subject)
     console = tables.console()
-    for subject in subjects:
+    for subject in decided:
         print_lines(difference(subject), to=console)
-    for subject in subjects:
+    for subject in decided:
         is_changed = bool(subject.entry.decision.operations)
         for line in report.lines([subject.entry], findings_only=is_changed):
             click.echo(line, err=True)
     for note in notes:
         click.echo(f"note: {note}", err=True)
-    sys.exit(1 if any(subject.entry.has_findings for subject in subjects) else 0)
+    sys.exit(1 if any(subject.entry.has_findings for subject in decided) else 0)
 
 
 def check(subject: inject.Subject) -> None:
     """Raises WrongPatchError unless the recorded patch, applied strictly, gives the pod."""
     decision = subject.entry.decision
     try:
-        pod = copy.deepcopy(dict(subject.asked.pod))
+        pod = copy.deepcopy(dict(subject.request.pod))
         patched = jsonpatch.apply_patch(pod, list(decision.operations))
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
-        raise _wrong(subject, f"cannot be applied: {error}") from error
+        raise _wrong_patch(subject, f"cannot be applied: {error}") from error
     if _canonical(patched) != _canonical(decision.pod):
-        raise _wrong(subject, "makes another pod than was decided on")
+        raise _wrong_patch(subject, "makes another pod than was decided on")
 
 
 def difference(subject: inject.Subject) -> Iterator[str]:
     """The unified diff of the pods' YAML, line by line; nothing where they are the same."""
     before, after = (
         yaml_documents.dump_all([dict(pod)]).splitlines()
-        for pod in (subject.asked.pod, subject.entry.decision.pod)
+        for pod in (subject.request.pod, subject.entry.decision.pod)
     )
     place = subject.entry.place
     return difflib.unified_diff(before, after, place, f"{place} (injected)", lineterm="")
 
 
 def print_lines(lines: Iterator[str], *, to: rich.console.Console) -> None:
-    """The lines of a diff, coloured if that is a terminal."""
+    """The lines of a diff, coloured on a terminal."""
     if not to.is_terminal:
         tables.write("".join(f"{line}\n" for line in lines))
         return
     for line in lines:
-        begins = next((one for one in STYLES if line.startswith(one)), None)
-        to.print(rich.text.Text(line, style=STYLES[begins] if begins else ""), soft_wrap=True)
+        style = next((style for start, style in STYLES.items() if line.startswith(start)), "")
+        to.print(rich.text.Text(line, style=style), soft_wrap=True)
 
 
-def _wrong(subject: inject.Subject, what: str) -> WrongPatchError:
+def _wrong_patch(subject: inject.Subject, problem: str) -> WrongPatchError:
     return WrongPatchError(
-        f"{subject.entry.place}: the patch of the webhook {what}. This is a bug of"
+        f"{subject.entry.place}: the patch of the webhook {problem}. This is a bug of"
         " sidecar-injector: please report it, with the pod and the injections"
     )
 

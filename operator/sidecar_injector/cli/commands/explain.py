@@ -21,7 +21,7 @@ from sidecar_injector.core.reasons import Reason
 
 PASSED = "passed"
 COLUMNS = ("SUBJECT", "RULE", "RESULT", "WHY")
-STYLES = {PASSED: tables.PASSED} | {one.value: tables.style(one) for one in Reason}
+STYLES = {PASSED: tables.PASSED} | {reason.value: tables.style(reason) for reason in Reason}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,56 +30,59 @@ class ExplainStep:
 
     rule: str
     reason: Reason | None
-    """What came of it; None if it let the pod pass to the next one."""
+    """The reason by which the rule stopped; None if the pod passed it."""
     message: str
 
     @property
     def result(self) -> str:
-        """In a word."""
+        """The result in a word."""
         return self.reason.value if self.reason else PASSED
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Trail:
-    """How the decision about one pod was come to."""
+class Explanation:
+    """The decision about one pod, and the rules that led to it."""
 
     entry: report.ReportEntry
     scope: list[ExplainStep]
     lines: list[list[ExplainStep]]
-    """For each line of the decision, in its order."""
+    """The steps of each line of the decision, in its order."""
 
 
-def trail(subject: inject.Subject) -> Trail:
-    """The rules that the decision about a pod tried, found by the tables that it tries."""
-    asked, known = subject.asked, subject.known
-    said = status_annotation.read(pod_fields.metadata_map(asked.pod, "annotations"))
-    candidate = matching.candidate_of(asked.pod, said)
+def explanation(subject: inject.Subject) -> Explanation:
+    """The rules that were tried for the decision about a pod, by the tables that decide uses."""
+    request, view = subject.request, subject.view
+    recorded = status_annotation.read(pod_fields.metadata_map(request.pod, "annotations"))
+    candidate = matching.candidate_of(request.pod, recorded)
     scope = [
-        _step(rule, stops=stops, fact=rule_facts.of_pod(rule.name, candidate, known))
-        for rule, stops in matching.tried_on_pod(asked, candidate, known)
+        _step(rule, stops=stops, fact=rule_facts.of_pod(rule.name, candidate, view))
+        for rule, stops in matching.tried_on_pod(request, candidate, view)
     ]
     lines = []
     for line in subject.entry.decision.lines:
-        one = line.injection
-        tried = [
-            _step(rule, stops=stops, fact=rule_facts.of_injection(rule.name, one, candidate, known))
-            for rule, stops in matching.tried_on_injection(one, candidate, known)
+        injection = line.injection
+        steps = [
+            _step(
+                rule,
+                stops=stops,
+                fact=rule_facts.of_injection(rule.name, injection, candidate, view),
+            )
+            for rule, stops in matching.tried_on_injection(injection, candidate, view)
         ]
-        lines.append(tried if tried[-1].reason else [*tried, *_fitted(line)])
-    return Trail(entry=subject.entry, scope=scope, lines=lines)
+        lines.append(steps if steps[-1].reason else [*steps, *_fit_steps(line)])
+    return Explanation(entry=subject.entry, scope=scope, lines=lines)
 
 
 def _step(
     rule: matching.ScopeRule | matching.MatchRule, *, stops: bool, fact: str
 ) -> ExplainStep:  # fmt: skip
     sentence = rule.reason.sentence if stops else rule.passed
-    return ExplainStep(
-        rule.name, rule.reason if stops else None, ": ".join(filter(None, (sentence, fact)))
-    )
+    message = ": ".join(filter(None, (sentence, fact)))
+    return ExplainStep(rule.name, rule.reason if stops else None, message)
 
 
-def _fitted(line: decision.Line) -> Iterator[ExplainStep]:
-    """What is asked of an injection that applies."""
+def _fit_steps(line: decision.Line) -> Iterator[ExplainStep]:
+    """What an injection that applies must fulfil besides."""
     if line.reason is Reason.INVALID:
         yield ExplainStep("validity", line.reason, line.message)
         return
@@ -89,14 +92,10 @@ def _fitted(line: decision.Line) -> Iterator[ExplainStep]:
 
 
 @click.command(epilog="Example: sidecar-injector explain pod/web-0 -n demo")
-@options.objects("pod/NAME, deploy/NAME, job/NAME, … of a cluster.")
-@options.files("Manifests: pods, and everything with a pod template.", required=False)
-@options.injections(required=False)
-@options.namespace(live=True)
-@options.namespace_labels()
+@options.subjects()
 @options.output()
 @client.address()
-def explain(*, form: str, **given: Any) -> None:
+def explain(*, form: str, **arguments: Any) -> None:
     """Show every rule that was tried on a pod, in order, and why.
 
     First the rules on the pod, any of which puts it out of scope; then, for each injection in the
@@ -109,28 +108,27 @@ def explain(*, form: str, **given: Any) -> None:
 
     Example: sidecar-injector explain -f pod.yaml -i injection.yaml
     """
-    found, notes = subjects.found(subjects.Question(**given))
-    told = [(one, trail(one.subject)) for one in found]
+    with_histories, notes = subjects.read(subjects.SubjectOptions(**arguments))
+    explained = [(explanation(subject), pod_history) for subject, pod_history in with_histories]
     if form == options.TABLE:
-        _print(told)
+        _print(explained)
     else:
-        tables.structured({"pods": [_told_as_json(*one) for one in told]}, form=form)
+        pods = [
+            as_json(result) | ({"happened": history.as_json(pod_history)} if pod_history else {})
+            for result, pod_history in explained
+        ]
+        tables.structured({"pods": pods}, form=form)
     for note in notes:
         click.echo(f"note: {note}", err=True)
-    sys.exit(1 if any(one.entry.has_findings for _, one in told) else 0)
+    sys.exit(1 if any(result.entry.has_findings for result, _ in explained) else 0)
 
 
-def _told_as_json(one: subjects.Found, tried: Trail) -> dict[str, Any]:
-    member = as_json(tried)
-    return {**member, "happened": history.as_json(one.past)} if one.past else member
-
-
-def as_json(one: Trail) -> dict[str, Any]:
+def as_json(result: Explanation) -> dict[str, Any]:
     """A pod as in the report of `inject`, and its rules."""
-    pod = report.pod(one.entry)
-    pod["message"] = one.entry.decision.message
-    pod["rules"] = [_step_as_json(step) for step in one.scope]
-    for line, steps in zip(pod["injections"], one.lines, strict=True):
+    pod = report.pod(result.entry)
+    pod["message"] = result.entry.decision.message
+    pod["rules"] = [_step_as_json(step) for step in result.scope]
+    for line, steps in zip(pod["injections"], result.lines, strict=True):
         line["rules"] = [_step_as_json(step) for step in steps]
     return pod
 
@@ -139,34 +137,35 @@ def _step_as_json(step: ExplainStep) -> dict[str, Any]:
     return {"rule": step.rule, "result": step.result, "message": step.message}
 
 
-def rows(one: Trail) -> Iterator[tables.Row]:
-    """A row for each rule; what the pod's annotation says wrongly stands before the injections."""
-    for step in one.scope:
+def rows(result: Explanation) -> Iterator[tables.Row]:
+    """A row for each rule; what is wrong with the pod's annotation comes before the injections."""
+    for step in result.scope:
         yield "pod", step.rule, step.result, step.message
-    for word in one.entry.decision.words:
-        yield "pod", "pod annotation", word.reason.value, word.message
-    for line, steps in zip(one.entry.decision.lines, one.lines, strict=True):
+    for finding in result.entry.decision.words:
+        yield "pod", "pod annotation", finding.reason.value, finding.message
+    for line, steps in zip(result.entry.decision.lines, result.lines, strict=True):
         for step in steps:
             yield line.injection.reference, step.rule, step.result, step.message
 
 
-def _print(told: Sequence[tuple[subjects.Found, Trail]]) -> None:
+def _print(explained: Sequence[tuple[Explanation, subjects.PodHistory | None]]) -> None:
     console = tables.console()
-    for index, (found, one) in enumerate(told):
+    for index, (result, pod_history) in enumerate(explained):
         if index:
             tables.write("\n")
-        made = one.entry.decision
-        if found.past:
-            _print_past(one.entry.place, found.past, to=console)
-        now = "if it were created now: " if found.past else ""
-        heading = f"{one.entry.place}: {now}{made.verdict.value}: {made.message}"
-        tables.heading(heading, to=console)
-        tables.table(COLUMNS, list(rows(one)), styles=STYLES, to=console)
+        if pod_history:
+            _print_history(result.entry.place, pod_history, to=console)
+        now = "if it were created now: " if pod_history else ""
+        outcome = f"{result.entry.decision.verdict.value}: {result.entry.decision.message}"
+        tables.heading(f"{result.entry.place}: {now}{outcome}", to=console)
+        tables.table(COLUMNS, list(rows(result)), styles=STYLES, to=console)
 
 
-def _print_past(place: str, told: subjects.Past, *, to: rich.console.Console) -> None:
-    rows = list(history.rows(told))
-    tables.heading(f"{place}: {history.SENTENCE if rows else history.NOTHING}", to=to)
+def _print_history(
+    place: str, pod_history: subjects.PodHistory, *, to: rich.console.Console
+) -> None:
+    rows = list(history.rows(pod_history))
+    tables.heading(f"{place}: {history.HEADING if rows else history.NOTHING}", to=to)
     if rows:
         tables.table(history.COLUMNS, rows, styles=history.STYLES, to=to)
     tables.write("\n")

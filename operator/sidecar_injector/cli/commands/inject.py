@@ -1,4 +1,4 @@
-"""`inject`: manifests with injected pods, exactly as the webhook would make them."""
+"""`inject`: manifests with injected pods, exactly as the webhook would inject them."""
 
 from __future__ import annotations
 
@@ -19,68 +19,72 @@ from sidecar_injector.core.pods import workloads
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A pod of a manifest: what was asked about it, and what was answered."""
+    """A pod of a manifest, and the decision about it."""
 
-    asked: namespace_view.PodRequest
-    known: namespace_view.NamespaceView
+    request: namespace_view.PodRequest
+    view: namespace_view.NamespaceView
     entry: report.ReportEntry
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Injector:
-    """Injects the pods of manifests and remembers what became of each."""
+    """Injects the pods of manifests and collects the decision about each."""
 
-    worlds: Callable[[str], namespace_view.NamespaceView]
-    """What is known about a namespace."""
+    view_of: Callable[[str], namespace_view.NamespaceView]
+    """The view of a namespace, by name."""
     namespace: str
-    """Of objects that carry none."""
+    """The namespace of objects that name none."""
     subjects: list[Subject] = dataclasses.field(default_factory=list)
 
     @property
     def entries(self) -> list[report.ReportEntry]:
-        """What became of each pod so far."""
+        """The decisions so far."""
         return [subject.entry for subject in self.subjects]
 
     def document(self, document: manifests.Document) -> dict[str, Any]:
-        """The manifest with its pods injected; other objects come out as they are."""
+        """The manifest with its pods injected; other objects are not changed."""
         return manifests.with_pods(document, self._pod)
 
     def _pod(self, manifest: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, Any]:
         metadata = manifest.get("metadata") or {}
         namespace = metadata.get("namespace") or self.namespace
-        asked = namespace_view.PodRequest(namespace=namespace, pod=pod)
-        known = self.worlds(namespace)
+        request = namespace_view.PodRequest(namespace=namespace, pod=pod)
+        view = self.view_of(namespace)
         entry = report.ReportEntry(
             namespace=namespace,
             kind=manifest["kind"],
             name=metadata.get("name") or metadata.get("generateName") or "",
-            decision=decide.decide(asked, known),
+            decision=decide.decide(request, view),
         )
-        self.subjects.append(Subject(asked=asked, known=known, entry=entry))
+        self.subjects.append(Subject(request=request, view=view, entry=entry))
         return dict(entry.decision.pod)
 
 
 def offline(
     injections: Sequence[model.Injection], *, namespace: str, namespace_labels: Mapping[str, str]
 ) -> Injector:
-    """One that knows these injections, and of every namespace that it is enabled."""
+    """An injector with these injections; every namespace is enabled."""
 
-    def known(name: str) -> namespace_view.NamespaceView:
+    def view_of(name: str) -> namespace_view.NamespaceView:
         assumed = namespace_view.Namespace.assumed(name)
         return namespace_view.NamespaceView(
             namespace=namespace_view.Namespace(name, {**assumed.labels, **namespace_labels}),
             injections=namespace_view.ordered(
-                [one for one in injections if one.is_cluster or one.namespace == name]
+                [
+                    injection
+                    for injection in injections
+                    if injection.is_cluster or injection.namespace == name
+                ]
             ),
         )
 
-    return Injector(worlds=known, namespace=namespace)
+    return Injector(view_of=view_of, namespace=namespace)
 
 
 def read_subjects(files: Sequence[str], injector: Injector) -> list[Subject]:
-    """All pods of files with what becomes of them.
+    """All pods of files, each with the decision about it.
 
-    Raises UnreadableInput where there is none in all of the files.
+    Raises UnreadableInput if no file contains a pod.
     """
     for file in files:
         for document in manifests.read(file):
@@ -88,7 +92,7 @@ def read_subjects(files: Sequence[str], injector: Injector) -> list[Subject]:
     if not injector.subjects:
         kinds = sorted(kind for _, kind in workloads.PATHS)
         raise manifests.UnreadableInput(
-            f"{', '.join(map(manifests.shown, files))}: holds no pod; field kind may be"
+            f"{', '.join(map(manifests.file_name, files))}: holds no pod; field kind may be"
             f" {', '.join(kinds)}"
         )
     return injector.subjects

@@ -1,4 +1,4 @@
-"""`lint`: what is wrong with injections, before a cluster says it."""
+"""`lint`: what is wrong with injections, before a cluster refuses them."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class LintFinding:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Linted:
-    """An injection and all that was found."""
+class LintResult:
+    """An injection and its findings."""
 
     injection: model.Injection
     findings: Sequence[LintFinding]
 
     def has(self, level: str) -> bool:
-        """Whether anything of this level was found."""
-        return any(one.level == level for one in self.findings)
+        """Whether a finding has this level."""
+        return any(finding.level == level for finding in self.findings)
 
 
 @click.command(epilog="Example: sidecar-injector lint -f injections.yaml --strict")
@@ -55,46 +55,51 @@ def lint(*, files: tuple[str, ...], namespace: str, form: str, strict: bool) -> 
     status 1 if there is an error.
     """
     options.check_stdin(*files)
-    linted = check(manifests.read_injections(files, namespace=namespace))
+    results = check(manifests.read_injections(files, namespace=namespace))
     if form == options.TABLE:
         tables.table(
-            COLUMNS, [row for one in linted for row in rows(one)],
+            COLUMNS, [row for result in results for row in rows(result)],
             styles=STYLES, to=tables.console(),
         )  # fmt: skip
     else:
-        tables.structured({"injections": [as_json(one) for one in linted]}, form=form)
+        tables.structured({"injections": [as_json(result) for result in results]}, form=form)
     fatal = (ERROR, WARNING) if strict else (ERROR,)
-    sys.exit(1 if any(one.has(level) for one in linted for level in fatal) else 0)
+    sys.exit(1 if any(result.has(level) for result in results for level in fatal) else 0)
 
 
-def check(injections: Sequence[model.Injection]) -> list[Linted]:
-    """All injections, in the given order, each with what is wrong with it."""
-    return [Linted(one, list(_findings(one, injections))) for one in injections]
+def check(injections: Sequence[model.Injection]) -> list[LintResult]:
+    """All injections, in the given order, each with its findings."""
+    return [
+        LintResult(injection, list(_findings(injection, injections))) for injection in injections
+    ]
 
 
-def _findings(one: model.Injection, injections: Sequence[model.Injection]) -> Iterator[LintFinding]:
-    found = validate.validate(one, others=injections)
-    yield from (LintFinding(ERROR, field, sentence) for field, sentence in found.errors)
-    yield from (LintFinding(WARNING, field, sentence) for field, sentence in found.warnings)
+def _findings(
+    injection: model.Injection, injections: Sequence[model.Injection]
+) -> Iterator[LintFinding]:
+    result = validate.validate(injection, others=injections)
+    yield from (LintFinding(ERROR, field, sentence) for field, sentence in result.errors)
+    yield from (LintFinding(WARNING, field, sentence) for field, sentence in result.warnings)
 
 
-def rows(one: Linted) -> Iterator[tables.Row]:
-    """A row for each finding; one that says so if there is none."""
-    name = f"{one.injection.kind}/{one.injection.name}"
-    if one.injection.namespace:
-        name = f"{one.injection.namespace}/{name}"
-    for found in one.findings:
-        yield name, found.level, found.field, found.message
-    if not one.findings:
+def rows(result: LintResult) -> Iterator[tables.Row]:
+    """A row for each finding; without findings a row that says so."""
+    injection = result.injection
+    name = f"{injection.kind}/{injection.name}"
+    if injection.namespace:
+        name = f"{injection.namespace}/{name}"
+    for finding in result.findings:
+        yield name, finding.level, finding.field, finding.message
+    if not result.findings:
         yield name, FINE, NOTHING, NOTHING
 
 
-def as_json(one: Linted) -> dict[str, Any]:
+def as_json(result: LintResult) -> dict[str, Any]:
     """For programs; its shape is stable. The namespace of the cluster kind is empty."""
     return {
-        "kind": one.injection.kind,
-        "namespace": one.injection.namespace or "",
-        "name": one.injection.name,
-        "valid": not one.has(ERROR),
-        "findings": [dataclasses.asdict(found) for found in one.findings],
+        "kind": result.injection.kind,
+        "namespace": result.injection.namespace or "",
+        "name": result.injection.name,
+        "valid": not result.has(ERROR),
+        "findings": [dataclasses.asdict(finding) for finding in result.findings],
     }

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import click
 import rich.progress
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.cluster import client, owners, release
+from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import owners, release, rollouts
 from sidecar_injector.cli.cluster import pods as cluster_pods
-from sidecar_injector.cli.commands import rollout
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
 from sidecar_injector.kube import api
@@ -24,27 +27,35 @@ RESTART, RESTARTED, FAILED, BY_HAND = "restart", "restarted", "failed", "recreat
 COMPLETE, INCOMPLETE = "complete", "incomplete"
 """With `--wait`: whether every pod was replaced in time."""
 UNDER_WAY = "under way"
-"""Its pods are older than the last restart, and about to be replaced."""
+"""All its pods are older than the last restart, which replaces them."""
 STYLES = {
     RESTARTED: tables.GOOD, RESTART: tables.NEUTRAL, BY_HAND: tables.NEUTRAL, FAILED: tables.BAD,
     COMPLETE: tables.GOOD, INCOMPLETE: tables.BAD,
 }  # fmt: skip
+PAUSE: Final = 1.0
+"""Seconds between two looks at all rollouts."""
+
+Rollouts = Mapping[owners.Owner, rollouts.Rollout]
+OnChange = Callable[[owners.Owner, rollouts.Rollout], None]
 
 
-class Plan:
+class OwnerPlan:
     """One owner, how many of its pods lack something, and what is done about it."""
 
     def __init__(
-        self, owner: owners.Owner, cases: Sequence[cluster_pods.Case], outlook: owners.Outlook
+        self,
+        owner: owners.Owner,
+        candidates: Sequence[cluster_pods.RestartCandidate],
+        effect: owners.RestartEffect,
     ) -> None:
-        self.owner, self.cases, self.why = owner, cases, outlook.by_hand
-        last = outlook.restarted
-        replaced = last is not None and all(one.created < last for one in cases)
-        self.action = BY_HAND if self.why else UNDER_WAY if replaced else RESTART
+        self.owner, self.candidates, self.message = owner, candidates, effect.obstacle
+        last = effect.restarted
+        is_replacing = last is not None and all(pod.created < last for pod in candidates)
+        self.action = BY_HAND if self.message else UNDER_WAY if is_replacing else RESTART
 
     def pods(self, state: str) -> int:
         """How many of its pods are in this state."""
-        return len({one.pod for one in self.cases if one.state == state})
+        return len({candidate.pod for candidate in self.candidates if candidate.state == state})
 
 
 @click.command(epilog="Example: sidecar-injector restart --outdated -n demo --dry-run")
@@ -54,9 +65,9 @@ class Plan:
 @click.option("--wait", is_flag=True, help="Until the pods are replaced, telling each step.")
 @click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True,
               metavar="SECONDS", help="How long to wait.")  # fmt: skip
-@client.namespace(everywhere=False)
+@cluster_client.namespace(everywhere=False)
 @options.output()
-@client.address()
+@cluster_client.address()
 def restart(
     *,
     outdated: bool,
@@ -67,7 +78,7 @@ def restart(
     namespace: str | None,
     all_namespaces: bool,
     form: str,
-    address: client.Address,
+    address: cluster_client.Address,
 ) -> None:
     """Restart what owns pods whose sidecars are outdated or missing.
 
@@ -80,39 +91,41 @@ def restart(
     """
     if wait and dry_run:
         raise click.UsageError("--wait and --dry-run exclude each other: nothing would roll")
-    chosen = client.one_namespace(namespace, all_namespaces=all_namespaces)
+    chosen = cluster_client.chosen_namespace(namespace, all_namespaces=all_namespaces)
     if chosen is None and not all_namespaces:
-        chosen = client.context_namespace(address)
-    wanted = _states(outdated=outdated, missing=missing)
+        chosen = cluster_client.context_namespace(address)
+    states = _states(outdated=outdated, missing=missing)
 
-    async def question(asked: client.Cluster) -> list[Plan]:
-        plans = await _plans(asked, chosen, wanted, given=address.release_namespace)
+    async def plan_and_restart(client: api.Api) -> list[OwnerPlan]:
+        plans = await _plans(
+            client, chosen, states=states, release_namespace=address.release_namespace
+        )
         if not dry_run:
-            await _restart(asked, plans)
+            await _restart(client, plans)
         if wait:
-            await _wait(asked, plans, seconds=timeout)
+            await _wait(client, plans, seconds=timeout)
         return plans
 
-    plans = client.ask(address, question)
+    plans = cluster_client.run(address, plan_and_restart)
     if form == options.TABLE:
-        _print(plans, where=chosen, dry_run=dry_run)
+        _print(plans, namespace=chosen, dry_run=dry_run)
     else:
-        tables.structured({"owners": [as_json(one) for one in plans]}, form=form)
-    sys.exit(1 if any(one.action in (BY_HAND, FAILED, INCOMPLETE) for one in plans) else 0)
+        tables.structured({"owners": [as_json(plan) for plan in plans]}, form=form)
+    sys.exit(1 if any(plan.action in (BY_HAND, FAILED, INCOMPLETE) for plan in plans) else 0)
 
 
-def as_json(one: Plan) -> dict[str, Any]:
+def as_json(plan: OwnerPlan) -> dict[str, Any]:
     """For programs; its shape is stable."""
     return {
-        "namespace": one.owner.namespace,
-        "kind": one.owner.kind,
-        "name": one.owner.name,
-        "outdated": one.pods(audit.OUTDATED),
-        "missing": one.pods(audit.MISSING),
-        "action": one.action,
-        "message": one.why,
-        "pods": sorted({case.pod for case in one.cases}),
-        "injections": sorted({case.reference for case in one.cases}),
+        "namespace": plan.owner.namespace,
+        "kind": plan.owner.kind,
+        "name": plan.owner.name,
+        "outdated": plan.pods(audit.OUTDATED),
+        "missing": plan.pods(audit.MISSING),
+        "action": plan.action,
+        "message": plan.message,
+        "pods": sorted({candidate.pod for candidate in plan.candidates}),
+        "injections": sorted({candidate.reference for candidate in plan.candidates}),
     }
 
 
@@ -123,71 +136,127 @@ def _states(*, outdated: bool, missing: bool) -> set[str]:
 
 
 async def _plans(
-    asked: client.Cluster,
+    client: api.Api,
     namespace: str | None,
-    wanted: set[str],
     *,
-    given: str | None,
-) -> list[Plan]:
-    known = await cluster_injections.injections(asked, namespace=namespace)
-    where = await release.namespace_of(asked, given=given)
-    taken = await cluster_pods.take(
-        asked, namespace=namespace, known=known, release_namespace=where
+    states: set[str],
+    release_namespace: str | None,
+) -> list[OwnerPlan]:
+    overview = await cluster_pods.overview(
+        client,
+        namespace=namespace,
+        injections=await cluster_injections.injections(client, namespace=namespace),
+        release_namespace=await release.namespace_of(client, chosen=release_namespace),
     )
-    of_owner: dict[owners.Owner, list[cluster_pods.Case]] = {}
-    for case in taken.cases:
-        if case.state in wanted and not case.useless:
-            of_owner.setdefault(case.owner, []).append(case)
+    of_owner: dict[owners.Owner, list[cluster_pods.RestartCandidate]] = {}
+    for candidate in overview.candidates:
+        if candidate.state in states and not candidate.obstacle:
+            of_owner.setdefault(candidate.owner, []).append(candidate)
     return [
-        Plan(owner, cases, await owners.outlook(asked, owner))
-        for owner, cases in sorted(of_owner.items())
+        OwnerPlan(owner, candidates, await owners.restart_effect(client, owner))
+        for owner, candidates in sorted(of_owner.items())
     ]
 
 
-async def _restart(asked: client.Cluster, plans: Sequence[Plan]) -> None:
+async def _restart(client: api.Api, plans: Sequence[OwnerPlan]) -> None:
     at = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
-    for one in _told([one for one in plans if one.action == RESTART]):
+    for plan in _with_progress([plan for plan in plans if plan.action == RESTART]):
         try:
-            await owners.restart(asked, one.owner, at=at)
-            one.action = RESTARTED
+            await owners.restart(client, plan.owner, at=at)
+            plan.action = RESTARTED
         except api.ApiError as error:
-            # The others are restarted all the same; the table says what became of each.
-            one.action, one.why = FAILED, str(error)
+            # The others are restarted all the same; the table shows the result of each.
+            plan.action, plan.message = FAILED, str(error)
 
 
-async def _wait(asked: client.Cluster, plans: Sequence[Plan], *, seconds: float) -> None:
-    rolling = [one for one in plans if one.action in (RESTARTED, UNDER_WAY)]
-    found = await rollout.follow(asked, [one.owner for one in rolling], seconds=seconds)
-    for one in rolling:
-        seen = found[one.owner]
-        one.action, one.why = (COMPLETE, "") if seen.complete else (INCOMPLETE, seen.says)
+async def _wait(client: api.Api, plans: Sequence[OwnerPlan], *, seconds: float) -> None:
+    rolling = [plan for plan in plans if plan.action in (RESTARTED, UNDER_WAY)]
+    last = await follow(client, [plan.owner for plan in rolling], seconds=seconds)
+    for plan in rolling:
+        rollout = last[plan.owner]
+        plan.action, plan.message = (
+            (COMPLETE, "") if rollout.complete else (INCOMPLETE, rollout.message)
+        )
 
 
-def _told(plans: Sequence[Plan]) -> Iterator[Plan]:
+async def follow(client: api.Api, rolling: Sequence[owners.Owner], *, seconds: float) -> Rollouts:
+    """The last rollout of each owner: complete, stuck, or neither if time runs out.
+
+    Each owner is read at least once; each change is shown.
+    """
+    last: dict[owners.Owner, rollouts.Rollout] = {}
+    end = time.monotonic() + seconds
+    left = list(rolling)
+    with _shown(rolling) as show:
+        while True:
+            for owner in left:
+                rollout = await _rollout(client, owner)
+                if last.get(owner) != rollout:
+                    show(owner, rollout)
+                last[owner] = rollout
+            left = [owner for owner in left if not (last[owner].complete or last[owner].stuck)]
+            if not left or time.monotonic() >= end:
+                return last
+            await asyncio.sleep(PAUSE)
+
+
+async def _rollout(client: api.Api, owner: owners.Owner) -> rollouts.Rollout:
+    resource = api.WORKLOADS[owner.kind]
+    workload = await api.get_or_none(client, resource, name=owner.name, namespace=owner.namespace)
+    return rollouts.judge(owner.kind, workload) if workload else rollouts.GONE
+
+
+@contextlib.contextmanager
+def _shown(rolling: Sequence[owners.Owner]) -> Iterator[OnChange]:
+    """Shows rollouts: a bar for each on a terminal, a line for each change in a pipe."""
+    console = tables.console(stderr=True)
+    if not console.is_terminal:
+        yield lambda owner, rollout: click.echo(f"{owner}: {rollout.message}", err=True)
+        return
+    columns = (
+        rich.progress.TextColumn("{task.description}", markup=False),
+        rich.progress.BarColumn(),
+        rich.progress.TextColumn("{task.fields[message]}", markup=False),
+    )
+    with rich.progress.Progress(*columns, console=console) as progress:
+        bars = {owner: progress.add_task(str(owner), total=None, message="") for owner in rolling}
+
+        def show(owner: owners.Owner, rollout: rollouts.Rollout) -> None:
+            # A bar with a total of 0 would move to and fro for ever.
+            total, done = (
+                (rollout.wanted, rollout.done) if rollout.wanted else (1, int(rollout.complete))
+            )
+            progress.update(bars[owner], total=total, completed=done, message=rollout.message)
+
+        yield show
+
+
+def _with_progress(plans: Sequence[OwnerPlan]) -> Iterator[OwnerPlan]:
     """The plans one after the other, with a bar on a terminal and a line each in a pipe."""
     console = tables.console(stderr=True)
     if console.is_terminal:
         yield from rich.progress.track(plans, description="restarting", console=console)
         return
-    for number, one in enumerate(plans, 1):
-        yield one
-        click.echo(f"{number}/{len(plans)} {one.owner}: {one.action}", err=True)
+    for number, plan in enumerate(plans, 1):
+        yield plan
+        click.echo(f"{number}/{len(plans)} {plan.owner}: {plan.action}", err=True)
 
 
-def _print(plans: Sequence[Plan], *, where: str | None, dry_run: bool) -> None:
+def _print(plans: Sequence[OwnerPlan], *, namespace: str | None, dry_run: bool) -> None:
     console = tables.console()
     if not plans:
-        place = f"namespace {where}" if where else "any namespace"
+        place = f"namespace {namespace}" if namespace else "any namespace"
         tables.heading(f"no pod in {place} needs a restart", to=console)
         return
     if dry_run:
         tables.heading("nothing was changed; without --dry-run this is done:", to=console)
     rows = [
         (
-            str(one.owner), str(one.pods(audit.OUTDATED)),
-            str(one.pods(audit.MISSING)),
-            f"{one.action}: {one.why}" if one.why else one.action,
+            str(plan.owner),
+            str(plan.pods(audit.OUTDATED)),
+            str(plan.pods(audit.MISSING)),
+            f"{plan.action}: {plan.message}" if plan.message else plan.action,
         )
-        for one in plans
-    ]  # fmt: skip
+        for plan in plans
+    ]
     tables.table(COLUMNS, rows, styles=STYLES, to=console)

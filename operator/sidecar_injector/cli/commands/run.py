@@ -23,8 +23,8 @@ def run(*, kubeconfig: str | None, context: str | None) -> None:
 
     Settings are read from variables SIDECAR_INJECTOR_…; the Helm chart sets them.
     """
-    # Kopf and the Kubernetes client take half a second to import: no other verb, and no TAB of a
-    # completing shell, should pay for them.
+    # Kopf and the Kubernetes client take half a second to import: no other verb, and no completion
+    # of a shell, should pay for that.
     from sidecar_injector import app  # noqa: PLC0415
 
     try:

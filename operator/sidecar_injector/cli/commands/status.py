@@ -11,9 +11,11 @@ import click
 
 from sidecar_injector import names
 from sidecar_injector.cli import options
-from sidecar_injector.cli.cluster import client, objects, release
+from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import objects
 from sidecar_injector.cli.cluster import pods as cluster_pods
+from sidecar_injector.cli.cluster import release as cluster_release
 from sidecar_injector.cli.commands import certificates
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 COUNTS = (audit.SELECTED, *audit.STATES)
-INJECTIONS = ("NAMESPACE", "INJECTION", "READY", *(one.upper() for one in COUNTS), "WHY NOT")
+INJECTIONS = ("NAMESPACE", "INJECTION", "READY", *(count.upper() for count in COUNTS), "WHY NOT")
 NAMESPACES = ("NAMESPACE", "LABEL", "PODS", "INJECTIONS")
 RESTARTS = ("OWNER", "PODS", "INJECTION", "STATE", "RESTART")
 YES, NO, UNKNOWN = "yes", "no", "unknown"
@@ -35,27 +37,27 @@ STYLES = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """All that is told."""
+class InstallationStatus:
+    """All that the verb shows."""
 
-    release: release.Release
+    release: cluster_release.Release
     outside: str
     """Where the operator runs if not in this cluster; empty otherwise."""
-    injections: Sequence[cluster_injections.LiveInjection]
+    injections: cluster_injections.ReadInjections
     namespaces: Sequence[api.Json]
-    """Those that carry our label, whatever its value."""
-    census: cluster_pods.Census
+    """The chosen namespace, or all that carry our label, whatever its value."""
+    pods: cluster_pods.PodOverview
     certificates: live.Certificates | None
-    """None where they may not be read."""
+    """None where the user may not read them."""
     notes: Sequence[str]
 
 
 @click.command(epilog="Example: sidecar-injector status -n demo")
-@client.namespace(everywhere=True)
+@cluster_client.namespace(everywhere=True)
 @options.output()
-@client.address()
+@cluster_client.address()
 def status(
-    *, namespace: str | None, all_namespaces: bool, form: str, address: client.Address
+    *, namespace: str | None, all_namespaces: bool, form: str, address: cluster_client.Address
 ) -> None:
     """Show what is installed, what it does where, and which pods need a restart.
 
@@ -64,93 +66,98 @@ def status(
     template (outdated) or lack an injection that selects them (missing). Exit status 0 whatever is
     shown; `sidecar-injector check` looks for what is wrong.
     """
-    where = client.one_namespace(namespace, all_namespaces=all_namespaces)
+    chosen = cluster_client.chosen_namespace(namespace, all_namespaces=all_namespaces)
     now = datetime.datetime.now(datetime.UTC)
-    found = client.ask(
+    state = cluster_client.run(
         address,
-        lambda asked: _read(asked, where, given=address.release_namespace, now=now),
+        lambda client: _read(client, chosen, release_namespace=address.release_namespace, now=now),
         doing="reading",
     )
     if form == options.TABLE:
-        _print(found, now)
+        _print(state, now)
     else:
-        tables.structured(as_json(found), form=form)
-    for note in found.notes:
+        tables.structured(as_json(state), form=form)
+    for note in state.notes:
         click.echo(f"note: {note}", err=True)
 
 
-def as_json(found: State) -> dict[str, Any]:
+def as_json(state: InstallationStatus) -> dict[str, Any]:
     """For programs; its shape is stable."""
     return {
         "release": {
-            "namespace": found.release.namespace,
-            "name": found.release.fullname,
-            "version": found.release.version,
-            "replicas": found.release.wanted,
-            "ready": found.release.ready,
-            "outside": found.outside,
+            "namespace": state.release.namespace,
+            "name": state.release.fullname,
+            "version": state.release.version,
+            "replicas": state.release.wanted,
+            "ready": state.release.ready,
+            "outside": state.outside,
         },
-        "injections": [_injection(one) for one in found.injections],
+        "injections": list(map(_injection_as_json, state.injections.injections)),
         "namespaces": [
-            {
-                "name": name,
-                "label": label,
-                "pods": pods,
-                "injections": applying,
-            }
-            for name, label, pods, applying in _namespaces(found)
+            {"name": name, "label": label, "pods": pods, "injections": applying}
+            for name, label, pods, applying in _namespaces(state)
         ],
         "restarts": [
             {
-                "namespace": one.owner.namespace,
-                "kind": one.owner.kind,
-                "name": one.owner.name,
-                "pod": one.pod,
-                "injection": one.reference,
-                "state": one.state,
-                "message": one.useless,
+                "namespace": candidate.owner.namespace,
+                "kind": candidate.owner.kind,
+                "name": candidate.owner.name,
+                "pod": candidate.pod,
+                "injection": candidate.reference,
+                "state": candidate.state,
+                "message": candidate.obstacle,
             }
-            for one in found.census.cases
+            for candidate in state.pods.candidates
         ],
-        "certificates": certificates.as_json(found.certificates) if found.certificates else None,
+        "certificates": certificates.as_json(state.certificates) if state.certificates else None,
     }
 
 
 async def _read(
-    asked: client.Cluster, namespace: str | None, *, given: str | None, now: datetime.datetime
-) -> State:
-    installed = await release.find(asked, namespace=given)
-    known = await cluster_injections.injections(asked, namespace=namespace)
-    notes = list(known.notes)
-    taken = await cluster_pods.take(
-        asked, namespace=namespace, known=known, release_namespace=installed.namespace
-    )
-    return State(
-        release=installed,
-        outside=await release.outside(asked, installed),
-        injections=known.injections,
-        namespaces=await _labelled(asked, namespace),
-        census=taken,
-        certificates=await _certificates(asked, installed, now=now, notes=notes),
+    client: api.Api,
+    namespace: str | None,
+    *,
+    release_namespace: str | None,
+    now: datetime.datetime,
+) -> InstallationStatus:
+    release = await cluster_release.find(client, namespace=release_namespace)
+    injections = await cluster_injections.injections(client, namespace=namespace)
+    notes = list(injections.notes)
+    return InstallationStatus(
+        release=release,
+        outside=await cluster_release.outside(client, release),
+        injections=injections,
+        namespaces=await _labelled_namespaces(client, namespace),
+        pods=await cluster_pods.overview(
+            client,
+            namespace=namespace,
+            injections=injections,
+            release_namespace=release.namespace,
+        ),
+        certificates=await _certificates(client, release, now=now, notes=notes),
         notes=notes,
     )
 
 
-async def _labelled(asked: api.Api, namespace: str | None) -> list[api.Json]:
+async def _labelled_namespaces(client: api.Api, namespace: str | None) -> list[api.Json]:
     if namespace is not None:
-        return [await asked.get(api.NAMESPACES, name=namespace)]
+        return [await client.get(api.NAMESPACES, name=namespace)]
     scope = api.Scope(label_selector=names.INJECTION_LABEL)
-    return await objects.listed(asked, api.NAMESPACES, scope=scope)
+    return await objects.read_all(client, api.NAMESPACES, scope=scope)
 
 
 async def _certificates(
-    asked: api.Api, installed: release.Release, *, now: datetime.datetime, notes: list[str]
+    client: api.Api,
+    release: cluster_release.Release,
+    *,
+    now: datetime.datetime,
+    notes: list[str],
 ) -> live.Certificates | None:
     # As in `run`: other verbs should not pay for the import of the cryptography.
     from sidecar_injector.cli.cluster import certificates as live  # noqa: PLC0415
 
     try:
-        return await live.read(asked, installed, now=now)
+        return await live.read(client, release, now=now)
     except api.ApiError as error:
         if error.status != api.FORBIDDEN:
             raise
@@ -158,84 +165,81 @@ async def _certificates(
         return None
 
 
-def _injection(one: cluster_injections.LiveInjection) -> dict[str, Any]:
-    status = one.resource.get("status") or {}
-    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+def _injection_as_json(live: cluster_injections.LiveInjection) -> dict[str, Any]:
+    status = live.resource.get("status") or {}
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ready = conditions.get("Ready") or {}
     accepted = conditions.get("Accepted") or {}
-    why = accepted if accepted.get("status") == "False" else ready
+    decisive = accepted if accepted.get("status") == "False" else ready
     return {
-        "kind": one.injection.kind,
-        "namespace": one.injection.namespace or "",
-        "name": one.injection.name,
+        "kind": live.injection.kind,
+        "namespace": live.injection.namespace or "",
+        "name": live.injection.name,
         "ready": ready.get("status", "Unknown"),
-        "reason": why.get("reason", ""),
-        "message": why.get("message", ""),
+        "reason": decisive.get("reason", ""),
+        "message": decisive.get("message", ""),
         "pods": status.get("pods"),
     }
 
 
-def _namespaces(found: State) -> Iterator[tuple[str, str, int, list[str]]]:
-    read = cluster_injections.ReadInjections(injections=found.injections)
-    for thing in found.namespaces:
-        name = api.metadata(thing)["name"]
-        label = objects.labels(thing).get(names.INJECTION_LABEL, "")
+def _namespaces(state: InstallationStatus) -> Iterator[tuple[str, str, int, list[str]]]:
+    """Name, label, count of pods and applying injections of each namespace."""
+    for namespace in state.namespaces:
+        name, labels = api.metadata(namespace)["name"], objects.labels(namespace)
         applying = [
-            one.reference
-            for one in read.of(name)
-            if one.namespace_selector(objects.labels(thing)) and label == names.ENABLED
+            injection.reference
+            for injection in state.injections.of(name)
+            if objects.is_enabled(namespace) and injection.namespace_selector(labels)
         ]
-        yield name, label, found.census.pods.get(name, 0), applying
+        yield name, labels.get(names.INJECTION_LABEL, ""), state.pods.counts.get(name, 0), applying
 
 
-def _print(found: State, now: datetime.datetime) -> None:
+def _print(state: InstallationStatus, now: datetime.datetime) -> None:
     console = tables.console()
-    one = found.release
-    ready = f"{one.ready} of {one.wanted} replicas ready"
-    runs = f"runs outside of the cluster, at {found.outside}" if found.outside else ready
-    tables.heading(
-        f"{names.PRODUCT} {one.version}, Deployment {one.namespace}/{one.fullname}: {runs}",
-        to=console,
-    )
+    release = state.release
+    ready = f"{release.ready} of {release.wanted} replicas ready"
+    runs = f"runs outside of the cluster, at {state.outside}" if state.outside else ready
+    deployment = f"Deployment {release.namespace}/{release.fullname}"
+    tables.heading(f"{names.PRODUCT} {release.version}, {deployment}: {runs}", to=console)
     for columns, rows, otherwise in (
-        (INJECTIONS, _injection_rows(found), "there is no injection yet"),
-        (NAMESPACES, _namespace_rows(found),
+        (INJECTIONS, list(_injection_rows(state)), "there is no injection yet"),
+        (NAMESPACES, list(_namespace_rows(state)),
          f"no namespace is enabled: kubectl label namespace NAME {cluster_pods.SELECTOR}"),
-        (RESTARTS, _restart_rows(found), "no pod needs a restart"),
+        (RESTARTS, list(_restart_rows(state)), "no pod needs a restart"),
     ):  # fmt: skip
         tables.write("\n")
-        if made := list(rows):
-            tables.table(columns, made, styles=STYLES, to=console)
+        if rows:
+            tables.table(columns, rows, styles=STYLES, to=console)
         else:
             tables.heading(otherwise, to=console)
-    if found.certificates:
+    if state.certificates:
         tables.write("\n")
-        certificates.print_table(found.certificates, now, to=console)
+        certificates.print_table(state.certificates, now, to=console)
 
 
-def _injection_rows(found: State) -> Iterator[tables.Row]:
+def _injection_rows(state: InstallationStatus) -> Iterator[tables.Row]:
     words = {"True": YES, "False": NO}
-    for one in map(_injection, found.injections):
-        name = f"{names.CLUSTER_PREFIX}{one['name']}" if not one["namespace"] else one["name"]
-        ready = words.get(one["ready"], UNKNOWN)
-        pods = one["pods"] or {}
-        counts = [str(pods[each]) if each in pods else NOTHING for each in COUNTS]
-        why = "" if ready == YES else ": ".join(filter(None, (one["reason"], one["message"])))
-        yield one["namespace"] or NOTHING, name, ready, *counts, why
+    for row in map(_injection_as_json, state.injections.injections):
+        name = row["name"] if row["namespace"] else f"{names.CLUSTER_PREFIX}{row['name']}"
+        ready = words.get(row["ready"], UNKNOWN)
+        pods = row["pods"] or {}
+        counts = [str(pods[count]) if count in pods else NOTHING for count in COUNTS]
+        why = "" if ready == YES else ": ".join(filter(None, (row["reason"], row["message"])))
+        yield row["namespace"] or NOTHING, name, ready, *counts, why
 
 
-def _namespace_rows(found: State) -> Iterator[tables.Row]:
-    for name, label, pods, applying in _namespaces(found):
-        said = label or "none"
-        wrong = "" if label == names.ENABLED else f" (must be {names.ENABLED})"
-        yield name, said + wrong, str(pods), ", ".join(applying) or NOTHING
+def _namespace_rows(state: InstallationStatus) -> Iterator[tables.Row]:
+    for name, label, pods, applying in _namespaces(state):
+        problem = "" if label == names.ENABLED else f" (must be {names.ENABLED})"
+        yield name, (label or "none") + problem, str(pods), ", ".join(applying) or NOTHING
 
 
-def _restart_rows(found: State) -> Iterator[tables.Row]:
+def _restart_rows(state: InstallationStatus) -> Iterator[tables.Row]:
     groups: dict[tuple[str, str, str, str], set[str]] = {}
-    for one in found.census.cases:
-        helps = f"would not help: {one.useless}" if one.useless else "would help"
-        group = str(one.owner), one.reference, one.state, helps
-        groups.setdefault(group, set()).add(one.pod)
-    for (owner, reference, state, helps), pods in sorted(groups.items()):
-        yield owner, str(len(pods)), reference, state, helps
+    for candidate in state.pods.candidates:
+        obstacle = candidate.obstacle
+        effect = f"would not help: {obstacle}" if obstacle else "would help"
+        group = str(candidate.owner), candidate.reference, candidate.state, effect
+        groups.setdefault(group, set()).add(candidate.pod)
+    for (owner, reference, state_of_pods, effect), pods in sorted(groups.items()):
+        yield owner, str(len(pods)), reference, state_of_pods, effect

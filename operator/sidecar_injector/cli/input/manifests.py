@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,24 +14,25 @@ import yaml
 
 from sidecar_injector import crds, names
 from sidecar_injector.cli.input import yaml_documents
+from sidecar_injector.convert import sources
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.pods import shapes, workloads
 
 STDIN = "-"
 
 Change = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
-"""Of a manifest and the pod in it: the pod as it shall be."""
+"""Takes a manifest and the pod in it; returns the changed pod."""
 
 
 class UnreadableInput(click.ClickException):
-    """Input that cannot be used: one line that names file, document and field; exit status 2."""
+    """Input that cannot be used: a line that names file, document and field; exit status 2."""
 
     exit_code = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Document:
-    """One object of a file and where it stands."""
+    """One object of a file, and its place."""
 
     place: str
     """File and number of the document, for messages."""
@@ -40,19 +40,19 @@ class Document:
 
 
 def read(path: str) -> list[Document]:
-    """The Kubernetes objects of a file (or of `-`, standard input), empty documents left out.
+    """The Kubernetes objects of a file (or of `-`, standard input), without empty documents.
 
     Raises UnreadableInput for what kubectl could not read either, and for a file without objects.
     """
     documents = [Document(place, _checked(place, content)) for place, content in values(path)]
     if not documents:
-        raise UnreadableInput(f"{shown(path)}: holds no Kubernetes object")
+        raise UnreadableInput(f"{file_name(path)}: holds no Kubernetes object")
     return documents
 
 
 def values(path: str) -> list[tuple[str, Any]]:
-    """Place and content of a file's documents, whatever they are; empty ones are left out."""
-    file = shown(path)
+    """Place and content of a file's documents, whatever they are, without empty ones."""
+    file = file_name(path)
     return [
         (f"{file}, document {number}", content)
         for number, content in enumerate(parsed(file, _text(path)), 1)
@@ -61,54 +61,51 @@ def values(path: str) -> list[tuple[str, Any]]:
 
 
 def read_injections(paths: Sequence[str], *, namespace: str) -> list[model.Injection]:
-    """The injections of files; objects of other kinds are passed over.
+    """The injections of files; objects of other groups are skipped.
 
     `namespace` is for those that name none. Raises UnreadableInput for a version or kind of our
     group that we do not know, for a file without any injection, and for two of one name, of which
-    a cluster could hold only one.
+    a cluster could have only one.
     """
-    found: dict[tuple[str, str | None, str], tuple[str, model.Injection]] = {}
+    injections: dict[tuple[str, str | None, str], model.Injection] = {}
+    places: dict[tuple[str, str | None, str], str] = {}
     for path in paths:
-        before = len(found)
+        before = len(injections)
         for document in _injections_of(path):
-            one = _injection(document, namespace=namespace)
-            identity = (one.kind, one.namespace, one.name)
-            if identity in found:
+            injection = _injection(document, namespace=namespace)
+            kind, name = injection.kind, injection.name
+            identity = (kind, injection.namespace, name)
+            if identity in injections:
                 raise UnreadableInput(
-                    f"{document.place}: field metadata.name: {one.kind} {one.name!r} is given"
-                    f" twice; the other one is in {found[identity][0]}"
+                    f"{document.place}: field metadata.name: {kind} {name!r} is given"
+                    f" twice; the other one is in {places[identity]}"
                 )
-            found[identity] = document.place, one
-        if len(found) == before:
+            injections[identity], places[identity] = injection, document.place
+        if len(injections) == before:
             raise UnreadableInput(
-                f"{path}: holds no {names.KIND} or {names.CLUSTER_KIND} ({names.API_VERSION})"
+                f"{file_name(path)}: holds no {names.KIND} or {names.CLUSTER_KIND}"
+                f" ({names.API_VERSION})"
             )
-    return [one for _, one in found.values()]
+    return list(injections.values())
 
 
 def _injections_of(path: str) -> Iterator[Document]:
     for document in read(path):
-        for one in flattened(document):
-            if one.manifest["apiVersion"].partition("/")[0] == names.GROUP:
-                yield one
+        for item in flattened(document):
+            if item.manifest["apiVersion"].partition("/")[0] == names.GROUP:
+                yield item
 
 
 def items(document: Document) -> list[Document]:
-    """The items of a list, each with its place.
-
-    In the lists of one kind that an API server returns, the items are without version and kind.
-    """
-    kind = document.manifest["kind"].removesuffix("List")
-    head = {"apiVersion": document.manifest["apiVersion"], "kind": kind} if kind else {}
-    places = (f"{document.place}, items[{index}]" for index in itertools.count())
+    """The items of a list, each with its place."""
     return [
-        Document(place, _checked(place, {**head, **item} if isinstance(item, dict) else item))
-        for place, item in zip(places, document.manifest["items"], strict=False)
+        Document(place, _checked(place, item))
+        for place, item in sources.list_items(document.manifest, document.place)
     ]
 
 
 def flattened(document: Document) -> Iterator[Document]:
-    """The document itself or, if it is a list, what is in it."""
+    """The document itself or, if it is a list, its items."""
     if not workloads.is_list(document.manifest):
         yield document
         return
@@ -117,25 +114,25 @@ def flattened(document: Document) -> Iterator[Document]:
 
 
 def with_pods(document: Document, change: Change) -> dict[str, Any]:
-    """The manifest with its pods, or those of its pod templates, changed; those of lists, too.
+    """A copy of the manifest with its pods, or those of its pod templates, changed; also in lists.
 
-    Other objects come out as they are, and the given one is not changed. Raises UnreadableInput
-    for a pod in which anything that is looked at has another shape than the API gives it.
+    Other objects are returned as they are. Raises UnreadableInput for a pod in which a field that
+    we read does not have the shape that the API defines.
     """
     manifest = document.manifest
     if workloads.is_list(manifest):
-        return {**manifest, "items": [with_pods(one, change) for one in items(document)]}
+        return {**manifest, "items": [with_pods(item, change) for item in items(document)]}
     path = workloads.pod_path(manifest)
     if path is None:
         return manifest
     for field, sentence in shapes.problems(shapes.POD, workloads.at(manifest, path)):
-        where = ".".join(part for part in (*path, field) if part)
-        raise UnreadableInput(f"{document.place}: field {where}: {sentence}")
+        whole_path = ".".join(part for part in (*path, field) if part)
+        raise UnreadableInput(f"{document.place}: field {whole_path}: {sentence}")
     return workloads.transformed(manifest, path, lambda pod: change(manifest, pod))
 
 
-def shown(path: str) -> str:
-    """What messages call a file."""
+def file_name(path: str) -> str:
+    """The name of a file in messages."""
     return "standard input" if path == STDIN else path
 
 
@@ -144,19 +141,21 @@ def _text(path: str) -> str:
         content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
         return content.decode()
     except OSError as error:
-        raise UnreadableInput(f"{shown(path)}: {error.strerror or error}") from error
+        raise UnreadableInput(f"{file_name(path)}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UnreadableInput(f"{shown(path)}: is not UTF-8 text (byte {error.start})") from error
+        raise UnreadableInput(
+            f"{file_name(path)}: is not UTF-8 text (byte {error.start})"
+        ) from error
 
 
 def parsed(file: str, text: str) -> list[Any]:
-    """The documents of a text, which messages call by the given name; UnreadableInput if none."""
+    """The documents of a text; `file` is its name in messages. Raises UnreadableInput."""
     try:
         return list(yaml_documents.load_all(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UnreadableInput(f"{file}{where}: is no YAML: {error.problem}") from error
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise UnreadableInput(f"{file}{place}: is no YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         message = " ".join(str(error).split())
         raise UnreadableInput(f"{file}: is no YAML: {message}") from error

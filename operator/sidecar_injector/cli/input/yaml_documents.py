@@ -2,7 +2,8 @@
 
 kubectl goes through sigs.k8s.io/yaml: dates and `12:30:45` are strings, `0o17` and `017` are 15,
 `1e3` is a number, `y` and `on` are booleans, and keys become strings. A file is cut at lines that
-begin with `---` before any of it is parsed.
+begin with `---` before it is parsed. What kubectl would turn into other characters, a key that is a
+float and half a surrogate pair, is refused.
 https://github.com/yaml/go-yaml/blob/v2/resolve.go
 https://github.com/kubernetes/apimachinery/blob/master/pkg/util/yaml/decoder.go
 """
@@ -19,12 +20,14 @@ import yaml
 from sidecar_injector.cli.input import yaml_scalars
 
 MAX_DEPTH = 100
-"""Levels of nesting. Go gives up at 10,000, the C parser that PyYAML uses crashes at some more."""
+"""Levels of nesting. Go refuses more than 10,000; the C parser of PyYAML crashes at some more."""
 MAX_VALUES = 1_000_000
-"""Of one document, aliases written out: a few lines of them can stand for more than any memory."""
+"""Of one document, with its aliases expanded: a few lines of them can exceed any memory."""
 
 _SEPARATOR = re.compile(r"^---[^\n]*$", re.MULTILINE)
-_NOTHING = re.compile(r"\s*(#[^\n]*\s*)*")
+_EMPTY = re.compile(r"\s*(#[^\n]*\s*)*")
+
+_NO_WHITESPACE = re.compile(r"\S")
 
 # The C parser and emitter where PyYAML was built with them.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -34,15 +37,27 @@ _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 def load_all(text: str) -> Iterator[Any]:
     """The documents of a text as JSON values, None for an empty one; raises yaml.YAMLError.
 
-    A text that is JSON, one value after another, is taken as that.
+    A part of it may be JSON, one value after another.
     """
+    line = counted = 0
     for start, end in _cuts(text):
         part = text[start:end]
+        line, counted = line + text.count("\n", counted, start), start
         if part.lstrip().startswith("{") and (values := _json_values(part)):
             yield from values
-        elif start or not _NOTHING.fullmatch(part):
-            # Lines before the part, emptied, let errors tell the line of the file.
-            yield _Builder("\n" * text.count("\n", 0, start) + part).document()
+        elif start or not _EMPTY.fullmatch(part):
+            try:
+                yield _Builder(part).document()
+            except yaml.MarkedYAMLError as error:
+                raise _of_file(error, line) from error
+
+
+def _of_file(error: yaml.MarkedYAMLError, line: int) -> yaml.MarkedYAMLError:
+    """The error with its place in the file, for a document that begins in this line."""
+    mark = error.problem_mark
+    if mark:
+        mark = yaml.Mark("", 0, line + mark.line, mark.column, None, 0)
+    return yaml.MarkedYAMLError(problem=error.problem, problem_mark=mark)
 
 
 def dump_all(documents: list[Any]) -> str:
@@ -55,10 +70,10 @@ def dump_all(documents: list[Any]) -> str:
 
 
 class Dumper(_Dumper):  # type: ignore[misc]  # its type depends on how PyYAML was built
-    """Writes what `load_all`, and so kubectl, reads back as the same."""
+    """Writes what `load_all`, and kubectl, read back as the same."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Shared parts are written out: anchors are not for people."""
+        """Shared parts are repeated, without anchors."""
         return True
 
 
@@ -71,7 +86,7 @@ def _represent_string(dumper: Dumper, text: str) -> yaml.ScalarNode:
 
 
 def _is_ambiguous(text: str) -> bool:
-    """Whether kubectl, or another reader of YAML 1.1, takes it for something else: a date, say."""
+    """Whether kubectl, or another reader of YAML 1.1, reads something else: a date, for example."""
     patterns = Dumper.yaml_implicit_resolvers.get(text[:1], ())
     return not isinstance(yaml_scalars.resolve(text), str) or any(
         pattern.match(text) for _, pattern in patterns
@@ -98,14 +113,13 @@ def _cuts(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _json_values(text: str) -> list[Any]:
-    """The values of a JSON text; none where it is not JSON: a flow mapping begins so, too."""
+    """The values of a JSON text; none if it is not JSON, such as a flow mapping of YAML."""
     decoder = json.JSONDecoder(parse_constant=_refuse)
     values, position = [], 0
     try:
-        while rest := text[position:].lstrip():
-            value, length = decoder.raw_decode(rest)
-            position = len(text) - len(rest) + length
-            values.append(_clean(value))
+        while start := _NO_WHITESPACE.search(text, position):
+            value, position = decoder.raw_decode(text, start.start())
+            values.append(_checked_json(value))
     except (ValueError, RecursionError):
         return []
     return values
@@ -115,30 +129,34 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def _clean(value: Any, depth: int = 0) -> Any:
-    """A JSON value as Go's decoder leaves it: half a surrogate pair becomes U+FFFD."""
+def _checked_json(value: Any, depth: int = 0) -> Any:
+    """A value of Python's JSON decoder as kubectl has it.
+
+    Raises ValueError for half a surrogate pair, which cannot be written as UTF-8.
+    """
     if depth > MAX_DEPTH:
         raise yaml.YAMLError(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        value.encode()
+        return value
     if isinstance(value, list):
-        return [_clean(item, depth + 1) for item in value]
+        return [_checked_json(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {_clean(key): _clean(item, depth + 1) for key, item in value.items()}
+        return {_checked_json(key): _checked_json(item, depth + 1) for key, item in value.items()}
     return yaml_scalars.as_json(value)
 
 
 class _Builder:
-    """Makes a JSON value of a document's events, without PyYAML's recursion in C."""
+    """Builds the JSON value of a document from its events, without PyYAML's recursion in C."""
 
     def __init__(self, text: str) -> None:
         self._events = yaml.parse(text, Loader=_Loader)
         self._anchors: dict[str, tuple[Any, int] | None] = {}
-        """Value and size of what an anchor names; None while it is being built."""
+        """Value and size of what an anchor names; None while that is being built."""
         self._count = 0
 
     def document(self) -> Any:
-        """The one document; None where there is none."""
+        """The document; None if there is none."""
         next(self._events)  # The stream's start.
         if not isinstance(next(self._events), yaml.DocumentStartEvent):
             return None
@@ -162,7 +180,7 @@ class _Builder:
 
     def _content(self, event: Any, depth: int) -> Any:
         if isinstance(event, yaml.ScalarEvent):
-            return _checked(yaml_scalars.as_json, _scalar(event), event)
+            return _with_place(yaml_scalars.as_json, _scalar(event), event)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(depth)
         return [self._value(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)]
@@ -170,9 +188,9 @@ class _Builder:
     def _alias(self, event: yaml.AliasEvent) -> Any:
         if event.anchor not in self._anchors:
             _fail(f"alias *{event.anchor} has no anchor before it", event)
-        if (named := self._anchors[event.anchor]) is None:
+        if (anchored := self._anchors[event.anchor]) is None:
             _fail(f"anchor &{event.anchor} contains itself", event)
-        value, size = named
+        value, size = anchored
         self._count += size
         if self._count > MAX_VALUES:
             _fail(f"aliases make more than {MAX_VALUES} values of it", event)
@@ -187,7 +205,7 @@ class _Builder:
                 continue
             is_scalar = isinstance(event, yaml.ScalarEvent) and not event.anchor
             key = _scalar(event) if is_scalar else self._value(event, depth + 1)
-            name = _checked(yaml_scalars.key, key, event)
+            name = _with_place(yaml_scalars.key, key, event)
             members[name] = self._value(next(self._events), depth + 1)
         return members
 
@@ -198,15 +216,15 @@ class _Builder:
 
 def _scalar(event: Any) -> Any:
     plain = event.implicit[0]
-    return _checked(
+    return _with_place(
         lambda text: yaml_scalars.read(text, tag=event.tag, plain=plain), event.value, event
     )
 
 
-def _checked(make: Callable[[Any], Any], value: Any, event: yaml.Event) -> Any:
-    """What `make` makes of the value; its ValueError with the place of the event."""
+def _with_place(convert: Callable[[Any], Any], value: Any, event: yaml.Event) -> Any:
+    """The converted value; a ValueError becomes an error with the place of the event."""
     try:
-        return make(value)
+        return convert(value)
     except ValueError as error:
         _fail(str(error), event)
 
@@ -221,7 +239,7 @@ def _is_merge(event: Any) -> bool:
 
 
 def _merged(value: Any, event: Any) -> dict[str, Any]:
-    """What a merge key adds: of several mappings the first one wins."""
+    """The members that a merge key adds; the first of several mappings wins."""
     result: dict[str, Any] = {}
     for mapping in reversed(value if isinstance(value, list) else [value]):
         if not isinstance(mapping, dict):

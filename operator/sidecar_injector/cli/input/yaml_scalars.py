@@ -1,4 +1,4 @@
-"""What a scalar of YAML means to kubectl, and how its keys become JSON's."""
+"""What a scalar of YAML means to kubectl."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import binascii
 import math
 import re
-import struct
 from typing import Any
 
 _WORDS: dict[str, Any] = {
@@ -25,9 +24,8 @@ _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _FRACTION = re.compile(r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+)?")
 _MAX_UINT64 = 2**64 - 1
-_TOO_LARGE = 10**308
-_LAST_PLAIN = 1e21
-"""From here on Go writes a whole number with an exponent."""
+_MAX_DIGITS = 4000
+"""Python converts no decimal number that is longer; as a float each is infinite."""
 _TAG = "tag:yaml.org,2002:"
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
@@ -43,10 +41,10 @@ def read(text: str, *, tag: str | None, plain: bool) -> Any:
         return resolve(text) if plain else text
     kind = tag.removeprefix(_TAG)
     if kind in _TYPES:
-        found = resolve(text)
-        if not isinstance(found, _TYPES[kind]) or isinstance(found, bool) != (kind == "bool"):
+        value = resolve(text)
+        if not isinstance(value, _TYPES[kind]) or isinstance(value, bool) != (kind == "bool"):
             raise ValueError(f"{text[:40]!r} is not of its tag !!{kind}")
-        return found
+        return value
     if kind == "binary":
         try:
             return base64.b64decode(text, validate=True).decode(errors="replace")
@@ -59,7 +57,7 @@ def resolve(text: str) -> Any:
     """The meaning of a plain (unquoted) scalar without tag."""
     if text in _WORDS:
         return _WORDS[text]
-    if text[0] not in "+-.0123456789":
+    if text[0] not in "+-.0123456789" or len(text) > _MAX_DIGITS:
         return text
     if text[0] == ".":
         return float(text) if _FRACTION.fullmatch(text) and _is_finite(text) else text
@@ -71,34 +69,39 @@ def resolve(text: str) -> Any:
     return float(digits) if _FLOAT.fullmatch(digits) and _is_finite(digits) else text
 
 
-def as_json(found: Any) -> Any:
-    """The value after its way through Go's JSON, which has no infinity and only 64-bit integers.
+def as_json(value: Any) -> Any:
+    """The value as JSON has it in Go: whole numbers within 64 bits are integers, others floats.
 
-    There a float that is whole becomes an integer. Raises ValueError.
+    Raises ValueError for infinity and NaN.
     """
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return found
-    if isinstance(found, int) and _fits(found):
-        return found
-    is_huge = isinstance(found, int) and abs(found) > _TOO_LARGE
-    number = math.inf if is_huge else float(found)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if isinstance(value, int) and _fits(value):
+        return value
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{str(found)[:40]} is no number that JSON has")
-    return int(number) if number.is_integer() and abs(number) < _LAST_PLAIN else number
+        raise ValueError(f"{str(value)[:40]} is no number that JSON has")
+    return int(number) if number.is_integer() and _fits(int(number)) else number
 
 
-def key(found: Any) -> str:
-    """The name of a member in JSON. Raises ValueError for what kubectl does not take as a key."""
-    if isinstance(found, str):
-        return found
-    if isinstance(found, bool):
-        return "true" if found else "false"
-    if isinstance(found, int) and _fits(found):
-        return str(found)
-    if isinstance(found, float):
-        return _shortest(found)
-    shown = "null" if found is None else str(found) if isinstance(found, int) else "a structure"
-    raise ValueError(f"{shown} cannot be a key")
+def key(value: Any) -> str:
+    """The name of a member in JSON: of a string, an integer or a boolean. Raises ValueError.
+
+    kubectl also takes floats, but rounds them to 32 bits: 1.10 becomes "1.1".
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and _fits(value):
+        return str(value)
+    is_number = isinstance(value, int | float)
+    described = str(value) if is_number else "null" if value is None else "a structure"
+    hint = ": put it in quotes" if isinstance(value, float) else ""
+    raise ValueError(f"{described} cannot be a key{hint}")
 
 
 def _parsed(digits: str) -> int:
@@ -114,24 +117,3 @@ def _fits(number: int) -> bool:
 
 def _is_finite(digits: str) -> bool:
     return math.isfinite(float(digits))
-
-
-def _shortest(number: float) -> str:
-    """As Go's FormatFloat(number, 'g', -1, 32), which kubectl makes keys with."""
-    rounded = _single(number)
-    if not math.isfinite(rounded):
-        return ".nan" if math.isnan(rounded) else ".inf" if rounded > 0 else "-.inf"
-    scientific = next(
-        text for digits in range(17) if _single(float(text := f"{rounded:.{digits}e}")) == rounded
-    )
-    is_short = -4 <= int(scientific.partition("e")[2]) < 6
-    return repr(float(scientific)).removesuffix(".0") if is_short else scientific
-
-
-def _single(number: float) -> float:
-    """The nearest number of 32 bits."""
-    try:
-        single: float = struct.unpack("f", struct.pack("f", number))[0]
-    except OverflowError:
-        return math.copysign(math.inf, number)
-    return single

@@ -1,4 +1,4 @@
-"""What `inject` says about each pod and injection."""
+"""The report of `inject` about each pod and injection."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NOTHING = "-"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReportEntry:
-    """One pod of a manifest and what became of it."""
+    """One pod of a manifest and the decision about it."""
 
     namespace: str
     kind: str
-    """Of the manifest that the pod or its template is in."""
+    """The kind of the manifest that contains the pod or its template."""
     name: str
     decision: Decision
 
@@ -44,8 +44,10 @@ def lines(entries: Sequence[ReportEntry], *, findings_only: bool = False) -> Ite
         if not decision.lines and not findings_only:
             reason = decision.reason.value if decision.reason else NOTHING
             yield _row(entry, NOTHING, decision.verdict.value, reason, decision.message)
-        for word in decision.words:
-            yield _row(entry, NOTHING, decision.verdict.value, word.reason.value, word.message)
+        for finding in decision.words:
+            yield _row(
+                entry, NOTHING, decision.verdict.value, finding.reason.value, finding.message
+            )
         for line in decision.lines:
             if not findings_only or line.verdict in (Verdict.SKIPPED, Verdict.REFUSED):
                 yield _row(
@@ -71,7 +73,7 @@ def pod(entry: ReportEntry) -> dict[str, Any]:
         "injections": [_line(line) for line in decision.lines],
     }
     if decision.words:
-        member["words"] = [_word(word) for word in decision.words]
+        member["words"] = [_annotation_finding(finding) for finding in decision.words]
     return member
 
 
@@ -86,8 +88,10 @@ def _line(line: Line) -> dict[str, Any]:
     }
 
 
-def _word(word: AnnotationFinding) -> dict[str, Any]:
-    return {"reason": word.reason.value, "message": word.message, "subject": word.subject}
+def _annotation_finding(finding: AnnotationFinding) -> dict[str, Any]:
+    return {
+        "reason": finding.reason.value, "message": finding.message, "subject": finding.subject,
+    }  # fmt: skip
 
 
 def _row(entry: ReportEntry, *columns: str) -> str:

@@ -30,9 +30,9 @@ _STYLES: Mapping[Level, str] = {
 
 
 def console(*, stderr: bool = False) -> rich.console.Console:
-    """Standard output or error; under NO_COLOR no escape code of any kind is written.
+    """Standard output or error; with NO_COLOR it writes no escape code of any kind.
 
-    rich by itself leaves bold and dim there.
+    rich by itself still writes bold and dim.
     """
     return rich.console.Console(
         color_system=None if os.environ.get("NO_COLOR") else "auto", stderr=stderr
@@ -40,13 +40,13 @@ def console(*, stderr: bool = False) -> rich.console.Console:
 
 
 def write(text: str) -> None:
-    """Text on stdout as UTF-8, which is what kubectl reads, whatever the terminal's locale is."""
+    """Writes text to stdout as UTF-8, which kubectl reads, in any locale of the terminal."""
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
 
 def structured(value: Any, *, form: str) -> None:
-    """The value for programs; `form` is one of those of `-o`."""
+    """Writes the value for programs; `form` is a value of `-o`."""
     if form == options.JSON:
         write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
     else:
@@ -56,26 +56,26 @@ def structured(value: Any, *, form: str) -> None:
 def table(
     columns: Row, rows: Sequence[Row], *, styles: Mapping[str, str], to: rich.console.Console
 ) -> None:
-    """Rows under headings: folded and coloured on a terminal, whole lines in a pipe.
+    """Writes rows under headings: folded and coloured on a terminal, whole lines in a pipe.
 
-    `styles` are of cells, by their text.
+    `styles` has the colours of cells by their text.
     """
     clean = [[logs.one_line(cell) for cell in row] for row in rows]
     if not to.is_terminal:
         write(_plain([list(columns), *clean]))
         return
-    # Without lines: what is copied from a terminal should be the text.
-    made = rich.table.Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for column in made.columns:
+    # Without lines: people copy from the terminal.
+    grid = rich.table.Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for column in grid.columns:
         column.overflow = "fold"
     for row in clean:
-        # As Text, or brackets in what people wrote would be read as styles.
-        made.add_row(*(rich.text.Text(cell, style=styles.get(cell, "")) for cell in row))
-    to.print(made, highlight=False)
+        # As Text: rich would read brackets in a string as styles.
+        grid.add_row(*(rich.text.Text(cell, style=styles.get(cell, "")) for cell in row))
+    to.print(grid, highlight=False)
 
 
 def heading(text: str, *, to: rich.console.Console) -> None:
-    """A line above a table."""
+    """Writes a line above a table."""
     line = logs.one_line(text)
     if to.is_terminal:
         to.print(rich.text.Text(line, style="bold"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`restart --wait`: how rollouts are judged, followed and told."""
+"""`restart --wait`: how rollouts are judged, followed and shown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from sidecar_injector.cli.cluster import objects, owners, rollouts
-from sidecar_injector.cli.commands import rollout
+from sidecar_injector.cli.cluster import owners, rollouts
+from sidecar_injector.cli.commands import restart
 from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
 from tests.kits import cluster as kit
@@ -27,9 +27,9 @@ def deployment(*, wanted=3, generation=2, **status):
 
 
 def stateful(*, partition=0, **status):
-    made = deployment(**status)
-    made["spec"]["updateStrategy"] = {"rollingUpdate": {"partition": partition}}
-    return made
+    owner = deployment(**status)
+    owner["spec"]["updateStrategy"] = {"rollingUpdate": {"partition": partition}}
+    return owner
 
 
 HALF = {"replicas": 4, "updatedReplicas": 2, "availableReplicas": 3}
@@ -43,7 +43,7 @@ NODES = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3}
 
 
 @pytest.mark.parametrize(
-    ("kind", "owner", "done", "says"),
+    ("kind", "owner", "done", "message"),
     [
         ("Deployment", deployment(generation=3, **FULL), 0, "its controller has not seen it yet"),
         ("Deployment", deployment(**HALF), 1, "2 of 3 pods are new, 3 available, 2 old are left"),
@@ -57,9 +57,10 @@ NODES = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3}
         (DAEMON, deployment(**NODES, numberAvailable=1), 1, "3 of 3 pods are new, 1 available"),
     ],
 )  # fmt: skip
-def test_what_goes_on_is_told_in_numbers(kind, owner, done, says):
-    found = rollouts.judge(kind, owner)
-    assert (found.done, found.says, found.complete, found.stuck) == (done, says, False, False)
+def test_what_goes_on_is_told_in_numbers(kind, owner, done, message):
+    rollout = rollouts.judge(kind, owner)
+    assert (rollout.done, rollout.message) == (done, message)
+    assert (rollout.complete, rollout.stuck) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -78,37 +79,36 @@ def test_what_is_complete_is_known_to_be(kind, owner):
 
 
 def test_a_deployment_that_has_given_up_is_not_waited_for():
-    found = rollouts.judge("Deployment", deployment(**HALF | LATE))
-    assert (found.complete, found.stuck) == (False, True)
-    assert "its progressDeadlineSeconds are over: 2 of 3" in found.says
+    rollout = rollouts.judge("Deployment", deployment(**HALF | LATE))
+    assert (rollout.complete, rollout.stuck) == (False, True)
+    assert "its progressDeadlineSeconds are over: 2 of 3" in rollout.message
 
 
 @pytest.fixture
 def fake(monkeypatch):
-    made = kit.seeded()
-    made.seed(api.DEPLOYMENTS, kit.deployment())
-    made.seed(objects.RESOURCES["ReplicaSet"], {
+    cluster = kit.seeded()
+    cluster.seed(api.DEPLOYMENTS, kit.deployment())
+    cluster.seed(api.WORKLOADS["ReplicaSet"], {
         "metadata": {"name": "web-1", "namespace": "demo", "ownerReferences": [
             {"kind": "Deployment", "name": "web", "controller": True}]}})  # fmt: skip
-    made.seed(api.PODS, kit.pod(owner=("ReplicaSet", "web-1")))
-    made.seed(api.DEPLOYMENTS, deployment(**HALF))
-    monkeypatch.setattr(rollout, "PAUSE", 0)
-    return made
+    cluster.seed(api.PODS, kit.pod(owner=("ReplicaSet", "web-1")))
+    cluster.seed(api.DEPLOYMENTS, deployment(**HALF))
+    monkeypatch.setattr(restart, "PAUSE", 0)
+    return cluster
 
 
 def advancing(fake, *statuses):
-    """The Deployment has one of these after the other, each time that it is asked for; with an
-    empty one it is gone."""
+    """Each time that the Deployment is read it has the next status; an empty one deletes it."""
     coming, get = list(statuses), fake.get
 
-    async def asked(resource, *, name, namespace=None):
+    async def changing_get(resource, *, name, namespace=None):
         if name == "web" and fake.calls["patch", "deployments"] and coming:
             fake.take(api.DEPLOYMENTS, name="web", namespace="demo")
             if status := coming.pop(0):
                 fake.seed(api.DEPLOYMENTS, deployment(**status))
         return await get(resource, name=name, namespace=namespace)
 
-    fake.get = asked
+    fake.get = changing_get
 
 
 def waited(monkeypatch, fake, *more):
@@ -137,16 +137,16 @@ def test_one_that_cannot_go_on_ends_the_waiting(monkeypatch, fake, status):
 
 
 def test_when_time_is_up_the_last_step_is_told(fake):
-    found = asyncio.run(rollout.follow(fake, [OWNER], seconds=0))
-    assert found[OWNER].says.startswith("2 of 3 pods are new")
-    assert not found[OWNER].complete
+    last = asyncio.run(restart.follow(fake, [OWNER], seconds=0))
+    assert last[OWNER].message.startswith("2 of 3 pods are new")
+    assert not last[OWNER].complete
 
 
 def test_on_a_terminal_each_has_a_bar(monkeypatch, fake):
     console = terminal(width=120)
     monkeypatch.setattr(tables, "console", lambda **_: console)
     fake.seed(api.DEPLOYMENTS, deployment(**FULL))
-    asyncio.run(rollout.follow(fake, [OWNER], seconds=5))
+    asyncio.run(restart.follow(fake, [OWNER], seconds=5))
     text = console.file.getvalue()
     assert ESCAPE in text
     assert "━━━" in text
