@@ -8,7 +8,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test helm3 dashboard node e2e bench chaos controlplane image sbom audit crds cases lock clean
+.PHONY: help demo down check test helm3 dashboard node e2e bench chaos controlplane image sbom advisories crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -30,7 +30,7 @@ check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Pyt
 	$(BIN)/mypy
 	$(BIN)/pytest tests/unit tests/cases
 
-test: check controlplane ## check, then the tests against a real API server, then each torment of chaos once
+test: check controlplane ## check, then the tests against a real API server, then each fault of chaos once
 	$(BIN)/pytest tests/chart tests/controlplane
 	@$(BIN)/python -m tools.chaos --quick
 
@@ -49,7 +49,7 @@ e2e: node image ## run everything in pods of a real node, a quarter of an hour; 
 # The values stay variables of the shell: what is in them is data.
 chaos: export CHAOS_ROWS = $(ROWS)
 chaos: export CHAOS_TIMES = $(TIMES)
-chaos: controlplane ## torment the operator under load, below an hour; QUICK=1, ROWS=leaf,wipe, TIMES=3
+chaos: controlplane ## cause every fault under load, below an hour; QUICK=1, ROWS=leaf,wipe, TIMES=3
 	@$(BIN)/python -m tools.chaos $(if $(filter-out 0 no,$(QUICK)),--quick) --rows "$$CHAOS_ROWS" --times "$$CHAOS_TIMES"
 
 controlplane: $(INSTALLED) ## build the control plane's programs, or say where they are cached
@@ -61,8 +61,8 @@ image: $(INSTALLED) ## build the operator's image without a container engine; ne
 sbom: $(INSTALLED) ## list what is in the image, as CycloneDX: dist/sbom.cdx.json
 	@$(BIN)/python -m tools.image.sbom
 
-audit: $(INSTALLED) ## ask for known advisories about the packages that the operator runs with
-	@$(BIN)/python -m tools.audit
+advisories: $(INSTALLED) ## list known advisories about the packages that the operator runs with
+	@$(BIN)/python -m tools.advisories
 
 bench: .venv/.bench controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes two minutes
 	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(if $(filter-out 0 no,$(KEEP)),--keep) $(PARTS)
@@ -80,7 +80,7 @@ lock: $(INSTALLED) ## pin the newest versions of all dependencies, with hashes
 	$(LOCK) --upgrade --output-file requirements/go.txt requirements/go.in
 	$(LOCK) --upgrade --output-file requirements/build.txt requirements/build.in
 	$(LOCK) --upgrade --output-file requirements/sbom.txt requirements/sbom.in
-	$(LOCK) --upgrade --output-file requirements/audit.txt requirements/audit.in
+	$(LOCK) --upgrade --output-file requirements/advisories.txt requirements/advisories.in
 
 clean: ## remove what was made in this folder; the cached programs stay
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m tools.demo down; fi

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from benchmarks import (
-    burst,
-    creations,
-    drawing,
-    errors,
-    growth,
-    machine,
-    markdown,
-    product,
-    stage,
-    throughput,
-)
+from benchmarks import creations, disturbance, errors, growth, machine, product, results, throughput
 from tools.controlplane import binaries, cluster, progress
 from tools.controlplane import errors as controlplane
 
-PARTS: Final[Mapping[str, Callable[[stage.Stage], stage.Result]]] = {
+PARTS: Final[Mapping[str, Callable[[product.Bench], results.Result]]] = {
     "throughput": throughput.measure,
-    "burst": burst.measure,
+    "burst": disturbance.measure,
     "growth": growth.measure,
     "creations": creations.measure,
 }
-"""In this order, whatever the order in which they are asked for."""
+"""Measured in this order."""
 INTERRUPTED: Final = 130
 DOCUMENTS: Final = pathlib.Path(__file__).parents[1] / "docs"
 
@@ -47,11 +37,11 @@ def main() -> int:
         parser.error(f"there is no part {unknown[0]}; parts are {', '.join(PARTS)}")
     try:
         machine.require()
-        busy = machine.load_average()
-        results = run(arguments.parts or list(PARTS), quick=arguments.quick)
-        told = conditions(busy, quick=arguments.quick)
-        for folder in (stage.folder(), DOCUMENTS) if arguments.keep else (stage.folder(),):
-            write(results, folder, told)
+        load_average = os.getloadavg()[0]
+        measured = run(arguments.parts or list(PARTS), quick=arguments.quick)
+        text = conditions(load_average, quick=arguments.quick)
+        for folder in (machine.folder(), *((DOCUMENTS,) if arguments.keep else ())):
+            write(measured, folder, text)
     except KeyboardInterrupt:
         print("interrupted; everything that was started has ended", file=sys.stderr)
         return INTERRUPTED
@@ -61,44 +51,44 @@ def main() -> int:
     return 0
 
 
-def run(parts: Collection[str], *, quick: bool) -> list[stage.Result]:
+def run(parts: Collection[str], *, quick: bool) -> list[results.Result]:
     """Measure the parts, print each as it is done, and all promised figures at the end."""
     report = progress.Progress(sys.stderr)
-    results = []
+    measured = []
     report.begin("starting a control plane")
     with cluster.ControlPlane(binaries.cached()) as plane:
         product.install(plane)
-        scene = stage.Stage(plane=plane, report=report, quick=quick)
+        bench = product.Bench(plane=plane, report=report, quick=quick)
         for name, measure in PARTS.items():
             if name not in parts:
                 continue
-            results.append(measure(scene))
-            for table in results[-1].tables:
-                print(f"\n{markdown.plain(table)}", flush=True)
+            measured.append(measure(bench))
+            for table in measured[-1].tables:
+                print(f"\n{results.plain(table)}", flush=True)
     print()
-    for result in results:
+    for result in measured:
         for figure in result.figures:
             print(figure)
-    return results
+    return measured
 
 
-def write(results: Sequence[stage.Result], folder: pathlib.Path, conditions: str) -> None:
+def write(measured: Sequence[results.Result], folder: pathlib.Path, conditions: str) -> None:
     """The page and, if there is anything to draw, its picture."""
     page, picture = folder / "benchmarks.md", folder / "benchmarks.png"
-    plots = [plot for result in results for plot in result.plots]
+    plots = [plot for result in measured for plot in result.plots]
     if plots:
-        drawing.draw(plots, picture)
+        results.draw(plots, picture)
     name = picture.name if plots else None
-    page.write_text(markdown.page(results, conditions=conditions, picture=name), "utf-8")
+    page.write_text(results.page(measured, conditions=conditions, picture=name), "utf-8")
     print(f"written: {page}")
 
 
-def conditions(busy: float, *, quick: bool) -> str:
+def conditions(load_average: float, *, quick: bool) -> str:
     """Where and when, and what else was going on."""
     today = datetime.datetime.now(datetime.UTC).date()
     kind = "quick run, " if quick else ""
     return (
-        f"{today}, {kind}{machine.description()}. Load average before the run: {busy:.1f}"
+        f"{today}, {kind}{machine.description()}. Load average before the run: {load_average:.1f}"
         " (whatever is above 0 was other work on the same machine)."
     )
 

@@ -1,25 +1,128 @@
 """`python -m benchmarks.audit`: what the audit of many pods costs, and what a pod notices of it.
 
-One replica on a real API server. Windows of load in which audits run one after the other alternate
-with windows in which none runs, so whatever else this machine does falls on both alike.
+One replica on a real API server. Windows of load with audits one after the other alternate with
+windows without, so other work on this machine disturbs both alike. In a third kind another
+process lists the same pods: that is the part of the price that is the API server's work.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
+import dataclasses
+import datetime
+import itertools
+import json
+import multiprocessing
 import statistics
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from typing import Final
+import urllib.parse
+from collections.abc import Callable, Iterator
+from multiprocessing.synchronize import Event
+from typing import Any, Final
 
-from benchmarks import audit_scene, audit_windows
-from tools.controlplane import binaries, errors, progress, waiting
+from benchmarks import event_loop, two_clusters
+from sidecar_injector import names
+from sidecar_injector.controllers.audit import count
+from tools.controlplane import (
+    binaries,
+    client,
+    cluster,
+    errors,
+    operators,
+    progress,
+    release,
+    waiting,
+    webhook,
+)
 
 QUIET, AUDITS, LISTS = "nothing else", "audits", "the same lists by somebody else"
 CHANGES: Final = 5
-PODS: Final = "/api/v1/namespaces/load-0/pods"
+AGAIN_SECONDS: Final = 0.5
+"""Between two requests for an audit: less than an audit lasts."""
+NAMESPACE: Final = "load-{}"
+INJECTION: Final = f"{release.CLUSTER_INJECTIONS}/proxy"
+SETTINGS: Final = (
+    # No audit but those that are requested.
+    "settings.auditSeconds=86400",
+    "settings.drainSeconds=1",
+    # It logs when an audit ended and how long it took.
+    "settings.logLevel=debug",
+)
+Json = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One admission: when it was answered (seconds since 1970), and after how long."""
+
+    at: float
+    milliseconds: float
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Kind:
+    """What was measured in all windows of one kind."""
+
+    meanwhile: Callable[[], contextlib.AbstractContextManager[None]]
+    answers: list[Answer] = dataclasses.field(default_factory=list)
+    growths: list[event_loop.Growth] = dataclasses.field(default_factory=list)
+
+    def percentile(self, percent: int) -> float:
+        """Of the milliseconds."""
+        times = (answer.milliseconds for answer in self.answers)
+        return statistics.quantiles(times, n=100)[percent - 1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """One replica that leads, and its API server."""
+
+    plane: cluster.ControlPlane
+    replica: operators.Replica
+
+    def request_audit(self, priority: int) -> None:
+        """A changed cluster injection makes an audit of everything due."""
+        change = {"spec": {"priority": priority}}
+        server = self.plane.client
+        server.request("PATCH", INJECTION, change, content=client.MERGE_PATCH)
+
+    def lists(self) -> float:
+        """Lists of pods that the API server has answered."""
+        return event_loop.count_lists(self.plane.client, "pods")
+
+    def audits(self) -> float:
+        """Audits that have ended."""
+        return self._metric("audit_duration_seconds_count")
+
+    def audit_seconds(self) -> float:
+        """Of all audits together."""
+        return self._metric("audit_duration_seconds_sum")
+
+    def wait_audits(self, number: float) -> None:
+        """Until so many have ended."""
+        waiting.until(lambda: self.audits() >= number, what="an audit", seconds=120, pause=0.2)
+
+    def wait_counted(self, pods: int) -> None:
+        """Until the injection's status counts so many pods."""
+
+        def is_counted() -> bool:
+            status = self.plane.client.get(INJECTION).get("status") or {}
+            return bool((status.get("pods") or {}).get("selected") == pods)
+
+        waiting.until(is_counted, what="every pod is counted", seconds=300, pause=0.1)
+
+    def is_idle(self) -> bool:
+        """Whether no pods are listed within a second."""
+        before = self.lists()
+        time.sleep(1)
+        return self.lists() == before
+
+    def _metric(self, name: str) -> float:
+        return self.replica.metrics().value(f"sidecar_injector_{name}")
 
 
 def main() -> int:
@@ -30,139 +133,210 @@ def main() -> int:
     parser.add_argument("--windows", type=int, default=8, help="of each kind")
     parser.add_argument("--seconds", type=float, default=8.0, help="a window's length")
     parser.add_argument("--rate", type=float, default=100.0, help="admissions a second")
-    given = parser.parse_args()
-    report = progress.Progress(sys.stderr)
+    arguments = parser.parse_args()
     try:
-        with audit_scene.installed(binaries.cached()) as scene:
-            _measure(scene, given, report)
+        with cluster.ControlPlane(binaries.cached()) as plane:
+            release.install(plane, *SETTINGS)
+            with operators.Operators(plane, replicas=1) as running:
+                running.wait_ready()
+                _measure(Target(plane=plane, replica=running.replicas[0]), arguments)
     except errors.ControlPlaneError as error:
         sys.stderr.write(f"the benchmark failed: {error}\n")
         return 1
     return 0
 
 
-def _measure(
-    scene: audit_scene.Scene, given: argparse.Namespace, report: progress.Progress
-) -> None:
+def _measure(target: Target, arguments: argparse.Namespace) -> None:
+    report = progress.Progress(sys.stderr)
+    pods, namespaces = arguments.pods, arguments.namespaces
     report.begin("the injection is in force")
-    scene.plane.client.request("POST", audit_scene.CLUSTER_INJECTIONS, audit_scene.injection())
-    _await_audits(scene, 1)
-    empty = scene.replica.rss()
-    report.begin(f"{given.pods} pods in {given.namespaces} namespaces")
-    audit_scene.populate(scene, pods=given.pods, namespaces=given.namespaces)
-
+    injection = release.injection("proxy", kind=names.CLUSTER_KIND, priority=0)
+    target.plane.client.request("POST", release.CLUSTER_INJECTIONS, injection)
+    target.wait_audits(1)
+    memory = [target.replica.rss()]
+    report.begin(f"{pods} pods in {namespaces} namespaces")
+    _create_pods(target, pods=pods, namespaces=namespaces, report=report)
     report.begin("audits with nothing else going on")
-    _await_counted(scene, given.pods)
-    full = scene.replica.rss()
-    alone = _audits(scene, 3)
+    target.wait_counted(pods)
+    memory.append(target.replica.rss())
+    seconds, cpu, lists = _cost(target, audits=3)
     report.begin("one pod more")
-    noticed = [_noticed(scene, pods=given.pods + number) for number in range(1, CHANGES + 1)]
+    delays = [_delay(target, pods=pods + number) for number in range(1, CHANGES + 1)]
     report.begin("windows of load")
-    kinds = _windows(scene, given, page_seconds=alone["seconds"] / alone["lists"])
-    _tell(given, alone=alone, memory=(empty, full, scene.replica.rss()))
-    print(f"a pod more is counted after {min(noticed):.1f} to {max(noticed):.1f} s, when idle")
-    _tell_kinds(kinds)
+    kinds = _windows(target, arguments, page_seconds=seconds / lists)
+    memory.append(target.replica.rss())
+
+    empty, full, end = (f"{size / 2**20:.0f} MiB" for size in memory)
+    print(f"pods {pods} in {namespaces} namespaces")
+    print(f"one audit: {seconds:.2f} s, of which {cpu:.2f} s of CPU; {lists:.0f} lists")
+    print(f"memory: {empty} without pods, {full} after the first audit, {end} at the end")
+    print(f"a pod more is counted after {min(delays):.1f} to {max(delays):.1f} s, when idle")
+    for name, kind in kinds.items():
+        _print(name, kind, base=kinds[QUIET])
 
 
-def _windows(
-    scene: audit_scene.Scene, given: argparse.Namespace, *, page_seconds: float
-) -> list[audit_windows.Kind]:
-    """One of each kind after the other, so many times."""
-    meanwhile: dict[str, audit_windows.Meanwhile] = {
-        QUIET: contextlib.nullcontext,
-        AUDITS: lambda: audit_windows.auditing(scene),
-        LISTS: lambda: audit_windows.listing(scene, page_seconds=page_seconds),
-    }
-    kinds = [audit_windows.Kind(name=name) for name in meanwhile]
-    for _ in range(given.windows):
-        for kind in kinds:
-            with meanwhile[kind.name]():
-                audit_windows.take(scene, kind, seconds=given.seconds, rate=given.rate)
-    spans = scene.audits()
-    for kind in kinds:
-        if kind.name == AUDITS:
-            kind.answers = [
-                one for one in kind.answers if any(begin <= one.at <= end for begin, end in spans)
-            ]
-    return kinds
+def _create_pods(target: Target, *, pods: int, namespaces: int, report: progress.Progress) -> None:
+    for number in range(namespaces):
+        target.plane.create_namespace(NAMESPACE.format(number), labels=release.ENABLED)
+    two_clusters.write(
+        target.plane.client,
+        (
+            ("POST", release.pods(NAMESPACE.format(number % namespaces)), _pod(f"web-{number}"))
+            for number in range(pods)
+        ),
+        what="pods",
+        report=report,
+    )
 
 
-def _await_counted(scene: audit_scene.Scene, pods: int) -> None:
-    """Until the marks that creations have left are worked off."""
+def _cost(target: Target, *, audits: int) -> tuple[float, float, float]:
+    """Of one audit: seconds, seconds of processor time, and lists."""
 
-    def counted() -> bool:
-        status = (
-            scene.plane.client.get(f"{audit_scene.CLUSTER_INJECTIONS}/proxy").get("status") or {}
-        )
-        return bool((status.get("pods") or {}).get("selected") == pods)
+    def counters() -> tuple[float, float, float]:
+        return target.audit_seconds(), target.replica.process.cpu_seconds(), target.lists()
 
-    waiting.until(counted, what="every pod is counted", seconds=300, pause=0.1)
+    before, done = counters(), target.audits()
+    for number in range(1, audits + 1):
+        target.request_audit(number)
+        target.wait_audits(done + number)
+    seconds, cpu, lists = (
+        (after - start) / audits for after, start in zip(counters(), before, strict=True)
+    )
+    return seconds, cpu, lists
 
 
-def _noticed(scene: audit_scene.Scene, *, pods: int) -> float:
-    """Seconds from the creation of a pod, the last of so many, to its count."""
+def _delay(target: Target, *, pods: int) -> float:
+    """Seconds from the creation of a pod, the last of so many, until it is counted."""
     began = time.perf_counter()
-    scene.plane.client.request("POST", PODS, audit_scene.pod(f"more-{pods}"))
-    _await_counted(scene, pods)
+    path = release.pods(NAMESPACE.format(0))
+    target.plane.client.request("POST", path, _pod(f"more-{pods}"))
+    target.wait_counted(pods)
     return time.perf_counter() - began
 
 
-def _await_audits(scene: audit_scene.Scene, number: float) -> None:
-    def done() -> bool:
-        return audit_scene.value(scene.samples(), "audit_duration_seconds_count") >= number
-
-    waiting.until(done, what="an audit", seconds=120, pause=0.2)
-
-
-def _audits(scene: audit_scene.Scene, number: int) -> dict[str, float]:
-    """The cost of one, from some of them."""
-    lists, before = scene.lists(), scene.samples()
-    for priority in range(1, number + 1):
-        scene.ask_for_audit(priority)
-        _await_audits(scene, audit_scene.value(before, "audit_duration_seconds_count") + priority)
-    after = scene.samples()
-
-    def each(name: str) -> float:
-        return (audit_scene.value(after, name) - audit_scene.value(before, name)) / number
-
-    return {
-        "seconds": each("audit_duration_seconds_sum"),
-        "lists": (scene.lists() - lists) / number,
-        "cpu": (
-            after["process_cpu_seconds_total", "{}"] - before["process_cpu_seconds_total", "{}"]
-        )
-        / number,
+def _windows(
+    target: Target, arguments: argparse.Namespace, *, page_seconds: float
+) -> dict[str, Kind]:
+    """One window of each kind after the other, so many times."""
+    kinds = {
+        QUIET: Kind(meanwhile=contextlib.nullcontext),
+        AUDITS: Kind(meanwhile=lambda: _auditing(target)),
+        LISTS: Kind(meanwhile=lambda: _listing(target, page_seconds=page_seconds)),
     }
+    configuration = target.plane.client.get(release.CONFIGURATION)
+    port, authorities = target.replica.backend.port, release.ca_bundle(configuration)
+    for _ in range(arguments.windows):
+        for kind in kinds.values():
+            with kind.meanwhile(), webhook.Connection(port, authorities=authorities) as connection:
+                meter = event_loop.Meter(target.replica)
+                kind.answers += _load(connection, seconds=arguments.seconds, rate=arguments.rate)
+                kind.growths.append(meter.growth())
+    spans = _audit_spans(target.replica)
+    kinds[AUDITS].answers = [
+        answer
+        for answer in kinds[AUDITS].answers
+        if any(begin <= answer.at <= end for begin, end in spans)
+    ]
+    return kinds
 
 
-def _tell(
-    given: argparse.Namespace, *, alone: dict[str, float], memory: tuple[int, int, int]
-) -> None:
-    empty, full, end = (f"{size / 2**20:.0f} MiB" for size in memory)
-    print(f"pods {given.pods} in {given.namespaces} namespaces")
+def _load(connection: webhook.Connection, *, seconds: float, rate: float) -> Iterator[Answer]:
+    """Admissions one after the other, at the rate."""
+    end = time.perf_counter() + seconds
+    for number in itertools.count():
+        review = webhook.review(_pod(f"new-{number}"), namespace=NAMESPACE.format(0), number=number)
+        body = json.dumps(review).encode()
+        began = time.perf_counter()
+        if began >= end:
+            return
+        connection.post(body)
+        spent = time.perf_counter() - began
+        yield Answer(at=time.time(), milliseconds=spent * 1000)
+        time.sleep(max(1 / rate - spent, 0))
+
+
+def _audit_spans(replica: operators.Replica) -> list[tuple[float, float]]:
+    """When each audit of everything began and ended, in seconds since 1970."""
+    spans = []
+    for text in replica.process.log.read_text("utf-8").splitlines():
+        line = json.loads(text)
+        if line.get("whole"):
+            end = datetime.datetime.fromisoformat(line["time"]).timestamp()
+            spans.append((end - line["seconds"], end))
+    return spans
+
+
+@contextlib.contextmanager
+def _auditing(target: Target) -> Iterator[None]:
+    """From the begin of an audit; they are requested all the time, and pause as they do."""
+    over, before = threading.Event(), target.lists()
+
+    def request() -> None:
+        for priority in itertools.cycle(range(10, 1000)):
+            target.request_audit(priority)
+            if over.wait(AGAIN_SECONDS):
+                return
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        requests = pool.submit(request)
+        try:
+            waiting.until(lambda: target.lists() > before, what="an audit", seconds=120, pause=0.1)
+            yield
+        finally:
+            over.set()
+            requests.result()
+    waiting.until(target.is_idle, what="no audit is running", seconds=60, pause=0.2)
+
+
+@contextlib.contextmanager
+def _listing(target: Target, *, page_seconds: float) -> Iterator[None]:
+    """Meanwhile a process lists the same pages, each in so many seconds."""
+    # A process that is forked beside threads may hang.
+    spawning = multiprocessing.get_context("spawn")
+    over = spawning.Event()
+    lister = spawning.Process(target=_list_pods, args=(target.plane.client, page_seconds, over))
+    lister.start()
+    try:
+        yield
+    finally:
+        over.set()
+        lister.join()
+
+
+def _list_pods(server: client.Client, page_seconds: float, over: Event) -> None:
+    connection = server.connect()
+    accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    selector = f"{count.ALIVE},{count.NETWORKS[False]}"
+    following = ""
+    while not over.is_set():
+        began = time.perf_counter()
+        query = {"limit": count.PAGE, "fieldSelector": selector, "continue": following}
+        path = f"/api/v1/pods?{urllib.parse.urlencode(query)}"
+        _, text = server.send(connection, "GET", path, accept=accept)
+        following = json.loads(text)["metadata"].get("continue", "")
+        over.wait(max(page_seconds - (time.perf_counter() - began), 0))
+
+
+def _pod(name: str) -> Json:
+    labels = {"app": "web", "app.kubernetes.io/part-of": "load", "pod-template-hash": "5d4f8c7b9"}
+    return release.pod(name=name, labels=labels)
+
+
+def _print(name: str, kind: Kind, *, base: Kind) -> None:
+    print(f"beside {name}, {len(kind.answers)} admissions:")
+    for what, percent in (("median", 50), ("p99", 99)):
+        value, usual = kind.percentile(percent), base.percentile(percent)
+        print(f"  {what} {value:.2f} ms ({value / usual - 1:+.0%})")
+
+    def total(value: Callable[[event_loop.Growth], float]) -> float:
+        return sum(map(value, kind.growths))
+
     print(
-        f"one audit: {alone['seconds']:.2f} s, of which {alone['cpu']:.2f} s of CPU;"
-        f" {alone['lists']:.0f} lists"
+        f"  event loop: {total(lambda growth: growth.late):.0f} of"
+        f" {total(lambda growth: growth.wakings):.0f} looks came more than"
+        f" {float(event_loop.BLOCKED_SECONDS) * 1000:g} ms late;"
+        f" {total(lambda growth: growth.collections):.0f} whole garbage collections"
     )
-    print(f"memory: {empty} without pods, {full} after the first audit, {end} at the end")
-
-
-def _tell_kinds(kinds: Sequence[audit_windows.Kind]) -> None:
-    base = kinds[0].answers
-    for kind in kinds:
-        print(f"beside {kind.name}, {len(kind.answers)} admissions:")
-        for name, percent in (("median", 50), ("p99", 99)):
-            found, usual = _percentile(kind.answers, percent), _percentile(base, percent)
-            print(f"  {name} {found:.2f} ms ({found / usual - 1:+.0%})")
-        print(
-            f"  event loop: {kind.late:.0f} of {kind.looks:.0f} looks came more than"
-            f" {float(audit_windows.LATE_BOUND) * 1000:g} ms late;"
-            f" {kind.collections:.0f} whole garbage collections"
-        )
-
-
-def _percentile(answers: Sequence[audit_windows.Answer], percent: int) -> float:
-    return statistics.quantiles((one.milliseconds for one in answers), n=100)[percent - 1]
 
 
 if __name__ == "__main__":

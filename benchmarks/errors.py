@@ -1,14 +1,14 @@
-"""What ends a benchmark, as one line for people."""
+"""Errors that end a benchmark; each is one line for people."""
 
 from __future__ import annotations
 
 
 class BenchError(Exception):
-    """The root of what this package raises on purpose."""
+    """The base of all errors of this package."""
 
 
 class MissingError(BenchError):
-    """A program or package that is needed is not there."""
+    """A program or package is missing."""
 
     def __init__(self, *, program: str, remedy: str) -> None:
         self.program = program
@@ -16,7 +16,7 @@ class MissingError(BenchError):
 
 
 class WrongAnswerError(BenchError):
-    """A server did not answer as it must: its figures would mean nothing."""
+    """A server has answered something else than it must: its figures would mean nothing."""
 
     def __init__(self, *, server: str, seen: object, wanted: object) -> None:
         self.server, self.seen, self.wanted = server, seen, wanted

@@ -6,7 +6,8 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from benchmarks import figures, grounds, moments, post, reviews, scrape, stage
+from benchmarks import event_loop, product, results, reviews, two_clusters
+from tools.controlplane import webhook
 
 TITLE: Final = "As the cluster grows"
 TEXT: Final = """\
@@ -19,139 +20,152 @@ ALONE: Final = "1, and nothing else"
 VARIABLES: Final = 2_000
 
 
-def measure(scene: stage.Stage) -> stage.Result:
+def measure(bench: product.Bench) -> results.Result:
     """Everything that grows, and what takes its time when it has grown."""
-    with grounds.prepared(scene) as here:
-        memory = {"at rest": here.memory()}
-        by_injections = grow_injections(here)
-        memory[with_many(here)] = here.memory()
-        by_namespaces, last = grow_namespaces(here, memory)
-        by_size = grow_pods(here)
-        promised = [*flat(here, last), *memory_kept(here, memory), *small_patch(here)]
-        timed = moments.measure(here)
-    rounds, seconds = grounds.effort(scene)
+    with two_clusters.started(bench) as clusters:
+        memory = {"at rest": clusters.memory()}
+        by_injections = grow_injections(clusters)
+        memory[with_many(clusters)] = clusters.memory()
+        by_namespaces, last = grow_namespaces(clusters, memory)
+        by_size = grow_pods(clusters)
+        promised = [
+            *flat(clusters, last), *memory_kept(clusters, memory), *small_patch(clusters)
+        ]  # fmt: skip
+        event_loop_table, event_loop_figures = event_loop.measure(clusters)
+    rounds, seconds = two_clusters.effort(bench)
     rows = [(when, f"{value:.0f}") for when, value in memory.items()]
-    return stage.Result(
+    return results.Result(
         title=TITLE,
         text=TEXT.format(rounds=rounds, seconds=seconds),
         tables=[
             table("injections in scope", by_injections),
-            table(f"namespaces, {here.most:,} injections in scope", by_namespaces),
+            table(f"namespaces, {clusters.most:,} injections in scope", by_namespaces),
             table("size of the pod", by_size),
-            stage.Table(headings=("memory of a replica", "MiB"), rows=rows),
-            timed.table,
+            results.Table(headings=("memory of a replica", "MiB"), rows=rows),
+            event_loop_table,
         ],
-        figures=[*promised, *timed.figures],
+        figures=[*promised, *event_loop_figures],
         plots=[
             plot("Cost by injections in scope", "injections", by_injections),
             plot("Cost by namespaces", "namespaces", by_namespaces),
             plot("Cost by size of the pod", "KiB", by_size),
-            memory_plot(memory),
+            results.bars("Memory of a replica", "MiB", memory),
         ],
     )
 
 
-def grow_injections(here: grounds.Grounds) -> list[grounds.Cost]:
+def grow_injections(clusters: two_clusters.TwoClusters) -> list[two_clusters.Cost]:
     """One of so many matches; then all of so many."""
-    cases = [here.one(ALONE)]
-    for count in (here.most,) if here.scene.quick else (1, 10, 100, here.most):
-        space = f"scope-{count}"
-        here.filled.injections(space, count, matching=1)
-        cases.append(here.many(f"{count:,}, one matching", space, series="one matches", x=count))
-    for count in () if here.scene.quick else (5, 20):
-        space = f"all-{count}"
-        here.filled.injections(space, count, matching=count)
-        cases.append(here.many(f"{count}, all matching", space, series="all match", x=count))
-    return grounds.costs(here.scene, cases)
+    cases = [clusters.in_small(ALONE)]
+    for count in (clusters.most,) if clusters.bench.quick else (1, 10, 100, clusters.most):
+        namespace = f"scope-{count}"
+        clusters.add_injections(namespace, count, matching=1)
+        name = f"{count:,}, one matching"
+        cases.append(clusters.in_large(name, namespace, series="one matches", x=count))
+    for count in () if clusters.bench.quick else (5, 20):
+        namespace = f"all-{count}"
+        clusters.add_injections(namespace, count, matching=count)
+        cases.append(
+            clusters.in_large(f"{count}, all matching", namespace, series="all match", x=count)
+        )
+    return two_clusters.costs(clusters.bench, cases)
 
 
 def grow_namespaces(
-    here: grounds.Grounds, memory: dict[str, float]
-) -> tuple[list[grounds.Cost], list[grounds.Cost]]:
+    clusters: two_clusters.TwoClusters, memory: dict[str, float]
+) -> tuple[list[two_clusters.Cost], list[two_clusters.Cost]]:
     """By number of namespaces; and, with the most of them, one injection and 1,000."""
-    found, last = [], []
-    for count in (300,) if here.scene.quick else (10, 1_000, 5_000):
-        here.filled.namespaces(count)
-        memory[f"and {count:,} namespaces"] = here.memory()
-        largest = here.many(f"{count:,}", here.space, x=count)
-        last = grounds.costs(here.scene, [here.one(ALONE), largest])
-        found.append(last[1])
-    return found, last
+    every: list[two_clusters.Cost] = []
+    last: list[two_clusters.Cost] = []
+    before = 0
+    for count in (300,) if clusters.bench.quick else (10, 1_000, 5_000):
+        clusters.add_namespaces(before, count)
+        before = count
+        memory[f"and {count:,} namespaces"] = clusters.memory()
+        largest = clusters.in_large(f"{count:,}", clusters.namespace, x=count)
+        last = two_clusters.costs(clusters.bench, [clusters.in_small(ALONE), largest])
+        every.append(last[1])
+    return every, last
 
 
-def grow_pods(here: grounds.Grounds) -> list[grounds.Cost]:
+def grow_pods(clusters: two_clusters.TwoClusters) -> list[two_clusters.Cost]:
     """Pods of 2 KB to 1 MB; what they have more is variables."""
-    sizes = (64,) if here.scene.quick else (2, 6, 16, 64, 256, 1_000)
+    sizes = (64,) if clusters.bench.quick else (2, 6, 16, 64, 256, 1_000)
     cases = [
-        here.one(f"{size:,} KiB", review=reviews.of_size(size * KIB), x=size) for size in sizes
+        clusters.in_small(f"{size:,} KiB", review=reviews.of_size(size * KIB), x=size)
+        for size in sizes
     ]
-    return grounds.costs(here.scene, cases)
+    return two_clusters.costs(clusters.bench, cases)
 
 
-def with_many(here: grounds.Grounds) -> str:
-    return f"with {here.most:,} injections"
+def with_many(clusters: two_clusters.TwoClusters) -> str:
+    return f"with {clusters.most:,} injections"
 
 
-def flat(here: grounds.Grounds, last: Sequence[grounds.Cost]) -> list[figures.Figure]:
+def flat(
+    clusters: two_clusters.TwoClusters, last: Sequence[two_clusters.Cost]
+) -> list[results.Figure]:
     """The promise about growth, from runs that were interleaved."""
     alone, largest = last
-    name = f"cost {with_many(here)} and {largest.case.name} namespaces, against one"
+    name = f"cost {with_many(clusters)} and {largest.case.name} namespaces, against one"
     ratios = {
         "": largest.known.median / alone.known.median,
         ", new templates": largest.new.median / alone.new.median,
     }
     return [
-        figures.Figure(name=f"{name}{what}", value=ratio, unit="×", most=1.3)
+        results.Figure(name=f"{name}{what}", value=ratio, unit="×", most=1.3)
         for what, ratio in ratios.items()
     ]
 
 
-def memory_kept(here: grounds.Grounds, memory: Mapping[str, float]) -> list[figures.Figure]:
+def memory_kept(
+    clusters: two_clusters.TwoClusters, memory: Mapping[str, float]
+) -> list[results.Figure]:
     """The promises about memory."""
     return [
-        figures.Figure(
+        results.Figure(
             name=f"memory of a replica {when}", value=memory[when], unit="MiB", most=most
         )
-        for when, most in (("at rest", 90), (with_many(here), 130))
+        for when, most in (("at rest", 90), (with_many(clusters), 130))
     ]
 
 
-def small_patch(here: grounds.Grounds) -> list[figures.Figure]:
+def small_patch(clusters: two_clusters.TwoClusters) -> list[results.Figure]:
     """The promises about a pod with very many variables."""
-    replica, review = here.alone.replicas[0], reviews.with_variables(VARIABLES)
-    calls = int(here.scene.pick(200, 50))
-    meter = scrape.Meter(replica)
-    with post.Connection(replica.backend.port) as connection:
-        # Each of a new template, so that each is decided about.
-        varied = reviews.strangers(review)[-1].encode()
-        bodies = [review.replace(varied, b"%010x" % number) for number in range(calls)]
-        answers = [connection.post("/mutate", body) for body in bodies]
-    seen = meter.since()
+    replica, review = clusters.small.replicas[0], reviews.with_variables(VARIABLES)
+    calls = int(clusters.bench.pick(200, 50))
+    meter = event_loop.Meter(replica)
+    with webhook.Connection(replica.backend.port) as connection:
+        # Each of a new template, so that each is decided.
+        template = reviews.new_templates(review)[-1].encode()
+        bodies = [review.replace(template, b"%010x" % number) for number in range(calls)]
+        answers = [connection.post(body) for body in bodies]
+    growth = meter.growth()
     patch = base64.b64decode(answers[0]["response"]["patch"])
     name = f"a pod with {VARIABLES:,} variables"
     return [
-        figures.Figure(name=f"{name}: patch", value=len(patch) / KIB, unit="KiB", most=5),
-        figures.Figure(
+        results.Figure(name=f"{name}: patch", value=len(patch) / KIB, unit="KiB", most=5),
+        results.Figure(
             name=f"{name}: from body to answer",
-            value=seen.admission_seconds / seen.admissions * 1e3,
+            value=growth.admission_seconds / growth.admissions * 1e3,
             unit="ms",
             most=2,
         ),
     ]
 
 
-def table(of: str, found: Sequence[grounds.Cost]) -> stage.Table:
-    rows = [(cost.case.name, str(cost.known), str(cost.new)) for cost in found]
-    return stage.Table(headings=(of, "µs a pod", "of a new template"), rows=rows)
+def table(heading: str, every: Sequence[two_clusters.Cost]) -> results.Table:
+    rows = [(cost.case.name, str(cost.known), str(cost.new)) for cost in every]
+    return results.Table(headings=(heading, "µs a pod", "of a new template"), rows=rows)
 
 
-def plot(title: str, x_title: str, found: Sequence[grounds.Cost]) -> stage.Plot:
+def plot(title: str, x_title: str, every: Sequence[two_clusters.Cost]) -> results.Plot:
     """Medians, two lines for each series."""
-    groups: dict[str, list[grounds.Cost]] = {}
-    for cost in found:
+    groups: dict[str, list[two_clusters.Cost]] = {}
+    for cost in every:
         groups.setdefault(cost.case.series, []).append(cost)
     lines = [
-        stage.Line(
+        results.Line(
             label=", ".join(filter(None, (series, what))),
             x=[cost.case.x for cost in some],
             y=[spread.median for spread in spreads],
@@ -162,19 +176,6 @@ def plot(title: str, x_title: str, found: Sequence[grounds.Cost]) -> stage.Plot:
             ("new template", [cost.new for cost in some]),
         )
     ]
-    return stage.Plot(
-        title=title,
-        x_title=x_title,
-        y_title="µs a pod",
-        logarithmic=True,
-        lines=lines,
+    return results.Plot(
+        title=title, x_title=x_title, y_title="µs a pod", logarithmic=True, lines=lines
     )
-
-
-def memory_plot(memory: Mapping[str, float]) -> stage.Plot:
-    """Bars, as each comes on top of the one before."""
-    values = list(memory.values())
-    return stage.Plot(
-        title="Memory of a replica", x_title="", y_title="MiB", labels=list(memory),
-        lines=[stage.Line(label="", x=(), y=values)],
-    )  # fmt: skip

@@ -1,25 +1,35 @@
-"""The product as shipped: installed by helm on a real control plane, one injection, one replica."""
+"""The product as shipped, installed by helm on a real control plane."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import pathlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, Final
 
 from benchmarks import machine, servers
 from sidecar_injector import names
-from tools.controlplane import cluster, operators, ports
+from tools.controlplane import cluster, operators, progress, release
 
-ROOT: Final = pathlib.Path(__file__).parents[1]
-CHART: Final = ROOT / "charts" / "sidecar-injector"
-VALUES: Final = ROOT / "tools" / "controlplane" / "values.yaml"
 OURS: Final = "sidecar-injector"
 NAMESPACE: Final = "bench"
 INJECTION: Final = "nginx"
-INJECTIONS: Final = f"/apis/{names.API_VERSION}/namespaces/{{}}/{names.PLURAL}"
 Json = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """One run of `make bench`."""
+
+    plane: cluster.ControlPlane
+    """With the product installed and one injection. Each part starts replicas of its own, so that
+    none is measured with what another has left in their memory."""
+    report: progress.Progress
+    quick: bool
+
+    def pick(self, whole: float, quick: float) -> float:
+        """The first, or the second in a quick run, which takes two minutes in all."""
+        return quick if self.quick else whole
 
 
 def injection(
@@ -45,43 +55,24 @@ def injection(
     }
 
 
-@contextlib.contextmanager
-def installed(plane: cluster.ControlPlane, *, replicas: int) -> Iterator[operators.Operators]:
-    """`install`, and so many replicas."""
-    install(plane)
-    with started(plane, replicas=replicas) as running:
-        yield running
-
-
 def install(plane: cluster.ControlPlane) -> None:
-    """`helm install` as in the README, and the injection; nothing of it runs yet."""
-    release = names.PRODUCT
-    plane.helm(
-        "install", release, str(CHART), "-n", release, "--create-namespace", "-f", str(VALUES),
-        "--set", f"service.port={ports.free()}",
-    )  # fmt: skip
-    plane.create_namespace(NAMESPACE, labels={names.INJECTION_LABEL: names.ENABLED})
-    plane.client.request("POST", INJECTIONS.format(NAMESPACE), injection())
+    """The chart and the injection; no replica runs yet."""
+    release.install(plane)
+    plane.create_namespace(NAMESPACE, labels=release.ENABLED)
+    plane.client.request("POST", release.injections(NAMESPACE), injection())
 
 
 @contextlib.contextmanager
 def started(plane: cluster.ControlPlane, *, replicas: int) -> Iterator[operators.Operators]:
-    """New replicas of what is installed; each is ready, and the injection in force."""
+    """New replicas of what is installed; each is ready and knows the injection."""
     with operators.Operators(plane, replicas=replicas) as running:
         running.wait_ready()
         yield running
 
 
 def server(replica: operators.Replica) -> servers.Server:
-    """A replica as one of those that are compared, on the servers' core from now on."""
+    """A replica as one of the compared servers, on their core from now on."""
     machine.pin(replica.process.pid, machine.SERVER_CORE)
     return servers.Server(
         name=OURS, port=replica.backend.port, process=replica.process, path=names.MUTATE_PATH
     )
-
-
-def metrics(replica: operators.Replica) -> str:
-    """What Prometheus would scrape."""
-    status, text = replica.get("/metrics")
-    assert status == http.client.OK, text
-    return text

@@ -8,6 +8,7 @@ they are.) With --whole, the installed operator is sampled under load, see `samp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import cProfile
 import json
 import logging
@@ -19,14 +20,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from benchmarks import figures, load, machine, markdown, product, reviews, servers, stage
+from benchmarks import load, machine, product, results, reviews, servers
 from sidecar_injector import names
 from sidecar_injector.controllers import pod_events
 from sidecar_injector.httpserver import messages
 from sidecar_injector.observability import logs
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state, decision_log, mutate
-from tools.controlplane import binaries, cluster, operators
+from tools.controlplane import binaries, cluster, operators, release
 
 TOP: Final = 15
 ROUNDS, CALLS = 7, 2_000
@@ -54,50 +55,50 @@ def alone() -> None:
             logs.configure_logging(log_format="json", log_level="info")
         finally:
             sys.stderr = terminal
-        ask = handler()
-        ask()
-        spread = figures.Spread.of(_timed(ask) for _ in range(ROUNDS))
+        call = handler()
+        call()
+        spread = results.Spread.of(_timed(call) for _ in range(ROUNDS))
         print(f"one admission, from body to answer: {spread} µs")
         watcher = cProfile.Profile()
-        watcher.runcall(_repeat, ask)
+        watcher.runcall(_repeat, call)
     rows = [_row(*item) for item in _dearest(watcher)]
     headings = ("function", "own µs", "with callees µs", "calls")
-    print(markdown.plain(stage.Table(headings=headings, rows=rows)))
+    print(results.plain(results.Table(headings=headings, rows=rows)))
 
 
 def handler() -> Callable[[], messages.Response]:
-    """Asks the product's handler about the recorded pod."""
-    known, metrics = cluster_state.ClusterState(release_namespace=names.PRODUCT), Metrics()
-    recorder: Any = _Unheard()
+    """Calls the product's handler with the recorded pod."""
+    state, metrics = cluster_state.ClusterState(release_namespace=names.PRODUCT), Metrics()
+    recorder: Any = _NoEvents()
     answers = mutate.PodWebhook(
-        state=known,
+        state=state,
         metrics=metrics,
         record_events=pod_events.teller(recorder),
         log=decision_log.DecisionLog(logging.getLogger().handlers),
     )
     labels = {names.INJECTION_LABEL: names.ENABLED}
     namespace = {"metadata": {"name": product.NAMESPACE, "labels": labels}}
-    known.namespace_changed(("", product.NAMESPACE), None, namespace)
+    state.namespace_changed(("", product.NAMESPACE), None, namespace)
     resource = product.injection()
     resource["metadata"] |= {"namespace": product.NAMESPACE, "generation": 1, "uid": "0"}
-    known.injection_changed((product.NAMESPACE, product.INJECTION), None, resource)
+    state.injection_changed((product.NAMESPACE, product.INJECTION), None, resource)
 
     request = messages.Request(
         method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
     )
     request.body = reviews.recorded()
 
-    def ask() -> messages.Response:
+    def call() -> messages.Response:
         answer = answers.mutate(request)
         assert isinstance(answer, messages.Response), "the recorded review is small"
         return answer
 
-    servers.require_injected("the handler", request.body, json.loads(ask().body))
-    return ask
+    servers.require_injected("the handler", request.body, json.loads(call().body))
+    return call
 
 
-class _Unheard:
-    """Stands where Events are queued; the recorded pod causes none."""
+class _NoEvents:
+    """In the place of the queue of Events; the recorded pod causes none."""
 
     def record(self, event: object) -> None:
         raise AssertionError(event)
@@ -105,26 +106,22 @@ class _Unheard:
 
 def whole(*, seconds: float) -> None:
     """The operator as installed, sampled from its start to its end, mostly under load."""
-    target = stage.folder() / "samples.json"
-    with (
-        cluster.ControlPlane(binaries.cached()) as plane,
-        product.installed(plane, replicas=1) as running,
-    ):
-        replica = running.replicas[0]
-        _start_sampled(replica, target)
+    samples = machine.folder() / "samples.json"
+    with contextlib.ExitStack() as stack:
+        plane = stack.enter_context(cluster.ControlPlane(binaries.cached()))
+        product.install(plane)
+        (replica,) = stack.enter_context(product.started(plane, replicas=1)).replicas
+        _start_sampled(replica, samples)
         server = product.server(replica)
         servers.wait_serving(server, reviews.recorded())
-        aim = load.Target(
-            name=server.name,
-            url=server.url,
-            body=reviews.RECORDED,
-            pid=replica.process.pid,
-            varied=reviews.herd(reviews.recorded()),
-        )
-        ran = load.run(aim, seconds=seconds)
+        target = load.Target(
+            name=server.name, url=server.url, body=reviews.RECORDED, process=replica.process,
+            varied=reviews.same_template(reviews.recorded()),
+        )  # fmt: skip
+        run = load.run(target, seconds=seconds)
         replica.terminate()
-    print(f"{ran.rate:,.0f} answers/s while sampled, {ran.cpu or 0:.0f} µs of processor time each")
-    counts = json.loads(target.read_text("utf-8"))
+    print(f"{run.rate:,.0f} answers/s while sampled, {run.cpu:.0f} µs of processor time each")
+    counts = json.loads(samples.read_text("utf-8"))
     everything = sum(count for _, count in counts["own"])
     total = dict(counts["total"])
     rows = [
@@ -132,7 +129,7 @@ def whole(*, seconds: float) -> None:
         for name, count in counts["own"][:TOP]
     ]
     headings = ("function", "own", "with callees")
-    print(markdown.plain(stage.Table(headings=headings, rows=rows)))
+    print(results.plain(results.Table(headings=headings, rows=rows)))
 
 
 def _start_sampled(replica: operators.Replica, target: pathlib.Path) -> None:
@@ -142,21 +139,21 @@ def _start_sampled(replica: operators.Replica, target: pathlib.Path) -> None:
     words = process.command[1:]
     process.command = (sys.executable, "-m", "benchmarks.sampling", str(target), *words)
     assert process.environment is not None
-    process.environment["PYTHONPATH"] = str(product.ROOT)
+    process.environment["PYTHONPATH"] = str(release.ROOT)
     replica.start()
     replica.wait_ready()
 
 
-def _timed(ask: Callable[[], object]) -> float:
+def _timed(call: Callable[[], object]) -> float:
     """Microseconds a call."""
     begin = time.perf_counter()
-    _repeat(ask)
+    _repeat(call)
     return (time.perf_counter() - begin) / CALLS * 1e6
 
 
-def _repeat(ask: Callable[[], object]) -> None:
+def _repeat(call: Callable[[], object]) -> None:
     for _ in range(CALLS):
-        ask()
+        call()
 
 
 Timing = tuple[str, float, float, int]
@@ -164,10 +161,10 @@ Timing = tuple[str, float, float, int]
 
 def _dearest(watcher: cProfile.Profile) -> Sequence[Timing]:
     """The functions with most time of their own: name, own and whole seconds, calls."""
-    found: Any = pstats.Stats(watcher)
+    stats: Any = pstats.Stats(watcher)
     timings = [
-        (_label(*where), own, whole, calls)
-        for where, (_, calls, own, whole, _) in found.stats.items()
+        (_label(*function), own, whole, calls)
+        for function, (_, calls, own, whole, _) in stats.stats.items()
     ]
     return sorted(timings, key=lambda timing: -timing[1])[:TOP]
 

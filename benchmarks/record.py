@@ -1,6 +1,6 @@
 """`python -m benchmarks.record`: what a real API server sends for a Deployment's pod.
 
-The result is the file that every measurement replays. It is recorded anew when Kubernetes changes.
+Every measurement replays the file. Record it again when Kubernetes changes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import ssl
 import sys
 import tempfile
 import threading
-from typing import Any, Final
+from typing import Any
 
 from benchmarks import product, reviews, servers
-from tools.controlplane import binaries, cluster, ports
-
-WEBHOOKS: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+from tools.controlplane import binaries, cluster, ports, release
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):
@@ -74,7 +72,7 @@ def main() -> int:
         labels = {"record": "yes"}
         plane.client.request(
             "POST",
-            WEBHOOKS,
+            release.CONFIGURATIONS,
             configuration("record", url, authority=files.authority, selector=labels),
         )
         plane.create_namespace(product.NAMESPACE, labels=labels)

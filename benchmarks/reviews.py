@@ -17,18 +17,34 @@ def recorded() -> bytes:
     return RECORDED.read_bytes()
 
 
-def herd(review: bytes) -> tuple[str, ...]:
-    """What differs from one pod of a template to the next: question and token volume."""
-    asked = json.loads(review)["request"]
-    volumes = [volume["name"] for volume in asked["object"]["spec"]["volumes"]]
+def same_template(review: bytes) -> tuple[str, ...]:
+    """What differs between two pods of a template: the uid of the request, the token volume."""
+    request = json.loads(review)["request"]
+    volumes = [volume["name"] for volume in request["object"]["spec"]["volumes"]]
     token = next(name for name in volumes if name.startswith(names.TOKEN_VOLUME_PREFIX))
-    return asked["uid"], token.removeprefix(names.TOKEN_VOLUME_PREFIX)
+    return request["uid"], token.removeprefix(names.TOKEN_VOLUME_PREFIX)
 
 
-def strangers(review: bytes) -> tuple[str, ...]:
-    """What differs between the first pods of templates that are alike."""
+def new_templates(review: bytes) -> tuple[str, ...]:
+    """What differs between the first pods of similar templates."""
     labels = json.loads(review)["request"]["object"]["metadata"]["labels"]
-    return *herd(review), labels["pod-template-hash"]
+    return *same_template(review), labels["pod-template-hash"]
+
+
+def created_pod() -> Json:
+    """The recorded pod as its creator sent it: the API server has added the token since."""
+    pod: Json = json.loads(recorded())["request"]["object"]
+    metadata, spec = pod["metadata"], pod["spec"]
+    spec["volumes"] = _without_token(spec["volumes"])
+    for container in spec["containers"]:
+        container["volumeMounts"] = _without_token(container["volumeMounts"])
+    metadata = {key: metadata[key] for key in ("generateName", "labels")}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _without_token(entries: list[Json]) -> list[Json]:
+    """These volumes, or mounts, without the one that the API server adds."""
+    return [entry for entry in entries if not entry["name"].startswith(names.TOKEN_VOLUME_PREFIX)]
 
 
 def of_size(size: int) -> bytes:

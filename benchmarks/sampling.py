@@ -41,11 +41,11 @@ class Samples:
         if frame is None:
             return
         self.own[_name(frame)] += 1
-        seen = set()
+        functions = set()
         while frame is not None:
-            seen.add(_name(frame))
+            functions.add(_name(frame))
             frame = frame.f_back
-        self.total.update(seen)
+        self.total.update(functions)
 
 
 def _name(frame: FrameType) -> str:
@@ -55,7 +55,7 @@ def _name(frame: FrameType) -> str:
 
 def main() -> None:
     """Run the product's command line until it ends."""
-    # What is sampled is imported before, so that its imports are no part of the samples.
+    # Imported before sampling begins: imports are not a part of the samples.
     from sidecar_injector.cli import main as product  # noqa: PLC0415
 
     target = pathlib.Path(sys.argv[1])

@@ -15,6 +15,7 @@ from typing import Any
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests, yaml_documents
 from sidecar_injector.cli.output import report
+from tools import pages
 
 FOLDER = Path(__file__).parent.parent / "tests" / "cases"
 NAMESPACE = "demo"
@@ -34,7 +35,7 @@ class Case:
 
     @property
     def report(self) -> Path:
-        """What `inject --report json` says."""
+        """What `inject --report json` prints."""
         return self.folder / "report.json"
 
     @property
@@ -56,7 +57,8 @@ class Case:
             namespace_labels=self.namespace_labels,
         )
         results: list[Any] = [
-            injector.document(one) for one in manifests.read(str(self.folder / "pod.yaml"))
+            injector.document(document)
+            for document in manifests.read(str(self.folder / "pod.yaml"))
         ]
         return yaml_documents.dump_all(results), report.as_json(injector.entries) + "\n"
 
@@ -67,14 +69,11 @@ def all_cases() -> list[Case]:
 
 
 def main() -> int:
-    """Write what comes out of each case; tells which of them changed."""
+    """Write what comes out of each case, and say which files changed."""
     changed = 0
     for case in all_cases():
         for file, text in zip((case.expected, case.report), case.run(), strict=True):
-            if not file.exists() or file.read_text() != text:
-                file.write_text(text)
-                sys.stdout.write(f"{case.folder.name}/{file.name} written\n")
-                changed += 1
+            changed += pages.write(file, text, name=f"{case.folder.name}/{file.name}")
     sys.stdout.write(f"{changed} files written; review them with git diff\n")
     return 0
 

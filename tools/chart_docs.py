@@ -15,11 +15,12 @@ from typing import Any
 import yaml
 
 from sidecar_injector import names
+from tools import pages
 
 CHART = Path(__file__).parent.parent / "charts" / names.PRODUCT
 PAGE = CHART / "README.md"
-SAID = "# --"
-"""How the comment of a value begins; further lines of it begin with `#`."""
+MARK = "# --"
+"""The begin of a value's comment; its other lines begin with `#`."""
 
 _HEAD = f"""\
 # The chart of {names.PRODUCT}
@@ -55,34 +56,32 @@ def text() -> str:
 def _rows(
     node: yaml.Node, value: Any, *, path: str, lines: Sequence[str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Node and value are the same part of the file; only nodes know on which line they stand."""
+    """Node and value are the same part of the file; only a node knows its line."""
     if not value or not isinstance(node, yaml.MappingNode):
-        raise LookupError(f"values.yaml: no comment begins with {SAID!r} above {path}")
+        raise LookupError(f"values.yaml: no comment begins with {MARK!r} above {path}")
     for key, below in node.value:
         here = f"{path}.{key.value}" if path else key.value
         part = value[key.value]
-        if said := _comment(lines, above=key.start_mark.line):
-            yield f"`{here}`", f"`{json.dumps(part)}`", said
+        if comment := _comment(lines, above=key.start_mark.line):
+            yield f"`{here}`", f"`{json.dumps(part)}`", comment
         else:
             yield from _rows(below, part, path=here, lines=lines)
 
 
 def _comment(lines: Sequence[str], *, above: int) -> str:
-    """What the comment right above a line says, as one line; empty if there is none."""
+    """The comment right above a line, as one line; empty if there is none."""
     upwards = (line.strip() for line in reversed(lines[:above]))
     block = [*itertools.takewhile(lambda line: line.startswith("#"), upwards)][::-1]
-    if not block or not block[0].startswith(SAID):
+    if not block or not block[0].startswith(MARK):
         return ""
-    words = [block[0].removeprefix(SAID), *(line.removeprefix("#") for line in block[1:])]
+    words = [block[0].removeprefix(MARK), *(line.removeprefix("#") for line in block[1:])]
     # A pipe would end the cell.
     return " ".join(word.strip() for word in words).replace("|", "\\|")
 
 
 def generate() -> int:
-    """Write the page; says so only if it changed."""
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text():
-        PAGE.write_text(text(), encoding="utf-8")
-        sys.stdout.write(f"{PAGE.name} of the chart written\n")
+    """Write the page."""
+    pages.write(PAGE, text())
     return 0
 
 

@@ -13,10 +13,11 @@ import click
 
 from sidecar_injector import names
 from sidecar_injector.cli import main
+from tools import pages
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 WIDTH = 100
-"""Columns, whatever the terminal has on which this is run."""
+"""Columns, on every terminal."""
 
 _HEAD = f"""\
 # The command line
@@ -43,10 +44,8 @@ def _sections(command: click.Command, parent: click.Context | None, *, name: str
 
 
 def generate() -> int:
-    """Write the page; says so only if it changed."""
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text():
-        PAGE.write_text(text(), encoding="utf-8")
-        sys.stdout.write(f"{PAGE.name} written\n")
+    """Write the page."""
+    pages.write(PAGE, text())
     return 0
 
 

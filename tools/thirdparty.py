@@ -1,17 +1,18 @@
-"""What others publish and our chart is held against: CRDs of their kinds, Prometheus, and Helm 3.
+"""Programs and CRDs of others that the chart is tested with: Prometheus, Helm 3, libfaketime.
 
 Fetched by the ordinary clients of Go and Debian; nothing needs root.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from tools.controlplane import binaries, errors, golang, progress
@@ -28,7 +29,7 @@ DEFINITIONS: Final = {
 
 
 def definition(module: str, plural: str) -> pathlib.Path:
-    """The CRD of a kind of somebody else, in Go's module cache. Raises BuildError."""
+    """The CRD of another project's kind, in Go's module cache. Raises BuildError."""
     return go_module(module) / DEFINITIONS[module].format(plural)
 
 
@@ -39,27 +40,23 @@ def go_module(module: str) -> pathlib.Path:
 
 
 def promtool() -> pathlib.Path:
-    """Prometheus' judge of rules: from the PATH, the cache, Debian's package, or built by Go.
+    """Prometheus' checker of rules: from the PATH, the cache, Debian's package, or built by Go.
 
     Debian's comes within seconds; Go takes three minutes on 2 cores. Raises BuildError.
     """
-    found = shutil.which("promtool")
-    cached = _cache() / f"promtool-{PROMETHEUS.rpartition('@')[2]}"
-    if found is None and not cached.exists():
-        partial = cached.with_suffix(f".{os.getpid()}")
-        if not _from_debian("prometheus", "usr/bin/promtool", partial):
-            _from_go(partial)
-        partial.replace(cached)
-    return pathlib.Path(found) if found else cached
+
+    def fetch(target: pathlib.Path) -> None:
+        if not _from_debian("prometheus", "usr/bin/promtool", target):
+            _build_promtool(target)
+
+    name = f"promtool-{PROMETHEUS.rpartition('@')[2]}"
+    return _installed_or_cached(shutil.which("promtool"), name, fetch)
 
 
 def prometheus() -> pathlib.Path:
     """Its server: from the PATH, cached, or from Debian's package. Raises BuildError."""
-    found = shutil.which("prometheus")
-    cached = _cache() / "prometheus-debian"
-    if found is None and not cached.exists():
-        _packaged("prometheus", "usr/bin/prometheus", cached)
-    return pathlib.Path(found) if found else cached
+    fetch = functools.partial(_from_package, "prometheus", "usr/bin/prometheus")
+    return _installed_or_cached(shutil.which("prometheus"), "prometheus-debian", fetch)
 
 
 def libfaketime() -> pathlib.Path:
@@ -68,22 +65,31 @@ def libfaketime() -> pathlib.Path:
     Raises BuildError.
     """
     installed = sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    cached = _cache() / "libfaketime.so.1"
-    if not installed and not cached.exists():
-        _packaged("libfaketime", "usr/lib/*/faketime/libfaketime.so.1", cached)
-    return installed[0] if installed else cached
+    fetch = functools.partial(_from_package, "libfaketime", "usr/lib/*/faketime/libfaketime.so.1")
+    return _installed_or_cached(installed[0] if installed else None, "libfaketime.so.1", fetch)
 
 
-def _packaged(package: str, path: str, cached: pathlib.Path) -> None:
-    """Put a file of Debian's package into the cache. Raises BuildError if there is none to have."""
-    partial = cached.with_suffix(f".{os.getpid()}")
-    if not _from_debian(package, path, partial):
+def _installed_or_cached(
+    installed: str | pathlib.Path | None, name: str, fetch: Callable[[pathlib.Path], None]
+) -> pathlib.Path:
+    if installed is not None:
+        return pathlib.Path(installed)
+    cached = _cache() / name
+    if not cached.exists():
+        partial = cached.with_suffix(f".{os.getpid()}")
+        fetch(partial)
+        partial.replace(cached)
+    return cached
+
+
+def _from_package(package: str, path: str, target: pathlib.Path) -> None:
+    """Put a file of Debian's package there. Raises BuildError if the package is not available."""
+    if not _from_debian(package, path, target):
         raise errors.BuildError(
             name=package,
             reason="it is not installed, and there is no apt-get that brings it",
             remedy=f"install it (Debian: apt-get install {package})",
         )
-    partial.replace(cached)
 
 
 def helm3() -> pathlib.Path:
@@ -93,7 +99,7 @@ def helm3() -> pathlib.Path:
         report = progress.Progress(sys.stderr)
         report.say("building Helm 3: about 3 min on 2 cores; once only")
         folder = cached.with_name(f"{cached.name}.{os.getpid()}")
-        # Helm asks its build for its version; one that `go install` makes would call itself v3.22.
+        # Helm gets its version from the linker; `go install` alone would make it v3.22.
         version = f"-X helm.sh/helm/v3/internal/version.version={HELM3.rpartition('@')[2]}"
         flags = ("-trimpath", "-ldflags", f"-s -w {version}")
         _run("Helm 3", str(_go()), "install", *flags, HELM3, variables={"GOBIN": str(folder)})
@@ -103,9 +109,9 @@ def helm3() -> pathlib.Path:
 
 
 def _from_debian(package: str, member: str, target: pathlib.Path) -> bool:
-    """A file of a package, unpacked and not installed: that anybody may do.
+    """A file of a package, which is unpacked and not installed: that needs no rights.
 
-    False where this is no Debian or the package cannot be had.
+    False if this is not Debian or the package is not available.
     """
     client, unpacker = shutil.which("apt-get"), shutil.which("dpkg-deb")
     if client is None or unpacker is None:
@@ -116,8 +122,8 @@ def _from_debian(package: str, member: str, target: pathlib.Path) -> bool:
         subprocess.run([client, "download", package], cwd=folder, capture_output=True, check=True)
         (archive,) = folder.glob("*.deb")
         subprocess.run([unpacker, "-x", str(archive), str(folder)], check=True)
-        (found,) = folder.glob(member)
-        found.replace(target)
+        (file,) = folder.glob(member)
+        file.replace(target)
     except (subprocess.CalledProcessError, ValueError):
         return False
     finally:
@@ -125,10 +131,10 @@ def _from_debian(package: str, member: str, target: pathlib.Path) -> bool:
     return True
 
 
-def _from_go(target: pathlib.Path) -> None:
+def _build_promtool(target: pathlib.Path) -> None:
     report = progress.Progress(sys.stderr)
     report.say("building promtool: about 3 min on 2 cores; once only")
-    # Service discovery brings in the clients of all clouds, of which no rule knows anything.
+    # Service discovery, which no rule needs, brings in the clients of all clouds.
     _run(
         "promtool", str(_go()), "build", "-C", str(go_module(PROMETHEUS)), "-trimpath",
         "-tags", "remove_all_sd", "-ldflags", "-s -w", "-o", str(target), "./cmd/promtool",
@@ -154,6 +160,6 @@ def _run(
         command, env=environment, capture_output=True, text=True, check=False, cwd="/"
     )
     if answer.returncode != 0:
-        told = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
-        raise errors.BuildError(name=name, reason=told[-1], remedy="check the network")
+        lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
+        raise errors.BuildError(name=name, reason=lines[-1], remedy="check the network")
     return answer

@@ -1,8 +1,8 @@
 """`python -m tools.trace`: the files that a pod crosses on its way through the webhook.
 
 It takes the README's injection and a pod of its Deployment from the bytes of a request to those of
-the response: once as the first pod of its template, and once as a pod that the response cache knows.
-Nothing leaves this process. It prints how many files and functions are called, how often a call goes to
+the response, without a network: once as the first pod of its template, and once as a pod that the
+response cache knows. It prints how many files and functions are called, how often a call goes to
 another file than the call before, and the files in the order of their first call.
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kits import node as kit
-from tools.demo import narration, on_node
+from tools.demo import on_node, steps
 from tools.image import recipe
 
 PAGES = ("README.md", "docs/node.md")
@@ -34,11 +34,11 @@ def test_the_demo_prints_what_the_documents_show(
     monkeypatch.chdir(recipe.ROOT)
     stream = io.StringIO()
     with contextlib.ExitStack() as stack:
-        narrator = narration.Narrator(stream)
-        play = on_node.Story(narrator=narrator, folder=tmp_path, stack=stack)
-        play.tell()
-        play.uninstall()
-    play.ended()
+        printer = steps.Printer(stream)
+        demo = on_node.Steps(printer=printer, folder=tmp_path, stack=stack)
+        demo.play()
+        demo.uninstall()
+    demo.ended()
 
     printed = [CHANGING.sub("", line) for line in stream.getvalue().splitlines()]
     blocks = list(shown())

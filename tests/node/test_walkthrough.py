@@ -2,7 +2,7 @@
 
 from sidecar_injector import names
 from tests.kits import node as kit
-from tools.image import stand_ins
+from tools.image import test_images
 from tools.node import node, product
 
 ANSWER = "from the app"
@@ -39,8 +39,8 @@ def test_the_walkthrough_ends_with_two_running_containers_that_talk(
     assert scene.shown("alpine") == "2/2 Running"
     pod = scene.pod("alpine")
     assert [container["image"] for container in pod["spec"]["containers"]] == [
-        stand_ins.ALPINE,
-        stand_ins.NGINX,
+        test_images.ALPINE,
+        test_images.NGINX,
     ]
     assert (
         pod["metadata"]["annotations"][names.TUTORIAL_STATUS_ANNOTATION] == names.TUTORIAL_INJECTED

@@ -7,7 +7,7 @@ import pytest
 from sidecar_injector import names
 from tests.kits import node as kit
 from tools.controlplane import errors
-from tools.image import stand_ins
+from tools.image import test_images
 from tools.node import node
 
 APP = "app"
@@ -145,7 +145,7 @@ def test_application_containers_see_their_variables_and_files(scene: kit.Scene) 
     mounted = {"exec": {"command": ["test", "-e", "/shared/written"]}, "periodSeconds": 1}
     writer = {
         "name": kit.SIDECAR,
-        "image": stand_ins.ALPINE,
+        "image": test_images.ALPINE,
         "command": writes,
         "volumeMounts": [{"name": "shared", "mountPath": "/shared"}],
         "readinessProbe": mounted,
@@ -160,7 +160,7 @@ def test_application_containers_see_their_variables_and_files(scene: kit.Scene) 
     )
     manifest["spec"]["template"]["spec"]["volumes"] = [{"name": "shared", "emptyDir": {}}]
     scene.inject(manifest)
-    own = {"name": APP, "image": stand_ins.ALPINE, "command": ["sleep", "3600"]}
+    own = {"name": APP, "image": test_images.ALPINE, "command": ["sleep", "3600"]}
     own["env"] = [{"name": "OPTIONS", "value": "-own"}]
     scene.apply(kit.pod(APP, containers=[own]))
     scene.wait_for(f"pod/{APP}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
-import pathlib
 import shutil
 import signal
 import sys
@@ -13,22 +13,25 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from tools.chaos import report, scene, stage, table
-from tools.controlplane import binaries, errors, progress
+import sidecar_injector
+from tools.chaos import cluster, report, run, table
+from tools.controlplane import binaries, errors, progress, release
 
-FOLDER: Final = stage.ROOT / ".run" / "chaos"
+FOLDER: Final = release.ROOT / ".run" / "chaos"
 REPORT: Final = FOLDER / "report.json"
 SERVERS: Final = FOLDER / "servers"
 INTERRUPTED: Final = 130
 
 
 def main() -> int:
-    """0 only if every row holds."""
+    """0 only if no row fails."""
     arguments = _arguments()
-    # As Ctrl-C: everything that was started is ended on the way out.
+    # API servers that are down are expected here.
+    logging.getLogger(sidecar_injector.__name__).setLevel(logging.ERROR)
+    # As Ctrl-C: everything that was started ends on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    results: list[scene.Result] = []
+    results: list[run.Result] = []
     begun = time.monotonic()
     try:
         _play(arguments, results)
@@ -39,7 +42,7 @@ def main() -> int:
         print(f"chaos could not begin: {error}", file=sys.stderr)
         return 1
     finally:
-        _tell(results, seconds=time.monotonic() - begun, quick=arguments.quick)
+        _print(results, seconds=time.monotonic() - begun, quick=arguments.quick)
     if report.failed(results):
         print(f"logs: {SERVERS}", file=sys.stderr)
         return 1
@@ -47,19 +50,18 @@ def main() -> int:
     return 0
 
 
-def chosen(text: str) -> tuple[scene.Row, ...]:
+def chosen(text: str) -> tuple[run.Row, ...]:
     """The rows of these names, in the table's order; all for no text."""
     names = [name.strip() for name in text.split(",") if name.strip()]
-    known = {row.name for row in table.ROWS}
     for name in names:
-        if name not in known:
+        if name not in {row.name for row in table.ROWS}:
             accepted = ", ".join(row.name for row in table.ROWS)
             raise argparse.ArgumentTypeError(f"there is no row {name!r}; rows are {accepted}")
     return tuple(row for row in table.ROWS if not names or row.name in names)
 
 
-def in_turn(rows: Sequence[scene.Row]) -> list[scene.Row]:
-    """As they are played: new replicas are needed after a change of settings or a spoilt stage."""
+def in_turn(rows: Sequence[run.Row]) -> list[run.Row]:
+    """The order in which rows are played: few changes of settings and few new replicas."""
     return sorted(rows, key=lambda row: (bool(row.settings), row.spoils))
 
 
@@ -80,43 +82,39 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _play(arguments: argparse.Namespace, results: list[scene.Result]) -> None:
+def _play(arguments: argparse.Namespace, results: list[run.Result]) -> None:
     speaker = progress.Progress(sys.stderr)
     speaker.begin("starting two API servers and three replicas")
     SERVERS.mkdir(parents=True)
-    with stage.Stage(binaries.cached(), folder=SERVERS) as place:
+    with cluster.Cluster(binaries.cached(), folder=SERVERS) as servers:
         for row in in_turn(arguments.rows):
             times = arguments.times or (row.quick if arguments.quick else row.times)
             speaker.begin(f"{row.name}: {row.title}, {times} times")
-            place.prepare(row.settings)
-            result = scene.Scene(
-                place, row, times=times, quick=arguments.quick, tick=speaker.tick
-            ).play()
+            servers.prepare(row.settings)
+            played = run.Run(servers, row, times=times, quick=arguments.quick, tick=speaker.tick)
+            result = played.play()
             results.append(result)
             speaker.say(f"{row.name}: {_verdict(result)} after {result.seconds:.0f} s")
             if row.spoils or result.failures:
-                place.spoil()
+                servers.spoil()
 
 
-def _verdict(result: scene.Result) -> str:
+def _verdict(result: run.Result) -> str:
     return f"FAILED ({'; '.join(result.failures)})" if result.failures else "ok"
 
 
-def _tell(played: Sequence[scene.Result], *, seconds: float, quick: bool) -> None:
+def _print(played: Sequence[run.Result], *, seconds: float, quick: bool) -> None:
     if not played:
         return
     results = sorted(played, key=lambda result: table.ROWS.index(result.row))
     print(report.table(results))
     load = os.getloadavg()[1]
+    facts = report.document(results, seconds=round(seconds), quick=quick, load_average=load)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(REPORT).write_text(
-        json.dumps(
-            report.document(results, seconds=round(seconds), quick=quick, load_average=load),
-            indent=1,
-        ),
-        "utf-8",
+    REPORT.write_text(json.dumps(facts, indent=1), "utf-8")
+    print(
+        f"\n{progress.minutes(seconds)} min; every figure is in {REPORT.relative_to(release.ROOT)}"
     )
-    print(f"\n{progress.minutes(seconds)} min; every figure is in {REPORT.relative_to(stage.ROOT)}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tools.chaos import samples, scene
+from tools.chaos import run, samples
 
 HEADER: Final = (
     "fault", "times", "tried", "refused", "bare", "bare windows", "repair p50/p99", "verdict",
@@ -15,8 +15,8 @@ DETAILS: Final = 20
 NOTHING: Final = "-"
 
 
-def table(results: Sequence[scene.Result]) -> str:
-    """Markdown, so that it can be pasted; notes and failures below it."""
+def table(results: Sequence[run.Result]) -> str:
+    """In Markdown, with notes and failures below the table."""
     lines = [HEADER, *(_cells(result) for result in results)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
     rows = [_line([cell.ljust(width) for cell, width in zip(line, widths, strict=True)])
@@ -25,17 +25,17 @@ def table(results: Sequence[scene.Result]) -> str:
     return "\n".join([rows[0], rule, *rows[1:], "", *_remarks(results)])
 
 
-def document(results: Sequence[scene.Result], **facts: Any) -> dict[str, Any]:
-    """The same for machines, with every single figure."""
+def document(results: Sequence[run.Result], **facts: Any) -> dict[str, Any]:
+    """The same for programs, with every figure."""
     return {**facts, "failed": failed(results), "rows": [_row(result) for result in results]}
 
 
-def failed(results: Sequence[scene.Result]) -> bool:
-    """Whether any row has."""
+def failed(results: Sequence[run.Result]) -> bool:
+    """Whether any row has failed."""
     return any(result.failures for result in results)
 
 
-def _cells(result: scene.Result) -> tuple[str, ...]:
+def _cells(result: run.Result) -> tuple[str, ...]:
     tally, loaded = result.tally, result.row.per_second > 0
     return (
         result.row.title,
@@ -64,7 +64,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _remarks(results: Sequence[scene.Result]) -> list[str]:
+def _remarks(results: Sequence[run.Result]) -> list[str]:
     return [
         f"{result.row.name}: {text}"
         for result in results
@@ -78,7 +78,7 @@ def _remarks(results: Sequence[scene.Result]) -> list[str]:
     ]  # fmt: skip
 
 
-def _row(result: scene.Result) -> dict[str, Any]:
+def _row(result: run.Result) -> dict[str, Any]:
     counts = dataclasses.asdict(result.tally)
     unexcused = counts.pop("unexcused")
     return {
@@ -88,7 +88,9 @@ def _row(result: scene.Result) -> dict[str, Any]:
         "seconds": round(result.seconds, 1),
         **counts,
         "connections": result.connections,
-        "unexcused": [{**one, "outcome": one["outcome"].value} for one in unexcused[:DETAILS]],
+        "unexcused": [
+            {**sample, "outcome": sample["outcome"].value} for sample in unexcused[:DETAILS]
+        ],
         "repairs": result.repairs,
         "failures": result.failures,
         "notes": result.notes,

@@ -1,21 +1,27 @@
-"""What became of the pods that were tried, and which of it a fault excuses. Pure.
+"""What happened to the pods that were tried, which of it a fault excuses, and why.
 
 All times are monotonic seconds.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import math
+import pathlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 HUNG_SECONDS: Final = 4.5
-"""Just below the webhook's time-out in the chart: who waited for so long got no answer at all."""
+"""Just below the webhook's time-out in the chart: after so long there was no answer at all."""
 GAP_SECONDS: Final = 1.0
 """Bare pods that are closer together than this are one window."""
 _WEBHOOK: Final = "webhook"
+_FAILING_OPEN: Final = "failing open"
+_CAUSE: Final = re.compile(r'failed to call webhook: (?:Post "[^"]*": )?(?P<cause>.*)')
+_DETAIL: Final = re.compile(r"(: current time .*| after \S+| \d+\.\d+\.\d+\.\d+:\d+\S*)")
 
 
 class Outcome(enum.Enum):
@@ -41,7 +47,7 @@ class Sample:
 
     @property
     def hung(self) -> bool:
-        """Whether the webhook's time-out passed over it."""
+        """Whether the API server waited for the webhook until the time-out."""
         return self.ended - self.began >= HUNG_SECONDS
 
 
@@ -52,7 +58,7 @@ class Excuse:
     begin: float
     end: float
     hung: int = 0
-    """As many pods that hung may have begun later: on connections that were open by then."""
+    """So many pods that hung may have begun later, on connections that were open by then."""
 
     def covers(self, sample: Sample) -> bool:
         """Whether the sample was under way at any moment of it."""
@@ -71,18 +77,18 @@ class Tally:
     unexcused: tuple[Sample, ...]
     """Bare pods that no excuse covers."""
     hung: int
-    """Bare pods that nobody answered about at all: they tell nothing about when."""
+    """Bare pods whose call had no answer at all: their time says nothing about the fault's."""
     windows: tuple[float, ...]
     """The length of each time in which pods were bare, without those that hung."""
 
 
 def failure(message: str) -> Outcome:
-    """What an API server's failure was, by its message: everybody names the webhook in theirs."""
+    """What a failure of the API server was, by its message: it names a webhook that failed."""
     return Outcome.REFUSED if _WEBHOOK in message else Outcome.LOST
 
 
 def tally(samples: Sequence[Sample], excuses: Sequence[Excuse]) -> Tally:
-    """Count them, and find the bare ones that should not be."""
+    """Count the samples, and find the bare pods that no excuse covers."""
     count = dict.fromkeys(Outcome, 0)
     for sample in samples:
         count[sample.outcome] += 1
@@ -100,10 +106,10 @@ def tally(samples: Sequence[Sample], excuses: Sequence[Excuse]) -> Tally:
 
 
 def windows(bare: Iterable[Sample]) -> list[float]:
-    """Lengths of the times in which pods were bare: first one's begin to last one's end."""
+    """Lengths of the times in which pods were bare, from the first begin to the last end."""
     lengths: list[float] = []
     begin = end = -math.inf
-    for sample in sorted(bare, key=lambda one: one.began):
+    for sample in sorted(bare, key=lambda sample: sample.began):
         if sample.began > end + GAP_SECONDS:
             begin, end = sample.began, sample.ended
             lengths.append(end - begin)
@@ -114,15 +120,38 @@ def windows(bare: Iterable[Sample]) -> list[float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least value that at least this share of them does not exceed; values must exist."""
+    """The least value that at least this share of all (one or more) does not exceed."""
     ordered = sorted(values)
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
 
 
 def _unexcused(bare: Iterable[Sample], excuses: Sequence[Excuse]) -> list[Sample]:
-    left = [sample for sample in bare if not any(excuse.covers(sample) for excuse in excuses)]
+    rest = [sample for sample in bare if not any(excuse.covers(sample) for excuse in excuses)]
     for excuse in excuses:
-        later = [sample for sample in left if sample.hung and sample.began > excuse.end]
-        forgiven = later[: excuse.hung]
-        left = [sample for sample in left if sample not in forgiven]
-    return left
+        later = [sample for sample in rest if sample.hung and sample.began > excuse.end]
+        excused = later[: excuse.hung]
+        rest = [sample for sample in rest if sample not in excused]
+    return rest
+
+
+class Reasons:
+    """Why pods were bare, in the words that API servers append to these logs from now on."""
+
+    def __init__(self, logs: Sequence[pathlib.Path]) -> None:
+        self._begins = {log: log.stat().st_size for log in logs}
+
+    def sentences(self) -> list[str]:
+        """How often each cause was logged, the most frequent first."""
+        causes: collections.Counter[str] = collections.Counter()
+        for log, begin in self._begins.items():
+            with log.open("rb") as file:
+                file.seek(begin)
+                causes.update(_causes(file.read().decode(errors="replace").splitlines()))
+        return [f"{count} x {cause}" for cause, count in causes.most_common()]
+
+
+def _causes(lines: Iterable[str]) -> list[str]:
+    """The cause in each line about a webhook that was skipped."""
+    warnings = (line for line in lines if line.startswith("W") and _FAILING_OPEN in line)
+    matches = map(_CAUSE.search, warnings)
+    return [_DETAIL.sub("", match["cause"]).strip() for match in matches if match]

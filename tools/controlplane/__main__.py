@@ -1,4 +1,4 @@
-"""`python -m tools.controlplane` builds what is missing and says where it is."""
+"""`python -m tools.controlplane` builds missing programs and prints their folder."""
 
 from __future__ import annotations
 

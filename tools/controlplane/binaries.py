@@ -15,10 +15,10 @@ from typing import Final
 from tools.controlplane import errors, golang, guard, locks, processes, progress, recipes
 
 COMMANDS: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm")
-"""What a control plane cannot do without; the rest comes with the Kubernetes binary."""
+"""What a control plane needs; other commands come with the Kubernetes binary."""
 MINIMUM_BYTES: Final = 1024**3
 """Free space for the binaries and what the linker writes. Go's own caches (5 GiB from nothing) may
-be elsewhere, or filled already; running out there is told apart in `_failure`."""
+be elsewhere, or full already; `_failure` recognises a full disk there."""
 _POLL_SECONDS: Final = 0.5
 _PARTIAL: Final = ".partial"
 _NO_SPACE: Final = re.compile(r"no space left on device", re.IGNORECASE)
@@ -37,18 +37,17 @@ class Binaries:
 
 
 def ensure(
-    *, environment: Mapping[str, str] | None = None, report: progress.Progress | None = None
+    *, environment: Mapping[str, str] = os.environ, report: progress.Progress | None = None
 ) -> Binaries:
     """The programs, built first where they are missing: 15 minutes from nothing on 2 cores.
 
-    What the folder in KUBEBUILDER_ASSETS holds is taken from there. A second run at the same time
-    waits for the first; an interrupted one leaves what it has finished. Raises BuildError.
+    Programs in the folder KUBEBUILDER_ASSETS are used from there. A second run at the same time
+    waits for the first; an interrupted run leaves what it has finished. Raises BuildError.
     """
-    environment = os.environ if environment is None else environment
     report = report or progress.Progress(sys.stderr)
-    folder, found = _folder(environment), _assets(environment)
-    build(folder, missing=lambda: _missing(folder, found), environment=environment, report=report)
-    return _binaries(folder, found)
+    folder, assets = _folder(environment), _assets(environment)
+    build(folder, missing=lambda: _missing(folder, assets), environment=environment, report=report)
+    return _binaries(folder, assets)
 
 
 def build(
@@ -58,7 +57,7 @@ def build(
     environment: Mapping[str, str],
     report: progress.Progress,
 ) -> None:
-    """Put what is missing into the folder; asked again once no other run builds there."""
+    """Build what is missing; `missing` is called again when no other run builds there."""
     if missing():
         folder.mkdir(parents=True, exist_ok=True)
         with locks.building(folder.with_name(f"{folder.name}.lock"), report=report):
@@ -66,17 +65,16 @@ def build(
                 _build(recipe, folder=folder, environment=environment, report=report)
 
 
-def cached(environment: Mapping[str, str] | None = None) -> Binaries:
-    """The same for those who cannot wait a quarter of an hour: raises BuildError at once."""
-    environment = os.environ if environment is None else environment
-    folder, found = _folder(environment), _assets(environment)
-    for recipe in _missing(folder, found):
+def cached(environment: Mapping[str, str] = os.environ) -> Binaries:
+    """The same without a build of a quarter of an hour: raises BuildError if one is missing."""
+    folder, assets = _folder(environment), _assets(environment)
+    for recipe in _missing(folder, assets):
         raise errors.BuildError(
             name=recipe.name,
             reason=f"{folder / recipe.name} does not exist yet",
             remedy="run `make controlplane` first",
         )
-    return _binaries(folder, found)
+    return _binaries(folder, assets)
 
 
 def cache_folder(environment: Mapping[str, str]) -> pathlib.Path:
@@ -95,16 +93,16 @@ def _assets(environment: Mapping[str, str]) -> dict[str, pathlib.Path]:
     return {name: path for name, path in candidates.items() if os.access(path, os.X_OK)}
 
 
-def _missing(folder: pathlib.Path, found: Mapping[str, pathlib.Path]) -> list[recipes.Recipe]:
+def _missing(folder: pathlib.Path, assets: Mapping[str, pathlib.Path]) -> list[recipes.Recipe]:
     """What has to be built so that every command is there."""
-    wanted = {
-        command for command in COMMANDS if command not in found and not (folder / command).exists()
+    unavailable = {
+        command for command in COMMANDS if command not in assets and not (folder / command).exists()
     }
-    return [recipe for recipe in recipes.all_recipes() if wanted.intersection(recipe.provides)]
+    return [recipe for recipe in recipes.all_recipes() if unavailable.intersection(recipe.provides)]
 
 
-def _binaries(folder: pathlib.Path, found: Mapping[str, pathlib.Path]) -> Binaries:
-    paths = {command: found.get(command, folder / command) for command in COMMANDS}
+def _binaries(folder: pathlib.Path, assets: Mapping[str, pathlib.Path]) -> Binaries:
+    paths = {command: assets.get(command, folder / command) for command in COMMANDS}
     return Binaries(
         etcd=paths["etcd"],
         apiserver=paths["kube-apiserver"],
@@ -141,7 +139,7 @@ def _build(
         compiler.log.unlink(missing_ok=True)
         compiler.start()
         _follow(compiler, recipe=recipe, report=report)
-    # Only a whole program gets its name, so an interrupted build is never taken for one.
+    # Only a complete program gets its name, so an interrupted build is never used.
     (partial / recipe.name).replace(folder / recipe.name)
     for command in recipe.provides:
         if command != recipe.name and not (folder / command).is_symlink():
@@ -152,7 +150,7 @@ def _build(
 def _go_environment(
     environment: Mapping[str, str], *, go: pathlib.Path, output: pathlib.Path
 ) -> dict[str, str]:
-    """The user's own, without what would change the result or need more than Go."""
+    """The user's environment, without what changes the result or needs more than Go."""
     return {
         **environment,
         "PATH": f"{go.parent}{os.pathsep}{environment.get('PATH', '')}",
@@ -176,15 +174,15 @@ def _follow(
 
 
 def _failure(recipe: recipes.Recipe, compiler: processes.Process) -> errors.BuildError:
-    """What Go's output means. Its text is all there is: every failure is exit status 1."""
+    """What Go's output means, by its text: every failure is exit status 1."""
     tail = compiler.tail()
     for pattern, remedy in (
         (_NO_SPACE, "free some gigabytes, or set XDG_CACHE_HOME and GOCACHE to a larger disk"),
         (_NO_NETWORK, "check the network, or set GOPROXY to a proxy that can be reached"),
     ):
-        told = [line for line in tail.splitlines() if pattern.search(line)]
-        if told:
-            return errors.BuildError(name=recipe.name, reason=told[0].strip(), remedy=remedy)
+        lines = [line for line in tail.splitlines() if pattern.search(line)]
+        if lines:
+            return errors.BuildError(name=recipe.name, reason=lines[0].strip(), remedy=remedy)
     last = tail.splitlines()[-1] if tail else "no output"
     return errors.BuildError(
         name=recipe.name, reason=last, remedy=f"all of it is in {compiler.log}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http.client
 import json
@@ -17,17 +18,17 @@ from tools.controlplane import errors
 TIMEOUT_SECONDS: Final = 30
 MERGE_PATCH: Final = "application/merge-patch+json"
 Json = dict[str, Any]
-"""An API object. The tools look at a few fields of many kinds; a type for each would not pay."""
+"""An API object. The tools read a few fields of many kinds, without a type for each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Client:
-    """Requests as one user. Every request is a connection of its own, so restarts do not hurt."""
+    """Requests as one user. Each has its own connection: a restart of the server does no harm."""
 
     server: str
     """https://HOST:PORT"""
     certificate_authority: pathlib.Path
-    """Need not exist before the first request."""
+    """It may be created before the first request only."""
     token: str
 
     def get(self, path: str) -> Json:
@@ -38,40 +39,50 @@ class Client:
         self, method: str, path: str, body: Json | None = None, *, content: str = "application/json"
     ) -> Json:
         """The same for any method."""
-        answer, text = self.text(method, path, body, content=content)
-        if answer >= http.client.BAD_REQUEST:
-            raise errors.ApiError(method=method, path=path, status=answer, message=_message(text))
+        status, text = self.text(method, path, body, content=content)
+        if status >= http.client.BAD_REQUEST:
+            raise errors.ApiError(method=method, path=path, status=status, message=message(text))
         return json.loads(text)  # type: ignore[no-any-return]  # every API object is a JSON object
 
     def text(
         self, method: str, path: str, body: Json | None = None, *, content: str = "application/json"
     ) -> tuple[int, str]:
-        """The status code and the body as it came, for endpoints that speak no JSON."""
+        """The status code and the body as text, for endpoints that do not send JSON."""
+        with contextlib.closing(self.connect()) as connection:
+            return self.send(connection, method, path, body, content=content)
+
+    def connect(self) -> http.client.HTTPSConnection:
+        """A connection for several calls of `send`; it is opened with the first one."""
         address = urllib.parse.urlsplit(self.server)
-        connection = http.client.HTTPSConnection(
-            address.hostname or "",
-            address.port,
-            timeout=TIMEOUT_SECONDS,
-            context=ssl.create_default_context(cafile=str(self.certificate_authority)),
+        context = ssl.create_default_context(cafile=str(self.certificate_authority))
+        return http.client.HTTPSConnection(
+            address.hostname or "", address.port, timeout=TIMEOUT_SECONDS, context=context
         )
+
+    def send(
+        self,
+        connection: http.client.HTTPSConnection,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        content: str = "application/json",
+        accept: str = "*/*",
+    ) -> tuple[int, str]:
+        """The same as `text`, over a connection that is kept."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content}
+        data = None if body is None else json.dumps(body)
         try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, path, body=data, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            connection.request(method, path, data, headers={**headers, "Accept": accept})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
         except http.client.HTTPException as error:
             # An API server that dies in the middle of an answer is a connection that broke.
             raise ConnectionError(str(error) or repr(error)) from error
-        finally:
-            connection.close()
 
     def write_kubeconfig(self, path: pathlib.Path) -> None:
-        """A file that needs no other one."""
-        cluster = {
-            "server": self.server,
-            "certificate-authority": str(self.certificate_authority),
-        }
+        """Write a kubeconfig for this user."""
+        cluster = {"server": self.server, "certificate-authority": str(self.certificate_authority)}
         content = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -84,8 +95,8 @@ class Client:
         path.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
 
 
-def _message(text: str) -> str:
-    """A Status object's message, or the text itself if it is none."""
+def message(text: str) -> str:
+    """The message of a Status object, or the text itself if it is something else."""
     try:
         status = json.loads(text)
     except ValueError:

@@ -1,7 +1,7 @@
 """One control plane: etcd, kube-apiserver and kube-controller-manager, up in seconds.
 
 Any number run side by side on ports of their own. None of their processes outlives the one that
-started them (see `guard`), and what they stored goes with them; logs stay when something failed.
+started them (see `guard`), and their data is removed with them; logs stay after a failure.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ControlPlane:
         folder: pathlib.Path | None = None,
         apiserver_flags: Sequence[str] = (),
     ) -> None:
-        """`folder` is made if need be, takes logs and kubeconfig, and is left to its owner.
+        """`folder` gets logs and kubeconfig; it is created if necessary and not removed.
 
         `apiserver_flags` are more words for the API server's command line.
         """
@@ -61,7 +61,7 @@ class ControlPlane:
         self.folder = folder or pathlib.Path(tempfile.mkdtemp(prefix="sidecar-injector-run-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.keep_logs = False
-        """Set when something failed that this context manager does not see."""
+        """For a failure that this context manager does not see."""
         self._layout = components.Layout(
             folder=self.folder.absolute(),
             data=pathlib.Path(tempfile.mkdtemp(prefix="sidecar-injector-etcd-")),
@@ -104,7 +104,7 @@ class ControlPlane:
         self.close()
 
     def close(self) -> None:
-        """End everything at once. Logs go too, unless they are needed or the folder was given."""
+        """End everything at once. Logs are removed unless they are needed or `folder` was given."""
         for component in (self.controller_manager, self.apiserver, self.etcd):
             component.kill()
         self.guard.close()
@@ -114,7 +114,7 @@ class ControlPlane:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait_ready(self, *, seconds: float = START_SECONDS) -> None:
-        """Return when the API server says that it is ready; raise if one of the two has ended."""
+        """Return when the API server is ready; raises ProcessDiedError if it or etcd has ended."""
 
         def ready() -> bool:
             self.etcd.require_running()
@@ -134,11 +134,11 @@ class ControlPlane:
         return self._run(self.programs.kubectl, arguments, stdin=stdin, check=check)
 
     def helm(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """The same for helm; the user's own repositories and plugins play no part."""
+        """The same for helm, without the user's own repositories and plugins."""
         return self._run(self.programs.helm, arguments, stdin=None, check=check)
 
     def create_namespace(self, name: str, *, labels: Mapping[str, str] | None = None) -> None:
-        """Return when it takes pods, which is when its default ServiceAccount has been made."""
+        """Return when pods can be created, which is when its default ServiceAccount exists."""
         metadata = {"name": name, "labels": dict(labels or {})}
         self.client.request("POST", "/api/v1/namespaces", {"metadata": metadata})
         self.wait_for_service_account(name)
@@ -149,7 +149,7 @@ class ControlPlane:
         self.wait(f"ServiceAccount default in {namespace}", lambda: self.client.get(path))
 
     def user(self, token: str) -> client.Client:
-        """The same API server as somebody else."""
+        """The same API server as another user."""
         return client.Client(
             server=self.client.server,
             certificate_authority=self.client.certificate_authority,
@@ -194,12 +194,7 @@ class ControlPlane:
         self.wait_for_service_account("default")
 
     def _run(
-        self,
-        program: pathlib.Path,
-        arguments: tuple[str, ...],
-        *,
-        stdin: str | None,
-        check: bool,
+        self, program: pathlib.Path, arguments: tuple[str, ...], *, stdin: str | None, check: bool
     ) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
             [program, *arguments],
@@ -217,6 +212,6 @@ class ControlPlane:
         return result
 
     def _environment(self) -> dict[str, str]:
-        """With caches and settings of kubectl and helm in the run's folder, not the user's own."""
+        """Caches and settings of kubectl and helm are in the run's folder."""
         own = {key: text for key, text in os.environ.items() if not key.startswith(_USERS_OWN)}
         return {**own, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder / "home")}

@@ -19,19 +19,19 @@ class Layout:
     folder: pathlib.Path
     """Logs, kubeconfig and keys."""
     data: pathlib.Path
-    """What etcd stores; worth nothing afterwards."""
+    """The data of etcd; not needed afterwards."""
     etcd_port: int
     peer_port: int
     api_port: int
 
     @property
     def etcd_url(self) -> str:
-        """What the API server connects to."""
+        """For the API server."""
         return f"http://{ports.LOOPBACK}:{self.etcd_port}"
 
     @property
     def server(self) -> str:
-        """What everybody else connects to."""
+        """For all other clients."""
         return f"https://{ports.LOOPBACK}:{self.api_port}"
 
     @property
@@ -46,12 +46,12 @@ class Layout:
 
     @property
     def service_account_key(self) -> pathlib.Path:
-        """Private key that signs the tokens of ServiceAccounts; ours to make."""
+        """The private key for tokens of ServiceAccounts; this package creates it."""
         return self.folder / "service-accounts.key"
 
     @property
     def tokens(self) -> pathlib.Path:
-        """The users that the API server knows by a fixed token; ours to write."""
+        """The users with a fixed token; this package writes it."""
         return self.folder / "tokens.csv"
 
     @property

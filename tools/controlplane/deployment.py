@@ -1,4 +1,4 @@
-"""What an installed Deployment tells a kubelet to run, for a process outside a pod. Pure."""
+"""What a kubelet runs for an installed Deployment, as a process outside a pod. Pure."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Workload:
     def launch(
         self, *, pod_name: str, programs: pathlib.Path, overrides: Mapping[str, str]
     ) -> Launch:
-        """The process that stands for the pod `pod_name`.
+        """The process in the place of the pod `pod_name`.
 
-        The command is looked for in the folder `programs`, which stands for the image. Only
-        `overrides` change the environment. Raises DeploymentError for what only a pod can have.
+        The command is in the folder `programs`, in the place of the image. Only
+        `overrides` change the environment. Raises DeploymentError for what only a pod has.
         """
         container = self._container()
         words = [str(word) for word in (*container["command"], *container.get("args", ()))]
@@ -103,16 +103,16 @@ class Workload:
         keyed = _KEYED_FIELD.fullmatch(path)
         if keyed:
             return str(self._template["metadata"].get(keyed[1], {}).get(keyed[2], ""))
-        known = {
+        fields = {
             "metadata.name": pod_name,
             "metadata.namespace": self.namespace,
             "spec.serviceAccountName": self.service_account,
             "status.podIP": ports.LOOPBACK,
             "status.hostIP": ports.LOOPBACK,
         }
-        if path not in known:
-            raise self._refuse(field, path, f"one of {', '.join(known)}, a label, an annotation")
-        return known[path]
+        if path not in fields:
+            raise self._refuse(field, path, f"one of {', '.join(fields)}, a label, an annotation")
+        return fields[path]
 
     def _refuse(self, field: str, value: object, accepted: str) -> errors.DeploymentError:
         return errors.DeploymentError(

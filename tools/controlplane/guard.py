@@ -1,9 +1,9 @@
-"""Sees to it that no process outlives its owner, whatever happens to the owner.
+"""Ends every process with its owner, whatever happens to the owner.
 
 A guard is a process of its own at the other end of a pipe. Every process that is started through
-it announces itself on that pipe before it becomes the wanted program, so there is no moment in
-which it runs and is unknown. When the owner goes (even by SIGKILL) the kernel closes the pipe and
-the guard kills the process groups that are left, then removes the folders that were theirs.
+it writes its number into that pipe before it becomes the wanted program, so the guard knows every
+process. When the owner ends (even by SIGKILL) the kernel closes the pipe, and the guard kills the
+process groups that are left, then removes their folders.
 Linux's PR_SET_PDEATHSIG would be shorter, but it covers no grandchildren, fires when a *thread*
 ends, and exists nowhere else: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
 """
@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from typing import IO, Final
 
 ANNOUNCE: Final = 'echo "+$$" >&0 && exec "$@" </dev/null'
-"""Shell: the pipe comes as standard input, and the program that takes over gets none of it."""
+"""Shell: the pipe is its standard input, which the program does not get."""
 
 
 class Guard:
@@ -31,11 +31,11 @@ class Guard:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__],
             stdin=subprocess.PIPE,
-            # The owner's output may be a pipe, whose reader waits until nobody holds it.
+            # The owner's output may be a pipe, whose reader waits until every process closes it.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            # Out of reach of the terminal's Ctrl-C, which is for the owner.
+            # The terminal's Ctrl-C is for the owner.
             start_new_session=True,
         )
 
@@ -64,7 +64,7 @@ class Guard:
         )
 
     def forget(self, pid: int) -> None:
-        """The process has been waited for: its number may soon be another's."""
+        """The process has ended: its number may soon belong to another one."""
         if not self._pipe.closed:
             self._tell(f"-{pid}")
 
@@ -109,6 +109,6 @@ def watch(lines: Iterable[bytes]) -> None:
 
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Only the pipe decides: whoever signals everything at once must not hit the guard first.
+        # Only the pipe decides: a signal to all processes must not end the guard first.
         signal.signal(number, signal.SIG_IGN)
     watch(sys.stdin.buffer)

@@ -1,4 +1,4 @@
-"""Locks between processes that share a folder; the kernel lets go of them when a process ends."""
+"""Locks between processes that share a folder; the kernel releases them when a process ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def take(file: IO[Any]) -> bool:
 
 @contextlib.contextmanager
 def building(path: pathlib.Path, *, report: progress.Progress) -> Iterator[None]:
-    """Be the only one who builds here; who comes second says so and waits."""
+    """One process builds here; another one says so and waits."""
     with path.open("w") as file:
         if not take(file):
             report.begin(f"another run is building here; waiting for it ({path})")

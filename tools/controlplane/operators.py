@@ -2,7 +2,7 @@
 
 Command, arguments and environment come from the Deployment in the API server, the identity is a
 token of its ServiceAccount: a wrong variable or a missing permission of the chart fails here as it
-would in a pod. Replaced is only what two replicas on one machine cannot share.
+would in a pod. Only what two replicas on one machine cannot share is replaced.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from sidecar_injector import names, settings
-from tools.controlplane import balancer, client, cluster, deployment, ports, processes, waiting
+from tools.controlplane import (
+    balancer,
+    client,
+    cluster,
+    deployment,
+    metrics,
+    ports,
+    processes,
+    waiting,
+)
 
 TOKEN_SECONDS: Final = 86_400
 READY_SECONDS: Final = 30
@@ -42,17 +51,20 @@ class Replica:
             connection.close()
 
     def ready(self) -> bool:
-        """Whether /readyz says so; raises as `get` does."""
+        """Whether /readyz answers 200; raises as `get` does."""
         return self.get("/readyz")[0] == 200
 
-    def wait_ready(self, *, seconds: float = READY_SECONDS) -> None:
+    def wait_ready(
+        self, *, seconds: float = READY_SECONDS, pause: float = waiting.PAUSE_SECONDS
+    ) -> None:
         """Raises ProcessDiedError if it ends instead, WaitError if it takes too long."""
 
         def probe() -> bool:
             self.process.require_running()
             return self.ready()
 
-        waiting.until(probe, what=f"{self.name} is ready ({self.process.log})", seconds=seconds)
+        what = f"{self.name} is ready ({self.process.log})"
+        waiting.until(probe, what=what, seconds=seconds, pause=pause)
 
     def start(self) -> None:
         """Again, after it has ended: the same pod name and ports."""
@@ -67,16 +79,20 @@ class Replica:
         self.process.kill()
 
     def freeze(self) -> None:
-        """Halt it with its connections open, as a node without a network or memory does."""
+        """Stop it with its connections open, like a node without network or memory."""
         self.process.freeze()
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue it."""
         self.process.thaw()
 
     def rss(self) -> int:
         """Bytes of resident memory."""
         return self.process.rss()
+
+    def metrics(self) -> metrics.Metrics:
+        """What Prometheus would scrape. Raises OSError as `get` does."""
+        return metrics.read(self.get("/metrics")[1])
 
 
 class Operators:
@@ -120,7 +136,7 @@ class Operators:
         return replica
 
     def wait_ready(self, *, seconds: float = READY_SECONDS) -> None:
-        """All of them, for the balancer too: a pod created now finds one."""
+        """Until all are ready, also for the balancer: a pod created now is injected."""
         for replica in self.replicas:
             replica.wait_ready(seconds=seconds)
         wanted = {replica.backend for replica in self.replicas}

@@ -1,4 +1,4 @@
-"""Loopback ports for servers that cannot tell which one they got."""
+"""Loopback ports for servers that do not report which one they got."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TRIES: Final = 1_000
 
 
 def free() -> int:
-    """A port that nobody listens on; chosen at random so that two runs do not meet."""
+    """A free port; chosen at random so that two runs do not choose the same."""
     for _ in range(_TRIES):
         port = random.choice(RANGE)  # noqa: S311 - to spread, not to hide
         if is_free(port):

@@ -1,4 +1,4 @@
-"""One child process that can be started again, signalled, measured and looked into."""
+"""One child process that can be started again, signalled and measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TAIL_LINES: Final = 15
 
 
 class Process:
-    """A program with its log. A stopped one may be started again; the log goes on."""
+    """A program with its log. After its end it may be started again, with the same log."""
 
     def __init__(
         self,
@@ -69,11 +69,11 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process and all its descendants; nothing if there are none."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            # PermissionError is what macOS says of a group that holds zombies only.
+            # macOS raises PermissionError for a group that has only zombies.
             os.killpg(self.pid, number)
 
     def terminate(self, *, seconds: float = 30) -> int | None:
-        """Ask it to end (SIGTERM), kill it if it has not after so long, and give its status."""
+        """Send SIGTERM, kill it if it has not ended after so long, and return its status."""
         self.thaw()
         self.signal(signal.SIGTERM)
         status = self.wait(seconds=seconds)
@@ -90,11 +90,11 @@ class Process:
         return status
 
     def freeze(self) -> None:
-        """Halt it where it stands: its sockets stay open and nobody answers on them."""
+        """Stop it (SIGSTOP): its sockets stay open and nothing answers on them."""
         self.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen process go on."""
+        """Continue a frozen process."""
         if self.running:
             self.signal(signal.SIGCONT)
 
@@ -105,6 +105,14 @@ class Process:
             return int(statm.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
         kibibytes = subprocess.check_output(["/bin/ps", "-o", "rss=", "-p", str(self.pid)])
         return int(kibibytes) * 1024
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far (Linux); that of children counts when they have ended."""
+        # The name in parentheses may contain blanks:
+        # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+        text = pathlib.Path(f"/proc/{self.pid}/stat").read_text("ascii")
+        fields = text.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def require_running(self) -> None:
         """Raise ProcessDiedError with the end of the log if it has ended."""

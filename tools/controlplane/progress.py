@@ -1,4 +1,4 @@
-"""Tells people what is going on while they wait: in place on a terminal, now and then in a pipe."""
+"""Progress for people who wait: in place on a terminal, now and then in a pipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import Final, TextIO
 
 PIPE_SECONDS: Final = 30
-"""In a pipe (a CI log) a line this often: silence for longer looks like a hang."""
+"""Between two lines in a pipe (a CI log): longer silence looks like a hang."""
 TERMINAL_SECONDS: Final = 1
 WIDTH: Final = 110
 
@@ -35,7 +35,7 @@ class Progress:
         self.say(text)
 
     def tick(self, text: str) -> None:
-        """The task goes on; whether that is worth a line is decided here."""
+        """The task continues; a line is printed now and then only."""
         pause = TERMINAL_SECONDS if self._interactive else PIPE_SECONDS
         if time.monotonic() - self._last < pause:
             return

@@ -21,7 +21,7 @@ COMPONENTS: Final = (
     "kubectl",
     "kubelet",
 )
-"""The names that the one Kubernetes binary is called by."""
+"""The names of the one Kubernetes binary."""
 
 _STRIP: Final = "-s -w"
 _VERSION_PACKAGE: Final = "k8s.io/component-base/version"
@@ -38,9 +38,9 @@ class Recipe:
     package: str
     flags: str
     minutes: int
-    """What it takes on 2 cores with nothing cached, for the message that says what to expect."""
+    """On 2 cores with nothing cached, for the message before the build."""
     provides: tuple[str, ...]
-    """The commands that it stands for."""
+    """The commands that it is."""
     source: pathlib.Path = FOLDER
     """The module in which Go is run."""
 
@@ -116,7 +116,7 @@ def digest(recipes: Iterable[Recipe], *, folder: pathlib.Path, sources: Iterable
 
 def _from_go_mod(pattern: str, *, folder: pathlib.Path) -> str:
     text = (folder / "go.mod").read_text("utf-8")
-    found = re.search(pattern, text, re.MULTILINE)
-    if found is None:
+    match = re.search(pattern, text, re.MULTILINE)
+    if match is None:
         raise LookupError(f"{folder / 'go.mod'}: nothing matches {pattern}")
-    return found[1]
+    return match[1]

@@ -1,4 +1,4 @@
-"""The one place that polls."""
+"""The one function that polls."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def until(
 ) -> Result:
     """The probe's first result that is true.
 
-    An OSError or ControlPlaneError of the probe means "not yet", as a server that is starting or
-    restarting gives them; ProcessDiedError means never, and passes. Raises WaitError with the last
-    result or error when the time is over.
+    An OSError or ControlPlaneError of the probe means "not yet": a server that starts causes them.
+    ProcessDiedError means never, and is raised. Raises WaitError with the last result or error when
+    the time is over.
     """
     end = time.monotonic() + seconds
     while True:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tools import pages
 from tools.controlplane import binaries, cluster
 from tools.crds import definition, structural
 
@@ -36,16 +37,16 @@ def main(arguments: list[str]) -> int:
     """Writes what differs and prints its path; 2 where the OpenAPI document cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m tools.crds", description=__doc__)
     parser.add_argument("--openapi", metavar="FILE", help=f"answer of {OPENAPI}; - is stdin")
-    given = parser.parse_args(arguments).openapi
+    source = parser.parse_args(arguments).openapi
     try:
-        openapi = json.loads(_read(given) if given else _ask_control_plane())
+        openapi = json.loads(_read(source) if source else _ask_control_plane())
         generated = list(files(openapi))
     except (OSError, ValueError, KeyError) as error:
-        print(f"{given or OPENAPI}: no OpenAPI document of the core API: {error}", file=sys.stderr)
+        print(f"{source or OPENAPI}: no OpenAPI document of the core API: {error}", file=sys.stderr)
         return 2
 
     for name, text in generated:
-        _write(name, text)
+        pages.write(ROOT / name, text, name=name)
     return 0
 
 
@@ -56,15 +57,6 @@ def _read(name: str) -> str:
 def _ask_control_plane() -> str:
     with cluster.ControlPlane(binaries.ensure()) as controlplane:
         return str(controlplane.kubectl("get", "--raw", OPENAPI).stdout)
-
-
-def _write(name: str, text: str) -> None:
-    path = ROOT / name
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    print(name)
 
 
 if __name__ == "__main__":

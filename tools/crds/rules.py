@@ -1,4 +1,4 @@
-"""Rules in CEL that are made from tables; the others stand in spec.yaml beside what they judge.
+"""Rules in CEL that are made from tables; the others are in spec.yaml beside their fields.
 
 What the API server evaluates, and what a rule may cost:
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
@@ -46,13 +46,13 @@ def something_to_inject(spec: Schema) -> Schema:
             if schema["type"] == "array"
         },
     }
-    said = [
-        _is_said(f"{place}.{name}", schema)
+    expressions = [
+        _is_set(f"{place}.{name}", schema)
         for place, properties in places.items()
         for name, schema in properties.items()
     ]
     return {
-        "rule": " || ".join(said),
+        "rule": " || ".join(expressions),
         "message": (
             "nothing to inject: give at least one of template.spec.*, template.metadata.labels or"
             " annotations, applicationContainers.env, envFrom, volumeMounts or appendEnv"
@@ -60,8 +60,8 @@ def something_to_inject(spec: Schema) -> Schema:
     }
 
 
-def _is_said(path: str, schema: Schema) -> str:
-    """The CEL expression that a field of spec holds something; an empty value holds nothing."""
+def _is_set(path: str, schema: Schema) -> str:
+    """The CEL expression that a field of spec has a value, and not an empty one."""
     first, *rest = path.split(".")
     optional = f"self.?{first}" + "".join(f".?{part}" for part in rest)
     if schema["type"] == "array":

@@ -17,7 +17,7 @@ KEPT = frozenset(
 )
 DESCENDED = frozenset({"properties", "items", "additionalProperties", "$ref", "allOf"})
 # Zero values of Go are published as defaults, and the real ones belong to the pod: filled in here
-# they would look like something that the template's author said.
+# they would look like values of the template's author.
 DROPPED = frozenset(
     {"description", "default", "x-kubernetes-unions"}
     | {"x-kubernetes-patch-strategy", "x-kubernetes-patch-merge-key"}
@@ -71,8 +71,8 @@ def schema_of(openapi: Mapping[str, Any], name: str) -> Schema:
     schemas = openapi.get("components", {}).get("schemas", {})
     kind, _, field = name.partition(".")
     for package in PACKAGES:
-        if (found := schemas.get(package + kind)) is not None:
-            node = found["properties"][field] if field else found
+        if (schema := schemas.get(package + kind)) is not None:
+            node = schema["properties"][field] if field else schema
             return _Embedding(schemas).embed(node, where=name)
     raise UnsupportedSchemaError(name, f"is in none of {', '.join(PACKAGES)}")
 
@@ -85,8 +85,8 @@ class _Embedding:
 
     def embed(self, node: Mapping[str, Any], *, where: str, token: bool = True) -> Schema:
         """The node with all that it refers to; `token`: whether a parameter may fill it."""
-        if unknown := node.keys() - KEPT - DESCENDED - DROPPED:
-            raise UnsupportedSchemaError(where, f"has {', '.join(sorted(unknown))}")
+        if unsupported := node.keys() - KEPT - DESCENDED - DROPPED:
+            raise UnsupportedSchemaError(where, f"has {', '.join(sorted(unsupported))}")
         if target := _reference(node, where=where):
             if leaf := LEAVES.get(target):
                 return dict(leaf)

@@ -1,6 +1,5 @@
 """The chart's Grafana dashboard, made from a table of its panels.
 
-Here belong what the panels ask and how they lie; not the metrics, which
-`sidecar_injector.observability.metrics` has, nor the ConfigMap around the dashboard, which is the
-chart's.
+The panels' queries and places belong here. The metrics are in
+`sidecar_injector.observability.metrics`, and the ConfigMap around the dashboard is the chart's.
 """

@@ -10,8 +10,10 @@ import argparse
 import pathlib
 import sys
 
+from benchmarks import errors as benchmarks
+from tools import pages
 from tools.controlplane import errors, progress
-from tools.dashboard import board, picture, recording
+from tools.dashboard import board, picture
 
 
 def main() -> int:
@@ -21,34 +23,18 @@ def main() -> int:
     drawing = verbs.add_parser("picture", help="draw panels from a real run (needs matplotlib)")
     drawing.add_argument("--seconds", type=float, default=180.0, help="of load (180)")
     drawing.add_argument("--to", type=pathlib.Path, default=picture.FILE, metavar="FILE")
-    given = parser.parse_args()
-    if given.verb is None:
-        return _write()
+    arguments = parser.parse_args()
+    if arguments.verb is None:
+        pages.write(board.FILE, board.text())
+        return 0
+    target, report = arguments.to, progress.Progress(sys.stderr)
     try:
-        _draw(given.to, seconds=given.seconds)
-    except errors.ControlPlaneError as error:
+        picture.draw(target, seconds=arguments.seconds, report=report)
+    except (errors.ControlPlaneError, benchmarks.BenchError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    return 0
-
-
-def _write() -> int:
-    """Says so only if it changed."""
-    if not board.FILE.exists() or board.FILE.read_text(encoding="utf-8") != board.text():
-        board.FILE.parent.mkdir(parents=True, exist_ok=True)
-        board.FILE.write_text(board.text(), encoding="utf-8")
-        sys.stdout.write(f"{board.FILE.name} written\n")
-    return 0
-
-
-def _draw(target: pathlib.Path, *, seconds: float) -> None:
-    queries = [query for panel in picture.shown() for query in panel.queries.values()]
-    answers = recording.record(queries, seconds=seconds, report=progress.Progress(sys.stderr))
-    for query, lines in answers.items():
-        if not lines:
-            sys.stderr.write(f"nothing to draw for {query}\n")
-    picture.draw(answers, target)
     sys.stdout.write(f"{target.name} written, {target.stat().st_size // 1024} KiB\n")
+    return 0
 
 
 if __name__ == "__main__":

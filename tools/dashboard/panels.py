@@ -36,96 +36,77 @@ def _quantiles(metric: str, selector: str = OURS) -> dict[str, str]:
 
 PANELS: Final = (
     Panel(
-        title="Replicas",
+        title="Replicas", kind="stat", width=4,
         about="Replicas that Prometheus reaches.",
         queries={"replicas": f"count(sidecar_injector_build_info{OURS})"},
-        kind="stat",
-        width=4,
     ),
     Panel(
-        title="Certificate ends in",
+        title="Certificate ends in", kind="stat", unit="s", width=4,
         about="The soonest end of the serving certificate over all replicas.",
         queries={
             "leaf": "min(sidecar_injector_certificate_expiration_timestamp_seconds"
             '{namespace=~"$namespace",certificate="leaf"}) - time()'
         },
-        unit="s",
-        kind="stat",
-        width=4,
     ),
     Panel(
-        title="CA bundle in place",
+        title="CA bundle in place", kind="stat", width=4,
         about="1 while every webhook configuration carries our CA, as every replica sees it.",
         queries={"bundle": f"min(sidecar_injector_ca_bundle_in_sync{OURS})"},
-        kind="stat",
-        width=4,
     ),
     Panel(
-        title="Pods that were not asked about",
+        title="Pods that were not asked about", kind="stat", width=6,
         about="The API server got no answer and created them without their sidecars, last day.",
         queries={
             "pods": f"sum(increase(apiserver_admission_webhook_fail_open_count{WEBHOOK}[1d]))"
         },
-        kind="stat",
-        width=6,
     ),
     Panel(
-        title="Errors of our own",
+        title="Errors of our own", kind="stat", width=6,
         about="Pods that were admitted unchanged because of a bug, last day.",
         queries={
             "pods": "sum(increase(sidecar_injector_admission_requests_total"
             '{namespace=~"$namespace",result="error"}[1d]))'
         },
-        kind="stat",
-        width=6,
     ),
     Panel(
-        title="Pods by result",
+        title="Pods by result", unit="reqps",
         about="What became of the pods that the API server asked about.",
         queries={"{{result}}": _rate("sidecar_injector_admission_requests_total", "result")},
-        unit="reqps",
     ),
     Panel(
-        title="Reasons",
+        title="Reasons", unit="reqps",
         about="Why pods were injected or not; docs/decision.md says what each means.",
         queries={"{{reason}}": _rate("sidecar_injector_decisions_total", "reason") + " > 0"},
-        unit="reqps",
     ),
     Panel(
-        title="Time of an answer",
+        title="Time of an answer", unit="s",
         about="From the whole request to its answer, inside the operator.",
         queries=_quantiles("sidecar_injector_admission_duration_seconds"),
-        unit="s",
     ),
     Panel(
-        title="Time as the API server sees it",
+        title="Time as the API server sees it", unit="s",
         about="With network, TLS and waiting: what a pod's creation takes longer.",
         queries=_quantiles("apiserver_admission_webhook_admission_duration_seconds", WEBHOOK),
-        unit="s",
     ),
     Panel(
-        title="Lateness of the event loop",
+        title="Lateness of the event loop", unit="s",
         about="How late the loop woke; high means that something keeps a replica busy.",
         queries=_quantiles("sidecar_injector_loop_lag_seconds"),
-        unit="s",
     ),
     Panel(
-        title="Size of patches",
+        title="Size of patches", unit="bytes",
         about="Patches are small whatever the size of the pod.",
         queries=_quantiles("sidecar_injector_patch_bytes"),
-        unit="bytes",
     ),
     Panel(
-        title="Requests that were refused",
+        title="Requests that were refused", unit="reqps",
         about="Malformed or too large requests by status code; an API server causes none.",
         queries={"{{code}}": _rate("sidecar_injector_http_errors_total", "code")},
-        unit="reqps",
     ),
     Panel(
-        title="Failed TLS handshakes",
+        title="Failed TLS handshakes", unit="reqps",
         about="By reason: an alert such as bad certificate is a client that does not trust us.",
         queries={"{{reason}}": _rate("sidecar_injector_tls_handshake_failures_total", "reason")},
-        unit="reqps",
     ),
     Panel(
         title="Pods by their sidecars",
@@ -138,29 +119,26 @@ PANELS: Final = (
         queries={"{{problem}}": f"max by (problem) (sidecar_injector_certificate_problem{OURS})"},
     ),
     Panel(
-        title="Silence of the caches",
+        title="Silence of the caches", unit="s",
         about="Seconds since a cache last heard from the API server.",
         queries={
             "{{resource}}": "time() - min by (resource) "
             f"(sidecar_injector_cache_last_event_timestamp_seconds{OURS})"
         },
-        unit="s",
     ),
     Panel(
-        title="Writes to the API",
+        title="Writes to the API", unit="wps",
         about="Statuses, Events, Secret and bundles, by result.",
         queries={"{{object}} {{result}}": _rate("sidecar_injector_writes_total", "object, result")},
-        unit="wps",
     ),
     Panel(
-        title="Memory",
+        title="Memory", unit="bytes",
         about="Resident memory of each replica.",
         queries={"{{pod}}": f"process_resident_memory_bytes{OURS}"},
-        unit="bytes",
     ),
     Panel(
         title="CPU",
         about="Cores that each replica uses.",
         queries={"{{pod}}": f"rate(process_cpu_seconds_total{OURS}[$__rate_interval])"},
     ),
-)
+)  # fmt: skip

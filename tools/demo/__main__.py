@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from tools.controlplane import errors
-from tools.demo import narration, on_node, stage, story
+from tools.demo import on_node, stage, steps
 
 INTERRUPTED = 130
 
@@ -25,36 +25,36 @@ def main() -> int:
     if arguments.verb == "down":
         print("the demo has ended" if stage.down() else "no demo is up")
         return 0
-    telling = on_node.Story if arguments.node else story.Story
-    up = functools.partial(_up, telling)
+    kind = on_node.Steps if arguments.node else steps.Steps
+    up = functools.partial(_up, kind)
     return stage.run_and_stay(up) if arguments.keep else up(None)
 
 
-def _up(telling: type[story.Story], stay: Callable[[], None] | None) -> int:
+def _up(kind: type[steps.Steps], stay: Callable[[], None] | None) -> int:
     try:
         with stage.taken():
-            _play(telling, stay)
+            _play(kind, stay)
     except KeyboardInterrupt:
         print("interrupted; everything that was started has ended", file=sys.stderr)
         return INTERRUPTED
-    except (errors.ControlPlaneError, narration.DemoError, stage.StageTakenError) as error:
+    except (errors.ControlPlaneError, steps.DemoError, stage.StageTakenError) as error:
         print(f"the demo failed: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _play(telling: type[story.Story], stay: Callable[[], None] | None) -> None:
-    narrator = narration.Narrator(sys.stdout)
+def _play(kind: type[steps.Steps], stay: Callable[[], None] | None) -> None:
+    printer = steps.Printer(sys.stdout)
     with contextlib.ExitStack() as stack:
-        play = telling(narrator=narrator, folder=stage.FOLDER, stack=stack)
-        play.tell()
+        demo = kind(printer=printer, folder=stage.FOLDER, stack=stack)
+        demo.play()
         if stay is None:
-            play.uninstall()
+            demo.uninstall()
         else:
-            play.leave()
+            demo.leave()
             stay()
     if stay is None:
-        play.ended()
+        demo.ended()
     shutil.rmtree(stage.FOLDER)
 
 

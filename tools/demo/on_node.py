@@ -6,21 +6,21 @@ import sys
 
 from sidecar_injector import names
 from tools.controlplane import processes, progress
-from tools.demo import story
+from tools.demo import steps
 from tools.node import binaries, conditions, node, product
 
 WAIT: str = "--timeout=110s"
 
 
-class Story(story.Story):
-    """One telling."""
+class Steps(steps.Steps):
+    """One run."""
 
     _node: node.Node
     _product: product.Product
 
     def control_plane(self) -> None:
         """Step 2."""
-        self._narrator.step(
+        self._printer.step(
             2,
             "A cluster of one node",
             "A control plane, and kubelet, containerd and kube-proxy in namespaces of their own."
@@ -33,31 +33,29 @@ class Story(story.Story):
         self._plane = self._stack.enter_context(self._node)
         product.import_images(self._node, report=report)
         ready = self._kubectl("get", "nodes", "--no-headers").split()[:2]
-        self._narrator.show("node", " ".join(ready), "node1 Ready")
+        self._printer.show("node", " ".join(ready), "node1 Ready")
 
     def install(self) -> None:
         """Step 3."""
-        self._narrator.step(3, "Installation", "One command, with the values that the chart has.")
+        self._printer.step(3, "Installation", "One command, with the values that the chart has.")
         self._helm_install()
         self._product = product.Product(self._node)
         self._product.wait_ready()
         where = ("deployment", names.PRODUCT, "{.status.readyReplicas}")
-        self._narrator.show(
-            "pods that are ready", self._field(*where, namespace=names.PRODUCT), "2"
-        )
+        self._printer.show("pods that are ready", self._field(*where, namespace=names.PRODUCT), "2")
 
     def inject(self) -> None:
         """Step 5, the pods that ask: they run."""
         super().inject()
         for what, condition in (("pod/alpine", "Ready"), ("deployment/web", "Available")):
             self._kubectl("wait", "-n", "demo", what, f"--for=condition={condition}", WAIT)
-        self._narrator.command("kubectl", "get", "pods", "-n", "demo")
+        self._printer.command("kubectl", "get", "pods", "-n", "demo")
         for line in self._kubectl("get", "pods", "-n", "demo", "--no-headers").splitlines():
             name, ready, status = line.split()[:3]
-            self._narrator.show(name, f"{ready} {status}", "2/2 Running")
+            self._printer.show(name, f"{ready} {status}", "2/2 Running")
 
     def _apply(self, file: str) -> None:
-        self._narrator.command("kubectl", "apply", "-f", str(story.HERE / file))
+        self._printer.command("kubectl", "apply", "-f", str(steps.HERE / file))
         self._product.apply(file)
 
     def _metrics(self) -> list[str]:

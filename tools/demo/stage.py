@@ -1,4 +1,4 @@
-"""Where a demo takes place: one at a time in a checkout, and how it is kept up and taken down."""
+"""One demo at a time in a checkout: its folder and its lock, and how it stays up and ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN: Final = pathlib.Path(__file__).parents[2] / ".run"
 FOLDER: Final = RUN / "demo"
 KUBECONFIG: Final = FOLDER / "kubeconfig"
 LOCK: Final = RUN / "demo.lock"
-"""Held by the process that owns the demo's processes; its content is that process's id."""
+"""Locked by the process that owns the demo's processes; it contains that process's id."""
 DOWN_SECONDS: Final = 30
 _PAUSE: Final = 0.1
 
@@ -35,7 +35,7 @@ class StageTakenError(Exception):
 
 @contextlib.contextmanager
 def taken() -> Iterator[None]:
-    """Hold the stage, with an empty folder. Raises StageTakenError if another process holds it."""
+    """Lock the stage, with an empty folder. Raises StageTakenError if another process has it."""
     RUN.mkdir(exist_ok=True)
     with LOCK.open("a+", encoding="ascii") as file:
         if not locks.take(file):
@@ -54,7 +54,7 @@ def down() -> bool:
     with LOCK.open("a+", encoding="ascii") as file:
         if locks.take(file):
             return False
-        # The lock is held, so the number in it is that of a living process of ours.
+        # The file is locked, so the number in it is that of a living process of ours.
         owner = _owner()
         os.kill(owner, signal.SIGTERM)
         end = time.monotonic() + DOWN_SECONDS
@@ -70,7 +70,7 @@ def run_and_stay(play: Callable[[Callable[[], None]], int]) -> int:
     """Run `play` in a child process that may stay when this one returns its exit status.
 
     `play` gets a function to call when all went well: it lets this process return 0 and then
-    blocks, detached from the terminal, until somebody asks the child to end (SIGTERM).
+    blocks, detached from the terminal, until the child gets SIGTERM.
     """
     reading, writing = os.pipe()
     child = os.fork()

@@ -1,5 +1,5 @@
 """Malformed input for the admission port, from broken TLS to odd AdmissionReviews.
 
-Here belong the inputs, who sends them and who judges what comes back; not the operator itself,
-which is started as everywhere else by `tools.controlplane`.
+Here belong the inputs, their senders and the checks of the answers; not the operator itself, which
+`tools.controlplane` starts.
 """

@@ -1,26 +1,130 @@
-"""One bounded attack on one replica, and what is wrong afterwards."""
+"""One bounded attack on one replica, with a healthy client meanwhile, and what is wrong then."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import json
 import statistics
+import time
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
-from tools.controlplane import operators
-from tools.fuzz import attack, inputs
+from sidecar_injector import names
+from tools.controlplane import operators, ports, release, webhook
+from tools.fuzz import inputs
 
+ANSWER_SECONDS: Final = 10
+LINGER_SECONDS: Final = 0.01
+"""How long a connection without an answer stays open before the next one."""
+SENDERS: Final = 4
+HEALTHY_EVERY_SECONDS: Final = 0.05
 WARM_UP: Final = 0.2
 """The part of the inputs after which allocator, caches and pools are filled."""
 GROWTH: Final = 1.15
 """What memory may have grown by from then on; the allocator's noise is a few percent."""
 
 
+@dataclasses.dataclass
+class Result:
+    """What came back."""
+
+    sent: Counter[str] = dataclasses.field(default_factory=Counter)
+    statuses: Counter[int] = dataclasses.field(default_factory=Counter)
+    unanswered: list[inputs.Input] = dataclasses.field(default_factory=list)
+    """Valid HTTP that got no answer."""
+    failed: list[inputs.Input] = dataclasses.field(default_factory=list)
+    """What was answered with 500 or more."""
+    healthy: list[float] = dataclasses.field(default_factory=list)
+    """Seconds that each healthy request took."""
+    unhealthy: list[str] = dataclasses.field(default_factory=list)
+    """What went wrong with the others."""
+
+    @property
+    def total(self) -> int:
+        return sum(self.sent.values())
+
+
+class Attack:
+    """Senders and one healthy client on a port of loopback, in one event loop."""
+
+    def __init__(self, port: int, *, review: dict[str, Any]) -> None:
+        self._port = port
+        self._healthy = inputs.request(inputs.MUTATE, json.dumps(review).encode())
+        self.result = Result()
+
+    async def run(self, stream: Iterator[inputs.Input], *, count: int) -> Result:
+        """Send so many; all of them have ended when it returns."""
+        healthy = asyncio.create_task(self._stay_healthy())
+        chosen = (next(stream) for _ in range(count))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(SENDERS):
+                group.create_task(self._send_all(chosen))
+        healthy.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await healthy
+        return self.result
+
+    async def _send_all(self, chosen: Iterator[inputs.Input]) -> None:
+        for attempt in chosen:
+            self.result.sent[attempt.kind] += 1
+            try:
+                status = await asyncio.wait_for(self._send(attempt), ANSWER_SECONDS)
+            except (OSError, EOFError, TimeoutError, ValueError):
+                status = 0
+            self.result.statuses[status] += 1
+            if attempt.answered and not status:
+                self.result.unanswered.append(attempt)
+            if status >= 500:
+                self.result.failed.append(attempt)
+
+    async def _send(self, attempt: inputs.Input) -> int:
+        """The status of the answer; 0 if none must come."""
+        reader, writer = await (
+            webhook.connect(self._port)
+            if attempt.tls
+            else asyncio.open_connection(ports.LOOPBACK, self._port)
+        )
+        try:
+            writer.write(attempt.data)
+            if attempt.answered:
+                return await _status(reader)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(1), LINGER_SECONDS)
+            return 0
+        finally:
+            writer.transport.abort()
+
+    async def _stay_healthy(self) -> None:
+        while True:
+            begin = time.perf_counter()
+            try:
+                answer = await asyncio.wait_for(self._ask(), ANSWER_SECONDS)
+                assert answer["response"]["allowed"] is True, answer
+                assert "patch" in answer["response"], answer
+                self.result.healthy.append(time.perf_counter() - begin)
+            except (OSError, EOFError, TimeoutError, ValueError, AssertionError) as error:
+                self.result.unhealthy.append(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(HEALTHY_EVERY_SECONDS)
+
+    async def _ask(self) -> dict[str, Any]:
+        reader, writer = await webhook.connect(self._port)
+        try:
+            writer.write(self._healthy)
+            _, body = await webhook.read_answer(reader)
+            answer: dict[str, Any] = json.loads(body)
+            return answer
+        finally:
+            writer.transport.abort()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Found:
+class Outcome:
     """How it ended."""
 
-    result: attack.Result
+    result: Result
     running: bool
     ready: bool
     tracebacks: int
@@ -28,7 +132,7 @@ class Found:
     """Bytes of resident memory, after the warm-up and at the end."""
 
     def complaints(self) -> list[str]:
-        """What must not have happened, as sentences; empty for a replica that held out."""
+        """What must not have happened, as sentences; empty if the replica has survived."""
         result = self.result
         facts = {
             "the process ended": not self.running,
@@ -46,7 +150,7 @@ class Found:
         sent = ", ".join(f"{count} {kind}" for kind, count in sorted(self.result.sent.items()))
         codes = sorted(self.result.statuses.items())
         statuses = ", ".join(f"{status or 'none'}: {count}" for status, count in codes)
-        times = [1000 * one for one in self.result.healthy]
+        times = [1000 * seconds for seconds in self.result.healthy]
         p50, worst = statistics.median(times), max(times)
         before, after = (size / 1e6 for size in self.rss)
         return [
@@ -57,18 +161,18 @@ class Found:
         ]
 
 
-def run(replica: operators.Replica, *, namespace: str, count: int, seed: int) -> Found:
+def run(replica: operators.Replica, *, namespace: str, count: int, seed: int) -> Outcome:
     """Attack it; the namespace must be enabled and have an injection for every pod."""
     logged = replica.process.log.stat().st_size
     review = review_of(namespace)
-    fighter = attack.Attack(replica.backend.port, review=review)
+    fighter = Attack(replica.backend.port, review=review)
     stream = inputs.stream(seed, review=review)
     first = int(count * WARM_UP)
     asyncio.run(fighter.run(stream, count=first))
     before = replica.rss()
     result = asyncio.run(fighter.run(stream, count=count - first))
     log = replica.process.log.read_bytes()[logged:]
-    return Found(
+    return Outcome(
         result=result,
         running=replica.process.running,
         ready=replica.ready(),
@@ -78,44 +182,32 @@ def run(replica: operators.Replica, *, namespace: str, count: int, seed: int) ->
 
 
 def review_of(namespace: str) -> dict[str, Any]:
-    """What the API server asks about a pod with a bit of everything."""
-    metadata = {
-        "name": "app",
-        "namespace": namespace,
-        "labels": {"app": "web"},
-        "annotations": {"sidecar-injector.dev/inject": "yes"},
-        "ownerReferences": [
-            {
-                "apiVersion": "apps/v1",
-                "kind": "ReplicaSet",
-                "name": "web",
-                "uid": "u",
-                "controller": True,
-            }
-        ],
-    }
-    container = {
-        "name": "app",
-        "image": "app:1",
+    """What the API server sends about a pod with a bit of everything."""
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "u"}
+    pod = release.pod(
+        name="app", namespace=namespace, labels={"app": "web"},
+        annotations={names.INJECT_ANNOTATION: "yes"},
+        ownerReferences=[{**owner, "controller": True}],
+        spec={
+            "volumes": [{"name": "data", "emptyDir": {}}],
+            "serviceAccountName": "default",
+            "restartPolicy": "Always",
+        },
+    )  # fmt: skip
+    pod["spec"]["containers"][0] |= {
         "env": [{"name": "A", "value": "1"}],
         "ports": [{"containerPort": 80, "protocol": "TCP"}],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         "resources": {"requests": {"cpu": "10m"}},
     }
-    spec = {
-        "containers": [container],
-        "volumes": [{"name": "data", "emptyDir": {}}],
-        "serviceAccountName": "default",
-        "restartPolicy": "Always",
-    }
-    request = {
-        "uid": "6e9d9bd4-0000-4000-8000-000000000001",
-        "kind": {"group": "", "version": "v1", "kind": "Pod"},
-        "resource": {"group": "", "version": "v1", "resource": "pods"},
-        "namespace": namespace,
-        "operation": "CREATE",
-        "object": {"metadata": metadata, "spec": spec},
-        "dryRun": False,
-    }
-    kind = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
-    return {**kind, "request": request}
+    review = webhook.review(pod, namespace=namespace)
+    review["request"]["dryRun"] = False
+    return review
+
+
+async def _status(reader: asyncio.StreamReader) -> int:
+    """Of the status line. Raises EOFError where there is none."""
+    line = await reader.readline()
+    if not line:
+        raise EOFError("closed without an answer")
+    return int(line.split()[1])

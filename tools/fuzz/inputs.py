@@ -16,7 +16,7 @@ Json = dict[str, Any]
 MUTATE: Final = names.MUTATE_PATH
 VALIDATE: Final = names.VALIDATE_PATH
 _CUTS: Final = (0, 1, 2, 5, 16, 100)
-_ODD: Final[tuple[Any, ...]] = (
+_VALUES: Final[tuple[Any, ...]] = (
     None, True, False, 0, -1, 2**63, 1e308, "", "x", " ", "\x00", "\ud7ff", "é" * 300, "a" * 70_000,
     [], {}, [None], [[]], [{}], {"": ""}, {"name": None}, [{"name": "a"}, {"name": "a"}],
     ["$(params.x)"], "$(pod.namespace)", "../../etc/passwd", "yes", "no", "a,b,,c", "cluster/",
@@ -24,7 +24,7 @@ _ODD: Final[tuple[Any, ...]] = (
 )  # fmt: skip
 """In the place of any value of a review."""
 _WEIGHTS: Final = (1, 3, 2, 6)
-"""How often TLS, HTTP, bodies and reviews are the broken thing: by how much code is behind each."""
+"""How often TLS, HTTP, bodies and reviews are broken: more for what more code reads."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Input:
     tls: bool = True
     """Whether the bytes go through a handshake, or straight to the socket."""
     answered: bool = False
-    """Whether this is whole and valid HTTP, which is owed an answer."""
+    """Whether this is complete and valid HTTP, so that an answer must come."""
 
 
 def stream(seed: int, *, review: Json) -> Iterator[Input]:
@@ -76,7 +76,7 @@ def _raw(draw: random.Random, review: Json) -> Input:
 
 
 def _http(draw: random.Random, review: Json) -> Input:
-    """Requests that are wrong, cut off, ambiguous or for somebody else."""
+    """Requests that are wrong, cut off, ambiguous or for another path."""
     body = json.dumps(review).encode()
     whole = request(MUTATE, body)
     if draw.random() < 0.3:
@@ -123,7 +123,7 @@ def _chunked(path: str, size: str) -> bytes:
 
 
 def _body(draw: random.Random, review: Json) -> Input:
-    """Valid HTTP with a body that is no JSON, or JSON that is no review."""
+    """Valid HTTP with a body that is not JSON, or JSON that is not a review."""
     text = json.dumps(review).encode()
     body = draw.choice(
         (
@@ -135,7 +135,7 @@ def _body(draw: random.Random, review: Json) -> Input:
             text.replace(b"app", b"\xff\xfe"),
             text.replace(b'"app"', b'"\\ud800"'),
             b"NaN", b"null", b"[]", b"1" * 5000, b'""', b"", b"\x00" * 1000,
-            json.dumps(draw.choice(_ODD)).encode(),
+            json.dumps(draw.choice(_VALUES)).encode(),
         )
     )  # fmt: skip
     return Input("body", request(draw.choice((MUTATE, VALIDATE)), body), answered=True)
@@ -150,7 +150,7 @@ def _review(draw: random.Random, review: Json) -> Input:
         if draw.random() < 0.2:
             del holder[key]
         else:
-            holder[key] = copy.deepcopy(draw.choice(_ODD))
+            holder[key] = copy.deepcopy(draw.choice(_VALUES))
     path = MUTATE if draw.random() < 0.9 else VALIDATE
     return Input("review", request(path, json.dumps(changed).encode()), answered=True)
 

@@ -1,4 +1,4 @@
-"""OCI archives: one tar file that holds an image, as `ctr images import` and others read it.
+"""OCI archives: a tar file with an image, as `ctr images import` and others read it.
 
 The format: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
@@ -32,7 +32,7 @@ Json = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Image:
-    """What an archive says about the image in it."""
+    """The metadata of the image in an archive."""
 
     names: tuple[str, ...]
     config: Json
@@ -49,7 +49,7 @@ def kubelet_name(name: str) -> str:
 
 
 def read(path: pathlib.Path) -> Image:
-    """Raises BuildError if that is no archive of one image."""
+    """Raises BuildError if the file is not an archive of one image."""
     with opened(path) as archive:
         (entry,) = _json(archive, _INDEX)["manifests"]
         manifest = _json(archive, _blob(entry["digest"]))
@@ -61,17 +61,17 @@ def read(path: pathlib.Path) -> Image:
 
 
 def files(path: pathlib.Path) -> dict[str, tarfile.TarInfo]:
-    """What lies in the image, by its path without a leading slash; the uppermost layer wins."""
+    """The files of the image by path, without a leading slash; the uppermost layer wins."""
     return {name: member for _, name, member in _walk(path)}
 
 
 def contents(path: pathlib.Path, *wanted: str) -> dict[str, bytes]:
-    """Of these files in the image; a file that no layer has is left out."""
-    found = {}
+    """The content of these files in the image; a file that no layer has is omitted."""
+    texts = {}
     for layer, name, member in _walk(path):
         if name in wanted and (file := layer.extractfile(member)) is not None:
-            found[name] = file.read()
-    return found
+            texts[name] = file.read()
+    return texts
 
 
 def _walk(path: pathlib.Path) -> Iterator[tuple[tarfile.TarFile, str, tarfile.TarInfo]]:
@@ -95,16 +95,16 @@ def unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def opened(path: pathlib.Path) -> Iterator[tarfile.TarFile]:
-    """The archive for reading; what is wrong with it becomes one line."""
+    """The archive for reading; an error in it becomes a BuildError."""
     try:
         with tarfile.open(path) as archive:
             yield archive
     except (OSError, EOFError, tarfile.TarError, KeyError, ValueError) as error:
-        # tarfile tells on one line each why it is in none of the formats that it knows.
-        why = str(error).partition("\n")[0].rstrip(":")
+        # tarfile has a line for each format that the file does not have.
+        reason = str(error).partition("\n")[0].rstrip(":")
         raise errors.BuildError(
             name="the image's archive",
-            reason=f"{path} cannot be read as an OCI archive ({why})",
+            reason=f"{path} cannot be read as an OCI archive ({reason})",
             remedy="remove it and run `python -m tools.image`",
         ) from error
 

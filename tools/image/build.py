@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tools.controlplane import errors, progress
-from tools.image import archive, base, debian, recipe, steps, wheels
+from tools.image import archive, debian, recipe, steps, wheels
 
 GOAL: Final = f"the image {recipe.NAME}"
 MEBIBYTES: Final = 3072
@@ -20,14 +20,13 @@ _BASE: Final = "localhost/debian-with-python:12"
 
 
 def ensure(
-    *, environment: Mapping[str, str] | None = None, report: progress.Progress | None = None
+    *, environment: Mapping[str, str] = os.environ, report: progress.Progress | None = None
 ) -> pathlib.Path:
     """The image as an OCI archive, built first if sources, locks or tools have changed.
 
     From nothing that takes about 3 minutes, Debian's and Python's packages from the network, and
     root. A second run at the same time waits for the first. Raises BuildError.
     """
-    environment = os.environ if environment is None else environment
     report = report or progress.Progress(sys.stderr)
     target = path(environment)
     if target.exists():
@@ -35,7 +34,7 @@ def ensure(
         return target
     steps.require_root(GOAL)
     with steps.taken(
-        target.parent / "building", environment=_plain(environment), report=report
+        target.parent / "building", goal=GOAL, environment=_plain(environment), report=report
     ) as runner:
         if not target.exists():
             steps.require_space(GOAL, folder=target.parent, mebibytes=MEBIBYTES)
@@ -44,9 +43,9 @@ def ensure(
     return target
 
 
-def cached(environment: Mapping[str, str] | None = None) -> pathlib.Path:
-    """The same for those who cannot wait: raises BuildError if it is not there."""
-    target = path(os.environ if environment is None else environment)
+def cached(environment: Mapping[str, str] = os.environ) -> pathlib.Path:
+    """The same without a build: raises BuildError if it is missing."""
+    target = path(environment)
     if not target.exists():
         raise errors.BuildError(
             name=GOAL,
@@ -63,9 +62,9 @@ def path(environment: Mapping[str, str]) -> pathlib.Path:
 
 
 def _build(target: pathlib.Path, *, runner: steps.Steps) -> None:
-    debian.require("buildah", "mmdebstrap", runner=runner, goal=GOAL)
-    root = base.ensure(target.parent, runner=runner, goal=GOAL)
-    house = wheels.ensure(target.parent, runner=runner, goal=GOAL)
+    debian.require("buildah", "mmdebstrap", runner=runner)
+    root = debian.base(target.parent, runner=runner)
+    house = wheels.ensure(target.parent, runner=runner)
     context = runner.folder / "context"
     recipe.stage(context, wheels=house)
 
@@ -78,7 +77,7 @@ def _build(target: pathlib.Path, *, runner: steps.Steps) -> None:
     pushed = runner.folder / "pushed.tar"
     _buildah(runner, "push", recipe.NAME, f"oci-archive:{pushed}:{recipe.NAME}")
 
-    # Only a whole archive gets its name, so an interrupted build is never taken for one.
+    # Only a complete archive gets its name, so an interrupted build is never used.
     partial = runner.folder / "image.tar"
     archive.rename(pushed, name=recipe.NAME, target=partial)
     partial.replace(target)
@@ -88,22 +87,15 @@ def _build(target: pathlib.Path, *, runner: steps.Steps) -> None:
 
 def _buildah(runner: steps.Steps, verb: str, *arguments: str) -> str:
     storage = runner.folder / "storage"
-    # A mount namespace of its own: a build that is killed leaves no mounts. The storage driver is
-    # buildah's choice: overlay if kernel and disk allow it, else vfs, which copies every layer.
-    command = (
-        "unshare",
-        "--mount",
-        "buildah",
-        "--root",
-        str(storage),
-        "--runroot",
-        f"{storage}-run",
-    )
-    return runner.run([*command, verb, *arguments], name=f"buildah-{verb}", goal=GOAL)
+    # In its own mount namespace a killed build leaves no mounts. Buildah chooses the storage
+    # driver: overlay if kernel and disk allow it, otherwise vfs, which copies every layer.
+    storages = ("--root", str(storage), "--runroot", f"{storage}-run")
+    command = ("unshare", "--mount", "buildah", *storages)
+    return runner.run([*command, verb, *arguments], name=f"buildah-{verb}")
 
 
 def _plain(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without the variables by which buildah would look elsewhere."""
+    """Without the variables that change where buildah stores images."""
     strange = ("BUILDAH_", "CONTAINERS_", "STORAGE_")
     return {name: text for name, text in environment.items() if not name.startswith(strange)}
 

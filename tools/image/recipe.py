@@ -11,8 +11,9 @@ from typing import Final
 
 import sidecar_injector
 from sidecar_injector import names
+from tools.controlplane import binaries, release
 
-ROOT: Final = pathlib.Path(__file__).resolve().parents[2]
+ROOT: Final = release.ROOT
 LOCKS: Final = ("requirements/build.txt", "requirements/run.txt")
 CONTEXT: Final = ("LICENSE", "README.md", "operator", "pyproject.toml", *LOCKS)
 """What .dockerignore lets through; a test compares both."""
@@ -31,8 +32,7 @@ GLIBC_MINOR: Final = 36
 
 def cache_folder(environment: Mapping[str, str]) -> pathlib.Path:
     """The user's cache, shared by all checkouts."""
-    base = environment.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
-    return pathlib.Path(base) / "sidecar-injector" / "image"
+    return binaries.cache_folder(environment).with_name("image")
 
 
 def key(*paths: str) -> str:
@@ -46,7 +46,7 @@ def key(*paths: str) -> str:
 
 def image_key() -> str:
     """Of the operator's image: its instructions, its sources and the tools that build it."""
-    return key(*INSTRUCTIONS, *CONTEXT, "tools/image/base.py", "tools/image/build.py")
+    return key(*INSTRUCTIONS, *CONTEXT, "tools/image/debian.py", "tools/image/build.py")
 
 
 def stage(folder: pathlib.Path, *, wheels: pathlib.Path) -> None:
@@ -61,11 +61,11 @@ def stage(folder: pathlib.Path, *, wheels: pathlib.Path) -> None:
 
 def _files(paths: Iterable[str]) -> list[pathlib.Path]:
     """Sorted, without what Python or a wheel house leaves between them."""
-    found: list[pathlib.Path] = []
+    every: list[pathlib.Path] = []
     for top in map(ROOT.joinpath, paths):
         if top.is_file():
-            found.append(top)
+            every.append(top)
         for folder, folders, files in os.walk(top):
             folders[:] = [name for name in folders if name not in {"__pycache__", "wheels"}]
-            found += (pathlib.Path(folder, name) for name in files)
-    return sorted(found)
+            every += (pathlib.Path(folder, name) for name in files)
+    return sorted(every)

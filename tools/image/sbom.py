@@ -10,8 +10,10 @@ from __future__ import annotations
 import email.message
 import email.parser
 import json
+import os
 import pathlib
 import re
+import subprocess
 import sys
 import urllib.parse
 import uuid
@@ -20,12 +22,26 @@ from typing import Any, Final
 
 import sidecar_injector
 from sidecar_injector import names
+from tools import environments
 from tools.controlplane import errors
-from tools.image import archive, build, recipe, validator
+from tools.image import archive, build, recipe
 
 TARGET: Final = recipe.ROOT / "dist" / "sbom.cdx.json"
 SPECIFICATION: Final = "1.6"
 """https://cyclonedx.org/docs/1.6/json/"""
+LOCK: Final = "requirements/sbom.txt"
+GOAL: Final = "the bill of materials"
+_INVALID: Final = 3
+_PROGRAM: Final = f"""
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+version = SchemaVersion.from_version(sys.argv[1])
+error = JsonStrictValidator(version).validate_str(sys.stdin.read())
+if error is not None:
+    print(str(error).splitlines()[0])
+    sys.exit({_INVALID})
+"""
 _STATUS: Final = "var/lib/dpkg/status"
 _RELEASE: Final = "etc/debian_version"
 _METADATA: Final = re.compile(r"opt/.*/site-packages/[^/]+\.dist-info/METADATA")
@@ -37,7 +53,7 @@ def main() -> int:
     """Exit status 1 and one line if it cannot be made or is not valid."""
     try:
         text = json.dumps(document(build.ensure()), indent=2) + "\n"
-        validator.check(text, version=SPECIFICATION)
+        validate(text, version=SPECIFICATION)
     except errors.BuildError as error:
         print(error, file=sys.stderr)
         return 1
@@ -50,11 +66,11 @@ def main() -> int:
 def document(image: pathlib.Path) -> Json:
     """The bill of materials of an archive; the same image gives the same bytes."""
     paths = [path for path in archive.files(image) if _METADATA.fullmatch(path)]
-    found = archive.contents(image, _STATUS, _RELEASE, *paths)
-    release = found[_RELEASE].decode().strip()
+    contents = archive.contents(image, _STATUS, _RELEASE, *paths)
+    release = contents[_RELEASE].decode().strip()
     components = [
-        *python_components(found[path].decode() for path in paths),
-        *debian_components(found[_STATUS].decode(), release=release),
+        *python_components(contents[path].decode() for path in paths),
+        *debian_components(contents[_STATUS].decode(), release=release),
     ]
     layers = ",".join(archive.read(image).layers)
     return {
@@ -118,17 +134,53 @@ def _licence(fields: email.message.Message) -> Json:
     text = str(fields["License"] or "").strip()
     if text and "\n" not in text:
         return {"licenses": [{"license": {"name": text}}]}
-    classified = [
-        one.rpartition(" :: ")[2]
-        for one in fields.get_all("Classifier", [])
-        if one.startswith("License ::")
+    licences = [
+        {"license": {"name": classifier.rpartition(" :: ")[2]}}
+        for classifier in fields.get_all("Classifier", [])
+        if classifier.startswith("License ::")
     ]
-    return {"licenses": [{"license": {"name": one}} for one in classified]} if classified else {}
+    return {"licenses": licences} if licences else {}
 
 
 def _quoted(text: str) -> str:
     """https://github.com/package-url/purl-spec: all but these is percent-encoded."""
     return urllib.parse.quote(text, safe=":~")
+
+
+def validate(text: str, *, version: str) -> None:
+    """Raise BuildError if this is not valid CycloneDX JSON of that version."""
+    answer = subprocess.run(
+        [str(_validator()), "-c", _PROGRAM, version],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode == _INVALID:
+        raise errors.BuildError(
+            name=GOAL,
+            reason=f"it is not valid CycloneDX {version}: {answer.stdout.strip()}",
+            remedy="tools/image/sbom.py writes it",
+        )
+    if answer.returncode != 0:
+        raise _broken(environments.last_line(answer.stderr))
+
+
+def _validator() -> pathlib.Path:
+    """The interpreter of the validator's environment."""
+    folder = recipe.cache_folder(os.environ) / f"sbom-{recipe.key(LOCK)}"
+    try:
+        return environments.python(folder, lock=recipe.ROOT / LOCK)
+    except environments.InstallError as error:
+        raise _broken(str(error)) from error
+
+
+def _broken(reason: str) -> errors.BuildError:
+    return errors.BuildError(
+        name=GOAL,
+        reason=f"its validator does not work: {reason}",
+        remedy="check the network and the disk space, then run `make sbom` again",
+    )
 
 
 if __name__ == "__main__":

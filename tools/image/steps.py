@@ -36,18 +36,17 @@ class Steps:
         self,
         *,
         folder: pathlib.Path,
+        goal: str,
         environment: Mapping[str, str],
         report: progress.Progress,
         watcher: guard.Guard,
     ) -> None:
-        self.folder, self.environment, self.report = folder, environment, report
+        """`goal` is what the errors say could not be built."""
+        self.folder, self.goal, self.environment, self.report = folder, goal, environment, report
         self._watcher = watcher
 
-    def run(self, command: Sequence[str], *, name: str, goal: str) -> str:
-        """Its output, standard error included.
-
-        `goal` is what the errors say could not be built. Raises BuildError if the command fails.
-        """
+    def run(self, command: Sequence[str], *, name: str) -> str:
+        """The output, standard error included. Raises BuildError if the command fails."""
         log = self.folder / f"{name}.log"
         log.unlink(missing_ok=True)
         process = processes.Process(
@@ -62,15 +61,15 @@ class Steps:
         while (status := process.wait(seconds=_POLL_SECONDS)) is None:
             self.report.tick(f"{name}: {process.tail(lines=1)}")
         if status != 0:
-            raise failure(goal, log=log)
+            raise failure(self.goal, log=log)
         return log.read_text("utf-8", errors="replace")
 
 
 @contextlib.contextmanager
 def taken(
-    folder: pathlib.Path, *, environment: Mapping[str, str], report: progress.Progress
+    folder: pathlib.Path, *, goal: str, environment: Mapping[str, str], report: progress.Progress
 ) -> Iterator[Steps]:
-    """A fresh folder for one build at a time; who comes second waits. It stays only on failure."""
+    """A new folder for one build at a time; a second build waits. It stays only after a failure."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         locks.building(folder.with_suffix(".lock"), report=report),
@@ -78,12 +77,14 @@ def taken(
     ):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        yield Steps(folder=folder, environment=environment, report=report, watcher=watcher)
+        yield Steps(
+            folder=folder, goal=goal, environment=environment, report=report, watcher=watcher
+        )
         shutil.rmtree(folder)
 
 
 def require_root(goal: str) -> None:
-    """Raise BuildError unless we are root: chroot and the owners of files need it."""
+    """Raise BuildError unless we are root, which chroot and the owners of files need."""
     if os.geteuid() != 0:
         raise errors.BuildError(
             name=goal,
@@ -93,7 +94,7 @@ def require_root(goal: str) -> None:
 
 
 def require_space(goal: str, *, folder: pathlib.Path, mebibytes: int) -> None:
-    """Raise BuildError if the folder's disk has less than that free."""
+    """Raise BuildError if the folder's disk has less free space."""
     free = shutil.disk_usage(folder).free // 1024**2
     if free < mebibytes:
         raise errors.BuildError(
@@ -104,12 +105,12 @@ def require_space(goal: str, *, folder: pathlib.Path, mebibytes: int) -> None:
 
 
 def failure(goal: str, *, log: pathlib.Path) -> errors.BuildError:
-    """What a log means. Its text is all there is: every failure is exit status 1 or 100."""
+    """What a log means, by its text: the exit status is always 1 or 100."""
     lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
     for pattern, remedy in _REMEDIES:
         for line in lines:
             if pattern.search(line):
                 return errors.BuildError(name=goal, reason=line, remedy=remedy)
-    told = [line for line in lines if re.match(r"(e|error)\b", line, re.IGNORECASE)] or lines
-    last = told[-1] if told else "no output"
+    lines = [line for line in lines if re.match(r"(e|error)\b", line, re.IGNORECASE)] or lines
+    last = lines[-1] if lines else "no output"
     return errors.BuildError(name=goal, reason=last, remedy=f"all of it is in {log}")

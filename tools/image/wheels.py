@@ -16,16 +16,16 @@ _OLDEST_GLIBC_MINOR: Final = 17
 """manylinux2014's, the oldest that today's wheels are built for: https://peps.python.org/pep-0600/"""
 
 
-def ensure(cache: pathlib.Path, *, runner: steps.Steps, goal: str) -> pathlib.Path:
+def ensure(cache: pathlib.Path, *, runner: steps.Steps) -> pathlib.Path:
     """The folder, from the cache if it is there."""
     target = cache / f"wheels-{machine()}-{recipe.key(*recipe.LOCKS, 'tools/image/wheels.py')}"
     if not target.exists():
         runner.report.say(f"fetching the wheels of the lock files: {target}")
         partial = runner.folder / "wheels"
         for lock in recipe.LOCKS:
-            # One by one: pip takes every requirement once only, even where both locks agree.
+            # One by one: pip refuses a requirement that both locks have.
             command = [sys.executable, "-m", "pip", *arguments(lock), "--dest", str(partial)]
-            runner.run(command, name="pip-download", goal=goal)
+            runner.run(command, name="pip-download")
         partial.replace(target)
     return target
 
@@ -48,7 +48,7 @@ def machine() -> str:
 
 
 def _platforms() -> Iterator[str]:
-    # pip takes the tags as they are given: an older one is not implied by a newer one.
+    # pip uses exactly these tags: a newer one does not include the older ones.
     for minor in range(recipe.GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1):
         yield f"manylinux_2_{minor}_{machine()}"
     yield f"manylinux2014_{machine()}"

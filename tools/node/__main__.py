@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from tools.controlplane import errors, progress
-from tools.image import stand_ins
+from tools.image import test_images
 from tools.node import binaries, conditions
 
 
@@ -15,7 +15,7 @@ def main() -> int:
     try:
         conditions.require(report=report)
         print(binaries.ensure(report=report).folder)
-        print(*stand_ins.ensure(report=report).values(), sep="\n")
+        print(*test_images.ensure(report=report).values(), sep="\n")
     except errors.ControlPlaneError as error:
         print(error, file=sys.stderr)
         return 1

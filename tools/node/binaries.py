@@ -35,12 +35,12 @@ class Programs:
         return self.folder / recipes.HELPER
 
     def kubernetes(self, name: str) -> str:
-        """A component of the one Kubernetes binary that a control plane does without."""
+        """A component of the one Kubernetes binary that a control plane does not need."""
         return str(self.controlplane.apiserver.with_name(name))
 
 
 def ensure(
-    *, environment: Mapping[str, str] | None = None, report: progress.Progress | None = None
+    *, environment: Mapping[str, str] = os.environ, report: progress.Progress | None = None
 ) -> Programs:
     """The programs, built first where they are missing: 3 minutes beside the control plane's.
 
@@ -54,8 +54,8 @@ def ensure(
     return Programs(controlplane=controlplane, folder=folder)
 
 
-def cached(environment: Mapping[str, str] | None = None) -> Programs:
-    """The same for those who cannot wait: raises BuildError at once."""
+def cached(environment: Mapping[str, str] = os.environ) -> Programs:
+    """The same without a build: raises BuildError if one is missing."""
     environment = _without_assets(environment)
     folder = _folder(environment)
     for recipe in _missing(folder):
@@ -67,10 +67,9 @@ def cached(environment: Mapping[str, str] | None = None) -> Programs:
     return Programs(controlplane=binaries.cached(environment), folder=folder)
 
 
-def _without_assets(environment: Mapping[str, str] | None) -> dict[str, str]:
+def _without_assets(environment: Mapping[str, str]) -> dict[str, str]:
     """A folder of test assets has no kubelet, and its API server may be of another version."""
-    everything = os.environ if environment is None else environment
-    return {name: text for name, text in everything.items() if name != _ASSETS}
+    return {name: text for name, text in environment.items() if name != _ASSETS}
 
 
 def _folder(environment: Mapping[str, str]) -> pathlib.Path:

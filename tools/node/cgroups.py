@@ -1,4 +1,4 @@
-"""The control groups of a node: one parent of its own in every hierarchy, and what they count.
+"""The control groups of a node: a parent in every hierarchy, and what the kernel counts in them.
 
 Version 1 only: https://docs.kernel.org/admin-guide/cgroup-v1/
 """
@@ -28,29 +28,29 @@ def hierarchies(mounts: str) -> dict[str, pathlib.Path]:
     Version 2 is among them as `unified`: beside version 1 it has no controllers, and yet runc makes
     its groups there as well.
     """
-    found: dict[str, pathlib.Path] = {}
+    folders: dict[str, pathlib.Path] = {}
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
         folder = pathlib.Path(before.split()[4])
         if kind == "cgroup":
             names = set(options.split(",")) - {"rw", "ro"}
-            found |= {name.removeprefix("name="): folder for name in names}
+            folders |= {name.removeprefix("name="): folder for name in names}
         elif kind == "cgroup2":
-            found[UNIFIED] = folder
-    return found
+            folders[UNIFIED] = folder
+    return folders
 
 
 def required() -> dict[str, pathlib.Path]:
     """The machine's hierarchies. Raises ConditionError if they are not those of version 1."""
-    found = hierarchies(MOUNTS.read_text("utf-8"))
-    if missing := REQUIRED - set(found):
+    folders = hierarchies(MOUNTS.read_text("utf-8"))
+    if missing := REQUIRED - set(folders):
         raise errors.ConditionError(
             missing=f"cgroup version 1 with the controllers {', '.join(sorted(REQUIRED))}",
             found=f"no {', '.join(sorted(missing))} (version 2 alone is not supported)",
             remedy="boot with systemd.unified_cgroup_hierarchy=0, or use another machine",
         )
-    return found
+    return folders
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Parent:
             (cpuset / self.name / file).write_text((cpuset / file).read_text("ascii"), "ascii")
 
     def remove(self) -> None:
-        """Return when nothing is left; processes that are being killed take a moment."""
+        """Return when all are removed; killed processes need a moment to end."""
         waiting.until(
             lambda: all([_removed(folder) for folder in self.folders]),  # noqa: C419 - try each
             what=f"the control groups {self.name} are empty and removed",
@@ -84,10 +84,9 @@ class Parent:
     def container(self, *, pod: str, container: str) -> Group:
         """The group of a container, by its pod's uid and its own id. Raises LookupError."""
         top = self.hierarchies["memory"] / self.name
-        for found in top.glob(f"kubepods/**/pod{pod}/{container}"):
-            return Group(
-                path=found.relative_to(self.hierarchies["memory"]), hierarchies=self.hierarchies
-            )
+        for folder in top.glob(f"kubepods/**/pod{pod}/{container}"):
+            path = folder.relative_to(self.hierarchies["memory"])
+            return Group(path=path, hierarchies=self.hierarchies)
         raise LookupError(f"no control group of container {container} of pod {pod} below {top}")
 
 
@@ -100,7 +99,7 @@ class Group:
     hierarchies: dict[str, pathlib.Path]
 
     def processes(self) -> list[int]:
-        """As this machine numbers them."""
+        """With their numbers on this machine."""
         return [int(line) for line in self._read("memory", "cgroup.procs").split()]
 
     def memory(self) -> int:
@@ -118,7 +117,7 @@ class Group:
 
 
 def _removed(folder: pathlib.Path) -> bool:
-    """Remove it with all below, deepest first, as far as that is possible now."""
+    """Remove a folder and those below it, the deepest first; false if one is still in use."""
     for top, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             pathlib.Path(top).rmdir()

@@ -17,12 +17,12 @@ CONTAINERD_NAMESPACE: Final = "k8s.io"
 
 
 def server(layout: components.Layout) -> str:
-    """What everybody inside connects to."""
+    """The address of the API server inside."""
     return f"https://{space.ADDRESS}:{layout.api_port}"
 
 
 def apiserver(programs: binaries.Programs, layout: components.Layout) -> tuple[str, ...]:
-    """The control plane's, on the node's address and with what keeps nodes in their place."""
+    """The control plane's, on the node's address and with the usual limits of nodes."""
     return _changed(
         components.apiserver(programs.controlplane, layout),
         {
@@ -31,7 +31,7 @@ def apiserver(programs: binaries.Programs, layout: components.Layout) -> tuple[s
             "--endpoint-reconciler-type": "lease",
             "--authorization-mode": "Node,RBAC",
             "--enable-admission-plugins": "NodeRestriction",
-            # Else it looks up the node's name, which no DNS knows, for logs and exec.
+            # Otherwise it looks up the node's name, which is in no DNS, for logs and exec.
             "--kubelet-preferred-address-types": "InternalIP",
         },
     )
@@ -86,7 +86,7 @@ def containerd(programs: binaries.Programs, layout: components.Layout) -> tuple[
 
 
 def import_image(programs: binaries.Programs, archive: pathlib.Path) -> tuple[str, ...]:
-    """Make the image in an OCI archive known to the kubelet."""
+    """Give the kubelet the image in an OCI archive."""
     client = (str(programs.folder / "ctr"), f"--address={files.SOCKET}")
     return (
         *client,
@@ -105,6 +105,6 @@ def forward(programs: binaries.Programs, layout: components.Layout, *, pid: int)
 
 
 def _changed(command: Sequence[str], flags: Mapping[str, str]) -> tuple[str, ...]:
-    """A flag that is given twice is not replaced where it holds a list."""
-    kept = (word for word in command if word.partition("=")[0] not in flags)
-    return (*kept, *(f"{flag}={text}" for flag, text in flags.items()))
+    """Replaced, not repeated: a second flag would add to one that has a list."""
+    others = (word for word in command if word.partition("=")[0] not in flags)
+    return (*others, *(f"{flag}={text}" for flag, text in flags.items()))

@@ -1,4 +1,4 @@
-"""What a machine must have to run a node; missing packages of Debian are installed."""
+"""What a machine needs to run a node; missing packages of Debian are installed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ GOAL: Final = "a node"
 
 
 def require(
-    *, environment: Mapping[str, str] | None = None, report: progress.Progress | None = None
+    *, environment: Mapping[str, str] = os.environ, report: progress.Progress | None = None
 ) -> None:
-    """Raises ConditionError or BuildError for the first that is missing and cannot be had."""
-    environment = os.environ if environment is None else environment
+    """Raises ConditionError or BuildError for the first that is missing and cannot be installed."""
     require_machine(platform=sys.platform, user=os.geteuid())
     cgroups.required()
     require_space(pathlib.Path(tempfile.gettempdir()))
     with steps.taken(
         recipe.cache_folder(environment).with_name("node") / "packages",
+        goal=GOAL,
         environment=environment,
         report=report or progress.Progress(sys.stderr),
     ) as runner:
-        debian.require(*PACKAGES, runner=runner, goal=GOAL)
+        debian.require(*PACKAGES, runner=runner)
 
 
 def require_machine(*, platform: str, user: int) -> None:

@@ -16,7 +16,7 @@ class ConditionError(errors.ControlPlaneError):
 
 
 class PortError(errors.ControlPlaneError):
-    """Somebody else listens where this machine was to reach the API server."""
+    """Another process has the port at which this machine was to reach the API server."""
 
     def __init__(self, *, address: str, port: int) -> None:
         self.port = port

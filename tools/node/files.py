@@ -1,4 +1,4 @@
-"""The configuration files of a node's processes, as they are seen inside. Pure."""
+"""The configuration files of a node's processes, with paths inside the node. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def kubelet(*, cgroup: str) -> Json:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": space.ADDRESS,
-        # It listens in its namespaces only, where everybody is ours.
+        # It listens in the node's namespaces only, where every client is ours.
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
@@ -54,7 +54,7 @@ def kubelet(*, cgroup: str) -> Json:
         "cgroupRoot": f"/{cgroup}",
         "enforceNodeAllocatable": ["pods"],
         "failSwapOn": False,
-        # Less than what this process has takes CAP_SYS_RESOURCE, which containers lack.
+        # Less than the score of this process needs CAP_SYS_RESOURCE, which containers do not have.
         "oomScoreAdj": 0,
         "maxPods": MAX_PODS,
         "makeIPTablesUtilChains": False,
@@ -62,7 +62,7 @@ def kubelet(*, cgroup: str) -> Json:
         "podLogsDir": f"{DATA}/pods",
         "volumePluginDir": f"{DATA}/plugins",
         "rotateCertificates": False,
-        # A disk that is nearly full is this machine's owner's matter.
+        # A disk that is nearly full is a matter of this machine's owner.
         "evictionHard": {"memory.available": "50Mi"},
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
@@ -128,16 +128,13 @@ def containerd(folder: pathlib.Path, *, plugins: pathlib.Path) -> str:
         f"{_CRI}.images'": {"snapshotter": "overlayfs"},
         f"{_CRI}.images'.pinned_images": {"sandbox": archive.kubelet_name(images.HELPER)},
         f"{_CRI}.runtime'": {
-            # Without CAP_SYS_RESOURCE nobody may lower a score; scores above ours still hold.
+            # Lowering a score needs CAP_SYS_RESOURCE; scores above ours still apply.
             "restrict_oom_score_adj": True,
             "disable_apparmor": True,
         },
         options: {"runtime_type": "io.containerd.runc.v2"},
         f"{options}.options": {"BinaryName": "runc", "Root": "/run/runc", "SystemdCgroup": False},
-        f"{_CRI}.runtime'.cni": {
-            "bin_dirs": [str(plugins)],
-            "conf_dir": str(folder / NETWORK),
-        },
+        f"{_CRI}.runtime'.cni": {"bin_dirs": [str(plugins)], "conf_dir": str(folder / NETWORK)},
     }
     return "\n".join(_table(name, entries) for name, entries in tables.items())
 
@@ -146,6 +143,6 @@ _CRI: Final = "plugins.'io.containerd.cri.v1"
 
 
 def _table(name: str, entries: Json) -> str:
-    """Strings, truth values, numbers and lists of strings are written alike in TOML and JSON."""
+    """Strings, booleans, numbers and lists of strings are the same in TOML and JSON."""
     head = f"[{name}]\n" if name else ""
     return head + "".join(f"{key} = {json.dumps(value)}\n" for key, value in entries.items())

@@ -16,7 +16,7 @@ https://github.com/kubernetes/kubernetes/blob/master/build/pause/Dockerfile"""
 
 
 def helper(program: pathlib.Path, *, folder: pathlib.Path) -> pathlib.Path:
-    """Write its archive into the folder; it holds the program and nothing else."""
+    """Write its archive into the folder; it contains only the program."""
     layer, target = folder / "helper.layer", folder / "helper.tar"
     with tarfile.open(layer, "w") as output:
         output.add(program, PROGRAM.lstrip("/"), filter=_executable)

@@ -38,14 +38,14 @@ class Data:
 
 
 def clean(hierarchies: dict[str, pathlib.Path]) -> list[str]:
-    """Remove what runs that were killed have left; the names of it."""
-    found = []
+    """Remove what killed runs have left, and return its names."""
+    removed = []
     for mark in pathlib.Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MARK}"):
         with mark.open("a") as file:
-            # Whoever lives holds the lock on its mark.
+            # A living owner has the lock on its mark.
             if locks.take(file):
                 name = mark.parent.name
                 cgroups.Parent(name=name, hierarchies=hierarchies).remove()
                 shutil.rmtree(mark.parent, ignore_errors=True)
-                found.append(name)
-    return found
+                removed.append(name)
+    return removed

@@ -30,14 +30,14 @@ class Node(cluster.ControlPlane):
     What a ControlPlane has (kubectl, helm, client, processes to kill and start again) works from
     outside; pods reach the API server as on any cluster. `kubelet`, `proxy`, `scheduler` and
     `containerd` are processes, too. Raises ConditionError if this machine cannot run it, and
-    PortError if somebody takes its port.
+    PortError if another process takes its port.
     """
 
     def __init__(self, programs: binaries.Programs, *, folder: pathlib.Path | None = None) -> None:
         """`folder` as for a control plane; logs of pods are there, too."""
         hierarchies = cgroups.required()
         self.abandoned = leftovers.clean(hierarchies)
-        """Names of what runs that were killed had left, and which is gone now."""
+        """Names of what killed runs had left; it is removed now."""
         self.node_programs = programs
         self._data = leftovers.Data()
         self.cgroups = cgroups.Parent(name=self._data.folder.name, hierarchies=hierarchies)
@@ -68,7 +68,7 @@ class Node(cluster.ControlPlane):
         )
 
     def close(self) -> None:
-        """End everything at once; nothing of it is left when this returns."""
+        """End everything at once; nothing is left afterwards."""
         self.space.close()
         for process in (*self.processes_inside(), self._forward):
             process.kill()
@@ -79,7 +79,7 @@ class Node(cluster.ControlPlane):
         self._data.remove()
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the node's namespaces; its status is the caller's to judge."""
+        """Run a command in the node's namespaces; the caller checks its status."""
         return subprocess.run(
             self.space.entered(command),
             capture_output=True,
@@ -106,17 +106,17 @@ class Node(cluster.ControlPlane):
             *pod["status"].get("containerStatuses", ()),
             *pod["status"].get("initContainerStatuses", ()),
         )
-        (full,) = [one["containerID"] for one in statuses if one["name"] == container]
+        (full,) = [entry["containerID"] for entry in statuses if entry["name"] == container]
         return self.cgroups.container(
             pod=pod["metadata"]["uid"], container=str(full).rpartition("/")[2]
         )
 
     def proxy_is_healthy(self) -> bool:
-        """Whether kube-proxy says that its rules are up to date."""
+        """Whether kube-proxy's rules are up to date."""
         return self.run(str(self.node_programs.helper), "fetch", PROXY_HEALTH).returncode == 0
 
     def _start(self) -> None:
-        # It was free when it was chosen. The other ports are inside, where nobody else is.
+        # It was free when it was chosen. The other ports are inside, where no other process is.
         if not ports.is_free(self._layout.api_port):
             raise errors.PortError(address=ports.LOOPBACK, port=self._layout.api_port)
         self.space.start()
@@ -148,13 +148,12 @@ class Node(cluster.ControlPlane):
         for process in self.processes_inside():
             process.require_running()
         node = self.client.get(f"/api/v1/nodes/{space.NAME}")
-        ready = [one["status"] for one in node["status"]["conditions"] if one["type"] == "Ready"]
-        return ready == ["True"]
+        conditions = node["status"]["conditions"]
+        states = {condition["type"]: condition["status"] for condition in conditions}
+        return bool(states.get("Ready") == "True")
 
     def _inside(
-        self,
-        name: str,
-        command: Callable[[binaries.Programs, components.Layout], tuple[str, ...]],
+        self, name: str, command: Callable[[binaries.Programs, components.Layout], tuple[str, ...]]
     ) -> processes.Process:
         def of_controlplane(
             _: controlplane_binaries.Binaries, layout: components.Layout

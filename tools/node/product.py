@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sidecar_injector import names
 from tools.controlplane import progress
-from tools.image import build, recipe, stand_ins
+from tools.image import build, recipe, test_images
 from tools.node import node
 
 CHART: Final = recipe.ROOT / "charts" / "sidecar-injector"
@@ -21,25 +21,25 @@ RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 REPLICAS: Final = 2
 """The chart's."""
 NOISE: Final = frozenset({"events", "events.events.k8s.io"})
-"""Kinds whose objects go by themselves."""
-_STAND_INS: Final = {
-    "image: alpine\n": f"image: {stand_ins.ALPINE}\n",
-    "image: nginx:1.12.2\n": f"image: {stand_ins.NGINX}\n",
+"""Kinds whose objects expire."""
+_REPLACED: Final = {
+    "image: alpine\n": f"image: {test_images.ALPINE}\n",
+    "image: nginx:1.12.2\n": f"image: {test_images.NGINX}\n",
 }
 Json = dict[str, Any]
 
 
 def import_images(cluster: node.Node, *, report: progress.Progress | None = None) -> None:
-    """The operator's and those that stand in for published ones, built first where need be."""
-    for archive in (build.ensure(report=report), *stand_ins.ensure(report=report).values()):
+    """The operator's image and those in the place of published ones, built first if necessary."""
+    for archive in (build.ensure(report=report), *test_images.ensure(report=report).values()):
         cluster.import_image(archive)
 
 
 def manifest(file: str) -> str:
     """One of the walkthrough's, with images that this node has."""
     text = (DEMO / file).read_text("utf-8")
-    for published, stand_in in _STAND_INS.items():
-        text = text.replace(published, stand_in)
+    for published, replacement in _REPLACED.items():
+        text = text.replace(published, replacement)
     return text
 
 
@@ -51,12 +51,12 @@ class Product:
         self.name = self.namespace = names.PRODUCT
 
     def install(self, *options: str) -> None:
-        """Into a namespace of its own; return when all replicas are Ready."""
+        """Install into a new namespace; return when all replicas are Ready."""
         self.node.create_namespace(self.namespace, labels=RESTRICTED)
         self.install_again(*options)
 
     def install_again(self, *options: str) -> None:
-        """Into the namespace that is there."""
+        """Install into the namespace that exists."""
         self.helm("install", str(CHART), *options)
         self.wait_ready()
 
@@ -65,14 +65,14 @@ class Product:
         self.node.helm(verb, self.name, *arguments, "--namespace", self.namespace)
 
     def wait_ready(self, *, seconds: float = READY_SECONDS) -> None:
-        """Until the Deployment has what it wants, and nothing older."""
+        """Until all replicas of the Deployment are available and new."""
         self.node.kubectl(
             *("rollout", "status", f"deployment/{self.name}", "--namespace", self.namespace),
             f"--timeout={seconds:g}s",
         )
 
     def settle(self, *, count: int = REPLICAS) -> None:
-        """Return when there are so many replicas, all of them Ready and none about to end."""
+        """Return when there are so many replicas, all of them Ready and none ending."""
 
         def settled() -> bool:
             replicas = self.pods()
@@ -92,7 +92,7 @@ class Product:
         return items
 
     def metrics(self, pod: str) -> str:
-        """What a replica's admin port says, through the API server."""
+        """The metrics of a replica, through the API server."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:8080/proxy/metrics"
         return self.node.client.text("GET", path)[1]
 
@@ -101,12 +101,12 @@ class Product:
         return self.node.kubectl("logs", pod, "--namespace", self.namespace).stdout
 
     def secret(self, name: str) -> dict[str, bytes]:
-        """What a Secret of the release's namespace holds."""
+        """The data of a Secret in the release's namespace."""
         answer = self.node.client.get(f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
         return {key: base64.b64decode(text) for key, text in answer["data"].items()}
 
     def costs(self, *, seconds: float) -> dict[str, Cost]:
-        """Of each replica, over some time to come."""
+        """Of each replica, measured over the next seconds."""
         groups = {pod["metadata"]["name"]: self.node.group(pod, "operator") for pod in self.pods()}
         before = {name: group.cpu_seconds() for name, group in groups.items()}
         begun = time.monotonic()
@@ -150,12 +150,15 @@ class Cost:
 def start_seconds(pod: Json) -> float:
     """From the start of its container to Ready; the API has whole seconds only."""
     (status,) = pod["status"]["containerStatuses"]
-    (ready,) = [one for one in pod["status"]["conditions"] if one["type"] == "Ready"]
+    (ready,) = [
+        condition for condition in pod["status"]["conditions"] if condition["type"] == "Ready"
+    ]
     moments = (status["state"]["running"]["startedAt"], ready["lastTransitionTime"])
     started, done = map(datetime.datetime.fromisoformat, moments)
     return (done - started).total_seconds()
 
 
 def _at_rest(pod: Json) -> bool:
-    conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions", ())}
-    return "deletionTimestamp" not in pod["metadata"] and conditions.get("Ready") == "True"
+    conditions = pod["status"].get("conditions", ())
+    states = {condition["type"]: condition["status"] for condition in conditions}
+    return "deletionTimestamp" not in pod["metadata"] and states.get("Ready") == "True"

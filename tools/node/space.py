@@ -1,4 +1,4 @@
-"""The namespaces of a node, held by one first process; when that ends, they all do."""
+"""The Linux namespaces of a node. They end with their first process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _NAMESPACES: Final = ("--mount", "--net", "--pid", "--ipc", "--uts")
 
 
 class Space:
-    """Start it, run commands inside of it, close it."""
+    """Start it, run commands inside, close it."""
 
     def __init__(
         self, *, data: pathlib.Path, helper: pathlib.Path, log: pathlib.Path, guard: guard.Guard
     ) -> None:
-        """`data` is a folder on a disk, to be found inside as /run/node."""
+        """`data` is a folder on a disk; inside it is /run/node."""
         self._ready = data / "ready"
         self._holder = processes.Process(
             name="the node's namespaces",

@@ -29,11 +29,7 @@ VOLUME = {"name": "nginx-conf", "configMap": {"name": "nginx-configmap"}}
 OPERATIONS = [
     {"op": "add", "path": "/spec/containers/-", "value": CONTAINER},
     {"op": "add", "path": "/spec/volumes/-", "value": VOLUME},
-    {
-        "op": "add",
-        "path": "/metadata/annotations",
-        "value": {STATUS: "injected"},
-    },
+    {"op": "add", "path": "/metadata/annotations", "value": {STATUS: "injected"}},
 ]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 

@@ -10,7 +10,7 @@ import types
 
 import pytest
 
-from benchmarks import errors, figures, markdown, product, reviews, servers, stage
+from benchmarks import errors, product, results, reviews, servers
 
 COMPARATORS = pathlib.Path(servers.__file__).parent / "comparators"
 
@@ -26,12 +26,12 @@ def loaded(path: str) -> types.ModuleType:
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
 def test_a_percentile_is_a_value_that_was_measured(share: float, value: float) -> None:
-    assert figures.percentile(list(range(100, 0, -1)), share) == value
+    assert results.percentile(list(range(100, 0, -1)), share) == value
 
 
 def test_a_spread_is_the_median_with_the_least_and_the_most() -> None:
-    assert str(figures.Spread.of([3, 1, 200])) == "3 (1\N{EN DASH}200)"
-    assert str(figures.Spread.of([5060.4])) == "5,060"
+    assert str(results.Spread.of([3, 1, 200])) == "3 (1\N{EN DASH}200)"
+    assert str(results.Spread.of([5060.4])) == "5,060"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_spread_is_the_median_with_the_least_and_the_most() -> None:
 def test_a_figure_says_whether_it_keeps_its_promise(
     value: float, bounds: dict[str, float], line: str
 ) -> None:
-    assert str(figures.Figure(name="it", value=value, unit="ms", **bounds)) == line
+    assert str(results.Figure(name="it", value=value, unit="ms", **bounds)) == line
 
 
 def test_the_recorded_review_is_of_an_ordinary_pod() -> None:
@@ -80,10 +80,10 @@ def test_a_server_that_adds_something_else_is_not_measured(operations: list[obje
 
 
 def test_a_page_shows_promises_before_tables() -> None:
-    kept = figures.Figure(name="speed", value=2, unit="ms", least=1)
-    table = stage.Table(headings=("server", "answers/s"), rows=[("ours", "7")])
-    result = stage.Result(title="Speed", text="How fast.", tables=[table], figures=[kept])
-    page = markdown.page([result], conditions="Here and now.", picture="it.png")
+    kept = results.Figure(name="speed", value=2, unit="ms", least=1)
+    table = results.Table(headings=("server", "answers/s"), rows=[("ours", "7")])
+    result = results.Result(title="Speed", text="How fast.", tables=[table], figures=[kept])
+    page = results.page([result], conditions="Here and now.", picture="it.png")
     parts = ["Here and now.", "- speed: 2 ms (target ≥ 1 ms) ok", "](it.png)", "## Speed",
              "How fast.", "| server | answers/s |\n| --- | ---: |\n| ours | 7 |"]  # fmt: skip
     places = [page.index(part) for part in parts]

@@ -1,4 +1,4 @@
-"""The tormentor counts honestly: what is excused, what is not, and what a late proxy delays."""
+"""What chaos counts: what is excused, what is not, and what a late proxy delays."""
 
 import argparse
 import dataclasses
@@ -11,8 +11,8 @@ import time
 import pytest
 
 from tools.chaos import __main__ as command
-from tools.chaos import delay, late, load, reasons, report, samples, scene, table
-from tools.controlplane import client, errors, ports
+from tools.chaos import late, load, report, run, samples, table
+from tools.controlplane import client, errors, ports, release
 
 BARE, INJECTED = samples.Outcome.BARE, samples.Outcome.INJECTED
 
@@ -74,10 +74,10 @@ def test_a_percentile_is_one_of_the_values(share: float, value: float) -> None:
     assert samples.percentile([4.0, 1.0, 3.0, 2.0], share) == value
 
 
-def result(*, failures: tuple[str, ...] = (), **counts: int) -> scene.Result:
+def result(*, failures: tuple[str, ...] = (), **counts: int) -> run.Result:
     outcomes = {samples.Outcome(name): count for name, count in counts.items()}
     taken = [sample(0, 1, one) for one, count in outcomes.items() for _ in range(count)]
-    return scene.Result(
+    return run.Result(
         row=table.ROWS[0], times=3, seconds=1, tally=samples.tally(taken, []), connections=2,
         repairs=[0.25, 0.5], failures=failures, notes=["a note"],
     )  # fmt: skip
@@ -123,7 +123,7 @@ def test_names_of_rows_are_unique_and_a_quick_run_is_the_shorter_one() -> None:
 def test_an_injected_pod_is_known_by_our_container() -> None:
     pod = load.pod()
     assert not load.injected(pod)
-    pod["spec"]["containers"].append({"name": load.SIDECAR})
+    pod["spec"]["containers"].append({"name": release.SIDECAR})
     assert load.injected(pod)
 
 
@@ -231,7 +231,7 @@ def test_a_late_answer_is_whole_and_a_question_is_not_late() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with delay.Delay(server.getsockname()[1]) as proxy:
+        with late.Delay(server.getsockname()[1]) as proxy:
             proxy.seconds = 0.3
             with socket.create_connection((ports.LOOPBACK, proxy.port)) as client:
                 began = time.monotonic()
@@ -248,7 +248,7 @@ def test_a_late_answer_is_whole_and_a_question_is_not_late() -> None:
 def test_the_api_servers_say_why_pods_were_bare(tmp_path: pathlib.Path) -> None:
     log = tmp_path / "log"
     log.write_text("W1 before, failing open x: failed to call webhook: EOF\n", "utf-8")
-    why = reasons.Reasons([log])
+    why = samples.Reasons([log])
     call = 'W1 d.go:1] failing open x: failed to call webhook: Post "https://x/mutate?timeout=5s":'
     with log.open("a", encoding="utf-8") as file:
         file.write(f"{call} tls: certificate has expired: current time 1 is after 2\n" * 2)

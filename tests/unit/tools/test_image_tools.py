@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tools.controlplane import errors, guard, locks, progress
-from tools.image import archive, build, debian, recipe, sbom, stand_ins, steps, wheels
+from tools.image import archive, build, debian, recipe, sbom, steps, test_images, wheels
 
 NAME = "stand-in/thing:1"
 GOAL = "the thing"
@@ -80,7 +80,7 @@ def test_a_damaged_archive_is_one_line_with_a_remedy(
 
 
 def test_stand_ins_do_not_pass_for_what_they_stand_for() -> None:
-    for name in (stand_ins.ALPINE, stand_ins.NGINX):
+    for name in (test_images.ALPINE, test_images.NGINX):
         assert name.startswith("stand-in/")
         assert not name.endswith(":latest")
 
@@ -91,6 +91,7 @@ class Build:
     def __init__(self, folder: pathlib.Path, watcher: guard.Guard) -> None:
         self.stream = io.StringIO()
         self.runner = steps.Steps(
+            goal=GOAL,
             folder=folder,
             environment={"PATH": "/usr/bin:/bin"},
             report=progress.Progress(self.stream),
@@ -100,7 +101,7 @@ class Build:
     def fails(self, output: str) -> str:
         script = f"echo first; echo '{output}' >&2; echo; exit 1"
         with pytest.raises(errors.BuildError) as caught:
-            self.runner.run(["/bin/sh", "-c", script], name="step", goal=GOAL)
+            self.runner.run(["/bin/sh", "-c", script], name="step")
         return str(caught.value)
 
 
@@ -127,7 +128,7 @@ def test_a_failed_step_is_one_line_with_a_remedy(building: Build, output: str, r
 
 
 def test_a_step_gives_its_output(building: Build) -> None:
-    assert building.runner.run(["/bin/echo", "yes"], name="step", goal=GOAL) == "yes\n"
+    assert building.runner.run(["/bin/echo", "yes"], name="step") == "yes\n"
 
 
 def test_a_second_build_waits_for_the_first_and_begins_afresh(tmp_path: pathlib.Path) -> None:
@@ -135,12 +136,12 @@ def test_a_second_build_waits_for_the_first_and_begins_afresh(tmp_path: pathlib.
     folder = tmp_path / "building"
     with (
         contextlib.suppress(ZeroDivisionError),
-        steps.taken(folder, environment={}, report=report),
+        steps.taken(folder, goal=GOAL, environment={}, report=report),
     ):
         (folder / "half").touch()
         _ = 1 / 0
     assert (folder / "half").exists(), "what a failed build has written is worth a look"
-    with steps.taken(folder, environment={}, report=report):
+    with steps.taken(folder, goal=GOAL, environment={}, report=report):
         with (tmp_path / "building.lock").open("w") as other:
             assert not locks.take(other)
         assert list(folder.iterdir()) == []
@@ -162,9 +163,9 @@ def test_packages_that_are_missing_are_named_with_their_command(
     building: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    debian.require("sh", runner=building.runner, goal=GOAL)
+    debian.require("sh", runner=building.runner)
     with pytest.raises(errors.BuildError) as caught:
-        debian.require("no-such-one", "sh", "nor-this", runner=building.runner, goal=GOAL)
+        debian.require("no-such-one", "sh", "nor-this", runner=building.runner)
     assert str(caught.value) == (
         "cannot build the thing: no-such-one and nor-this cannot be found on the PATH;"
         " install them: apt-get install no-such-one nor-this"

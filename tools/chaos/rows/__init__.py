@@ -1,5 +1,5 @@
-"""The faults: each function is one row of the table, and inflicts its fault `times` times.
+"""The faults: each function is one row of the table and causes its fault `times` times.
 
-Here belongs how damage is done and how one sees that it is over. Not here: how often, and what is
+Here belongs how the damage is done and how a repair is noticed. Not here: how often, and what is
 accepted (`tools.chaos.table`).
 """

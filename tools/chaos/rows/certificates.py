@@ -1,135 +1,104 @@
-"""Rotations that somebody asked for: of the leaf, of the CA, and of the CA with a death in it."""
+"""Requested rotations: of the leaf, of the CA, and of the CA while a replica dies."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from sidecar_injector import names
 from sidecar_injector.pki import secret_data
-from tools.chaos import scene, stage
+from tools.chaos import cluster, run
 
 LEAF_SECONDS: Final = 30
 """Renewed with a third left: enough for a late replica on a machine that has others to serve."""
 ROLL_WAIT_SECONDS: Final = 4
-SHORT: Final = {
-    "leaf_seconds": str(LEAF_SECONDS),
-    "ca_roll_wait_seconds": str(ROLL_WAIT_SECONDS),
-}
+SHORT: Final = {"leaf_seconds": str(LEAF_SECONDS), "ca_roll_wait_seconds": str(ROLL_WAIT_SECONDS)}
 """A roll ends when the last leaf of the old CA has expired."""
 SERVER_LATE_SECONDS: Final = 2.0
 REPLICA_LATE_SECONDS: Final = 1.5
 END_SECONDS: Final = LEAF_SECONDS + ROLL_WAIT_SECONDS + 30
 STEPS: Final = ("asked", "staged", "announced", "waiting", "switched", "dropped")
 MOMENT_SECONDS: Final = 0.3
-"""What a replica does at a step is done by then: the death comes before, amid or after it."""
-Json = dict[str, Any]
+"""A replica finishes a step in less: the death comes before, during or after it."""
 
 
-def leaf(scene: scene.Scene) -> None:
-    """A new leaf, until every replica shows it."""
-    for _ in scene.rounds(every=0.5):
-        rotate_leaf(scene)
+def leaf(row: run.Run) -> None:
+    """A new leaf, until every replica serves it."""
+    for _ in row.rounds(every=0.5):
+        rotate_leaf(row)
 
 
-def rotate_leaf(scene: scene.Scene) -> None:
+def rotate_leaf(row: run.Run) -> None:
     """One rotation."""
-    place, before = scene.stage, scene.stage.stored()
-    moment = place.rotate("leaf")
-    written = place.secret.wait(
-        "a new leaf",
-        lambda secret: _stored(secret, lambda now: now.leaf != before.leaf),
-        since=moment,
-        seconds=30,
+    before = row.cluster.stored()
+    moment = row.cluster.rotate("leaf")
+    _, stored = row.cluster.wait_stored(
+        "a new leaf", lambda now: now.leaf != before.leaf, since=moment
     )
-    assert written.state is not None
-    stored = secret_data.decode(written.state["data"])
-    scene.require(stored.ca == before.ca, "the CA has changed with the leaf")
-    scene.repaired(place.wait_shown(stored.leaf.parsed()) - moment)
+    row.require(stored.ca == before.ca, "the CA has changed with the leaf")
+    row.repairs.append(row.cluster.wait_served(stored.leaf.parsed()) - moment)
 
 
-def roll(scene: scene.Scene) -> None:
-    """A new CA, while one API server and one replica hear of everything too late."""
-    place = scene.stage
-    place.second.late.seconds = SERVER_LATE_SECONDS
-    place.late_replica.seconds = REPLICA_LATE_SECONDS
+def roll(row: run.Run) -> None:
+    """A new CA, while everything reaches one API server and one replica late."""
+    server, replica = row.cluster.second.late, row.cluster.late_replica
+    server.seconds, replica.seconds = SERVER_LATE_SECONDS, REPLICA_LATE_SECONDS
     try:
-        for _ in scene.rounds():
-            moment, before = time.monotonic(), place.stored()
-            place.rotate("ca")
-            scene.repaired(wait_end(place, before, since=moment) - moment)
+        for _ in row.rounds():
+            before = row.cluster.stored()
+            moment = row.cluster.rotate("ca")
+            row.repairs.append(_wait_end(row, before, since=moment) - moment)
     finally:
-        place.second.late.seconds = place.late_replica.seconds = 0
+        server.seconds = replica.seconds = 0
 
 
-def kill(scene: scene.Scene) -> None:
-    """The same with nobody late, but one replica killed in a random moment of each step in turn."""
-    place = scene.stage
+def kill(row: run.Run) -> None:
+    """A new CA with nothing late, and one replica killed during each step in turn."""
+    servers = row.cluster
     killed: list[str] = []
-    steps = scene.random.sample(STEPS, len(STEPS))
-    for number in scene.rounds():
-        step, victim = steps[number % len(steps)], scene.random.randrange(stage.REPLICAS)
-        moment, before = time.monotonic(), place.stored()
-        place.rotate("ca")
-        _wait_for(scene, step, before=before, since=moment)
+    steps = row.random.sample(STEPS, len(STEPS))
+    for number in row.rounds():
+        step, victim = steps[number % len(steps)], row.random.randrange(cluster.REPLICAS)
+        before = servers.stored()
+        moment = servers.rotate("ca")
+        _wait_step(row, step, before=before, since=moment)
         death = time.monotonic()
-        place.replicas[victim].kill()
-        scene.excuse(death, place.wait_noticed(victim))
-        place.start(victim)
-        place.wait_ready()
-        scene.repaired(wait_end(place, before, since=moment) - moment)
+        servers.replicas[victim].kill()
+        row.excuse(death, servers.wait_unready(victim))
+        servers.start(victim)
+        servers.wait_ready()
+        row.repairs.append(_wait_end(row, before, since=moment) - moment)
         killed.append(step)
-    scene.note("killed " + ", ".join(f"{killed.count(step)} x {step}" for step in STEPS))
+    row.notes.append("killed " + ", ".join(f"{killed.count(step)} x {step}" for step in STEPS))
 
 
-def wait_end(place: stage.Stage, before: secret_data.Stored, *, since: float) -> float:
+def _wait_end(row: run.Run, before: secret_data.Stored, *, since: float) -> float:
     """The moment at which another CA is the only one, in the Secret and in the configuration."""
-
-    def alone(now: secret_data.Stored) -> bool:
-        return now.ca != before.ca and now.next_ca is None and now.previous is None
-
-    secret = place.secret.wait(
-        "the end of the roll", lambda one: _stored(one, alone), since=since, seconds=END_SECONDS
-    )
-    assert secret.state is not None
-    wanted = secret_data.decode(secret.state["data"]).ca.certificate.decode()
-    # The Secret's last word is the configuration's next: it may be there already.
-    configuration = place.configuration.wait(
-        "the old CA is trusted no more",
-        lambda one: stage.bundle_of(one) == wanted,
+    written, stored = row.cluster.wait_stored(
+        "the end of the roll",
+        lambda now: now.ca != before.ca and now.next_ca is None and now.previous is None,
         since=since,
-        seconds=30,
+        seconds=END_SECONDS,
     )
-    return max(secret.at, configuration.at)
+    ca = stored.ca.certificate.decode()
+    # The configuration may have it already when the Secret is written for the last time.
+    trusted = row.cluster.wait_bundle(
+        "the old CA is not trusted any more", lambda bundle: bundle == ca, since=since, seconds=30
+    )
+    return max(written, trusted)
 
 
-def _wait_for(scene: scene.Scene, step: str, *, before: secret_data.Stored, since: float) -> None:
-    """Return in a random moment after a roll has come so far."""
-    secret, configuration = scene.stage.secret, scene.stage.configuration
-    wanted: dict[str, Callable[[secret_data.Stored], bool]] = {
+def _wait_step(row: run.Run, step: str, *, before: secret_data.Stored, since: float) -> None:
+    """Return at a random moment of this step of a roll."""
+    in_secret = {
         "staged": lambda now: now.next_ca is not None,
         "switched": lambda now: now.ca != before.ca and now.previous is not None,
         "dropped": lambda now: now.ca != before.ca and now.previous is None,
     }
-    if step in wanted:
-        secret.wait(step, lambda one: _stored(one, wanted[step]), since=since, seconds=END_SECONDS)
+    if step in in_secret:
+        row.cluster.wait_stored(step, in_secret[step], since=since, seconds=END_SECONDS)
     elif step in {"announced", "waiting"}:
-        configuration.wait(
-            step,
-            lambda one: stage.bundle_of(one).count("BEGIN CERTIFICATE") > 1,
-            since=since,
-            seconds=END_SECONDS,
-        )
-    # A part of the fault, not of its observation.
-    time.sleep(scene.random.uniform(0, ROLL_WAIT_SECONDS if step == "waiting" else MOMENT_SECONDS))
-
-
-def _stored(secret: Json | None, wanted: Callable[[secret_data.Stored], bool]) -> bool:
-    """Whether the Secret is good, as wanted, and no rotation is asked for any more."""
-    if secret is None or names.ROTATE_ANNOTATION in secret["metadata"].get("annotations", {}):
-        return False
-    try:
-        return wanted(secret_data.decode(secret["data"]))
-    except secret_data.Corrupt:
-        return False
+        row.cluster.wait_bundle(
+            step, lambda bundle: bundle.count("BEGIN CERTIFICATE") > 1,
+            since=since, seconds=END_SECONDS,
+        )  # fmt: skip
+    time.sleep(row.random.uniform(0, ROLL_WAIT_SECONDS if step == "waiting" else MOMENT_SECONDS))

@@ -1,147 +1,88 @@
-"""Twenty replicas that begin at once where there is nothing: their loops, in one process."""
+"""Twenty replicas that start at once without any certificate: their loops, in one process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import datetime
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar_injector import names
-from sidecar_injector.controllers.certificates import (
-    ca_bundle,
-    problems,
-    secret_store,
-    self_signed,
-    serving,
-    trust,
-)
+from sidecar_injector import settings
+from sidecar_injector.controllers.certificates import build, serving
 from sidecar_injector.kube import client, credentials, events, server_clock
 from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.pki import plan, secret_data
+from sidecar_injector.pki import secret_data
 from sidecar_injector.webhook import readiness
-from tools.chaos import scene, stage
-from tools.chaos.rows import bundle as bundles
+from tools.chaos import run
+from tools.controlplane import release
 
 COUNT: Final = 20
-DAY: Final = 86_400
 LIMIT_SECONDS: Final = 60
-PLACE: Final = secret_store.SecretRef(
-    namespace=names.PRODUCT, secret=names.secret_name(names.PRODUCT), deployment=names.PRODUCT
-)
-ABOUT: Final = events.About(
-    api_version="v1", kind="Secret", name=PLACE.secret, namespace=PLACE.namespace
-)
-POLICY: Final = plan.Policy(
-    dns_names=names.service_dns_names(
-        service=names.PRODUCT, namespace=names.PRODUCT, cluster_domain="cluster.local"
-    ),
-    leaf_seconds=30 * DAY,
-    ca_seconds=365 * DAY,
-    roll_wait_seconds=60,
-)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Loops:
-    """What one replica runs about certificates."""
-
-    origin: self_signed.SelfSigned
-    bundles: ca_bundle.Bundles
-    recorder: events.Recorder
-
-
-def race(scene: scene.Scene) -> None:
-    """Until everybody has the same, exactly one CA has ever been there, and it is trusted."""
-    place = scene.stage
-    place.stop()
-    kubeconfig = (place.replicas[0].process.environment or {})["KUBECONFIG"]
-    for _ in scene.rounds():
-        place.damage(None)
-        bundles.write(place, b"")
+def race(row: run.Run) -> None:
+    """Until all replicas agree: one CA was created, only one, and it is trusted."""
+    servers = row.cluster
+    servers.stop()
+    kubeconfig = (servers.replicas[0].process.environment or {})["KUBECONFIG"]
+    for _ in row.rounds():
+        servers.damage(None)
+        servers.write_bundle(b"")
         begun = time.monotonic()
         asyncio.run(_start(kubeconfig))
-        scene.repaired(time.monotonic() - begun)
-        made = {
-            secret_data.decode(seen.state["data"]).ca.certificate
-            for seen in place.secret.since(begun)
-            if seen.state is not None
+        row.repairs.append(time.monotonic() - begun)
+        created = {
+            secret_data.decode(secret.thing["data"]).ca.certificate
+            for secret in servers.secret.since(begun)
+            if secret.thing is not None
         }
-        scene.require(len(made) == 1, f"{len(made)} CAs were made")
-        agreed = place.stored().bundle().decode() == stage.bundle_of(
-            place.plane.client.get(stage.CONFIGURATION)
+        row.require(len(created) == 1, f"{len(created)} CAs were made")
+        trusted = release.ca_bundle(servers.plane.client.get(release.CONFIGURATION))
+        row.require(
+            trusted == servers.stored().bundle().decode(),
+            "the configuration has another CA than the Secret",
         )
-        scene.require(agreed, "the configuration has another CA than the Secret")
 
 
 async def _start(kubeconfig: str) -> None:
-    """Return when all of them know the same CA as trusted."""
+    """Return when all replicas know the same CA as trusted."""
     source = credentials.CredentialsSource(kubeconfig=kubeconfig)
     async with contextlib.AsyncExitStack() as exits:
-        clients = [await exits.enter_async_context(client.Client(source)) for _ in range(COUNT)]
-        replicas = [_replica(one, number) for number, one in enumerate(clients)]
-        tasks = [
-            asyncio.create_task(run())
-            for one in replicas
-            for run in (one.origin.run, one.bundles.run, one.recorder.run)
-        ]
+        scratch = exits.enter_context(tempfile.TemporaryDirectory())
+        origins, tasks = [], []
+        for number in range(COUNT):
+            connected = await exits.enter_async_context(client.Client(source))
+            recorder = events.Recorder(
+                connected, instance=f"racer-{number}", now=server_clock.system
+            )
+            trusting = build.make(
+                settings.Settings(scratch_folder=scratch), connected, recorder=recorder,
+                metrics=Metrics(), ready=readiness.Readiness(), time_there=server_clock.Clock(),
+            )  # fmt: skip
+            origins.append(trusting.origin)
+            loops = (trusting.origin.run, trusting.bundles.run, recorder.run)
+            tasks += [asyncio.create_task(loop()) for loop in loops]
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
-                await _agreed(replicas)
+                await _agreed(origins)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _agreed(replicas: Sequence[Loops]) -> None:
+async def _agreed(origins: Sequence[serving.CertificateSource]) -> None:
     changed = asyncio.Event()
-    for one in replicas:
-        one.origin.subscribe(changed.set)
+    for origin in origins:
+        origin.subscribe(changed.set)
     while True:
-        known = {one.origin.bundle() for one in replicas}
-        if (
-            len(known) == 1
-            and None not in known
-            and all(one.origin.issuer_seen() for one in replicas)
-        ):
+        bundles = {origin.bundle() for origin in origins}
+        seen = all(origin.issuer_seen() for origin in origins)
+        if len(bundles) == 1 and None not in bundles and seen:
             return
-        # Trust changes without a word of the origin's, so the time is looked at as well.
+        # Trust changes without a call of the subscriber, so it is read again after a while.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), 0.02)
         changed.clear()
-
-
-def _replica(one: client.Client, number: int) -> Loops:
-    metrics, trusted = (
-        Metrics(),
-        trust.Trust(one, name=names.PRODUCT, monotonic=time.monotonic),
-    )
-    recorder = events.Recorder(one, instance=f"racer-{number}", now=_now)
-    clocks = server_clock.Clocks(now=_now, monotonic=time.monotonic)
-    raising = problems.Alarms(
-        recorder=recorder, about=ABOUT, metrics=metrics, ready=readiness.Readiness()
-    )
-    serve = serving.ServedCertificate(
-        _load, metrics=metrics, raising=raising, live=trusted.seen_for, clocks=clocks
-    )
-    origin = self_signed.SelfSigned(
-        one, place=PLACE, policy=POLICY, serve=serve, trusted=trusted, metrics=metrics,
-        raising=raising, clocks=clocks,
-    )  # fmt: skip
-    bundles = ca_bundle.Bundles(
-        one, name=names.PRODUCT, source=origin, trusted=trusted, recorder=recorder,
-        metrics=metrics, monotonic=time.monotonic,
-    )  # fmt: skip
-    return Loops(origin=origin, bundles=bundles, recorder=recorder)
-
-
-def _load(*, cert_pem: bytes, key_pem: bytes) -> None:
-    """There is no server to load it into."""
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

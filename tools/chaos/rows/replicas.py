@@ -1,4 +1,4 @@
-"""Replicas that freeze, end, begin on nothing, or live at another time of day."""
+"""Replicas that freeze, end, start without certificates, or have a wrong clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from tools import thirdparty
-from tools.chaos import samples, scene, stage
+from tools.chaos import cluster, run, samples
 from tools.chaos.rows import certificates
 from tools.controlplane import waiting
 
@@ -14,81 +14,81 @@ FROZEN_SECONDS: Final = 10
 INJECTED_SECONDS: Final = 60
 ROTATIONS: Final = 3
 OFFSETS: Final = ("+30m", "-30m")
-"""Where Debian's package has it."""
 
 
-def freeze(scene: scene.Scene) -> None:
-    """SIGSTOP for a while: its connections stay open and nobody answers on them."""
-    place = scene.stage
-    for number in scene.rounds(every=FROZEN_SECONDS + 2):
-        victim = number % stage.REPLICAS
+def freeze(row: run.Run) -> None:
+    """SIGSTOP for a while: connections stay open and nothing answers on them."""
+    servers = row.cluster
+    for number in row.rounds(every=FROZEN_SECONDS + 2):
+        victim = number % cluster.REPLICAS
+        replica = servers.replicas[victim]
         begun = time.monotonic()
-        place.replicas[victim].freeze()
+        replica.freeze()
         try:
-            noticed = place.wait_noticed(victim)
-            kept = place.operators.balancer.open_connections(place.replicas[victim].backend)
-            scene.excuse(begun, noticed, hung=kept)
-            # The length of the fault.
+            unready = servers.wait_unready(victim)
+            kept = servers.balancer.open_connections(replica.backend)
+            row.excuse(begun, unready, hung=kept)
             time.sleep(max(begun + FROZEN_SECONDS - time.monotonic(), 0))
         finally:
-            place.replicas[victim].thaw()
-        place.wait_ready()
+            replica.thaw()
+        servers.wait_ready()
 
 
-def cold(scene: scene.Scene) -> None:
-    """Everybody dies and the Secret goes: nothing is left that the API servers would trust."""
-    place = scene.stage
-    for _ in scene.rounds():
-        place.stop()
-        waiting.until(
-            lambda: not place.operators.balancer.ready, what="nobody is ready", pause=0.005
-        )
-        place.damage(None)
-        for number in range(stage.REPLICAS):
-            place.start(number)
-        waiting.until(
-            lambda: place.operators.balancer.ready,
-            what="a replica is ready",
-            seconds=stage.READY_SECONDS,
-            pause=0.005,
-        )
+def cold(row: run.Run) -> None:
+    """All replicas die and the Secret is deleted: no CA is left that the API servers trust."""
+    servers = row.cluster
+    for _ in row.rounds():
+        servers.stop()
+        _wait_balancer(row, ready=False)
+        servers.damage(None)
+        for number in range(cluster.REPLICAS):
+            servers.start(number)
+        _wait_balancer(row, ready=True)
         ready = time.monotonic()
-        first = _first_injected(scene, since=ready)
-        scene.repaired(first.ended - ready)
-        place.wait_ready()
+        row.repairs.append(_first_injected(row, since=ready) - ready)
+        servers.wait_ready()
 
 
-def restart(scene: scene.Scene) -> None:
+def restart(row: run.Run) -> None:
     """SIGTERM and a new start, one after the other."""
-    place = scene.stage
-    for _ in scene.rounds():
-        for number, replica in enumerate(place.replicas):
+    for _ in row.rounds():
+        for number, replica in enumerate(row.cluster.replicas):
             begun = time.monotonic()
-            status = replica.terminate(seconds=stage.READY_SECONDS)
-            scene.require(status == 0, f"{replica.name} ended with status {status}")
-            place.start(number)
-            place.wait_ready()
-            scene.repaired(time.monotonic() - begun)
+            status = replica.terminate(seconds=cluster.READY_SECONDS)
+            row.require(status == 0, f"{replica.name} ended with status {status}")
+            row.cluster.start(number)
+            row.cluster.wait_ready()
+            row.repairs.append(time.monotonic() - begun)
 
 
-def clock(scene: scene.Scene) -> None:
-    """One replica half an hour ahead, then behind; leaves are rotated, maybe by that one."""
-    place, library = scene.stage, str(thirdparty.libfaketime())
-    for number in scene.rounds():
-        offset = OFFSETS[number % len(OFFSETS)]
-        place.replicas[0].terminate()
-        place.start(0, LD_PRELOAD=library, FAKETIME=offset, FAKETIME_DONT_FAKE_MONOTONIC="1")
-        place.wait_ready()
+def clock(row: run.Run) -> None:
+    """One replica half an hour ahead, then behind; any replica may rotate the leaves."""
+    library = str(thirdparty.libfaketime())
+    for number in row.rounds():
+        _restart(row, LD_PRELOAD=library, FAKETIME=OFFSETS[number % len(OFFSETS)],
+                 FAKETIME_DONT_FAKE_MONOTONIC="1")  # fmt: skip
         for _ in range(ROTATIONS):
-            certificates.rotate_leaf(scene)
-        place.replicas[0].terminate()
-        place.start(0)
-        place.wait_ready()
+            certificates.rotate_leaf(row)
+        _restart(row)
 
 
-def _first_injected(scene: scene.Scene, *, since: float) -> samples.Sample:
-    return scene.load.wait(
+def _first_injected(row: run.Run, *, since: float) -> float:
+    return row.load.wait(
         "an injected pod",
-        lambda one: one.ended >= since and one.outcome is samples.Outcome.INJECTED,
+        lambda sample: sample.ended >= since and sample.outcome is samples.Outcome.INJECTED,
         seconds=INJECTED_SECONDS,
-    )
+    ).ended
+
+
+def _restart(row: run.Run, **environment: str) -> None:
+    row.cluster.replicas[0].terminate()
+    row.cluster.start(0, **environment)
+    row.cluster.wait_ready()
+
+
+def _wait_balancer(row: run.Run, *, ready: bool) -> None:
+    waiting.until(
+        lambda: bool(row.cluster.balancer.ready) is ready,
+        what=f"{'a' if ready else 'no'} replica is ready",
+        seconds=cluster.READY_SECONDS, pause=0.005,
+    )  # fmt: skip

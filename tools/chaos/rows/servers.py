@@ -1,112 +1,105 @@
-"""What happens to the API server and its store, and pods as large as they can be."""
+"""Faults of the API server and of etcd, and pods as large as they can be."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import time
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
-from tools.chaos import load, samples, scene, stage
-from tools.controlplane import waiting
+from tools.chaos import cluster, load, run, samples
+from tools.controlplane import release, waiting
 
 PAUSED_SECONDS: Final = 10
 PATIENT_SECONDS: Final = 3
-"""It would wait a minute for watches to end, which do not."""
+"""The API server would wait a minute for watches to end, and they do not."""
 UP_SECONDS: Final = 90
 READYZ: Final = "/readyz?exclude=poststarthook/rbac/bootstrap-roles"
 """It checks its RBAC rules one by one, under load for minutes, and serves meanwhile."""
 SETTLE_SECONDS: Final = 1.0
-"""An API server that says it is ready has heard of everything by then."""
+"""An API server that is ready has read everything by then."""
 VARIABLES: Final = 29
 VARIABLE_BYTES: Final = 100_000
 
 
-def apiserver(scene: scene.Scene) -> None:
-    """Restarted; an injection is deleted, through the other one, while the replicas are deaf."""
-    place = scene.stage
-    for number in scene.rounds():
-        name = _passing(scene, number)
+def apiserver(row: run.Run) -> None:
+    """A restart; meanwhile an injection is deleted through the other API server."""
+    server = row.cluster.plane.apiserver
+    for number in row.rounds():
+        name = _create(row, number)
         down = time.monotonic()
-        place.plane.apiserver.terminate(seconds=PATIENT_SECONDS)
-        place.second.client.request("DELETE", _path(name))
-        place.plane.apiserver.start()
-        _wait_serving(scene)
-        _recovered(scene, name, down=down, up=time.monotonic())
-    _stay_deleted(scene)
+        server.terminate(seconds=PATIENT_SECONDS)
+        row.cluster.second.client.request("DELETE", _path(name))
+        server.start()
+        _wait_serving(row)
+        _recovered(row, name, down=down)
+    _stay_deleted(row)
 
 
-def etcd(scene: scene.Scene) -> None:
-    """Frozen; an injection is deleted as soon as it goes on."""
-    place = scene.stage
-    for number in scene.rounds():
-        name = _passing(scene, number)
+def etcd(row: run.Run) -> None:
+    """Frozen; an injection is deleted as soon as it continues."""
+    plane = row.cluster.plane
+    for number in row.rounds():
+        name = _create(row, number)
         down = time.monotonic()
-        place.plane.etcd.freeze()
+        plane.etcd.freeze()
         try:
-            time.sleep(PAUSED_SECONDS)  # the length of the fault
+            time.sleep(PAUSED_SECONDS)
         finally:
-            place.plane.etcd.thaw()
-        _wait_serving(scene)
-        _delete(scene, name)
-        _recovered(scene, name, down=down, up=time.monotonic())
-    _stay_deleted(scene)
+            plane.etcd.thaw()
+        _wait_serving(row)
+        waiting.until(
+            functools.partial(plane.client.request, "DELETE", _path(name)),
+            what=f"{name} can be deleted",
+        )
+        _recovered(row, name, down=down)
+    _stay_deleted(row)
 
 
-def big(scene: scene.Scene) -> None:
-    """Larger than etcd takes, so only as dry runs; each API server in turn."""
-    place = scene.stage
-    path = f"/api/v1/namespaces/{stage.NAMESPACE}/pods?dryRun=All"
-    creators = [load.Creator(server, path) for server in place.servers]
-    for number in scene.rounds():
-        sample = creators[number % len(creators)].create(_big())
-        injected = sample.outcome is samples.Outcome.INJECTED
-        scene.require(injected, f"a big pod is {sample.outcome.value}: {sample.detail}")
-        scene.repaired(sample.ended - sample.began)
-    for creator in creators:
-        creator.close()
-
-
-def _passing(scene: scene.Scene, number: int) -> str:
-    """An injection that everybody knows."""
-    name = f"{scene.row.name}-{number}"
-    stage.create_injection(scene.stage.plane.client, stage.PASSING, name)
-    scene.stage.wait_known(name, known=True)
-    return name
-
-
-def _wait_serving(scene: scene.Scene) -> None:
-    waiting.until(
-        lambda: scene.stage.plane.client.text("GET", READYZ)[0] == HTTPStatus.OK,
-        what="the API server serves again",
-        seconds=UP_SECONDS,
-    )
-
-
-def _delete(scene: scene.Scene, name: str) -> None:
-    waiting.until(
-        lambda: scene.stage.plane.client.request("DELETE", _path(name)),
-        what=f"{name} can be deleted",
-    )
-
-
-def _recovered(scene: scene.Scene, name: str, *, down: float, up: float) -> None:
-    scene.excuse(down, up + SETTLE_SECONDS)
-    scene.repaired(scene.stage.wait_known(name, known=False) - up)
-
-
-def _stay_deleted(scene: scene.Scene) -> None:
-    for number in range(scene.times):
-        scene.stage.wait_known(f"{scene.row.name}-{number}", known=False)
-
-
-def _path(name: str) -> str:
-    return f"{stage.injections_path(stage.PASSING)}/{name}"
-
-
-def _big() -> dict[str, Any]:
-    """2.9 MB."""
+def big(row: run.Run) -> None:
+    """Pods of 2.9 MB, more than etcd takes, so only as dry runs; each API server in turn."""
+    path = f"{release.pods(cluster.NAMESPACE)}?dryRun=All"
     pod = load.pod()
     pod["spec"]["containers"][0]["env"] = [
         {"name": f"VARIABLE_{number}", "value": "x" * VARIABLE_BYTES} for number in range(VARIABLES)
     ]
-    return pod
+    with contextlib.ExitStack() as exits:
+        creators = [load.Creator(server, path) for server in row.cluster.servers]
+        for creator in creators:
+            exits.enter_context(contextlib.closing(creator))
+        for number in row.rounds():
+            sample = creators[number % len(creators)].create(pod)
+            injected = sample.outcome is samples.Outcome.INJECTED
+            row.require(injected, f"a big pod is {sample.outcome.value}: {sample.detail}")
+            row.repairs.append(sample.ended - sample.began)
+
+
+def _create(row: run.Run, number: int) -> str:
+    """The name of a new injection that every replica knows."""
+    name = f"{row.row.name}-{number}"
+    row.cluster.create_injection(cluster.PASSING, name)
+    row.cluster.wait_known(name, known=True)
+    return name
+
+
+def _wait_serving(row: run.Run) -> None:
+    waiting.until(
+        lambda: row.cluster.plane.client.text("GET", READYZ)[0] == HTTPStatus.OK,
+        what="the API server serves again", seconds=UP_SECONDS,
+    )  # fmt: skip
+
+
+def _recovered(row: run.Run, name: str, *, down: float) -> None:
+    up = time.monotonic()
+    row.excuse(down, up + SETTLE_SECONDS)
+    row.repairs.append(row.cluster.wait_known(name, known=False) - up)
+
+
+def _stay_deleted(row: run.Run) -> None:
+    for number in range(row.times):
+        row.cluster.wait_known(f"{row.row.name}-{number}", known=False)
+
+
+def _path(name: str) -> str:
+    return f"{release.injections(cluster.PASSING)}/{name}"

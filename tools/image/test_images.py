@@ -1,7 +1,7 @@
 """Images that tests run in place of published ones, made from Debian packages.
 
 They do what the published ones do in the walkthrough (a shell that sleeps, an nginx that answers
-on its port) and say by their names that they are something else.
+on its port), and their names say that they are other images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tools.controlplane import progress
-from tools.image import archive, base, debian, recipe, steps
+from tools.image import archive, debian, recipe, steps
 
 ALPINE: Final = "stand-in/busybox-for-alpine:debian12"
 """A shell and the usual commands; Debian's busybox-static, no library. Not for `wget`, whose
@@ -38,12 +38,11 @@ nogroup."""
 
 
 def ensure(
-    *, environment: Mapping[str, str] | None = None, report: progress.Progress | None = None
+    *, environment: Mapping[str, str] = os.environ, report: progress.Progress | None = None
 ) -> dict[str, pathlib.Path]:
     """The OCI archive of each name, made first where it is missing. Raises BuildError."""
-    environment = os.environ if environment is None else environment
     report = report or progress.Progress(sys.stderr)
-    cache, key = recipe.cache_folder(environment), recipe.key("tools/image/stand_ins.py")
+    cache, key = recipe.cache_folder(environment), recipe.key("tools/image/test_images.py")
     targets = {
         ALPINE: cache / f"stand-in-alpine-{key}.tar",
         NGINX: cache / f"stand-in-nginx-{key}.tar",
@@ -52,20 +51,22 @@ def ensure(
     if all(target.exists() for target in targets.values()):
         return targets
     steps.require_root(goal)
-    with steps.taken(cache / "stand-ins", environment=environment, report=report) as runner:
+    with steps.taken(
+        cache / "stand-ins", goal=goal, environment=environment, report=report
+    ) as runner:
         steps.require_space(goal, folder=cache, mebibytes=MEBIBYTES)
-        debian.require("mmdebstrap", runner=runner, goal=goal)
+        debian.require("mmdebstrap", runner=runner)
         report.say(f"making {goal} from Debian's packages, less than a minute")
-        _alpine(targets[ALPINE], runner=runner, goal=goal)
-        _nginx(targets[NGINX], runner=runner, goal=goal)
+        _alpine(targets[ALPINE], runner=runner)
+        _nginx(targets[NGINX], runner=runner)
     return targets
 
 
-def _alpine(target: pathlib.Path, *, runner: steps.Steps, goal: str) -> None:
-    packages = _extracted("busybox-static", runner=runner, goal=goal)
+def _alpine(target: pathlib.Path, *, runner: steps.Steps) -> None:
+    packages = _extracted("busybox-static", runner=runner)
     program = runner.folder / "busybox"
     with tarfile.open(packages) as source:
-        (member,) = [one for one in source if one.name.endswith("bin/busybox")]
+        (member,) = [entry for entry in source if entry.name.endswith("bin/busybox")]
         file = source.extractfile(member)
         assert file is not None
         program.write_bytes(file.read())
@@ -83,8 +84,8 @@ def _alpine(target: pathlib.Path, *, runner: steps.Steps, goal: str) -> None:
     _write(target, name=ALPINE, layer=layer, process={"Cmd": ["/bin/sh"], "Env": [_PATH]})
 
 
-def _nginx(target: pathlib.Path, *, runner: steps.Steps, goal: str) -> None:
-    layer = _extracted("nginx", runner=runner, goal=goal)
+def _nginx(target: pathlib.Path, *, runner: steps.Steps) -> None:
+    layer = _extracted("nginx", runner=runner)
     with tarfile.open(layer, "a") as output:
         _folder(output, "run", mode=0o755)
         _link(output, "var/log/nginx/access.log", to="/dev/stdout")
@@ -94,10 +95,10 @@ def _nginx(target: pathlib.Path, *, runner: steps.Steps, goal: str) -> None:
     _write(target, name=NGINX, layer=layer, process=process)
 
 
-def _extracted(package: str, *, runner: steps.Steps, goal: str) -> pathlib.Path:
+def _extracted(package: str, *, runner: steps.Steps) -> pathlib.Path:
     """A tar file of the package and what it needs, as unpacked: nothing is set up or started."""
     target = runner.folder / f"{package}.tar"
-    base.debootstrap(target, variant="extract", packages=[package], runner=runner, goal=goal)
+    debian.debootstrap(target, variant="extract", packages=[package], runner=runner)
     return target
 
 

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from tools.controlplane import guard, ports, processes, waiting
-from tools.image import archive, stand_ins
+from tools.image import archive, test_images
 
 CONFIGURATION = """
 events {}
@@ -22,7 +22,7 @@ IN_CONTAINER = 'mount --rbind /proc "$1/proc" && exec /usr/sbin/chroot "$@"'
 
 @pytest.fixture(scope="module")
 def images() -> dict[str, pathlib.Path]:
-    return stand_ins.ensure()
+    return test_images.ensure()
 
 
 def unpacked(image: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
@@ -33,7 +33,7 @@ def unpacked(image: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 def test_each_has_the_name_by_which_the_kubelet_asks_for_it(
     images: dict[str, pathlib.Path],
 ) -> None:
-    assert set(images) == {stand_ins.ALPINE, stand_ins.NGINX}
+    assert set(images) == {test_images.ALPINE, test_images.NGINX}
     for name, path in images.items():
         assert set(archive.read(path).names) == {name, archive.kubelet_name(name)}
 
@@ -41,7 +41,7 @@ def test_each_has_the_name_by_which_the_kubelet_asks_for_it(
 def test_the_shell_has_the_usual_commands(
     images: dict[str, pathlib.Path], tmp_path: pathlib.Path
 ) -> None:
-    root = unpacked(images[stand_ins.ALPINE], tmp_path)
+    root = unpacked(images[test_images.ALPINE], tmp_path)
     script = "set -e; sleep 0; id -u; echo yes | grep y; ls /tmp; cat /etc/passwd | head -n 1"
     command = ["/usr/sbin/chroot", "--userspec=1000:1000", str(root), "/bin/sh", "-c", script]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -51,10 +51,10 @@ def test_the_shell_has_the_usual_commands(
 def test_nginx_serves_and_logs_to_the_container(
     images: dict[str, pathlib.Path], tmp_path: pathlib.Path
 ) -> None:
-    root, port = unpacked(images[stand_ins.NGINX], tmp_path / "root"), ports.free()
+    root, port = unpacked(images[test_images.NGINX], tmp_path / "root"), ports.free()
     # As in the walkthrough: a ConfigMap over the folder leaves this one file in it.
     (root / "etc/nginx/nginx.conf").write_text(CONFIGURATION.replace("PORT", str(port)))
-    (program, *arguments) = archive.read(images[stand_ins.NGINX]).config["config"]["Cmd"]
+    (program, *arguments) = archive.read(images[test_images.NGINX]).config["config"]["Cmd"]
     (root / "proc").mkdir(exist_ok=True)
     confined = ("/usr/bin/unshare", "--mount", "/bin/sh", "-c", IN_CONTAINER, "sh", str(root))
     command = (*confined, f"/usr/sbin/{program}", *arguments)

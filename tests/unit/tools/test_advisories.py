@@ -1,4 +1,4 @@
-"""What `make audit` says about the answers of pip-audit, and its exit status."""
+"""What `make advisories` says about the answers of pip-audit, and its exit status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools import audit
+from tools import advisories
 
 FINE = {"name": "click", "version": "8.4.0", "vulns": []}
 SKIPPED = {"name": "kopf", "skip_reason": "Dependency not found on PyPI: kopf (1.45)"}
@@ -32,12 +32,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """Exit status, stdout and stderr for what pip-audit printed."""
 
     def called(stdout: str, stderr: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(audit, "_program", lambda: pathlib.Path("python"))
+        monkeypatch.setattr(advisories, "_program", lambda: pathlib.Path("python"))
         monkeypatch.setattr(
             subprocess, "run",
             lambda command, **_: subprocess.CompletedProcess(command, 1, stdout, stderr),
         )  # fmt: skip
-        status = audit.main()
+        status = advisories.main()
         return status, *capsys.readouterr()
 
     return called

@@ -1,7 +1,7 @@
-"""`python -m tools.audit`: is an advisory known about any package that the operator runs with?
+"""`python -m tools.advisories`: advisories about the packages that the operator runs with.
 
-pip-audit (PyPA) asks the Python Packaging Advisory Database about the lock of the run time. It runs
-from a lock and an environment of its own: its dependencies are not ours.
+pip-audit (PyPA) reads the Python Packaging Advisory Database for the lock of the run time. It has a
+lock and an environment of its own.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from tools import environments
 from tools.controlplane import binaries
 
 ROOT: Final = pathlib.Path(__file__).parents[1]
 AUDITED: Final = ROOT / "requirements" / "run.txt"
-LOCK: Final = ROOT / "requirements" / "audit.txt"
+LOCK: Final = ROOT / "requirements" / "advisories.txt"
 CLEAN, FINDINGS, NOT_AUDITED = 0, 1, 2
-_RETRY: Final = "check that pypi.org can be reached, then run `make audit` again"
+_RETRY: Final = "check that pypi.org can be reached, then run `make advisories` again"
 
 
-class AuditError(Exception):
-    """Nothing could be asked: one line with the remedy."""
+class AdvisoriesError(Exception):
+    """The advisories cannot be read: one line with the remedy."""
 
     def __init__(self, *, what: str, reason: str) -> None:
         self.what, self.reason = what, reason
@@ -36,7 +36,7 @@ class AuditError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What pip-audit found out, and what it could not."""
+    """What pip-audit has found, and what it could not check."""
 
     audited: int
     findings: Sequence[str]
@@ -69,7 +69,7 @@ def main() -> int:
     """0 if nothing is known, 1 for advisories, 2 where not everything could be audited."""
     try:
         report = read(_answer(_program()))
-    except AuditError as error:
+    except AdvisoriesError as error:
         print(error, file=sys.stderr)
         return NOT_AUDITED
     status = report.status()
@@ -81,25 +81,25 @@ def read(answer: dict[str, Any]) -> Report:
     """The report in pip-audit's JSON."""
     packages = answer["dependencies"]
     return Report(
-        audited=sum("skip_reason" not in one for one in packages),
+        audited=sum("skip_reason" not in package for package in packages),
         findings=[
-            f"{one['name']} {one['version']}: {_told(advisory)}"
-            for one in packages
-            for advisory in one.get("vulns", ())
+            f"{package['name']} {package['version']}: {_summary(advisory)}"
+            for package in packages
+            for advisory in package.get("vulns", ())
         ],
-        skipped=[one["skip_reason"] for one in packages if "skip_reason" in one],
+        skipped=[package["skip_reason"] for package in packages if "skip_reason" in package],
     )
 
 
-def _told(advisory: dict[str, Any]) -> str:
-    known_as = ", ".join([advisory["id"], *advisory.get("aliases", ())])
+def _summary(advisory: dict[str, Any]) -> str:
+    identifiers = ", ".join([advisory["id"], *advisory.get("aliases", ())])
     fixed = " or ".join(advisory["fix_versions"])
     remedy = f"fixed in {fixed}: `make lock`" if fixed else "not fixed yet"
-    return f"{known_as} ({remedy}): {advisory['description'].split('. ')[0]}"
+    return f"{identifiers} ({remedy}): {advisory['description'].split('. ')[0]}"
 
 
 def _answer(program: pathlib.Path) -> dict[str, Any]:
-    """Not its own `--strict`, which stops at the first package and hides what it found before."""
+    """Without its `--strict`, which stops at the first problem and hides the findings before it."""
     answer = subprocess.run(
         [
             str(program), "-m", "pip_audit", "--requirement", str(AUDITED), "--disable-pip",
@@ -108,36 +108,21 @@ def _answer(program: pathlib.Path) -> dict[str, Any]:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if not answer.stdout.strip():
-        raise AuditError(what="no advisory was read", reason=_last_line(answer.stderr))
+        raise AdvisoriesError(
+            what="no advisory was read", reason=environments.last_line(answer.stderr)
+        )
     report: dict[str, Any] = json.loads(answer.stdout)
     return report
 
 
 def _program() -> pathlib.Path:
-    """The interpreter that has pip-audit, made first where it is missing."""
+    """The interpreter that has pip-audit."""
     digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]
-    folder = binaries.cache_folder(os.environ).with_name("audit") / digest
-    python = folder / "bin" / "python"
-    if python.exists():
-        return python
-    print(f"installing pip-audit into the cache: {folder}", file=sys.stderr)
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    # A moved environment's scripts would not start; its interpreter does, and nothing else is used.
-    install = ["-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", str(LOCK)]
-    for command in (
-        [sys.executable, "-m", "venv", str(partial)],
-        [str(partial / "bin" / "python"), *install],
-    ):
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        if answer.returncode != 0:
-            raise AuditError(what="pip-audit cannot be installed", reason=_last_line(answer.stderr))
-    partial.rename(folder)
-    return python
-
-
-def _last_line(stderr: str) -> str:
-    return (stderr.strip().splitlines() or ["no reason given"])[-1]
+    folder = binaries.cache_folder(os.environ).with_name("advisories") / digest
+    try:
+        return environments.python(folder, lock=LOCK)
+    except environments.InstallError as error:
+        raise AdvisoriesError(what="pip-audit cannot be installed", reason=str(error)) from error
 
 
 if __name__ == "__main__":
