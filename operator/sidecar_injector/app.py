@@ -129,7 +129,7 @@ async def _operate(
         if source is None:
             return
         clock = server_clock.Clock()
-        async with client.Client(source, time=clock) as api_client:
+        async with client.Client(source, clock=clock) as api_client:
             operator = assemble(
                 Dependencies(
                     settings=settings,
@@ -183,22 +183,22 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
     settings, metrics = dependencies.settings, dependencies.metrics
     api_client, state = dependencies.api_client, dependencies.state
     writer = status.StatusWriter(
-        api_client, known=state, serving=lambda: dependencies.ready.ready, metrics=metrics,
+        api_client, state=state, serving=lambda: dependencies.ready.ready, metrics=metrics,
         clock=_now,
     )  # fmt: skip
     auditor = controller.Auditor(
-        api_client, settings=settings, known=state, recorder=dependencies.recorder,
+        api_client, settings=settings, state=state, recorder=dependencies.recorder,
         metrics=metrics, clocks=server_clock.Clocks(now=_now, monotonic=time.monotonic),
     )  # fmt: skip
     informers = caches.make(
-        api_client, known=state, writer=writer, auditor=auditor, metrics=metrics
+        api_client, state=state, writer=writer, auditor=auditor, metrics=metrics
     )
     return {
         **{f"cache of {informer.resource.plural}": informer.run for informer in informers},
         "cache of serviceaccounts": lambda: state.service_accounts.run(
-            lambda: caches.of_accounts(api_client, known=state, metrics=metrics)
+            lambda: caches.of_accounts(api_client, state=state, metrics=metrics)
         ),
-        "caches": lambda: caches.tell_when_synced(
+        "caches": lambda: caches.set_ready_when_synced(
             informers, dependencies.ready, filled=gc_tuning.freeze
         ),
         "status": writer.run,

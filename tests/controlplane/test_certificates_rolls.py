@@ -73,7 +73,7 @@ class Replica:
     def __init__(self, plane: cluster.ControlPlane, settings: Settings) -> None:
         self.metrics, self._time = Metrics(), server_clock.Clock()
         source = credentials.CredentialsSource(kubeconfig=str(plane.kubeconfig))
-        self.api = client.Client(source, time=self._time)
+        self.api = client.Client(source, clock=self._time)
         recorder = events.Recorder(self.api, instance="crowd", now=server_clock.system)
         trusting = build.make(
             settings,

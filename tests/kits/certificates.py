@@ -27,7 +27,7 @@ from tests.kits import fake_api
 from tests.kits import pki as kit
 
 PLACE = secret_store.SecretRef(namespace="ns", secret="si-tls", deployment="si")
-ABOUT = events.About(api_version="v1", kind="Secret", name="si-tls", namespace="ns")
+ABOUT = events.ObjectRef(api_version="v1", kind="Secret", name="si-tls", namespace="ns")
 
 
 class Clock:

@@ -1,14 +1,15 @@
 """A Kubernetes API in memory: versions, conflicts, watches in order, and versions that expire.
 
-It yields to the event loop in every call, so whatever runs at the same time gets in between.
+Every call gives other tasks a turn of the event loop, so that they can come in between.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 
 from sidecar_injector import names
 from sidecar_injector.kube import api
@@ -18,45 +19,45 @@ MOST_TURNS = 5000
 
 
 class FakeApi:
-    """Implements `kube.api.Api`. `calls` counts them by method and plural."""
+    """Implements `kube.api.Api`. `calls` counts calls by method and plural."""
 
     def __init__(self) -> None:
         self.objects: dict[api.Resource, dict[Key, api.Json]] = {}
         self.calls: Counter[tuple[str, str]] = Counter()
         self.failures: dict[tuple[str, str], list[api.KubeError]] = {}
-        """What the next calls of a method and plural are to raise, in this order."""
+        """The errors of the next calls of a method and plural, in this order."""
         self.manager = names.PRODUCT
-        """To whom writes are attributed."""
+        """The field manager of writes."""
         self._version = 100
         self._oldest = 0
         self._history: list[tuple[int, api.Resource, api.Json]] = []
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._epoch = 0
 
-    def seed(self, resource: api.Resource, thing: api.Json) -> api.Json:
-        """Put an object there, whatever was there before."""
-        thing = copy.deepcopy(thing)
-        thing.setdefault("metadata", {}).setdefault("uid", f"uid-{self._version + 1}")
-        present = key_of(thing) in self.objects.get(resource, {})
-        return self._store(resource, thing, event="MODIFIED" if present else "ADDED")
+    def seed(self, resource: api.Resource, item: api.Json) -> api.Json:
+        """Create or replace an object."""
+        item = copy.deepcopy(item)
+        item.setdefault("metadata", {}).setdefault("uid", f"uid-{self._version + 1}")
+        exists = key_of(item) in self.objects.get(resource, {})
+        return self._store(resource, item, event="MODIFIED" if exists else "ADDED")
 
     def take(self, resource: api.Resource, *, name: str, namespace: str = "") -> None:
-        """Remove an object."""
-        gone = self.objects[resource].pop((namespace, name))
-        self._record(resource, copy.deepcopy(gone), event="DELETED")
+        """Delete an object."""
+        deleted = self.objects[resource].pop((namespace, name))
+        self._record(resource, copy.deepcopy(deleted), event="DELETED")
 
     def break_watches(self) -> None:
-        """Every watch that runs loses its connection."""
+        """Break the connection of every watch."""
         self._epoch += 1
         self._wake()
 
     def expire(self) -> None:
-        """Versions up to now are not kept: whoever is to go on from one has to list again."""
+        """Forget all versions up to now: a watch from one of them gets 410."""
         self._oldest = self._version
         self._history.clear()
 
     def bookmark(self) -> None:
-        """Tell every watch how far the server is."""
+        """Send a bookmark to every watch."""
         self._record(api.EVENTS, {"metadata": {}}, event="BOOKMARK")
 
     async def get(
@@ -70,13 +71,13 @@ class FakeApi:
     ) -> AsyncGenerator[api.Page]:
         await self._begin("list", resource)
         version = str(self._version)
-        found = [
-            copy.deepcopy(thing)
-            for thing in self.objects.get(resource, {}).values()
-            if _within(thing, scope)
+        selected = [
+            copy.deepcopy(item)
+            for item in self.objects.get(resource, {}).values()
+            if _within(item, scope)
         ]
-        for start in range(0, max(len(found), 1), limit):
-            yield api.Page(found[start : start + limit], version)
+        for start in range(0, max(len(selected), 1), limit):
+            yield api.Page(selected[start : start + limit], version)
             await self._begin("list", resource)
 
     async def watch(
@@ -94,20 +95,20 @@ class FakeApi:
         position = int(resource_version)
         while True:
             if position < self._oldest:
-                yield _gone()
+                yield _expired()
                 return
-            for version, where, event in list(self._history):
+            for version, changed, event in list(self._history):
                 if version <= position:
                     continue
                 position = version
                 if event["type"] == "BOOKMARK" or (
-                    where == resource and _within(event["object"], scope)
+                    changed == resource and _within(event["object"], scope)
                 ):
                     yield copy.deepcopy(event)
             if self._epoch != epoch:
                 raise api.UnreachableError(host="fake", detail="broken off")
             if not self._history or self._history[-1][0] <= position:
-                await self._news.wait()
+                await self._changed.wait()
 
     async def create(
         self,
@@ -127,8 +128,8 @@ class FakeApi:
         self, resource: api.Resource, body: api.Json, *, name: str, namespace: str | None = None
     ) -> api.Json:
         await self._begin("replace", resource)
-        present = self._find(resource, name=name, namespace=namespace)
-        if api.resource_version(body) != api.resource_version(present):
+        current = self._find(resource, name=name, namespace=namespace)
+        if api.resource_version(body) != api.resource_version(current):
             raise refusal(409, "Conflict")
         return self._store(resource, copy.deepcopy(body), event="MODIFIED")
 
@@ -144,32 +145,32 @@ class FakeApi:
     ) -> api.Json:
         await self._begin("patch", resource)
         assert isinstance(body, dict)
-        assert content_type != api.JSON_PATCH
+        assert content_type in {api.MERGE_PATCH, api.STRATEGIC_PATCH}
         assert subresource in {"", "status"}
         body = copy.deepcopy(body)
-        present = copy.deepcopy(self._find(resource, name=name, namespace=namespace))
+        current = copy.deepcopy(self._find(resource, name=name, namespace=namespace))
         expected = (body.get("metadata") or {}).pop("resourceVersion", None)
-        if expected not in {None, api.resource_version(present)}:
+        if expected not in {None, api.resource_version(current)}:
             raise refusal(409, "Conflict")
         if content_type == api.STRATEGIC_PATCH:
             entries = {entry["name"]: entry for entry in body.pop("webhooks", [])}
-            for entry in present["webhooks"]:
+            for entry in current["webhooks"]:
                 _merge(entry, entries.get(entry["name"], {}))
             fields = {
                 f'k:{{"name":"{n}"}}': {"f:clientConfig": {"f:caBundle": {}}} for n in entries
             }
-            present["metadata"]["managedFields"] = [
+            current["metadata"]["managedFields"] = [
                 {"manager": self.manager, "time": "t", "fieldsV1": {"f:webhooks": fields}}
             ]
-        _merge(present, body)
-        return self._store(resource, present, event="MODIFIED")
+        _merge(current, body)
+        return self._store(resource, current, event="MODIFIED")
 
     async def _begin(self, method: str, resource: api.Resource) -> None:
         self.calls[method, resource.plural] += 1
         await asyncio.sleep(0)
-        waiting = self.failures.get((method, resource.plural))
-        if waiting:
-            raise waiting.pop(0)
+        errors = self.failures.get((method, resource.plural))
+        if errors:
+            raise errors.pop(0)
 
     def _find(self, resource: api.Resource, *, name: str, namespace: str | None) -> api.Json:
         try:
@@ -177,25 +178,25 @@ class FakeApi:
         except KeyError:
             raise refusal(404, "NotFound") from None
 
-    def _store(self, resource: api.Resource, thing: api.Json, *, event: str) -> api.Json:
-        thing["metadata"]["resourceVersion"] = str(self._version + 1)
-        self.objects.setdefault(resource, {})[key_of(thing)] = thing
-        self._record(resource, copy.deepcopy(thing), event=event)
-        return copy.deepcopy(thing)
+    def _store(self, resource: api.Resource, item: api.Json, *, event: str) -> api.Json:
+        item["metadata"]["resourceVersion"] = str(self._version + 1)
+        self.objects.setdefault(resource, {})[key_of(item)] = item
+        self._record(resource, copy.deepcopy(item), event=event)
+        return copy.deepcopy(item)
 
-    def _record(self, resource: api.Resource, thing: api.Json, *, event: str) -> None:
+    def _record(self, resource: api.Resource, item: api.Json, *, event: str) -> None:
         self._version += 1
-        thing["metadata"]["resourceVersion"] = str(self._version)
-        self._history.append((self._version, resource, {"type": event, "object": thing}))
+        item["metadata"]["resourceVersion"] = str(self._version)
+        self._history.append((self._version, resource, {"type": event, "object": item}))
         self._wake()
 
     def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
-def key_of(thing: api.Json) -> Key:
-    return (thing["metadata"].get("namespace") or "", thing["metadata"]["name"])
+def key_of(item: api.Json) -> Key:
+    return (item["metadata"].get("namespace") or "", item["metadata"]["name"])
 
 
 def refusal(status: int, reason: str, message: str = "no") -> api.ApiError:
@@ -203,30 +204,40 @@ def refusal(status: int, reason: str, message: str = "no") -> api.ApiError:
 
 
 async def eventually(condition: Callable[[], object], what: str = "") -> None:
-    """Let everybody else go on until it is so; never by the clock."""
+    """Give other tasks turns of the event loop until the condition is true; never by the clock."""
     for _ in range(MOST_TURNS):
         if condition():
             return
         await asyncio.sleep(0)
-    raise AssertionError(f"it never came to this: {what or condition}")
+    raise AssertionError(f"this never became true: {what or condition}")
 
 
-def _within(thing: api.Json, scope: api.Scope) -> bool:
-    if scope.namespace not in {None, key_of(thing)[0]}:
+async def run_until_idle(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Give a task all the turns that it needs, then cancel it."""
+    task = asyncio.create_task(work())
+    for _ in range(MOST_TURNS):
+        await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _within(item: api.Json, scope: api.Scope) -> bool:
+    if scope.namespace not in {None, key_of(item)[0]}:
         return False
-    return all(_selected(thing, term) for term in scope.field_selector.split(",") if term)
+    return all(_selected(item, term) for term in scope.field_selector.split(",") if term)
 
 
-def _selected(thing: api.Json, term: str) -> bool:
-    """Whether it fulfils one term of a field selector."""
-    left, _, wanted = term.partition("=")
-    value: object = thing
-    for member in left.removesuffix("!").split("."):
+def _selected(item: api.Json, term: str) -> bool:
+    """Whether an object matches one term of a field selector."""
+    field, _, wanted = term.partition("=")
+    value: object = item
+    for member in field.removesuffix("!").split("."):
         value = value.get(member) if isinstance(value, dict) else None
     text = str(value or "").lower() if isinstance(value, bool) else str(value or "")
-    if left.startswith("spec.hostNetwork"):
+    if field.startswith("spec.hostNetwork"):
         text = text or "false"
-    return (text == wanted) is not left.endswith("!")
+    return (text == wanted) is not field.endswith("!")
 
 
 def _merge(target: api.Json, patch: api.Json) -> None:
@@ -239,6 +250,6 @@ def _merge(target: api.Json, patch: api.Json) -> None:
             target[key] = value
 
 
-def _gone() -> api.Json:
+def _expired() -> api.Json:
     status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
     return {"type": "ERROR", "object": status}

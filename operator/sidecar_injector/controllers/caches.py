@@ -1,4 +1,4 @@
-"""What admission needs to know about the cluster: the caches, and who is told of a change."""
+"""The informers that admission needs, and who receives their changes."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from sidecar_injector.webhook import cluster_state, readiness
 def make(
     api_client: api.Api,
     *,
-    known: cluster_state.ClusterState,
+    state: cluster_state.ClusterState,
     writer: status.StatusWriter,
     auditor: controller.Auditor,
     metrics: Metrics,
 ) -> list[informer.Informer]:
-    """Caches of both kinds and of namespaces; they run when `Cache.run` does."""
+    """Informers for both kinds and for namespaces; the caller runs them."""
 
     def namespace_changed(key: informer.Key, old: Any, new: Any) -> None:
-        known.namespace_changed(key, old, new)
+        state.namespace_changed(key, old, new)
         writer.namespace_changed(key[1])
         auditor.namespace_changed(key[1])
 
     def injection_changed(key: informer.Key, old: Any, new: Any) -> None:
-        known.injection_changed(key, old, new)
+        state.injection_changed(key, old, new)
         writer.changed(names.KIND, key)
         auditor.injection_changed(old, new)
 
     def cluster_injection_changed(key: informer.Key, old: Any, new: Any) -> None:
-        known.cluster_injection_changed(key, old, new)
+        state.cluster_injection_changed(key, old, new)
         writer.changed(names.CLUSTER_KIND, key)
         auditor.injection_changed(old, new)
 
@@ -53,28 +53,31 @@ def make(
     )
     by_kind = {names.KIND: injections.objects, names.CLUSTER_KIND: cluster_injections.objects}
     writer.follow(by_kind)
-    auditor.follow(controller.Sources(injections=by_kind, namespaces=namespaces.objects))
+    auditor.follow(by_kind, namespaces.objects)
     return [injections, cluster_injections, namespaces]
 
 
 def of_accounts(
-    api_client: api.Api, *, known: cluster_state.ClusterState, metrics: Metrics
+    api_client: api.Api, *, state: cluster_state.ClusterState, metrics: Metrics
 ) -> informer.Informer:
-    """A cache of the names of ServiceAccounts, made only where it is wanted."""
+    """An informer for the names of ServiceAccounts, created only when it is needed."""
     return informer.Informer(
         api_client,
         api.SERVICE_ACCOUNTS,
         metrics=metrics,
         scope=api.Scope(metadata_only=True),
-        on_change=known.service_accounts.changed,
+        on_change=state.service_accounts.changed,
     )
 
 
-async def tell_when_synced(
-    caches: Sequence[informer.Informer], ready: readiness.Readiness, *, filled: Callable[[], None]
+async def set_ready_when_synced(
+    informers: Sequence[informer.Informer],
+    ready: readiness.Readiness,
+    *,
+    filled: Callable[[], None],
 ) -> None:
-    """Each has been filled by a whole list once; `filled` is called before anybody hears of it."""
-    for one in caches:
-        await one.synced.wait()
+    """Wait until each has a complete list, call `filled`, then meet the readiness condition."""
+    for each in informers:
+        await each.synced.wait()
     filled()
     ready.met(readiness.Condition.CACHES_SYNCED)

@@ -1,4 +1,4 @@
-"""A reconcile loop: one step, taken again and again."""
+"""A reconcile loop: one step, repeated."""
 
 from __future__ import annotations
 
@@ -7,52 +7,53 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from sidecar_injector.kube import api
+from sidecar_injector.kube import api, backoff
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-"""Seconds between attempts while the API does not let us do what is due."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.4, 5.0
+"""Seconds between attempts while calls to the API fail."""
 TICK_SECONDS: Final = 60.0
-"""The wall clock is looked at this often: timers run late after a machine was suspended."""
+"""A step runs at least this often: after a machine was suspended, its timers are late."""
 
 _log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Runs a step again and again: when woken, at a tick, and with backoff while the API fails."""
+    """Repeats a step: when woken, at a tick, and with backoff while calls to the API fail."""
 
     def __init__(self, step: Callable[[], Awaitable[float]], *, what: str) -> None:
         self._step, self._what = step, what
         self._wake = asyncio.Event()
-        self._pause, self._complaint = FIRST_PAUSE, ""
+        self._backoff = backoff.Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+        self._problem = ""
 
     def wake(self) -> None:
-        """Take the next step now."""
+        """Run the next step now."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled. The step returns after how many seconds it wants to be taken again."""
+        """Run until cancelled. A step returns the seconds after which it should run again."""
         while True:
             self._wake.clear()
-            wait = await self._turn()
+            pause = await self._run_step()
             try:
-                async with asyncio.timeout(min(wait, TICK_SECONDS)):
+                async with asyncio.timeout(min(pause, TICK_SECONDS)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    async def _turn(self) -> float:
+    async def _run_step(self) -> float:
         try:
-            wait = await self._step()
+            pause = await self._step()
         except api.KubeError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
+            if str(error) != self._problem:
+                self._problem = str(error)
                 _log.warning("%s: %s", self._what, error)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            return self._pause
+            return self._backoff.next()
         except Exception:  # noqa: BLE001 - our own bug must not end the loop
             _log.exception("%s: a step failed", self._what)
             return LONGEST_PAUSE
-        if self._complaint:
+        if self._problem:
             _log.info("%s: well again", self._what)
-        self._pause, self._complaint = FIRST_PAUSE, ""
-        return wait
+        self._backoff.reset()
+        self._problem = ""
+        return pause

@@ -1,9 +1,8 @@
-"""Events about decisions that need a person: posted afterwards, never while a pod waits."""
+"""Events about decisions that need a person, posted after the response to the API server."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model
@@ -14,54 +13,51 @@ ACTION = "Inject"
 
 
 def teller(recorder: events.Recorder) -> Callable[[response.PodResponse], None]:
-    """Queues the Events of each decision that was given to the API server."""
+    """A function that records the Events of a decision."""
 
-    def tell(admitted: response.PodResponse) -> None:
-        for event in of(admitted):
+    def record(pod_response: response.PodResponse) -> None:
+        for event in of(pod_response):
             recorder.record(event)
 
-    return tell
+    return record
 
 
-def of(admitted: response.PodResponse) -> list[events.Event]:
-    """The Events of a decision; none for a dry run, which must leave no trace.
+def of(pod_response: response.PodResponse) -> list[events.Event]:
+    """The Events of a decision; none for a dry run, which must have no side effect.
 
-    They are about the pod's owner, since the pod has no identity yet; a bare pod has no owner, and
-    the injection is told instead. The message is without the pod's name, which would make each pod
-    of a Deployment an Event of its own.
+    They are about the pod's owner, because the pod does not exist yet. A pod without an owner has
+    its Events at the injection. The pod's name is not in the message: it would make an Event of its
+    own for each pod of a Deployment.
     """
-    if admitted.dry_run or not admitted.skipped:
+    if pod_response.dry_run or not pod_response.skipped:
         return []
-    owner = _owner(admitted)
+    owner = _owner(pod_response)
     return [
         events.Event(
-            about=owner or _injection(line.injection, namespace=admitted.namespace),
+            regarding=owner or _injection(line.injection, namespace=pod_response.namespace),
             reason=line.reason.value,
             message=f"{line.injection.kind} {line.injection.name} not injected: {line.message}",
             action=ACTION,
         )
-        for line in admitted.skipped
+        for line in pod_response.skipped
     ]
 
 
-def _owner(admitted: response.PodResponse) -> events.About | None:
-    if admitted.owner is None:
+def _owner(pod_response: response.PodResponse) -> events.ObjectRef | None:
+    owner = pod_response.owner
+    if owner is None:
         return None
-    return _about(admitted.owner, namespace=admitted.namespace)
-
-
-def _about(reference: Mapping[str, Any], *, namespace: str) -> events.About:
-    return events.About(
-        api_version=reference["apiVersion"],
-        kind=reference["kind"],
-        name=reference["name"],
-        namespace=namespace,
-        uid=reference.get("uid", ""),
+    return events.ObjectRef(
+        api_version=owner["apiVersion"],
+        kind=owner["kind"],
+        name=owner["name"],
+        namespace=pod_response.namespace,
+        uid=owner.get("uid", ""),
     )
 
 
-def _injection(injection: model.Injection, *, namespace: str) -> events.About:
-    return events.About(
+def _injection(injection: model.Injection, *, namespace: str) -> events.ObjectRef:
+    return events.ObjectRef(
         api_version=names.API_VERSION,
         kind=injection.kind,
         name=injection.name,

@@ -1,6 +1,6 @@
-"""What we need from a Kubernetes API, and how it says no.
+"""The calls that we make to a Kubernetes API, its resources, and its errors.
 
-Objects are plain JSON dicts from end to end, so a field that we have never heard of survives.
+Objects are plain JSON dicts everywhere, so fields that we do not know are preserved.
 """
 
 from __future__ import annotations
@@ -14,31 +14,33 @@ from sidecar_injector import names
 Json = dict[str, Any]
 """One JSON object as the API server sent it."""
 
-JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
-"""Merges lists by the keys that the built-in types declare; custom resources do not know it."""
+"""Merges lists by the keys that built-in types declare. Custom resources do not support it."""
 
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
-"""Of a create: it exists already. Of a write with a resourceVersion: it has changed since."""
+"""A create: the object exists already. A write with a resourceVersion: it has changed since."""
 GONE: Final = 410
-"""The version to go on from is no longer kept; only a new list helps."""
+"""The API server no longer has this resourceVersion: list again."""
 INVALID: Final = 422
 
 
 OPENED: Final[Json] = {"type": "OPENED"}
-"""What a watch yields first; nothing may be heard for a minute after it."""
+"""The first event of every watch, made by the client: the API server has accepted the watch.
+
+The next event may come a minute later.
+"""
 
 
 class KubeError(Exception):
-    """The API could not do what was asked; the text says what, and what would help."""
+    """A call to the API failed; the text says what failed and what would help."""
 
 
 class CredentialsError(KubeError):
-    """There is no usable identity or address; `source` is where it was looked for."""
+    """There is no usable identity or address; `source` says where we looked for it."""
 
     def __init__(self, *, source: str, detail: str) -> None:
         super().__init__(f"cannot use the credentials of {source}: {detail}")
@@ -46,7 +48,7 @@ class CredentialsError(KubeError):
 
 
 class UnreachableError(KubeError):
-    """No answer came: refused, timed out, broken off, or a TLS failure."""
+    """There was no response: connection refused or broken, timeout, or TLS failure."""
 
     def __init__(self, *, host: str, detail: str) -> None:
         super().__init__(f"the API server {host} is unreachable: {detail}")
@@ -54,14 +56,17 @@ class UnreachableError(KubeError):
 
 
 class SilentError(UnreachableError):
-    """A watch on which not even a bookmark came: the connection is dead, or our version is not
-    the server's (its store went back in time), and only a new list tells."""
+    """A watch received nothing, not even a bookmark.
+
+    Either the connection is dead, or the API server's store was restored to a time before our
+    resourceVersion. Only a new list finds out.
+    """
 
 
 class ApiError(KubeError):
-    """The API server answered, and the answer is no.
+    """The API server refused a request.
 
-    `reason` is the machine word of its Status object, `path` what was asked for.
+    `reason` is the code in its Status object, `path` the path of the request.
     """
 
     def __init__(self, *, status: int, reason: str, message: str, path: str) -> None:
@@ -71,7 +76,7 @@ class ApiError(KubeError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind of object: the name that its URL has, and the name that its manifests have."""
+    """A kind of object: its plural is part of URLs, its kind is part of manifests."""
 
     api_version: str
     plural: str
@@ -79,7 +84,7 @@ class Resource:
 
     @property
     def group(self) -> str:
-        """The API group as RBAC rules spell it; empty for the core group."""
+        """The API group as in RBAC rules; empty for the core group."""
         return self.api_version.rpartition("/")[0]
 
     def path(
@@ -145,13 +150,13 @@ WORKLOADS: Final = by_kind(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Which objects of a resource are meant; the default is all of them in every namespace."""
+    """A selection of the objects of a resource; by default all, in every namespace."""
 
     namespace: str | None = None
     label_selector: str = ""
     field_selector: str = ""
     metadata_only: bool = False
-    """Ask for PartialObjectMetadata: the server sends neither spec nor status."""
+    """Request PartialObjectMetadata: the API server sends neither spec nor status."""
 
     def query(self) -> dict[str, str]:
         """The selectors as URL parameters."""
@@ -163,7 +168,7 @@ EVERYTHING: Final = Scope()
 
 
 def by_name(name: str, *, namespace: str | None = None) -> Scope:
-    """The one object of that name.
+    """The object of this name.
 
     RBAC with `resourceNames` allows list and watch only for requests with this field selector:
     https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources
@@ -173,29 +178,29 @@ def by_name(name: str, *, namespace: str | None = None) -> Scope:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page:
-    """Some of a list's objects; all pages of a list are of one `resource_version`."""
+    """A part of a list. All pages of a list have the same `resource_version`."""
 
     items: list[Json]
     resource_version: str
 
 
 class Api(Protocol):
-    """The calls that we make. Each may raise any KubeError; ApiError carries the status.
+    """The calls that we make. Each may raise any KubeError; ApiError has the HTTP status.
 
-    Writes are attributed to the field manager `names.PRODUCT`. Nothing is retried, except once
-    with fresh credentials after a 401.
+    The field manager of writes is `names.PRODUCT`. A call is not retried, except once after a 401
+    with credentials that are read again.
     """
 
     async def get(self, resource: Resource, *, name: str, namespace: str | None = None) -> Json:
-        """The object now (not from the API server's watch cache)."""
+        """The newest state of the object (not from the API server's watch cache)."""
         ...
 
     def pages(
         self, resource: Resource, *, scope: Scope = EVERYTHING, limit: int = 500
     ) -> AsyncGenerator[Page]:
-        """A consistent list in chunks of `limit`; there is always at least one page.
+        """A consistent list in pages of `limit` objects; there is always at least one page.
 
-        ApiError 410 in the middle means that the snapshot has expired: begin again.
+        ApiError 410 after the first page means that the snapshot has expired: start again.
         """
         ...
 
@@ -207,11 +212,11 @@ class Api(Protocol):
         scope: Scope = EVERYTHING,
         timeout_seconds: int,
     ) -> AsyncGenerator[Json]:
-        """Raw watch events (`type`, `object`) after `resource_version`, bookmarks and ERRORs too.
+        """Watch events (`type`, `object`) after `resource_version`, with bookmarks and ERRORs.
 
-        The first is `OPENED`, of our own making: the server has accepted the watch. Ends when the
-        server ends it, at the latest after `timeout_seconds`; raises UnreachableError when the
-        connection breaks, and its subtype SilentError when nothing at all is heard for long.
+        The first event is `OPENED`. The stream ends when the API server ends it, at the latest
+        after `timeout_seconds`. It raises UnreachableError when the connection breaks, and its
+        subtype SilentError when nothing is received for too long.
         """
         ...
 
@@ -223,13 +228,13 @@ class Api(Protocol):
         namespace: str | None = None,
         dry_run: bool = False,
     ) -> Json:
-        """The object as created; ApiError 409 when the name is taken."""
+        """Create an object and return it; ApiError 409 if the name exists already."""
         ...
 
     async def replace(
         self, resource: Resource, body: Json, *, name: str, namespace: str | None = None
     ) -> Json:
-        """Compare-and-swap: ApiError 409 unless `metadata.resourceVersion` is still current."""
+        """Compare-and-swap: ApiError 409 unless `metadata.resourceVersion` is the current one."""
         ...
 
     async def patch(
@@ -242,14 +247,14 @@ class Api(Protocol):
         content_type: str = MERGE_PATCH,
         subresource: str = "",
     ) -> Json:
-        """The object as patched; with a resourceVersion in the body it compares and swaps."""
+        """Patch an object and return it; with a resourceVersion it is a compare-and-swap."""
         ...
 
 
 async def get_or_none(
     client: Api, resource: Resource, *, name: str, namespace: str | None = None
 ) -> Json | None:
-    """The object now; None if the API server answers that it does not exist."""
+    """The newest state of the object; None if it does not exist."""
     try:
         return await client.get(resource, name=name, namespace=namespace)
     except ApiError as error:
@@ -258,12 +263,27 @@ async def get_or_none(
         return None
 
 
-def metadata(thing: Mapping[str, Any]) -> Json:
-    """The `metadata` of an object, which the API server always sends."""
-    found: Json = thing["metadata"]
-    return found
+async def owner_reference(
+    client: Api, resource: Resource, *, name: str, namespace: str
+) -> Json | None:
+    """The reference that makes this object an owner; None if it is absent or being deleted."""
+    owner = await get_or_none(client, resource, name=name, namespace=namespace)
+    if owner is None or "deletionTimestamp" in metadata(owner):
+        return None
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "name": name,
+        "uid": metadata(owner)["uid"],
+    }
 
 
-def resource_version(thing: Mapping[str, Any]) -> str:
-    """An opaque token: equal or not equal is all that it says."""
-    return str(metadata(thing).get("resourceVersion", ""))
+def metadata(item: Mapping[str, Any]) -> Json:
+    """The `metadata` of an object; the API server always sends it."""
+    fields: Json = item["metadata"]
+    return fields
+
+
+def resource_version(item: Mapping[str, Any]) -> str:
+    """An opaque token: two of them can only be compared for equality."""
+    return str(metadata(item).get("resourceVersion", ""))

@@ -1,7 +1,7 @@
 """`api.Api` over HTTPS, on the REST layer of the official client.
 
-The REST layer alone is used: its typed models would drop fields that they do not know, and cost
-a conversion per object.
+Only the REST layer is used: the typed models of that client drop fields that they do not know, and
+convert each object.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from sidecar_injector.kube import api, credentials, server_clock
 
 REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
 WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=100)
-"""A watch lasts, but is never silent for long: the API server sends a bookmark every minute, give
-or take a quarter.
+"""A watch has no total limit, but the API server sends a bookmark every 45 to 75 seconds.
 https://github.com/kubernetes/apiserver/blob/master/pkg/storage/cacher/cache_watcher.go
 """
 PARTIAL: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
@@ -32,17 +31,17 @@ WRITES: Final = {"fieldManager": names.PRODUCT}
 
 
 class Client:
-    """The API server that `source` names, connected on first use; see `api.Api` for the calls.
+    """The API server of `source`, connected on first use; see `api.Api` for the calls.
 
-    Use as an async context manager, or call `close`.
+    It is an async context manager; otherwise call `close`.
     """
 
     def __init__(
-        self, source: credentials.CredentialsSource, *, time: server_clock.Clock | None = None
+        self, source: credentials.CredentialsSource, *, clock: server_clock.Clock | None = None
     ) -> None:
-        self._source, self._clock = source, time or server_clock.Clock()
+        self._source, self._clock = source, clock or server_clock.Clock()
         self._rest: rest.RESTClientObject | None = None
-        self._reading = asyncio.Lock()
+        self._connecting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -56,7 +55,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections; watches that still run raise UnreachableError."""
+        """Close all connections; a watch that still runs raises UnreachableError."""
         if self._rest is not None:
             await self._rest.close()
             self._rest = None
@@ -74,9 +73,9 @@ class Client:
         accept = PARTIAL.format("List") if scope.metadata_only else ""
         more = True
         while more:
-            answer = await self._json("GET", path, query=query, accept=accept)
-            yield api.Page(answer.get("items") or [], api.resource_version(answer))
-            query["continue"] = api.metadata(answer).get("continue", "")
+            page = await self._json("GET", path, query=query, accept=accept)
+            yield api.Page(page.get("items") or [], api.resource_version(page))
+            query["continue"] = api.metadata(page).get("continue", "")
             more = bool(query["continue"])
 
     async def watch(
@@ -94,16 +93,16 @@ class Client:
             "timeoutSeconds": str(timeout_seconds),
             **scope.query(),
         }
-        answering = self._answer(
+        request = self._request(
             "GET",
             resource.path(namespace=scope.namespace),
             query=query,
             accept=PARTIAL.format("") if scope.metadata_only else "",
             limits=WATCH_TIMEOUT,
         )
-        async with answering as response:
+        async with request as response:
             yield api.OPENED
-            # Not readline(): aiohttp limits a line, and one event can be megabytes.
+            # Not readline(): aiohttp limits the length of a line, and an event can be megabytes.
             rest_of_line = b""
             async for chunk in response.content.iter_any():
                 *lines, rest_of_line = (rest_of_line + chunk).split(b"\n")
@@ -141,31 +140,31 @@ class Client:
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
         return await self._json("PATCH", path, query=WRITES, body=body, content_type=content_type)
 
-    async def _json(self, method: str, path: str, **how: Any) -> api.Json:
-        async with self._answer(method, path, **how) as response:
-            answer: api.Json = orjson.loads(await response.read())
-            return answer
+    async def _json(self, method: str, path: str, **options: Any) -> api.Json:
+        async with self._request(method, path, **options) as response:
+            body: api.Json = orjson.loads(await response.read())
+            return body
 
     @contextlib.asynccontextmanager
-    async def _answer(
+    async def _request(
         self,
         method: str,
         path: str,
         *,
         limits: aiohttp.ClientTimeout = REQUEST_TIMEOUT,
-        **how: Any,
+        **options: Any,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The response to a request if it is a success; every failure as a KubeError."""
-        connection = await self._connected()
+        """The response to a request if it succeeds; every failure is a KubeError."""
+        connection = await self._connect()
         try:
-            asked = self._clock.own()
-            response = await _send(connection, method, path, limits=limits, **how)
-            self._clock.heard(response.headers.get("Date", ""), asked=asked)
+            sent_at = self._clock.local()
+            response = await _send(connection, method, path, limits=limits, **options)
+            self._clock.observe(response.headers.get("Date", ""), sent_at=sent_at)
             if response.status == api.UNAUTHORIZED:
                 response.close()
-                connection = await self._connected(refused=connection)
-                response = await _send(connection, method, path, limits=limits, **how)
-            # Closed, not released: what a watch has not sent yet is of no use to anybody.
+                connection = await self._connect(refused=connection)
+                response = await _send(connection, method, path, limits=limits, **options)
+            # Closed, not released: a watch may go on sending, and nobody reads it any more.
             with contextlib.closing(response):
                 if response.status >= 400:
                     raise _refusal(path, status=response.status, body=await response.read())
@@ -178,28 +177,56 @@ class Client:
             detail = str(error) or type(error).__name__
             raise api.UnreachableError(host=connection.configuration.host, detail=detail) from error
 
-    async def _connected(
+    async def _connect(
         self, *, refused: rest.RESTClientObject | None = None
     ) -> rest.RESTClientObject:
-        """The connections in use; made anew if there are none or they are those that were refused.
+        """The connection pool; a new one if there is none, or if `refused` is the present one.
 
-        Those that were refused stay open for the watches on them, unless they carry an identity of
-        their own (a client certificate), which only a new handshake can change.
+        After a refusal the credentials are read again. A token is replaced in the present pool, so
+        that its watches continue; a client certificate needs a new handshake, so a new pool.
         """
-        async with self._reading:
+        async with self._connecting:
             if self._rest is not None and self._rest is not refused:
                 return self._rest
-            fresh = await self._source.load()
-            if refused is not None and _same_server(fresh, refused.configuration):
-                refused.configuration.api_key = fresh.api_key
-                refused.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
+            settings = await self._source.load()
+            if refused is not None and _is_same_server(settings, refused.configuration):
+                refused.configuration.api_key = settings.api_key
+                refused.configuration.refresh_api_key_hook = settings.refresh_api_key_hook
                 return refused
             await self.close()
             try:
-                self._rest = rest.RESTClientObject(fresh)
+                self._rest = rest.RESTClientObject(settings)
             except OSError as error:
                 raise api.CredentialsError(source=self._source.label, detail=str(error)) from error
             return self._rest
+
+
+class InteractiveClient(Client):
+    """The client of the command line; `warnings` are the API server's for the last request."""
+
+    def __init__(self, source: credentials.CredentialsSource) -> None:
+        super().__init__(source)
+        self.warnings: list[str] = []
+
+    async def document(self, path: str) -> api.Json:
+        """The JSON at a path that is not a resource: `/version`, `/openapi/v3/…`."""
+        return await self._json("GET", path)
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self, method: str, path: str, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        async with super()._request(method, path, **options) as response:
+            self.warnings = [
+                warning_text(header) for header in response.headers.getall("Warning", [])
+            ]
+            yield response
+
+
+def warning_text(header: str) -> str:
+    """The text of a warning: `299 - "TEXT"`, https://www.rfc-editor.org/rfc/rfc7234#section-5.5."""
+    quoted = header.partition('"')[2].rpartition('"')[0]
+    return quoted.replace('\\"', '"').replace("\\\\", "\\") if quoted else header
 
 
 async def _send(
@@ -226,22 +253,22 @@ async def _send(
     if token:
         headers["Authorization"] = str(token["value"])
     url = settings.host + path + ("?" + urllib.parse.urlencode(query) if query else "")
-    answer = await connection.request(  # type: ignore[no-untyped-call]  # not annotated there
+    rest_response = await connection.request(  # type: ignore[no-untyped-call]  # not annotated there
         method, url, headers=headers, body=body, _request_timeout=limits
     )
-    response: aiohttp.ClientResponse = answer.response
+    response: aiohttp.ClientResponse = rest_response.response
     return response
 
 
-def _same_server(one: configuration.Configuration, other: configuration.Configuration) -> bool:
-    return bool(one.api_key) and (one.host, one.ssl_ca_cert) == (other.host, other.ssl_ca_cert)
+def _is_same_server(new: configuration.Configuration, old: configuration.Configuration) -> bool:
+    return bool(new.api_key) and (new.host, new.ssl_ca_cert) == (old.host, old.ssl_ca_cert)
 
 
 def _refusal(path: str, *, status: int, body: bytes) -> api.ApiError:
-    """The Status object of the API server, or what a proxy in between has said."""
+    """The error of the API server's Status object, or of another body (a proxy's, for example)."""
     try:
-        answer = orjson.loads(body)
-        reason, message = str(answer["reason"]), str(answer["message"])
+        api_status = orjson.loads(body)
+        reason, message = str(api_status["reason"]), str(api_status["message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         reason, message = "Unknown", body.decode(errors="replace").strip()[:200]
     return api.ApiError(status=status, reason=reason, message=message, path=path)

@@ -1,4 +1,4 @@
-"""Where the API server is and who we are: a kubeconfig, or the pod's own ServiceAccount."""
+"""The API server's address and our identity: from a kubeconfig or the pod's ServiceAccount."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sidecar_injector.kube import api
 
 IN_CLUSTER: Final = "the pod's ServiceAccount"
 LOADER: Final = "kubernetes.aio.config.kube_config"
-"""The logger that hears what the loader does not raise."""
+"""The logger to which the loader writes errors that it does not raise."""
 NOWHERE: Final = (
     "no kubeconfig is given (--kubeconfig or KUBECONFIG) and this is no pod of a cluster"
 )
@@ -30,7 +30,7 @@ UNUSABLE: Final = (
     yaml.YAMLError,
     OSError,
     ValueError,
-    # What the loader stumbles into when a kubeconfig is empty or has the wrong shape.
+    # The loader raises these when a kubeconfig is empty or has the wrong structure.
     AttributeError,
     KeyError,
     TypeError,
@@ -39,12 +39,12 @@ UNUSABLE: Final = (
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialsSource:
-    """Where to read credentials from; reading is left to `load`, as often as needed."""
+    """Where credentials come from; `load` reads them, as often as needed."""
 
     kubeconfig: str | None = None
     context: str | None = None
     temporary_folder: str | None = None
-    """Where certificates that a kubeconfig embeds are written: TLS takes files only."""
+    """A folder for certificates that are embedded in a kubeconfig: TLS reads files only."""
 
     @property
     def label(self) -> str:
@@ -52,57 +52,57 @@ class CredentialsSource:
         return f"kubeconfig {self.kubeconfig}" if self.kubeconfig else IN_CLUSTER
 
     async def load(self) -> configuration.Configuration:
-        """Read the credentials as they are now; CredentialsError says what is wrong with them.
+        """Read the present credentials; CredentialsError if they cannot be used.
 
         A ServiceAccount's token is read again from its file every minute, as kubelet rotates it.
         """
-        loaded = configuration.Configuration()
+        settings = configuration.Configuration()
         try:
             if self.kubeconfig:
-                await self._read(self.kubeconfig, loaded)
+                await self._read(self.kubeconfig, settings)
             else:
                 config.load_incluster_config(  # type: ignore[no-untyped-call]  # as above
-                    client_configuration=loaded
+                    client_configuration=settings
                 )
         except UNUSABLE as error:
             raise api.CredentialsError(source=self.label, detail=_detail(error)) from error
-        if _is_loopback(loaded.host):
-            # Go's clients never use a proxy for loopback, Python's do.
-            loaded.client_session_kwargs = {"trust_env": False}
-        return loaded
+        if _is_loopback(settings.host):
+            # Go's clients never use a proxy for a loopback address, Python's do.
+            settings.client_session_kwargs = {"trust_env": False}
+        return settings
 
     def namespace(self) -> str | None:
-        """The namespace of the context, if it names one; CredentialsError as for `load`."""
+        """The namespace of the context, if it has one; CredentialsError as for `load`."""
         if not self.kubeconfig:
             return None
         try:
             files = _files(self.kubeconfig)
-            wanted = self.context or _current(files)
-            contexts = [one for _, content in files for one in content.get("contexts") or ()]
-            named = [one["context"] for one in contexts if one["name"] == wanted]
-            return (named[0].get("namespace") or None) if named else None
+            name = self.context or _current(files)
+            entries = [entry for _, content in files for entry in content.get("contexts") or ()]
+            contexts = [entry["context"] for entry in entries if entry["name"] == name]
+            return (contexts[0].get("namespace") or None) if contexts else None
         except UNUSABLE as error:
             raise api.CredentialsError(source=self.label, detail=_detail(error)) from error
 
-    async def _read(self, kubeconfig: str, loaded: configuration.Configuration) -> None:
+    async def _read(self, kubeconfig: str, settings: configuration.Configuration) -> None:
         files = _files(kubeconfig)
         if not files:
-            # The loader only logs that, and fails later over its own None.
-            raise api.CredentialsError(source=self.label, detail=self._nothing(kubeconfig))
-        with _complaints() as complaints:
+            # The loader only logs that, and raises a misleading error later.
+            raise api.CredentialsError(source=self.label, detail=self._missing(kubeconfig))
+        with _logged_errors() as errors:
             await config.load_kube_config(  # type: ignore[no-untyped-call]  # no annotations
                 config_file=os.pathsep.join(path for path, _ in files),
-                # Of several files the loader would take the last one's, kubectl takes the first's.
+                # The loader takes the context of the last file, kubectl that of the first.
                 context=self.context or _current(files),
-                client_configuration=loaded,
+                client_configuration=settings,
                 persist_config=False,
                 temp_file_path=self.temporary_folder,
             )
-        # A credential plugin that fails is only logged, and everything after it asked as nobody.
-        if complaints and not (loaded.api_key or loaded.cert_file):
-            raise api.CredentialsError(source=self.label, detail=complaints[0])
+        # The loader only logs that a credential plugin failed; all requests would be anonymous.
+        if errors and not (settings.api_key or settings.cert_file):
+            raise api.CredentialsError(source=self.label, detail=errors[0])
 
-    def _nothing(self, kubeconfig: str) -> str:
+    def _missing(self, kubeconfig: str) -> str:
         paths = [pathlib.Path(path).expanduser() for path in kubeconfig.split(os.pathsep)]
         return "it is empty" if any(map(pathlib.Path.is_file, paths)) else "there is no such file"
 
@@ -114,9 +114,9 @@ def find(
     context: str | None = None,
     temporary_folder: str | None = None,
 ) -> CredentialsSource:
-    """An explicit path, else `KUBECONFIG`, else the cluster that we run in.
+    """The kubeconfig of an explicit path, else of `KUBECONFIG`, else the pod's ServiceAccount.
 
-    Raises CredentialsError if there is none of these.
+    Raises CredentialsError if there is none of them.
     """
     path = kubeconfig or environment.get("KUBECONFIG") or None
     if path is None and "KUBERNETES_SERVICE_HOST" not in environment:
@@ -125,28 +125,28 @@ def find(
 
 
 def _files(kubeconfig: str) -> list[tuple[str, dict[str, Any]]]:
-    """Path and content of each file that exists and is not empty: the others do not count."""
-    found = []
+    """Path and content of each file that exists and is not empty; others are ignored."""
+    files = []
     for path in kubeconfig.split(os.pathsep):
         file = pathlib.Path(path).expanduser()
         if path and file.is_file():
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
             if content is not None:
-                found.append((str(file), content))
-    return found
+                files.append((str(file), content))
+    return files
 
 
 def _current(files: list[tuple[str, dict[str, Any]]]) -> str | None:
-    """The current context: the first file that names one decides.
+    """The current context, from the first file that has one.
 
     https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
     """
-    named = (content.get("current-context") for _, content in files)
-    return next((str(name) for name in named if name), None)
+    contexts = (content.get("current-context") for _, content in files)
+    return next((str(name) for name in contexts if name), None)
 
 
-class _Listener(logging.Handler):
-    """Keeps the texts of errors that a library logs instead of raising them."""
+class _ErrorHandler(logging.Handler):
+    """Keeps the texts of errors that a library logs and does not raise."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -157,20 +157,20 @@ class _Listener(logging.Handler):
 
 
 @contextlib.contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """What the loader logs as errors within the block, which nobody else hears."""
-    listener, logger = _Listener(), logging.getLogger(LOADER)
+def _logged_errors() -> Iterator[list[str]]:
+    """The errors that the loader logs within the block; they reach no other handler."""
+    handler, logger = _ErrorHandler(), logging.getLogger(LOADER)
     propagate, logger.propagate = logger.propagate, False
-    logger.addHandler(listener)
+    logger.addHandler(handler)
     try:
-        yield listener.texts
+        yield handler.texts
     finally:
-        logger.removeHandler(listener)
+        logger.removeHandler(handler)
         logger.propagate = propagate
 
 
 def _detail(error: Exception) -> str:
-    """One line about why credentials cannot be read."""
+    """Why credentials cannot be read, in one line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         place = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
         return f"it is no YAML: {place}: {error.problem}"

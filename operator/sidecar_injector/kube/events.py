@@ -1,7 +1,7 @@
 """Events: what people see under `kubectl describe`.
 
-Posted as events.k8s.io/v1, not core/v1: it is where repeated Events are one object with a series,
-it names the controller and the replica apart, and it shows up under both APIs all the same.
+They are posted as events.k8s.io/v1, not core/v1. Its repeated Events are one object with a series,
+it has the controller and the replica in separate fields, and both APIs show it.
 https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 """
 
@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 import datetime
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -23,21 +24,21 @@ from sidecar_injector.observability.metrics import Metrics
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT: Final = 1000
-"""Events that wait to be posted; further ones are dropped, an Event is never worth memory."""
+"""Different Events that wait to be posted; further ones are dropped, to limit memory."""
 BURST: Final = 50
 PER_SECOND: Final = 1.0
-"""Ten thousand pods that cannot be injected must not become ten thousand calls: after a burst one
-Event a second, the oldest first. Meanwhile equal ones are counted together."""
+"""Ten thousand pods that cannot be injected must not cause ten thousand calls: after a burst one
+call a second, the oldest Event first. Equal Events that wait are posted by one call."""
 WINDOW: Final = datetime.timedelta(minutes=10)
-"""For so long after it was last heard the same Event is counted rather than posted anew."""
+"""An Event that repeats within this time is counted in its series, not posted again."""
 NOTE_LIMIT: Final = 1024
 """The API server refuses a longer note."""
 NORMAL, WARNING = "Normal", "Warning"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """The object that an Event is about; namespace and uid are empty where it has none."""
+class ObjectRef:
+    """The object that an Event is about; namespace and uid are empty if it has none."""
 
     api_version: str
     kind: str
@@ -46,24 +47,24 @@ class About:
     uid: str = ""
 
     @classmethod
-    def of(cls, thing: api.Json, *, resource_kind: str, api_version: str) -> About:
-        """From an object of a list, whose items carry neither kind nor version."""
-        metadata = api.metadata(thing)
+    def of(cls, item: api.Json, resource: api.Resource) -> ObjectRef:
+        """The reference to an object of a list, where items have neither kind nor version."""
+        metadata = api.metadata(item)
         return cls(
-            api_version=api_version,
-            kind=resource_kind,
+            api_version=resource.api_version,
+            kind=resource.kind,
             name=metadata["name"],
             namespace=metadata.get("namespace", ""),
             uid=metadata.get("uid", ""),
         )
 
     @property
-    def home(self) -> str:
-        """Where its Events live: those of cluster-scoped objects are in `default`."""
+    def event_namespace(self) -> str:
+        """The namespace of its Events: `default` for cluster-scoped objects."""
         return self.namespace or "default"
 
-    def reference(self) -> api.Json:
-        """The object reference as the API has it."""
+    def as_json(self) -> api.Json:
+        """The object reference of the API."""
         fields = {
             "apiVersion": self.api_version,
             "kind": self.kind,
@@ -76,41 +77,52 @@ class About:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing to tell. `reason` is a CamelCase word, `action` what was being attempted."""
+    """A report to people. `reason` is a CamelCase word, `action` is what was attempted."""
 
-    about: About
+    regarding: ObjectRef
     reason: str
     message: str
     action: str
     kind: str = WARNING
 
+    @property
+    def name(self) -> str:
+        """The name of its object: equal Events have the same name in every replica."""
+        parts = [self.regarding.as_json(), self.reason, self.message, self.action, self.kind]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        return f"{self.regarding.name[:200]}.{digest}"
 
-@dataclasses.dataclass(slots=True)
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Series:
-    name: str
-    last: datetime.datetime
+    """How often an Event was recorded, and when the last time."""
+
     count: int
+    last: datetime.datetime
+
+    def as_json(self) -> api.Json:
+        return {"count": self.count, "lastObservedTime": _micro_time(self.last)}
 
 
 class Budget:
-    """How many calls may be made: `BURST` at once, and over long times `PER_SECOND`."""
+    """A token bucket: `BURST` calls at once, and `PER_SECOND` in the long run."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._left, self._at = float(BURST), monotonic()
+        self._left, self._updated_at = float(BURST), monotonic()
 
     def spend(self) -> float:
-        """For one call; returns the seconds to wait before it."""
+        """Pay for one call; returns the seconds to wait before it."""
         now = self._monotonic()
-        self._left = min(self._left + (now - self._at) * PER_SECOND, BURST) - 1
-        self._at = now
+        self._left = min(self._left + (now - self._updated_at) * PER_SECOND, BURST) - 1
+        self._updated_at = now
         return max(-self._left / PER_SECOND, 0.0)
 
 
 class Recorder:
-    """Takes Events at any rate without waiting and posts them from `run`, each series as one.
+    """Records Events at any rate without waiting, and posts them from `run`.
 
-    An Event that cannot be posted is dropped; the log says so once until one succeeds again.
+    An Event that cannot be posted is dropped. The log says so once, until all have been posted.
     """
 
     def __init__(
@@ -124,22 +136,20 @@ class Recorder:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self._instance, self._now = api_client, instance, now
-        self._told = (metrics or Metrics()).events
+        self._results = (metrics or Metrics()).events
         self._budget, self._sleep = Budget(monotonic), sleep
-        self._pending: dict[Event, int] = {}
+        self._waiting: dict[Event, int] = {}
+        """How often each Event was recorded since it was last posted."""
         self._wake = asyncio.Event()
         self._series: dict[Event, _Series] = {}
-        self._failing = self._overflowing = False
+        self._is_dropping = False
 
     def record(self, event: Event) -> None:
-        """Queue it; one that is waiting already is counted, one too many is dropped."""
-        if event not in self._pending and len(self._pending) >= QUEUE_LIMIT:
-            self._told.labels("dropped").inc()
-            if not self._overflowing:
-                self._overflowing = True
-                log.warning("Events are being dropped: %d wait to be posted", QUEUE_LIMIT)
+        """Queue an Event; drop it if the queue is full."""
+        if event not in self._waiting and len(self._waiting) >= QUEUE_LIMIT:
+            self._drop("dropped", f"{QUEUE_LIMIT} wait to be posted")
             return
-        self._pending[event] = self._pending.get(event, 0) + 1
+        self._waiting[event] = self._waiting.get(event, 0) + 1
         self._wake.set()
 
     async def run(self) -> NoReturn:
@@ -147,87 +157,77 @@ class Recorder:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._pending:
+            while self._waiting:
                 await self._sleep(self._budget.spend())
                 await self._post_oldest()
-            self._overflowing = False
-
-    async def post(self) -> None:
-        """Post all that is queued now, whatever the budget says."""
-        self._wake.clear()
-        while self._pending:
-            await self._post_oldest()
 
     async def _post_oldest(self) -> None:
-        event = next(iter(self._pending))
+        event = next(iter(self._waiting))
+        times = self._waiting.pop(event)
         try:
-            await self._post(event, self._pending.pop(event))
-            self._failing = False
+            result = await self._post(event, times)
         except api.KubeError as error:
-            self._series.pop(event, None)
-            self._told.labels("failed").inc()
-            if not self._failing:
-                self._failing = True
-                log.warning("Events are being dropped: %s", error)
+            self._drop("failed", str(error))
+            return
+        self._results.labels(result).inc()
+        if not self._waiting:
+            self._is_dropping = False
 
-    async def _post(self, event: Event, times: int) -> None:
+    async def _post(self, event: Event, times: int) -> str:
+        """Create the Event, or count it if it exists; returns the result for the metric."""
         now = self._now()
-        self._forget(now)
-        known = self._series.get(event)
-        if known is None:
-            series = self._series[event] = _Series(_name(event), now, times)
-            body = self._body(event, series)
+        self._series = {
+            key: series for key, series in self._series.items() if now - series.last <= WINDOW
+        }
+        previous = self._series.pop(event, None)
+        if previous is not None:
             try:
-                await self._api.create(api.EVENTS, body, namespace=event.about.home)
+                return await self._count(event, _Series(previous.count + times, now))
             except api.ApiError as error:
-                if error.status != api.CONFLICT:
+                if error.status != api.NOT_FOUND:
                     raise
-                # Another replica, or we before a restart; what it counted cannot be added up.
-                series.count += 1
-                await self._count(event, series)
-            else:
-                self._told.labels("posted").inc()
-        else:
-            known.count, known.last = known.count + times, now
-            await self._count(event, known)
+                # Somebody has deleted it.
+        try:
+            return await self._create(event, _Series(times, now))
+        except api.ApiError as error:
+            if error.status != api.CONFLICT:
+                raise
+            # Another replica has posted it, or this one before a restart. Its count is not known.
+            return await self._count(event, _Series(times + 1, now))
 
-    async def _count(self, event: Event, series: _Series) -> None:
-        body = {"series": _repeated(series)}
-        await self._api.patch(api.EVENTS, body, name=series.name, namespace=event.about.home)
-        self._told.labels("counted").inc()
-
-    def _body(self, event: Event, series: _Series) -> api.Json:
+    async def _create(self, event: Event, series: _Series) -> str:
+        namespace = event.regarding.event_namespace
         body: api.Json = {
             "apiVersion": api.EVENTS.api_version,
-            "kind": "Event",
-            "metadata": {"name": series.name, "namespace": event.about.home},
+            "kind": api.EVENTS.kind,
+            "metadata": {"name": event.name, "namespace": namespace},
             "eventTime": _micro_time(series.last),
             "reportingController": names.PRODUCT,
             "reportingInstance": self._instance,
-            "regarding": event.about.reference(),
+            "regarding": event.regarding.as_json(),
             "reason": event.reason,
             "action": event.action,
             "note": event.message[:NOTE_LIMIT],
             "type": event.kind,
         }
         if series.count > 1:
-            body["series"] = _repeated(series)
-        return body
+            body["series"] = series.as_json()
+        await self._api.create(api.EVENTS, body, namespace=namespace)
+        self._series[event] = series
+        return "posted"
 
-    def _forget(self, now: datetime.datetime) -> None:
-        old = [event for event, series in self._series.items() if now - series.last > WINDOW]
-        for event in old:
-            del self._series[event]
+    async def _count(self, event: Event, series: _Series) -> str:
+        body = {"series": series.as_json()}
+        namespace = event.regarding.event_namespace
+        await self._api.patch(api.EVENTS, body, name=event.name, namespace=namespace)
+        self._series[event] = series
+        return "counted"
 
-
-def _name(event: Event) -> str:
-    """The same on every replica: one thing to tell is one object, whoever is first."""
-    unique = hashlib.sha256(repr(event).encode()).hexdigest()[:16]
-    return f"{event.about.name[:200]}.{unique}"
-
-
-def _repeated(series: _Series) -> api.Json:
-    return {"count": series.count, "lastObservedTime": _micro_time(series.last)}
+    def _drop(self, result: str, why: str) -> None:
+        self._results.labels(result).inc()
+        if not self._is_dropping:
+            self._is_dropping = True
+            log.warning("Events are being dropped: %s", why)
 
 
 def _micro_time(moment: datetime.datetime) -> str:

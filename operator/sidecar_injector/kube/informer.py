@@ -1,7 +1,7 @@
-"""A list-and-watch: all objects of one kind, as the API server last told us, in memory.
+"""An informer: lists and watches one kind of object, and keeps all of them in memory.
 
-Our own rather than Kopf's indices: those keep objects that were deleted while a watch was broken,
-since the list after a 410 sends no DELETED.
+We do not use Kopf's indices: they keep objects that were deleted while a watch was broken, because
+the list that follows `410 Gone` contains no DELETED events.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NoReturn
 
-from sidecar_injector.kube import api
+from sidecar_injector.kube import api, backoff, yielding
 from sidecar_injector.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -23,38 +23,22 @@ log = logging.getLogger(__name__)
 Key = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
 Change = Callable[[Key, api.Json | None, api.Json | None], None]
-"""Called with the object before and after; None is absent. Never with two equal ones."""
+"""Called with the old and the new object, which differ; None if there is none."""
 Transform = Callable[[api.Json], api.Json]
 
 WATCH_SECONDS: Final = 300
-"""How long one watch request lasts, as with client-go's reflector."""
+"""The duration of one watch request, as in client-go's reflector."""
 FIRST_PAUSE, REOPEN_PAUSE, LONGEST_PAUSE = 0.1, 0.5, 5.0
-"""Seconds between attempts: doubled each time, as the API server may be away for long; cut down to
-the second once it has accepted a watch, to the first once something was heard on it."""
-
-TURN_SECONDS: Final = 0.002
-"""How long changes may be told before the event loop gets its turn."""
-
-
-class _Turns:
-    """Lets the event loop turn while many changes are told: pods are answered in between."""
-
-    def __init__(self) -> None:
-        self._until = time.perf_counter() + TURN_SECONDS
-
-    async def give(self) -> None:
-        """After each change; mostly it does nothing."""
-        if time.perf_counter() > self._until:
-            await asyncio.sleep(0)
-            self._until = time.perf_counter() + TURN_SECONDS
+"""Seconds between attempts. They double, because the API server may be away for long. An accepted
+watch shortens the pause to the second value, and an event on it to the first."""
 
 
 class Informer:
-    """Keeps `objects` equal to what the API server has, until cancelled; never gives up.
+    """Keeps `objects` equal to the API server's objects until cancelled; it never gives up.
 
-    `on_change` is called synchronously, in the API server's order. After a break that lost events
-    it is called with the differences, deletions included, in no particular order.
-    `synced` is set for good once a whole list has been taken over.
+    `on_change` is called synchronously, in the order of the API server's events. After a break that
+    lost events it is called with the differences, deletions included, in no particular order.
+    `synced` is set after the first complete list, and stays set.
     """
 
     def __init__(
@@ -72,54 +56,55 @@ class Informer:
         self._api, self.resource, self._scope = api_client, resource, scope
         self._transform, self._on_change = transform, on_change
         self._clock, self._sleep = clock, sleep
-        self._pause, self._open = FIRST_PAUSE, False
+        self._backoff = backoff.Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+        self._is_open = False
         self._objects: dict[Key, api.Json] = {}
         self._version: str | None = None
         self.objects: Mapping[Key, api.Json] = MappingProxyType(self._objects)
         self.synced = asyncio.Event()
         self.lists = 0
-        """Whole lists so far, this one included while its changes are being told; each but the
-        first means that events may have been missed."""
+        """Complete lists so far, including the one whose changes are being reported. Each after
+        the first means that events may have been missed."""
         self.problem: str | None = None
-        """Why nothing can be heard at present, for people; None while all is well."""
+        """Why there is no watch at present, for people; None while there is one."""
         self._synced_metric = metrics.cache_synced.labels(resource=resource.plural)
-        self._heard_metric = metrics.cache_last_event.labels(resource=resource.plural)
+        self._last_event_metric = metrics.cache_last_event.labels(resource=resource.plural)
         self._synced_metric.set(0)
 
     async def run(self) -> NoReturn:
-        """List, watch, and begin again after whatever happens."""
+        """List and watch; start again after every error."""
         while True:
-            self._open = False
+            self._is_open = False
             try:
                 if self._version is None:
                     self._version = await self._list()
                 await self._watch(self._version)
             except api.KubeError as error:
-                self._note(error)
-            await self._sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+                self._handle(error)
+            jitter = random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load
+            await self._sleep(self._backoff.next() * jitter)
 
     async def _list(self) -> str:
-        """Take over a whole list and report what differs; returns the version to watch from.
+        """Take over a complete list and report the differences; returns the version to watch from.
 
-        resourceVersion stays unset, which is a read of the newest state. (`0` would be answered
-        from a watch cache that may be older than what we have.)
+        The request has no resourceVersion, so it reads the newest state. (`0` reads from a watch
+        cache, which may be older than `objects`.)
         """
-        fresh: dict[Key, api.Json] = {}
+        listed: dict[Key, api.Json] = {}
         version = ""
         async with contextlib.aclosing(self._api.pages(self.resource, scope=self._scope)) as pages:
             async for page in pages:
                 version = page.resource_version
                 for item in page.items:
-                    fresh[key_of(item)] = self._trimmed(item)
+                    listed[key_of(item)] = self._trimmed(item)
         self.lists += 1
-        gone = [key for key in self._objects if key not in fresh]
-        turns = _Turns()
-        for key in (*gone, *fresh):
-            self._set(key, fresh.get(key))
-            await turns.give()
+        deleted = [key for key in self._objects if key not in listed]
+        slices = yielding.Slices()
+        for key in (*deleted, *listed):
+            self._set(key, listed.get(key))
+            await slices.yield_if_due()
 
-        self._heard_metric.set(self._clock())
+        self._last_event_metric.set(self._clock())
         self._synced_metric.set(1)
         self.synced.set()
         log.debug("%s: listed %d", self.resource.plural, len(self._objects))
@@ -133,37 +118,37 @@ class Informer:
             scope=self._scope,
             timeout_seconds=WATCH_SECONDS,
         )
-        turns = _Turns()
+        slices = yielding.Slices()
         async with contextlib.aclosing(stream) as events:
-            # What came in one piece is here at once: iterating alone waits for nothing.
+            # The loop alone does not wait between events that came in one network read.
             async for event in events:
                 if event is api.OPENED:
-                    self._opened()
+                    self._watch_opened()
                 else:
-                    self._take(event)
-                    await turns.give()
+                    self._apply(event)
+                    await slices.yield_if_due()
 
-    def _take(self, event: api.Json) -> None:
-        thing: api.Json = event["object"]
+    def _apply(self, event: api.Json) -> None:
+        item: api.Json = event["object"]
         if event["type"] == "ERROR":
             raise api.ApiError(
-                status=int(thing.get("code", 500)),
-                reason=str(thing.get("reason", "Unknown")),
-                message=str(thing.get("message", "")),
+                status=int(item.get("code", 500)),
+                reason=str(item.get("reason", "Unknown")),
+                message=str(item.get("message", "")),
                 path=self.resource.path(namespace=self._scope.namespace),
             )
-        self._version = api.resource_version(thing)
+        self._version = api.resource_version(item)
         if event["type"] == "DELETED":
-            self._set(key_of(thing), None)
+            self._set(key_of(item), None)
         elif event["type"] != "BOOKMARK":
-            self._set(key_of(thing), self._trimmed(thing))
-        self._pause = FIRST_PAUSE
-        self._heard_metric.set(self._clock())
+            self._set(key_of(item), self._trimmed(item))
+        self._backoff.reset()
+        self._last_event_metric.set(self._clock())
 
-    def _trimmed(self, thing: api.Json) -> api.Json:
-        # A third of a small object, and of no use to a reader.
-        api.metadata(thing).pop("managedFields", None)
-        return self._transform(thing) if self._transform else thing
+    def _trimmed(self, item: api.Json) -> api.Json:
+        # They are a third of a small object, and noitem here reads them.
+        api.metadata(item).pop("managedFields", None)
+        return self._transform(item) if self._transform else item
 
     def _set(self, key: Key, new: api.Json | None) -> None:
         old = self._objects.get(key)
@@ -177,23 +162,23 @@ class Informer:
             return
         try:
             self._on_change(key, old, new)
-        except Exception:  # the outermost boundary: one bad object must not end all later news
+        except Exception:  # an outermost boundary: one bad object must not stop later changes
             log.exception("%s %s: the change could not be taken over", self.resource.plural, key)
 
-    def _opened(self) -> None:
-        self._open = True
-        self._pause = min(self._pause, REOPEN_PAUSE)
+    def _watch_opened(self) -> None:
+        self._is_open = True
+        self._backoff.reset(at_most=REOPEN_PAUSE)
         if self.problem is not None:
             self.problem = None
             log.info("%s: watching again, %d known", self.resource.plural, len(self._objects))
 
-    def _note(self, error: api.KubeError) -> None:
-        """Decide whether to list again, and say what is wrong once, not at every attempt."""
+    def _handle(self, error: api.KubeError) -> None:
+        """Decide whether to list again, and log a problem once, not at every attempt."""
         if isinstance(error, api.ApiError | api.SilentError):
             self._version = None
         expired = isinstance(error, api.ApiError) and error.status == api.GONE
-        if expired or (self._open and isinstance(error, api.UnreachableError)):
-            # Ordinary: whether something is wrong, the next attempt tells.
+        if expired or (self._is_open and isinstance(error, api.UnreachableError)):
+            # This is usual. The next attempt shows whether there is a problem.
             log.debug("%s: beginning again: %s", self.resource.plural, error)
             return
         problem = describe(error, self.resource)
@@ -202,14 +187,14 @@ class Informer:
             log.warning("%s: %s", self.resource.plural, problem)
 
 
-def key_of(thing: api.Json) -> Key:
-    """The key under which a cache has this object."""
-    metadata = api.metadata(thing)
+def key_of(item: api.Json) -> Key:
+    """The key of this object in an informer."""
+    metadata = api.metadata(item)
     return (metadata.get("namespace", ""), metadata["name"])
 
 
 def describe(error: api.KubeError, resource: api.Resource) -> str:
-    """What is wrong and what would help, in one sentence that stays the same while it lasts."""
+    """The problem and its remedy in one sentence, the same for each attempt."""
     if not isinstance(error, api.ApiError):
         return str(error)
     name = f"{resource.plural}.{resource.group}" if resource.group else resource.plural

@@ -1,4 +1,4 @@
-"""What time it is for the API server, as every answer of its says in the header `Date`."""
+"""The API server's time, which every response has in its `Date` header."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 LIMIT: Final = datetime.timedelta(minutes=5)
-"""A difference that no healthy cluster has; certificates are valid an hour before they are made."""
+"""No healthy cluster has a larger difference. New certificates are valid from an hour ago on."""
 LONGEST_ANSWER: Final = datetime.timedelta(seconds=10)
-"""An answer that took longer (a suspended machine, for instance) says nothing about the time."""
+"""A slower response (of a machine that was suspended, for example) does not tell the time."""
 RESOLUTION: Final = datetime.timedelta(seconds=1)
 NONE: Final = datetime.timedelta()
 
 
 def system() -> datetime.datetime:
-    """What the machine says."""
+    """The time of this machine."""
     return datetime.datetime.now(datetime.UTC)
 
 
@@ -32,43 +32,46 @@ class Clocks:
 
 
 class Clock:
-    """Our own clock, or the API server's where the two differ by more than `LIMIT`.
+    """The local clock, or the API server's if the two differ by more than `LIMIT`.
 
-    Certificates are made, renewed and judged by it: it is the API server that verifies them. `own`
-    is aware, in UTC.
+    Certificates are made, renewed and judged by it, because the API server verifies them. `local`
+    returns an aware time in UTC.
     """
 
-    def __init__(self, own: Callable[[], datetime.datetime] = system) -> None:
-        self.own = own
+    def __init__(self, local: Callable[[], datetime.datetime] = system) -> None:
+        self.local = local
         self.skew = NONE
-        """How far our own clock is ahead, at least; behind is negative."""
+        """How far the local clock is ahead, at least; negative if it is behind."""
         self._listeners: list[Callable[[], None]] = []
 
     @property
-    def wrong(self) -> bool:
-        """Whether our own clock is not to be believed."""
+    def is_skewed(self) -> bool:
+        """Whether the local clock is too wrong to be used."""
         return abs(self.skew) > LIMIT
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each answer that told the time."""
+        """Call `listener` after each response that told the time."""
         self._listeners.append(listener)
 
     def now(self) -> datetime.datetime:
         """The time to plan by."""
-        return self.own() - self.skew if self.wrong else self.own()
+        return self.local() - self.skew if self.is_skewed else self.local()
 
-    def heard(self, date: str, *, asked: datetime.datetime) -> None:
-        """An answer with this header has just come to what was asked at `asked` (by `own`)."""
-        answered = self.own()
-        if not NONE <= answered - asked <= LONGEST_ANSWER:
+    def observe(self, date: str, *, sent_at: datetime.datetime) -> None:
+        """Compare clocks by the `Date` header of a response that has just come.
+
+        `sent_at` is the local time at which the request was sent.
+        """
+        received_at = self.local()
+        if not NONE <= received_at - sent_at <= LONGEST_ANSWER:
             return
         try:
-            theirs = email.utils.parsedate_to_datetime(date)
+            server_time = email.utils.parsedate_to_datetime(date)
         except ValueError:
             return
-        if theirs.tzinfo is None:
+        if server_time.tzinfo is None:
             return
-        ahead, behind = asked - theirs - RESOLUTION, answered - theirs
+        ahead, behind = sent_at - server_time - RESOLUTION, received_at - server_time
         self.skew = max(ahead, NONE) + min(behind, NONE)
         for listener in self._listeners:
             listener()

@@ -1,19 +1,18 @@
-"""The leader's audit: what it asks the API, when, and what it writes."""
+"""The leader's audit: what it requests from the API, when, and what it writes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import datetime
-import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
 
 from sidecar_injector import names, settings
 from sidecar_injector.controllers import caches, status
-from sidecar_injector.controllers.audit import controller, count, pod_watch
+from sidecar_injector.controllers.audit import controller, count, pod_watch, schedule
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import POD_STATES, Metrics
@@ -26,22 +25,22 @@ EVERY = 30.0
 
 
 class World:
-    """One replica over a cluster in memory; `pass_time` lets it sleep."""
+    """One replica and a cluster in memory."""
 
-    def __init__(self) -> None:
-        self.server = fake_api.FakeApi()
+    def __init__(self, server: fake_api.FakeApi | None = None) -> None:
+        self.server = server or fake_api.FakeApi()
         self.server.seed(
             api.DEPLOYMENTS,
             {"metadata": {"name": names.PRODUCT, "namespace": names.PRODUCT, "uid": "owner"}},
         )
         self.seconds = 0.0
         self.metrics = Metrics()
-        self.known = cluster_state.ClusterState(release_namespace=names.PRODUCT)
+        self.state = cluster_state.ClusterState(release_namespace=names.PRODUCT)
         self.recorder = events.Recorder(self.server, instance="r", now=self.now)
         self.auditor = controller.Auditor(
             self.server,
             settings=settings.Settings(audit_seconds=int(EVERY)),
-            known=self.known,
+            state=self.state,
             recorder=self.recorder,
             metrics=self.metrics,
             clocks=server_clock.Clocks(
@@ -49,44 +48,51 @@ class World:
             ),
         )
         writer = status.StatusWriter(
-            self.server, known=self.known, serving=lambda: True, metrics=self.metrics,
+            self.server, state=self.state, serving=lambda: True, metrics=self.metrics,
             clock=self.now,
         )  # fmt: skip
-        self.caches = caches.make(
-            self.server, known=self.known, writer=writer, auditor=self.auditor,
+        self.informers = caches.make(
+            self.server, state=self.state, writer=writer, auditor=self.auditor,
             metrics=self.metrics,
         )  # fmt: skip
+        self.slept: list[float] = []
         self.tasks: list[asyncio.Task[None]] = []
 
     def now(self) -> datetime.datetime:
         return START + datetime.timedelta(seconds=self.seconds)
 
     async def sleep(self, seconds: float) -> None:
-        """The clock goes on by itself: nobody waits for another here."""
+        """Let time pass a little; nothing here waits for real."""
+        self.slept.append(seconds)
         self.seconds += seconds / 1000
         await asyncio.sleep(0)
 
     async def follow(self) -> None:
-        """Fill the caches and keep them."""
-        self.tasks += [asyncio.create_task(one.run()) for one in self.caches]
-        for one in self.caches:
-            await one.synced.wait()
+        """Fill the informers and keep them filled."""
+        self.start(*(informer.run() for informer in self.informers))
+        for informer in self.informers:
+            await informer.synced.wait()
 
-    async def look(self, *, everything: bool = True) -> None:
-        await self.auditor.look(everything=everything)
+    def start(self, *work: Coroutine[Any, Any, None]) -> None:
+        self.tasks += [asyncio.create_task(each) for each in work]
+
+    async def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def namespace(self, name: str = NAMESPACE, label: str = names.ENABLED) -> None:
         labels = {names.INJECTION_LABEL: label}
         self.server.seed(api.NAMESPACES, {"metadata": {"name": name, "labels": labels}})
 
     def pod(self, name: str, *, namespace: str = NAMESPACE, **spec: Any) -> None:
-        made = pod(**spec)
-        metadata = {**made["metadata"], "name": name, "namespace": namespace}
-        self.server.seed(api.PODS, {**made, "metadata": metadata, "status": {"phase": "Running"}})
+        running = {**pod(**spec), "status": {"phase": "Running"}}
+        metadata = {**running["metadata"], "name": name, "namespace": namespace}
+        self.server.seed(api.PODS, {**running, "metadata": metadata})
 
     def counts(self, name: str = "log", namespace: str = NAMESPACE) -> api.Json:
-        found = self.server.objects[api.INJECTIONS][namespace, name]
-        counts: api.Json = (found.get("status") or {}).get("pods") or {}
+        stored = self.server.objects[api.INJECTIONS][namespace, name]
+        counts: api.Json = (stored.get("status") or {}).get("pods") or {}
         return counts
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -95,13 +101,11 @@ class World:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    made = World()
-    made.namespace()
-    made.server.seed(api.INJECTIONS, resource())
-    yield made
-    for task in made.tasks:
-        task.cancel()
-    await asyncio.gather(*made.tasks, return_exceptions=True)
+    world = World()
+    world.namespace()
+    world.server.seed(api.INJECTIONS, resource())
+    yield world
+    await world.stop()
 
 
 def numbers(counts: api.Json) -> list[int]:
@@ -118,7 +122,7 @@ async def test_pods_are_counted_by_state_and_the_counts_written(world: World) ->
     )
     world.pod("host", hostNetwork=True)
     await world.follow()
-    await world.look()
+    await world.auditor.recount()
     assert numbers(world.counts()) == [2, 1, 0, 0, 1]
     assert world.counts()["observedAt"] == "2030-01-01T00:00:00Z"
     assert world.value("audit_pods", state="selected") == 2
@@ -131,7 +135,7 @@ async def test_pods_that_are_being_deleted_are_not_counted(world: World) -> None
     gone = {"name": "goes", "namespace": NAMESPACE, "deletionTimestamp": "2030-01-01T00:00:00Z"}
     world.server.seed(api.PODS, {**pod(), "metadata": gone})
     await world.follow()
-    await world.look()
+    await world.auditor.recount()
     assert numbers(world.counts()) == [1, 0, 0, 0, 1]
 
 
@@ -139,13 +143,13 @@ async def test_more_kinds_of_pods_than_are_remembered_are_counted_all(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(count, "MOST_REMEMBERED", 3)
-    world.server.seed(api.INJECTIONS, resource(selector={"matchLabels": {"odd": "yes"}}))
+    world.server.seed(api.INJECTIONS, resource(selector={"matchLabels": {"selected": "yes"}}))
     for number in range(20):
-        labels = {"number": str(number), "odd": "yes" if number % 2 else "no"}
+        labels = {"number": str(number), "selected": "yes" if number % 2 else "no"}
         world.pod(f"p-{number}", labels=labels)
-        world.pod(f"same-{number}", labels={"odd": "yes"})
+        world.pod(f"same-{number}", labels={"selected": "yes"})
     await world.follow()
-    await world.look()
+    await world.auditor.recount()
     assert numbers(world.counts()) == [30, 0, 0, 0, 30]
 
 
@@ -155,22 +159,22 @@ async def test_pods_that_have_ended_are_not_counted(world: World) -> None:
         ended = {"metadata": {"name": phase, "namespace": NAMESPACE}, "status": {"phase": phase}}
         world.server.seed(api.PODS, ended)
     await world.follow()
-    await world.look()
+    await world.auditor.recount()
     assert numbers(world.counts()) == [1, 0, 0, 0, 1]
 
 
 async def test_counts_that_are_right_are_not_written_again(world: World) -> None:
     await world.follow()
-    await world.look()
-    await fake_api.eventually(lambda: status_known(world))
+    await world.auditor.recount()
+    await fake_api.eventually(lambda: status_is_cached(world))
     before, world.seconds = world.counts(), 100.0
-    await world.look()
+    await world.auditor.recount()
     assert world.counts() == before
     assert world.value("writes_total", object="pods", result="written") == 1
 
 
-def status_known(world: World) -> bool:
-    return "status" in world.caches[0].objects[NAMESPACE, "log"]
+def status_is_cached(world: World) -> bool:
+    return "status" in world.informers[0].objects[NAMESPACE, "log"]
 
 
 async def test_a_namespace_in_which_nothing_can_apply_costs_no_call(world: World) -> None:
@@ -178,12 +182,12 @@ async def test_a_namespace_in_which_nothing_can_apply_costs_no_call(world: World
         world.namespace(f"empty-{number}")
         world.namespace(f"off-{number}", names.DISABLED)
     await world.follow()
-    await world.look()
+    await world.auditor.recount()
     assert world.server.calls["list", "pods"] <= 4
 
 
 async def test_many_namespaces_are_one_list_of_the_cluster(world: World) -> None:
-    most = count.ONE_BY_ONE
+    most = count.MOST_SINGLE_LISTS
     for number in range(most):
         world.namespace(f"more-{number}")
         world.server.seed(
@@ -193,23 +197,21 @@ async def test_many_namespaces_are_one_list_of_the_cluster(world: World) -> None
         world.pod("web", namespace=f"more-{number}")
     world.pod("elsewhere", namespace="not-enabled")
     await world.follow()
-    await world.look()
+    await world.auditor.recount()
     assert world.server.calls["list", "pods"] < 10
     assert all(numbers(world.counts(namespace=f"more-{n}")) == [1, 0, 0, 0, 1] for n in range(most))
 
 
-async def test_between_audits_only_the_marked_namespace_is_counted(world: World) -> None:
+async def test_between_audits_only_the_changed_namespace_is_counted(world: World) -> None:
     world.namespace("other")
     world.server.seed(
         api.INJECTIONS, {**resource(), "metadata": {"name": "log", "namespace": "other"}}
     )
     await world.follow()
-    await world.look()
+    await world.auditor.recount()
     world.pod("here")
     world.pod("there", namespace="other")
-    world.auditor._leading = True
-    world.auditor.mark("other")
-    await world.look(everything=False)
+    await world.auditor.recount({"other"})
     assert numbers(world.counts(namespace="other")) == [1, 0, 0, 0, 1]
     assert numbers(world.counts()) == [0] * 5
     assert world.value("audit_pods", state="selected") == 1
@@ -218,41 +220,41 @@ async def test_between_audits_only_the_marked_namespace_is_counted(world: World)
 async def test_counts_of_half_a_list_are_never_written(world: World) -> None:
     world.pod("one")
     await world.follow()
-    await world.look()
-    await fake_api.eventually(lambda: status_known(world))
+    await world.auditor.recount()
+    await fake_api.eventually(lambda: status_is_cached(world))
     world.pod("two")
     world.server.failures["list", "pods"] = [fake_api.refusal(410, "Expired")]
     with pytest.raises(api.ApiError):
-        await world.look()
+        await world.auditor.recount()
     assert numbers(world.counts()) == [1, 0, 0, 0, 1]
 
 
 async def test_an_injection_that_went_away_meanwhile_costs_nothing(world: World) -> None:
     await world.follow()
     world.server.failures["patch", "sidecarinjections"] = [fake_api.refusal(404, "NotFound")]
-    await world.look()
+    await world.auditor.recount()
     assert world.value("writes_total", object="pods", result="failed") == 0
 
 
 async def test_the_leader_audits_at_once_and_what_happens_afterwards_soon(world: World) -> None:
     world.pod("one")
     await world.follow()
-    world.tasks.append(asyncio.create_task(world.auditor.run(world.caches)))
+    world.start(world.auditor.run(world.informers))
     await fake_api.eventually(lambda: world.counts().get("missing") == 1)
     assert world.value("leader") == 1
     await fake_api.eventually(lambda: world.server.calls["watch", "pods"])
     world.pod("two")
-    await fake_api.eventually(lambda: world.counts().get("missing") == 2, "the watch told")
+    await fake_api.eventually(lambda: world.counts().get("missing") == 2, "the watch reports it")
     change = {"spec": {**resource()["spec"], "suspend": True}, "metadata": {"generation": 2}}
     await world.server.patch(api.INJECTIONS, change, name="log", namespace=NAMESPACE)
-    await fake_api.eventually(lambda: world.counts().get("missing") == 0, "the cache told")
+    await fake_api.eventually(lambda: world.counts().get("missing") == 0, "the informer reports it")
     assert world.value("audit_duration_seconds_count") == 1
 
 
-async def test_who_does_not_lead_any_more_shows_no_counts(world: World) -> None:
+async def test_a_replica_that_does_not_lead_any_more_shows_no_counts(world: World) -> None:
     world.pod("one")
     await world.follow()
-    running = asyncio.create_task(world.auditor.run(world.caches))
+    running = asyncio.create_task(world.auditor.run(world.informers))
     await fake_api.eventually(lambda: world.value("audit_pods", state="missing") == 1)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -266,33 +268,37 @@ async def test_a_follower_remembers_nothing_of_what_happens(world: World) -> Non
     await world.follow()
     for number in range(100):
         world.auditor.namespace_changed(f"ci-{number}")
-    assert world.auditor._marked == set()
+    assert not world.auditor.schedule.is_due
+    world.auditor.schedule.start()
+    assert world.auditor.schedule.take() is None
+    assert not world.auditor.schedule.is_due
 
 
 async def test_a_failed_audit_is_counted_and_done_again(world: World) -> None:
     world.pod("one")
     world.server.failures["list", "pods"] = [fake_api.refusal(500, "InternalError")]
     await world.follow()
+    world.auditor.schedule.start()
     with pytest.raises(api.ApiError):
-        await world.auditor._turn()
+        await world.auditor.step()
     assert world.value("audit_failures_total") == 1
-    await world.auditor._turn()
+    await world.auditor.step()
     assert numbers(world.counts()) == [1, 0, 0, 0, 1]
 
 
-async def test_a_mistyped_label_is_told_once_and_again_after_an_hour(world: World) -> None:
+async def test_a_mistyped_label_is_reported_once_and_again_after_an_hour(world: World) -> None:
     world.namespace("typo", "true")
     world.namespace("off", names.DISABLED)
     await world.follow()
     for _ in range(3):
-        await world.look()
-    await world.recorder.post()
+        await world.auditor.recount()
+    await fake_api.run_until_idle(world.recorder.run)
     (event,) = world.server.objects[api.EVENTS].values()
     assert event["regarding"]["name"] == "typo"
     assert "series" not in event
     world.seconds = 3601.0
-    await world.look()
-    await world.recorder.post()
+    await world.auditor.recount()
+    await fake_api.run_until_idle(world.recorder.run)
     assert len(world.server.objects[api.EVENTS]) == 1
     assert world.server.calls["create", "events"] == 2
 
@@ -304,7 +310,7 @@ async def test_the_watch_keeps_no_pod_and_begins_again_where_the_server_has_forg
     watch = pod_watch.PodWatch(world.server, mark=marked.append, sleep=world.sleep)
     for number in range(1000):
         world.pod(f"p-{number}")
-    world.tasks.append(asyncio.create_task(watch.run()))
+    world.start(watch.run())
     await fake_api.eventually(lambda: world.server.calls["watch", "pods"] == 1)
     world.pod("new")
     await fake_api.eventually(lambda: marked == [NAMESPACE])
@@ -322,38 +328,38 @@ async def test_the_watch_keeps_no_pod_and_begins_again_where_the_server_has_forg
     await fake_api.eventually(lambda: marked == [NAMESPACE] * 3)
 
 
-async def test_counting_gives_way_after_a_short_slice() -> None:
+async def test_counting_pauses_after_a_short_slice() -> None:
     now, slept = 0.0, []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    slices = count.Slices(clock=lambda: now, sleep=sleep)
-    now = count.SLICE_SECONDS / 2
-    await slices.give_way()
+    pace = schedule.Pace(clock=lambda: now, sleep=sleep)
+    now = schedule.SLICE_SECONDS / 2
+    await pace.yield_if_due()
     assert slept == []
-    now = count.SLICE_SECONDS
-    await slices.give_way()
-    assert slept == [count.SLICE_SECONDS * count.REST]
-    await slices.give_way()
+    now = schedule.SLICE_SECONDS
+    await pace.yield_if_due()
+    assert slept == [schedule.SLICE_SECONDS * schedule.SLICE_PAUSE_FACTOR]
+    await pace.yield_if_due()
     assert len(slept) == 1
 
 
-async def test_the_api_server_is_left_alone_between_pages_and_forgiven_for_being_slow() -> None:
+async def test_the_pause_between_pages_follows_the_response_time_up_to_a_limit() -> None:
     now, slept = 10.0, []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    slices = count.Slices(clock=lambda: now, sleep=sleep)
+    pace = schedule.Pace(clock=lambda: now, sleep=sleep)
     now = 10.005
-    assert slices.begin() == pytest.approx(0.005)
+    assert pace.restart() == pytest.approx(0.005)
     for seconds in (0.005, 5.0):
-        await slices.leave_server_alone(answered_after=seconds)
-    assert slept == [0.005 * count.SERVER_REST, count.LONGEST_REST]
+        await pace.throttle(response_seconds=seconds)
+    assert slept == [0.005 * schedule.SERVER_PAUSE_FACTOR, schedule.LONGEST_SERVER_PAUSE]
 
 
-async def test_there_is_a_rest_after_every_page(world: World) -> None:
+async def test_there_is_a_pause_after_every_page(world: World) -> None:
     slept = []
 
     async def sleep(seconds: float) -> None:
@@ -362,40 +368,73 @@ async def test_there_is_a_rest_after_every_page(world: World) -> None:
     for number in range(count.PAGE + 1):
         world.pod(f"p-{number}")
     now = iter(range(10_000))
-    slices = count.Slices(clock=lambda: float(next(now)), sleep=sleep)
-    known = namespace_view.NamespaceView(
+    pace = schedule.Pace(clock=lambda: float(next(now)), sleep=sleep)
+    view = namespace_view.NamespaceView(
         namespace=namespace_view.Namespace.assumed(NAMESPACE), injections=()
     )
-    await count.count(world.server, {NAMESPACE: known}, slices=slices)
+    await count.count(world.server, {NAMESPACE: view}, pace=pace)
     # Two of those that are not on the host network, and an empty one of those that are.
-    assert slept.count(count.LONGEST_REST) == 3
+    assert slept.count(schedule.LONGEST_SERVER_PAUSE) == 3
+
+
+class SlowApi(fake_api.FakeApi):
+    """Lists of pods take `seconds` on the clock of `world`."""
+
+    seconds = 0.0
+    world: World
+
+    async def pages(
+        self, resource: api.Resource, *, scope: api.Scope = api.EVERYTHING, limit: int = 500
+    ) -> AsyncGenerator[api.Page]:
+        if resource == api.PODS:
+            self.world.seconds += self.seconds / len(count.NETWORKS)
+        async for page in super().pages(resource, scope=scope, limit=limit):
+            yield page
 
 
 @pytest.mark.parametrize(
     ("everything", "took", "pause"),
     [(False, 0.05, 1.5), (False, 1.0, 20.0), (False, 60.0, 30.0), (True, 60.0, 1.5)],
 )
-async def test_a_look_leaves_the_api_server_alone_for_as_long_as_is_its_due(
-    world: World, monkeypatch: pytest.MonkeyPatch, everything: bool, took: float, pause: float
+async def test_the_pause_before_the_next_count_follows_the_last_one(
+    everything: bool, took: float, pause: float
 ) -> None:
-    slept = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    looks = []
-
-    async def look(*, everything: bool) -> None:
-        looks.append(everything)
-        world.seconds += took
-
-    clocks = server_clock.Clocks(now=world.now, monotonic=lambda: world.seconds, sleep=sleep)
-    monkeypatch.setattr(world.auditor, "_clocks", clocks)
-    monkeypatch.setattr(world.auditor, "look", look)
-    world.auditor._due = 0.0 if everything else math.inf
-    world.auditor._leading = True
-    for _ in range(2):
+    server = SlowApi()
+    world = server.world = World(server)
+    world.namespace()
+    world.server.seed(api.INJECTIONS, resource())
+    await world.follow()
+    world.auditor.schedule.start()
+    if not everything:
+        await world.auditor.step()
         world.auditor.mark(NAMESPACE)
-        await world.auditor._turn()
-    assert looks == [everything, everything]
-    assert slept == [0.0, pause]
+    world.slept.clear()
+    server.seconds = took
+    await world.auditor.step()
+    world.auditor.mark(NAMESPACE)
+    await world.auditor.step()
+    assert world.slept[1] == pytest.approx(pause, rel=0.01)
+    await world.stop()
+
+
+def test_a_change_while_everything_is_counted_is_not_lost() -> None:
+    plan = schedule.Schedule(every=EVERY, monotonic=lambda: 100.0)
+    plan.start()
+    assert plan.take() is None
+    plan.recount_everything()
+    plan.finished()
+    assert plan.is_due
+    assert plan.take() is None
+    plan.mark(NAMESPACE)
+    plan.finished()
+    assert plan.take() == {NAMESPACE}
+
+
+async def test_of_two_operators_outside_of_a_cluster_one_leads(world: World) -> None:
+    other = World(world.server)
+    for each in (world, other):
+        await each.follow()
+        each.start(each.auditor.run(each.informers))
+    await fake_api.eventually(lambda: world.server.calls["get", "leases"] > 20)
+    assert sorted(each.value("leader") or 0 for each in (world, other)) == [0, 1]
+    await other.stop()

@@ -1,4 +1,4 @@
-"""Events are queued, counted instead of repeated, and never worth an error."""
+"""Events are queued, counted instead of repeated, and never cause an error."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from sidecar_injector.observability.metrics import Metrics
 from tests.kits import fake_api
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-POD = events.About(api_version="v1", kind="Pod", name="web", namespace="demo", uid="u1")
-CLUSTER = events.About(
+POD = events.ObjectRef(api_version="v1", kind="Pod", name="web", namespace="demo", uid="u1")
+CLUSTER = events.ObjectRef(
     api_version="admissionregistration.k8s.io/v1", kind="MutatingWebhookConfiguration", name="si"
 )
 
 
-def event(message: str = "no volume", about: events.About = POD) -> events.Event:
-    return events.Event(about=about, reason="MissingVolume", message=message, action="Inject")
+def event(message: str = "no volume", regarding: events.ObjectRef = POD) -> events.Event:
+    return events.Event(
+        regarding=regarding, reason="MissingVolume", message=message, action="Inject"
+    )
 
 
 class Clock:
@@ -43,18 +45,26 @@ def clock() -> Clock:
 
 @pytest.fixture
 def recorder(server: fake_api.FakeApi, clock: Clock) -> events.Recorder:
-    return events.Recorder(server, instance="pod-0", now=clock)
+    return events.Recorder(server, instance="pod-0", now=clock, sleep=no_pause)
+
+
+async def no_pause(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+async def post(recorder: events.Recorder) -> None:
+    await fake_api.run_until_idle(recorder.run)
 
 
 def posted(server: fake_api.FakeApi) -> list[api.Json]:
     return list(server.objects.get(api.EVENTS, {}).values())
 
 
-async def test_an_event_says_who_what_and_about_whom(
+async def test_an_event_has_the_reporter_the_reason_and_the_object(
     server: fake_api.FakeApi, recorder: events.Recorder
 ) -> None:
     recorder.record(event())
-    await recorder.post()
+    await post(recorder)
     (only,) = posted(server)
     assert only["metadata"]["namespace"] == "demo"
     assert only["reportingController"] == "sidecar-injector"
@@ -67,11 +77,11 @@ async def test_an_event_says_who_what_and_about_whom(
     assert "series" not in only
 
 
-async def test_events_of_cluster_scoped_objects_live_in_default(
+async def test_events_of_cluster_scoped_objects_are_in_default(
     server: fake_api.FakeApi, recorder: events.Recorder
 ) -> None:
-    recorder.record(event(about=CLUSTER))
-    await recorder.post()
+    recorder.record(event(regarding=CLUSTER))
+    await post(recorder)
     (only,) = posted(server)
     assert only["metadata"]["namespace"] == "default"
     assert "namespace" not in only["regarding"]
@@ -81,12 +91,12 @@ async def test_the_same_event_is_counted_and_another_message_is_another_event(
     server: fake_api.FakeApi, recorder: events.Recorder, clock: Clock
 ) -> None:
     recorder.record(event())
-    await recorder.post()
+    await post(recorder)
     clock.now += datetime.timedelta(seconds=30)
     for _ in range(3):
         recorder.record(event())
     recorder.record(event("another"))
-    await recorder.post()
+    await post(recorder)
     first, second = posted(server)
     assert first["series"] == {"count": 4, "lastObservedTime": "2026-01-01T00:00:30.000000Z"}
     assert second["note"] == "another"
@@ -97,10 +107,10 @@ async def test_another_replica_s_event_is_counted_rather_than_doubled(
     server: fake_api.FakeApi, recorder: events.Recorder, clock: Clock
 ) -> None:
     recorder.record(event())
-    await recorder.post()
+    await post(recorder)
     other = events.Recorder(server, instance="pod-1", now=clock)
     other.record(event())
-    await other.post()
+    await post(other)
     (only,) = posted(server)
     assert only["series"]["count"] == 2
 
@@ -110,7 +120,7 @@ async def test_the_queue_is_bounded(
 ) -> None:
     for number in range(events.QUEUE_LIMIT + 5):
         recorder.record(event(str(number)))
-    await recorder.post()
+    await post(recorder)
     assert len(posted(server)) == events.QUEUE_LIMIT
     assert caplog.text.count("dropped") == 1
 
@@ -121,20 +131,44 @@ async def test_a_failure_is_logged_once_and_the_event_dropped(
     server.failures["create", "events"] = [fake_api.refusal(403, "Forbidden")] * 2
     for message in ("one", "two", "three"):
         recorder.record(event(message))
-    await recorder.post()
+    await post(recorder)
     assert [only["note"] for only in posted(server)] == ["three"]
     assert caplog.text.count("dropped") == 1
 
 
-async def test_what_was_not_heard_for_long_is_not_remembered(
+async def test_an_event_that_somebody_deleted_is_posted_again(
+    server: fake_api.FakeApi, recorder: events.Recorder
+) -> None:
+    recorder.record(event())
+    await post(recorder)
+    server.objects[api.EVENTS].clear()
+    for _ in range(2):
+        recorder.record(event())
+    await post(recorder)
+    (only,) = posted(server)
+    assert only["series"]["count"] == 2
+
+
+async def test_a_failure_is_logged_again_only_after_all_have_been_posted(
+    server: fake_api.FakeApi, recorder: events.Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = [fake_api.refusal(403, "Forbidden")]
+    for failures, logged in ((refusals, 1), (refusals, 1), ([], 1), (refusals, 2)):
+        server.failures["create", "events"] = list(failures)
+        recorder.record(event(f"attempt {len(posted(server))}"))
+        await post(recorder)
+        assert caplog.text.count("dropped") == logged
+
+
+async def test_an_event_that_repeats_after_long_is_a_new_one(
     server: fake_api.FakeApi, recorder: events.Recorder, clock: Clock
 ) -> None:
     recorder.record(event())
-    await recorder.post()
+    await post(recorder)
     server.objects[api.EVENTS].clear()
     clock.now += events.WINDOW + datetime.timedelta(seconds=1)
     recorder.record(event())
-    await recorder.post()
+    await post(recorder)
     (only,) = posted(server)
     assert "series" not in only
 
@@ -143,7 +177,7 @@ async def test_a_long_note_is_cut_to_what_the_api_takes(
     server: fake_api.FakeApi, recorder: events.Recorder
 ) -> None:
     recorder.record(event("x" * 5000))
-    await recorder.post()
+    await post(recorder)
     assert len(posted(server)[0]["note"]) == events.NOTE_LIMIT
 
 
@@ -164,8 +198,8 @@ async def test_a_storm_of_refused_pods_is_a_handful_of_calls(server: fake_api.Fa
         monotonic=lambda: passed, sleep=sleep,
     )  # fmt: skip
     for number in range(10_000):
-        about = events.About(api_version="batch/v1", kind="Job", name=f"job-{number}")
-        recorder.record(event(about=about))
+        regarding = events.ObjectRef(api_version="batch/v1", kind="Job", name=f"job-{number}")
+        recorder.record(event(regarding=regarding))
     running = asyncio.create_task(recorder.run())
     await enough.wait()
     running.cancel()
@@ -184,7 +218,7 @@ async def test_one_owner_s_storm_is_one_event_with_its_count(
 ) -> None:
     for _ in range(10_000):
         recorder.record(event())
-    await recorder.post()
+    await post(recorder)
     (only,) = posted(server)
     assert only["series"]["count"] == 10_000
     assert server.calls["create", "events"] == 1

@@ -1,4 +1,4 @@
-"""A cache tells what the API server has, in order, whatever happens to the connection."""
+"""An informer reports the API server's objects in order, whatever happens to the connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sidecar_injector.kube import api, informer
+from sidecar_injector.kube import api, informer, yielding
 from sidecar_injector.observability.metrics import Metrics
 from tests.kits import fake_api
 
@@ -20,29 +20,29 @@ def namespace(name: str, **annotations: str) -> api.Json:
 
 
 class World:
-    """A server, a cache of its namespaces, and what the cache has told."""
+    """A server, an informer of its namespaces, and the changes that it reported."""
 
     def __init__(self, **options: Any) -> None:
         self.server = fake_api.FakeApi()
         self.metrics = Metrics()
-        self.told: list[tuple[str, str]] = []
+        self.changes: list[tuple[str, str]] = []
         self.pauses: list[float] = []
         self._tasks: list[asyncio.Task[None]] = []
-        options.setdefault("on_change", self.tell)
-        self.cache = informer.Informer(
+        options.setdefault("on_change", self.record)
+        self.informer = informer.Informer(
             self.server, api.NAMESPACES, metrics=self.metrics, sleep=self.pause, **options
         )
 
-    def tell(self, key: informer.Key, old: api.Json | None, new: api.Json | None) -> None:
+    def record(self, key: informer.Key, old: api.Json | None, new: api.Json | None) -> None:
         verb = "added" if old is None else "deleted" if new is None else "changed"
-        self.told.append((verb, key[1]))
+        self.changes.append((verb, key[1]))
 
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
         await asyncio.sleep(0)
 
     async def start(self) -> None:
-        self._tasks.append(asyncio.create_task(self.cache.run()))
+        self._tasks.append(asyncio.create_task(self.informer.run()))
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
@@ -51,7 +51,7 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def names(self) -> set[str]:
-        return {name for _, name in self.cache.objects}
+        return {name for _, name in self.informer.objects}
 
 
 @pytest.fixture
@@ -61,23 +61,23 @@ async def world() -> AsyncIterator[World]:
     await world.stop()
 
 
-async def test_it_holds_the_whole_list_once_it_is_synced(world: World) -> None:
-    for number in range(1100):  # Three chunks.
+async def test_it_has_the_complete_list_once_it_is_synced(world: World) -> None:
+    for number in range(1100):  # Three pages.
         world.server.seed(api.NAMESPACES, namespace(f"n{number}"))
     await world.start()
-    await world.cache.synced.wait()
-    assert len(world.cache.objects) == 1100
+    await world.informer.synced.wait()
+    assert len(world.informer.objects) == 1100
     assert world.metrics.registry.get_sample_value(
         "sidecar_injector_cache_synced", {"resource": "namespaces"}
     )
 
 
-async def test_the_event_loop_gets_its_turns_while_a_whole_list_is_told() -> None:
+async def test_other_tasks_run_while_a_whole_list_is_reported() -> None:
     turns, turns_before = 0, []
 
     def take_long(*_: object) -> None:
         turns_before.append(turns)
-        end = time.perf_counter() + informer.TURN_SECONDS
+        end = time.perf_counter() + yielding.SLICE_SECONDS
         while time.perf_counter() <= end:
             pass
 
@@ -85,48 +85,48 @@ async def test_the_event_loop_gets_its_turns_while_a_whole_list_is_told() -> Non
     for number in range(10):
         world.server.seed(api.NAMESPACES, namespace(f"n{number}"))
     await world.start()
-    while not world.cache.synced.is_set():
+    while not world.informer.synced.is_set():
         turns += 1
         await asyncio.sleep(0)
     await world.stop()
     assert len(set(turns_before)) == 10
 
 
-async def test_changes_are_told_in_order(world: World) -> None:
+async def test_changes_are_reported_in_order(world: World) -> None:
     await world.start()
-    await world.cache.synced.wait()
+    await world.informer.synced.wait()
     world.server.seed(api.NAMESPACES, namespace("a"))
     world.server.seed(api.NAMESPACES, namespace("b"))
     world.server.seed(api.NAMESPACES, namespace("a", note="new"))
     world.server.take(api.NAMESPACES, name="b")
-    await fake_api.eventually(lambda: len(world.told) == 4)
-    assert world.told == [("added", "a"), ("added", "b"), ("changed", "a"), ("deleted", "b")]
+    await fake_api.eventually(lambda: len(world.changes) == 4)
+    assert world.changes == [("added", "a"), ("added", "b"), ("changed", "a"), ("deleted", "b")]
 
 
-async def test_what_was_missed_is_told_after_a_410_deletions_included(world: World) -> None:
+async def test_missed_changes_are_reported_after_a_410_deletions_included(world: World) -> None:
     world.server.seed(api.NAMESPACES, namespace("stays"))
     world.server.seed(api.NAMESPACES, namespace("goes"))
     await world.start()
-    await world.cache.synced.wait()
-    world.told.clear()
+    await world.informer.synced.wait()
+    world.changes.clear()
     world.server.take(api.NAMESPACES, name="goes")
     world.server.seed(api.NAMESPACES, namespace("comes"))
     world.server.expire()
     world.server.break_watches()
     await fake_api.eventually(lambda: world.names() == {"stays", "comes"})
-    assert sorted(world.told) == [("added", "comes"), ("deleted", "goes")]
-    assert world.cache.lists == 2
+    assert sorted(world.changes) == [("added", "comes"), ("deleted", "goes")]
+    assert world.informer.lists == 2
 
 
 async def test_a_broken_connection_loses_nothing_and_needs_no_list(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     await world.start()
-    await world.cache.synced.wait()
+    await world.informer.synced.wait()
     world.server.break_watches()
     world.server.seed(api.NAMESPACES, namespace("meanwhile"))
     await fake_api.eventually(lambda: world.names() == {"meanwhile"})
-    assert world.server.calls["list", "namespaces"] == 2  # One page asks twice.
+    assert world.server.calls["list", "namespaces"] == 2  # A list of one page is two calls.
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -134,16 +134,16 @@ async def test_a_silent_watch_leads_to_a_new_list(world: World) -> None:
     silent = api.SilentError(host="fake", detail="nothing was heard")
     world.server.failures["watch", "namespaces"] = [silent]
     await world.start()
-    await fake_api.eventually(lambda: world.cache.lists == 2)
+    await fake_api.eventually(lambda: world.informer.lists == 2)
 
 
-async def test_a_list_that_expires_between_two_chunks_is_begun_again(world: World) -> None:
+async def test_a_list_that_expires_between_two_pages_is_started_again(world: World) -> None:
     world.server.seed(api.NAMESPACES, namespace("a"))
     world.server.failures["list", "namespaces"] = [fake_api.refusal(410, "Expired")]
     await world.start()
-    await world.cache.synced.wait()
+    await world.informer.synced.wait()
     assert world.names() == {"a"}
-    assert world.cache.problem is None
+    assert world.informer.problem is None
 
 
 @pytest.mark.parametrize(
@@ -171,16 +171,16 @@ async def test_a_list_that_expires_between_two_chunks_is_begun_again(world: Worl
         ),
     ],
 )
-async def test_trouble_is_logged_once_and_again_when_it_is_over(
+async def test_a_problem_is_logged_once_and_again_when_it_is_over(
     world: World, error: api.KubeError, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     world.server.failures["list", "namespaces"] = [error] * 50
     await world.start()
-    await fake_api.eventually(lambda: world.cache.problem)
-    assert world.cache.problem == expected
-    await world.cache.synced.wait()
-    await fake_api.eventually(lambda: world.cache.problem is None)
+    await fake_api.eventually(lambda: world.informer.problem)
+    assert world.informer.problem == expected
+    await world.informer.synced.wait()
+    await fake_api.eventually(lambda: world.informer.problem is None)
     lines = [record.getMessage() for record in caplog.records]
     assert lines == [f"namespaces: {expected}", "namespaces: watching again, 0 known"]
     assert not any(record.exc_info for record in caplog.records)
@@ -192,7 +192,7 @@ async def test_pauses_grow_are_capped_and_are_cut_down_when_the_server_is_back(
     away = api.UnreachableError(host="fake", detail="refused")
     world.server.failures["list", "namespaces"] = [away] * 30
     await world.start()
-    await world.cache.synced.wait()
+    await world.informer.synced.wait()
     assert world.pauses[0] <= informer.FIRST_PAUSE
     assert all(pause <= informer.LONGEST_PAUSE for pause in world.pauses)
     assert sum(world.pauses) > 20 * informer.LONGEST_PAUSE / 2
@@ -204,7 +204,7 @@ async def test_pauses_grow_are_capped_and_are_cut_down_when_the_server_is_back(
     assert world.pauses[-1] <= informer.REOPEN_PAUSE
 
 
-async def test_a_watch_that_always_ends_at_once_is_not_asked_for_in_a_tight_loop(
+async def test_a_watch_that_always_ends_at_once_is_not_opened_in_a_tight_loop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ends_at_once(*_: object, **__: object) -> AsyncGenerator[api.Json]:
@@ -218,29 +218,31 @@ async def test_a_watch_that_always_ends_at_once_is_not_asked_for_in_a_tight_loop
 
 
 async def test_a_transform_decides_what_is_kept_and_what_counts_as_a_change() -> None:
-    def labels_only(thing: api.Json) -> api.Json:
-        assert "managedFields" not in thing["metadata"]
-        return {"metadata": {"labels": thing["metadata"].get("labels")}}
+    def labels_only(item: api.Json) -> api.Json:
+        assert "managedFields" not in item["metadata"]
+        return {"metadata": {"labels": item["metadata"].get("labels")}}
 
     world = World(transform=labels_only)
     world.server.seed(api.NAMESPACES, namespace("a"))
     await world.start()
-    await world.cache.synced.wait()
+    await world.informer.synced.wait()
     world.server.seed(api.NAMESPACES, namespace("a", note="of no interest"))
     world.server.seed(api.NAMESPACES, namespace("b"))
     await fake_api.eventually(lambda: world.names() == {"a", "b"})
-    assert world.told == [("added", "a"), ("added", "b")]
-    assert world.cache.objects["", "a"] == {"metadata": {"labels": None}}
+    assert world.changes == [("added", "a"), ("added", "b")]
+    assert world.informer.objects["", "a"] == {"metadata": {"labels": None}}
     await world.stop()
 
 
-async def test_a_failing_listener_does_not_end_the_news(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_listener_does_not_stop_later_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
     world = World(on_change=fail)
     await world.start()
-    await world.cache.synced.wait()
+    await world.informer.synced.wait()
     world.server.seed(api.NAMESPACES, namespace("a"))
     world.server.seed(api.NAMESPACES, namespace("b"))
     await fake_api.eventually(lambda: world.names() == {"a", "b"})
@@ -251,9 +253,9 @@ async def test_a_failing_listener_does_not_end_the_news(caplog: pytest.LogCaptur
 async def test_only_what_is_in_scope_is_seen() -> None:
     world = World(scope=api.by_name("mine"))
     await world.start()
-    await world.cache.synced.wait()
+    await world.informer.synced.wait()
     world.server.seed(api.NAMESPACES, namespace("theirs"))
     world.server.seed(api.NAMESPACES, namespace("mine"))
-    await fake_api.eventually(lambda: world.told)
-    assert world.told == [("added", "mine")]
+    await fake_api.eventually(lambda: world.changes)
+    assert world.changes == [("added", "mine")]
     await world.stop()

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sidecar_injector.kube import api, credentials, visitor
+from sidecar_injector.kube import api, client, credentials
 
 
 def kubeconfig(path, *, user=None, context="here", current=None, **cluster):
@@ -114,4 +114,4 @@ async def test_a_plugin_that_fails_is_an_error_and_not_a_nobody(tmp_path, capfd)
     ],
 )
 def test_a_warning_is_read_as_the_server_meant_it(header, text):
-    assert visitor._text(header) == text
+    assert client.warning_text(header) == text

@@ -1,23 +1,25 @@
-"""Who leads, and for how long: judged by our own clock, written by compare-and-swap."""
+"""Which replica leads, and for how long: by the local clock, written by compare-and-swap."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
+from sidecar_injector import names
 from sidecar_injector.kube import api, leader_election, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from tests.kits import fake_api
 
-PLACE = leader_election.LeaseRef(namespace="si", name="si-audit", deployment="si")
+REF = leader_election.LeaseRef(namespace="si", name="si-audit", deployment="si")
 DEPLOYMENT = {"metadata": {"name": "si", "namespace": "si", "uid": "owner"}}
 
 
 class Time:
-    """Monotonic seconds that pass while everybody sleeps."""
+    """Monotonic seconds that pass while all tasks sleep."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -33,18 +35,18 @@ class Time:
         while True:
             for _ in range(50):
                 await asyncio.sleep(0)
-            due = sorted(one[0] for one in self._sleepers if one[0] <= end)
+            due = sorted(at for at, _ in self._sleepers if at <= end)
             if not due:
                 break
             self.seconds = due[0]
-            for one in [one for one in self._sleepers if one[0] <= self.seconds]:
-                self._sleepers.remove(one)
-                one[1].set()
+            for sleeper in [each for each in self._sleepers if each[0] <= self.seconds]:
+                self._sleepers.remove(sleeper)
+                sleeper[1].set()
         self.seconds = end
 
 
 class Replica:
-    """One that leads when it can; `leading` is what its work has seen."""
+    """A replica that leads when it can; `leading` says whether its work runs."""
 
     def __init__(self, name: str, server: api.Api, time: Time) -> None:
         self.leading = False
@@ -57,7 +59,7 @@ class Replica:
             sleep=time.sleep,
         )
         self.lease = leader_election.Lease(
-            server, place=PLACE, identity=name, metrics=self.metrics, clocks=clocks
+            server, ref=REF, identity=name, metrics=self.metrics, clocks=clocks
         )
         self.task = asyncio.create_task(self.lease.lead(self.work))
 
@@ -92,24 +94,24 @@ class World:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    made = World()
-    yield made
-    for replica in made.replicas:
+    world = World()
+    yield world
+    for replica in world.replicas:
         await replica.end()
 
 
 class Cut:
-    """An API that answers nobody any more, once it was cut."""
+    """An API that does not respond any more once `cut` is set."""
 
     def __init__(self, server: api.Api) -> None:
         self._server, self.cut = server, False
 
     def __getattr__(self, name: str) -> object:
         if self.cut and name in {"get", "create", "replace"}:
-            return self._no
+            return self._fail
         return getattr(self._server, name)
 
-    async def _no(self, *_: object, **__: object) -> None:
+    async def _fail(self, *_: object, **__: object) -> None:
         raise api.UnreachableError(host="fake", detail="cut off")
 
 
@@ -117,17 +119,17 @@ async def test_one_of_two_leads_and_the_deployment_owns_the_lease(world: World) 
     first, second = world.start("a"), world.start("b")
     await world.time.passes(60)
     assert sorted([first.leading, second.leading]) == [False, True]
-    (holder,) = [one for one in "ab" if one == world.spec["holderIdentity"]]
+    holder = world.spec["holderIdentity"]
     assert world.replicas["ab".index(holder)].leading
-    made = world.server.objects[api.LEASES]["si", "si-audit"]
-    assert made["metadata"]["ownerReferences"] == [
+    lease = world.server.objects[api.LEASES]["si", "si-audit"]
+    assert lease["metadata"]["ownerReferences"] == [
         {"apiVersion": "apps/v1", "kind": "Deployment", "name": "si", "uid": "owner"}
     ]
     assert world.spec["leaseTransitions"] == 0
     assert first.terms + second.terms == 1
 
 
-async def test_a_leader_that_ends_gives_the_lease_up(world: World) -> None:
+async def test_a_leader_that_ends_releases_the_lease(world: World) -> None:
     first = world.start("a")
     await world.time.passes(1)
     second = world.start("b")
@@ -159,7 +161,7 @@ async def test_a_leader_that_is_cut_off_stops_before_another_begins(world: World
 async def test_another_takes_over_in_less_than_twenty_seconds_whatever_the_clocks_say(
     world: World,
 ) -> None:
-    """The dead leader's clock was an hour ahead: what counts is when its writes ended."""
+    """The dead leader's clock was an hour ahead, but only the time of its last write counts."""
     ahead = {
         "metadata": {"name": "si-audit", "namespace": "si"},
         "spec": {
@@ -181,14 +183,14 @@ async def test_a_restarted_leader_goes_on_at_once(world: World) -> None:
     await world.time.passes(1)
     before = world.spec["acquireTime"]
     first.task.cancel()
-    world.spec["holderIdentity"] = "a"  # killed: nothing was given up
+    world.spec["holderIdentity"] = "a"  # killed: the Lease was not released
     again = world.start("a")
     await world.time.passes(0.1)
     assert again.leading
     assert world.spec["acquireTime"] == before
 
 
-async def test_nobody_makes_a_lease_that_nobody_would_own(
+async def test_without_a_deployment_there_is_no_lease(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.server.take(api.DEPLOYMENTS, name="si", namespace="si")
@@ -209,7 +211,7 @@ async def test_after_an_uninstall_the_lease_stays_away(world: World) -> None:
     assert world.server.objects[api.LEASES] == {}
 
 
-async def test_a_lease_that_was_deleted_is_made_again_by_its_holder(world: World) -> None:
+async def test_a_lease_that_was_deleted_is_recreated_by_its_holder(world: World) -> None:
     replica = world.start("a")
     await world.time.passes(1)
     world.server.take(api.LEASES, name="si-audit", namespace="si")
@@ -218,7 +220,7 @@ async def test_a_lease_that_was_deleted_is_made_again_by_its_holder(world: World
     assert replica.terms == 1
 
 
-async def test_work_that_breaks_ends_the_term_and_is_told(world: World) -> None:
+async def test_work_that_fails_ends_the_term_and_raises(world: World) -> None:
     replica = world.start("a")
     replica.fail = ValueError("bug")
     await world.time.passes(2 * leader_election.RETRY_SECONDS)
@@ -227,7 +229,7 @@ async def test_work_that_breaks_ends_the_term_and_is_told(world: World) -> None:
     assert world.spec["holderIdentity"] == ""
 
 
-async def test_what_others_have_put_on_the_lease_is_kept(world: World) -> None:
+async def test_fields_of_others_on_the_lease_are_preserved(world: World) -> None:
     world.server.seed(
         api.LEASES,
         {"metadata": {"name": "si-audit", "namespace": "si", "labels": {"a": "b"}}, "spec": {}},
@@ -235,5 +237,12 @@ async def test_what_others_have_put_on_the_lease_is_kept(world: World) -> None:
     replica = world.start("a")
     await world.time.passes(1)
     assert replica.leading
-    made = world.server.objects[api.LEASES]["si", "si-audit"]
-    assert made["metadata"]["labels"] == {"a": "b"}
+    lease = world.server.objects[api.LEASES]["si", "si-audit"]
+    assert lease["metadata"]["labels"] == {"a": "b"}
+
+
+def test_a_pod_has_its_name_in_the_lease_and_other_operators_have_one_of_their_own() -> None:
+    assert leader_election.unique_identity("injector-6d5f-x2") == "injector-6d5f-x2"
+    identities = {leader_election.unique_identity(names.PRODUCT) for _ in range(10)}
+    assert len(identities) == 10
+    assert all(identity.startswith(f"{socket.gethostname()}_") for identity in identities)

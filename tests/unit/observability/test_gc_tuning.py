@@ -76,6 +76,6 @@ async def test_it_is_done_before_a_request_is_answered() -> None:
         gc_tuning.freeze()
         frozen.append((gc.get_freeze_count() > 0, ready.able))
 
-    await caches.tell_when_synced([], ready, filled=filled)
+    await caches.set_ready_when_synced([], ready, filled=filled)
     assert frozen == [(True, False)]
     assert ready.able

@@ -18,7 +18,7 @@ from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import visitor
+    from sidecar_injector.kube import client as kube_client
 
 Result = TypeVar("Result")
 
@@ -79,7 +79,7 @@ def chosen_namespace(namespace: str | None, *, all_namespaces: bool) -> str | No
 
 def run(
     address: Address,
-    operation: Callable[[visitor.Visitor], Awaitable[Result]],
+    operation: Callable[[kube_client.InteractiveClient], Awaitable[Result]],
     *,
     doing: str = "",
 ) -> Result:
@@ -105,13 +105,13 @@ def context_namespace(address: Address) -> str:
 
 
 async def connected(
-    address: Address, operation: Callable[[visitor.Visitor], Awaitable[Result]]
+    address: Address, operation: Callable[[kube_client.InteractiveClient], Awaitable[Result]]
 ) -> Result:
     """The result of an operation that gets a client of this cluster."""
     # As in `run`: verbs on files should not pay for the import of the client.
-    from sidecar_injector.kube import visitor  # noqa: PLC0415
+    from sidecar_injector.kube import client as kube_client  # noqa: PLC0415
 
-    async with visitor.Visitor(_credentials(address)) as client:
+    async with kube_client.InteractiveClient(_credentials(address)) as client:
         return await operation(client)
 
 

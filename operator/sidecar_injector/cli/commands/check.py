@@ -27,7 +27,7 @@ from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import visitor
+    from sidecar_injector.kube import client as kube_client
 
 COLUMNS = ("CHECK", "RESULT", "WHAT", "REMEDY")
 STYLES = {OK: tables.GOOD, WARNING: tables.NEUTRAL, FAILED: tables.BAD}
@@ -74,7 +74,7 @@ def check(
     now = datetime.datetime.now(datetime.UTC)
     results: list[CheckResult] = []
 
-    async def collect(client: visitor.Visitor) -> None:
+    async def collect(client: kube_client.InteractiveClient) -> None:
         context = CheckContext(client=client, now=now, namespace=namespace)
         add, chosen = results.append, address.release_namespace
         # One by one: if the cluster goes away, the results so far are printed all the same.

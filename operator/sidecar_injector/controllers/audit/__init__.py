@@ -1,1 +1,1 @@
-"""Counts in `status.pods` what became of the pods that run; one replica does, the leader."""
+"""Counts the running pods by state in `status.pods` of each injection; one replica does it."""

@@ -1,4 +1,4 @@
-"""Namespaces whose label is mistyped: nothing is injected there, and nobody would ever be told."""
+"""Reports namespaces whose label has a value without a meaning: no pod is injected there."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from sidecar_injector.kube import api, events
 
 log = logging.getLogger(__name__)
 
-AGAIN_SECONDS: Final = 3600.0
-"""An Event is kept for an hour unless the API server was told otherwise."""
+REPEAT_SECONDS: Final = 3600.0
+"""The API server deletes an Event after an hour, by default."""
 
 
 class Labels:
-    """Tells of each mistyped label once, and again after an hour while it is still so."""
+    """Reports each mistyped label once, and again every hour until it is corrected."""
 
     def __init__(self, recorder: events.Recorder, *, monotonic: Callable[[], float]) -> None:
         self._recorder, self._monotonic = recorder, monotonic
-        self._told: dict[str, tuple[str, float]] = {}
+        self._reported: dict[str, tuple[str, float]] = {}
+        """Value and time of the last report, by namespace."""
 
-    def look(self, namespace: namespace_view.Namespace, *, uid: str) -> None:
-        """At a namespace as it is now."""
+    def check(self, namespace: namespace_view.Namespace, *, uid: str) -> None:
+        """Report the label of this namespace if it is mistyped."""
         if not audit.is_mistyped(namespace):
-            self._told.pop(namespace.name, None)
+            self.forget(namespace.name)
             return
         value, now = namespace.labels[names.INJECTION_LABEL], self._monotonic()
-        said, when = self._told.get(namespace.name, ("", 0.0))
-        if said == value and now - when < AGAIN_SECONDS:
+        reported_value, reported_at = self._reported.get(namespace.name, ("", 0.0))
+        if reported_value == value and now - reported_at < REPEAT_SECONDS:
             return
-        self._told[namespace.name] = value, now
+        self._reported[namespace.name] = value, now
         command = (
             f"kubectl label namespace {namespace.name} {names.INJECTION_LABEL}={names.ENABLED}"
         )
@@ -41,13 +42,13 @@ class Labels:
             f"The label {names.INJECTION_LABEL}={value} means nothing, so no pod is injected here."
             f" To enable injection: {command} --overwrite"
         )
-        if said != value:
+        if reported_value != value:
             log.warning("namespace %s: %s", namespace.name, message)
         self._recorder.record(
             events.Event(
-                about=events.About(
+                regarding=events.ObjectRef(
                     api_version=api.NAMESPACES.api_version,
-                    kind="Namespace",
+                    kind=api.NAMESPACES.kind,
                     name=namespace.name,
                     uid=uid,
                 ),
@@ -58,9 +59,9 @@ class Labels:
         )
 
     def forget(self, name: str) -> None:
-        """A namespace that is gone."""
-        self._told.pop(name, None)
+        """Forget the report about a namespace."""
+        self._reported.pop(name, None)
 
     def forget_all(self) -> None:
-        """From now on somebody else looks."""
-        self._told.clear()
+        """Forget all reports: another replica checks from now on."""
+        self._reported.clear()

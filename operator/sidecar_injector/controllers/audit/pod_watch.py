@@ -1,7 +1,7 @@
-"""Where pods come and go: a watch that keeps nothing but names of namespaces.
+"""Finds the namespaces in which pods come and go, with a watch that keeps no pods.
 
-It begins at the present instead of with a list, and after a break again at the present: what was
-missed is found by the next audit of everything.
+It starts at the present without a list, and after a break again at the present: the next count of
+everything includes what was missed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
 from sidecar_injector.controllers.audit import count
-from sidecar_injector.kube import api
+from sidecar_injector.kube import api, backoff
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ SCOPE: Final = api.Scope(field_selector=count.ALIVE, metadata_only=True)
 class PodWatch:
     """Calls `mark` with the namespace of every pod that was created, has ended or was deleted.
 
-    Changes are not told: of what is counted only labels and annotations can change, and rarely do.
+    A changed pod is ignored: only its labels and annotations count, and they rarely change.
     """
 
     def __init__(
@@ -37,21 +37,20 @@ class PodWatch:
     ) -> None:
         self._api, self._mark, self._sleep = client, mark, sleep
         self._version: str | None = None
-        self._pause = FIRST_PAUSE
+        self._backoff = backoff.Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
 
     async def run(self) -> NoReturn:
-        """Until cancelled; begins again after whatever happens."""
+        """Watch until cancelled; start again after every error."""
         while True:
             try:
                 if self._version is None:
                     self._version = await self._present()
                 await self._follow(self._version)
             except api.KubeError as error:
-                # The audit asks the same server and says what is wrong with it.
+                # Only debug: the audit uses the same API server and reports its problems.
                 log.debug("the watch of pods begins again: %s", error)
                 self._version = None
-            await self._sleep(self._pause)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            await self._sleep(self._backoff.next())
 
     async def _present(self) -> str:
         async with contextlib.aclosing(self._api.pages(api.PODS, scope=SCOPE, limit=1)) as pages:
@@ -67,11 +66,11 @@ class PodWatch:
             async for event in events:
                 if event is api.OPENED:
                     continue
-                thing, kind = event["object"], event["type"]
-                if kind == "ERROR":
+                if event["type"] == "ERROR":
                     self._version = None
                     return
-                self._version = api.resource_version(thing)
-                self._pause = FIRST_PAUSE
-                if kind in {"ADDED", "DELETED"}:
-                    self._mark(api.metadata(thing)["namespace"])
+                pod = event["object"]
+                self._version = api.resource_version(pod)
+                self._backoff.reset()
+                if event["type"] in {"ADDED", "DELETED"}:
+                    self._mark(api.metadata(pod)["namespace"])

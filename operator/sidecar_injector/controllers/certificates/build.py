@@ -75,7 +75,7 @@ def _origin(
     place = secret_store.SecretRef(
         namespace=settings.namespace, secret=settings.secret_name, deployment=settings.fullname
     )
-    about = events.About(
+    about = events.ObjectRef(
         api_version="v1", kind="Secret", name=place.secret, namespace=place.namespace
     )
     raising = problems.Alarms(recorder=recorder, about=about, metrics=metrics, ready=ready)

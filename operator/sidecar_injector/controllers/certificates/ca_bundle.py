@@ -207,12 +207,9 @@ class Keeper:
             " it is repaired once a minute from now on, and pods are not injected in between"
         )
         log.error("%s", message)
-        about = events.About.of(
-            live, resource_kind=KINDS[self._resource], api_version=self._resource.api_version
-        )
         self._recorder.record(
             events.Event(
-                about=about,
+                regarding=events.ObjectRef.of(live, self._resource),
                 reason="CABundleRewritten",
                 message=message,
                 action="RepairCABundle",

@@ -45,7 +45,7 @@ class Alarms:
         self,
         *,
         recorder: events.Recorder,
-        about: events.About,
+        about: events.ObjectRef,
         metrics: Metrics,
         ready: readiness.Readiness,
     ) -> None:
@@ -65,7 +65,7 @@ class Alarms:
         self._ready.remark(problem.value, message)
         log.error("%s", message)
         event = events.Event(
-            about=self._about, reason=problem.value, message=message, action=problem.action
+            regarding=self._about, reason=problem.value, message=message, action=problem.action
         )
         self._recorder.record(event)
 
@@ -83,7 +83,7 @@ def watch_clock(time_there: server_clock.Clock, raising: Alarms, metrics: Metric
 
     def judge() -> None:
         metrics.clock_skew.set(time_there.skew.total_seconds())
-        if time_there.wrong:
+        if time_there.is_skewed:
             # Said once: the exact difference is the metric's, a message with it would never stay.
             way = "ahead of" if time_there.skew > server_clock.NONE else "behind"
             minutes = server_clock.LIMIT.total_seconds() / 60

@@ -62,7 +62,7 @@ class Mode:
         metadata = {"name": "si-tls", "namespace": "ns"}
         self.server.seed(api.SECRETS, {"metadata": metadata, "data": data})
         await self.source.refresh()
-        await self.recorder.post()
+        await fake_api.run_until_idle(self.recorder.run)
         return [event["note"] for event in self.server.objects.get(api.EVENTS, {}).values()]
 
 
@@ -140,7 +140,7 @@ async def test_a_bad_pair_is_never_loaded_and_the_last_good_one_is_kept(
 async def test_a_secret_that_is_not_there_yet_is_named() -> None:
     mode = Mode()
     await mode.source.refresh()
-    await mode.recorder.post()
+    await fake_api.run_until_idle(mode.recorder.run)
     (event,) = mode.server.objects[api.EVENTS].values()
     assert "there is no Secret ns/si-tls" in event["note"]
     assert "none is served" in event["note"]

@@ -152,7 +152,7 @@ def told(own: datetime.datetime, *, date: str = NOON_DATE, took: float = 0.0) ->
     """A clock that was told the API server's time when it showed `own`."""
     answered = own + datetime.timedelta(seconds=took)
     found = server_clock.Clock(lambda: answered)
-    found.heard(date, asked=own)
+    found.observe(date, sent_at=own)
     return found
 
 
@@ -165,7 +165,7 @@ def test_a_clock_is_believed_within_five_minutes(ahead: int, *, wrong: bool) -> 
     """The header has whole seconds: what it says may have been so for almost another one."""
     own = NOON + datetime.timedelta(seconds=ahead)
     found = told(own)
-    assert found.wrong is wrong
+    assert found.is_skewed is wrong
     assert abs(found.now() - (NOON if wrong else own)) <= datetime.timedelta(seconds=1)
 
 
@@ -193,14 +193,14 @@ async def test_a_wrong_clock_is_an_alarm_as_long_as_it_is_wrong() -> None:
     problems.watch_clock(theirs, raising, metrics)
 
     for date in (NOON_DATE, NOON_DATE.replace("12:00:00", "12:00:01")):
-        theirs.heard(date, asked=moment)
+        theirs.observe(date, sent_at=moment)
     assert metrics.registry.get_sample_value("sidecar_injector_clock_skew_seconds") == 1798
     (remark,) = ready.remarks()
     assert "more than 5 min ahead of the API server's" in remark
-    await recorder.post()
+    await fake_api.run_until_idle(recorder.run)
     (event,) = server.objects[api.EVENTS].values()
     assert (event["reason"], event.get("series")) == ("ClockSkew", None)
 
-    theirs.heard("Thu, 01 Jan 2026 12:29:59 GMT", asked=moment)
+    theirs.observe("Thu, 01 Jan 2026 12:29:59 GMT", sent_at=moment)
     assert ready.remarks() == ()
     assert theirs.now() == moment
