@@ -1,4 +1,4 @@
-"""The client speaks to an HTTP server: what it sends, and what it makes of the answers."""
+"""The client and an HTTP server: its requests, and what it makes of the responses."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """A web server on loopback; `answer` is what it does next, `asked` what it was asked."""
+    """A web server on loopback; `respond` handles the next request, `requests` are all so far."""
 
     def __init__(self, folder: Path) -> None:
-        self.asked: list[web.Request] = []
+        self.requests: list[web.Request] = []
         self.bodies: list[str] = []
-        self.answer: Handler = status(200, {"metadata": {"name": "x"}})
+        self.respond: Handler = status(200, {"metadata": {"name": "x"}})
         self.kubeconfig = folder / "kubeconfig"
         self.port = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request)
+        self.requests.append(request)
         self.bodies.append(await request.text())
-        return await self.answer(request)
+        return await self.respond(request)
 
     def write_kubeconfig(self, token: str) -> None:
         server = f"http://127.0.0.1:{self.port}"
@@ -44,10 +44,10 @@ class Server:
 
 
 def status(code: int, body: api.Json) -> Handler:
-    async def answer(_: web.Request) -> web.StreamResponse:
+    async def respond(_: web.Request) -> web.StreamResponse:
         return web.json_response(body, status=code)
 
-    return answer
+    return respond
 
 
 @pytest.fixture
@@ -76,10 +76,10 @@ async def connected(server: Server) -> AsyncIterator[client.Client]:
 async def test_an_object_comes_back_as_it_was_sent(
     server: Server, connected: client.Client
 ) -> None:
-    server.answer = status(200, {"metadata": {}, "fieldOfTheFuture": [1, None]})
-    found = await connected.get(api.SECRETS, name="s", namespace="n")
-    assert found == {"metadata": {}, "fieldOfTheFuture": [1, None]}
-    request = server.asked[0]
+    server.respond = status(200, {"metadata": {}, "fieldOfTheFuture": [1, None]})
+    secret = await connected.get(api.SECRETS, name="s", namespace="n")
+    assert secret == {"metadata": {}, "fieldOfTheFuture": [1, None]}
+    request = server.requests[0]
     assert request.path == "/api/v1/namespaces/n/secrets/s"
     assert request.headers["Authorization"] == "Bearer secret-1"
 
@@ -87,7 +87,7 @@ async def test_an_object_comes_back_as_it_was_sent(
 async def test_a_refusal_says_status_reason_message_and_path(
     server: Server, connected: client.Client
 ) -> None:
-    server.answer = status(409, {"kind": "Status", "reason": "Conflict", "message": "changed"})
+    server.respond = status(409, {"kind": "Status", "reason": "Conflict", "message": "changed"})
     with pytest.raises(api.ApiError) as caught:
         await connected.replace(api.LEASES, {}, name="l", namespace="n")
     error = caught.value
@@ -95,13 +95,13 @@ async def test_a_refusal_says_status_reason_message_and_path(
     assert error.path == "/apis/coordination.k8s.io/v1/namespaces/n/leases/l"
 
 
-async def test_an_answer_that_is_no_status_object_is_a_refusal_too(
+async def test_an_error_without_a_status_object_is_a_refusal_too(
     server: Server, connected: client.Client
 ) -> None:
     async def proxy(_: web.Request) -> web.StreamResponse:
         return web.Response(status=502, text="bad gateway\n")
 
-    server.answer = proxy
+    server.respond = proxy
     with pytest.raises(api.ApiError, match=r"502 Unknown at .*: bad gateway"):
         await connected.get(api.NAMESPACES, name="n")
 
@@ -114,14 +114,14 @@ async def test_a_list_goes_on_until_there_is_no_more(
         metadata = {"resourceVersion": "7", "continue": more}
         return web.json_response({"metadata": metadata, "items": [{"page": more}]})
 
-    server.answer = pages
+    server.respond = pages
     scope = api.Scope(label_selector="a=b", metadata_only=True)
-    found = [page async for page in connected.pages(api.NAMESPACES, scope=scope, limit=1)]
-    assert [page.items for page in found] == [[{"page": "2"}], [{"page": "3"}], [{"page": ""}]]
-    assert {page.resource_version for page in found} == {"7"}
-    assert server.asked[0].query["labelSelector"] == "a=b"
-    assert "as=PartialObjectMetadataList" in server.asked[0].headers["Accept"]
-    assert "resourceVersion" not in server.asked[0].query
+    listed = [page async for page in connected.pages(api.NAMESPACES, scope=scope, limit=1)]
+    assert [page.items for page in listed] == [[{"page": "2"}], [{"page": "3"}], [{"page": ""}]]
+    assert {page.resource_version for page in listed} == {"7"}
+    assert server.requests[0].query["labelSelector"] == "a=b"
+    assert "as=PartialObjectMetadataList" in server.requests[0].headers["Accept"]
+    assert "resourceVersion" not in server.requests[0].query
 
 
 async def test_a_watch_puts_events_together_however_they_are_cut(
@@ -138,12 +138,12 @@ async def test_a_watch_puts_events_together_however_they_are_cut(
             await response.write(text[cut])
         return response
 
-    server.answer = stream
+    server.respond = stream
     watch = connected.watch(
         api.SECRETS, resource_version="5", scope=api.by_name("s", namespace="n"), timeout_seconds=9
     )
     assert [event async for event in watch] == [api.OPENED, big, small]
-    assert dict(server.asked[0].query) == {
+    assert dict(server.requests[0].query) == {
         "watch": "true",
         "allowWatchBookmarks": "true",
         "resourceVersion": "5",
@@ -160,7 +160,7 @@ async def test_writes_carry_our_field_manager_and_their_content_type(
     )
     await connected.patch(api.INJECTIONS, {}, name="i", namespace="n", subresource="status")
     await connected.create(api.PODS, {"kind": "Pod"}, namespace="n", dry_run=True)
-    first, second, third = server.asked
+    first, second, third = server.requests
     assert first.query["fieldManager"] == "sidecar-injector"
     assert first.headers["Content-Type"] == api.STRATEGIC_PATCH
     assert second.path.endswith("/namespaces/n/sidecarinjections/i/status")
@@ -174,17 +174,17 @@ async def test_a_refused_token_is_read_again_once(server: Server, connected: cli
         body = {"reason": "Unauthorized", "message": "no", "metadata": {}}
         return web.json_response(body, status=200 if good else 401)
 
-    server.answer = only_the_new_one
+    server.respond = only_the_new_one
     with pytest.raises(api.ApiError, match="401"):
         await connected.get(api.NAMESPACES, name="n")
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
     server.write_kubeconfig("secret-2")
     await connected.get(api.NAMESPACES, name="n")
     await connected.get(api.NAMESPACES, name="n")
-    assert len(server.asked) == 5
+    assert len(server.requests) == 5
 
 
-async def test_nobody_there_is_unreachable(tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_a_closed_port_is_unreachable(tmp_path: Path, unused_tcp_port: int) -> None:
     server = Server(tmp_path)
     server.port = unused_tcp_port
     server.write_kubeconfig("t")

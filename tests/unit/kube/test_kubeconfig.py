@@ -32,15 +32,15 @@ def kubeconfig(path, *, user=None, context="here", current=None, **cluster):
 
 def plugin(*, status=None, error=""):
     """A user whose credentials come from a program."""
-    answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
     script = (
         f"import sys; sys.exit({error!r})"
         if error
-        else f"print({json.dumps({**answer, 'status': status})!r})"
+        else f"print({json.dumps({**credential, 'status': status})!r})"
     )
     return {
         "exec": {
-            "apiVersion": answer["apiVersion"],
+            "apiVersion": credential["apiVersion"],
             "command": sys.executable,
             "args": ["-c", script],
             "interactiveMode": "Never",
@@ -85,8 +85,8 @@ async def test_client_certificates_may_be_embedded(tmp_path):
         for part in ("certificate", "key")
     }
     path = kubeconfig(tmp_path / "a", current="here", user=embedded)
-    found = await loaded(path, temporary_folder=str(tmp_path))
-    with open(found.cert_file) as certificate, open(found.key_file) as key:  # noqa: ASYNC230, PTH123
+    settings = await loaded(path, temporary_folder=str(tmp_path))
+    with open(settings.cert_file) as certificate, open(settings.key_file) as key:  # noqa: ASYNC230, PTH123
         assert (certificate.read(), key.read()) == ("certificate", "key")
 
 
@@ -98,7 +98,7 @@ async def test_a_plugin_gives_a_token_or_a_certificate(tmp_path):
     assert (await loaded(path, temporary_folder=str(tmp_path))).cert_file
 
 
-async def test_a_plugin_that_fails_is_an_error_and_not_a_nobody(tmp_path, capfd):
+async def test_a_plugin_that_fails_is_an_error_not_an_anonymous_client(tmp_path, capfd):
     path = kubeconfig(tmp_path / "a", current="here", user=plugin(error="log in first"))
     with pytest.raises(api.CredentialsError, match="log in first"):
         await loaded(path)
