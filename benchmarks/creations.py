@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks import load, machine, product, record, results, reviews, servers
-from sidecar_injector.kube import api
 from tools.controlplane import cluster, guard, operators, release
 
 TITLE: Final = "Pods created through the API server"
@@ -83,7 +82,9 @@ def reach_directly(plane: cluster.ControlPlane, replica: operators.Replica) -> N
     """Let the API server call the replica directly: the balancer is not a part of the product."""
     path = "/webhooks/0/clientConfig/service/port"
     change: Any = [{"op": "replace", "path": path, "value": replica.backend.port}]
-    plane.client.request("PATCH", release.CONFIGURATION, change, content=api.JSON_PATCH)
+    plane.client.request(
+        "PATCH", release.CONFIGURATION, change, content="application/json-patch+json"
+    )
 
 
 def wired(plane: cluster.ControlPlane) -> bool:
