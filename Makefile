@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PARALLEL := --numprocesses=auto --dist=worksteal
 LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
@@ -22,15 +23,16 @@ demo: $(INSTALLED) ## show the main job on a local control plane; KEEP=1 leaves 
 down: $(INSTALLED) ## end what `make demo KEEP=1` left up
 	@$(BIN)/python -m tools.demo down
 
-check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Python only, two to three minutes
+check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Python only, about a minute
 	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow Python's own module operator: remove it"; exit 1; }
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
-	$(BIN)/mypy
-	$(BIN)/pytest tests/unit tests/cases
+	@# One core of two is idle while mypy runs alone.
+	@$(BIN)/mypy & types=$$!; $(BIN)/pytest $(PARALLEL) -m "not long" tests/unit tests/cases; tests=$$?; wait $$types && exit $$tests
 
-test: check controlplane ## check, then the tests against a real API server, then each fault of chaos once
+test: check controlplane ## check, long property runs, tests against a real API server, each fault of chaos once
+	$(BIN)/pytest $(PARALLEL) --timeout=600 -m long tests/unit
 	$(BIN)/pytest tests/chart tests/controlplane
 	@$(BIN)/python -m tools.chaos --quick
 
