@@ -41,7 +41,7 @@ def decide(asked: namespace_view.PodRequest, known: namespace_view.NamespaceView
         around=_surroundings(asked, candidate, known, said),
         tutorial=candidate.wish.tutorial,
         check=lambda before, after, parts: result_checks.check(
-            before, after, known=known, judged=parts.judged
+            before, after, known=known, template=parts.problems
         ),
     )
     candidates = known.index.candidates(candidate.labels)

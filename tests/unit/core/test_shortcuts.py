@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import gc
+import weakref
 
 import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import index, namespace_view
+from sidecar_injector.core.merging import render
 from sidecar_injector.core.pods import selectors
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import container as container_rules
@@ -86,13 +89,25 @@ def test_the_index_changes_no_decision():
 
 
 def test_an_injection_that_has_seen_many_pods_decides_like_one_that_has_seen_none():
-    seen = [one for seed in range(SEED, SEED + 40) for one in Draw(seed).injections()]
+    injections = [injection for seed in range(SEED, SEED + 40)
+                  for injection in Draw(seed).injections()]  # fmt: skip
     for seed in range(SEED, SEED + EXAMPLES):
-        used = [one for one in seen if seed % 40 == seen.index(one) % 40]
-        fresh = [dataclasses.replace(one, memo={}) for one in used]
+        used = [injections[index] for index in range(seed % 40, len(injections), 40)]
+        fresh = [dataclasses.replace(injection) for injection in used]
         subject = Draw(seed).pod()
         assert told(decided(subject, known(*used))) == told(decided(subject, known(*fresh))), seed
-    assert any(one.memo for one in seen)
+
+
+def test_the_parts_of_a_template_are_made_once_and_die_with_their_injection():
+    first = injection(template={"spec": {"containers": [container()]}})
+    parts = render.constant(first, "Native")
+    assert render.constant(first, "Native") is parts
+    assert render.constant(first, "Container") is not parts
+    assert render.constant(dataclasses.replace(first), "Native") is not parts
+    dead = weakref.ref(first)
+    del first
+    gc.collect()
+    assert dead() is None
 
 
 @pytest.mark.parametrize(
@@ -129,15 +144,34 @@ def test_what_was_found_for_one_pod_is_not_held_for_another(part, good, bad):
         assert line.reason is reason, line.message
 
 
+def of_sleeper(template, sleeper, *, seconds):
+    context = container_rules.context_of({"terminationGracePeriodSeconds": seconds})
+    return template.of_container(sleeper, context, is_init=False)
+
+
 def test_a_container_is_judged_once_for_all_pods_and_kept_in_bounds():
-    one = container(lifecycle={"preStop": {"sleep": {"seconds": 20}}})
-    judged = container_rules.Judged([one])
+    sleeper = container(lifecycle={"preStop": {"sleep": {"seconds": 20}}})
+    template = container_rules.TemplateProblems([sleeper], ())
     for seconds in range(1000):
-        around = container_rules.surroundings({"terminationGracePeriodSeconds": seconds})
-        found = judged.problems(one, around, is_init=False)
-        assert bool(list(found)) is (seconds < 20)
-        assert judged.problems(one, around, is_init=False) is found
-    assert len(judged._found) <= 64
+        problems = of_sleeper(template, sleeper, seconds=seconds)
+        assert bool(list(problems)) is (seconds < 20)
+        assert of_sleeper(template, sleeper, seconds=seconds) is problems
+    kept = of_sleeper(template, sleeper, seconds=19)
+    for seconds in range(1000, 1000 + container_rules.MOST_CONTEXTS):
+        of_sleeper(template, sleeper, seconds=seconds)
+    assert of_sleeper(template, sleeper, seconds=19) is not kept
+
+
+def test_a_part_of_a_template_that_somebody_changes_is_judged_again():
+    sleeper = container(lifecycle={"preStop": {"sleep": {"seconds": 20}}})
+    volume = {"name": "v", "configMap": {"name": "c"}}
+    template = container_rules.TemplateProblems([sleeper], [volume])
+    assert not list(of_sleeper(template, sleeper, seconds=30))
+    assert not list(template.of_volume(volume))
+    sleeper["lifecycle"]["preStop"]["sleep"]["seconds"] = 40
+    volume["configMap"]["name"] = ""
+    assert list(of_sleeper(template, sleeper, seconds=30))
+    assert list(template.of_volume(volume))
 
 
 def test_an_injection_that_requires_another_label_is_not_asked():

@@ -77,7 +77,7 @@ class Fit:
             raise conflict
         return Parts(
             mode=self._parts.mode,
-            judged=self._parts.judged,
+            problems=self._parts.problems,
             containers=lacking["containers"],
             init_containers=lacking["initContainers"],
             volumes=volumes,

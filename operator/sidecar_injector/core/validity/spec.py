@@ -36,20 +36,20 @@ _SELECTOR = shapes.Object(
 """What can be judged as a selector at all; the API server cannot read anything else."""
 
 
-def metadata_problems(pod: Mapping[str, Any], *, settled: Mapping[str, Json]) -> Iterator[str]:
-    """Of labels and annotations; members that `settled` has by the same value are passed over."""
-    known = settled.get("labels") or {}
+def metadata_problems(pod: Mapping[str, Any], *, previous: Mapping[str, Json]) -> Iterator[str]:
+    """Problems of labels and annotations; those that the metadata `previous` has are skipped."""
+    old = previous.get("labels") or {}
     for key, value in pod_fields.metadata_map(pod, "labels").items():
-        if key not in known or known[key] != value:
-            yield from (f"label {key!r}: {why}" for _, why in _label(key, value))
+        if key not in old or old[key] != value:
+            yield from (f"label {key!r}: {sentence}" for sentence in _label(key, value))
     annotations = pod_fields.metadata_map(pod, "annotations")
-    known = settled.get("annotations") or {}
-    if annotations != known:
-        yield from _annotations(annotations, known)
+    old = previous.get("annotations") or {}
+    if annotations != old:
+        yield from _annotations(annotations, old)
 
 
-def _annotations(annotations: Mapping[str, str], known: Mapping[str, str]) -> Iterator[str]:
-    for key in annotations.keys() - known.keys():
+def _annotations(annotations: Mapping[str, str], old: Mapping[str, str]) -> Iterator[str]:
+    for key in annotations.keys() - old.keys():
         if not selectors.is_qualified_name(key.lower()):
             yield (
                 f"annotation {formats.quoted(key)} must be an optional DNS prefix and '/', then a"
@@ -60,12 +60,12 @@ def _annotations(annotations: Mapping[str, str], known: Mapping[str, str]) -> It
     if (cost := annotations.get(_DELETION_COST)) is not None and not _is_cost(cost):
         yield f"annotation {_DELETION_COST!r} {formats.quoted(cost)} must be an integer of 32 bits"
     if names.MIRROR_ANNOTATION in annotations:
-        # The ServiceAccount plugin refuses those that name an account, and all others get one.
+        # The ServiceAccount plugin refuses mirror pods with an account, and others get an account.
         yield f"annotation {names.MIRROR_ANNOTATION!r} is for what a kubelet mirrors"
 
 
-def _label(key: str, value: object) -> Iterator[tuple[str, str]]:
-    return selectors.label_problems(key, value, path="")
+def _label(key: str, value: object) -> Iterator[str]:
+    return (sentence for _, sentence in selectors.label_problems(key, value, path=""))
 
 
 def annotation_bytes(annotations: Mapping[str, Any]) -> int:
@@ -87,25 +87,24 @@ def _is_cost(value: object) -> bool:
     )
 
 
-def problems(pod: Mapping[str, Any], *, settled: Mapping[str, Any]) -> Iterator[str]:
-    """Of the fields that an injection can add to, and of those that what it adds can upset.
+def problems(pod: Mapping[str, Any], *, previous: Mapping[str, Any]) -> Iterator[str]:
+    """Problems of the fields that an injection can add to or can break by what it adds.
 
-    Fields that are the same object in the pod `settled`, labels included where they count, are
-    passed over.
+    Fields that are equal in the pod `previous`, with equal labels where labels matter, are skipped.
     """
-    spec, old = pod.get("spec") or {}, settled.get("spec") or {}
-    for field, judge in _FIELDS:
+    spec, old = pod.get("spec") or {}, previous.get("spec") or {}
+    for field, check in _FIELDS:
         value = spec.get(field)
-        if value and value is not old.get(field):
-            yield from judge(spec)
+        if value and value != old.get(field):
+            yield from check(spec)
     spread, affinity = spec.get("topologySpreadConstraints"), spec.get("affinity")
     if not spread and not affinity:
         return
     labels = pod_fields.metadata_map(pod, "labels")
-    same = labels is pod_fields.metadata_map(settled, "labels")
-    if spread and not (same and spread is old.get("topologySpreadConstraints")):
+    same_labels = labels == pod_fields.metadata_map(previous, "labels")
+    if spread and not (same_labels and spread == old.get("topologySpreadConstraints")):
         yield from _spread(spec, labels)
-    if affinity and not (same and affinity is old.get("affinity")):
+    if affinity and not (same_labels and affinity == old.get("affinity")):
         for term in _terms(lenient.child(spec, "affinity")):
             yield from _label_keys(term, labels, where="affinity")
 
@@ -166,7 +165,7 @@ def _toleration(one: Json) -> Iterator[str]:
     elif operator == "Exists" and value:
         yield f"{where}: value must be empty where operator is Exists"
     elif operator == "Equal":
-        yield from (f"{where}: {why}" for _, why in _label("key", value))
+        yield from (f"{where}: {sentence}" for sentence in _label("key", value))
     if (effect := one.get("effect")) and effect not in _EFFECTS:
         yield f"{where}: effect {formats.quoted(effect)} must be one of {', '.join(_EFFECTS)}"
 
@@ -238,4 +237,4 @@ _FIELDS: tuple[tuple[str, Callable[[Mapping[str, Any]], Iterator[str]]], ...] = 
     ("hostAliases", _aliases),
     ("tolerations", _tolerations),
 )
-"""Those that are judged by themselves."""
+"""Fields that depend on no other field."""
