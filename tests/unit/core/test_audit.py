@@ -117,17 +117,17 @@ def where(name=NAMESPACE, *injections, **labels):
 
 def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
     picky = injection(cluster=True, namespaceSelector={"matchLabels": {"team": "a"}})
-    assert audit.is_worth_a_look(where(NAMESPACE, injection()))
-    assert audit.is_worth_a_look(where(NAMESPACE, picky, team="a"))
-    assert not audit.is_worth_a_look(where(NAMESPACE))
-    assert not audit.is_worth_a_look(where(NAMESPACE, picky))
-    assert not audit.is_worth_a_look(where(NAMESPACE, injection(suspend=True)))
-    assert not audit.is_worth_a_look(where("kube-system", injection()))
-    assert not audit.is_worth_a_look(where(names.PRODUCT, injection()))
+    assert audit.can_select(where(NAMESPACE, injection()))
+    assert audit.can_select(where(NAMESPACE, picky, team="a"))
+    assert not audit.can_select(where(NAMESPACE))
+    assert not audit.can_select(where(NAMESPACE, picky))
+    assert not audit.can_select(where(NAMESPACE, injection(suspend=True)))
+    assert not audit.can_select(where("kube-system", injection()))
+    assert not audit.can_select(where(names.PRODUCT, injection()))
     off = namespace_view.NamespaceView(
         namespace=namespace_view.Namespace(NAMESPACE, {}), injections=[injection()]
     )
-    assert not audit.is_worth_a_look(off)
+    assert not audit.can_select(off)
 
 
 @pytest.mark.parametrize(

@@ -170,9 +170,9 @@ def problems(
     yield from _lifetime(container, settings, is_init=is_init)
 
 
-def _one_of(parent: Json, field: str, words: tuple[str, ...]) -> Iterator[str]:
-    if (value := parent.get(field) or words[0]) not in words:
-        yield f"{field} {formats.quoted(value)} must be one of {', '.join(words)}"
+def _one_of(parent: Json, field: str, accepted: tuple[str, ...]) -> Iterator[str]:
+    if (value := parent.get(field) or accepted[0]) not in accepted:
+        yield f"{field} {formats.quoted(value)} must be one of {', '.join(accepted)}"
 
 
 def _lifetime(container: Json, settings: PodSettings, *, is_init: bool) -> Iterator[str]:
@@ -195,7 +195,7 @@ def _lifetime(container: Json, settings: PodSettings, *, is_init: bool) -> Itera
 
 
 def _ports(container: Json) -> Iterator[str]:
-    taken: set[str] = set()
+    port_names: set[str] = set()
     for port in lenient.objects(container, "ports"):
         number = port.get("containerPort")
         if not lenient.is_integer(number, least=1, most=65535):
@@ -204,29 +204,29 @@ def _ports(container: Json) -> Iterator[str]:
         if not lenient.is_integer(host, least=0, most=65535):
             yield f"ports[{number}].hostPort {host} must be from 1 to 65535"
         if (protocol := port.get("protocol") or _PROTOCOLS[0]) not in _PROTOCOLS:
-            words = ", ".join(_PROTOCOLS)
-            yield f"ports[{number}].protocol {formats.quoted(protocol)} must be one of {words}"
+            accepted = ", ".join(_PROTOCOLS)
+            yield f"ports[{number}].protocol {formats.quoted(protocol)} must be one of {accepted}"
         if name := port.get("name"):
             if not formats.PORT_NAME.accepts(name):
                 yield f"ports[{number}].name {formats.PORT_NAME.refusal(name)}"
-            if name in taken:
+            if name in port_names:
                 yield f"ports[{number}].name {formats.quoted(name)} must be there only once"
-            taken.add(name)
+            port_names.add(name)
 
 
 def _resize_policy(container: Json) -> Iterator[str]:
-    taken: set[str] = set()
+    resources: set[str] = set()
     for policy in lenient.objects(container, "resizePolicy"):
         yield from (f"resizePolicy: {problem}" for problem in _resize_item(policy))
-        if (name := str(policy.get("resourceName"))) in taken:
+        if (name := str(policy.get("resourceName"))) in resources:
             yield f"resizePolicy: {name} must be there only once"
-        taken.add(name)
+        resources.add(name)
 
 
 def _resize_item(policy: Json) -> Iterator[str]:
-    for field, words in (("resourceName", _RESIZED), ("restartPolicy", _RESIZE_POLICIES)):
-        if (value := policy.get(field)) not in words:
-            yield f"{field} {formats.quoted(value)} must be one of {', '.join(words)}"
+    for field, accepted in (("resourceName", _RESIZED), ("restartPolicy", _RESIZE_POLICIES)):
+        if (value := policy.get(field)) not in accepted:
+            yield f"{field} {formats.quoted(value)} must be one of {', '.join(accepted)}"
 
 
 def _restart_rules(container: Json) -> Iterator[str]:
@@ -237,12 +237,12 @@ def _restart_rules(container: Json) -> Iterator[str]:
         yield f"restartPolicyRules must not be more than {_MOST_RESTART_RULES}"
     for rule in rules:
         if (action := rule.get("action")) not in _RESTART_ACTIONS:
-            words = ", ".join(_RESTART_ACTIONS)
-            yield f"restartPolicyRules: action {formats.quoted(action)} must be one of {words}"
+            accepted = ", ".join(_RESTART_ACTIONS)
+            yield f"restartPolicyRules: action {formats.quoted(action)} must be one of {accepted}"
         codes = lenient.child(rule, "exitCodes")
         if codes.get("operator") not in _EXIT_CODE_OPERATORS:
-            words = " or ".join(_EXIT_CODE_OPERATORS)
-            yield f"restartPolicyRules: exitCodes.operator must be {words}"
+            accepted = " or ".join(_EXIT_CODE_OPERATORS)
+            yield f"restartPolicyRules: exitCodes.operator must be {accepted}"
         if len(lenient.items(codes, "values")) > 255:
             yield "restartPolicyRules: exitCodes.values must not be more than 255"
 

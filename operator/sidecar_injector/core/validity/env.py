@@ -71,8 +71,8 @@ def _source(source: object, volumes: Mapping[str, Json], *, where: str) -> Itera
         kind for kind in _SOURCES if isinstance(source, dict) and source.get(kind) is not None
     ]
     if len(present) != 1:
-        kinds = " and ".join(present) or "none"
-        yield f"{where} must have exactly one of {', '.join(_SOURCES)}, and has {kinds}"
+        existing = " and ".join(present) or "none"
+        yield f"{where} must have exactly one of {', '.join(_SOURCES)}, and has {existing}"
         return
     kind, reference = present[0], lenient.child(source, present[0])
     where = f"{where}.{kind}"
@@ -93,8 +93,8 @@ def _resource(reference: Json, *, where: str) -> Iterator[str]:
     side, _, resource = name.partition(".")
     is_huge = resource.startswith("hugepages-")
     if side not in ("limits", "requests") or not (is_huge or resource in _RESOURCES):
-        words = ", ".join((*_RESOURCES, "hugepages-…"))
-        yield f"{where}.resource {formats.quoted(name)} must be limits. or requests. of {words}"
+        accepted = ", ".join((*_RESOURCES, "hugepages-…"))
+        yield f"{where}.resource {formats.quoted(name)} must be limits. or requests. of {accepted}"
     divisor = reference.get("divisor") or 0
     allowed = _CPU_DIVISORS if resource == "cpu" else _DIVISORS
     if quantity.parse(divisor) not in allowed:
@@ -126,8 +126,8 @@ def _set(source: Json) -> Iterator[str]:
         yield f"envFrom: prefix {formats.VARIABLE.refusal(prefix)}"
     present = [kind for kind in _SETS if source.get(kind) is not None]
     if len(present) != 1:
-        kinds = " and ".join(present) or "none"
-        yield f"envFrom: each must have exactly one of {', '.join(_SETS)}, and one has {kinds}"
+        existing = " and ".join(present) or "none"
+        yield f"envFrom: each must have exactly one of {', '.join(_SETS)}, and one has {existing}"
     for kind in present:
         name = lenient.child(source, kind).get("name")
         # The API server accepts a prefix of a name, which may end in a hyphen.

@@ -93,16 +93,16 @@ def _by_name(items: list[Json] | None) -> dict[str, Json]:
 def _names(pod: Pod) -> Iterator[str]:
     if not pod_fields.items(pod, "containers"):
         yield "there must be a container"
-    taken = set()
-    for container in pod_fields.containers(pod):
-        if (name := container["name"]) in taken:
-            yield f"container {name!r} must be there only once"
-        taken.add(name)
-    taken = set()
-    for volume in pod_fields.items(pod, "volumes"):
-        if (name := volume["name"]) in taken:
-            yield f"volume {name!r} must be there only once"
-        taken.add(name)
+    yield from _repeated("container", pod_fields.containers(pod))
+    yield from _repeated("volume", pod_fields.items(pod, "volumes"))
+
+
+def _repeated(kind: str, items: Iterable[Json]) -> Iterator[str]:
+    names = set()
+    for item in items:
+        if (name := item["name"]) in names:
+            yield f"{kind} {name!r} must be there only once"
+        names.add(name)
 
 
 def _containers(
@@ -152,9 +152,9 @@ def _host_ports(spec: Spec, old: Spec, changed: Iterable[Json]) -> Iterator[str]
         for port in lenient.objects(container, "ports")
     ):
         return
-    taken: dict[tuple[object, object, object], str] = {}
+    users: dict[tuple[object, object, object], str] = {}
     for container in spec.get("containers") or ():
-        yield from _taken_twice(container, taken, on_host=on_host)
+        yield from _ports_used_twice(container, users, on_host=on_host)
         for port in lenient.objects(container, "ports"):
             number, host = port.get("containerPort"), port.get("hostPort")
             if on_host and host and host != number:
@@ -163,21 +163,21 @@ def _host_ports(spec: Spec, old: Spec, changed: Iterable[Json]) -> Iterator[str]
                     f" {number} on the host network"
                 )
     for container in spec.get("initContainers") or ():
-        yield from _taken_twice(container, {}, on_host=on_host)
+        yield from _ports_used_twice(container, {}, on_host=on_host)
 
 
-def _taken_twice(
-    container: Json, taken: dict[tuple[object, object, object], str], *, on_host: bool
+def _ports_used_twice(
+    container: Json, users: dict[tuple[object, object, object], str], *, on_host: bool
 ) -> Iterator[str]:
-    own = set()
+    own_ports = set()
     for port in lenient.objects(container, "ports"):
         # On the host network the API server sets the host ports that are missing.
         host = port.get("hostPort") or (port.get("containerPort") if on_host else 0)
         if not host:
             continue
         key = (port.get("protocol") or "TCP", str(port.get("hostIP") or ""), host)
-        if key in own:
+        if key in own_ports:
             yield f"container {container['name']!r}: host port {host} must be there only once"
-        elif (holder := taken.setdefault(key, container["name"])) != container["name"]:
-            yield f"container {container['name']!r}: host port {host} is taken by {holder!r}"
-        own.add(key)
+        elif (user := users.setdefault(key, container["name"])) != container["name"]:
+            yield f"container {container['name']!r}: host port {host} is taken by {user!r}"
+        own_ports.add(key)

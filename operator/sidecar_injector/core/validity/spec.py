@@ -1,4 +1,4 @@
-"""What the API server requires of a pod's own fields: metadata, DNS, scheduling.
+"""What the API server requires of the fields of a pod: metadata, DNS, scheduling.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
 (ValidatePodSpec, validatePodDNSConfig, validateTopologySpreadConstraints, ValidateTolerations)
@@ -33,7 +33,7 @@ _SELECTOR = shapes.Object(
         "matchExpressions": shapes.Many(shapes.Object(_EXPRESSION, ("key", "operator"))),
     }
 )
-"""What can be judged as a selector at all; the API server cannot read anything else."""
+"""The shape of a selector; the API server cannot read any other."""
 
 
 def metadata_problems(pod: Mapping[str, Any], *, previous: Mapping[str, Json]) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _label(key: str, value: object) -> Iterator[str]:
 
 
 def annotation_bytes(annotations: Mapping[str, Any]) -> int:
-    """What `MOST_ANNOTATIONS` limits."""
+    """The size that `MOST_ANNOTATIONS` limits."""
     return sum(_bytes(key) + _bytes(value) for key, value in annotations.items())
 
 
@@ -135,29 +135,33 @@ def _dns(config: Json) -> Iterator[str]:
     )
     if len(nameservers) > _MOST_NAMESERVERS:
         yield f"dnsConfig.nameservers must not be more than {_MOST_NAMESERVERS}"
-    for one in nameservers:
-        if not formats.is_ip(one):
-            yield f"dnsConfig.nameservers: {formats.quoted(one)} must be an IP address"
+    for address in nameservers:
+        if not formats.is_ip(address):
+            yield f"dnsConfig.nameservers: {formats.quoted(address)} must be an IP address"
     if len(searches) > _MOST_SEARCHES:
         yield f"dnsConfig.searches must not be more than {_MOST_SEARCHES}"
     if len(" ".join(searches)) > _LONGEST_SEARCHES:
         yield f"dnsConfig.searches must not be more than {_LONGEST_SEARCHES} characters together"
-    for one in searches:
-        if one != "." and not formats.SEARCH_DOMAIN.accepts(one.removesuffix(".")):
-            yield f"dnsConfig.searches: {formats.SEARCH_DOMAIN.refusal(one)}"
+    for domain in searches:
+        if domain != "." and not formats.SEARCH_DOMAIN.accepts(domain.removesuffix(".")):
+            yield f"dnsConfig.searches: {formats.SEARCH_DOMAIN.refusal(domain)}"
     for option in lenient.objects(config, "options"):
         if not option.get("name"):
             yield "dnsConfig.options: name must not be empty"
 
 
-def _toleration(one: Json) -> Iterator[str]:
-    key, value, operator = one.get("key"), one.get("value") or "", one.get("operator") or "Equal"
+def _toleration(toleration: Json) -> Iterator[str]:
+    key, value, operator = (
+        toleration.get("key"),
+        toleration.get("value") or "",
+        toleration.get("operator") or "Equal",
+    )
     where = f"toleration of {formats.quoted(key or '')}"
     if key and not selectors.is_qualified_name(key):
         yield f"{where}: key must be an optional DNS prefix and '/', then a name"
     if not key and operator != "Exists":
         yield f"{where}: operator must be Exists where key is empty"
-    if one.get("tolerationSeconds") is not None and one.get("effect") != "NoExecute":
+    if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
         yield f"{where}: effect must be NoExecute where tolerationSeconds is set"
     if operator not in ("Equal", "Exists"):
         # Lt and Gt are behind a feature gate that is off by default.
@@ -166,52 +170,53 @@ def _toleration(one: Json) -> Iterator[str]:
         yield f"{where}: value must be empty where operator is Exists"
     elif operator == "Equal":
         yield from (f"{where}: {sentence}" for sentence in _label("key", value))
-    if (effect := one.get("effect")) and effect not in _EFFECTS:
+    if (effect := toleration.get("effect")) and effect not in _EFFECTS:
         yield f"{where}: effect {formats.quoted(effect)} must be one of {', '.join(_EFFECTS)}"
 
 
 def _spread(spec: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
-    taken: set[tuple[object, object]] = set()
-    for one in lenient.objects(spec, "topologySpreadConstraints"):
-        kind = one.get("topologyKey"), one.get("whenUnsatisfiable")
+    kinds: set[tuple[object, object]] = set()
+    for constraint in lenient.objects(spec, "topologySpreadConstraints"):
+        kind = constraint.get("topologyKey"), constraint.get("whenUnsatisfiable")
         where = f"topologySpreadConstraints[{kind[0]},{kind[1]}]"
-        if kind in taken:
+        if kind in kinds:
             yield f"{where} must be there only once"
-        taken.add(kind)
+        kinds.add(kind)
         if not kind[0]:
             yield f"{where}: topologyKey must not be empty"
         if kind[1] not in _UNSATISFIABLE:
-            words = " or ".join(_UNSATISFIABLE)
-            yield f"{where}: whenUnsatisfiable must be {words}"
-        if not lenient.is_integer(skew := one.get("maxSkew"), least=1, most=2**31 - 1):
+            accepted = " or ".join(_UNSATISFIABLE)
+            yield f"{where}: whenUnsatisfiable must be {accepted}"
+        if not lenient.is_integer(skew := constraint.get("maxSkew"), least=1, most=2**31 - 1):
             yield f"{where}: maxSkew {skew} must be greater than 0"
-        if (domains := one.get("minDomains")) is not None:
+        if (domains := constraint.get("minDomains")) is not None:
             if not lenient.is_integer(domains, least=1, most=2**31 - 1):
                 yield f"{where}: minDomains {domains} must be greater than 0"
             if kind[1] != _UNSATISFIABLE[0]:
                 yield f"{where}: minDomains needs whenUnsatisfiable: {_UNSATISFIABLE[0]}"
         for field in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
-            if (policy := one.get(field) or _NODE_POLICIES[0]) not in _NODE_POLICIES:
-                words = " or ".join(_NODE_POLICIES)
-                yield f"{where}: {field} {formats.quoted(policy)} must be {words}"
-        selector = lenient.child(one, "labelSelector")
+            if (policy := constraint.get(field) or _NODE_POLICIES[0]) not in _NODE_POLICIES:
+                accepted = " or ".join(_NODE_POLICIES)
+                yield f"{where}: {field} {formats.quoted(policy)} must be {accepted}"
+        selector = lenient.child(constraint, "labelSelector")
         if not any(shapes.problems(_SELECTOR, selector)):
             yield from (f"{path}: {why}" for path, why in selectors.problems(selector, path=where))
-        yield from _label_keys(one, labels, where=where)
+        yield from _label_keys(constraint, labels, where=where)
 
 
 def _terms(affinity: Json) -> Iterator[Json]:
     for kind in _AFFINITIES:
         rules = lenient.child(affinity, kind)
         yield from lenient.objects(rules, "requiredDuringSchedulingIgnoredDuringExecution")
-        for one in lenient.objects(rules, "preferredDuringSchedulingIgnoredDuringExecution"):
-            yield lenient.child(one, "podAffinityTerm")
+        for preferred in lenient.objects(rules, "preferredDuringSchedulingIgnoredDuringExecution"):
+            yield lenient.child(preferred, "podAffinityTerm")
 
 
 def _label_keys(term: Json, labels: Mapping[str, str], *, where: str) -> Iterator[str]:
-    """`matchLabelKeys` become requirements with the pod's labels, so a label can be too much.
+    """Problems of `matchLabelKeys`, which an added label can cause.
 
-    A key that the selector has already is refused, but only once the pod has that label.
+    The API server adds a requirement for each key that the pod has as a label. It refuses the pod
+    if the selector has that key already.
     https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/core/pod/strategy.go
     """
     wanted = lenient.strings(term, "matchLabelKeys")
@@ -220,12 +225,13 @@ def _label_keys(term: Json, labels: Mapping[str, str], *, where: str) -> Iterato
     selector = term.get("labelSelector")
     if selector is None:
         yield f"{where}: matchLabelKeys need a labelSelector"
-    taken = set(lenient.child(selector, "matchLabels"))
-    expressions = [one.get("key") for one in lenient.objects(selector, "matchExpressions")]
-    for key in [*expressions, *(key for key in wanted if key in labels)]:
-        if key in wanted and key in taken:
+    selected = set(lenient.child(selector, "matchLabels"))
+    expressions = lenient.objects(selector, "matchExpressions")
+    keys = [expression.get("key") for expression in expressions]
+    for key in [*keys, *(key for key in wanted if key in labels)]:
+        if key in wanted and key in selected:
             yield f"{where}: matchLabelKeys has {key!r}, which labelSelector has too"
-        taken.add(str(key))
+        selected.add(str(key))
     for key in wanted:
         if not selectors.is_qualified_name(key):
             yield f"{where}: matchLabelKeys: {formats.quoted(key)} must be a label's key"

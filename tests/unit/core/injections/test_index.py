@@ -46,7 +46,7 @@ def test_every_injection_is_a_candidate_or_passed_over_for_the_reason_of_the_rul
     labels = draw.choice(LABELS)
     candidate = matching.candidate_of({"metadata": {"labels": labels}}, status_annotation.NOTHING)
     found = known.index.candidates(labels)
-    passed = dict(found.passed_over())
+    passed = dict(found.not_candidates())
 
     assert [*found] == [one for one in known.injections if one not in passed]
     for one, reason in passed.items():
