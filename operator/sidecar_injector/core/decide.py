@@ -41,7 +41,7 @@ def decide(asked: namespace_view.PodRequest, known: namespace_view.NamespaceView
         around=_surroundings(asked, candidate, known, said),
         tutorial=candidate.inject_request.tutorial,
         check=lambda before, after, parts: result_checks.check(
-            before, after, known=known, template=parts.problems
+            before, after, known=known, precomputed=parts.precomputed
         ),
     )
     candidates = known.index.candidates(candidate.labels)

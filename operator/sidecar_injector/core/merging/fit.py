@@ -77,7 +77,7 @@ class Fit:
             raise conflict
         return Parts(
             mode=self._parts.mode,
-            problems=self._parts.problems,
+            precomputed=self._parts.precomputed,
             containers=lacking["containers"],
             init_containers=lacking["initContainers"],
             volumes=volumes,

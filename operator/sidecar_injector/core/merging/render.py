@@ -47,8 +47,8 @@ class Parts:
     additions: tuple[additions.Addition, ...] = ()
     bare: Mapping[str, Json] = dataclasses.field(default_factory=dict)
     """The containers by name without what they inherit, which other injectors may change."""
-    problems: container_rules.TemplateProblems | None = None
-    """The known problems of a template that is the same for every pod."""
+    precomputed: container_rules.TemplateProblems | None = None
+    """The problems of a template that is the same for every pod."""
 
     @property
     def is_empty(self) -> bool:
@@ -120,11 +120,10 @@ def constant(injection: model.Injection, mode: str) -> Parts:
     compiled = _COMPILED.setdefault(injection, {})
     if (parts := compiled.get(mode)) is None:
         parts = _of_template(injection.spec, mode)
-        problems = container_rules.TemplateProblems(
-            (*parts.init_containers, *parts.containers), parts.volumes
-        )
+        containers = (*parts.init_containers, *parts.containers)
+        precomputed = container_rules.TemplateProblems(containers, parts.volumes)
         # Another thread may do the same at the same time: its parts are as good as these.
-        parts = compiled[mode] = dataclasses.replace(parts, problems=problems)
+        parts = compiled[mode] = dataclasses.replace(parts, precomputed=precomputed)
     return parts
 
 

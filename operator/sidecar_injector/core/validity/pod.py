@@ -27,11 +27,11 @@ Pod = Mapping[str, Any]
 Spec = Mapping[str, Any]
 
 _EMPTY: Pod = {}
-_NO_TEMPLATE = container_rules.TemplateProblems((), ())
+_NOTHING = container_rules.TemplateProblems((), ())
 
 
 def problem(
-    *, before: Pod, after: Pod, template: container_rules.TemplateProblems | None = None
+    *, before: Pod, after: Pod, precomputed: container_rules.TemplateProblems | None = None
 ) -> str | None:
     """The first thing that the API server would refuse in `after` and not already in `before`.
 
@@ -39,26 +39,26 @@ def problem(
     subject by key and never by index, so that it is the same for both pods. Parts that are equal in
     both pods are skipped; comparing them is cheap where both pods share the same objects.
     """
-    problems = _problems(after, previous=before, template=template or _NO_TEMPLATE)
+    problems = _problems(after, previous=before, precomputed=precomputed or _NOTHING)
     first = next(problems, None)
     if first is None:
         return None
-    old = set(_problems(before, previous=_EMPTY, template=_NO_TEMPLATE))
+    old = set(_problems(before, previous=_EMPTY, precomputed=_NOTHING))
     return next(
         (sentence for sentence in itertools.chain((first,), problems) if sentence not in old), None
     )
 
 
 def _problems(
-    pod: Pod, *, previous: Pod, template: container_rules.TemplateProblems
+    pod: Pod, *, previous: Pod, precomputed: container_rules.TemplateProblems
 ) -> Iterator[str]:
     """The problems of a pod, without those of the parts that are equal in `previous`."""
     spec, old = pod.get("spec") or {}, previous.get("spec") or {}
     changed = list(_changed_containers(spec, old))
     affected = changed if _is_same_context(spec, old) else list(_changed_containers(spec, _EMPTY))
     yield from _names(pod)
-    yield from _containers(affected, spec, template)
-    yield from _volumes(pod, old, template)
+    yield from _containers(affected, spec, precomputed)
+    yield from _volumes(pod, old, precomputed)
     yield from _host_ports(spec, old, [container for _, container, _ in changed])
     yield from spec_rules.metadata_problems(pod, previous=lenient.child(previous, "metadata"))
     yield from spec_rules.problems(pod, previous=previous)
@@ -108,7 +108,7 @@ def _repeated(kind: str, items: Iterable[Json]) -> Iterator[str]:
 def _containers(
     affected: list[tuple[str, Json, Json]],
     spec: Spec,
-    template: container_rules.TemplateProblems,
+    precomputed: container_rules.TemplateProblems,
 ) -> Iterator[str]:
     if not affected:
         return
@@ -118,18 +118,18 @@ def _containers(
         problems = (
             container_rules.problems(container, context, is_init=is_init, previous=before)
             if before
-            else template.of_container(container, context, is_init=is_init)
+            else precomputed.of_container(container, context, is_init=is_init)
         )
         for sentence in problems:
             yield f"container {container['name']!r}: {sentence}"
 
 
-def _volumes(pod: Pod, old: Spec, template: container_rules.TemplateProblems) -> Iterator[str]:
+def _volumes(pod: Pod, old: Spec, precomputed: container_rules.TemplateProblems) -> Iterator[str]:
     before = _by_name(old.get("volumes"))
     volumes = pod_fields.items(pod, "volumes")
     for volume in volumes:
         if before.get(volume["name"]) != volume:
-            for sentence in template.of_volume(volume):
+            for sentence in precomputed.of_volume(volume):
                 yield f"volume {volume['name']!r}: {sentence}"
     # The controller creates a claim of this name with the pod, and refuses to use another claim.
     # https://kubernetes.io/docs/concepts/storage/ephemeral-volumes/
