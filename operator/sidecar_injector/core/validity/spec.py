@@ -26,11 +26,11 @@ _UNSATISFIABLE = ("DoNotSchedule", "ScheduleAnyway")
 _NODE_POLICIES = ("Honor", "Ignore")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _AFFINITIES = ("podAffinity", "podAntiAffinity")
-_EXPRESSION = {"key": str, "operator": str, "values": shapes.Many(str)}
+_EXPRESSION = {"key": str, "operator": str, "values": shapes.ListOf(str)}
 _SELECTOR = shapes.Object(
     {
         "matchLabels": shapes.STRINGS,
-        "matchExpressions": shapes.Many(shapes.Object(_EXPRESSION, ("key", "operator"))),
+        "matchExpressions": shapes.ListOf(shapes.Object(_EXPRESSION, ("key", "operator"))),
     }
 )
 """The shape of a selector; the API server cannot read any other."""

@@ -116,7 +116,7 @@ def test_tokens_that_are_not_replaced_and_parameters_that_nothing_uses_are_told(
 def test_what_the_api_server_passes_on_is_short_and_not_much():
     containers = [container(f"c{number}", image="x" * 300) for number in range(30)]
     one = injection(template=template(containers=containers))
-    told = validate.validate(one).told()
+    told = validate.validate(one).short_warnings()
     assert len(told) == validate.MAX_WARNINGS
     assert max(map(len, told)) <= 120
     assert told[-1] == "and 22 warnings more: see lint"
@@ -176,6 +176,6 @@ def test_nothing_that_the_schema_accepts_makes_a_judgement_fail():
         drawn = trouble.Draw(seed).injections()
         for one in drawn:
             found = validate.validate(one, others=drawn)
-            assert len(found.told()) <= validate.MAX_WARNINGS, seed
+            assert len(found.short_warnings()) <= validate.MAX_WARNINGS, seed
             refused += bool(found.errors)
     assert 0 < refused < 900
