@@ -1,7 +1,9 @@
 """What the API server requires of one container in a given pod.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(validateContainerCommon, validateContainers, validateInitContainers)
+(validateContainers, validateInitContainers, validateContainerCommon, validateContainerPorts,
+validatePullPolicy, validateResizePolicy, validateContainerRestartPolicy,
+validateInitContainerRestartPolicy)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the API server requires of a container's environment.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateEnv, ValidateEnvFrom)
+(ValidateEnv, ValidateEnvFrom, validateFileKeyRefVolumes)
 """
 
 from __future__ import annotations

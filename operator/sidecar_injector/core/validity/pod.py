@@ -3,6 +3,7 @@
 The rules are those of Kubernetes 1.37 with its default feature gates. They cover what an injection
 can add, and what an addition can break in the author's part. They are a copy in Python of
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
+(ValidatePodCreate, ValidatePodSpec, validatePodHostNetworkDeps)
 and tests compare them with a real API server. docs/validity.md lists them.
 
 Not checked here, because the pod does not show it: quotas, LimitRanges, policies of other webhooks,

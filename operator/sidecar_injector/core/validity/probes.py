@@ -1,7 +1,7 @@
 """What the API server requires of probes and lifecycle handlers.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(validateProbe, validateHandler, validateLifecycle)
+(validateLifecycle, validateLivenessProbe, validateReadinessProbe, validateStartupProbe)
 """
 
 from __future__ import annotations

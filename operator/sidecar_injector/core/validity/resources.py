@@ -1,7 +1,7 @@
 """What the API server requires of the resources of a container and of the pod itself.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(validateResourceRequirements, validatePodResources)
+(ValidateContainerResourceRequirements, validatePodResources)
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """What the API server requires of security contexts, and which fields each system may set.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateSecurityContext, validateWindows, validateLinux, validateWindowsHostProcessPod)
+(ValidateSecurityContext, validateWindows, validateLinux, validateWindowsHostProcessPod,
+validateHostUsers, validateShareProcessNamespace, validateSeccompAnnotationsAndFields,
+validateAppArmorAnnotationsAndFieldsMatchOnCreate)
 """
 
 from __future__ import annotations

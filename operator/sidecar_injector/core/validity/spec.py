@@ -1,7 +1,10 @@
 """What the API server requires of the fields of a pod: metadata, DNS, scheduling.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidatePodSpec, validatePodDNSConfig, validateTopologySpreadConstraints, ValidateTolerations)
+(ValidateObjectMeta, ValidatePodSpecificAnnotations, ValidateServiceAccountName,
+validatePodDNSConfig, ValidateHostAliases, ValidateTolerations, validateTopologySpreadConstraints)
+
+Of validateAffinity only the rules for `matchLabelKeys`, which an added label can break.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the API server requires of volumes.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(validateVolumeSource). For storage systems that Kubernetes no longer supports, only the required
+(ValidateVolumes). For storage systems that Kubernetes no longer supports, only the required
 members are checked; the API server checks the rest.
 """
 
