@@ -13,7 +13,6 @@ from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import index, namespace_view
 from sidecar_injector.core.merging import render
-from sidecar_injector.core.pods import selectors
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import container as container_rules
 from tests.kits.random_pods import SEED, Draw
@@ -44,45 +43,51 @@ def scene(seed):
     labels = draw.optional(0.7, **{key: lambda: draw.choice([*VALUES, None, 7]) for key in KEYS})
     subject["metadata"]["labels"] = (subject["metadata"].get("labels") or {}) | labels
     injections = []
-    for number, one in enumerate([*draw.injections(), *draw.injections()]):
-        spec = {**one.spec, "selector": selector(draw)}
-        if one.is_cluster:
+    for number, drawn in enumerate([*draw.injections(), *draw.injections()]):
+        spec = {**drawn.spec, "selector": selector(draw)}
+        if drawn.is_cluster:
             spec["namespaceSelector"] = selector(draw)
-        name = f"{one.name}{number}"
-        injections.append(injection(name, cluster=one.is_cluster, **spec))
+        name = f"{drawn.name}{number}"
+        injections.append(injection(name, cluster=drawn.is_cluster, **spec))
     return subject, known(*injections, app="web")
 
 
-def unindexed(everything):
-    """The same world, in which every injection is tried."""
-    others = [
-        dataclasses.replace(one, required_label=None, namespace_selector=selectors.everything)
-        for one in everything.injections
+class Unindexed(namespace_view.NamespaceView):
+    """A namespace in which every injection is tried."""
+
+    @property
+    def index(self):
+        return self
+
+    def candidates(self, _):
+        positions = list(range(len(self.injections)))
+        return index.Candidates(self.injections, positions, set(positions))
+
+
+def unindexed(view):
+    return Unindexed(namespace=view.namespace, injections=view.injections)
+
+
+def decided(subject, view):
+    return decide.decide(namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), view)
+
+
+def result(decision):
+    """Everything that a decision says."""
+    lines = [
+        dataclasses.replace(line, injection=line.injection.identity) for line in decision.lines
     ]
-    made = index.Index(others, namespace_labels={})
-    made._injections = everything.injections
-    plain = dataclasses.replace(everything)
-    plain.__dict__["index"] = made
-    return plain
-
-
-def decided(subject, everything):
-    return decide.decide(namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), everything)
-
-
-def told(made):
-    """All that anybody gets to know of a decision."""
-    lines = [dataclasses.replace(line, injection=line.injection.identity) for line in made.lines]
-    rest = made.verdict, made.reason, made.message, made.words, made.pod, made.operations
-    return sorted(lines, key=str), rest, set(made.reasons)
+    fields = ("verdict", "reason", "message", "words", "pod", "operations")
+    rest = [getattr(decision, field) for field in fields]
+    return sorted(lines, key=str), rest, set(decision.reasons)
 
 
 def test_the_index_changes_no_decision():
     omitted = collections.Counter()
     for seed in range(SEED, SEED + EXAMPLES):
-        subject, everything = scene(seed)
-        plain, quick = decided(subject, unindexed(everything)), decided(subject, everything)
-        assert told(quick) == told(plain), seed
+        subject, view = scene(seed)
+        plain, quick = decided(subject, unindexed(view)), decided(subject, view)
+        assert result(quick) == result(plain), seed
         omitted.update(line.reason for line in quick.lines if line not in quick.tried)
     assert set(omitted) == {Reason.SELECTOR_MISMATCH, Reason.NAMESPACE_SELECTOR_MISMATCH}
     assert min(omitted.values()) > EXAMPLES // 10
@@ -95,7 +100,8 @@ def test_an_injection_that_has_seen_many_pods_decides_like_one_that_has_seen_non
         used = [injections[index] for index in range(seed % 40, len(injections), 40)]
         fresh = [dataclasses.replace(injection) for injection in used]
         subject = Draw(seed).pod()
-        assert told(decided(subject, known(*used))) == told(decided(subject, known(*fresh))), seed
+        expected = result(decided(subject, known(*fresh)))
+        assert result(decided(subject, known(*used))) == expected, seed
 
 
 def test_the_parts_of_a_template_are_made_once_and_die_with_their_injection():
@@ -138,9 +144,9 @@ def test_the_parts_of_a_template_are_made_once_and_die_with_their_injection():
 )
 def test_what_was_found_for_one_pod_is_not_held_for_another(part, good, bad):
     template = {"spec": {"containers": [container(**part)]}}
-    everything = known(injection(sidecarMode="Container", template=template))
+    view = known(injection(sidecarMode="Container", template=template))
     for fields, reason in [(good, Reason.INJECTED), (bad, Reason.POD_WOULD_BE_INVALID)] * 2:
-        (line,) = decided(pod(**fields), everything).lines
+        (line,) = decided(pod(**fields), view).lines
         assert line.reason is reason, line.message
 
 
@@ -175,25 +181,25 @@ def test_a_part_of_a_template_that_somebody_changes_is_judged_again():
 
 
 def test_an_injection_that_requires_another_label_is_not_asked():
-    asked = []
+    called = []
 
-    def one(name):
-        made = injection(name, selector={"matchLabels": {"app": name}})
-        select = made.selector
+    def watched(name):
+        subject = injection(name, selector={"matchLabels": {"app": name}})
+        select = subject.selector
         return dataclasses.replace(
-            made, selector=lambda labels: asked.append(name) or select(labels)
+            subject, selector=lambda labels: called.append(name) or select(labels)
         )
 
-    everything = known(*(one(f"a{number}") for number in range(1000)))
-    made = decided(pod(labels={"app": "a7"}), everything)
-    assert asked == ["a7"]
-    assert [line.injection.name for line in made.injected] == ["a7"]
-    assert len(made.lines) == 1000
-    assert {line.reason for line in made.lines} == {Reason.INJECTED, Reason.SELECTOR_MISMATCH}
+    view = known(*(watched(f"a{number}") for number in range(1000)))
+    decision = decided(pod(labels={"app": "a7"}), view)
+    assert called == ["a7"]
+    assert [line.injection.name for line in decision.injected] == ["a7"]
+    assert len(decision.lines) == 1000
+    assert {line.reason for line in decision.lines} == {Reason.INJECTED, Reason.SELECTOR_MISMATCH}
 
 
 @pytest.mark.parametrize("value", [None, 7, [], {}])
 def test_a_label_that_is_no_text_is_nobodys_requirement(value):
-    everything = known(injection(selector={"matchLabels": {"app": "web"}}))
-    made = decided(pod(labels={"app": value, names.APP_NAME_LABEL: "x"}), everything)
-    assert made.reasons == [Reason.SELECTOR_MISMATCH]
+    view = known(injection(selector={"matchLabels": {"app": "web"}}))
+    decision = decided(pod(labels={"app": value, names.APP_NAME_LABEL: "x"}), view)
+    assert decision.reasons == [Reason.SELECTOR_MISMATCH]
