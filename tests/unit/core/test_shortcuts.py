@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
 import gc
+import sys
 import weakref
 
 import pytest
@@ -148,6 +150,22 @@ def test_what_was_found_for_one_pod_is_not_held_for_another(part, good, bad):
     for fields, reason in [(good, Reason.INJECTED), (bad, Reason.POD_WOULD_BE_INVALID)] * 2:
         (line,) = decided(pod(**fields), view).lines
         assert line.reason is reason, line.message
+
+
+def test_several_threads_may_decide_with_the_same_injections():
+    template = {"spec": {"containers": [container(livenessProbe={"tcpSocket": {"port": 80}})]}}
+    view = known(*(injection(f"i{number}", template=template) for number in range(5)))
+    pods = [pod(terminationGracePeriodSeconds=seconds % 100) for seconds in range(400)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as threads:
+            decisions = list(threads.map(lambda subject: decided(subject, view), pods))
+    finally:
+        sys.setswitchinterval(interval)
+    expected = result(decided(pods[0], view))[1][-1]
+    assert len(expected) > 1
+    assert all(result(decision)[1][-1] == expected for decision in decisions)
 
 
 def of_sleeper(template, sleeper, *, seconds):

@@ -152,9 +152,9 @@ def _declaration_problems(parameter: Mapping[str, Any], *, path: str) -> Iterato
     if (pattern := parameter.get("pattern")) and (refused := _pattern_problem(pattern)):
         yield f"{path}.pattern", f"is no RE2 expression: {_located(pattern, refused)}"
         return
-    for index, one in enumerate(parameter.get("enum") or ()):
-        if sentence := _type_problem(parameter, one):
-            yield f"{path}.enum[{index}]", f"{one!r} {sentence}"
+    for index, value in enumerate(parameter.get("enum") or ()):
+        if sentence := _type_problem(parameter, value):
+            yield f"{path}.enum[{index}]", f"{value!r} {sentence}"
     if (default := parameter.get("default")) is not None:
         _, refusal = convert(parameter, default)
         # For CEL 5 and '5' are different.

@@ -45,12 +45,12 @@ def _name(name: str) -> Iterator[Problem]:
 
 
 def _application(applied: Mapping[str, Any]) -> Iterator[Problem]:
-    names_set = {one.get("name") for one in applied.get("env") or ()}
-    for index, one in enumerate(applied.get("appendEnv") or ()):
-        if one.get("name") in names_set:
+    in_env = {variable.get("name") for variable in applied.get("env") or ()}
+    for index, variable in enumerate(applied.get("appendEnv") or ()):
+        if variable.get("name") in in_env:
             yield (
                 f"spec.applicationContainers.appendEnv[{index}].name",
-                (f"{one['name']!r} is in env too: appendEnv alone sets it where it is absent"),
+                (f"{variable['name']!r} is in env too: appendEnv alone sets it where it is absent"),
             )
 
 
