@@ -23,6 +23,7 @@ from sidecar_injector.observability.metrics import (
     WRITTEN,
     Metrics,
 )
+from tools import pages
 from tools.crds import definition
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -180,8 +181,7 @@ def _flat(description: str) -> str:
 
 def main() -> int:
     """Write the page."""
-    FILE.write_text(text(), encoding="utf-8")
-    sys.stdout.write(f"{FILE.name} written\n")
+    pages.write(FILE, text())
     return 0
 
 

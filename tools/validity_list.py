@@ -18,6 +18,7 @@ import yaml
 
 from sidecar_injector import crds, names
 from sidecar_injector.core import validity
+from tools import pages
 
 ROOT: Final = Path(__file__).parent.parent
 FILE: Final = ROOT / "docs" / "validity.md"
@@ -132,8 +133,7 @@ def _refused() -> Iterator[str]:
 
 def main() -> int:
     """Write the page."""
-    FILE.write_text(text(), encoding="utf-8")
-    sys.stdout.write(f"{FILE.name} written\n")
+    pages.write(FILE, text())
     return 0
 
 
