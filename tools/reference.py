@@ -1,7 +1,7 @@
 """docs/reference.md: every field of both kinds, from the CRDs that are applied, and every metric.
 
-`python -m tools.reference` writes it; a test compares. Types that Kubernetes defines are linked and
-not repeated.
+`python -m tools.reference` writes it; a test compares. Types that Kubernetes defines are linked
+and not repeated.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sidecar_injector.observability.metrics import (
     WRITTEN,
     Metrics,
 )
+from tools import pages
 from tools.crds import definition
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -71,7 +72,9 @@ LABELS: dict[str, dict[str, str | Sequence[str]]] = {
     "object": {"writes_total": WRITTEN},
     "version": {"build_info": "ours"},
     "python": {"build_info": "Python's"},
-    "problem": {"certificate_problem": tuple(one.value for one in problems.CertificateProblem)},
+    "problem": {
+        "certificate_problem": tuple(problem.value for problem in problems.CertificateProblem)
+    },
     "state": {"audit_pods": POD_STATES},
 }
 """The values of a label, listed or described, by metric."""
@@ -95,14 +98,14 @@ def text() -> str:
 def _metrics() -> Iterator[str]:
     yield "| metric | type | labels | what it is |"
     yield "|---|---|---|---|"
-    for one in Metrics().instruments:
-        short = one.name.removeprefix(f"{NAMESPACE}_")
-        labels = "; ".join(f"`{label}`: {_values(LABELS[label][short])}" for label in one.labels)
-        yield f"| `{one.name}` | {one.kind} | {labels} | {one.text} |"
+    for metric in Metrics().instruments:
+        short = metric.name.removeprefix(f"{NAMESPACE}_")
+        labels = "; ".join(f"`{label}`: {_values(LABELS[label][short])}" for label in metric.labels)
+        yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.text} |"
 
 
 def _values(values: str | Sequence[str]) -> str:
-    return values if isinstance(values, str) else ", ".join(f"`{one}`" for one in values)
+    return values if isinstance(values, str) else ", ".join(f"`{value}`" for value in values)
 
 
 def _table(schema: Schema, source: Schema, *, path: str) -> Iterator[str]:
@@ -148,26 +151,26 @@ def _accepted(schema: Schema) -> str:
     """The values that a field takes, or that each of its items does."""
     node = schema["items"] if schema.get("type") == "array" else schema
     words = [f"`{word}`" for word in node.get("enum", ())]
-    said = [", ".join(words)] if words else []
-    # A long pattern says less than the description does.
+    limits = [", ".join(words)] if words else []
+    # The description explains a long pattern better.
     if len(node.get("pattern", "")) in range(1, LONGEST_PATTERN + 1):
-        # A pipe would end the cell, in code too.
-        said.append(f"`{node['pattern']}`".replace("|", "\\|"))
-    said += [
+        # A pipe would end the cell, even in code.
+        limits.append(f"`{node['pattern']}`".replace("|", "\\|"))
+    limits += [
         f"at most {schema[limit]} {unit}"
         for limit, unit in (
             ("maxItems", "items"), ("maxProperties", "members"), ("maxLength", "characters"),
         )
         if limit in schema
     ]  # fmt: skip
-    return "; ".join(said)
+    return "; ".join(limits)
 
 
 def _description(source: Schema) -> str:
     rules = source.get("x-kubernetes-validations", ())
-    said = [source["description"], *(f"Rule: {rule['message']}." for rule in rules)]
+    sentences = [source["description"], *(f"Rule: {rule['message']}." for rule in rules)]
     # Stars would be emphasis, and a pipe the end of the cell.
-    text = _flat(" ".join(said)).replace("|", "\\|").replace("*", "\\*")
+    text = _flat(" ".join(sentences)).replace("|", "\\|").replace("*", "\\*")
     only = source.get(definition.ONLY)
     return f"*{only} only.* {text}" if only else text
 
@@ -178,8 +181,7 @@ def _flat(description: str) -> str:
 
 def main() -> int:
     """Write the page."""
-    FILE.write_text(text(), encoding="utf-8")
-    sys.stdout.write(f"{FILE.name} written\n")
+    pages.write(FILE, text())
     return 0
 
 

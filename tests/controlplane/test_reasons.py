@@ -213,7 +213,7 @@ def check_pod_and_warning(created: kit.Json, answer: kit.Json, reason: Reason) -
     warnings = " ".join(answer.get("warnings") or ())
     if reason.level is Level.FIT:
         assert skipped(created) == [reason.value]
-    if reason.level in (Level.FIT, Level.WORDS):
+    if reason.level in (Level.FIT, Level.ANNOTATION):
         assert reason.value in warnings
     else:
         assert warnings == "" or reason is Reason.NOT_LISTED

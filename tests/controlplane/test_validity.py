@@ -70,16 +70,16 @@ def test_what_the_api_server_refuses_because_of_us_is_found(
 ) -> None:
     assert judge.refusal(case.before, level=case.level) is None
     assert judge.refusal(case.after, level=case.level) is not None
-    found = validity.blame(case.before, case.after, level=case.level)
-    assert found is not None
-    assert case.says in found
+    sentence = validity.verdict(case.before, case.after, level=case.level)
+    assert sentence is not None
+    assert case.says in sentence
 
 
 @pytest.mark.parametrize("case", validity.cases("accepted"), ids=lambda case: case.name)
 def test_what_the_api_server_accepts_is_left_alone(judge: Judge, case: validity.Case) -> None:
     assert judge.refusal(case.before, level=case.level) is None
     assert judge.refusal(case.after, level=case.level) is None
-    assert validity.blame(case.before, case.after, level=case.level) is None
+    assert validity.verdict(case.before, case.after, level=case.level) is None
 
 
 def test_annotations_may_be_256_kib_together_and_not_a_byte_more(judge: Judge) -> None:
@@ -88,8 +88,8 @@ def test_annotations_may_be_256_kib_together_and_not_a_byte_more(judge: Judge) -
     too_many = validity.with_added(fitting, {"annotations": {"a": "b"}})
     assert judge.refusal(fitting) is None
     assert judge.refusal(too_many) is not None
-    assert validity.blame(before, fitting) is None
-    assert "262144 bytes" in str(validity.blame(before, too_many))
+    assert validity.verdict(before, fitting) is None
+    assert "262144 bytes" in str(validity.verdict(before, too_many))
 
 
 def test_two_spellings_of_one_mount_path_are_more_than_the_api_server_asks(judge: Judge) -> None:
@@ -99,7 +99,7 @@ def test_two_spellings_of_one_mount_path_are_more_than_the_api_server_asks(judge
     sidecar = {"name": "s", "image": "x", "volumeMounts": mounts}
     after = validity.with_added(before, {"containers": [sidecar]})
     assert judge.refusal(after) is None
-    assert "/a/" in str(validity.blame(before, after))
+    assert "/a/" in str(validity.verdict(before, after))
 
 
 def test_a_stop_signal_needs_a_system_where_the_api_server_reads_it(judge: Judge) -> None:
@@ -108,7 +108,7 @@ def test_a_stop_signal_needs_a_system_where_the_api_server_reads_it(judge: Judge
     sidecar = {"name": "s", "image": "x", "lifecycle": {"stopSignal": "SIGINT"}}
     after = validity.with_added(before, {"containers": [sidecar]})
     assert judge.refusal(after) is None
-    assert "stopSignal" in str(validity.blame(before, after))
+    assert "stopSignal" in str(validity.verdict(before, after))
 
 
 def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: Judge) -> None:
@@ -141,9 +141,9 @@ def _compare(
     if refusal := judge.refusal(before, level=level):
         return "refused without us", refusal
     refusal = judge.refusal(after, level=level)
-    found = validity.blame(before, after, level=level)
+    sentence = validity.verdict(before, after, level=level)
     if refusal and FLAG_OF_THE_CLUSTER in refusal:
         return "refused by a flag of the cluster", refusal
     if refusal:
-        return (FOUND if found else "missed"), refusal
-    return ("false alarm" if found else ALONE), found or ""
+        return (FOUND if sentence else "missed"), refusal
+    return ("false alarm" if sentence else ALONE), sentence or ""

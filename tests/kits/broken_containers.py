@@ -16,9 +16,9 @@ PROBES = ("livenessProbe", "startupProbe", "readinessProbe")
 
 
 class Draw(random.Random):
-    """Containers, the same for the same seed; `odd` is the chance of a value that is refused."""
+    """Containers, the same for the same seed; `bad_share` of the values are refused."""
 
-    odd = 0.0
+    bad_share = 0.0
     restrained = False
     """Within the restricted Pod Security level."""
 
@@ -30,7 +30,7 @@ class Draw(random.Random):
 
     def mostly(self, *good: Any, bad: Sequence[Any]) -> Any:
         """A value that is accepted on its own, or now and then one that is not."""
-        return self.choice(bad if self.sometimes(self.odd) else good)
+        return self.choice(bad if self.sometimes(self.bad_share) else good)
 
     def members(self, chance: float, **makers: Maker) -> Json:
         """Each member with this chance."""
@@ -50,7 +50,7 @@ class Draw(random.Random):
             **{probe: lambda probe=probe: self.probe(probe) for probe in PROBES},
         )
         rest |= self.members(
-            self.odd,
+            self.bad_share,
             imagePullPolicy=lambda: self.mostly("Never", bad=["never"]),
             restartPolicyRules=self.restart_rules,
             volumeDevices=lambda: [{"name": self.choice("ac"), "devicePath": "/a"}],
@@ -63,7 +63,7 @@ class Draw(random.Random):
         container = self.container(name)
         if self.sometimes(0.6):
             return {**container, "restartPolicy": "Always"}
-        if not self.sometimes(self.odd * 3):
+        if not self.sometimes(self.bad_share * 3):
             for field in ("lifecycle", *PROBES):
                 container.pop(field, None)
         return container
@@ -78,7 +78,7 @@ class Draw(random.Random):
         )
         if not self.restrained and self.sometimes(0.2):
             port["hostPort"] = number
-        return port | self.members(self.odd, hostPort=lambda: self.choice((80, 81)))
+        return port | self.members(self.bad_share, hostPort=lambda: self.choice((80, 81)))
 
     def variable(self) -> Json:
         name = self.mostly("A", "b.c-d", "1", bad=["", "a=b", "é", "\t"])
@@ -106,13 +106,17 @@ class Draw(random.Random):
             {"fileKeyRef": file},
         ]
         source = self.mostly(*sources, bad=[{}, sources[0] | sources[2]])
-        return {"name": name, "valueFrom": source, **self.members(self.odd, value=lambda: "v")}
+        return {
+            "name": name,
+            "valueFrom": source,
+            **self.members(self.bad_share, value=lambda: "v"),
+        }
 
     def variables(self) -> Json:
         name = self.mostly("a", "a-", bad=["A", ""])
-        one, other = {"configMapRef": {"name": name}}, {"secretRef": {"name": name}}
+        config_map, secret = {"configMapRef": {"name": name}}, {"secretRef": {"name": name}}
         prefix = self.members(0.3, prefix=lambda: self.mostly("P", "1", bad=["="]))
-        return {**self.mostly(one, other, bad=[{}, one | other]), **prefix}
+        return {**self.mostly(config_map, secret, bad=[{}, config_map | secret]), **prefix}
 
     def mount(self, path: str) -> Json:
         mount = {"name": self.mostly("a", "b", bad=["d"]), "mountPath": path}
@@ -129,12 +133,16 @@ class Draw(random.Random):
                     "Disabled", bad=["Enabled", "IfPossible", "x"]
                 ),
             )
-            | self.members(self.odd, subPathExpr=lambda: self.choice(["$(A)", "/"]))
+            | self.members(self.bad_share, subPathExpr=lambda: self.choice(["$(A)", "/"]))
         )
 
     def resources(self) -> Json:
-        rest = self.members(self.odd, **{"example.com/gpu": lambda: self.mostly(2, bad=["500m"])})
-        rest |= self.members(self.odd, **{"hugepages-2Mi": lambda: self.choice(["2Mi", "3Mi"])})
+        rest = self.members(
+            self.bad_share, **{"example.com/gpu": lambda: self.mostly(2, bad=["500m"])}
+        )
+        rest |= self.members(
+            self.bad_share, **{"hugepages-2Mi": lambda: self.choice(["2Mi", "3Mi"])}
+        )
         requests = self.members(
             0.6,
             cpu=lambda: self.mostly("100m", 0.1, bad=["600m", 3, "x", "-1"]),
@@ -150,15 +158,15 @@ class Draw(random.Random):
             "requests": requests | rest,
             "limits": limits | rest | self.mostly({}, bad=bad),
         }
-        if rest and self.sometimes(self.odd * 2):
+        if rest and self.sometimes(self.bad_share * 2):
             self.choice(list(resources.values())).update(dict.fromkeys(rest, 4))
         names = self.mostly([], ["gpu"], bad=[["gpu", "gpu"], ["tpu"]])
         claims = [{"name": name} for name in names]
-        return resources | self.members(self.odd, claims=lambda: claims)
+        return resources | self.members(self.bad_share, claims=lambda: claims)
 
     def security(self) -> Json:
         kind = self.mostly("RuntimeDefault", "Localhost", bad=["Unconfined", ""])
-        named = (kind == "Localhost") != self.sometimes(self.odd)
+        named = (kind == "Localhost") != self.sometimes(self.bad_share)
         profile = {"type": kind, **({"localhostProfile": "p"} if named else {})}
         context = self.members(
             0.15,
@@ -179,13 +187,15 @@ class Draw(random.Random):
             ),
         )
         process = {"hostProcess": self.sometimes()}
-        rare = self.members(self.odd / 2, privileged=lambda: True, windowsOptions=lambda: process)
+        rare = self.members(
+            self.bad_share / 2, privileged=lambda: True, windowsOptions=lambda: process
+        )
         return context | rare
 
     def capabilities(self) -> Json:
         add = ("NET_BIND_SERVICE", "CHOWN", "NET_ADMIN", "CAP_SYS_ADMIN")
         return {
-            "add": self.some(add[: 4 if self.odd else 1], most=1),
+            "add": self.some(add[: 4 if self.bad_share else 1], most=1),
             "drop": self.some(["ALL", "CHOWN"]),
         }
 
@@ -208,7 +218,9 @@ class Draw(random.Random):
                 successThreshold=lambda: self.mostly(*threshold, bad=[2, -1]),
                 periodSeconds=lambda: self.mostly(0, 5, bad=[-1]),
             ),
-            **self.members(self.odd, terminationGracePeriodSeconds=lambda: self.choice([0, 5])),
+            **self.members(
+                self.bad_share, terminationGracePeriodSeconds=lambda: self.choice([0, 5])
+            ),
         }
 
     def lifecycle(self) -> Json:
@@ -221,7 +233,7 @@ class Draw(random.Random):
 
     def handler(self, kinds: Sequence[str]) -> Json:
         where = {"port": self.mostly(80, "http", bad=[0, "HTTP", "80"])}
-        where |= self.members(self.odd, host=lambda: self.choice(["", "example.com"]))
+        where |= self.members(self.bad_share, host=lambda: self.choice(["", "example.com"]))
         header = {"name": self.mostly("A-b", bad=["a b", ""]), "value": ""}
         makers: dict[str, Json] = {
             "exec": {"command": self.mostly(["a"], bad=[[]])},

@@ -12,7 +12,7 @@ from tests.kits import broken_containers, validity
 from tests.kits.broken_containers import Json, Maker
 
 LONG = "x" * 64
-ODD = 0.05
+BAD_SHARE = 0.05
 """So that of what is added, with some dozen values each, about half is refused."""
 
 
@@ -21,9 +21,9 @@ class Draw(broken_containers.Draw):
 
     def pair(self) -> tuple[Json, Json, list[str]]:
         """A pod of an author, the same with something added, and the names of what was."""
-        self.odd, self.restrained = 0.0, self.sometimes(0.6)
+        self.bad_share, self.restrained = 0.0, self.sometimes(0.6)
         before = validity.pod(self.author())
-        self.odd, self.restrained = ODD, self.restrained and self.sometimes(0.5)
+        self.bad_share, self.restrained = BAD_SHARE, self.restrained and self.sometimes(0.5)
         parts: dict[str, Maker] = {
             "containers": lambda: [self.container(name) for name in self.some("st", least=1)],
             "initContainers": lambda: [self.init_container(name) for name in self.some("ij")],

@@ -7,7 +7,7 @@ from tests.kits.samples import container, injection
 
 
 def sentences(problems):
-    return [validate.sentence(one) for one in problems]
+    return [validate.sentence(problem) for problem in problems]
 
 
 def template(**spec):
@@ -15,7 +15,7 @@ def template(**spec):
 
 
 def quiet(name="sidecar", **fields):
-    """A container that nobody has anything to say about."""
+    """A container without a warning."""
     context = {
         "allowPrivilegeEscalation": False,
         "runAsNonRoot": True,
@@ -28,7 +28,6 @@ def quiet(name="sidecar", **fields):
 
 def warned(*others, name="log", cluster=False, **spec):
     spec.setdefault("template", template(containers=[quiet()]))
-    one = injection(name, cluster=cluster, **spec)
-    found = validate.validate(one, others=others)
-    assert found.errors == ()
-    return sentences(found.warnings)
+    findings = validate.validate(injection(name, cluster=cluster, **spec), others=others)
+    assert findings.errors == ()
+    return sentences(findings.warnings)

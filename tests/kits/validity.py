@@ -90,15 +90,15 @@ def with_added(before: Json, added: Json) -> Json:
     return {**before, "metadata": metadata, "spec": spec}
 
 
-def _joined(one: Json, other: Json) -> Json:
-    return one | {
-        key: [*one[key], *value] if isinstance(one.get(key), list) else value
-        for key, value in other.items()
+def _joined(value: Json, other: Json) -> Json:
+    return value | {
+        key: [*value[key], *item] if isinstance(value.get(key), list) else item
+        for key, item in other.items()
     }
 
 
-def blame(before: Json, after: Json, *, level: str = pod_security.PRIVILEGED) -> str | None:
-    """What we would say in a namespace of this level."""
+def verdict(before: Json, after: Json, *, level: str = pod_security.PRIVILEGED) -> str | None:
+    """The sentence about the added parts in a namespace of this level; None if they are valid."""
     old = pod_security.violations(level, before)
-    new = [one for one in pod_security.violations(level, after) if one not in old]
+    new = [text for text in pod_security.violations(level, after) if text not in old]
     return pod_rules.problem(before=before, after=after) or next(iter(new), None)

@@ -1,8 +1,8 @@
-"""How the pods that run stand to the injections, from what their metadata says.
+"""Which running pods have the injections that apply to them, from the metadata of the pods.
 
-`matching.match` decides which injections apply to a pod, as it does while a pod is created. Whether
-the pod carries one is what its annotation says: the spec is not looked at, so parts that the author
-wrote into a pod by hand, for which there is no entry, count as missing.
+`matching.match` decides which injections apply, in the same way as for a new pod. The status
+annotation says which of them the pod has. The spec is not read, so parts that the author wrote by
+hand, for which the annotation has no entry, count as missing.
 """
 
 from __future__ import annotations
@@ -23,79 +23,79 @@ Identity = tuple[str, str, str]
 
 INJECTED, OUTDATED, SKIPPED, MISSING = "injected", "outdated", "skipped", "missing"
 STATES = (INJECTED, OUTDATED, SKIPPED, MISSING)
-"""What a selected pod is, to one injection."""
+"""The states of a selected pod, for one injection."""
 SELECTED = "selected"
-"""The sum of them."""
+"""The number of selected pods, which is the sum of the states."""
 
 Tally = collections.Counter[tuple[Identity, str]]
 """Pods by injection and state."""
 
 
 def states(
-    pod: Mapping[str, Any], known: namespace_view.NamespaceView
+    pod: Mapping[str, Any], view: namespace_view.NamespaceView
 ) -> Iterator[tuple[model.Injection, str]]:
     """The injections that apply to a pod, each with its state; none for a pod that is ending.
 
-    Of the pod its metadata and `spec.hostNetwork` are looked at. Never fails, whatever pods carry.
+    Only the metadata and `spec.hostNetwork` of the pod are read. Never fails, whatever they are.
     """
     metadata = pod.get("metadata") or {}
     if metadata.get("deletionTimestamp"):
         return
-    said = status_annotation.read(pod_fields.metadata_map(pod, "annotations"))
-    candidate = matching.candidate_of(pod, said)
-    asked = namespace_view.PodRequest(namespace=known.namespace.name, pod=pod)
-    if matching.out_of_scope(asked, candidate, known):
+    recorded = status_annotation.read(pod_fields.metadata_map(pod, "annotations"))
+    candidate = matching.candidate_of(pod, recorded)
+    request = namespace_view.PodRequest(namespace=view.namespace.name, pod=pod)
+    if matching.out_of_scope(request, candidate, view):
         return
-    for injection in known.index.candidates(candidate.labels):
-        if not injection.errors and matching.match(injection, candidate, known) is None:
-            yield injection, _state(injection, said)
+    for injection in view.index.candidates(candidate.labels):
+        if not injection.errors and matching.match(injection, candidate, view) is None:
+            yield injection, _state(injection, recorded)
 
 
-def _state(injection: model.Injection, said: status_annotation.Provenance) -> str:
-    if entry := said.entry(injection.identity):
+def _state(injection: model.Injection, recorded: status_annotation.Provenance) -> str:
+    if entry := recorded.entry(injection.identity):
         return INJECTED if entry.hash == injection.hash else OUTDATED
-    skipped = any((one.kind, one.name) == injection.identity for one in said.skipped)
-    return SKIPPED if skipped else MISSING
+    skipped = {(injection.kind, injection.name) for injection in recorded.skipped}
+    return SKIPPED if injection.identity in skipped else MISSING
 
 
-def is_worth_a_look(known: namespace_view.NamespaceView) -> bool:
-    """Whether any pod of the namespace can be selected by anything."""
-    namespace = known.namespace
+def can_select(view: namespace_view.NamespaceView) -> bool:
+    """Whether any injection can apply to a pod of the namespace."""
+    namespace = view.namespace
     return (
         namespace.is_enabled
         and namespace.name not in names.SYSTEM_NAMESPACES
-        and namespace.name != known.release_namespace
+        and namespace.name != view.release_namespace
         and any(
-            not one.errors
-            and not one.spec.get("suspend")
-            and one.namespace_selector(namespace.labels)
-            for one in known.injections
+            not injection.errors
+            and not injection.spec.get("suspend")
+            and injection.namespace_selector(namespace.labels)
+            for injection in view.injections
         )
     )
 
 
 def is_mistyped(namespace: namespace_view.Namespace) -> bool:
-    """Whether it carries our label with a value that means nothing; `disabled` is a word for no."""
+    """Whether our label has a value other than `enabled` and `disabled`."""
     value = namespace.labels.get(names.INJECTION_LABEL, names.ENABLED)
     return value not in (names.ENABLED, names.DISABLED)
 
 
 def identity(injection: model.Injection) -> Identity:
-    """By which its counts are found."""
+    """The key of its counts in a tally."""
     return injection.kind, injection.namespace or "", injection.name
 
 
-def counts(tally: Mapping[tuple[Identity, str], int], one: Identity) -> dict[str, int]:
-    """The counts of one injection as its status has them."""
-    found = {state: tally.get((one, state), 0) for state in STATES}
-    return {SELECTED: sum(found.values()), **found}
+def counts(tally: Mapping[tuple[Identity, str], int], key: Identity) -> dict[str, int]:
+    """The counts of one injection, as in `status.pods`."""
+    by_state = {state: tally.get((key, state), 0) for state in STATES}
+    return {SELECTED: sum(by_state.values()), **by_state}
 
 
-def wanted(found: Mapping[str, int], *, current: Mapping[str, Any], now: str) -> Json | None:
-    """What `status.pods` should become; None where it says so already.
+def wanted(pods: Mapping[str, int], *, current: Mapping[str, Any], now: str) -> Json | None:
+    """The new value of `status.pods`; None if the counts have not changed.
 
-    `observedAt` changes only with the counts: a status that is right is not written.
+    `observedAt` changes only together with the counts, so an unchanged status is not written.
     """
-    if all(current.get(key) == value for key, value in found.items()) and "observedAt" in current:
+    if all(current.get(key) == value for key, value in pods.items()) and "observedAt" in current:
         return None
-    return {**found, "observedAt": now}
+    return {**pods, "observedAt": now}

@@ -33,15 +33,15 @@ def decide(asked: namespace_view.PodRequest, known: namespace_view.NamespaceView
     if reason := matching.out_of_scope(asked, candidate, known):
         return _unchanged(asked, PodVerdict.OUT_OF_SCOPE, reason)
 
-    words = _words(candidate.wish, known)
+    words = _words(candidate.inject_request, known)
     editor = patch.Editor(dict(asked.pod))
     merging = merge.Merge(
         editor,
         said,
         around=_surroundings(asked, candidate, known, said),
-        tutorial=candidate.wish.tutorial,
+        tutorial=candidate.inject_request.tutorial,
         check=lambda before, after, parts: result_checks.check(
-            before, after, known=known, judged=parts.judged
+            before, after, known=known, precomputed=parts.precomputed
         ),
     )
     candidates = known.index.candidates(candidate.labels)

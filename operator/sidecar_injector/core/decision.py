@@ -66,7 +66,7 @@ class Decision:
     @property
     def lines(self) -> list[Line]:
         """One for every injection, in the order in which they are tried."""
-        others = self.passed_over.passed_over() if self.passed_over else ()
+        others = self.passed_over.not_candidates() if self.passed_over else ()
         lines = [*self.tried, *(line(injection, reason) for injection, reason in others)]
         return sorted(lines, key=lambda one: one.injection.order)
 

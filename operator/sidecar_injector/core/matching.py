@@ -1,9 +1,8 @@
 """Which injections apply to a pod, by everything but the parts that they would add.
 
-The rules are two tables in the order in which they are tried; the first that stops gives the
-reason. The decision walks through them to find it, `explain` to show each rule on the way there.
-What they look at is metadata, host network and namespace only, so that a pod of which no more is
-known can be matched as well.
+The rules are two tables. They are tried in order, and the first rule that stops gives the reason.
+A decision needs only that reason; `explain` shows every rule that was tried. The rules look only at
+metadata, host network and namespace, so that a pod can be matched of which no more is known.
 """
 
 from __future__ import annotations
@@ -15,166 +14,190 @@ from typing import Any
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import status_annotation
-from sidecar_injector.core.pods import annotation
+from sidecar_injector.core.pods import annotation, selectors
 from sidecar_injector.core.reasons import Reason
+
+View = namespace_view.NamespaceView
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A pod as its author wrote it, as far as matching looks at it."""
+    """The fields of a pod that matching looks at, as its author wrote them."""
 
     labels: Mapping[str, str]
     annotations: Mapping[str, Any]
     host_network: bool
-    wish: annotation.InjectRequest
+    inject_request: annotation.InjectRequest
 
 
-def candidate_of(pod: Mapping[str, Any], said: status_annotation.Provenance) -> Candidate:
-    """What matching looks at; works on a pod of which only metadata is known."""
-    view = status_annotation.author_view(pod, said)
+def candidate_of(pod: Mapping[str, Any], recorded: status_annotation.Provenance) -> Candidate:
+    """The candidate for a pod, of which only the metadata must be known."""
+    author = status_annotation.author_view(pod, recorded)
     return Candidate(
-        labels=view["labels"],
-        annotations=view["annotations"],
-        host_network=status_annotation.author_scalar(pod, said, "hostNetwork") is True,
-        wish=annotation.read(view["annotations"]),
+        labels=author["labels"],
+        annotations=author["annotations"],
+        host_network=status_annotation.author_scalar(pod, recorded, "hostNetwork") is True,
+        inject_request=annotation.read(author["annotations"]),
     )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ScopeRule:
-    """One reason for which no injection can apply to a pod at all."""
+    """A reason for which no injection can apply to a pod."""
 
     name: str
-    """What it looks at, in a word or two."""
+    """What the rule looks at, in a word or two."""
     reason: Reason
     passed: str
     """For people, the opposite of the reason's sentence."""
-    stops: Callable[[namespace_view.PodRequest, Candidate, namespace_view.NamespaceView], bool]
+    stops: Callable[[namespace_view.PodRequest, Candidate, View], bool]
+    fact: Callable[[Candidate, View], str] = lambda candidate, view: ""
+    """For people, the value that the rule looked at; empty if the sentence says everything."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MatchRule:
-    """One reason for which an injection does not apply to a pod in scope."""
+    """A reason for which one injection does not apply to a pod in scope."""
 
     name: str
-    """The field of the injection that it looks at, or the annotation of the pod."""
+    """The field of the injection, or the annotation of the pod, that the rule looks at."""
     reason: Reason
     passed: str
     """For people, the opposite of the reason's sentence."""
-    stops: Callable[[model.Injection, Candidate, namespace_view.NamespaceView], bool]
+    stops: Callable[[model.Injection, Candidate, View], bool]
+    fact: Callable[[model.Injection, Candidate, View], str] = lambda injection, candidate, view: ""
+    """For people, the value that the rule looked at; empty if the sentence says everything."""
 
 
 def out_of_scope(
-    asked: namespace_view.PodRequest, candidate: Candidate, known: namespace_view.NamespaceView
+    request: namespace_view.PodRequest, candidate: Candidate, view: View
 ) -> Reason | None:
-    """Why no injection can apply to this pod at all; None if one can."""
+    """Why no injection can apply to this pod; None if one can."""
     for rule in SCOPE_RULES:
-        if rule.stops(asked, candidate, known):
+        if rule.stops(request, candidate, view):
             return rule.reason
     return None
 
 
-def match(
-    injection: model.Injection, candidate: Candidate, known: namespace_view.NamespaceView
-) -> Reason | None:
+def match(injection: model.Injection, candidate: Candidate, view: View) -> Reason | None:
     """Why an injection does not apply to a pod in scope; None if it does."""
-    # A plain loop, as above: this runs for every injection in scope while a pod waits.
+    # Plain loops are faster, and this runs for every injection in scope while a pod waits.
     for rule in MATCH_RULES:
-        if rule.stops(injection, candidate, known):
+        if rule.stops(injection, candidate, view):
             return rule.reason
     return None
 
 
 def tried_on_pod(
-    asked: namespace_view.PodRequest, candidate: Candidate, known: namespace_view.NamespaceView
+    request: namespace_view.PodRequest, candidate: Candidate, view: View
 ) -> Iterator[tuple[ScopeRule, bool]]:
-    """What `out_of_scope` tries, in order, each with whether it stops."""
+    """The rules that `out_of_scope` tries, in order, each with whether it stops."""
     for rule in SCOPE_RULES:
-        stops = rule.stops(asked, candidate, known)
+        stops = rule.stops(request, candidate, view)
         yield rule, stops
         if stops:
             return
 
 
 def tried_on_injection(
-    injection: model.Injection, candidate: Candidate, known: namespace_view.NamespaceView
+    injection: model.Injection, candidate: Candidate, view: View
 ) -> Iterator[tuple[MatchRule, bool]]:
-    """What `match` tries, in order, each with whether it stops."""
+    """The rules that `match` tries, in order, each with whether it stops."""
     for rule in MATCH_RULES:
-        stops = rule.stops(injection, candidate, known)
+        stops = rule.stops(injection, candidate, view)
         yield rule, stops
         if stops:
             return
 
 
-def _is_no_creation(
-    asked: namespace_view.PodRequest, _: Candidate, __: namespace_view.NamespaceView
-) -> bool:
-    return asked.operation != "CREATE" or bool(asked.subresource)
+def _is_not_a_create(request: namespace_view.PodRequest, _: Candidate, __: View) -> bool:
+    return request.operation != "CREATE" or bool(request.subresource)
 
 
-def _is_excluded(
-    asked: namespace_view.PodRequest, _: Candidate, known: namespace_view.NamespaceView
-) -> bool:
-    return asked.namespace in names.SYSTEM_NAMESPACES or asked.namespace == known.release_namespace
+def _is_excluded(request: namespace_view.PodRequest, _: Candidate, view: View) -> bool:
+    namespace = request.namespace
+    return namespace in names.SYSTEM_NAMESPACES or namespace == view.release_namespace
 
 
-def _is_unlisted(
-    injection: model.Injection, candidate: Candidate, known: namespace_view.NamespaceView
-) -> bool:
-    """A bare name is the namespace's injection if there is one, else the cluster's."""
-    wish = candidate.wish
-    if wish.wish is not annotation.Requested.LISTED or injection.reference in wish.listed:
+def _is_not_listed(injection: model.Injection, candidate: Candidate, view: View) -> bool:
+    """A bare name means the injection of the namespace if there is one, else the cluster's."""
+    request = candidate.inject_request
+    if (
+        request.requested is not annotation.Requested.LISTED
+        or injection.reference in request.listed
+    ):
         return False
     return not (
         injection.is_cluster
-        and injection.name in wish.listed
-        and injection.name not in known.references
+        and injection.name in request.listed
+        and injection.name not in view.references
     )
 
 
-def _is_unasked(
-    injection: model.Injection, candidate: Candidate, _: namespace_view.NamespaceView
-) -> bool:
+def _is_not_requested(injection: model.Injection, candidate: Candidate, _: View) -> bool:
+    requested = candidate.inject_request.requested
     return (
-        candidate.wish.wish in (annotation.Requested.UNSAID, annotation.Requested.NO)
+        requested in (annotation.Requested.NOTHING, annotation.Requested.NO)
         and injection.spec.get("activation") == "OnRequest"
     )
 
 
+def _label(labels: Mapping[str, Any], *, usual: str) -> str:
+    """The value of our label, unless it is the one that the rule's sentences name."""
+    if names.INJECTION_LABEL not in labels:
+        return "it has none"
+    value = labels[names.INJECTION_LABEL]
+    return "" if value == usual else f"it has the value {value!r}"
+
+
+def _comparison(selector: object, labels: Mapping[str, Any]) -> str:
+    return f"{selectors.text(selector)} against {selectors.labels_text(labels)}"
+
+
+def _network(injection: model.Injection, candidate: Candidate, _: View) -> str:
+    network = "the host's network" if candidate.host_network else "a network of its own"
+    return f"{injection.spec.get('hostNetworkPods')}; the pod has {network}"
+
+
 SCOPE_RULES: tuple[ScopeRule, ...] = (
     ScopeRule(
-        "operation", Reason.NOT_A_CREATE, "the pod is being created", _is_no_creation,
+        "operation", Reason.NOT_A_CREATE, "the pod is being created", _is_not_a_create,
     ),
     ScopeRule(
         "namespace", Reason.NAMESPACE_EXCLUDED,
         "the namespace is neither the system's nor the injector's own", _is_excluded,
+        fact=lambda candidate, view: view.namespace.name,
     ),
     ScopeRule(
         "namespace label", Reason.NAMESPACE_NOT_ENABLED,
         "the namespace carries the label sidecar-injection=enabled",
-        lambda asked, candidate, known: not known.namespace.is_enabled,
+        lambda request, candidate, view: not view.namespace.is_enabled,
+        fact=lambda candidate, view: _label(view.namespace.labels, usual=names.ENABLED),
     ),
     ScopeRule(
         "pod label", Reason.POD_LABEL_DISABLED,
         "the pod does not carry the label sidecar-injection=disabled",
-        lambda asked, candidate, known: (
+        lambda request, candidate, view: (
             candidate.labels.get(names.INJECTION_LABEL) == names.DISABLED
         ),
+        fact=lambda candidate, view: _label(candidate.labels, usual=names.DISABLED),
     ),
     ScopeRule(
         "mirror pod", Reason.MIRROR_POD, "the pod is no mirror of a static pod",
-        lambda asked, candidate, known: names.MIRROR_ANNOTATION in candidate.annotations,
+        lambda request, candidate, view: names.MIRROR_ANNOTATION in candidate.annotations,
     ),
     ScopeRule(
         "own pod", Reason.OWN_POD, "the pod does not belong to the injector",
-        lambda asked, candidate, known: (
+        lambda request, candidate, view: (
             candidate.labels.get(names.APP_NAME_LABEL) == names.PRODUCT
         ),
     ),
     ScopeRule(
         "pod annotation", Reason.POD_ANNOTATION_DISABLED, "the pod's annotation does not say no",
-        lambda asked, candidate, known: candidate.wish.wish is annotation.Requested.NO,
+        lambda request, candidate, view: (
+            candidate.inject_request.requested is annotation.Requested.NO
+        ),
+        fact=lambda candidate, view: str(candidate.inject_request),
     ),
 )  # fmt: skip
 """In the order in which they are tried."""
@@ -183,32 +206,43 @@ MATCH_RULES: tuple[MatchRule, ...] = (
     MatchRule(
         "namespaceSelector", Reason.NAMESPACE_SELECTOR_MISMATCH,
         "the namespaceSelector matches the namespace's labels",
-        lambda injection, candidate, known: (
-            not injection.namespace_selector(known.namespace.labels)
+        lambda injection, candidate, view: (
+            not injection.namespace_selector(view.namespace.labels)
+        ),
+        fact=lambda injection, candidate, view: _comparison(
+            injection.spec.get("namespaceSelector"), view.namespace.labels
         ),
     ),
     MatchRule(
         "selector", Reason.SELECTOR_MISMATCH, "the selector matches the pod's labels",
-        lambda injection, candidate, known: not injection.selector(candidate.labels),
+        lambda injection, candidate, view: not injection.selector(candidate.labels),
+        fact=lambda injection, candidate, view: _comparison(
+            injection.spec.get("selector"), candidate.labels
+        ),
     ),
     MatchRule(
         "suspend", Reason.SUSPENDED, "the injection is not suspended",
-        lambda injection, candidate, known: bool(injection.spec.get("suspend")),
+        lambda injection, candidate, view: bool(injection.spec.get("suspend")),
     ),
     MatchRule(
         "pod annotation", Reason.NOT_LISTED,
-        "the pod's annotation names it, or lists no injections", _is_unlisted,
+        "the pod's annotation names it, or lists no injections", _is_not_listed,
+        fact=lambda injection, candidate, view: str(candidate.inject_request),
     ),
     MatchRule(
         "activation", Reason.NOT_REQUESTED,
-        "activation is Automatic, or the pod's annotation asks for it", _is_unasked,
+        "activation is Automatic, or the pod's annotation asks for it", _is_not_requested,
+        fact=lambda injection, candidate, view: (
+            f"{injection.spec.get('activation')}; {candidate.inject_request}"
+        ),
     ),
     MatchRule(
         "hostNetworkPods", Reason.HOST_NETWORK,
         "the pod is not on the host network, or hostNetworkPods is Inject",
-        lambda injection, candidate, known: (
+        lambda injection, candidate, view: (
             candidate.host_network and injection.spec.get("hostNetworkPods") != "Inject"
         ),
+        fact=_network,
     ),
 )  # fmt: skip
 """In the order in which they are tried."""

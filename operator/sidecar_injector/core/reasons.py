@@ -1,7 +1,7 @@
-"""Every outcome that a decision can have, each with one sentence for people.
+"""Every possible outcome of a decision, each with one sentence for people.
 
-The codes are a contract: log lines, metric labels, events, the status annotation and `explain` all
-carry them. A code is never renamed or reused.
+The codes are a contract: log lines, metric labels, events, the status annotation and `explain`
+contain them. A code is never renamed or reused.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import enum
 
 
 class Level(enum.Enum):
-    """What a reason is about, which decides who needs to hear of it."""
+    """The subject of a reason, which decides who is informed."""
 
     SCOPE = "the pod is out of scope"
     MATCH = "the injection does not apply"
     FIT = "the injection applies but cannot be done"
     DONE = "done"
-    WORDS = "the pod's words"
+    ANNOTATION = "the pod's words"
 
 
 class PodVerdict(enum.Enum):
@@ -134,9 +134,10 @@ class Reason(enum.Enum):
     )  # fmt: skip
 
     UNKNOWN_INJECTION = (
-        "UnknownInjection", Level.WORDS, "the annotation lists an injection that does not exist",
+        "UnknownInjection", Level.ANNOTATION,
+        "the annotation lists an injection that does not exist",
     )  # fmt: skip
     INVALID_ANNOTATION = (
-        "InvalidAnnotation", Level.WORDS,
+        "InvalidAnnotation", Level.ANNOTATION,
         "the annotation is neither yes, no nor a list of injection names",
     )  # fmt: skip

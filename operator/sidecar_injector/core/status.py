@@ -1,4 +1,4 @@
-"""The status of an injection, from what is known about it now."""
+"""The conditions in the status of an injection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sidecar_injector.core.linting import validate
 
 Json = dict[str, Any]
 MAX_MESSAGE = 1024
-"""Characters; the API accepts 32 KiB, people read the beginning."""
+"""Characters of a message; the API accepts 32 KiB, but people read only the beginning."""
 
 
 def wanted(
@@ -22,15 +22,15 @@ def wanted(
     current: Mapping[str, Any],
     now: str,
 ) -> Json | None:
-    """The members of `status` that should change; None where it is right already.
+    """The members of `status` that should change; None if nothing should.
 
     `namespace` is the injection's own (None for the cluster kind, or while it is unknown),
-    `serving` whether this replica injects pods now, `now` an RFC 3339 time. A replica that does
-    not serve yet says only what holds without it: another one may well be serving.
+    `serving` is whether this replica injects pods now, `now` is an RFC 3339 time. A replica that
+    does not serve yet keeps the condition `Ready`, because another replica may serve.
     """
     errors = validate.validate(injection).errors
     ready = _ready(injection, namespace, serving=serving, accepted=not errors)
-    before = {one.get("type"): one for one in current.get("conditions") or ()}
+    before = {condition.get("type"): condition for condition in current.get("conditions") or ()}
     if ready[1] == "Pending" and "Ready" in before and _same_spec(injection, before["Ready"]):
         ready = _fields(before["Ready"])
     conditions = [

@@ -111,7 +111,9 @@ def _respond(
         skipped=skipped,
         serial=state.serial,
         is_cacheable=not token_volume
-        or not (state.view.minds_token_volumes or any(token_volume in text for text in texts)),
+        or not (
+            state.view.depends_on_token_volume_name or any(token_volume in text for text in texts)
+        ),
     )
 
 

@@ -53,7 +53,7 @@ def warnings_about(resource: Json, *, kind: str, competing: CompetingInjections)
         return [UNCHECKED]
     if findings.errors:
         raise Refused("; ".join(validate.sentence(problem) for problem in findings.errors))
-    return findings.told()
+    return findings.short_warnings()
 
 
 def response_without_kopf(admission_request: Json, *, competing: CompetingInjections) -> Json:

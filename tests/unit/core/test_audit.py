@@ -15,30 +15,32 @@ from sidecar_injector.core.reasons import Reason
 from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, resource
 
 
-def metadata_of(thing, *, host_network=False):
-    """What the audit is given of a pod."""
-    return {"metadata": thing["metadata"], "spec": {"hostNetwork": host_network}}
+def metadata_of(subject, *, host_network=False):
+    """The part of a pod that the audit reads."""
+    return {"metadata": subject["metadata"], "spec": {"hostNetwork": host_network}}
 
 
-def states(thing, *injections, where=None):
-    found = audit.states(thing, where or known(*injections))
-    return {one.reference: state for one, state in found}
+def states(metadata, *injections):
+    return {
+        injection.reference: state
+        for injection, state in audit.states(metadata, known(*injections))
+    }
 
 
 def test_a_pod_that_was_injected_is_so_until_the_template_changes():
-    one = injection()
-    made = metadata_of(decided(pod(), one).pod)
-    assert states(made, one) == {"log": audit.INJECTED}
+    older = injection()
+    metadata = metadata_of(decided(pod(), older).pod)
+    assert states(metadata, older) == {"log": audit.INJECTED}
     newer = injection(template={"spec": {"containers": [container(image="other:2")]}})
-    assert states(made, newer) == {"log": audit.OUTDATED}
-    assert states(made, injection(priority=7)) == {"log": audit.INJECTED}
+    assert states(metadata, newer) == {"log": audit.OUTDATED}
+    assert states(metadata, injection(priority=7)) == {"log": audit.INJECTED}
 
 
 def test_a_pod_whose_annotation_says_why_not_is_skipped():
-    one = injection(template={"spec": {"containers": [container("app", image="x")]}})
-    made = decided(pod(), one)
-    assert [line.reason for line in made.lines] == [Reason.CONTAINER_CONFLICT]
-    assert states(metadata_of(made.pod), one) == {"log": audit.SKIPPED}
+    clashing = injection(template={"spec": {"containers": [container("app", image="x")]}})
+    decision = decided(pod(), clashing)
+    assert [line.reason for line in decision.lines] == [Reason.CONTAINER_CONFLICT]
+    assert states(metadata_of(decision.pod), clashing) == {"log": audit.SKIPPED}
 
 
 def test_a_pod_that_should_have_it_and_says_nothing_misses_it():
@@ -47,7 +49,7 @@ def test_a_pod_that_should_have_it_and_says_nothing_misses_it():
 
 
 @pytest.mark.parametrize(
-    "thing",
+    "subject",
     [
         pod(labels={names.INJECTION_LABEL: names.DISABLED}),
         pod(annotations={names.INJECT_ANNOTATION: "no"}),
@@ -56,21 +58,21 @@ def test_a_pod_that_should_have_it_and_says_nothing_misses_it():
         pod(labels={names.APP_NAME_LABEL: names.PRODUCT}),
     ],
 )
-def test_a_pod_to_which_it_does_not_apply_is_not_selected(thing):
-    assert states(metadata_of(thing), injection()) == {}
+def test_a_pod_to_which_it_does_not_apply_is_not_selected(subject):
+    assert states(metadata_of(subject), injection()) == {}
 
 
 def test_a_pod_that_is_being_deleted_is_not_counted():
-    thing = pod()
-    thing["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
-    assert states(metadata_of(thing), injection()) == {}
+    subject = pod()
+    subject["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    assert states(metadata_of(subject), injection()) == {}
 
 
 @pytest.mark.parametrize(("mode", "selected"), [("Skip", False), ("Inject", True)])
 def test_the_host_network_counts_as_it_does_while_a_pod_is_created(mode, selected):
-    one = injection(hostNetworkPods=mode)
-    assert bool(states(metadata_of(pod(), host_network=True), one)) is selected
-    assert states(metadata_of(pod()), one)
+    injected = injection(hostNetworkPods=mode)
+    assert bool(states(metadata_of(pod(), host_network=True), injected)) is selected
+    assert states(metadata_of(pod()), injected)
 
 
 def test_an_invalid_or_suspended_injection_selects_nothing():
@@ -82,27 +84,27 @@ def test_an_invalid_or_suspended_injection_selects_nothing():
 def test_labels_that_an_injection_added_do_not_change_who_is_selected():
     first = injection("first", template={"metadata": {"labels": {"app": "x"}}}, priority=1)
     second = injection("second", selector={"matchLabels": {"app": "x"}})
-    made = metadata_of(decided(pod(), first, second).pod)
-    assert states(made, first, second) == {"first": audit.INJECTED}
+    metadata = metadata_of(decided(pod(), first, second).pod)
+    assert states(metadata, first, second) == {"first": audit.INJECTED}
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_whatever_a_pod_claims_it_is_counted_once_and_nothing_breaks(text):
-    thing = pod(annotations={names.STATUS_ANNOTATION: text})
-    assert list(states(metadata_of(thing), injection())) == ["log"]
+    subject = pod(annotations={names.STATUS_ANNOTATION: text})
+    assert list(states(metadata_of(subject), injection())) == ["log"]
 
 
 def test_what_the_audit_says_is_what_the_decision_says_of_a_second_call():
     """For each injection: there, or not, both from the same pod."""
-    ones = [
+    injections = [
         injection("fits"),
         injection("clash", template={"spec": {"containers": [container("app", image="x")]}}),
         injection("asked", activation="OnRequest"),
         injection("elsewhere", selector={"matchLabels": {"no": "pod"}}),
     ]
-    made = decided(pod(), *ones).pod
-    again = {line.injection.reference: line.reason for line in decided(made, *ones).lines}
-    assert states(metadata_of(made), *ones) == {
+    injected = decided(pod(), *injections).pod
+    again = {line.injection.reference: line.reason for line in decided(injected, *injections).lines}
+    assert states(metadata_of(injected), *injections) == {
         "fits": audit.INJECTED,
         "clash": audit.SKIPPED,
     }
@@ -110,24 +112,24 @@ def test_what_the_audit_says_is_what_the_decision_says_of_a_second_call():
     assert again["clash"] is Reason.CONTAINER_CONFLICT
 
 
-def where(name=NAMESPACE, *injections, **labels):
+def view_of(name=NAMESPACE, *injections, **labels):
     namespace = namespace_view.Namespace(name, {names.INJECTION_LABEL: names.ENABLED, **labels})
     return namespace_view.NamespaceView(namespace=namespace, injections=injections)
 
 
 def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
     picky = injection(cluster=True, namespaceSelector={"matchLabels": {"team": "a"}})
-    assert audit.is_worth_a_look(where(NAMESPACE, injection()))
-    assert audit.is_worth_a_look(where(NAMESPACE, picky, team="a"))
-    assert not audit.is_worth_a_look(where(NAMESPACE))
-    assert not audit.is_worth_a_look(where(NAMESPACE, picky))
-    assert not audit.is_worth_a_look(where(NAMESPACE, injection(suspend=True)))
-    assert not audit.is_worth_a_look(where("kube-system", injection()))
-    assert not audit.is_worth_a_look(where(names.PRODUCT, injection()))
+    assert audit.can_select(view_of(NAMESPACE, injection()))
+    assert audit.can_select(view_of(NAMESPACE, picky, team="a"))
+    assert not audit.can_select(view_of(NAMESPACE))
+    assert not audit.can_select(view_of(NAMESPACE, picky))
+    assert not audit.can_select(view_of(NAMESPACE, injection(suspend=True)))
+    assert not audit.can_select(view_of("kube-system", injection()))
+    assert not audit.can_select(view_of(names.PRODUCT, injection()))
     off = namespace_view.NamespaceView(
         namespace=namespace_view.Namespace(NAMESPACE, {}), injections=[injection()]
     )
-    assert not audit.is_worth_a_look(off)
+    assert not audit.can_select(off)
 
 
 @pytest.mark.parametrize(
@@ -141,14 +143,14 @@ def test_a_label_with_another_value_is_mistyped(value, mistyped):
 
 
 def test_counts_are_written_only_when_they_differ_and_the_time_with_them():
-    one = injection()
-    key = audit.identity(one)
-    found = audit.counts(audit.Tally({(key, audit.MISSING): 2, (key, audit.INJECTED): 3}), key)
-    assert found == {"selected": 5, "injected": 3, "outdated": 0, "skipped": 0, "missing": 2}
-    written = audit.wanted(found, current={}, now="now")
-    assert written == {**found, "observedAt": "now"}
-    assert audit.wanted(found, current=written, now="later") is None
-    other = audit.wanted({**found, "missing": 1}, current=written, now="later")
+    counted = injection()
+    key = audit.identity(counted)
+    counts = audit.counts(audit.Tally({(key, audit.MISSING): 2, (key, audit.INJECTED): 3}), key)
+    assert counts == {"selected": 5, "injected": 3, "outdated": 0, "skipped": 0, "missing": 2}
+    written = audit.wanted(counts, current={}, now="now")
+    assert written == {**counts, "observedAt": "now"}
+    assert audit.wanted(counts, current=written, now="later") is None
+    other = audit.wanted({**counts, "missing": 1}, current=written, now="later")
     assert other is not None
     assert other["observedAt"] == "later"
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
+import gc
+import sys
+import weakref
 
 import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import index, namespace_view
-from sidecar_injector.core.pods import selectors
+from sidecar_injector.core.merging import render
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import container as container_rules
 from tests.kits.random_pods import SEED, Draw
@@ -41,58 +45,77 @@ def scene(seed):
     labels = draw.optional(0.7, **{key: lambda: draw.choice([*VALUES, None, 7]) for key in KEYS})
     subject["metadata"]["labels"] = (subject["metadata"].get("labels") or {}) | labels
     injections = []
-    for number, one in enumerate([*draw.injections(), *draw.injections()]):
-        spec = {**one.spec, "selector": selector(draw)}
-        if one.is_cluster:
+    for number, drawn in enumerate([*draw.injections(), *draw.injections()]):
+        spec = {**drawn.spec, "selector": selector(draw)}
+        if drawn.is_cluster:
             spec["namespaceSelector"] = selector(draw)
-        name = f"{one.name}{number}"
-        injections.append(injection(name, cluster=one.is_cluster, **spec))
+        name = f"{drawn.name}{number}"
+        injections.append(injection(name, cluster=drawn.is_cluster, **spec))
     return subject, known(*injections, app="web")
 
 
-def unindexed(everything):
-    """The same world, in which every injection is tried."""
-    others = [
-        dataclasses.replace(one, required_label=None, namespace_selector=selectors.everything)
-        for one in everything.injections
+class Unindexed(namespace_view.NamespaceView):
+    """A namespace in which every injection is tried."""
+
+    @property
+    def index(self):
+        return self
+
+    def candidates(self, _):
+        positions = list(range(len(self.injections)))
+        return index.Candidates(self.injections, positions, set(positions))
+
+
+def unindexed(view):
+    return Unindexed(namespace=view.namespace, injections=view.injections)
+
+
+def decided(subject, view):
+    return decide.decide(namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), view)
+
+
+def result(decision):
+    """Everything that a decision says."""
+    lines = [
+        dataclasses.replace(line, injection=line.injection.identity) for line in decision.lines
     ]
-    made = index.Index(others, namespace_labels={})
-    made._injections = everything.injections
-    plain = dataclasses.replace(everything)
-    plain.__dict__["index"] = made
-    return plain
-
-
-def decided(subject, everything):
-    return decide.decide(namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), everything)
-
-
-def told(made):
-    """All that anybody gets to know of a decision."""
-    lines = [dataclasses.replace(line, injection=line.injection.identity) for line in made.lines]
-    rest = made.verdict, made.reason, made.message, made.words, made.pod, made.operations
-    return sorted(lines, key=str), rest, set(made.reasons)
+    fields = ("verdict", "reason", "message", "words", "pod", "operations")
+    rest = [getattr(decision, field) for field in fields]
+    return sorted(lines, key=str), rest, set(decision.reasons)
 
 
 def test_the_index_changes_no_decision():
     omitted = collections.Counter()
     for seed in range(SEED, SEED + EXAMPLES):
-        subject, everything = scene(seed)
-        plain, quick = decided(subject, unindexed(everything)), decided(subject, everything)
-        assert told(quick) == told(plain), seed
+        subject, view = scene(seed)
+        plain, quick = decided(subject, unindexed(view)), decided(subject, view)
+        assert result(quick) == result(plain), seed
         omitted.update(line.reason for line in quick.lines if line not in quick.tried)
     assert set(omitted) == {Reason.SELECTOR_MISMATCH, Reason.NAMESPACE_SELECTOR_MISMATCH}
     assert min(omitted.values()) > EXAMPLES // 10
 
 
 def test_an_injection_that_has_seen_many_pods_decides_like_one_that_has_seen_none():
-    seen = [one for seed in range(SEED, SEED + 40) for one in Draw(seed).injections()]
+    injections = [injection for seed in range(SEED, SEED + 40)
+                  for injection in Draw(seed).injections()]  # fmt: skip
     for seed in range(SEED, SEED + EXAMPLES):
-        used = [one for one in seen if seed % 40 == seen.index(one) % 40]
-        fresh = [dataclasses.replace(one, memo={}) for one in used]
+        used = [injections[index] for index in range(seed % 40, len(injections), 40)]
+        fresh = [dataclasses.replace(injection) for injection in used]
         subject = Draw(seed).pod()
-        assert told(decided(subject, known(*used))) == told(decided(subject, known(*fresh))), seed
-    assert any(one.memo for one in seen)
+        expected = result(decided(subject, known(*fresh)))
+        assert result(decided(subject, known(*used))) == expected, seed
+
+
+def test_the_parts_of_a_template_are_made_once_and_die_with_their_injection():
+    first = injection(template={"spec": {"containers": [container()]}})
+    parts = render.constant(first, "Native")
+    assert render.constant(first, "Native") is parts
+    assert render.constant(first, "Container") is not parts
+    assert render.constant(dataclasses.replace(first), "Native") is not parts
+    dead = weakref.ref(first)
+    del first
+    gc.collect()
+    assert dead() is None
 
 
 @pytest.mark.parametrize(
@@ -123,43 +146,78 @@ def test_an_injection_that_has_seen_many_pods_decides_like_one_that_has_seen_non
 )
 def test_what_was_found_for_one_pod_is_not_held_for_another(part, good, bad):
     template = {"spec": {"containers": [container(**part)]}}
-    everything = known(injection(sidecarMode="Container", template=template))
+    view = known(injection(sidecarMode="Container", template=template))
     for fields, reason in [(good, Reason.INJECTED), (bad, Reason.POD_WOULD_BE_INVALID)] * 2:
-        (line,) = decided(pod(**fields), everything).lines
+        (line,) = decided(pod(**fields), view).lines
         assert line.reason is reason, line.message
 
 
+def test_several_threads_may_decide_with_the_same_injections():
+    template = {"spec": {"containers": [container(livenessProbe={"tcpSocket": {"port": 80}})]}}
+    view = known(*(injection(f"i{number}", template=template) for number in range(5)))
+    pods = [pod(terminationGracePeriodSeconds=seconds % 100) for seconds in range(400)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as threads:
+            decisions = list(threads.map(lambda subject: decided(subject, view), pods))
+    finally:
+        sys.setswitchinterval(interval)
+    expected = result(decided(pods[0], view))[1][-1]
+    assert len(expected) > 1
+    assert all(result(decision)[1][-1] == expected for decision in decisions)
+
+
+def of_sleeper(template, sleeper, *, seconds):
+    context = container_rules.context_of({"terminationGracePeriodSeconds": seconds})
+    return template.of_container(sleeper, context, is_init=False)
+
+
 def test_a_container_is_judged_once_for_all_pods_and_kept_in_bounds():
-    one = container(lifecycle={"preStop": {"sleep": {"seconds": 20}}})
-    judged = container_rules.Judged([one])
+    sleeper = container(lifecycle={"preStop": {"sleep": {"seconds": 20}}})
+    template = container_rules.TemplateProblems([sleeper], ())
     for seconds in range(1000):
-        around = container_rules.surroundings({"terminationGracePeriodSeconds": seconds})
-        found = judged.problems(one, around, is_init=False)
-        assert bool(list(found)) is (seconds < 20)
-        assert judged.problems(one, around, is_init=False) is found
-    assert len(judged._found) <= 64
+        problems = of_sleeper(template, sleeper, seconds=seconds)
+        assert bool(list(problems)) is (seconds < 20)
+        assert of_sleeper(template, sleeper, seconds=seconds) is problems
+    kept = of_sleeper(template, sleeper, seconds=19)
+    for seconds in range(1000, 1000 + container_rules.MOST_CONTEXTS):
+        of_sleeper(template, sleeper, seconds=seconds)
+    assert of_sleeper(template, sleeper, seconds=19) is not kept
+
+
+def test_a_part_of_a_template_that_somebody_changes_is_judged_again():
+    sleeper = container(lifecycle={"preStop": {"sleep": {"seconds": 20}}})
+    volume = {"name": "v", "configMap": {"name": "c"}}
+    template = container_rules.TemplateProblems([sleeper], [volume])
+    assert not list(of_sleeper(template, sleeper, seconds=30))
+    assert not list(template.of_volume(volume))
+    sleeper["lifecycle"]["preStop"]["sleep"]["seconds"] = 40
+    volume["configMap"]["name"] = ""
+    assert list(of_sleeper(template, sleeper, seconds=30))
+    assert list(template.of_volume(volume))
 
 
 def test_an_injection_that_requires_another_label_is_not_asked():
-    asked = []
+    called = []
 
-    def one(name):
-        made = injection(name, selector={"matchLabels": {"app": name}})
-        select = made.selector
+    def watched(name):
+        subject = injection(name, selector={"matchLabels": {"app": name}})
+        select = subject.selector
         return dataclasses.replace(
-            made, selector=lambda labels: asked.append(name) or select(labels)
+            subject, selector=lambda labels: called.append(name) or select(labels)
         )
 
-    everything = known(*(one(f"a{number}") for number in range(1000)))
-    made = decided(pod(labels={"app": "a7"}), everything)
-    assert asked == ["a7"]
-    assert [line.injection.name for line in made.injected] == ["a7"]
-    assert len(made.lines) == 1000
-    assert {line.reason for line in made.lines} == {Reason.INJECTED, Reason.SELECTOR_MISMATCH}
+    view = known(*(watched(f"a{number}") for number in range(1000)))
+    decision = decided(pod(labels={"app": "a7"}), view)
+    assert called == ["a7"]
+    assert [line.injection.name for line in decision.injected] == ["a7"]
+    assert len(decision.lines) == 1000
+    assert {line.reason for line in decision.lines} == {Reason.INJECTED, Reason.SELECTOR_MISMATCH}
 
 
 @pytest.mark.parametrize("value", [None, 7, [], {}])
 def test_a_label_that_is_no_text_is_nobodys_requirement(value):
-    everything = known(injection(selector={"matchLabels": {"app": "web"}}))
-    made = decided(pod(labels={"app": value, names.APP_NAME_LABEL: "x"}), everything)
-    assert made.reasons == [Reason.SELECTOR_MISMATCH]
+    view = known(injection(selector={"matchLabels": {"app": "web"}}))
+    decision = decided(pod(labels={"app": value, names.APP_NAME_LABEL: "x"}), view)
+    assert decision.reasons == [Reason.SELECTOR_MISMATCH]

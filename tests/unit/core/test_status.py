@@ -15,32 +15,32 @@ PLAIN = namespace_view.Namespace("demo", {})
 BROKEN = {"template": {"spec": {"containers": [{"name": "a"}]}}}
 
 
-def wanted(one=None, *, namespace=ENABLED, serving=True, current=None, now=NOW):
+def wanted(subject=None, *, namespace=ENABLED, serving=True, current=None, now=NOW):
     return status.wanted(
-        one or injection(), namespace=namespace, serving=serving, current=current or {}, now=now
+        subject or injection(), namespace=namespace, serving=serving, current=current or {}, now=now
     )
 
 
-def condition(made, kind):
-    (found,) = [one for one in made["conditions"] if one["type"] == kind]
-    return found
+def condition(status_, kind):
+    (match,) = [each for each in status_["conditions"] if each["type"] == kind]
+    return match
 
 
-def short(made, kind):
-    found = condition(made, kind)
-    return found["status"], found["reason"]
+def short(status_, kind):
+    fields = condition(status_, kind)
+    return fields["status"], fields["reason"]
 
 
 def test_a_valid_injection_in_an_enabled_namespace_is_accepted_and_ready():
-    made = wanted()
-    assert short(made, "Accepted") == ("True", "Valid")
-    assert short(made, "Ready") == ("True", "Active")
-    assert made["observedGeneration"] == 1
-    assert made["templateHash"] == injection().hash
+    status_ = wanted()
+    assert short(status_, "Accepted") == ("True", "Valid")
+    assert short(status_, "Ready") == ("True", "Active")
+    assert status_["observedGeneration"] == 1
+    assert status_["templateHash"] == injection().hash
 
 
 @pytest.mark.parametrize(
-    ("one", "arguments", "expected"),
+    ("subject", "arguments", "expected"),
     [
         (injection(**BROKEN), {}, ("False", "NotAccepted")),
         (injection(suspend=True), {}, ("False", "Suspended")),
@@ -53,8 +53,8 @@ def test_a_valid_injection_in_an_enabled_namespace_is_accepted_and_ready():
         (injection(cluster=True, suspend=True), {"namespace": None}, ("False", "Suspended")),
     ],
 )
-def test_ready_says_whether_a_pod_created_now_is_injected(one, arguments, expected):
-    assert short(wanted(one, **arguments), "Ready") == expected
+def test_ready_says_whether_a_pod_created_now_is_injected(subject, arguments, expected):
+    assert short(wanted(subject, **arguments), "Ready") == expected
 
 
 def test_what_is_invalid_is_told_with_its_field_and_in_bounds():
@@ -70,9 +70,9 @@ def test_a_namespace_that_is_not_enabled_is_told_with_the_command():
 
 
 def test_nothing_is_wanted_where_it_is_right_already():
-    made = wanted()
-    assert wanted(current=made, now=LATER) is None
-    with_more = made | {"pods": {"selected": 1}}
+    status_ = wanted()
+    assert wanted(current=status_, now=LATER) is None
+    with_more = status_ | {"pods": {"selected": 1}}
     assert wanted(current=with_more, now=LATER) is None
 
 
@@ -86,21 +86,22 @@ def test_the_time_of_a_condition_changes_with_its_status_only():
 
 
 def test_a_replica_that_starts_does_not_take_back_what_another_one_said():
-    made = wanted()
-    assert wanted(current=made, serving=False, now=LATER) is None
-    assert wanted(current=made, namespace=None, now=LATER) is None
-    older = {**made, "conditions": [one | {"observedGeneration": 0} for one in made["conditions"]]}
+    status_ = wanted()
+    assert wanted(current=status_, serving=False, now=LATER) is None
+    assert wanted(current=status_, namespace=None, now=LATER) is None
+    conditions = [each | {"observedGeneration": 0} for each in status_["conditions"]]
+    older = {**status_, "conditions": conditions}
     assert short(wanted(current=older, serving=False), "Ready") == ("Unknown", "Pending")
 
 
 def test_conditions_that_others_wrote_and_null_are_survived():
-    odd = {"conditions": None, "observedGeneration": 5}
-    assert short(wanted(current=odd), "Ready") == ("True", "Active")
+    unusual = {"conditions": None, "observedGeneration": 5}
+    assert short(wanted(current=unusual), "Ready") == ("True", "Active")
 
 
 def test_every_condition_has_all_fields_that_the_api_requires():
-    for one in wanted()["conditions"]:
-        assert set(one) == {
+    for each in wanted()["conditions"]:
+        assert set(each) == {
             "type", "status", "reason", "message", "observedGeneration", "lastTransitionTime",
         }  # fmt: skip
-        assert one["reason"]
+        assert each["reason"]

@@ -15,7 +15,7 @@ from sidecar_injector.cli import main
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.core.reasons import Level, Reason
 from tests.kits.samples import container, decided, injection, pod
-from tools import reference
+from tools import reference, validity_list
 
 DOCS = pathlib.Path(__file__).resolve().parents[3] / "docs"
 FENCE = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -81,6 +81,12 @@ def test_the_reference_is_what_the_crds_say():
     assert page("reference") == reference.text(), "run `python -m tools.reference`"
 
 
+def test_the_list_of_checked_rules_is_what_the_code_and_the_tables_say():
+    assert page("validity") == validity_list.text(), "run `python -m tools.validity_list`"
+    for text in ("validateTopologySpreadConstraints", "two containers of one name"):
+        assert text in page("validity")
+
+
 def test_the_reference_has_every_field_of_ours():
     text = page("reference")
     for path in ("spec.parameters[].from.podLabel", "spec.inherit.env[].fromContainer",
@@ -130,5 +136,5 @@ def test_the_truth_table_is_true(row):
 
 def test_the_manual_is_in_the_index():
     index = page("README")
-    for name in ("reference", "decision", "merge", "surprises"):
+    for name in ("reference", "decision", "merge", "surprises", "validity"):
         assert f"]({name}.md)" in index

@@ -13,7 +13,7 @@ import rich.console
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client, history, subjects
 from sidecar_injector.cli.commands import inject
-from sidecar_injector.cli.output import report, rule_facts, tables
+from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import decision, matching
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
@@ -55,18 +55,14 @@ def explanation(subject: inject.Subject) -> Explanation:
     recorded = status_annotation.read(pod_fields.metadata_map(request.pod, "annotations"))
     candidate = matching.candidate_of(request.pod, recorded)
     scope = [
-        _step(rule, stops=stops, fact=rule_facts.of_pod(rule.name, candidate, view))
+        _step(rule, stops=stops, fact=rule.fact(candidate, view))
         for rule, stops in matching.tried_on_pod(request, candidate, view)
     ]
     lines = []
     for line in subject.entry.decision.lines:
         injection = line.injection
         steps = [
-            _step(
-                rule,
-                stops=stops,
-                fact=rule_facts.of_injection(rule.name, injection, candidate, view),
-            )
+            _step(rule, stops=stops, fact=rule.fact(injection, candidate, view))
             for rule, stops in matching.tried_on_injection(injection, candidate, view)
         ]
         lines.append(steps if steps[-1].reason else [*steps, *_fit_steps(line)])
@@ -87,8 +83,12 @@ def _fit_steps(line: decision.Line) -> Iterator[ExplainStep]:
         yield ExplainStep("validity", line.reason, line.message)
         return
     yield ExplainStep("validity", None, "the injection is valid")
-    details = [f"{key}: {rule_facts.listed(value)}" for key, value in line.details.items()]
+    details = [f"{key}: {_listed(value)}" for key, value in line.details.items()]
     yield ExplainStep("fit", line.reason, "; ".join((line.message, *details)))
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 @click.command(epilog="Example: sidecar-injector explain pod/web-0 -n demo")

@@ -25,7 +25,7 @@ _STYLES: Mapping[Level, str] = {
     Level.MATCH: NEUTRAL,
     Level.FIT: BAD,
     Level.DONE: GOOD,
-    Level.WORDS: NEUTRAL,
+    Level.ANNOTATION: NEUTRAL,
 }
 
 

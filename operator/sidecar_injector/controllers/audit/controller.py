@@ -158,7 +158,7 @@ class Auditor:
             injections=self._state.injections(name),
             release_namespace=self._release_namespace,
         )
-        return view if audit.is_worth_a_look(view) else None
+        return view if audit.can_select(view) else None
 
     def _total(self) -> audit.Tally:
         total = audit.Tally()

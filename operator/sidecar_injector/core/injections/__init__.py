@@ -1,1 +1,1 @@
-"""What an injection is: its schema, its rules, its parameters, and which ones a namespace has."""
+"""Injections: their schema, their rules, their parameters, and the injections of a namespace."""

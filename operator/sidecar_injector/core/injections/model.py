@@ -1,7 +1,7 @@
-"""The two kinds as the decision sees them: read once, checked once, compiled once.
+"""A custom resource of one of our two kinds, read, checked and compiled once.
 
-A custom resource is read into one `Injection`, whatever is wrong with it: what cannot be used is in
-`errors`, and an injection with errors is never applied. Templates stay plain dicts.
+Every custom resource becomes an `Injection`. Its mistakes are in `errors`, and an injection with
+errors is never applied. Templates stay plain dicts.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sidecar_injector.core.pods import selectors
 UNHASHED = frozenset(
     {"selector", "namespaceSelector", "activation", "priority", "suspend", "failurePolicy"}
 )
-"""What decides whether a pod is injected; everything else shapes the pod and is hashed."""
+"""Fields that decide whether a pod is injected; all others shape the pod and are hashed."""
 HASH_DIGITS = 16
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class Injection:
     """A SidecarInjection or ClusterSidecarInjection, ready to be matched and merged."""
 
@@ -36,21 +36,19 @@ class Injection:
     uid: str
     """Empty for one that comes from a file."""
     spec: Mapping[str, Any]
-    """With the schema's defaults; never changed."""
+    """With the schema's defaults; nobody changes it."""
     hash: str
     selector: selectors.Selector
     namespace_selector: selectors.Selector
     required_label: tuple[str, str] | None
-    """One label that every pod carries that it selects; None if there is none such."""
+    """One label that all selected pods carry; None if there is no such label."""
     errors: tuple[schema.Problem, ...]
-    minds_token_volumes: bool = False
-    """Whether it may tell two names apart that the API server gave to a token's volume."""
-    has_tokens: bool = False
-    """Whether anything in it differs from pod to pod."""
-    schema: schema.Schema = dataclasses.field(default_factory=dict, repr=False)
-    """Of the spec."""
-    memo: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
-    """What others work out from the injection alone, once; it dies with the injection."""
+    depends_on_token_volume_name: bool
+    """Whether the random name of a service account token's volume can change the result."""
+    has_tokens: bool
+    """Whether the spec contains tokens such as `$(params.NAME)`."""
+    spec_schema: schema.Schema = dataclasses.field(repr=False)
+    """The schema of `spec` in the CRD."""
 
     @property
     def is_cluster(self) -> bool:
@@ -69,30 +67,30 @@ class Injection:
 
     @property
     def order(self) -> tuple[int, bool, str]:
-        """Sorts injections into the order in which they are tried: the first one wins."""
+        """The key that sorts injections into the order in which they are tried; the first wins."""
         return -_integer(self.spec.get("priority")), not self.is_cluster, self.name
 
     @property
     def must_succeed(self) -> bool:
-        """Whether a pod is refused when this one applies and cannot be done."""
+        """Whether a pod is refused when this injection applies and cannot be added."""
         return bool(self.spec.get("failurePolicy") == "Fail")
 
     @property
     def template_spec(self) -> Mapping[str, Any]:
-        """The pod spec of the template; empty where there is none."""
+        """The pod spec of the template; empty if the template has no spec."""
         return (self.spec.get("template") or {}).get("spec") or {}
 
     @property
     def template_metadata(self) -> Mapping[str, Any]:
-        """The metadata of the template; empty where there is none."""
+        """The metadata of the template; empty if the template has no metadata."""
         return (self.spec.get("template") or {}).get("metadata") or {}
 
 
 def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injection:
     """The injection in a custom resource of one of our kinds; never fails.
 
-    `spec_schema` is the schema of `spec` in the CRD of that kind. What it or our own rules forbid
-    is in `errors`, with field paths that begin with `spec`.
+    `spec_schema` is the schema of `spec` in the CRD of that kind. `errors` contains what the schema
+    or our own rules forbid, with field paths that begin with `spec`.
     """
     kind = str(resource.get("kind"))
     metadata = resource.get("metadata") or {}
@@ -113,16 +111,16 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
         namespace_selector=_selector(spec, "namespaceSelector"),
         required_label=None if errors else selectors.required_label(spec.get("selector")),
         errors=errors,
-        minds_token_volumes=not errors and _minds_token_volumes(spec),
+        depends_on_token_volume_name=not errors and _depends_on_token_volume_name(spec),
         has_tokens=not errors and any(parameters.tokens(spec, path="spec")),
-        schema=spec_schema,
+        spec_schema=spec_schema,
     )
 
 
 def template_hash(spec: Any) -> str:
-    """Sixteen hex digits over all that shapes a pod; the same for ever for the same spec.
+    """The hash of everything that shapes a pod; it never changes for the same spec.
 
-    A field that a later version adds must therefore be left out here while it has its default.
+    So a field that a later version adds must be left out here while it has its default.
     """
     members = spec if isinstance(spec, dict) else {}
     shaping = {key: value for key, value in members.items() if key not in UNHASHED}
@@ -131,21 +129,21 @@ def template_hash(spec: Any) -> str:
 
 
 def _selector(spec: Any, field: str) -> selectors.Selector:
-    """The compiled selector; one that cannot be read selects nothing."""
+    """The compiled selector; an unreadable selector selects nothing."""
     try:
         selector = spec.get(field)
         if any(selectors.problems(selector, path=field)):
             return selectors.nothing
         return selectors.compile_selector(selector)
     except (AttributeError, TypeError, KeyError):
-        # A shape that the schema has refused already: the errors say so.
+        # The schema refuses this shape, so it is in the errors.
         return selectors.nothing
 
 
-def _minds_token_volumes(spec: Any) -> bool:
-    """Whether a spec without errors names one, or has globs on the names of volumes."""
+def _depends_on_token_volume_name(spec: Any) -> bool:
+    """Whether a spec without errors names such a volume, or has globs for names of volumes."""
     inherited = (spec.get("inherit") or {}).get("volumeMounts") or {}
-    globs = [one for one in inherited.get("exclude") or () if not one.startswith("/")]
+    globs = [glob for glob in inherited.get("exclude") or () if not glob.startswith("/")]
     return bool(globs) or names.TOKEN_VOLUME_PREFIX in json.dumps(spec)
 
 

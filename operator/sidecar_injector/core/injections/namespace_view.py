@@ -1,9 +1,10 @@
-"""What a decision looks at: the request, and the world as our caches know it."""
+"""The input of a decision: a request, and what the caches contain about its namespace."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -13,10 +14,10 @@ from sidecar_injector.core.injections import index, model
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PodRequest:
-    """A question of the API server, or of a person, about one pod."""
+    """A request of the API server, or of the command line, about one pod."""
 
     namespace: str
-    """From the request: in the object it may be absent."""
+    """From the request, because the pod's own metadata may not have it."""
     pod: Mapping[str, Any]
     operation: str = "CREATE"
     subresource: str = ""
@@ -32,50 +33,50 @@ class Namespace:
 
     @property
     def is_enabled(self) -> bool:
-        """Whether its pods are in scope."""
+        """Whether its label enables injection."""
         return self.labels.get(names.INJECTION_LABEL) == names.ENABLED
 
     @classmethod
     def assumed(cls, name: str) -> Namespace:
-        """The namespace of a call, as far as the call itself proves it.
+        """The namespace of an admission request that the cache does not have yet.
 
-        The API server has matched the label before it called, so a cache that says otherwise is
-        behind; nothing more is known than this label and the name.
+        The API server matched the label before it sent the request. Only this label and the name
+        are known.
         """
         return cls(name, {names.INJECTION_LABEL: names.ENABLED, names.NAMESPACE_NAME_LABEL: name})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NamespaceView:
-    """All that is known about one namespace; what is compiled of it is so once."""
+    """Everything that is known about one namespace. Its properties are computed once."""
 
     namespace: Namespace
     injections: Sequence[model.Injection]
-    """Those of the namespace and those of the cluster, in `Injection.order`."""
+    """The injections of the namespace and of the cluster, sorted by `Injection.order`."""
     service_accounts: Collection[str] | None = None
-    """Names in the namespace; None where they are not known, and nothing is said of them."""
+    """The names in the namespace; None if they are not known, and then they are not checked."""
     release_namespace: str = names.PRODUCT
-    """Where the injector itself runs: never injected."""
+    """The namespace in which the injector runs; its pods are never injected."""
 
     @functools.cached_property
     def index(self) -> index.Index:
-        """The injections by what they require of a pod."""
+        """The injections by the label that they require of a pod."""
         return index.Index(self.injections, namespace_labels=self.namespace.labels)
 
     @functools.cached_property
     def references(self) -> frozenset[str]:
         """How a pod's annotation may name the injections: `NAME` or `cluster/NAME`."""
-        return frozenset(one.reference for one in self.injections)
+        return frozenset(injection.reference for injection in self.injections)
 
     @functools.cached_property
-    def minds_token_volumes(self) -> bool:
-        """Whether a decision may tell two names apart that a token's volume has in two pods."""
+    def depends_on_token_volume_name(self) -> bool:
+        """Whether the random name of a token's volume can change a decision here."""
         metadata = (*self.namespace.labels.values(), *self.namespace.annotations.values())
-        return any(one.minds_token_volumes for one in self.injections) or any(
+        return any(injection.depends_on_token_volume_name for injection in self.injections) or any(
             names.TOKEN_VOLUME_PREFIX in value for value in metadata
         )
 
 
 def ordered(*groups: Sequence[model.Injection]) -> tuple[model.Injection, ...]:
     """Injections in the order in which they are tried."""
-    return tuple(sorted((one for group in groups for one in group), key=lambda one: one.order))
+    return tuple(sorted(itertools.chain(*groups), key=lambda injection: injection.order))

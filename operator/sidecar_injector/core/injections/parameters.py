@@ -1,7 +1,7 @@
-"""Typed holes in templates, filled per pod.
+"""Typed placeholders in templates, replaced for each pod.
 
-Substitution works on the parsed tree: a value ends up inside one string, or is one typed leaf, and
-can never add structure, whatever it holds. `$(VAR)` of Kubernetes itself is left alone, and a
+Substitution works on the parsed tree: a value becomes a part of one string, or one typed leaf, and
+can never add structure, whatever it contains. `$(VAR)` of Kubernetes itself is not changed, and a
 doubled `$$` stays as it is, as in Kubernetes:
 https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
 """
@@ -20,7 +20,7 @@ from sidecar_injector.core.reasons import Reason
 
 Value = str | int
 Values = Mapping[str, Value]
-"""What a token stands for, by what is between its parentheses."""
+"""The values of tokens, by the name between the parentheses."""
 
 _TOKEN = re.compile(r"\$\$|\$\((params\.[^()$]*|pod\.[^()$]*|injection\.[^()$]*)\)")
 _HINT = ("$(params.", "$(pod.", "$(injection.")
@@ -30,16 +30,16 @@ SOURCES = ("podAnnotation", "podLabel", "namespaceAnnotation", "namespaceLabel")
 IDENTITIES = frozenset(
     {"name", "mountPath", "devicePath", "containerPort", "ip", "topologyKey", "whenUnsatisfiable"}
 )
-"""Fields by which lists are merged, or which refer to such a field: they must be known before a
-pod is."""
+"""Fields by which lists are merged, or which refer to such a field. They must not depend on a
+pod."""
 IN_KEY = "{}"
-"""Where `tokens` finds one in a key: no field is called so, while some are called `key`."""
+"""The field of a token in a key; no real field has this name, while some are called `key`."""
 EXPANDED = frozenset({"command", "args", "value"})
-"""Fields in which the kubelet expands `$(VAR)`: a value's own dollars are doubled there."""
+"""Fields in which the kubelet expands `$(VAR)`, so dollars in a value are doubled."""
 
 
 class UnresolvedError(Exception):
-    """A parameter has no usable value on this pod."""
+    """A parameter has no valid value on this pod."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
@@ -55,30 +55,33 @@ def resolve(
     `sources` has the labels and annotations by the names in SOURCES. Raises UnresolvedError with
     MissingValue or InvalidValue.
     """
-    return {f"params.{one['name']}": _resolve(one, sources=sources) for one in parameters}
+    return {
+        f"params.{parameter['name']}": _resolve(parameter, sources=sources)
+        for parameter in parameters
+    }
 
 
 def _resolve(parameter: Mapping[str, Any], *, sources: Mapping[str, Mapping[str, Any]]) -> Value:
     (source, key) = next((kind, name) for kind, name in parameter["from"].items() if name)
-    found = sources[source].get(key, parameter.get("default"))
-    if found is None:
-        detail = f"parameter {parameter['name']} is read from {_spoken(source)} {key!r}"
+    raw = sources[source].get(key, parameter.get("default"))
+    if raw is None:
+        detail = f"parameter {parameter['name']} is read from {_in_words(source)} {key!r}"
         raise UnresolvedError(Reason.MISSING_VALUE, f"{detail}, which is not set")
-    value, sentence = judged(parameter, found)
+    value, sentence = convert(parameter, raw)
     if sentence:
-        where = f"{_spoken(source)} {key!r}" if key in sources[source] else "its default"
+        where = f"{_in_words(source)} {key!r}" if key in sources[source] else "its default"
         raise UnresolvedError(
             Reason.INVALID_VALUE, f"parameter {parameter['name']}, from {where}: {sentence}"
         )
     return value
 
 
-def judged(parameter: Mapping[str, Any], found: Any) -> tuple[Value, str]:
-    """A value as the parameter's type, and what is wrong with it (nothing if the text is empty).
+def convert(parameter: Mapping[str, Any], raw: Any) -> tuple[Value, str]:
+    """A value converted to the parameter's type, and why it is not accepted (empty if it is).
 
-    The sentence does not repeat the value: it may be long, and it is not ours to spread.
+    The sentence does not repeat the value, which may be long or private.
     """
-    text = str(found)
+    text = str(raw)
     value: Value = text
     if parameter.get("type") == "Integer":
         if not _INTEGER.fullmatch(text):
@@ -86,7 +89,7 @@ def judged(parameter: Mapping[str, Any], found: Any) -> tuple[Value, str]:
         value = int(text)
     elif parameter.get("type") == "Quantity" and quantity.parse(text) is None:
         return text, "must be a quantity such as 500m or 64Mi"
-    accepted = [str(one) for one in parameter.get("enum") or ()]
+    accepted = [str(item) for item in parameter.get("enum") or ()]
     if accepted and text not in accepted:
         return value, f"must be one of {', '.join(accepted)}"
     if (pattern := parameter.get("pattern")) and not re2.fullmatch(pattern, text):
@@ -95,9 +98,9 @@ def judged(parameter: Mapping[str, Any], found: Any) -> tuple[Value, str]:
 
 
 def substitute(tree: Any, values: Values, *, field: str = "") -> Any:
-    """The tree with its tokens replaced; parts without tokens are the same objects, not copies.
+    """The tree with its tokens replaced; parts without tokens stay the same objects.
 
-    A leaf that is one whole token becomes the value itself, with its type.
+    A leaf that consists of one token becomes the value itself, with its type.
     """
     if isinstance(tree, dict):
         return _same_or_new(tree, {k: substitute(v, values, field=k) for k, v in tree.items()})
@@ -114,7 +117,7 @@ def substitute(tree: Any, values: Values, *, field: str = "") -> Any:
 
 
 def tokens(tree: Any, *, path: str, field: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every token of a tree, as (path, field, name); those in keys have the field IN_KEY."""
+    """Every token of a tree, as (path, field, name); a token in a key has the field IN_KEY."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             yield from ((f"{path}[{key}]", IN_KEY, name) for name in _named(key))
@@ -127,11 +130,11 @@ def tokens(tree: Any, *, path: str, field: str = "") -> Iterator[tuple[str, str,
 
 
 def problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with the parameters of an injection and with the tokens in it."""
+    """Mistakes in the parameters of an injection and in its tokens."""
     parameters = spec.get("parameters") or ()
     for index, parameter in enumerate(parameters):
         yield from _declaration_problems(parameter, path=f"spec.parameters[{index}]")
-    known = {f"params.{one.get('name')}" for one in parameters} | set(BUILT_IN)
+    known = {f"params.{parameter.get('name')}" for parameter in parameters} | set(BUILT_IN)
     for part in ("template", "applicationContainers", "inherit"):
         for path, field, name in tokens(spec.get(part), path=f"spec.{part}"):
             if name not in known:
@@ -149,36 +152,36 @@ def _declaration_problems(parameter: Mapping[str, Any], *, path: str) -> Iterato
     if (pattern := parameter.get("pattern")) and (refused := _pattern_problem(pattern)):
         yield f"{path}.pattern", f"is no RE2 expression: {_located(pattern, refused)}"
         return
-    for index, one in enumerate(parameter.get("enum") or ()):
-        if sentence := _type_problem(parameter, one):
-            yield f"{path}.enum[{index}]", f"{one!r} {sentence}"
+    for index, value in enumerate(parameter.get("enum") or ()):
+        if sentence := _type_problem(parameter, value):
+            yield f"{path}.enum[{index}]", f"{value!r} {sentence}"
     if (default := parameter.get("default")) is not None:
-        _, refusal = judged(parameter, default)
-        # CEL compares 5 and '5' as two things.
+        _, refusal = convert(parameter, default)
+        # For CEL 5 and '5' are different.
         if not refusal and parameter.get("enum") and default not in parameter["enum"]:
             refusal = f"must be written as in enum: {', '.join(map(repr, parameter['enum']))}"
         if sentence := _type_problem(parameter, default) or refusal:
             yield f"{path}.default", f"{default!r} {sentence}"
 
 
-def _type_problem(parameter: Mapping[str, Any], one: Any) -> str:
-    """What is wrong with a value that the injection itself gives; nothing if the text is empty."""
-    if parameter.get("type", "String") == "String" and not isinstance(one, str):
+def _type_problem(parameter: Mapping[str, Any], value: Any) -> str:
+    """Why a value in the injection itself is not accepted; empty if it is."""
+    if parameter.get("type", "String") == "String" and not isinstance(value, str):
         return "must be a string: put it in quotes, or set type: Integer"
-    _, sentence = judged({"type": parameter.get("type")}, one)
+    _, sentence = convert({"type": parameter.get("type")}, value)
     return sentence
 
 
 def _located(pattern: str, message: str) -> str:
-    """RE2's message, and where the part stands that it names.
+    """RE2's message, with the position of the part that it names.
 
-    RE2 gives the part that it could not read at the end of its message, and no position:
+    The message ends with the part that RE2 could not read, without its position:
     https://github.com/google/re2/blob/main/re2/regexp.h
     """
     _, separator, part = message.rpartition(": ")
     at = pattern.find(part) if separator and part else -1
     if part == pattern:
-        # An unbalanced bracket comes with the whole pattern: it is where reading first fails so.
+        # For an unbalanced bracket RE2 names the whole pattern: find where the error first occurs.
         kind = message.removesuffix(part)
         ends = range(1, len(pattern) + 1)
         at = next(end for end in ends if _pattern_problem(pattern[:end]).startswith(kind)) - 1
@@ -186,7 +189,7 @@ def _located(pattern: str, message: str) -> str:
 
 
 def _pattern_problem(pattern: str) -> str:
-    """Why RE2 does not take a pattern; nothing if the text is empty."""
+    """Why RE2 does not accept a pattern; empty if it does."""
     options = re2.Options()
     options.log_errors = False
     try:
@@ -215,10 +218,10 @@ def _same_or_new(old: Any, new: Any) -> Any:
         if isinstance(old, dict)
         else zip(old, new, strict=True)
     )
-    return old if all(one is other for one, other in pairs) else new
+    return old if all(before is after for before, after in pairs) else new
 
 
-def _spoken(source: str) -> str:
+def _in_words(source: str) -> str:
     return {
         "podAnnotation": "the pod's annotation",
         "podLabel": "the pod's label",

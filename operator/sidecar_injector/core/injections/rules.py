@@ -1,7 +1,6 @@
-"""The rules on an injection that go beyond its schema.
+"""The rules for an injection that its schema cannot express.
 
-The first half are twins of the CEL rules of the CRDs, for injections that come from files; the
-second is what CEL cannot say. Both speak in (field path, sentence).
+Some repeat a CEL rule of the CRDs, for injections from files; the others are not possible in CEL.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ NATIVE_FIELDS = ("containers", "initContainers")
 
 
 def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    """Everything that keeps a spec, which its schema accepts, from being applied."""
+    """Mistakes in a spec that its schema accepts. With one of them it is never applied."""
     yield from _name(name)
     yield from selectors.problems(spec.get("selector"), path="spec.selector")
     if kind == names.CLUSTER_KIND:
         yield from selectors.problems(spec.get("namespaceSelector"), path="spec.namespaceSelector")
     yield from parameters.problems(spec)
-    yield from _something(spec)
+    yield from _content(spec)
     yield from _application(spec.get("applicationContainers") or {})
     template = spec.get("template") or {}
     yield from _metadata(template.get("metadata") or {})
@@ -36,7 +35,7 @@ def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Probl
 
 
 def _name(name: str) -> Iterator[Problem]:
-    # One with generateName has none yet; the API server gives it one that fits.
+    # With generateName there is no name yet; the API server chooses a valid one.
     if name and not formats.DNS_SUBDOMAIN.accepts(name):
         yield "metadata.name", formats.DNS_SUBDOMAIN.refusal(name)
     if len(name) > MAX_NAME:
@@ -46,25 +45,25 @@ def _name(name: str) -> Iterator[Problem]:
 
 
 def _application(applied: Mapping[str, Any]) -> Iterator[Problem]:
-    names_set = {one.get("name") for one in applied.get("env") or ()}
-    for index, one in enumerate(applied.get("appendEnv") or ()):
-        if one.get("name") in names_set:
+    in_env = {variable.get("name") for variable in applied.get("env") or ()}
+    for index, variable in enumerate(applied.get("appendEnv") or ()):
+        if variable.get("name") in in_env:
             yield (
                 f"spec.applicationContainers.appendEnv[{index}].name",
-                (f"{one['name']!r} is in env too: appendEnv alone sets it where it is absent"),
+                (f"{variable['name']!r} is in env too: appendEnv alone sets it where it is absent"),
             )
 
 
-def _something(spec: Mapping[str, Any]) -> Iterator[Problem]:
-    """Twin of a CEL rule: lists, maps and texts must hold something, anything else be there."""
+def _content(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Repeats a CEL rule: lists, maps and texts must not be empty, other parts must not be null."""
     template, applied = spec.get("template") or {}, spec.get("applicationContainers") or {}
     in_lists = [applied.get(field) for field in ("env", "envFrom", "volumeMounts", "appendEnv")]
     in_spec = (template.get("spec") or {}).values()
     in_metadata = (template.get("metadata") or {}).values()
-    is_something = (
+    has_content = (
         any(in_lists) or any(in_metadata) or any(part not in (None, "", []) for part in in_spec)
     )
-    if not is_something:
+    if not has_content:
         yield (
             "spec",
             (
@@ -80,7 +79,7 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[Problem]:
         where = f"{path}.labels[{key}]"
         if key == names.INJECTION_LABEL or is_reserved(key):
             yield where, "is reserved for the injector"
-        # What takes the place of a token is judged with the pod.
+        # The value of a token is only known with the pod, and is checked then.
         has_token = any(parameters.tokens(value, path=where))
         yield from selectors.label_problems(key, "" if has_token else value, path=where)
     for key in metadata.get("annotations") or {}:
@@ -92,7 +91,7 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def is_reserved(key: str) -> bool:
-    """Whether a label or annotation key is ours, so that no template may set it."""
+    """Whether a label or annotation key belongs to us, so that no template may set it."""
     return key.startswith((f"{names.GROUP}/", f"{names.TUTORIAL_GROUP}/"))
 
 
@@ -125,7 +124,7 @@ def _containers(spec: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _ports_and_mounts(container: Mapping[str, Any], *, path: str) -> Iterator[Problem]:
-    """The API server's own rules within one container that would cost the pod."""
+    """Mistakes within one container for which the API server would refuse the pod."""
     seen: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or ()):
         mount_path = posixpath.normpath(str(mount.get("mountPath")))

@@ -1,8 +1,8 @@
-"""A CRD's structural schema, applied to objects that come from files instead of the API server.
+"""A CRD's structural schema, applied to objects from files as the API server applies it.
 
-`defaulted` and `problems` do what the API server does with `openAPIV3Schema` at admission:
+`defaulted` and `problems` do what the API server does with `openAPIV3Schema`:
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
-The rules in CEL are not evaluated here; `rules` has a twin of each.
+CEL rules are not evaluated here; the module `rules` repeats each of them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def defaulted(schema: Schema, value: Any) -> Any:
-    """The value with the schema's defaults filled in; the given one is not changed.
+    """The value with the schema's defaults filled in; the original is not changed.
 
-    As on the API server, a default is filled in only where its parent object is there, and a known
-    member that is null counts as absent. Of what lacks nothing, as nothing does that comes from
-    there, no copy is made: a thousand injections would be in memory twice.
+    As on the API server, a default is filled in only if its parent object exists, and a null member
+    counts as absent. A complete value, as the API server sends it, is not copied: otherwise a
+    thousand injections would be in memory twice.
     """
     if isinstance(value, dict):
         properties = schema.get("properties") or {}
@@ -58,18 +58,17 @@ def defaulted(schema: Schema, value: Any) -> Any:
     return value
 
 
-HOLE = "$(params.NAME)"
-_HOLE_PATTERN = r"^\$\(params\."
-"""How the alternative begins that admits a token where another type belongs."""
+PLACEHOLDER = "$(params.NAME)"
+_PLACEHOLDER_PATTERN = r"^\$\(params\."
+"""The start of the pattern that accepts a token in a field of another type."""
 
 
 def problems(
     schema: Schema, value: Any, *, path: str = "", tokens: bool = True
 ) -> Iterator[Problem]:
-    """Everything about the value that the schema forbids, in the order of the value.
+    """Everything in the value that the schema forbids, in the order of the value.
 
-    Without `tokens` the alternative that admits a parameter's token in the place of a number or of
-    one of some words is not accepted: then the value is judged as a pod's would be.
+    With `tokens` a parameter's token is accepted in the place of a number or of one of some words.
     """
     if value is None:
         if not schema.get("nullable"):
@@ -97,7 +96,7 @@ def _object(schema: Schema, value: dict[str, Any], *, path: str, tokens: bool) -
     for key, item in value.items():
         where = f"{path}.{key}" if path else key
         if key in properties:
-            # An optional field that is null is dropped by the API server like an absent one.
+            # The API server drops an optional field that is null.
             if item is not None or key in (schema.get("required") or ()):
                 yield from problems(properties[key], item, path=where, tokens=tokens)
         elif isinstance(rest, dict):
@@ -124,7 +123,7 @@ def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iter
 
 
 def _identity(list_type: Any, item: Any, keys: Sequence[str]) -> tuple[object, str]:
-    """What no two items of such a list share, and how to say so; None where they may."""
+    """The key that must be unique in such a list, and its text; None if items may be equal."""
     if list_type == "map" and isinstance(item, dict):
         members = [(key, item.get(key)) for key in keys]
         return repr(members), ", ".join(f"{key} {_shown(value)}" for key, value in members)
@@ -132,15 +131,20 @@ def _identity(list_type: Any, item: Any, keys: Sequence[str]) -> tuple[object, s
 
 
 def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
-    # Compared by their text: Python takes True for 1 and JSON does not.
+    # Compared as text, because in Python True equals 1.
     if repr(value) in map(repr, (schema.get("not") or {}).get("enum", ())):
         yield path, f"{_shown(value)} is not accepted here"
     if "enum" in schema and value not in schema["enum"]:
         yield path, f"{_shown(value)} must be one of {', '.join(map(str, schema['enum']))}"
-    choices = [one for one in schema.get("anyOf") or () if tokens or not _admits_token(one)]
-    if choices and all(any(problems(one, value, tokens=tokens)) for one in choices):
-        words = ", ".join(str(item) for one in choices for item in one.get("enum", ()))
-        yield path, f"{_shown(value)} must be one of {words}{f' or {HOLE}' if tokens else ''}"
+    choices = [
+        choice for choice in schema.get("anyOf") or () if tokens or not _accepts_token(choice)
+    ]
+    if choices and all(any(problems(choice, value, tokens=tokens)) for choice in choices):
+        words = ", ".join(str(item) for choice in choices for item in choice.get("enum", ()))
+        yield (
+            path,
+            f"{_shown(value)} must be one of {words}{f' or {PLACEHOLDER}' if tokens else ''}",
+        )
     if isinstance(value, str):
         yield from _length(schema, len(value), "Length", "characters", path=path)
         yield from _pattern(schema, value, path=path, tokens=tokens)
@@ -157,25 +161,25 @@ def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[
 
 def _pattern(schema: Schema, value: str, *, path: str, tokens: bool) -> Iterator[Problem]:
     pattern = schema.get("pattern")
-    hole = f" or {HOLE}" if tokens else ""
+    placeholder = f" or {PLACEHOLDER}" if tokens else ""
     if pattern and _is_quantity(schema):
-        # Its pattern has an alternative for text around a token.
+        # The pattern also accepts text around a token.
         fits = _matches(pattern, value) if tokens else quantity.parse(value) is not None
         if not fits:
-            yield path, f"{_shown(value)} must be a quantity such as 500m or 64Mi{hole}"
+            yield path, f"{_shown(value)} must be a quantity such as 500m or 64Mi{placeholder}"
     elif pattern and not _matches(pattern, value):
-        words = f"be an integer{hole}" if _admits_token(schema) else f"match {pattern}"
+        words = f"be an integer{placeholder}" if _accepts_token(schema) else f"match {pattern}"
         yield path, f"{_shown(value)} must {words}"
 
 
 def _matches(pattern: str, value: str) -> bool:
-    """As the API server reads patterns: `$` is the end, never the place before a last newline."""
+    """As the API server matches: `$` is the end of the text, and not before a last newline."""
     python = f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern
     return re.search(python, value) is not None
 
 
 def _is_quantity(schema: Schema) -> bool:
-    """Only these leaves are open to every type of number."""
+    """Only quantities have this mark, because they may be any type of number."""
     return bool(schema.get("x-kubernetes-preserve-unknown-fields"))
 
 
@@ -189,14 +193,14 @@ def _length(schema: Schema, size: int, limit: str, unit: str, *, path: str) -> I
 def _int_or_string(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
     if isinstance(value, bool) or not isinstance(value, int | str):
         yield path, f"{_shown(value)} must be an integer or a string"
-    elif isinstance(value, str) and not tokens and _admits_token(schema):
+    elif isinstance(value, str) and not tokens and _accepts_token(schema):
         yield path, f"{_shown(value)} must be an integer"
     else:
         yield from _limits(schema, value, path=path, tokens=tokens)
 
 
-def _admits_token(schema: Schema) -> bool:
-    return str(schema.get("pattern", "")).startswith(_HOLE_PATTERN)
+def _accepts_token(schema: Schema) -> bool:
+    return str(schema.get("pattern", "")).startswith(_PLACEHOLDER_PATTERN)
 
 
 def _is(value: Any, wanted: str) -> bool:

@@ -1,1 +1,1 @@
-"""What is said of an injection when it is applied: errors, warnings, a trial on made-up pods."""
+"""Errors and warnings about an injection that is applied, with a trial on example pods."""

@@ -1,4 +1,4 @@
-"""What the author of an injection should look at, as far as the injection itself shows it."""
+"""Warnings to the author of an injection that need nothing but the injection."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ FILLED = ("template", "applicationContainers", "inherit")
 
 
 def warnings(injection: model.Injection) -> Iterator[Problem]:
-    """What works, but perhaps not as its author thinks."""
+    """Parts that work, but perhaps not as the author expects."""
     yield from _requests(injection)
     yield from _volumes(injection)
     yield from _tokens(injection)
 
 
 def _requests(injection: model.Injection) -> Iterator[Problem]:
-    """A limit is a request too, where none is given.
+    """Containers without requests; a limit without a request counts as one.
 
     https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/
     """
     for path, container in trial.containers(injection):
         resources: dict[str, Any] = container.get("resources") or {}
-        given = (resources.get("requests") or {}).keys() | (resources.get("limits") or {}).keys()
-        if missing := [one for one in RESOURCES if one not in given]:
+        set_names = (resources.get("requests") or {}).keys() | (
+            resources.get("limits") or {}
+        ).keys()
+        if missing := [name for name in RESOURCES if name not in set_names]:
             yield (
                 f"{path}.resources",
                 f"requests no {' and no '.join(missing)}: autoscaling and quotas may need it",
@@ -49,7 +51,7 @@ def _volumes(injection: model.Injection) -> Iterator[Problem]:
 
 
 def _tokens(injection: model.Injection) -> Iterator[Problem]:
-    """Tokens where none is replaced, and parameters that no token names."""
+    """Tokens in parts where tokens are not replaced, and parameters without a token."""
     spec = injection.spec
     for part in spec.keys() - set(FILLED):
         for path, _, name in parameters.tokens(spec[part], path=f"spec.{part}"):

@@ -1,4 +1,4 @@
-"""A pod made up for one injection, to see what the injection would make of it."""
+"""An example pod for one injection, to see what the injection does to it."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from sidecar_injector.core.validity import pod as pod_rules
 
 Json = dict[str, Any]
 OWN = "application"
-"""The name of its container, where the injection does not ask for another one."""
+"""The name of its container, unless the injection names another one."""
 GUESSES = (
     "x", "1", "10", "true", "a-b", "x1", "1s", "64Mi", "example.com", "/x", "https://x", "x=1",
 )  # fmt: skip
-"""Tried against a parameter's pattern, besides the words that stand in it."""
+"""Values that are tried against the pattern of a parameter, before the words in the pattern."""
 SECURITY_CONTEXT: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-"""What the `restricted` Pod Security level asks of a container: the made-up pod keeps to it."""
+"""What the Pod Security level `restricted` requires of a container; the example pod has it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """What became of the made-up pod."""
+    """The result for one example pod."""
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     line: decision.Line
     guessed: tuple[str, ...]
-    """The parameters whose value had to be guessed: what these break may be the guess's fault."""
+    """The parameters with a guessed value, which may be the cause of a failure."""
 
 
 def outcomes(injection: model.Injection) -> Iterator[TrialResult]:
-    """The injection tried on a pod that runs for ever and, where it differs, on one that ends.
+    """The injection tried on a pod that runs for ever and, if it differs, on a pod that ends.
 
-    Nothing for an injection with errors, and where no value fits a parameter's pattern.
+    No result for an injection with errors, or if no value matches the pattern of a parameter.
     """
     sources = None if injection.errors else _sources(injection)
     if sources is None:
@@ -56,14 +56,14 @@ def outcomes(injection: model.Injection) -> Iterator[TrialResult]:
 
 def unresolved(injection: model.Injection) -> Iterator[tuple[str, str]]:
     """Mounts of volumes that the template does not define, as (field path, volume)."""
-    defined = {one["name"] for one in injection.template_spec.get("volumes") or ()}
+    defined = {volume["name"] for volume in injection.template_spec.get("volumes") or ()}
     for path, name in mounts(injection):
         if name not in defined:
             yield path, name
 
 
 def mounts(injection: model.Injection) -> Iterator[tuple[str, str]]:
-    """Every mount that the injection asks for, as (field path, volume)."""
+    """Every mount in the injection, as (field path, volume)."""
     for path, container in containers(injection):
         for field in ("volumeMounts", "volumeDevices"):
             for index, mount in enumerate(container.get(field) or ()):
@@ -122,18 +122,19 @@ def _pod(injection: model.Injection, restart_policy: str) -> Json:
 
 
 def _own_containers(injection: model.Injection) -> Iterator[Json]:
-    """Containers that the injection's globs and `inherit` are about, and at least one."""
+    """Containers that the globs and `inherit` of the injection refer to, and at least one."""
     variables: dict[str, list[Json]] = {}
-    for one in (injection.spec.get("inherit") or {}).get("env") or ():
-        variables.setdefault(one["fromContainer"], []).append({"name": one["name"], "value": "x"})
+    for source in (injection.spec.get("inherit") or {}).get("env") or ():
+        variable = {"name": source["name"], "value": "x"}
+        variables.setdefault(source["fromContainer"], []).append(variable)
     globs = (injection.spec.get("applicationContainers") or {}).get("names") or {}
     for glob in globs.get("include") or ():
         name = OWN if glob == "*" else re.sub(r"[*?]", "x", glob)
         if containerparts.is_named(name, globs):
             variables.setdefault(name, [])
-    taken = {container["name"] for _, container in containers(injection)}
-    named = {name: env for name, env in variables.items() if name not in taken}
-    for name, env in (named or {OWN if OWN not in taken else f"{OWN}-{OWN}": []}).items():
+    injected = {container["name"] for _, container in containers(injection)}
+    own = {name: env for name, env in variables.items() if name not in injected}
+    for name, env in (own or {OWN if OWN not in injected else f"{OWN}-{OWN}": []}).items():
         yield {
             "name": name,
             "image": f"example/{OWN}:1",
@@ -143,28 +144,28 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
 
 
 def _sources(injection: model.Injection) -> tuple[Values, tuple[str, ...]] | None:
-    """Labels and annotations that carry every parameter without a default, and whose values are
-    guessed; None where no guess is accepted."""
+    """Labels and annotations with a value for every parameter without a default, and the names of
+    the parameters whose value is a guess; None if no guess is accepted."""
     values: Values = {source: {} for source in parameters.SOURCES}
     guessed = []
     for parameter in injection.spec.get("parameters") or ():
         if parameter.get("default") is not None:
             continue
         source, key = next((kind, name) for kind, name in parameter["from"].items() if name)
-        found = next((one for one in _candidates(parameter) if _fits(parameter, one)), None)
-        if found is None:
+        accepted = (value for value in _candidates(parameter) if _fits(parameter, value))
+        if (value := next(accepted, None)) is None:
             return None
-        values[source][key] = found
+        values[source][key] = value
         if not parameter.get("enum"):
             guessed.append(parameter["name"])
     return values, tuple(guessed)
 
 
 def _candidates(parameter: Mapping[str, Any]) -> Iterator[str]:
-    yield from (str(one) for one in parameter.get("enum") or ())
+    yield from map(str, parameter.get("enum") or ())
     yield from GUESSES
     yield from re.findall(r"[A-Za-z0-9]+", parameter.get("pattern") or "")
 
 
 def _fits(parameter: Mapping[str, Any], value: str) -> bool:
-    return not parameters.judged(parameter, value)[1]
+    return not parameters.convert(parameter, value)[1]

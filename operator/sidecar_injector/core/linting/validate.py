@@ -1,7 +1,6 @@
-"""One judgement of an injection, for `/validate`, for `lint` and for the condition Accepted.
+"""The errors and warnings of an injection, for `/validate`, `lint` and the condition Accepted.
 
-Errors keep it from ever being applied. Warnings are what its author should look at: it works, or
-works on some pods only.
+An injection with errors is never applied. One with warnings works, or works on some pods only.
 """
 
 from __future__ import annotations
@@ -17,41 +16,41 @@ from sidecar_injector.core.validity import pod_security
 
 MAX_WARNINGS = 10
 MAX_CHARACTERS = 120
-"""Of one warning; the API server cuts there once all of them together are too long:
+"""Of one warning; the API server cuts it here if all warnings together are too long:
 https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Findings:
-    """What there is to say about one injection, as (field path, sentence)."""
+    """The errors and warnings of one injection."""
 
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
 
-    def told(self) -> list[str]:
-        """The warnings as the API server passes them on: few and short."""
-        sentences = [shortened(sentence(one)) for one in self.warnings]
+    def short_warnings(self) -> list[str]:
+        """The warnings for a client of the API server: few and short."""
+        sentences = [shortened(sentence(problem)) for problem in self.warnings]
         if len(sentences) <= MAX_WARNINGS:
             return sentences
-        shown = MAX_WARNINGS - 1
-        return [*sentences[:shown], f"and {len(sentences) - shown} warnings more: see lint"]
+        count = MAX_WARNINGS - 1
+        return [*sentences[:count], f"and {len(sentences) - count} warnings more: see lint"]
 
 
 def validate(injection: model.Injection, *, others: Sequence[model.Injection] = ()) -> Findings:
-    """Judge an injection; `others` are those that may meet it on a pod (it may be among them).
+    """Check an injection; `others` are all that may select the same pod (it may be among them).
 
-    Pure and bounded: what it costs grows with the injection and with the number of others.
+    A pure function. Its cost is proportional to the injection and to the number of others.
     """
     if injection.errors:
         return Findings(injection.errors)
-    tried = list(trial.outcomes(injection))
+    results = list(trial.outcomes(injection))
     warnings = [
         *advice.warnings(injection),
-        *_of_some_pods(tried),
-        *_of_restricted(tried),
+        *_of_some_pods(results),
+        *_of_restricted(results),
         *overlap.warnings(injection, others),
     ]
-    return Findings(tuple(dict.fromkeys(_errors(tried))), tuple(dict.fromkeys(warnings)))
+    return Findings(tuple(dict.fromkeys(_errors(results))), tuple(dict.fromkeys(warnings)))
 
 
 def sentence(problem: Problem) -> str:
@@ -64,41 +63,42 @@ def shortened(text: str) -> str:
     return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
 
 
-def _errors(tried: Sequence[trial.TrialResult]) -> Iterator[Problem]:
-    failed = [one for one in tried if _has_failed(one) and not one.guessed]
-    if len(failed) == len(tried):
-        yield from (("spec", f"cannot be injected into a pod: {_told(one)}") for one in failed)
+def _errors(results: Sequence[trial.TrialResult]) -> Iterator[Problem]:
+    failed = [result for result in results if _has_failed(result) and not result.guessed]
+    if len(failed) == len(results):
+        for result in failed:
+            yield "spec", f"cannot be injected into a pod: {_why(result)}"
 
 
-def _of_some_pods(tried: Sequence[trial.TrialResult]) -> Iterator[Problem]:
-    """What fails on pods of one kind only, or with a value that is made up, is no error."""
-    failed = [one for one in tried if _has_failed(one)]
-    for one in failed:
-        if one.guessed:
-            names = ", ".join(one.guessed)
+def _of_some_pods(results: Sequence[trial.TrialResult]) -> Iterator[Problem]:
+    """Failures on one kind of pods only, or with a guessed value, which are not errors."""
+    failed = [result for result in results if _has_failed(result)]
+    for result in failed:
+        if result.guessed:
+            names = ", ".join(result.guessed)
             yield (
                 "spec.parameters",
-                f"not every value of {names} fits (give an enum?): {_told(one)}",
+                f"not every value of {names} fits (give an enum?): {_why(result)}",
             )
-        elif len(failed) < len(tried):
-            policy = one.before["spec"]["restartPolicy"]
-            yield "spec", f"cannot be injected where restartPolicy is {policy}: {_told(one)}"
+        elif len(failed) < len(results):
+            policy = result.before["spec"]["restartPolicy"]
+            yield "spec", f"cannot be injected where restartPolicy is {policy}: {_why(result)}"
 
 
-def _has_failed(one: trial.TrialResult) -> bool:
-    return one.line.reason.level is Level.FIT
+def _has_failed(result: trial.TrialResult) -> bool:
+    return result.line.reason.level is Level.FIT
 
 
-def _of_restricted(tried: Iterable[trial.TrialResult]) -> Iterator[Problem]:
-    found: dict[str, None] = {}
-    for one in tried:
-        before = pod_security.violations("restricted", one.before)
-        after = pod_security.violations("restricted", one.after)
-        found.update(dict.fromkeys(text for text in after if text not in before))
-    if found:
-        sentences = "; ".join(found)
+def _of_restricted(results: Iterable[trial.TrialResult]) -> Iterator[Problem]:
+    violations: dict[str, None] = {}
+    for result in results:
+        before = pod_security.violations("restricted", result.before)
+        after = pod_security.violations("restricted", result.after)
+        violations.update(dict.fromkeys(text for text in after if text not in before))
+    if violations:
+        sentences = "; ".join(violations)
         yield "spec.template", f"the Pod Security level restricted would refuse it: {sentences}"
 
 
-def _told(one: trial.TrialResult) -> str:
-    return f"{one.line.reason.value}: {one.line.message}"
+def _why(result: trial.TrialResult) -> str:
+    return f"{result.line.reason.value}: {result.line.message}"

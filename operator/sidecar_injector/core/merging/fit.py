@@ -77,7 +77,7 @@ class Fit:
             raise conflict
         return Parts(
             mode=self._parts.mode,
-            judged=self._parts.judged,
+            precomputed=self._parts.precomputed,
             containers=lacking["containers"],
             init_containers=lacking["initContainers"],
             volumes=volumes,

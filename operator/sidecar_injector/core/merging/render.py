@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,8 +47,8 @@ class Parts:
     additions: tuple[additions.Addition, ...] = ()
     bare: Mapping[str, Json] = dataclasses.field(default_factory=dict)
     """The containers by name without what they inherit, which other injectors may change."""
-    judged: container_rules.Judged | None = None
-    """Of containers that are the same objects for every pod."""
+    precomputed: container_rules.TemplateProblems | None = None
+    """The problems of a template that is the same for every pod."""
 
     @property
     def is_empty(self) -> bool:
@@ -89,7 +90,7 @@ def render(
     """
     spec = _filled(injection, around)
     mode = mode_of(injection, pod)
-    parts = _constant(injection, mode) if spec is injection.spec else _of_template(spec, mode)
+    parts = constant(injection, mode) if spec is injection.spec else _of_template(spec, mode)
     inherited, applied = spec.get("inherit"), spec.get("applicationContainers")
     if not inherited and not applied:
         return parts
@@ -108,14 +109,22 @@ def render(
     return parts
 
 
-def _constant(injection: model.Injection, mode: str) -> Parts:
+_COMPILED: weakref.WeakKeyDictionary[model.Injection, dict[str, Parts]] = (
+    weakref.WeakKeyDictionary()
+)
+"""The parts of templates without tokens by mode, as long as their injections exist."""
+
+
+def constant(injection: model.Injection, mode: str) -> Parts:
     """The parts of a template without tokens: the same objects for every pod."""
-    found: Parts | None = injection.memo.get(mode)
-    if found is None:
-        made = _of_template(injection.spec, mode)
-        judged = container_rules.Judged((*made.init_containers, *made.containers), made.volumes)
-        found = injection.memo[mode] = dataclasses.replace(made, judged=judged)
-    return found
+    compiled = _COMPILED.setdefault(injection, {})
+    if (parts := compiled.get(mode)) is None:
+        parts = _of_template(injection.spec, mode)
+        containers = (*parts.init_containers, *parts.containers)
+        precomputed = container_rules.TemplateProblems(containers, parts.volumes)
+        # Another thread may do the same at the same time: its parts are as good as these.
+        parts = compiled[mode] = dataclasses.replace(parts, precomputed=precomputed)
+    return parts
 
 
 def _of_template(spec: Mapping[str, Any], mode: str) -> Parts:
@@ -186,7 +195,7 @@ def _filled(injection: model.Injection, around: RenderContext) -> Mapping[str, A
         for part in ("template", "applicationContainers", "inherit")
         if part in injection.spec
     }
-    properties = injection.schema["properties"]
+    properties = injection.spec_schema["properties"]
     for part, value in filled.items():
         for path, sentence in schema.problems(properties[part], value, path=part, tokens=False):
             # The sentence begins with the value, which the pod's author chose: it ends up in logs

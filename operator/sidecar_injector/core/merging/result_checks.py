@@ -25,7 +25,7 @@ def check(
     after: Pod,
     *,
     known: namespace_view.NamespaceView,
-    judged: container_rules.Judged | None = None,
+    precomputed: container_rules.TemplateProblems | None = None,
 ) -> Conflict | None:
     """Why the pod must not come out like this; None if it may."""
     account = additions.Scalar("serviceAccountName", None)
@@ -39,6 +39,6 @@ def check(
         new = [one for one in pod_security.violations(level, after) if one not in old]
         if new:
             return Conflict(Reason.POD_SECURITY, f"{level}: {new[0]}")
-    if problem := pod_rules.problem(before=before, after=after, judged=judged):
+    if problem := pod_rules.problem(before=before, after=after, precomputed=precomputed):
         return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
     return None

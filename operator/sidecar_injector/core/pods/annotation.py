@@ -1,7 +1,7 @@
-"""What a pod's annotation asks for.
+"""What a pod's annotation requests.
 
-Ours takes yes, no or a list of injection names; the tutorial's takes yes or no. Ours wins where
-both are present, unless it cannot be read. What cannot be read counts as absent and is reported.
+Our annotation takes yes, no or a list of injection names; the tutorial's takes yes or no. If both
+are present, ours wins unless it cannot be read. An unreadable one counts as absent and is reported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAME = re.compile(r"(cluster/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-
 class Requested(enum.Enum):
     """What the pod's author wants."""
 
-    UNSAID = "unsaid"
+    NOTHING = "unsaid"
     YES = "yes"
     NO = "no"
     LISTED = "listed"
@@ -30,34 +30,44 @@ class Requested(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InjectRequest:
-    """The pod's wish; `listed` holds names as written, `cluster/NAME` included."""
+    """What a pod requests; `listed` has names as the author wrote them, `cluster/NAME` too."""
 
-    wish: Requested = Requested.UNSAID
+    requested: Requested = Requested.NOTHING
     listed: tuple[str, ...] = ()
     tutorial: bool = False
-    """The wish was said in the tutorial's annotation."""
+    """The request is in the tutorial's annotation."""
     unreadable: tuple[str, ...] = ()
     """Keys of the annotations that could not be read."""
 
+    def __str__(self) -> str:
+        """What the annotation says, for people."""
+        match self.requested:
+            case Requested.NOTHING:
+                return "it cannot be read" if self.unreadable else "it has none"
+            case Requested.LISTED:
+                return f"{names.INJECT_ANNOTATION} lists {', '.join(self.listed)}"
+        key = names.TUTORIAL_INJECT_ANNOTATION if self.tutorial else names.INJECT_ANNOTATION
+        return f"{key} says {self.requested.value}"
 
-UNSAID = InjectRequest()
+
+_NOTHING = InjectRequest()
 
 
 def read(annotations: Mapping[str, object]) -> InjectRequest:
-    """The wish of a pod with these annotations; never fails, whatever they hold."""
+    """What a pod with these annotations requests; never fails, whatever they contain."""
     unreadable: list[str] = []
-    if (ours := annotations.get(names.INJECT_ANNOTATION)) is not None:
-        if (request := _parse(ours)) is not None:
+    if (text := annotations.get(names.INJECT_ANNOTATION)) is not None:
+        if (request := _parse(text)) is not None:
             return request
         unreadable.append(names.INJECT_ANNOTATION)
 
-    if (tutorials := annotations.get(names.TUTORIAL_INJECT_ANNOTATION)) is not None:
-        request = _parse(tutorials)
-        if request is not None and request.wish is not Requested.LISTED:
+    if (text := annotations.get(names.TUTORIAL_INJECT_ANNOTATION)) is not None:
+        request = _parse(text)
+        if request is not None and request.requested is not Requested.LISTED:
             return dataclasses.replace(request, tutorial=True, unreadable=tuple(unreadable))
         unreadable.append(names.TUTORIAL_INJECT_ANNOTATION)
 
-    return InjectRequest(unreadable=tuple(unreadable)) if unreadable else UNSAID
+    return InjectRequest(unreadable=tuple(unreadable)) if unreadable else _NOTHING
 
 
 def is_word(name: str) -> bool:
@@ -74,7 +84,7 @@ def _parse(value: object) -> InjectRequest | None:
     if word in NO:
         return InjectRequest(Requested.NO)
 
-    # A stray comma does not hide what the author clearly named.
+    # Empty items are skipped: a superfluous comma does not make the list unreadable.
     listed = tuple(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
     if not listed or any(is_word(item) or not _NAME.fullmatch(item) for item in listed):
         return None

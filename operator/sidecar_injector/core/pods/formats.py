@@ -1,4 +1,4 @@
-"""What names look like in Kubernetes, each with the words that say so.
+"""The kinds of names in Kubernetes, each with its pattern and a description.
 
 https://github.com/kubernetes/apimachinery/blob/master/pkg/util/validation/validation.go
 """
@@ -10,7 +10,7 @@ import ipaddress
 import re
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_LOOSE_LABEL = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SEARCH_LABEL = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -19,18 +19,18 @@ class Format:
 
     pattern: re.Pattern[str]
     longest: int
-    words: str
+    description: str
     """Completes "NAME must be …"."""
 
     def accepts(self, value: object) -> bool:
-        """Whether it is such a name; nothing but a string is."""
+        """Whether a value is such a name; only a string can be."""
         if not isinstance(value, str) or len(value) > self.longest:
             return False
         return self.pattern.fullmatch(value) is not None
 
     def refusal(self, value: object) -> str:
         """The end of a sentence that begins with the field."""
-        return f"{quoted(value)} must be {self.words}"
+        return f"{quoted(value)} must be {self.description}"
 
 
 DNS_LABEL = Format(
@@ -44,7 +44,7 @@ DNS_SUBDOMAIN = Format(
     "a DNS name: at most 253 of a-z 0-9 - ., each part with a letter or digit at both ends",
 )
 SEARCH_DOMAIN = Format(
-    re.compile(rf"{_LOOSE_LABEL}(\.{_LOOSE_LABEL})*"),
+    re.compile(rf"{_SEARCH_LABEL}(\.{_SEARCH_LABEL})*"),
     253,
     "a domain: at most 253 of a-z 0-9 - _ ., each part with a letter or digit at its end",
 )
@@ -67,7 +67,7 @@ HEADER_NAME = Format(re.compile(r"[-A-Za-z0-9]+"), 2**20, "of A-Z a-z 0-9 -")
 
 
 def quoted(value: object) -> str:
-    """A value as sentences show it: short, whatever somebody put there."""
+    """A value as sentences show it: short, whatever its length is."""
     text = repr(value)
     return text if len(text) <= 70 else f"{text[:60]}…{text[-1]}"
 

@@ -1,7 +1,7 @@
-"""Reading JSON whose inner shape nobody has checked: what is of another type counts as absent.
+"""Reading JSON that may have any inner shape: a value of another type counts as absent.
 
-`shapes` says what is known of a pod before anything reads it; whatever it leaves open is read
-through these functions, so that no author's pod can make a check fail with an exception.
+`shapes` lists the types that are checked before anything reads a pod. All other fields are read
+through these functions, so that no pod can make a check fail with an exception.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ def child(parent: Any, key: str) -> Json:
     return value if isinstance(value, dict) else {}
 
 
+def text(parent: Any, key: str) -> str:
+    """An object's member that is a string; else an empty one."""
+    value = parent.get(key) if isinstance(parent, dict) else None
+    return value if isinstance(value, str) else ""
+
+
 def items(parent: Any, key: str) -> list[Any]:
     """An object's member that is a list; else an empty one."""
     value = parent.get(key) if isinstance(parent, dict) else None
@@ -25,14 +31,14 @@ def items(parent: Any, key: str) -> list[Any]:
 
 def objects(parent: Any, key: str) -> list[Json]:
     """The objects in a list."""
-    return [one for one in items(parent, key) if isinstance(one, dict)]
+    return [item for item in items(parent, key) if isinstance(item, dict)]
 
 
 def strings(parent: Any, key: str) -> list[str]:
     """The strings in a list."""
-    return [one for one in items(parent, key) if isinstance(one, str)]
+    return [item for item in items(parent, key) if isinstance(item, str)]
 
 
 def is_integer(value: Any, *, least: int, most: int) -> bool:
-    """Whether it is a whole number within both bounds; Python's True is none."""
+    """Whether it is a whole number within both bounds; Python's True is not a number here."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -18,7 +18,7 @@ _CONTEXT = decimal.Context(prec=100)
 
 
 def parse(value: object) -> decimal.Decimal | None:
-    """The number that a quantity stands for, or None where it is none."""
+    """The number that a quantity means, or None if the value is not a quantity."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     text = str(value)

@@ -1,7 +1,7 @@
-"""Label selectors, compiled once and asked per pod.
+"""Label selectors, compiled once and called for each pod.
 
-Semantics are the API machinery's: all requirements hold, an empty selector matches everything,
-`NotIn` and `DoesNotExist` hold for labels that are absent.
+They mean the same as in the API machinery: all requirements must be true, an empty selector matches
+everything, `NotIn` and `DoesNotExist` are true for labels that are absent.
 https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
 """
 
@@ -20,19 +20,20 @@ _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
 def everything(labels: Labels) -> bool:
-    """The selector that is absent or empty."""
+    """An absent or empty selector."""
     return True
 
 
 def nothing(labels: Labels) -> bool:
-    """The selector that cannot be read: it matches no pod, whatever its author meant."""
+    """An unreadable selector, which matches no pod."""
     return False
 
 
 def compile_selector(selector: Mapping[str, Any] | None) -> Selector:
     """A function from labels to match. The selector must be without `problems`."""
     equal = dict((selector or {}).get("matchLabels") or {})
-    requirements = [_requirement(one) for one in (selector or {}).get("matchExpressions") or ()]
+    expressions = (selector or {}).get("matchExpressions") or ()
+    requirements = [_requirement(expression) for expression in expressions]
     if not equal and not requirements:
         return everything
     if not requirements and len(equal) == 1:
@@ -41,14 +42,14 @@ def compile_selector(selector: Mapping[str, Any] | None) -> Selector:
 
     def matches(labels: Labels) -> bool:
         return all(labels.get(key) == value for key, value in equal.items()) and all(
-            holds(labels) for holds in requirements
+            requirement(labels) for requirement in requirements
         )
 
     return matches
 
 
 def required_label(selector: Mapping[str, Any] | None) -> tuple[str, str] | None:
-    """A label without which nothing is selected; None if labels may differ in every key."""
+    """A label that every selected pod carries; None if there is no such label."""
     return next(iter(((selector or {}).get("matchLabels") or {}).items()), None)
 
 
@@ -66,7 +67,7 @@ def _requirement(expression: Mapping[str, Any]) -> Selector:
 
 
 def problems(selector: Mapping[str, Any] | None, *, path: str) -> Iterator[tuple[str, str]]:
-    """What the schema cannot say about a selector, as (field path, sentence)."""
+    """Mistakes in a selector that the schema cannot find, as (field path, sentence)."""
     for key, value in ((selector or {}).get("matchLabels") or {}).items():
         yield from label_problems(key, value, path=f"{path}.matchLabels[{key}]")
 
@@ -85,7 +86,7 @@ def problems(selector: Mapping[str, Any] | None, *, path: str) -> Iterator[tuple
 
 
 def label_problems(key: str, value: object, *, path: str) -> Iterator[tuple[str, str]]:
-    """Whether key and value can be a label at all, as (field path, sentence)."""
+    """Why key and value cannot be a label, as (field path, sentence)."""
     if not is_qualified_name(key):
         yield path, f"key {key!r} is no label key (an optional DNS prefix and '/', then a name)"
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
@@ -99,8 +100,30 @@ def label_problems(key: str, value: object, *, path: str) -> Iterator[tuple[str,
 
 
 def is_qualified_name(key: str) -> bool:
-    """Whether a label or annotation key is one: an optional DNS prefix, then at most 63."""
+    """Whether a key is valid: an optional DNS prefix and a slash, then at most 63 characters."""
     prefix, slash, name = key.rpartition("/")
     if slash and not (len(prefix) <= 253 and _PREFIX.fullmatch(prefix)):
         return False
     return bool(name) and _VALUE.fullmatch(name) is not None
+
+
+def text(selector: object) -> str:
+    """A selector as kubectl writes it."""
+    requirements = ",".join(_texts(selector)) if isinstance(selector, dict) else ""
+    return requirements or "everything"
+
+
+def labels_text(labels: Mapping[str, Any]) -> str:
+    """Labels as kubectl writes them."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "no labels"
+
+
+def _texts(selector: dict[str, Any]) -> Iterator[str]:
+    for key, value in (selector.get("matchLabels") or {}).items():
+        yield f"{key}={value}"
+    for expression in selector.get("matchExpressions") or ():
+        key, operator = expression.get("key"), expression.get("operator")
+        if operator in ("In", "NotIn"):
+            yield f"{key} {operator.lower()} ({','.join(expression.get('values') or ())})"
+        else:
+            yield key if operator == "Exists" else f"!{key}"

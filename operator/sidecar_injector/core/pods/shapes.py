@@ -1,7 +1,7 @@
-"""The shapes that the parts of a pod have, as far as anything here looks at them.
+"""The types of the fields of a pod that are read anywhere in the package.
 
-A pod from the API server has them; one from a file has whatever its author wrote, and is judged by
-this before anything else reads it. What is not listed is none of our business and may be anything.
+A pod from the API server always has these types. A pod from a file may have any, so it is checked
+by this module before anything else reads it. Fields that are not listed may have any type.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Many:
+class ListOf:
     """A list."""
 
     item: Any
@@ -27,7 +27,7 @@ class MapOf:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Object:
-    """An object; more members than these may be there, null ones count as absent."""
+    """An object; it may have other members too, and a null member counts as absent."""
 
     members: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     required: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ STRINGS = MapOf(str)
 _ANY = Object()
 _QUANTITIES = MapOf((str, int, float))
 _RESOURCES = Object(
-    {"limits": _QUANTITIES, "requests": _QUANTITIES, "claims": Many(Object({"name": str}))}
+    {"limits": _QUANTITIES, "requests": _QUANTITIES, "claims": ListOf(Object({"name": str}))}
 )
 _CONTAINER = Object(
     {
@@ -45,18 +45,18 @@ _CONTAINER = Object(
         "image": str,
         "imagePullPolicy": str,
         "restartPolicy": str,
-        "env": Many(Object({"name": str, "value": str, "valueFrom": _ANY}, ("name",))),
-        "envFrom": Many(_ANY),
-        "ports": Many(
+        "env": ListOf(Object({"name": str, "value": str, "valueFrom": _ANY}, ("name",))),
+        "envFrom": ListOf(_ANY),
+        "ports": ListOf(
             Object({"containerPort": int, "hostPort": int, "protocol": str, "name": str})
         ),
-        "volumeMounts": Many(
+        "volumeMounts": ListOf(
             Object({"name": str, "mountPath": str, "readOnly": bool}, ("name", "mountPath"))
         ),
-        "volumeDevices": Many(Object({"name": str, "devicePath": str}, ("name", "devicePath"))),
+        "volumeDevices": ListOf(Object({"name": str, "devicePath": str}, ("name", "devicePath"))),
         "resources": _RESOURCES,
-        "resizePolicy": Many(_ANY),
-        "restartPolicyRules": Many(_ANY),
+        "resizePolicy": ListOf(_ANY),
+        "restartPolicyRules": ListOf(_ANY),
         "securityContext": _ANY,
         "lifecycle": _ANY,
         "livenessProbe": _ANY,
@@ -68,7 +68,7 @@ _CONTAINER = Object(
 _SELECTOR = Object(
     {
         "matchLabels": STRINGS,
-        "matchExpressions": Many(Object({"key": str, "operator": str, "values": Many(str)})),
+        "matchExpressions": ListOf(Object({"key": str, "operator": str, "values": ListOf(str)})),
     }
 )
 _TOLERATION = Object(
@@ -80,25 +80,25 @@ _SPREAD = Object(
         "topologyKey": str,
         "whenUnsatisfiable": str,
         "labelSelector": _SELECTOR,
-        "matchLabelKeys": Many(str),
+        "matchLabelKeys": ListOf(str),
         "minDomains": int,
     }
 )
 _SPEC = Object(
     {
-        "containers": Many(_CONTAINER),
-        "initContainers": Many(_CONTAINER),
-        "volumes": Many(Object({"name": str}, ("name",))),
-        "imagePullSecrets": Many(Object({"name": str})),
-        "hostAliases": Many(Object({"ip": str, "hostnames": Many(str)})),
-        "tolerations": Many(_TOLERATION),
-        "topologySpreadConstraints": Many(_SPREAD),
-        "resourceClaims": Many(Object({"name": str})),
+        "containers": ListOf(_CONTAINER),
+        "initContainers": ListOf(_CONTAINER),
+        "volumes": ListOf(Object({"name": str}, ("name",))),
+        "imagePullSecrets": ListOf(Object({"name": str})),
+        "hostAliases": ListOf(Object({"ip": str, "hostnames": ListOf(str)})),
+        "tolerations": ListOf(_TOLERATION),
+        "topologySpreadConstraints": ListOf(_SPREAD),
+        "resourceClaims": ListOf(Object({"name": str})),
         "dnsConfig": Object(
             {
-                "nameservers": Many(str),
-                "searches": Many(str),
-                "options": Many(Object({"name": str})),
+                "nameservers": ListOf(str),
+                "searches": ListOf(str),
+                "options": ListOf(Object({"name": str})),
             }
         ),
         "resources": _RESOURCES,
@@ -121,7 +121,7 @@ _OWNER = Object(
 POD = Object(
     {
         "metadata": Object(
-            {"labels": STRINGS, "annotations": STRINGS, "ownerReferences": Many(_OWNER)}
+            {"labels": STRINGS, "annotations": STRINGS, "ownerReferences": ListOf(_OWNER)}
         ),
         "spec": _SPEC,
     }
@@ -131,8 +131,8 @@ _NOUNS: Mapping[Any, str] = {str: "a string", int: "an integer", bool: "true or 
 
 
 def problems(shape: Any, value: Any, *, path: str = "") -> Iterator[tuple[str, str]]:
-    """Where a value is of another shape, as (field path, sentence)."""
-    if isinstance(shape, Many):
+    """Where a value has another type, as (field path, sentence)."""
+    if isinstance(shape, ListOf):
         if not isinstance(value, list):
             yield path, "must be a list"
             return
@@ -164,5 +164,5 @@ def _members(
 
 
 def _is(shape: Any, value: Any) -> bool:
-    # Python's True is an int.
+    # In Python True is an int.
     return isinstance(value, shape) and isinstance(value, bool) == (shape is bool)

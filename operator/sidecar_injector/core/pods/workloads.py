@@ -1,4 +1,4 @@
-"""Where the pods are in the manifests that people write."""
+"""Where a manifest contains its pod or pod template."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PATHS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("batch", "CronJob"): ("spec", "jobTemplate", *_TEMPLATE),
     ("batch", "Job"): _TEMPLATE,
 }
-"""API group and kind of everything that makes pods, and the path to its pod template."""
+"""API group and kind of everything that creates pods, and the path to its pod template."""
 
 
 def pod_path(manifest: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The path to the pod, or to the pod template, in a manifest; None if it makes no pods."""
+    """The path to the pod, or to the pod template, in a manifest; None if it has neither."""
     group, slash, _ = str(manifest.get("apiVersion")).partition("/")
     return PATHS.get((group if slash else "", str(manifest.get("kind"))))
 
@@ -31,17 +31,17 @@ def is_list(manifest: Mapping[str, Any]) -> bool:
 
 
 def at(manifest: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    """What stands at a path; None where the path leads nowhere."""
-    here: Any = manifest
+    """The value at a path; None if there is no value."""
+    value: Any = manifest
     for step in path:
-        here = here.get(step) if isinstance(here, dict) else None
-    return here
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
 
 
 def transformed(
     manifest: dict[str, Any], path: tuple[str, ...], transform: Callable[[Any], Any]
 ) -> dict[str, Any]:
-    """The manifest with what stands at the path transformed; the given one is not changed."""
+    """A copy of the manifest with another value at the path; the original is not changed."""
     if not path:
         result: dict[str, Any] = transform(manifest)
         return result

@@ -1,1 +1,1 @@
-"""What the API server requires of a pod, as far as a merge can break it; one module a subject."""
+"""What the API server requires of a pod, where an injection can break it; a module a subject."""

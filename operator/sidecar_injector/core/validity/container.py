@@ -1,14 +1,18 @@
-"""What the API server requires of one container, in the pod that it stands in.
+"""What the API server requires of one container in a given pod.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(validateContainerCommon, validateContainers, validateInitContainers)
+(validateContainers, validateInitContainers, validateContainerCommon, validateContainerPorts,
+validatePullPolicy, validateResizePolicy, validateContainerRestartPolicy,
+validateInitContainerRestartPolicy)
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sidecar_injector import names
 from sidecar_injector.core.pods import formats, lenient
@@ -30,92 +34,125 @@ _EXIT_CODE_OPERATORS = ("In", "NotIn")
 _RESIZED = ("cpu", "memory")
 _RESIZE_POLICIES = ("NotRequired", "RestartContainer")
 _MOST_RESTART_RULES = 20
+MOST_CONTEXTS = 64
+"""Kinds of pods for which the problems of a template's container are kept."""
 
-SURROUNDING_FIELDS = (
+CONTEXT_FIELDS = (
     "hostUsers", "os", "resourceClaims", "restartPolicy", "terminationGracePeriodSeconds"
 )  # fmt: skip
 """Fields of a pod's spec that decide, besides its volumes, whether its containers are valid."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PodContext:
-    """What a container's validity depends on outside of it."""
+class PodSettings(NamedTuple):
+    """The scalar fields of a pod on which the validity of its containers depends."""
 
-    volumes: Mapping[str, Json]
-    claims: Collection[str]
     restart_policy: str
     grace_seconds: int
     os: str
     host_users: bool
 
 
-def surroundings(spec: Mapping[str, Any]) -> PodContext:
-    """Those of a pod's containers."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class PodContext:
+    """Everything outside of a container on which its validity depends."""
+
+    volumes: Mapping[str, Json]
+    claims: Collection[str]
+    settings: PodSettings
+
+
+def context_of(spec: Mapping[str, Any]) -> PodContext:
+    """The context of the containers in the spec of a pod."""
     grace = spec.get("terminationGracePeriodSeconds")
     return PodContext(
-        volumes={one["name"]: one for one in lenient.objects(spec, "volumes") if one.get("name")},
-        claims={str(one.get("name")) for one in lenient.objects(spec, "resourceClaims")},
-        restart_policy=spec.get("restartPolicy") or "Always",
-        grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
-        os=lenient.child(spec, "os").get("name") or "",
-        host_users=spec.get("hostUsers") is not False,
-    )
+        volumes={volume["name"]: volume for volume in lenient.objects(spec, "volumes")
+                 if volume.get("name")},
+        claims={str(claim.get("name")) for claim in lenient.objects(spec, "resourceClaims")},
+        settings=PodSettings(
+            restart_policy=lenient.text(spec, "restartPolicy") or "Always",
+            grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
+            os=lenient.text(lenient.child(spec, "os"), "name"),
+            host_users=spec.get("hostUsers") is not False,
+        ),
+    )  # fmt: skip
 
 
-class Judged:
-    """What was found about a template's containers and volumes, which come with every pod.
+class TemplateProblems:
+    """The problems of a template's containers and volumes, which are the same for most pods.
 
-    Only the same objects count, so they are kept; whoever hands them over never changes them.
+    A part of a pod is compared by its content with a copy that only this object has, so a part that
+    was changed is judged again. Several threads may use it.
     """
 
-    _MOST = 64
+    def __init__(self, containers: Iterable[Json], volumes: Iterable[Json]) -> None:
+        self._containers = {
+            container["name"]: _TemplateContainer(container)
+            for container in containers
+            if _depends_on_names_only(container)
+        }
+        self._volumes = {
+            volume["name"]: (copy.deepcopy(volume), tuple(volume_rules.problems(volume)))
+            for volume in volumes
+        }
 
-    def __init__(self, containers: Iterable[Json], volumes: Iterable[Json] = ()) -> None:
-        self._volumes = {id(one): (one, list(volume_rules.problems(one))) for one in volumes}
-        self._containers = {id(one): (one, frozenset(_mounted(one)))
-                            for one in containers if _is_plain(one)}  # fmt: skip
-        self._found: dict[tuple[object, ...], list[str]] = {}
+    def of_volume(self, volume: Json) -> Iterable[str]:
+        """The same as `volumes.problems`."""
+        same, sentences = self._volumes.get(volume["name"], ({}, ()))
+        return sentences if same == volume else volume_rules.problems(volume)
 
-    def volume_problems(self, volume: Json) -> Iterable[str]:
-        """As `validity_volumes.problems`, which depend on the volume alone."""
-        known = self._volumes.get(id(volume))
-        return volume_rules.problems(volume) if known is None else known[1]
-
-    def problems(self, container: Json, around: PodContext, *, is_init: bool) -> Iterable[str]:
-        """As the function of that name."""
-        known = self._containers.get(id(container))
-        if known is None:
-            return problems(container, around, is_init=is_init, settled={})
-        missing = known[1].difference(around.volumes)
-        # As text, since nobody has looked at their types.
-        where = repr((around.restart_policy, around.grace_seconds, around.os, around.host_users))
-        key = (id(container), is_init, missing, where)
-        found = self._found.get(key)
-        if found is None:
-            # A pod's author chooses the grace period and could fill our memory with them.
-            if len(self._found) >= self._MOST:
-                self._found.clear()
-            found = list(problems(container, around, is_init=is_init, settled={}))
-            self._found[key] = found
-        return found
+    def of_container(self, container: Json, context: PodContext, *, is_init: bool) -> Iterable[str]:
+        """The same as `problems`."""
+        same = self._containers.get(container["name"])
+        if same is None or same.container != container:
+            return problems(container, context, is_init=is_init, previous={})
+        missing = same.mounted.difference(context.volumes)
+        return same.problems(missing, context.settings, is_init)
 
 
-def _mounted(container: Json) -> Iterator[str]:
-    return (str(one.get("name")) for one in lenient.objects(container, "volumeMounts"))
+class _TemplateContainer:
+    """A container of a template, with its problems in the contexts of the latest pods."""
+
+    __slots__ = ("container", "mounted", "problems")
+
+    def __init__(self, container: Json) -> None:
+        self.container = copy.deepcopy(container)
+        self.mounted = frozenset(
+            str(mount.get("name")) for mount in lenient.objects(container, "volumeMounts")
+        )
+        # The author of a pod chooses the grace period, so the number of contexts has no limit.
+        self.problems = functools.lru_cache(maxsize=MOST_CONTEXTS)(
+            functools.partial(_problems_without, self.container, self.mounted)
+        )
 
 
-def _is_plain(container: Json) -> bool:
-    """Whether of the pod's volumes and claims only the names of those that it mounts count."""
+def _problems_without(
+    container: Json,
+    mounted: frozenset[str],
+    missing: frozenset[str],
+    settings: PodSettings,
+    is_init: bool,  # noqa: FBT001 - lru_cache
+) -> tuple[str, ...]:
+    """The problems of a container in a pod that lacks some of the volumes that it mounts."""
+    volumes: dict[str, Json] = {name: {} for name in mounted - missing}
+    context = PodContext(volumes=volumes, claims=(), settings=settings)
+    return tuple(problems(container, context, is_init=is_init, previous={}))
+
+
+def _depends_on_names_only(container: Json) -> bool:
+    """Whether only the names of the volumes that it mounts matter, and no other part of them."""
     variables = lenient.objects(container, "env")
     return not (
         container.get("volumeDevices")
         or lenient.child(container, "resources").get("claims")
-        or any("fileKeyRef" in lenient.child(one, "valueFrom") for one in variables)
+        or any("fileKeyRef" in lenient.child(variable, "valueFrom") for variable in variables)
     )
 
 
-def problems(container: Json, around: PodContext, *, is_init: bool, settled: Json) -> Iterator[str]:
-    """Sentences without the container's name; variables that `settled` has are passed over."""
+def problems(
+    container: Json, context: PodContext, *, is_init: bool, previous: Json
+) -> Iterator[str]:
+    """Sentences without the container's name; variables that `previous` has too are skipped."""
+    settings = context.settings
     if not formats.DNS_LABEL.accepts(name := container.get("name")):
         yield f"name {formats.DNS_LABEL.refusal(name)}"
     image = container.get("image") or ""
@@ -126,39 +163,41 @@ def problems(container: Json, around: PodContext, *, is_init: bool, settled: Jso
     for field, check in _PARTS:
         if container.get(field) is not None:
             yield from check(container)
-    yield from env_rules.problems(container, around.volumes, settled=settled)
-    yield from mount_rules.problems(container, around.volumes, host_users=around.host_users)
-    yield from resource_rules.problems(lenient.child(container, "resources"), claims=around.claims)
+    yield from env_rules.problems(container, context.volumes, previous=previous)
+    yield from mount_rules.problems(container, context.volumes, host_users=settings.host_users)
+    yield from resource_rules.problems(lenient.child(container, "resources"), claims=context.claims)
     yield from security_rules.problems(
-        lenient.child(container, "securityContext"), os=around.os, host_users=around.host_users
+        lenient.child(container, "securityContext"), os=settings.os, host_users=settings.host_users
     )
-    yield from _around_running(container, around, is_init=is_init)
+    yield from _lifetime(container, settings, is_init=is_init)
 
 
-def _one_of(parent: Json, field: str, words: tuple[str, ...]) -> Iterator[str]:
-    if (value := parent.get(field) or words[0]) not in words:
-        yield f"{field} {formats.quoted(value)} must be one of {', '.join(words)}"
+def _one_of(parent: Json, field: str, accepted: tuple[str, ...]) -> Iterator[str]:
+    if (value := parent.get(field) or accepted[0]) not in accepted:
+        yield f"{field} {formats.quoted(value)} must be one of {', '.join(accepted)}"
 
 
-def _around_running(container: Json, around: PodContext, *, is_init: bool) -> Iterator[str]:
-    """How it starts, is watched and ends."""
+def _lifetime(container: Json, settings: PodSettings, *, is_init: bool) -> Iterator[str]:
+    """The problems of probes, of lifecycle handlers and of resize policies."""
     is_plain = is_init and container.get("restartPolicy") != names.CONTAINER_RESTART_ALWAYS
     if is_plain:
         for field in probe_rules.FIELDS:
             if container.get(field) is not None:
                 yield f"{field} is not for init containers without restartPolicy: Always"
     else:
-        yield from probe_rules.problems(container, grace_seconds=around.grace_seconds, os=around.os)
+        yield from probe_rules.problems(
+            container, grace_seconds=settings.grace_seconds, os=settings.os
+        )
     for policy in lenient.objects(container, "resizePolicy"):
         if policy.get("restartPolicy") == _RESIZE_POLICIES[1]:
-            if around.restart_policy == "Never":
+            if settings.restart_policy == "Never":
                 yield "resizePolicy must be NotRequired in a pod with restartPolicy: Never"
             elif is_plain:
                 yield "resizePolicy must be NotRequired in an init container that ends"
 
 
 def _ports(container: Json) -> Iterator[str]:
-    taken: set[str] = set()
+    port_names: set[str] = set()
     for port in lenient.objects(container, "ports"):
         number = port.get("containerPort")
         if not lenient.is_integer(number, least=1, most=65535):
@@ -167,29 +206,29 @@ def _ports(container: Json) -> Iterator[str]:
         if not lenient.is_integer(host, least=0, most=65535):
             yield f"ports[{number}].hostPort {host} must be from 1 to 65535"
         if (protocol := port.get("protocol") or _PROTOCOLS[0]) not in _PROTOCOLS:
-            words = ", ".join(_PROTOCOLS)
-            yield f"ports[{number}].protocol {formats.quoted(protocol)} must be one of {words}"
+            accepted = ", ".join(_PROTOCOLS)
+            yield f"ports[{number}].protocol {formats.quoted(protocol)} must be one of {accepted}"
         if name := port.get("name"):
             if not formats.PORT_NAME.accepts(name):
                 yield f"ports[{number}].name {formats.PORT_NAME.refusal(name)}"
-            if name in taken:
+            if name in port_names:
                 yield f"ports[{number}].name {formats.quoted(name)} must be there only once"
-            taken.add(name)
+            port_names.add(name)
 
 
 def _resize_policy(container: Json) -> Iterator[str]:
-    taken: set[str] = set()
+    resources: set[str] = set()
     for policy in lenient.objects(container, "resizePolicy"):
-        yield from (f"resizePolicy: {one}" for one in _one_resize(policy))
-        if (name := str(policy.get("resourceName"))) in taken:
+        yield from (f"resizePolicy: {problem}" for problem in _resize_item(policy))
+        if (name := str(policy.get("resourceName"))) in resources:
             yield f"resizePolicy: {name} must be there only once"
-        taken.add(name)
+        resources.add(name)
 
 
-def _one_resize(policy: Json) -> Iterator[str]:
-    for field, words in (("resourceName", _RESIZED), ("restartPolicy", _RESIZE_POLICIES)):
-        if (value := policy.get(field)) not in words:
-            yield f"{field} {formats.quoted(value)} must be one of {', '.join(words)}"
+def _resize_item(policy: Json) -> Iterator[str]:
+    for field, accepted in (("resourceName", _RESIZED), ("restartPolicy", _RESIZE_POLICIES)):
+        if (value := policy.get(field)) not in accepted:
+            yield f"{field} {formats.quoted(value)} must be one of {', '.join(accepted)}"
 
 
 def _restart_rules(container: Json) -> Iterator[str]:
@@ -200,12 +239,12 @@ def _restart_rules(container: Json) -> Iterator[str]:
         yield f"restartPolicyRules must not be more than {_MOST_RESTART_RULES}"
     for rule in rules:
         if (action := rule.get("action")) not in _RESTART_ACTIONS:
-            words = ", ".join(_RESTART_ACTIONS)
-            yield f"restartPolicyRules: action {formats.quoted(action)} must be one of {words}"
+            accepted = ", ".join(_RESTART_ACTIONS)
+            yield f"restartPolicyRules: action {formats.quoted(action)} must be one of {accepted}"
         codes = lenient.child(rule, "exitCodes")
         if codes.get("operator") not in _EXIT_CODE_OPERATORS:
-            words = " or ".join(_EXIT_CODE_OPERATORS)
-            yield f"restartPolicyRules: exitCodes.operator must be {words}"
+            accepted = " or ".join(_EXIT_CODE_OPERATORS)
+            yield f"restartPolicyRules: exitCodes.operator must be {accepted}"
         if len(lenient.items(codes, "values")) > 255:
             yield "restartPolicyRules: exitCodes.values must not be more than 255"
 

@@ -1,13 +1,15 @@
 """What the API server requires of a container's environment.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateEnv, ValidateEnvFrom)
+(ValidateEnv, ValidateEnvFrom, validateFileKeyRefVolumes)
 """
 
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterator, Mapping
+import itertools
+import operator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector.core.pods import formats, lenient, quantity
@@ -29,9 +31,9 @@ _DIVISORS = (
 """What `resourceFieldRef.divisor` may be; 0 counts as 1."""
 
 
-def problems(container: Json, volumes: Mapping[str, Json], *, settled: Json) -> Iterator[str]:
-    """Of `env` and `envFrom`; variables that the container `settled` has are passed over."""
-    for variable in _fresh(lenient.items(container, "env"), lenient.items(settled, "env")):
+def problems(container: Json, volumes: Mapping[str, Json], *, previous: Json) -> Iterator[str]:
+    """Problems of `env` and `envFrom`; variables that the container `previous` has are skipped."""
+    for variable in _changed(lenient.items(container, "env"), lenient.items(previous, "env")):
         if not isinstance(variable, dict):
             continue
         if not formats.VARIABLE.accepts(name := variable.get("name")):
@@ -45,14 +47,23 @@ def problems(container: Json, volumes: Mapping[str, Json], *, settled: Json) -> 
         yield from _set(source)
 
 
-def _fresh(variables: list[Any], settled: list[Any]) -> list[Any]:
-    """Those that are not settled. Some authors have thousands, and injections prepend to them."""
-    added = len(variables) - len(settled)
-    # Comparing lists that share their items costs next to nothing.
-    if added >= 0 and variables[added:] == settled:
+def _changed(variables: list[Any], previous: list[Any]) -> list[Any]:
+    """The variables from the first that differs from `previous` to the last.
+
+    Some authors have thousands of variables. Most injections add some in front.
+    """
+    added = len(variables) - len(previous)
+    if added >= 0 and variables[added:] == previous:
         return variables[:added]
-    known = set(map(id, settled))
-    return [one for one in variables if id(one) not in known]
+    start = _common(variables, previous)
+    end = _common(reversed(variables[start:]), reversed(previous[start:]))
+    return variables[start : len(variables) - end]
+
+
+def _common(variables: Iterable[Any], previous: Iterable[Any]) -> int:
+    """How many items are equal before the first that is not."""
+    equal = map(operator.eq, variables, previous)
+    return sum(1 for _ in itertools.takewhile(bool, equal))
 
 
 def _source(source: object, volumes: Mapping[str, Json], *, where: str) -> Iterator[str]:
@@ -60,13 +71,13 @@ def _source(source: object, volumes: Mapping[str, Json], *, where: str) -> Itera
         kind for kind in _SOURCES if isinstance(source, dict) and source.get(kind) is not None
     ]
     if len(present) != 1:
-        found = " and ".join(present) or "none"
-        yield f"{where} must have exactly one of {', '.join(_SOURCES)}, and has {found}"
+        existing = " and ".join(present) or "none"
+        yield f"{where} must have exactly one of {', '.join(_SOURCES)}, and has {existing}"
         return
     kind, reference = present[0], lenient.child(source, present[0])
     where = f"{where}.{kind}"
     if kind == "fieldRef":
-        # The older name of spec.nodeName.
+        # spec.host is the older name of spec.nodeName.
         allowed = (*_FIELDS, "spec.host")
         yield from volume_rules.field_reference(reference, allowed=allowed, where=where)
     elif kind == "resourceFieldRef":
@@ -82,8 +93,8 @@ def _resource(reference: Json, *, where: str) -> Iterator[str]:
     side, _, resource = name.partition(".")
     is_huge = resource.startswith("hugepages-")
     if side not in ("limits", "requests") or not (is_huge or resource in _RESOURCES):
-        words = ", ".join((*_RESOURCES, "hugepages-…"))
-        yield f"{where}.resource {formats.quoted(name)} must be limits. or requests. of {words}"
+        accepted = ", ".join((*_RESOURCES, "hugepages-…"))
+        yield f"{where}.resource {formats.quoted(name)} must be limits. or requests. of {accepted}"
     divisor = reference.get("divisor") or 0
     allowed = _CPU_DIVISORS if resource == "cpu" else _DIVISORS
     if quantity.parse(divisor) not in allowed:
@@ -109,17 +120,17 @@ def _file(reference: Json, volumes: Mapping[str, Json], *, where: str) -> Iterat
 
 
 def _set(source: Json) -> Iterator[str]:
-    """A ConfigMap or Secret that is read as a whole."""
+    """Problems of a ConfigMap or Secret that is read as a whole."""
     prefix = source.get("prefix")
     if prefix and not formats.VARIABLE.accepts(prefix):
         yield f"envFrom: prefix {formats.VARIABLE.refusal(prefix)}"
     present = [kind for kind in _SETS if source.get(kind) is not None]
     if len(present) != 1:
-        found = " and ".join(present) or "none"
-        yield f"envFrom: each must have exactly one of {', '.join(_SETS)}, and one has {found}"
+        existing = " and ".join(present) or "none"
+        yield f"envFrom: each must have exactly one of {', '.join(_SETS)}, and one has {existing}"
     for kind in present:
         name = lenient.child(source, kind).get("name")
-        # A prefix of a name is accepted, so a trailing hyphen is.
+        # The API server accepts a prefix of a name, which may end in a hyphen.
         stem = name[:-1] if isinstance(name, str) and name.endswith("-") else name
         if not formats.DNS_SUBDOMAIN.accepts(stem):
             yield f"envFrom.{kind}.name {formats.DNS_SUBDOMAIN.refusal(name)}"

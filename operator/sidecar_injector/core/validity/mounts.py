@@ -19,16 +19,16 @@ _BLOCK_SOURCES = ("persistentVolumeClaim", "ephemeral")
 
 
 def problems(container: Json, volumes: Mapping[str, Json], *, host_users: bool) -> Iterator[str]:
-    """Mount paths are compared cleaned: `/a/` and `/a` are one place.
+    """Problems of `volumeMounts` and `volumeDevices`.
 
-    The API server compares them as they are written and takes both, and the runtime then mounts
-    one over the other. So that much is refused here that it would accept.
+    Two spellings of one mount path, such as `/a/` and `/a`, count as equal. The API server accepts
+    both, but then the runtime mounts one volume over the other.
     """
     mounts = lenient.objects(container, "volumeMounts")
     devices = lenient.objects(container, "volumeDevices")
     if not mounts and not devices:
         return
-    taken: set[str] = set()
+    paths: set[str] = set()
     for mount in mounts:
         name, path = mount.get("name"), mount.get("mountPath") or ""
         where = f"volumeMounts[{path}]"
@@ -36,10 +36,10 @@ def problems(container: Json, volumes: Mapping[str, Json], *, host_users: bool) 
             yield f"{where} mounts volume {formats.quoted(name)}, which is not there"
         if not path:
             yield f"volumeMounts: mountPath of volume {formats.quoted(name)} must not be empty"
-        elif (cleaned := posixpath.normpath(path)) in taken:
+        elif (cleaned := posixpath.normpath(path)) in paths:
             yield f"{where}: mountPath must be there only once"
         else:
-            taken.add(cleaned)
+            paths.add(cleaned)
         yield from _subpath(mount, where=where)
         yield from _propagation(mount, container, where=where)
     if devices:
@@ -60,23 +60,23 @@ def _subpath(mount: Json, *, where: str) -> Iterator[str]:
 def _propagation(mount: Json, container: Json, *, where: str) -> Iterator[str]:
     mode = mount.get("mountPropagation") or _PROPAGATIONS[0]
     if mode not in _PROPAGATIONS:
-        words = ", ".join(_PROPAGATIONS)
-        yield f"{where}.mountPropagation {formats.quoted(mode)} must be one of {words}"
+        accepted = ", ".join(_PROPAGATIONS)
+        yield f"{where}.mountPropagation {formats.quoted(mode)} must be one of {accepted}"
     privileged = lenient.child(container, "securityContext").get("privileged") is True
     if mode == "Bidirectional" and not privileged:
         yield f"{where}.mountPropagation: Bidirectional is for privileged containers"
     recursive = mount.get("recursiveReadOnly") or _RECURSIVE[0]
     if recursive not in _RECURSIVE:
-        words = ", ".join(_RECURSIVE)
-        yield f"{where}.recursiveReadOnly {formats.quoted(recursive)} must be one of {words}"
+        accepted = ", ".join(_RECURSIVE)
+        yield f"{where}.recursiveReadOnly {formats.quoted(recursive)} must be one of {accepted}"
     is_plain = mount.get("readOnly") is True and mode == _PROPAGATIONS[0]
     if recursive != _RECURSIVE[0] and not is_plain:
         yield f"{where}.recursiveReadOnly needs readOnly, and no mountPropagation"
 
 
 def _devices(devices: list[Json], mounts: list[Json], volumes: Mapping[str, Json]) -> Iterator[str]:
-    mounted = {one.get("name") for one in mounts}
-    paths = {one.get("mountPath") for one in mounts}
+    mounted = {mount.get("name") for mount in mounts}
+    paths = {mount.get("mountPath") for mount in mounts}
     used: set[str] = set()
     for device in devices:
         name, path = str(device.get("name")), device.get("devicePath") or ""

@@ -1,6 +1,6 @@
-"""What a namespace's enforced Pod Security level forbids, as the admission plugin judges it.
+"""What the enforced Pod Security level of a namespace forbids, as in the admission plugin.
 
-The rules are those of the newest version, written anew from
+The rules are those of the newest version, a copy in Python of
 https://github.com/kubernetes/pod-security-admission/tree/master/policy
 https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
@@ -54,39 +54,38 @@ _HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
 def violations(level: str, pod: Mapping[str, Any]) -> list[str]:
     """Short sentences, each about one container, volume or field; none for `privileged`.
 
-    A level that is not known counts as `restricted`, as the admission plugin has it.
-    The plugin stops at a list of containers for each rule; here each container has its own
-    sentence, with the values that break the rule and without its position. So the difference of
-    two pods' sentences is what one has brought: another container, or another value in the same
-    one. A container that already breaks a rule in the same way breaks it no more by being changed.
+    An unknown level counts as `restricted`, as in the admission plugin. The plugin has one sentence
+    for each rule, with a list of containers. Here each container has its own sentence, with the
+    values that break the rule and without its position. So the new sentences of a changed pod are
+    what the change broke: in another container, or by another value in the same container.
     """
     if level == PRIVILEGED:
         return []
     restricted = level != BASELINE
-    found = list(_pod(pod, restricted=restricted))
+    violations = list(_pod(pod, restricted=restricted))
     for container in pod_fields.containers(pod):
         sentences = _container(container, pod, restricted=restricted)
-        found += (f"container {container['name']!r} {why}" for why in sentences)
-    return found
+        violations += (f"container {container['name']!r} {text}" for text in sentences)
+    return violations
 
 
 def _pod(pod: Mapping[str, Any], *, restricted: bool) -> Iterator[str]:
     spec = pod.get("spec") or {}
-    yield from (f"{one}=true" for one in _HOST_NAMESPACES if spec.get(one) is True)
+    yield from (f"{field}=true" for field in _HOST_NAMESPACES if spec.get(field) is True)
     for volume in pod_fields.items(pod, "volumes"):
         kinds = volume_rules.kinds(volume)
         if "hostPath" in kinds or (restricted and kinds and not _VOLUMES.intersection(kinds)):
             yield f"volume {volume['name']!r} uses {', '.join(kinds)}"
     context = lenient.child(spec, "securityContext")
-    for one in lenient.objects(context, "sysctls"):
-        if (name := str(one.get("name"))) not in _SYSCTLS:
+    for sysctl in lenient.objects(context, "sysctls"):
+        if (name := str(sysctl.get("name"))) not in _SYSCTLS:
             yield f"sysctl {name!r} is set"
-    yield from (f"pod {why}" for why in _either(context, restricted=restricted, spec=spec))
+    yield from (f"pod {text}" for text in _either(context, restricted=restricted, spec=spec))
     yield from _annotations(pod)
 
 
 def _annotations(pod: Mapping[str, Any]) -> Iterator[str]:
-    """AppArmor's, which are still read; those of seccomp were left behind by version 1.19."""
+    """Annotations of AppArmor; Kubernetes has not read those of seccomp since version 1.19."""
     for key, value in pod_fields.metadata_map(pod, "annotations").items():
         is_set = key.startswith(security_rules.APP_ARMOR_PREFIX) and value
         if is_set and value != "runtime/default" and not value.startswith("localhost/"):
@@ -94,7 +93,7 @@ def _annotations(pod: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _either(context: Json, *, restricted: bool, spec: Mapping[str, Any]) -> Iterator[str]:
-    """Rules that hold for the pod's own security context and for each container's."""
+    """Rules for the security context of the pod and of each container."""
     for field in ("appArmorProfile", "seccompProfile"):
         kind = lenient.child(context, field).get("type")
         if context.get(field) is not None and kind not in _PROFILES:
@@ -107,7 +106,7 @@ def _either(context: Json, *, restricted: bool, spec: Mapping[str, Any]) -> Iter
             yield f"sets securityContext.seLinuxOptions.{field}"
     if lenient.child(context, "windowsOptions").get("hostProcess") is True:
         yield "sets securityContext.windowsOptions.hostProcess=true"
-    # Root of a user namespace is nobody on the host.
+    # Root in a user namespace has no rights on the host.
     if restricted and spec.get("hostUsers") is not False:
         if context.get("runAsNonRoot") is False:
             yield "sets securityContext.runAsNonRoot=false"
@@ -128,12 +127,12 @@ def _container(container: Json, pod: Mapping[str, Any], *, restricted: bool) -> 
     allowed = _BASELINE_CAPABILITIES
     if restricted and not is_windows:
         allowed = _RESTRICTED_CAPABILITIES
-    for one in lenient.items(lenient.child(context, "capabilities"), "add"):
-        if str(one) not in allowed:
-            yield f"adds {formats.quoted(one)} to securityContext.capabilities"
+    for capability in lenient.items(lenient.child(context, "capabilities"), "add"):
+        if str(capability) not in allowed:
+            yield f"adds {formats.quoted(capability)} to securityContext.capabilities"
     on_host = spec.get("hostNetwork") is True
     for port in lenient.objects(container, "ports"):
-        # On the host network the API server sets those that are missing.
+        # On the host network the API server sets the host ports that are missing.
         if host := port.get("hostPort") or (port.get("containerPort") if on_host else 0):
             yield f"uses hostPort {host}"
     yield from _hosts(container)
@@ -142,7 +141,7 @@ def _container(container: Json, pod: Mapping[str, Any], *, restricted: bool) -> 
 
 
 def _hosts(container: Json) -> Iterator[str]:
-    """Probes and lifecycle handlers that reach outside of the pod."""
+    """Probes and lifecycle handlers that call a host outside of the pod."""
     lifecycle = lenient.child(container, "lifecycle")
     handlers = [lenient.child(container, field) for field in probe_rules.PROBES]
     handlers += [lenient.child(lifecycle, moment) for moment in ("postStart", "preStop")]
@@ -153,10 +152,10 @@ def _hosts(container: Json) -> Iterator[str]:
 
 
 def _must_set(context: Json, spec: Mapping[str, Any], *, is_windows: bool) -> Iterator[str]:
-    """What is forbidden unless something says otherwise."""
-    above = lenient.child(spec, "securityContext")
-    nobody_says = context.get("runAsNonRoot") is None and above.get("runAsNonRoot") is not True
-    if spec.get("hostUsers") is not False and nobody_says:
+    """Fields that the level `restricted` requires of the container or of the pod."""
+    pod_context = lenient.child(spec, "securityContext")
+    is_unset = context.get("runAsNonRoot") is None and pod_context.get("runAsNonRoot") is not True
+    if spec.get("hostUsers") is not False and is_unset:
         yield "must set securityContext.runAsNonRoot=true (or the pod must)"
     if is_windows:
         return
@@ -164,7 +163,7 @@ def _must_set(context: Json, spec: Mapping[str, Any], *, is_windows: bool) -> It
         yield "must set securityContext.allowPrivilegeEscalation=false"
     if "ALL" not in lenient.items(lenient.child(context, "capabilities"), "drop"):
         yield 'must set securityContext.capabilities.drop=["ALL"]'
-    inherited = lenient.child(above, "seccompProfile").get("type")
+    inherited = lenient.child(pod_context, "seccompProfile").get("type")
     if context.get("seccompProfile") is None and inherited not in _PROFILES:
         yield (
             "must set securityContext.seccompProfile.type to RuntimeDefault or Localhost"

@@ -1,7 +1,7 @@
 """What the API server requires of probes and lifecycle handlers.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(validateProbe, validateHandler, validateLifecycle)
+(validateLifecycle, validateLivenessProbe, validateReadinessProbe, validateStartupProbe)
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _DEFAULT_THRESHOLD = (None, 0, 1)
 
 
 def problems(container: Json, *, grace_seconds: int, os: str) -> Iterator[str]:
-    """Of a container that may have them: a plain init container may not, which is not asked here.
+    """Problems of the probes and lifecycle handlers of a container that may have them.
 
-    A `stopSignal` needs `os.name` only where the feature gate ContainerStopSignals is on; elsewhere
-    the API server drops the field. Nothing tells us which, so the pod is kept on the safe side.
+    A `stopSignal` needs `os.name` only if the feature gate ContainerStopSignals is on; otherwise
+    the API server drops the field. The pod does not show which, so `os.name` is always required.
     """
     lifecycle = lenient.child(container, "lifecycle")
     for moment in ("postStart", "preStop"):
@@ -70,8 +70,8 @@ def _handler(
 ) -> Iterator[str]:
     present = [kind for kind in kinds if handler.get(kind) is not None]
     if len(present) != 1:
-        found = " and ".join(present) or "none"
-        yield f"{where} must have exactly one of {', '.join(kinds)}, and has {found}"
+        existing = " and ".join(present) or "none"
+        yield f"{where} must have exactly one of {', '.join(kinds)}, and has {existing}"
         return
     kind, action = present[0], lenient.child(handler, present[0])
     where = f"{where}.{kind}"

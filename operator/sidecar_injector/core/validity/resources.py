@@ -1,7 +1,7 @@
-"""What the API server requires of resources: a container's, and the pod's own.
+"""What the API server requires of the resources of a container and of the pod itself.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(validateResourceRequirements, validatePodResources)
+(ValidateContainerResourceRequirements, validatePodResources)
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _NOTHING = decimal.Decimal()
 
 
 def problems(resources: Json, *, claims: Collection[str]) -> Iterator[str]:
-    """Of one container; `claims` are the names in the pod's `resourceClaims`."""
+    """Problems of one container; `claims` are the names in the pod's `resourceClaims`."""
     if not resources:
         return
     limits = _amounts(resources, "limits")
-    # As the API server defaults it, and it does so before it compares.
+    # The API server sets this default before it compares.
     requests = limits | _amounts(resources, "requests")
     yield from _unreadable(resources)
     for part in (limits, requests):
@@ -38,22 +38,22 @@ def problems(resources: Json, *, claims: Collection[str]) -> Iterator[str]:
             if name not in _STANDARD or amount < 0:
                 yield from _amount(name, amount)
     yield from _against_limits(requests, limits)
-    if any(one.startswith(_HUGE) for one in requests) and not requests.keys() & _CPU_AND_MEMORY:
+    if any(name.startswith(_HUGE) for name in requests) and not requests.keys() & _CPU_AND_MEMORY:
         yield "resources: hugepages need cpu or memory beside them"
     if resources.get("claims"):
         yield from _claims(resources, claims)
 
 
 def pod_problems(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Of the pod's own `resources` against those of its containers."""
-    own = lenient.child(spec, "resources")
-    if not own:
+    """Problems of the pod's own `resources`, compared with those of its containers."""
+    resources = lenient.child(spec, "resources")
+    if not resources:
         return
-    limits, requests = _amounts(own, "limits"), _amounts(own, "requests")
+    limits, requests = _amounts(resources, "limits"), _amounts(resources, "requests")
     for name, total in _aggregate(spec, "requests").items():
         if name in requests and total > requests[name]:
             yield f"the pod's resources.requests[{name}] is less than its containers' sum"
-        # What the pod does not request itself is taken from its containers.
+        # If the pod has no request of its own, the sum of its containers is its request.
         elif name in limits and name not in requests and total > limits[name]:
             yield f"the pod's resources.limits[{name}] is less than its containers' requests"
     for name, total in _aggregate(spec, "limits").items():
@@ -70,7 +70,7 @@ def pod_problems(spec: Mapping[str, Any]) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=1024, typed=True)
 def _parse(value: float | str) -> decimal.Decimal | None:
-    """The same few quantities come again with every pod."""
+    """The quantity; cached, because most pods use the same few quantities."""
     return quantity.parse(value)
 
 
@@ -79,7 +79,7 @@ def _amount_of(value: object) -> decimal.Decimal | None:
 
 
 def _amounts(resources: Json, field: str) -> Amounts:
-    parsed = ((name, _amount_of(one)) for name, one in lenient.child(resources, field).items())
+    parsed = ((name, _amount_of(value)) for name, value in lenient.child(resources, field).items())
     return {name: amount for name, amount in parsed if amount is not None}
 
 
@@ -117,7 +117,7 @@ def _is_resource(name: str) -> bool:
         return name in _STANDARD or name.startswith(_HUGE)
     if _NATIVE_DOMAIN in name:
         return True
-    # Quotas prepend this word, which must neither be there already nor make the name too long.
+    # Quotas prepend this word. The name must not begin with it, nor become too long by it.
     quota = "requests."
     return not name.startswith(quota) and selectors.is_qualified_name(quota + name)
 
@@ -136,23 +136,23 @@ def _against_limits(requests: Amounts, limits: Amounts) -> Iterator[str]:
             yield f"resources.requests[{name}] must not be more than resources.limits[{name}]"
 
 
-def _claims(resources: Json, known: Collection[str]) -> Iterator[str]:
+def _claims(resources: Json, pod_claims: Collection[str]) -> Iterator[str]:
     seen: set[tuple[str, str]] = set()
     for claim in lenient.objects(resources, "claims"):
         name, request = str(claim.get("name") or ""), str(claim.get("request") or "")
-        if name not in known:
+        if name not in pod_claims:
             yield f"resources.claims {formats.quoted(name)} must be in the pod's resourceClaims"
         if request and not formats.DNS_LABEL.accepts(request):
             yield f"resources.claims[{name}].request {formats.DNS_LABEL.refusal(request)}"
         # A claim as a whole overlaps with each of its requests.
-        same = {one for one in seen if one[0] == name}
+        same = {claimed for claimed in seen if claimed[0] == name}
         if (name, request) in same or (name, "") in same or (same and not request):
             yield f"resources.claims {formats.quoted(name)} must be there only once"
         seen.add((name, request))
 
 
 def _aggregate(spec: Mapping[str, Any], field: str) -> Amounts:
-    """What the containers need together, at the moment at which they need most.
+    """The largest amounts that the containers need together at any moment.
 
     https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/753-sidecar-containers
     """
@@ -178,11 +178,11 @@ def _needs(container: Json, field: str) -> Amounts:
 
 
 def _joined(
-    one: Amounts,
+    amounts: Amounts,
     other: Amounts,
-    how: Callable[[decimal.Decimal, decimal.Decimal], decimal.Decimal],
+    combine: Callable[[decimal.Decimal, decimal.Decimal], decimal.Decimal],
 ) -> Amounts:
     return {
-        name: how(one.get(name, _NOTHING), other.get(name, _NOTHING))
-        for name in one.keys() | other.keys()
+        name: combine(amounts.get(name, _NOTHING), other.get(name, _NOTHING))
+        for name in amounts.keys() | other.keys()
     }

@@ -1,7 +1,9 @@
-"""What the API server requires of security contexts, and what each operating system may set.
+"""What the API server requires of security contexts, and which fields each system may set.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateSecurityContext, validateWindows, validateLinux, validateWindowsHostProcessPod)
+(ValidateSecurityContext, validateWindows, validateLinux, validateWindowsHostProcessPod,
+validateHostUsers, validateShareProcessNamespace, validateSeccompAnnotationsAndFields,
+validateAppArmorAnnotationsAndFieldsMatchOnCreate)
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ LINUX, WINDOWS = "linux", "windows"
 APP_ARMOR_PREFIX = "container.apparmor.security.beta.kubernetes.io/"
 SECCOMP_PREFIX = "container.seccomp.security.alpha.kubernetes.io/"
 SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
-"""Annotations from before the fields: values and fields must agree.
+"""Annotations that are older than the fields: values and fields must agree.
 https://kubernetes.io/docs/reference/labels-annotations-taints/
 """
 _LINUX_ONLY = (
@@ -43,9 +45,9 @@ _OLD_APP_ARMOR = {"Unconfined": ("unconfined",), "RuntimeDefault": ("runtime/def
 
 
 def problems(context: Json, *, os: str, host_users: bool) -> Iterator[str]:
-    """Of one container's context.
+    """Problems of one container's context.
 
-    `privileged` itself is not judged: whether a cluster allows it is a flag of its API server.
+    `privileged` itself is not checked: a flag of the API server decides whether it is allowed.
     """
     if not context:
         return
@@ -69,7 +71,7 @@ def _privileges(context: Json) -> Iterator[str]:
     if context.get("allowPrivilegeEscalation") is False:
         if context.get("privileged") is True:
             yield "securityContext: privileged needs allowPrivilegeEscalation"
-        # Without the prefix, which is how runtimes spell it, the API server lets it pass.
+        # The API server refuses only the spelling with CAP_; runtimes use the one without.
         if "CAP_SYS_ADMIN" in lenient.items(lenient.child(context, "capabilities"), "add"):
             yield "securityContext: CAP_SYS_ADMIN needs allowPrivilegeEscalation"
     for field in ("runAsUser", "runAsGroup"):
@@ -109,7 +111,7 @@ def _foreign(context: Json, *, os: str) -> Iterator[str]:
 
 
 def pod_problems(pod: Mapping[str, Any]) -> Iterator[str]:
-    """Of what the pod's own fields say about namespaces of the host, and about its system."""
+    """Problems of the pod's own fields about host namespaces and about its operating system."""
     spec = pod.get("spec") or {}
     if spec.get("shareProcessNamespace") is True and spec.get("hostPID") is True:
         yield "shareProcessNamespace and hostPID must not both be true"
@@ -132,23 +134,25 @@ def pod_problems(pod: Mapping[str, Any]) -> Iterator[str]:
 def _on_host_network(spec: Mapping[str, Any]) -> Iterator[str]:
     if spec.get("hostnameOverride") is not None:
         yield "hostNetwork must not be true where hostnameOverride is set"
-    for one in lenient.objects(spec.get("securityContext"), "sysctls"):
-        if str(one.get("name")).replace("/", ".").startswith("net."):
-            yield f"hostNetwork must not be true where sysctl {one['name']!r} is set"
+    for sysctl in lenient.objects(spec.get("securityContext"), "sysctls"):
+        if str(sysctl.get("name")).replace("/", ".").startswith("net."):
+            yield f"hostNetwork must not be true where sysctl {sysctl['name']!r} is set"
 
 
 def _host_process(pod: Mapping[str, Any]) -> Iterator[str]:
-    """All containers of a pod are host processes of Windows, or none is.
+    """Problems where only some containers of a pod are host processes of Windows.
 
     https://kubernetes.io/docs/tasks/configure-pod-container/create-hostprocess-pod/
     """
     spec = pod.get("spec") or {}
-    for_all = _is_host_process(spec)
-    each = {one["name"]: _is_host_process(one) for one in pod_fields.containers(pod)}
-    if not for_all and not any(each.values()):
+    of_pod = _is_host_process(spec)
+    by_container = {
+        container["name"]: _is_host_process(container) for container in pod_fields.containers(pod)
+    }
+    if not of_pod and not any(by_container.values()):
         return
-    for name, own in each.items():
-        if own is False or (own is None and not for_all):
+    for name, is_host_process in by_container.items():
+        if is_host_process is False or (is_host_process is None and not of_pod):
             yield f"container {name!r} must be a host process (windowsOptions) like the others"
     if spec.get("hostNetwork") is not True:
         yield "host processes (windowsOptions) need hostNetwork"
@@ -163,18 +167,18 @@ def _is_host_process(part: Mapping[str, Any]) -> bool | None:
 
 
 def annotation_problems(pod: Mapping[str, Any]) -> Iterator[str]:
-    """Of the annotations that were there before the fields of security contexts."""
+    """Problems of the annotations that are older than the fields of security contexts."""
     annotations = pod_fields.metadata_map(pod, "annotations")
-    old = [key for key in annotations if key.startswith((APP_ARMOR_PREFIX, SECCOMP_PREFIX))]
+    keys = [key for key in annotations if key.startswith((APP_ARMOR_PREFIX, SECCOMP_PREFIX))]
     if SECCOMP_POD in annotations:
-        old.append(SECCOMP_POD)
-    if not old:
+        keys.append(SECCOMP_POD)
+    if not keys:
         return
     context = lenient.child(pod.get("spec"), "securityContext")
-    containers = {one["name"]: one for one in pod_fields.containers(pod)}
-    for key in old:
+    containers = {container["name"]: container for container in pod_fields.containers(pod)}
+    for key in keys:
         value, name = annotations[key], key.partition("/")[2]
-        own = (
+        subject = (
             context
             if key == SECCOMP_POD
             else lenient.child(containers.get(name), "securityContext")
@@ -182,16 +186,16 @@ def annotation_problems(pod: Mapping[str, Any]) -> Iterator[str]:
         if key.startswith(APP_ARMOR_PREFIX):
             if name not in containers:
                 yield f"annotation {key!r}: there is no container {name!r}"
-            profile = lenient.child(own, "appArmorProfile") or lenient.child(
+            profile = lenient.child(subject, "appArmorProfile") or lenient.child(
                 context, "appArmorProfile"
             )
             is_valid = not value or value in ("runtime/default", "unconfined")
             is_valid |= value.startswith("localhost/")
             agrees = _agrees(value, profile, _OLD_APP_ARMOR)
         else:
-            profile = lenient.child(own, "seccompProfile")
-            known = value in ("runtime/default", "docker/default", "unconfined")
-            is_valid = known or _is_local(value)
+            profile = lenient.child(subject, "seccompProfile")
+            is_standard = value in ("runtime/default", "docker/default", "unconfined")
+            is_valid = is_standard or _is_local(value)
             agrees = _agrees(value, profile, _OLD_SECCOMP)
         if not is_valid:
             yield f"annotation {key!r} {formats.quoted(value)} must be a profile"
@@ -203,8 +207,8 @@ def _is_local(value: str) -> bool:
     return value.startswith("localhost/") and not _is_no_path(value.removeprefix("localhost/"))
 
 
-def _agrees(value: str, profile: Json, words: Mapping[str, tuple[str, ...]]) -> bool:
+def _agrees(value: str, profile: Json, old_names: Mapping[str, tuple[str, ...]]) -> bool:
     kind = profile.get("type")
     if kind == _LOCALHOST:
         return value == f"localhost/{profile.get('localhostProfile')}"
-    return value in words.get(str(kind), (value,))
+    return value in old_names.get(str(kind), (value,))

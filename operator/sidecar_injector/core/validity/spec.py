@@ -1,7 +1,10 @@
-"""What the API server requires of a pod's own fields: metadata, DNS, scheduling.
+"""What the API server requires of the fields of a pod: metadata, DNS, scheduling.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidatePodSpec, validatePodDNSConfig, validateTopologySpreadConstraints, ValidateTolerations)
+(ValidateObjectMeta, ValidatePodSpecificAnnotations, ValidateServiceAccountName,
+validatePodDNSConfig, ValidateHostAliases, ValidateTolerations, validateTopologySpreadConstraints)
+
+Of validateAffinity only the rules for `matchLabelKeys`, which an added label can break.
 """
 
 from __future__ import annotations
@@ -26,30 +29,30 @@ _UNSATISFIABLE = ("DoNotSchedule", "ScheduleAnyway")
 _NODE_POLICIES = ("Honor", "Ignore")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _AFFINITIES = ("podAffinity", "podAntiAffinity")
-_EXPRESSION = {"key": str, "operator": str, "values": shapes.Many(str)}
+_EXPRESSION = {"key": str, "operator": str, "values": shapes.ListOf(str)}
 _SELECTOR = shapes.Object(
     {
         "matchLabels": shapes.STRINGS,
-        "matchExpressions": shapes.Many(shapes.Object(_EXPRESSION, ("key", "operator"))),
+        "matchExpressions": shapes.ListOf(shapes.Object(_EXPRESSION, ("key", "operator"))),
     }
 )
-"""What can be judged as a selector at all; the API server cannot read anything else."""
+"""The shape of a selector; the API server cannot read any other."""
 
 
-def metadata_problems(pod: Mapping[str, Any], *, settled: Mapping[str, Json]) -> Iterator[str]:
-    """Of labels and annotations; members that `settled` has by the same value are passed over."""
-    known = settled.get("labels") or {}
+def metadata_problems(pod: Mapping[str, Any], *, previous: Mapping[str, Json]) -> Iterator[str]:
+    """Problems of labels and annotations; those that the metadata `previous` has are skipped."""
+    old = previous.get("labels") or {}
     for key, value in pod_fields.metadata_map(pod, "labels").items():
-        if key not in known or known[key] != value:
-            yield from (f"label {key!r}: {why}" for _, why in _label(key, value))
+        if key not in old or old[key] != value:
+            yield from (f"label {key!r}: {sentence}" for sentence in _label(key, value))
     annotations = pod_fields.metadata_map(pod, "annotations")
-    known = settled.get("annotations") or {}
-    if annotations != known:
-        yield from _annotations(annotations, known)
+    old = previous.get("annotations") or {}
+    if annotations != old:
+        yield from _annotations(annotations, old)
 
 
-def _annotations(annotations: Mapping[str, str], known: Mapping[str, str]) -> Iterator[str]:
-    for key in annotations.keys() - known.keys():
+def _annotations(annotations: Mapping[str, str], old: Mapping[str, str]) -> Iterator[str]:
+    for key in annotations.keys() - old.keys():
         if not selectors.is_qualified_name(key.lower()):
             yield (
                 f"annotation {formats.quoted(key)} must be an optional DNS prefix and '/', then a"
@@ -60,16 +63,16 @@ def _annotations(annotations: Mapping[str, str], known: Mapping[str, str]) -> It
     if (cost := annotations.get(_DELETION_COST)) is not None and not _is_cost(cost):
         yield f"annotation {_DELETION_COST!r} {formats.quoted(cost)} must be an integer of 32 bits"
     if names.MIRROR_ANNOTATION in annotations:
-        # The ServiceAccount plugin refuses those that name an account, and all others get one.
+        # The ServiceAccount plugin refuses mirror pods with an account, and others get an account.
         yield f"annotation {names.MIRROR_ANNOTATION!r} is for what a kubelet mirrors"
 
 
-def _label(key: str, value: object) -> Iterator[tuple[str, str]]:
-    return selectors.label_problems(key, value, path="")
+def _label(key: str, value: object) -> Iterator[str]:
+    return (sentence for _, sentence in selectors.label_problems(key, value, path=""))
 
 
 def annotation_bytes(annotations: Mapping[str, Any]) -> int:
-    """What `MOST_ANNOTATIONS` limits."""
+    """The size that `MOST_ANNOTATIONS` limits."""
     return sum(_bytes(key) + _bytes(value) for key, value in annotations.items())
 
 
@@ -87,25 +90,24 @@ def _is_cost(value: object) -> bool:
     )
 
 
-def problems(pod: Mapping[str, Any], *, settled: Mapping[str, Any]) -> Iterator[str]:
-    """Of the fields that an injection can add to, and of those that what it adds can upset.
+def problems(pod: Mapping[str, Any], *, previous: Mapping[str, Any]) -> Iterator[str]:
+    """Problems of the fields that an injection can add to or can break by what it adds.
 
-    Fields that are the same object in the pod `settled`, labels included where they count, are
-    passed over.
+    Fields that are equal in the pod `previous`, with equal labels where labels matter, are skipped.
     """
-    spec, old = pod.get("spec") or {}, settled.get("spec") or {}
-    for field, judge in _FIELDS:
+    spec, old = pod.get("spec") or {}, previous.get("spec") or {}
+    for field, check in _FIELDS:
         value = spec.get(field)
-        if value and value is not old.get(field):
-            yield from judge(spec)
+        if value and value != old.get(field):
+            yield from check(spec)
     spread, affinity = spec.get("topologySpreadConstraints"), spec.get("affinity")
     if not spread and not affinity:
         return
     labels = pod_fields.metadata_map(pod, "labels")
-    same = labels is pod_fields.metadata_map(settled, "labels")
-    if spread and not (same and spread is old.get("topologySpreadConstraints")):
+    same_labels = labels == pod_fields.metadata_map(previous, "labels")
+    if spread and not (same_labels and spread == old.get("topologySpreadConstraints")):
         yield from _spread(spec, labels)
-    if affinity and not (same and affinity is old.get("affinity")):
+    if affinity and not (same_labels and affinity == old.get("affinity")):
         for term in _terms(lenient.child(spec, "affinity")):
             yield from _label_keys(term, labels, where="affinity")
 
@@ -136,29 +138,33 @@ def _dns(config: Json) -> Iterator[str]:
     )
     if len(nameservers) > _MOST_NAMESERVERS:
         yield f"dnsConfig.nameservers must not be more than {_MOST_NAMESERVERS}"
-    for one in nameservers:
-        if not formats.is_ip(one):
-            yield f"dnsConfig.nameservers: {formats.quoted(one)} must be an IP address"
+    for address in nameservers:
+        if not formats.is_ip(address):
+            yield f"dnsConfig.nameservers: {formats.quoted(address)} must be an IP address"
     if len(searches) > _MOST_SEARCHES:
         yield f"dnsConfig.searches must not be more than {_MOST_SEARCHES}"
     if len(" ".join(searches)) > _LONGEST_SEARCHES:
         yield f"dnsConfig.searches must not be more than {_LONGEST_SEARCHES} characters together"
-    for one in searches:
-        if one != "." and not formats.SEARCH_DOMAIN.accepts(one.removesuffix(".")):
-            yield f"dnsConfig.searches: {formats.SEARCH_DOMAIN.refusal(one)}"
+    for domain in searches:
+        if domain != "." and not formats.SEARCH_DOMAIN.accepts(domain.removesuffix(".")):
+            yield f"dnsConfig.searches: {formats.SEARCH_DOMAIN.refusal(domain)}"
     for option in lenient.objects(config, "options"):
         if not option.get("name"):
             yield "dnsConfig.options: name must not be empty"
 
 
-def _toleration(one: Json) -> Iterator[str]:
-    key, value, operator = one.get("key"), one.get("value") or "", one.get("operator") or "Equal"
+def _toleration(toleration: Json) -> Iterator[str]:
+    key, value, operator = (
+        toleration.get("key"),
+        toleration.get("value") or "",
+        toleration.get("operator") or "Equal",
+    )
     where = f"toleration of {formats.quoted(key or '')}"
     if key and not selectors.is_qualified_name(key):
         yield f"{where}: key must be an optional DNS prefix and '/', then a name"
     if not key and operator != "Exists":
         yield f"{where}: operator must be Exists where key is empty"
-    if one.get("tolerationSeconds") is not None and one.get("effect") != "NoExecute":
+    if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
         yield f"{where}: effect must be NoExecute where tolerationSeconds is set"
     if operator not in ("Equal", "Exists"):
         # Lt and Gt are behind a feature gate that is off by default.
@@ -166,53 +172,54 @@ def _toleration(one: Json) -> Iterator[str]:
     elif operator == "Exists" and value:
         yield f"{where}: value must be empty where operator is Exists"
     elif operator == "Equal":
-        yield from (f"{where}: {why}" for _, why in _label("key", value))
-    if (effect := one.get("effect")) and effect not in _EFFECTS:
+        yield from (f"{where}: {sentence}" for sentence in _label("key", value))
+    if (effect := toleration.get("effect")) and effect not in _EFFECTS:
         yield f"{where}: effect {formats.quoted(effect)} must be one of {', '.join(_EFFECTS)}"
 
 
 def _spread(spec: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
-    taken: set[tuple[object, object]] = set()
-    for one in lenient.objects(spec, "topologySpreadConstraints"):
-        kind = one.get("topologyKey"), one.get("whenUnsatisfiable")
+    kinds: set[tuple[object, object]] = set()
+    for constraint in lenient.objects(spec, "topologySpreadConstraints"):
+        kind = constraint.get("topologyKey"), constraint.get("whenUnsatisfiable")
         where = f"topologySpreadConstraints[{kind[0]},{kind[1]}]"
-        if kind in taken:
+        if kind in kinds:
             yield f"{where} must be there only once"
-        taken.add(kind)
+        kinds.add(kind)
         if not kind[0]:
             yield f"{where}: topologyKey must not be empty"
         if kind[1] not in _UNSATISFIABLE:
-            words = " or ".join(_UNSATISFIABLE)
-            yield f"{where}: whenUnsatisfiable must be {words}"
-        if not lenient.is_integer(skew := one.get("maxSkew"), least=1, most=2**31 - 1):
+            accepted = " or ".join(_UNSATISFIABLE)
+            yield f"{where}: whenUnsatisfiable must be {accepted}"
+        if not lenient.is_integer(skew := constraint.get("maxSkew"), least=1, most=2**31 - 1):
             yield f"{where}: maxSkew {skew} must be greater than 0"
-        if (domains := one.get("minDomains")) is not None:
+        if (domains := constraint.get("minDomains")) is not None:
             if not lenient.is_integer(domains, least=1, most=2**31 - 1):
                 yield f"{where}: minDomains {domains} must be greater than 0"
             if kind[1] != _UNSATISFIABLE[0]:
                 yield f"{where}: minDomains needs whenUnsatisfiable: {_UNSATISFIABLE[0]}"
         for field in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
-            if (policy := one.get(field) or _NODE_POLICIES[0]) not in _NODE_POLICIES:
-                words = " or ".join(_NODE_POLICIES)
-                yield f"{where}: {field} {formats.quoted(policy)} must be {words}"
-        selector = lenient.child(one, "labelSelector")
+            if (policy := constraint.get(field) or _NODE_POLICIES[0]) not in _NODE_POLICIES:
+                accepted = " or ".join(_NODE_POLICIES)
+                yield f"{where}: {field} {formats.quoted(policy)} must be {accepted}"
+        selector = lenient.child(constraint, "labelSelector")
         if not any(shapes.problems(_SELECTOR, selector)):
             yield from (f"{path}: {why}" for path, why in selectors.problems(selector, path=where))
-        yield from _label_keys(one, labels, where=where)
+        yield from _label_keys(constraint, labels, where=where)
 
 
 def _terms(affinity: Json) -> Iterator[Json]:
     for kind in _AFFINITIES:
         rules = lenient.child(affinity, kind)
         yield from lenient.objects(rules, "requiredDuringSchedulingIgnoredDuringExecution")
-        for one in lenient.objects(rules, "preferredDuringSchedulingIgnoredDuringExecution"):
-            yield lenient.child(one, "podAffinityTerm")
+        for preferred in lenient.objects(rules, "preferredDuringSchedulingIgnoredDuringExecution"):
+            yield lenient.child(preferred, "podAffinityTerm")
 
 
 def _label_keys(term: Json, labels: Mapping[str, str], *, where: str) -> Iterator[str]:
-    """`matchLabelKeys` become requirements with the pod's labels, so a label can be too much.
+    """Problems of `matchLabelKeys`, which an added label can cause.
 
-    A key that the selector has already is refused, but only once the pod has that label.
+    The API server adds a requirement for each key that the pod has as a label. It refuses the pod
+    if the selector has that key already.
     https://github.com/kubernetes/kubernetes/blob/master/pkg/registry/core/pod/strategy.go
     """
     wanted = lenient.strings(term, "matchLabelKeys")
@@ -221,12 +228,13 @@ def _label_keys(term: Json, labels: Mapping[str, str], *, where: str) -> Iterato
     selector = term.get("labelSelector")
     if selector is None:
         yield f"{where}: matchLabelKeys need a labelSelector"
-    taken = set(lenient.child(selector, "matchLabels"))
-    expressions = [one.get("key") for one in lenient.objects(selector, "matchExpressions")]
-    for key in [*expressions, *(key for key in wanted if key in labels)]:
-        if key in wanted and key in taken:
+    selected = set(lenient.child(selector, "matchLabels"))
+    expressions = lenient.objects(selector, "matchExpressions")
+    keys = [expression.get("key") for expression in expressions]
+    for key in [*keys, *(key for key in wanted if key in labels)]:
+        if key in wanted and key in selected:
             yield f"{where}: matchLabelKeys has {key!r}, which labelSelector has too"
-        taken.add(str(key))
+        selected.add(str(key))
     for key in wanted:
         if not selectors.is_qualified_name(key):
             yield f"{where}: matchLabelKeys: {formats.quoted(key)} must be a label's key"
@@ -238,4 +246,4 @@ _FIELDS: tuple[tuple[str, Callable[[Mapping[str, Any]], Iterator[str]]], ...] = 
     ("hostAliases", _aliases),
     ("tolerations", _tolerations),
 )
-"""Those that are judged by themselves."""
+"""Fields that depend on no other field."""

@@ -1,8 +1,8 @@
 """What the API server requires of volumes.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(validateVolumeSource). Sources of storage systems that Kubernetes has given up are held to having
-what they cannot do without; the rest of their rules is left to the API server.
+(ValidateVolumes). For storage systems that Kubernetes no longer supports, only the required
+members are checked; the API server checks the rest.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "storageos": ("volumeName",),
     "vsphereVolume": ("volumePath",),
 }
-"""Every kind of source, with the members that must be there and not be empty."""
+"""Every kind of source, with the members that must not be absent or empty."""
 _HOST_PATH_TYPES = (
     "", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice",
     "BlockDevice",
@@ -60,12 +60,12 @@ _TOKEN_SECONDS = (600, 2**32)
 
 
 def kinds(volume: Json) -> list[str]:
-    """The kinds of source that a volume has; none is an `emptyDir`, which is the default."""
+    """The kinds of source that a volume has; without any it is an `emptyDir`."""
     return [kind for kind, value in volume.items() if value is not None and kind in _NEEDS]
 
 
 def problems(volume: Json) -> Iterator[str]:
-    """Of one volume, whatever else is in the pod."""
+    """Problems of one volume, which do not depend on the rest of the pod."""
     if not formats.DNS_LABEL.accepts(name := volume.get("name")):
         yield f"name {formats.DNS_LABEL.refusal(name)}"
     present = kinds(volume)
@@ -99,8 +99,8 @@ def _host_path(source: Json) -> Iterator[str]:
     if formats.steps_back(path := source.get("path")):
         yield f"hostPath.path {formats.quoted(path)} must not contain '..'"
     if (kind := source.get("type") or "") not in _HOST_PATH_TYPES:
-        words = ", ".join(_HOST_PATH_TYPES[1:])
-        yield f"hostPath.type {formats.quoted(kind)} must be empty or one of {words}"
+        accepted = ", ".join(_HOST_PATH_TYPES[1:])
+        yield f"hostPath.type {formats.quoted(kind)} must be empty or one of {accepted}"
 
 
 def _nfs(source: Json) -> Iterator[str]:
@@ -117,8 +117,8 @@ def _csi(source: Json) -> Iterator[str]:
 def _image(source: Json) -> Iterator[str]:
     policy = source.get("pullPolicy") or _PULL_POLICIES[0]
     if policy not in _PULL_POLICIES:
-        words = ", ".join(_PULL_POLICIES)
-        yield f"image.pullPolicy {formats.quoted(policy)} must be one of {words}"
+        accepted = ", ".join(_PULL_POLICIES)
+        yield f"image.pullPolicy {formats.quoted(policy)} must be one of {accepted}"
 
 
 def _ephemeral(source: Json) -> Iterator[str]:
@@ -136,7 +136,7 @@ def _ephemeral(source: Json) -> Iterator[str]:
 
 
 def _keys(source: Json, *, where: str) -> Iterator[str]:
-    """The items of a ConfigMap or a Secret, as files."""
+    """Problems of the items of a ConfigMap or a Secret, as files."""
     for item in lenient.objects(source, "items"):
         if not item.get("key"):
             yield f"{where}.items: key must not be empty"
@@ -145,7 +145,7 @@ def _keys(source: Json, *, where: str) -> Iterator[str]:
 
 
 def _file(parent: Json, field: str, *, where: str) -> Iterator[str]:
-    """A path below the volume's root."""
+    """Problems of a path below the root of the volume."""
     path = parent.get(field)
     if not path:
         yield f"{where}: {field} must not be empty"
@@ -167,7 +167,7 @@ def _downward(source: Json, *, where: str = "downwardAPI") -> Iterator[str]:
 
 
 def field_reference(reference: object, *, allowed: tuple[str, ...], where: str) -> Iterator[str]:
-    """A field of the pod that is given to it as a file or a variable.
+    """Problems of a field of the pod that a file or a variable contains.
 
     https://kubernetes.io/docs/concepts/workloads/pods/downward-api/
     """
@@ -187,16 +187,16 @@ def field_reference(reference: object, *, allowed: tuple[str, ...], where: str) 
 
 
 def _projected(source: Json) -> Iterator[str]:
-    taken: set[str] = set()
+    paths: set[str] = set()
     for part in lenient.objects(source, "sources"):
         present = [kind for kind in _PROJECTIONS if part.get(kind) is not None]
         if len(present) > 1:
             yield f"projected.sources: one must be of one kind, and is {' and '.join(present)}"
         for kind in present:
-            yield from _projection(kind, lenient.child(part, kind), taken)
+            yield from _projection(kind, lenient.child(part, kind), paths)
 
 
-def _projection(kind: str, part: Json, taken: set[str]) -> Iterator[str]:
+def _projection(kind: str, part: Json, other_paths: set[str]) -> Iterator[str]:
     where = f"projected.sources.{kind}"
     paths = [item.get("path") for item in lenient.objects(part, "items")]
     if kind in ("secret", "configMap"):
@@ -211,7 +211,7 @@ def _projection(kind: str, part: Json, taken: set[str]) -> Iterator[str]:
         least, most = _TOKEN_SECONDS
         if seconds is not None and not lenient.is_integer(seconds, least=least, most=most):
             yield f"{where}.expirationSeconds {seconds} must be from {least} to {most}"
-        # Its path is not compared with those of the others.
+        # The API server does not compare this path with those of other sources.
         paths = []
     elif kind == "clusterTrustBundle":
         yield from _file(part, "path", where=where)
@@ -219,9 +219,9 @@ def _projection(kind: str, part: Json, taken: set[str]) -> Iterator[str]:
         if (part.get("name") is None) == (part.get("signerName") is None):
             yield f"{where} must have one of name and signerName"
     for path in filter(None, paths):
-        if str(path) in taken:
+        if str(path) in other_paths:
             yield f"projected.sources: path {formats.quoted(path)} must be there only once"
-        taken.add(str(path))
+        other_paths.add(str(path))
 
 
 _CHECKS: Mapping[str, Callable[[Json], Iterator[str]]] = {

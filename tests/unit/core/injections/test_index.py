@@ -22,36 +22,36 @@ def injections(draw):
         {"matchLabels": {"b": "1"},
          "matchExpressions": [{"key": "a", "operator": "In", "values": ["2"]}]},
     ]  # fmt: skip
-    made = []
+    injections = []
     for number in range(20):
         cluster = draw.sometimes(0.5)
         elsewhere = {"namespaceSelector": {"matchLabels": {"tier": "gold"}}} if cluster else {}
-        made.append(
+        injections.append(
             injection(
                 f"i{number}", cluster=cluster, selector=draw.choice(selectors),
                 priority=draw.choice([0, 1]), **(elsewhere if draw.sometimes(0.4) else {}),
             )
         )  # fmt: skip
-    return namespace_view.ordered(made)
+    return namespace_view.ordered(injections)
 
 
 @pytest.mark.parametrize("number", range(30))
 @pytest.mark.parametrize("tier", ["gold", "iron"])
 def test_every_injection_is_a_candidate_or_passed_over_for_the_reason_of_the_rules(number, tier):
     draw = trouble.Draw(number)
-    known = namespace_view.NamespaceView(
+    view = namespace_view.NamespaceView(
         namespace=namespace_view.Namespace("demo", {"sidecar-injection": "enabled", "tier": tier}),
         injections=injections(draw),
     )
     labels = draw.choice(LABELS)
     candidate = matching.candidate_of({"metadata": {"labels": labels}}, status_annotation.NOTHING)
-    found = known.index.candidates(labels)
-    passed = dict(found.passed_over())
+    candidates = view.index.candidates(labels)
+    passed = dict(candidates.not_candidates())
 
-    assert [*found] == [one for one in known.injections if one not in passed]
-    for one, reason in passed.items():
-        assert matching.match(one, candidate, known) is reason
-    assert set(found.reasons) == set(passed.values())
+    assert [*candidates] == [each for each in view.injections if each not in passed]
+    for other, reason in passed.items():
+        assert matching.match(other, candidate, view) is reason
+    assert set(candidates.reasons) == set(passed.values())
 
 
 def test_a_pod_meets_only_the_injections_that_may_select_it():
@@ -59,21 +59,21 @@ def test_a_pod_meets_only_the_injections_that_may_select_it():
         injection(f"i{number}", selector={"matchLabels": {"n": str(number)}})
         for number in range(100)
     ]
-    found = index.Index(many, namespace_labels={}).candidates({"n": "7", "m": "8"})
+    candidates = index.Index(many, namespace_labels={}).candidates({"n": "7", "m": "8"})
 
-    assert [one.name for one in found] == ["i7"]
-    assert found.reasons == (Reason.SELECTOR_MISMATCH,)
+    assert [injection.name for injection in candidates] == ["i7"]
+    assert candidates.reasons == (Reason.SELECTOR_MISMATCH,)
 
 
 def test_a_decision_has_a_line_for_every_injection_in_order():
-    made = [
+    injections = [
         injection("last", priority=-1),
         injection("never", selector={"matchLabels": {"no": "pod"}}),
         injection("first", priority=1),
     ]
-    lines = decided(pod(), *made).lines
+    lines = decided(pod(), *injections).lines
 
-    assert [(one.injection.name, one.reason) for one in lines] == [
+    assert [(line.injection.name, line.reason) for line in lines] == [
         ("first", Reason.INJECTED),
         ("never", Reason.SELECTOR_MISMATCH),
         ("last", Reason.ALREADY_INJECTED),

@@ -23,57 +23,59 @@ def one_with(*declared, **fields):
     )
 
 
-def sidecar(made):
-    (found,) = [one for one in made.pod["spec"]["containers"] if one["name"] == "sidecar"]
-    return found
+def sidecar(decision):
+    (match,) = [
+        sidecar_ for sidecar_ in decision.pod["spec"]["containers"] if sidecar_["name"] == "sidecar"
+    ]
+    return match
 
 
 def valued(value, *declared, **fields):
     """The injected container of a pod whose annotation has this value."""
-    one = one_with(*(declared or (parameter(),)), **fields)
-    assert one.errors == ()
-    made = decided(pod(annotations={KEY: value}), one)
-    assert reasons(made) == {"log": "Injected"}, made.lines[0].message
-    return sidecar(made)
+    subject = one_with(*(declared or (parameter(),)), **fields)
+    assert subject.errors == ()
+    decision = decided(pod(annotations={KEY: value}), subject)
+    assert reasons(decision) == {"log": "Injected"}, decision.lines[0].message
+    return sidecar(decision)
 
 
 def refused(value, *declared, **fields):
     """Reason and sentence for a pod that is not injected."""
     annotations = {} if value is None else {KEY: value}
-    made = decided(pod(annotations=annotations), one_with(*declared, **fields))
-    (line,) = made.lines
+    decision = decided(pod(annotations=annotations), one_with(*declared, **fields))
+    (line,) = decision.lines
     return line.reason.value, line.message
 
 
 @pytest.mark.parametrize("source", parameters.SOURCES)
 def test_a_value_comes_from_the_one_place_that_is_named(source):
-    one = one_with(parameter(source=source), args=["$(params.p)"])
+    injection_ = one_with(parameter(source=source), args=["$(params.p)"])
     subject = pod(annotations={KEY: "podAnnotation"}, labels={KEY: "podLabel"})
     namespace = namespace_view.Namespace(
         NAMESPACE,
         {names.INJECTION_LABEL: names.ENABLED, KEY: "namespaceLabel"},
         {KEY: "namespaceAnnotation"},
     )
-    made = decide.decide(
+    decision = decide.decide(
         namespace_view.PodRequest(namespace=NAMESPACE, pod=subject),
-        namespace_view.NamespaceView(namespace=namespace, injections=[one]),
+        namespace_view.NamespaceView(namespace=namespace, injections=[injection_]),
     )
-    assert sidecar(made)["args"] == [source]
+    assert sidecar(decision)["args"] == [source]
 
 
 def test_built_ins_need_no_declaration():
     args = ["$(pod.namespace)/$(pod.serviceAccountName)/$(injection.name)"]
-    one = one_with(args=args)
-    assert sidecar(decided(pod(), one))["args"] == ["demo/default/log"]
-    assert sidecar(decided(pod(serviceAccountName="web"), one))["args"] == ["demo/web/log"]
-    assert sidecar(decided(pod(serviceAccount="old"), one))["args"] == ["demo/old/log"]
+    subject = one_with(args=args)
+    assert sidecar(decided(pod(), subject))["args"] == ["demo/default/log"]
+    assert sidecar(decided(pod(serviceAccountName="web"), subject))["args"] == ["demo/web/log"]
+    assert sidecar(decided(pod(serviceAccount="old"), subject))["args"] == ["demo/old/log"]
 
 
 def test_a_whole_token_takes_the_parameters_type():
     probe = {"httpGet": {"port": 80}, "periodSeconds": "$(params.p)"}
-    made = valued("7", parameter(type="Integer"), livenessProbe=probe)
-    assert made["livenessProbe"]["periodSeconds"] == 7
-    assert isinstance(made["livenessProbe"]["periodSeconds"], int)
+    sidecar_ = valued("7", parameter(type="Integer"), livenessProbe=probe)
+    assert sidecar_["livenessProbe"]["periodSeconds"] == 7
+    assert isinstance(sidecar_["livenessProbe"]["periodSeconds"], int)
 
 
 def test_an_integer_in_a_command_line_is_text():
@@ -82,10 +84,12 @@ def test_an_integer_in_a_command_line_is_text():
 
 def test_a_token_may_be_part_of_a_quantity():
     limits = {"limits": {"memory": "$(params.p)Mi"}}
-    made = valued("64", parameter(type="Integer"), resources=limits)
-    assert made["resources"]["limits"]["memory"] == "64Mi"
-    made = valued("0.5", parameter(type="Quantity"), resources={"limits": {"cpu": "$(params.p)"}})
-    assert made["resources"]["limits"]["cpu"] == "0.5"
+    sidecar_ = valued("64", parameter(type="Integer"), resources=limits)
+    assert sidecar_["resources"]["limits"]["memory"] == "64Mi"
+    sidecar_ = valued(
+        "0.5", parameter(type="Quantity"), resources={"limits": {"cpu": "$(params.p)"}}
+    )
+    assert sidecar_["resources"]["limits"]["cpu"] == "0.5"
 
 
 @pytest.mark.parametrize("value", ["a lot", "$(params.p)", "1 Gi", "1" * 65])
@@ -116,16 +120,16 @@ def test_a_value_outside_what_is_accepted_is_invalid_and_not_repeated(declared, 
 
 
 def test_the_whole_value_matches_a_pattern_in_re2s_syntax():
-    made = valued("éa", parameter(pattern=r"\p{L}+"), args=["$(params.p)"])
-    assert made["args"] == ["éa"]
+    sidecar_ = valued("éa", parameter(pattern=r"\p{L}+"), args=["$(params.p)"])
+    assert sidecar_["args"] == ["éa"]
 
 
 def test_a_required_value_that_the_pod_lacks_is_missing_and_a_default_fills_in():
     reason, message = refused(None, parameter(), args=["$(params.p)"])
     assert reason == "MissingValue"
     assert KEY in message
-    made = decided(pod(), one_with(parameter(default="info"), args=["$(params.p)"]))
-    assert sidecar(made)["args"] == ["info"]
+    decision = decided(pod(), one_with(parameter(default="info"), args=["$(params.p)"]))
+    assert sidecar(decision)["args"] == ["info"]
 
 
 def test_a_required_value_is_required_even_where_nothing_uses_it():
@@ -143,20 +147,20 @@ def test_an_enum_leaf_takes_a_token_and_its_values_only():
 
 def test_a_value_that_is_itself_a_token_is_not_replaced_again():
     env = [{"name": "A", "value": "$(params.p)"}]
-    made = valued("$(params.p)$(injection.name)", workingDir="/$(params.p)", env=env)
-    assert made["workingDir"] == "/$(params.p)$(injection.name)"
+    sidecar_ = valued("$(params.p)$(injection.name)", workingDir="/$(params.p)", env=env)
+    assert sidecar_["workingDir"] == "/$(params.p)$(injection.name)"
     # The kubelet turns the doubled dollar into one and reads no variable there.
-    assert made["env"] == [{"name": "A", "value": "$$(params.p)$$(injection.name)"}]
+    assert sidecar_["env"] == [{"name": "A", "value": "$$(params.p)$$(injection.name)"}]
 
 
 def test_dollars_of_kubernetes_are_left_alone():
     args = ["$(POD_IP):$(params.p)", "$$(params.p)", "$$$(params.p)", "$", "$("]
-    made = valued("80", args=args)
-    assert made["args"] == ["$(POD_IP):80", "$$(params.p)", "$$80", "$", "$("]
+    sidecar_ = valued("80", args=args)
+    assert sidecar_["args"] == ["$(POD_IP):80", "$$(params.p)", "$$80", "$", "$("]
 
 
 def test_tokens_are_replaced_in_every_part_and_never_in_another():
-    made = decided(
+    decision = decided(
         pod(annotations={KEY: "v"}),
         injection(
             parameters=[parameter()],
@@ -167,10 +171,10 @@ def test_tokens_are_replaced_in_every_part_and_never_in_another():
             applicationContainers={"env": [{"name": "E", "value": "$(params.p)"}]},
         ),
     )
-    assert made.pod["metadata"]["labels"]["l"] == "v"
-    assert made.pod["metadata"]["annotations"]["a"] == "v"
-    assert made.pod["spec"]["tolerations"] == [{"key": "v", "operator": "Exists"}]
-    assert made.pod["spec"]["containers"][0]["env"] == [{"name": "E", "value": "v"}]
+    assert decision.pod["metadata"]["labels"]["l"] == "v"
+    assert decision.pod["metadata"]["annotations"]["a"] == "v"
+    assert decision.pod["spec"]["tolerations"] == [{"key": "v", "operator": "Exists"}]
+    assert decision.pod["spec"]["containers"][0]["env"] == [{"name": "E", "value": "v"}]
 
 
 @pytest.mark.parametrize(
@@ -205,23 +209,23 @@ def test_unknown_tokens_and_tokens_in_names_are_errors_of_the_injection(fields, 
     ids=str,
 )
 def test_a_declaration_obeys_itself(fields, path, says):
-    (found,) = one_with(parameter(**fields)).errors
-    assert found[0] == f"spec.parameters[0]{path}"
-    assert says in found[1]
+    (problem,) = one_with(parameter(**fields)).errors
+    assert problem[0] == f"spec.parameters[0]{path}"
+    assert says in problem[1]
 
 
 def test_a_value_is_read_from_the_pod_as_its_author_wrote_it():
     """The template sets the annotation that is the parameter's source."""
-    one = injection(
+    subject = injection(
         parameters=[parameter(default="first")],
         template={
             "metadata": {"annotations": {KEY: "second"}},
             "spec": {"containers": [container(args=["$(params.p)"])]},
         },
     )
-    once = decided(pod(), one)
+    once = decided(pod(), subject)
     assert sidecar(once)["args"] == ["first"]
-    assert decided(once.pod, one).operations == []
+    assert decided(once.pod, subject).operations == []
 
 
 def test_an_injection_that_misses_a_value_does_not_stop_another():

@@ -67,14 +67,14 @@ def test_no_value_changes_the_structure_of_anything(value):
         assert shape(filled) == shape(parameters.substitute(one.spec[part], harmless))
         assert shape(filled) == shape(one.spec[part])
 
-    made = decided(pod(annotations={KEY: value}), one)
+    decision = decided(pod(annotations={KEY: value}), one)
     plain = decided(pod(annotations={KEY: "x"}), one)
-    if made.injected:
-        assert shape(without_status(made.pod)) == shape(without_status(plain.pod))
+    if decision.injected:
+        assert shape(without_status(decision.pod)) == shape(without_status(plain.pod))
     else:
         # Too long, say, or with spaces around an image: refused as a whole, and nothing is added.
-        assert made.pod["spec"] == pod()["spec"]
-    assert decided(made.pod, one).operations == []
+        assert decision.pod["spec"] == pod()["spec"]
+    assert decided(decision.pod, one).operations == []
 
 
 def without_status(subject):

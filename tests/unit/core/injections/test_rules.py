@@ -37,12 +37,12 @@ def read(spec, *, cluster=False, name="example"):
 
 @pytest.mark.parametrize("case", table("accepted"), ids=lambda case: case["case"])
 def test_what_the_api_server_accepts_is_accepted_from_files(case):
-    found = sentences(read(case["spec"]).errors)
+    problems = sentences(read(case["spec"]).errors)
     if expected := STRICTER.get(case["case"]):
-        assert len(found) == 1
-        assert expected in found[0]
+        assert len(problems) == 1
+        assert expected in problems[0]
     else:
-        assert found == []
+        assert problems == []
 
 
 @pytest.mark.parametrize("case", table("accepted"), ids=lambda case: case["case"])
@@ -80,8 +80,8 @@ def test_what_the_api_server_refuses_is_refused_from_files_and_names_the_field(c
     ids=str,
 )
 def test_nothing_to_inject_is_what_the_rule_of_the_crd_calls_so(spec, expected):
-    found = sentences(read(spec).errors)
-    assert [one.startswith(expected) for one in found] == ([True] if expected else [])
+    problems = sentences(read(spec).errors)
+    assert [one.startswith(expected) for one in problems] == ([True] if expected else [])
 
 
 def test_null_counts_as_absent_and_gives_the_same_hash():

@@ -47,23 +47,23 @@ PARTS = {
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_another_injection_wants_differently_is_told_to_the_one_that_yields(part):
     mine, other = PARTS[part]
-    rival = injection("rival", cluster=True, **other)
-    (found,) = [one for one in warned(rival, **mine) if "rival" in one]
-    assert part in found
-    assert "is not as in cluster/rival: this one yields" in found
-    (found,) = [one for one in warned(rival, priority=1, **mine) if "rival" in one]
-    assert found.endswith("that one yields")
+    competitor = injection("rival", cluster=True, **other)
+    (sentence,) = [text for text in warned(competitor, **mine) if "rival" in text]
+    assert part in sentence
+    assert "is not as in cluster/rival: this one yields" in sentence
+    (sentence,) = [text for text in warned(competitor, priority=1, **mine) if "rival" in text]
+    assert sentence.endswith("that one yields")
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_another_injection_wants_alike_is_no_conflict(part):
     mine, _ = PARTS[part]
-    rival = injection("rival", cluster=True, **mine)
-    assert [one for one in warned(rival, **mine) if "rival" in one] == []
+    competitor = injection("rival", cluster=True, **mine)
+    assert [text for text in warned(competitor, **mine) if "rival" in text] == []
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "meet"),
+    ("own", "other", "meet"),
     [
         ({"matchLabels": {"app": "a"}}, {"matchLabels": {"app": "b"}}, False),
         ({"matchLabels": {"app": "a"}}, {"matchLabels": {"app": "a"}}, True),
@@ -80,29 +80,29 @@ def test_a_part_that_another_injection_wants_alike_is_no_conflict(part):
     ],
     ids=str,
 )
-def test_selectors_that_exclude_each_other_cause_no_warning(one, other, meet):
+def test_selectors_that_exclude_each_other_cause_no_warning(own, other, meet):
     mine, theirs = PARTS["container"]
-    rival = injection("rival", cluster=True, selector=selector(other), **theirs)
-    found = [text for text in warned(rival, selector=selector(one), **mine) if "rival" in text]
-    assert bool(found) is meet
+    competitor = injection("rival", cluster=True, selector=selector(other), **theirs)
+    warnings = warned(competitor, selector=selector(own), **mine)
+    assert any("rival" in text for text in warnings) is meet
 
 
-def selector(given):
-    if isinstance(given, dict):
-        return given
-    operator, values = given
+def selector(labels):
+    if isinstance(labels, dict):
+        return labels
+    operator, values = labels
     values = {"values": values} if values else {}
     return {"matchExpressions": [{"key": "app", "operator": operator, **values}]}
 
 
 def test_injections_of_other_namespaces_are_no_rivals():
     elsewhere = {**resource("rival"), "metadata": {"name": "rival", "namespace": "elsewhere"}}
-    rival = model.read(elsewhere, spec_schema=crds.spec_schema(names.KIND))
-    assert not overlap.can_meet(injection(), rival)
+    competitor = model.read(elsewhere, spec_schema=crds.spec_schema(names.KIND))
+    assert not overlap.can_meet(injection(), competitor)
     named = {"matchLabels": {names.NAMESPACE_NAME_LABEL: "elsewhere"}}
     cluster = injection("rival", cluster=True, namespaceSelector=named)
     assert not overlap.can_meet(injection(), cluster)
-    assert overlap.can_meet(rival, cluster)
+    assert overlap.can_meet(competitor, cluster)
 
 
 def test_an_injection_is_no_rival_of_its_own_older_version_nor_of_an_idle_one():

@@ -16,26 +16,27 @@ from tests.kits.validate import quiet, sentences, template, warned
 
 def test_an_injection_that_no_pod_can_take_is_an_error():
     ports = [{"containerPort": 99999}]
-    one = injection(template=template(containers=[quiet(ports=ports)]))
-    assert one.errors == ()
-    (found,) = sentences(validate.validate(one).errors)
-    assert found.startswith("spec cannot be injected into a pod: PodWouldBeInvalid:")
-    assert "99999" in found
+    subject = injection(template=template(containers=[quiet(ports=ports)]))
+    assert subject.errors == ()
+    (sentence,) = sentences(validate.validate(subject).errors)
+    assert sentence.startswith("spec cannot be injected into a pod: PodWouldBeInvalid:")
+    assert "99999" in sentence
 
 
 def test_a_default_that_does_not_fit_where_its_token_stands_is_an_error():
     parameter = {"name": "pull", "from": {"podLabel": "pull"}, "default": "Sometimes"}
     spec = template(containers=[quiet(imagePullPolicy="$(params.pull)")])
-    (found,) = sentences(validate.validate(injection(parameters=[parameter], template=spec)).errors)
-    assert "InvalidValue" in found
-    assert "imagePullPolicy must be one of Always" in found
+    subject = injection(parameters=[parameter], template=spec)
+    (sentence,) = sentences(validate.validate(subject).errors)
+    assert "InvalidValue" in sentence
+    assert "imagePullPolicy must be one of Always" in sentence
 
 
 def test_a_value_that_only_pods_know_is_guessed_and_never_an_error():
     spec = template(containers=[quiet(imagePullPolicy="$(params.pull)")])
     free = {"name": "pull", "from": {"podLabel": "pull"}}
-    (found,) = warned(parameters=[free], template=spec)
-    assert found.startswith("spec.parameters not every value of pull fits (give an enum?)")
+    (sentence,) = warned(parameters=[free], template=spec)
+    assert sentence.startswith("spec.parameters not every value of pull fits (give an enum?)")
     assert warned(parameters=[{**free, "enum": ["Always", "Never"]}], template=spec) == []
     assert warned(parameters=[{**free, "pattern": "Always|Never"}], template=spec) == []
     # Nothing fits that anybody can think of, so nothing is tried and nothing said.
@@ -46,8 +47,8 @@ def test_what_fails_only_in_pods_that_end_is_a_warning():
     policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
     spec = template(containers=[quiet(resizePolicy=policy)])
     assert validate.validate(injection(template=spec, sidecarMode="Container")).errors == ()
-    (found,) = warned(template=spec)
-    assert found.startswith("spec cannot be injected where restartPolicy is Never")
+    (sentence,) = warned(template=spec)
+    assert sentence.startswith("spec cannot be injected where restartPolicy is Never")
 
 
 def test_missing_requests_are_told_per_container_and_a_limit_is_a_request():
@@ -73,11 +74,11 @@ def test_what_the_restricted_level_would_refuse_is_told():
     loud["securityContext"]["runAsNonRoot"] = False
     volumes = [{"name": "host", "hostPath": {"path": "/x"}}]
     mounts = [{"name": "host", "mountPath": "/x"}]
-    (found,) = warned(template=template(containers=[{**loud, "volumeMounts": mounts}],
+    (sentence,) = warned(template=template(containers=[{**loud, "volumeMounts": mounts}],
                                         volumes=volumes))  # fmt: skip
-    assert found.startswith("spec.template the Pod Security level restricted would refuse it:")
-    assert "runAsNonRoot" in found
-    assert "host" in found
+    assert sentence.startswith("spec.template the Pod Security level restricted would refuse it:")
+    assert "runAsNonRoot" in sentence
+    assert "host" in sentence
 
 
 def test_a_mount_of_a_volume_that_is_not_there_needs_the_pods():
@@ -92,8 +93,8 @@ def test_a_mount_of_a_volume_that_is_not_there_needs_the_pods():
 
 def test_a_volume_that_nothing_mounts_is_told_and_one_for_application_containers_is_not():
     volumes = [{"name": "data", "emptyDir": {}}]
-    (found,) = warned(template=template(volumes=volumes))
-    assert found.startswith("spec.template.spec.volumes[0] 'data' is only added to pods")
+    (sentence,) = warned(template=template(volumes=volumes))
+    assert sentence.startswith("spec.template.spec.volumes[0] 'data' is only added to pods")
     mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     assert warned(template=template(volumes=volumes), applicationContainers=mounts) == []
 
@@ -115,11 +116,11 @@ def test_tokens_that_are_not_replaced_and_parameters_that_nothing_uses_are_told(
 
 def test_what_the_api_server_passes_on_is_short_and_not_much():
     containers = [container(f"c{number}", image="x" * 300) for number in range(30)]
-    one = injection(template=template(containers=containers))
-    told = validate.validate(one).told()
-    assert len(told) == validate.MAX_WARNINGS
-    assert max(map(len, told)) <= 120
-    assert told[-1] == "and 22 warnings more: see lint"
+    subject = injection(template=template(containers=containers))
+    warnings = validate.validate(subject).short_warnings()
+    assert len(warnings) == validate.MAX_WARNINGS
+    assert max(map(len, warnings)) <= 120
+    assert warnings[-1] == "and 22 warnings more: see lint"
 
 
 BROKEN = template(containers=[quiet(ports=[{"containerPort": 99999}])])
@@ -129,29 +130,29 @@ def test_the_condition_says_what_the_webhook_says():
     raw = resource(template=BROKEN)
     with pytest.raises(webhook_validate.Refused) as refusal:
         webhook_validate.warnings_about(raw, kind=names.KIND, competing=lambda _: [])
-    made = status.wanted(
+    status_ = status.wanted(
         injection(template=BROKEN), namespace=namespace_view.Namespace.assumed("demo"),
         serving=True, current={}, now="2030-01-01T00:00:00Z",
     )  # fmt: skip
-    accepted, ready = made["conditions"]
+    accepted, ready = status_["conditions"]
     assert (accepted["status"], accepted["message"]) == ("False", str(refusal.value))
     assert (ready["status"], ready["reason"]) == ("False", "NotAccepted")
 
 
 def test_the_webhook_warns_of_rivals_in_the_injections_namespace():
-    asked = []
+    namespaces = []
 
-    def rivals(namespace):
-        asked.append(namespace)
+    def competing(namespace):
+        namespaces.append(namespace)
         return [injection("rival", cluster=True, template=template(containers=[quiet(image="y")]))]
 
     raw = resource(template=template(containers=[quiet()]))
-    (told,) = webhook_validate.warnings_about(raw, kind=names.KIND, competing=rivals)
-    assert "cluster/rival" in told
+    (warning,) = webhook_validate.warnings_about(raw, kind=names.KIND, competing=competing)
+    assert "cluster/rival" in warning
     webhook_validate.warnings_about(
-        resource(cluster=True), kind=names.CLUSTER_KIND, competing=rivals
+        resource(cluster=True), kind=names.CLUSTER_KIND, competing=competing
     )
-    assert asked == ["demo", None]
+    assert namespaces == ["demo", None]
 
 
 def test_an_injection_that_is_being_deleted_is_let_through():
@@ -174,8 +175,8 @@ def test_nothing_that_the_schema_accepts_makes_a_judgement_fail():
     refused = 0
     for seed in range(300):
         drawn = trouble.Draw(seed).injections()
-        for one in drawn:
-            found = validate.validate(one, others=drawn)
-            assert len(found.told()) <= validate.MAX_WARNINGS, seed
-            refused += bool(found.errors)
+        for subject in drawn:
+            findings = validate.validate(subject, others=drawn)
+            assert len(findings.short_warnings()) <= validate.MAX_WARNINGS, seed
+            refused += bool(findings.errors)
     assert 0 < refused < 900

@@ -14,7 +14,7 @@ from sidecar_injector.core.validity import pod_security
 from tests.kits import broken_pods, validity
 
 SEED = 7
-ODD = (None, [], {}, "", -1, 1.5, True, "x", ["x"], {"x": 1}, [[]], [{"x": []}])
+UNUSUAL = (None, [], {}, "", -1, 1.5, True, "x", ["x"], {"x": 1}, [[]], [{"x": []}])
 REFUSED = validity.cases("refused")
 RULES = [case for case in REFUSED if case.level == pod_security.PRIVILEGED]
 SIDECAR = {"name": "harmless", "image": "example/harmless:1"}
@@ -26,15 +26,15 @@ def by_name(case: validity.Case) -> str:
 
 @pytest.mark.parametrize("case", REFUSED, ids=by_name)
 def test_what_would_be_refused_because_of_us_is_said_in_a_sentence(case: validity.Case) -> None:
-    found = validity.blame(case.before, case.after, level=case.level)
-    assert found
-    assert case.says in found
-    assert "\n" not in found
+    sentence = validity.verdict(case.before, case.after, level=case.level)
+    assert sentence
+    assert case.says in sentence
+    assert "\n" not in sentence
 
 
 @pytest.mark.parametrize("case", validity.cases("accepted"), ids=by_name)
 def test_what_would_be_accepted_is_left_alone(case: validity.Case) -> None:
-    assert validity.blame(case.before, case.after, level=case.level) is None
+    assert validity.verdict(case.before, case.after, level=case.level) is None
 
 
 @pytest.mark.parametrize("case", RULES, ids=by_name)
@@ -125,12 +125,12 @@ def test_no_json_of_the_known_shape_makes_it_fail() -> None:
     tried = 0
     for case in validity.cases("accepted"):
         for path in _paths(case.after["spec"]):
-            for odd in ODD:
-                spoilt = _spoilt(case.after, path, odd)
+            for value in UNUSUAL:
+                spoilt = _spoilt(case.after, path, value)
                 if not any(shapes.problems(shapes.POD, spoilt)):
                     tried += 1
-                    validity.blame(case.before, spoilt, level="restricted")
-                    validity.blame(spoilt, case.before, level="baseline")
+                    validity.verdict(case.before, spoilt, level="restricted")
+                    validity.verdict(spoilt, case.before, level="baseline")
     assert tried > 1000
 
 
@@ -143,11 +143,11 @@ def _paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
             yield from _paths(item, (*above, key))
 
 
-def _spoilt(pod: dict[str, Any], path: tuple[Any, ...], odd: Any) -> dict[str, Any]:
+def _spoilt(pod: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
     """A copy of the pod with something else at a path of its spec."""
     copied = copy.deepcopy(pod)
     parent = copied["spec"]
     for key in path[:-1]:
         parent = parent[key]
-    parent[path[-1]] = copy.deepcopy(odd)
+    parent[path[-1]] = copy.deepcopy(value)
     return copied
