@@ -167,7 +167,7 @@ def test_injections_are_tried_by_priority_then_cluster_first_then_name():
 def test_a_name_that_does_not_exist_is_reported_and_the_others_are_injected():
     made = decided(pod(annotations={OURS: "auto,ghost"}), automatic())
     assert made.verdict is PodVerdict.INJECTED
-    assert [(word.reason, word.subject) for word in made.words] == [
+    assert [(word.reason, word.subject) for word in made.annotation_findings] == [
         (Reason.UNKNOWN_INJECTION, "ghost")
     ]
 
@@ -176,7 +176,7 @@ def test_a_name_that_does_not_exist_is_reported_and_the_others_are_injected():
 def test_an_unreadable_annotation_counts_as_absent_and_is_reported(value):
     made = decided(pod(annotations={OURS: value}), automatic(), on_request())
     assert reasons(made) == {"auto": "Injected", "asked": "NotRequested"}
-    assert [word.reason for word in made.words] == [Reason.INVALID_ANNOTATION]
+    assert [word.reason for word in made.annotation_findings] == [Reason.INVALID_ANNOTATION]
 
 
 def test_an_invalid_injection_is_skipped_with_the_field_and_the_others_go_on():

@@ -79,7 +79,7 @@ def result(decision):
     lines = [
         dataclasses.replace(line, injection=line.injection.identity) for line in decision.lines
     ]
-    fields = ("verdict", "reason", "message", "words", "pod", "operations")
+    fields = ("verdict", "reason", "message", "annotation_findings", "pod", "operations")
     rest = [getattr(decision, field) for field in fields]
     return sorted(lines, key=str), rest, set(decision.reasons)
 
@@ -90,7 +90,7 @@ def test_the_index_changes_no_decision():
         subject, view = scene(seed)
         plain, quick = decided(subject, unindexed(view)), decided(subject, view)
         assert result(quick) == result(plain), seed
-        omitted.update(line.reason for line in quick.lines if line not in quick.tried)
+        omitted.update(line.reason for line in quick.lines if line not in quick.evaluated)
     assert set(omitted) == {Reason.SELECTOR_MISMATCH, Reason.NAMESPACE_SELECTOR_MISMATCH}
     assert min(omitted.values()) > EXAMPLES // 10
 

@@ -8,7 +8,7 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/v1/defaults.g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core.pods import quantity
@@ -135,6 +135,37 @@ def same_volume(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return sources[0] == sources[1] and same(one, other, VOLUME)
 
 
+def identity(item: Any, keys: Sequence[str] = ()) -> Hashable:
+    """A value that is equal for any two items that count as one.
+
+    With `keys` these are items of the same keys, without them `same` items; of the latter, two that
+    differ may have the same identity.
+    """
+    if keys:
+        members = item if isinstance(item, dict) else {}
+        return tuple(_outline(members.get(key), depth=0) for key in keys)
+    return _outline(item, depth=2)
+
+
+class ItemIndex:
+    """The items of a list by their identity, so that an item is not compared with all of them."""
+
+    def __init__(self, items: Iterable[Any] = (), *, keys: Sequence[str] = ()) -> None:
+        self._keys = keys
+        self._items: dict[Hashable, list[Any]] = {}
+        for item in items:
+            self.add(item)
+
+    def add(self, item: Any) -> None:
+        """Remember one item more."""
+        self._items.setdefault(identity(item, self._keys), []).append(item)
+
+    def find(self, wanted: Any) -> list[Any]:
+        """The items that count as this one."""
+        items = self._items.get(identity(wanted, self._keys), [])
+        return items if self._keys else [item for item in items if same(item, wanted)]
+
+
 def default_pull_policy(image: object) -> str:
     """What the API server sets: `Always` for `:latest` or no tag, else `IfNotPresent`."""
     name = image.rpartition("/")[2] if isinstance(image, str) else ""
@@ -147,6 +178,14 @@ def default_pull_policy(image: object) -> str:
 def is_empty(value: Any) -> bool:
     """Absent, null, and empty lists and maps are one for the API server."""
     return value is None or value in ([], {})
+
+
+def _outline(value: Any, *, depth: int) -> Hashable:
+    """The scalars of a value, down to a depth; empty members are left out like absent ones."""
+    if isinstance(value, dict) and depth:
+        outlines = ((key, _outline(member, depth=depth - 1)) for key, member in value.items())
+        return frozenset(pair for pair in outlines if pair[1] is not None) or None
+    return value if isinstance(value, str | int | float) else None
 
 
 def _member(actual: dict[str, Any], key: str, wanted: Any, shape: Any) -> bool:
@@ -164,9 +203,10 @@ def _list_contains(actual: Any, wanted: list[Any], shape: Each | None) -> bool:
         return False
     inner = shape.shape if shape else ANYTHING
     if shape and shape.key:
-        return all(any(_match(item, one, shape) for item in actual) for one in wanted)
+        by_key = ItemIndex(actual, keys=(shape.key,))
+        return all(any(_match(item, one, shape) for item in by_key.find(one)) for one in wanted)
     if shape and shape.loose:
-        return all(any(same(item, one, inner) for item in actual) for one in wanted)
+        return all(map(ItemIndex(actual).find, wanted))
     return len(actual) == len(wanted) and all(
         contains(item, one, inner) for item, one in zip(actual, wanted, strict=True)
     )
