@@ -1,4 +1,4 @@
-"""Pods and injections that tests begin with; each call makes fresh ones."""
+"""Pods and injections for tests; each call creates new ones."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def decided(subject: Json, *injections: model.Injection) -> decision.Decision:
     )
 
 
-def reasons(made: decision.Decision) -> dict[str, str]:
+def reasons(result: decision.Decision) -> dict[str, str]:
     """Reason codes by injection reference."""
-    return {line.injection.reference: line.reason.value for line in made.lines}
+    return {line.injection.reference: line.reason.value for line in result.lines}
 
 
 def meaningful(value: Any) -> Any:
-    """Absent, null and empty are one."""
+    """The value without absent, null and empty members, which count as equal."""
     if isinstance(value, dict):
         members = {key: meaningful(item) for key, item in value.items()}
         return {key: item for key, item in members.items() if item not in (None, [], {})}

@@ -76,8 +76,10 @@ def check_linear(work):
 
 @pytest.mark.parametrize("field", LISTS)
 def test_twice_as_many_containers_cost_twice_as_much(field):
-    one = injecting(field, ITEMS)
-    check_linear(lambda times: (decided, pod(containers=containers(CONTAINERS * times)), one))
+    log_injection = injecting(field, ITEMS)
+    check_linear(
+        lambda times: (decided, pod(containers=containers(CONTAINERS * times)), log_injection)
+    )
 
 
 @pytest.mark.parametrize("field", LISTS)
@@ -111,8 +113,12 @@ def test_twice_as_many_items_of_two_injections_cost_twice_as_much(field):
 @pytest.mark.parametrize("field", LISTS)
 def test_the_second_call_costs_twice_as_much_for_twice_as_many_items(field):
     def work(times):
-        one = injecting(field, ITEMS * times)
-        return decided, decided(pod(containers=containers(CONTAINERS)), one).pod, one
+        log_injection = injecting(field, ITEMS * times)
+        return (
+            decided,
+            decided(pod(containers=containers(CONTAINERS)), log_injection).pod,
+            log_injection,
+        )
 
     check_linear(work)
 
@@ -124,7 +130,7 @@ def test_containers_that_are_merged_and_inherit_are_linear_too(field):
         inherited = {"volumeMounts": {}}
         if field == "env":
             inherited["env"] = [{"name": item["name"], "fromContainer": "app"} for item in items]
-        one = injection(
+        log_injection = injection(
             onConflict="Merge",
             inherit=inherited,
             template={
@@ -132,7 +138,7 @@ def test_containers_that_are_merged_and_inherit_are_linear_too(field):
             },
         )
         own = [container("app", **{field: items}), container("both")]
-        return decided, pod(containers=own, volumes=[VOLUME]), one
+        return decided, pod(containers=own, volumes=[VOLUME]), log_injection
 
     check_linear(work)
 
@@ -166,8 +172,8 @@ class CountingText(str):
 
 
 def test_records_of_the_first_call_are_not_compared_with_each_other():
-    one = injecting("env", ITEMS)
-    once = decided(pod(containers=containers(CONTAINERS)), one).pod
+    log_injection = injecting("env", ITEMS)
+    once = decided(pod(containers=containers(CONTAINERS)), log_injection).pod
     recorded = status_annotation.read(once["metadata"]["annotations"])
     (entry,) = recorded.entries
     for record in entry.patched:
@@ -178,6 +184,6 @@ def test_records_of_the_first_call_are_not_compared_with_each_other():
         namespace="demo", service_account="default", host_network=False, sources={}
     )
     editor = patch.Editor(once)
-    line = merge.Merge(editor, recorded, context=context).fit(one)
+    line = merge.Merge(editor, recorded, context=context).fit(log_injection)
     assert line.reason is Reason.INJECTED
     assert CountingText.count < 10 * len(entry.patched)
