@@ -84,14 +84,14 @@ def _tried(
     injection: model.Injection, pod: Json, guesses: tuple[Values, tuple[str, ...]]
 ) -> TrialResult:
     editor = patch.Editor(pod)
-    around = render.RenderContext(
+    context = render.RenderContext(
         namespace=injection.namespace or "default",
         service_account="default",
         host_network=False,
         sources=guesses[0],
     )
 
-    merging = merge.Merge(editor, status_annotation.NOTHING, context=around)
+    merging = merge.Merge(editor, status_annotation.NOTHING, context=context)
     line = merging.fit(injection)
     return TrialResult(before=pod, after=editor.document, line=line, guessed=guesses[1])
 
