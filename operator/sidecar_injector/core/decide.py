@@ -86,8 +86,7 @@ def _line(
     if reason := matching.match(injection, candidate, view):
         return decision.line(injection, reason)
     if injection.errors:
-        path, sentence = injection.errors[0]
-        return decision.line(injection, Reason.INVALID, f"{path} {sentence}")
+        return decision.line(injection, Reason.INVALID, str(injection.errors[0]))
     return merging.fit(injection)
 
 

@@ -30,7 +30,7 @@ def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> I
         yielding = "that" if injection.order < other.order else "this"
         for key, (what, path, value) in own.items():
             if key in theirs and not _is_same(key[0], value, theirs[key][2]):
-                yield path, f"{what} is not as in {other.reference}: {yielding} one yields"
+                yield Problem(path, f"{what} is not as in {other.reference}: {yielding} one yields")
 
 
 def _competes(injection: model.Injection, other: model.Injection) -> bool:

@@ -207,10 +207,10 @@ def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, 
     }
     properties = injection.spec_schema["properties"]
     for part, value in filled.items():
-        for path, sentence in schema.problems(properties[part], value, path=part, tokens=False):
-            # The sentence begins with the value, which the pod's author chose: it ends up in logs
-            # and Events, so only what would be accepted is repeated.
-            _, must, accepted = sentence.rpartition(" must ")
-            expected = f"{must.strip()} {accepted}" if must else "has a value that is not accepted"
-            raise Conflict(Reason.INVALID_VALUE, f"{path} {expected}")
+        for problem in schema.problems(properties[part], value, path=part, tokens=False):
+            # The pod's author chose the value, and the message goes to logs and Events: it repeats
+            # only what would be accepted.
+            names_accepted = problem.expectation.startswith("must ")
+            expected = problem.expectation if names_accepted else "has a value that is not accepted"
+            raise Conflict(Reason.INVALID_VALUE, f"{problem.path} {expected}")
     return {**injection.spec, **filled}

@@ -191,7 +191,7 @@ def test_tokens_are_replaced_in_every_part_and_never_in_another():
     ids=str,
 )
 def test_unknown_tokens_and_tokens_in_names_are_errors_of_the_injection(fields, path):
-    assert [found[0] for found in one_with(parameter(), **fields).errors] == [path]
+    assert [problem.path for problem in one_with(parameter(), **fields).errors] == [path]
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_unknown_tokens_and_tokens_in_names_are_errors_of_the_injection(fields, 
 )
 def test_a_declaration_obeys_itself(fields, path, says):
     (problem,) = one_with(parameter(**fields)).errors
-    assert problem[0] == f"spec.parameters[0]{path}"
-    assert says in problem[1]
+    assert problem.path == f"spec.parameters[0]{path}"
+    assert says in problem.sentence
 
 
 def test_a_value_is_read_from_the_pod_as_its_author_wrote_it():

@@ -69,7 +69,7 @@ def test_process_namespaces_are_shared_where_the_pod_does_not_say():
 def test_host_namespaces_are_the_cluster_kinds(field, own):
     subject = pod(**({field: own["value"]} if own else {}))
     assert spec(subject, adding(cluster=True, **{field: True}))[field] is True
-    assert adding(**{field: True}).errors[0][0] == f"spec.template.spec.{field}"
+    assert adding(**{field: True}).errors[0].path == f"spec.template.spec.{field}"
 
 
 def test_an_injection_that_sets_the_host_network_still_matches_on_the_second_call():
