@@ -79,7 +79,7 @@ class Addition(Protocol):
 
 
 class AdditionDefaults:
-    """What is true of most additions: no mounts, no other value is kept, nothing excludes them."""
+    """True of most additions: they mount nothing, no other value is kept, nothing excludes them."""
 
     __slots__ = ()
 
@@ -150,7 +150,7 @@ class Scalar(AdditionDefaults):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Items(AdditionDefaults):
-    """Several items that belong into one list."""
+    """Several items for one list."""
 
     values: tuple[Any, ...] = dataclasses.field(kw_only=True)
 

@@ -94,7 +94,7 @@ class ContainerItems(additions.Items):
         return [f"{prefix}{patch.pointer((value[key],))}" for value in self.values]
 
     def _leading_variables(self, pod: Pod, recorded: set[ItemKey]) -> int:
-        """How many variables at the front injections added: the next one is placed after these."""
+        """How many variables at the front injections added; the next is placed behind them."""
         prefix = self.target.path("env")
         return _leading(
             ((f"{prefix}{patch.pointer((variable['name'],))}", "")
@@ -330,7 +330,7 @@ def _without_appended(variable: Json, path: str, records: RecordsByPath) -> Json
 
 
 def _has_text(variable: Json, appended: Mapping[str, Any]) -> bool:
-    """Whether the text is one of the parts between separators."""
+    """Whether the value contains the text between separators."""
     separator = _separator(appended)
     value = f"{separator}{variable.get('value') or ''}{separator}"
     return f"{separator}{appended['value']}{separator}" in value

@@ -1,4 +1,4 @@
-"""`onConflict: Merge`: a container of the pod's own takes what it leaves unset."""
+"""`onConflict: Merge`: a container of the pod gets the template's fields that it leaves unset."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Missing = tuple[tuple[str, ...], str, Any]
 ALWAYS_SET = frozenset(
     {"name", "image", "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy"}
 )
-"""Never taken: the author sets it, or the API server does before it calls the webhook. Otherwise a
+"""Never added: the author sets it, or the API server does before it calls the webhook. Otherwise a
 pod from a file would come out differently."""
 KEYED = {"env": "name", "ports": "containerPort", "volumeMounts": "mountPath"}
 BY_VALUE = frozenset({"envFrom", "ports"})
 """Lists that may contain a key twice (a port of TCP and of UDP): an item is recorded as a whole."""
 MERGED = frozenset({"resources", "limits", "requests", "securityContext"})
-"""Objects whose members are taken one by one; any other object is one thing."""
+"""Objects whose members are added one by one; any other object is added as a whole."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def _missing(
         path = (*steps, field)
         present = container.get(field)
         if path == ("resources", "requests"):
-            # The API server makes requests of limits, also before we are asked.
+            # The API server copies limits to requests, also before it calls the webhook.
             present = {**(container.get("limits") or {}), **(present or {})}
         if (not steps and field in ALWAYS_SET) or defaults.is_empty(wanted):
             continue
@@ -85,7 +85,7 @@ def _missing(
             index = defaults.ItemIndex(present or ())
             yield from ((path, "", source) for source in wanted if not index.find(source))
         elif field in MERGED and isinstance(wanted, dict):
-            # Member by member also where there is none: the API server writes an empty object.
+            # Also where the object is absent: the API server writes an empty one.
             yield from _missing(present or {}, wanted, steps=path)
         elif defaults.is_empty(present):
             yield path, "", wanted

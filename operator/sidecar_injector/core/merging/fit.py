@@ -96,9 +96,9 @@ class Fit:
         return itertools.chain(self.parts.init_containers, self.parts.containers)
 
     def _differing(self, *, merges: bool) -> tuple[list[container_union.Union], list[str]]:
-        """The author's containers that have the name of a wanted one and are others.
+        """The author's containers that have the name of a wanted container but differ from it.
 
-        Those that take what they lack, and the names of those that exclude the wanted one.
+        First those that take what they lack, then the names of those that exclude the wanted one.
         """
         unions, names = [], []
         for field, wanted in self.wanted:
@@ -125,7 +125,7 @@ class Fit:
         return self.has_container(field, rest)
 
     def _can_merge(self, field: str, wanted: Json) -> bool:
-        """Not across the lists, and a container does not become a native sidecar by it."""
+        """Whether both are of one kind: in the same list, and both native sidecars or neither."""
         placed_field, _, container = self.containers[wanted["name"]]
         same_kind = container.get("restartPolicy") == wanted.get("restartPolicy")
         return placed_field == field and same_kind
@@ -133,7 +133,7 @@ class Fit:
     def _needed_volumes(self) -> list[Json]:
         """The template's volumes that this injection or the author mounts.
 
-        A volume that only another injection mounts is that one's own, and it may come later.
+        A volume that only another injection mounts must be in the template of that injection.
         """
         volumes = self.parts.volumes
         mounted = set(render.mounted_volumes(self.all_wanted))

@@ -1,4 +1,4 @@
-"""Adding parts to a pod: additive, in order, and recorded so that it can be taken out again."""
+"""Adds parts to a pod, in order, and records them so that they can be removed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,7 @@ from typing import Any
 from sidecar_injector import names
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import (
-    additions,
-    fit,
-    render,
-    result_checks,
-    status_annotation,
-)
+from sidecar_injector.core.merging import additions, fit, render, result_checks, status_annotation
 from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
