@@ -45,7 +45,7 @@ def injection(name: str = "log", *, cluster: bool = False, **spec: Any) -> model
     return model.read(raw, spec_schema=crds.spec_schema(raw["kind"]))
 
 
-def known(*injections: model.Injection, **labels: str) -> namespace_view.NamespaceView:
+def namespace_with(*injections: model.Injection, **labels: str) -> namespace_view.NamespaceView:
     """An enabled namespace with these injections."""
     assumed = namespace_view.Namespace.assumed(NAMESPACE)
     namespace = namespace_view.Namespace(NAMESPACE, {**assumed.labels, **labels})
@@ -56,7 +56,7 @@ def known(*injections: model.Injection, **labels: str) -> namespace_view.Namespa
 
 def decided(subject: Json, *injections: model.Injection) -> decision.Decision:
     return decide.decide(
-        namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), known(*injections)
+        namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), namespace_with(*injections)
     )
 
 

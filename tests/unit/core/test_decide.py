@@ -10,7 +10,15 @@ from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason
-from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, reasons
+from tests.kits.samples import (
+    NAMESPACE,
+    container,
+    decided,
+    injection,
+    namespace_with,
+    pod,
+    reasons,
+)
 
 OURS = names.INJECT_ANNOTATION
 TUTORIAL = names.TUTORIAL_INJECT_ANNOTATION
@@ -93,7 +101,9 @@ def test_a_pod_out_of_scope_is_left_alone(request_changes, world_changes, subjec
     request = namespace_view.PodRequest(
         **{"namespace": NAMESPACE, "pod": subject, **request_changes}
     )
-    decision = decide.decide(request, dataclasses.replace(known(automatic()), **world_changes))
+    decision = decide.decide(
+        request, dataclasses.replace(namespace_with(automatic()), **world_changes)
+    )
     assert (decision.verdict, decision.reason) == (PodVerdict.OUT_OF_SCOPE, reason)
     assert decision.operations == ()
     assert decision.pod is subject
@@ -135,10 +145,10 @@ def test_an_injection_that_does_not_apply_says_why(spec, subject, reason):
 def test_the_cluster_kind_looks_at_the_namespaces_labels():
     log_injection = injection("one", cluster=True, namespaceSelector={"matchLabels": {"tier": "a"}})
     request = namespace_view.PodRequest(namespace=NAMESPACE, pod=pod())
-    assert reasons(decide.decide(request, known(log_injection))) == {
+    assert reasons(decide.decide(request, namespace_with(log_injection))) == {
         "cluster/one": "NamespaceSelectorMismatch"
     }
-    assert reasons(decide.decide(request, known(log_injection, tier="a"))) == {
+    assert reasons(decide.decide(request, namespace_with(log_injection, tier="a"))) == {
         "cluster/one": "Injected"
     }
 
@@ -160,7 +170,7 @@ def test_a_bare_name_means_the_namespaces_own_injection():
 
 
 def test_injections_are_tried_by_priority_then_cluster_first_then_name():
-    order = known(
+    order = namespace_with(
         automatic("b"),
         automatic("a"),
         injection("z", cluster=True),

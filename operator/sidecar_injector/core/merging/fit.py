@@ -40,9 +40,8 @@ mirrors, AlwaysPullImages, vertical autoscalers. The container still counts as o
 class Fit:
     """The parts of one injection beside the contents of one pod.
 
-    `recorded` is what the pod's annotation claims and what this pass has added so far,
-    `host_network` is what the author wrote. With `merges`, a container of the pod takes what it
-    lacks of the wanted container of the same name.
+    `recorded` is what the pod's annotation claims and what this pass has added so far;
+    `host_network` is what the author wrote.
     """
 
     def __init__(

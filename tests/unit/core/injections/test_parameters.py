@@ -7,7 +7,15 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view, parameters
-from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, reasons
+from tests.kits.samples import (
+    NAMESPACE,
+    container,
+    decided,
+    injection,
+    namespace_with,
+    pod,
+    reasons,
+)
 
 KEY = "example.com/value"
 
@@ -232,4 +240,4 @@ def test_an_injection_that_misses_a_value_does_not_stop_another():
     missing = one_with(parameter(), args=["$(params.p)"])
     other = injection("other", template={"spec": {"containers": [container("other")]}})
     assert reasons(decided(pod(), missing, other)) == {"log": "MissingValue", "other": "Injected"}
-    assert known(missing, other).injections[0] is missing
+    assert namespace_with(missing, other).injections[0] is missing
