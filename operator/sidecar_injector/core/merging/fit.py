@@ -61,8 +61,6 @@ class Fit:
         self.other_entries = [
             entry for entry in recorded.entries if entry.identity != injection.identity
         ]
-        self.container_owners = _owners(self.other_entries, pod_fields.CONTAINER_LISTS)
-        self.volume_owners = _owners(self.other_entries, ("volumes",))
         self.containers = {
             container["name"]: (field, index, container)
             for field in pod_fields.CONTAINER_LISTS
@@ -74,6 +72,16 @@ class Fit:
         unions, self.differing = self._differing(merges=injection.spec.get("onConflict") == "Merge")
         self.additions: tuple[additions.Addition, ...] = (*parts.additions, *unions)
         self.needed_volumes = self._needed_volumes()
+
+    @functools.cached_property
+    def container_owners(self) -> dict[str, Entry]:
+        """Which other injection added a container."""
+        return _owners(self.other_entries, pod_fields.CONTAINER_LISTS)
+
+    @functools.cached_property
+    def volume_owners(self) -> dict[str, Entry]:
+        """Which other injection added a volume."""
+        return _owners(self.other_entries, ("volumes",))
 
     @functools.cached_property
     def records(self) -> RecordsByPath:
@@ -200,7 +208,7 @@ def conflicts_with_author(fit: Fit) -> Iterator[Conflict]:
         name = volume["name"]
         if name in fit.volumes and name not in fit.volume_owners and not fit.has_volume(volume):
             yield Conflict(Reason.VOLUME_CONFLICT, repr(name))
-    for part, name in _mounts_of_nothing(fit):
+    for part, name in _undefined_mounts(fit):
         yield Conflict(Reason.MISSING_VOLUME, f"{part} mounts {name!r}")
     for port, name, holder in _taken_ports(fit):
         if holder not in fit.container_owners:
@@ -217,12 +225,12 @@ def conflicts_with_injections(fit: Fit) -> Iterator[Conflict]:
     for field, wanted in fit.wanted:
         for container in wanted:
             name = container["name"]
-            is_placed = name in fit.container_owners and name in fit.containers
+            is_placed = name in fit.containers and name in fit.container_owners
             if is_placed and not fit.has_container(field, container):
                 yield additions.belongs_to(repr(name), fit.container_owners[name])
     for volume in fit.needed_volumes:
         name = volume["name"]
-        if name in fit.volume_owners and name in fit.volumes and not fit.has_volume(volume):
+        if name in fit.volumes and name in fit.volume_owners and not fit.has_volume(volume):
             yield additions.belongs_to(f"volume {name!r}", fit.volume_owners[name])
     for port, _, holder in _taken_ports(fit):
         yield additions.belongs_to(f"{port[0]} {port[1]}", fit.container_owners[holder])
@@ -235,22 +243,25 @@ def _differing_members(fit: Fit) -> Iterator[Conflict]:
     """Labels and annotations that another injection added with another value."""
     for field, members in (("labels", fit.parts.labels), ("annotations", fit.parts.annotations)):
         present = pod_fields.metadata_map(fit.pod, field)
-        for entry in fit.other_entries:
+        differing = {key for key, value in members.items() if present.get(key, value) != value}
+        for entry in fit.other_entries if differing else ():
             for key, value in entry.members(field).items():
-                if present.get(key) == value != members.get(key, value):
+                if key in differing and present[key] == value:
                     yield additions.belongs_to(f"metadata.{field}[{key}]", entry)
 
 
-def _mounts_of_nothing(fit: Fit) -> Iterator[tuple[str, str]]:
-    """What mounts a volume that neither the pod nor the template defines, and the volume."""
-    defined = fit.volumes.keys() - fit.volume_owners.keys()
-    defined |= {volume["name"] for volume in fit.parts.volumes}
-    for container in fit.all_wanted:
-        for name in render.mounted_volumes((container,)):
-            if name not in defined:
-                yield f"container {container['name']!r}", name
-    for addition in fit.additions:
-        yield from ((path, name) for path, name in addition.mounts if name not in defined)
+def _undefined_mounts(fit: Fit) -> Iterator[tuple[str, str]]:
+    """What mounts a volume that neither the template nor the author defines, and the volume."""
+    in_template = {volume["name"] for volume in fit.parts.volumes}
+    mounts = [
+        (f"container {container['name']!r}", name)
+        for container in fit.all_wanted
+        for name in render.mounted_volumes((container,))
+    ]
+    mounts += (mount for addition in fit.additions for mount in addition.mounts)
+    for part, name in mounts:
+        if name not in in_template and (name not in fit.volumes or name in fit.volume_owners):
+            yield part, name
 
 
 def _taken_ports(fit: Fit) -> Iterator[tuple[pod_fields.Port, str, str]]:
