@@ -31,21 +31,13 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     recorded = status_annotation.read(_annotations(request.pod))
     candidate = matching.candidate_of(request.pod, recorded)
     if reason := matching.out_of_scope(request, candidate, view):
-        return Decision(
-            verdict=PodVerdict.OUT_OF_SCOPE,
-            reason=reason,
-            message=reason.sentence,
-            pod=request.pod,
-        )
+        verdict, message = PodVerdict.OUT_OF_SCOPE, reason.sentence
+        return Decision(verdict=verdict, reason=reason, message=message, pod=request.pod)
 
     editor = patch.Editor(dict(request.pod))
-    merging = merge.Merge(
-        editor,
-        recorded,
-        context=_render_context(request, candidate, view, recorded),
-        view=view,
-        tutorial=candidate.inject_request.tutorial,
-    )
+    context = _render_context(request, candidate, view, recorded)
+    tutorial = candidate.inject_request.tutorial
+    merging = merge.Merge(editor, recorded, context=context, view=view, tutorial=tutorial)
     candidates = view.index.candidates(candidate.labels)
     lines = [_line(injection, candidate, view, merging) for injection in candidates]
     findings = _annotation_findings(candidate.inject_request, view)
