@@ -28,9 +28,9 @@ EXIT_STATUS = {True: 1, False: 0}
 
 # A namespace that is not enabled is never asked about: the call itself would prove the contrary.
 ASKED = [
-    one
-    for one in ALL
-    if one.namespace_labels.get(names.INJECTION_LABEL, names.ENABLED) == names.ENABLED
+    case
+    for case in ALL
+    if case.namespace_labels.get(names.INJECTION_LABEL, names.ENABLED) == names.ENABLED
 ]
 
 
@@ -59,23 +59,27 @@ def has_findings(report):
 def pods_of(file):
     """Every pod of a file with its namespace, templates as the pods that controllers make."""
     for document in manifests.read(str(file)):
-        for one in manifests.flattened(document):
-            path = workloads.pod_path(one.manifest)
+        for item in manifests.flattened(document):
+            path = workloads.pod_path(item.manifest)
             if path is not None:
-                metadata = one.manifest.get("metadata") or {}
+                metadata = item.manifest.get("metadata") or {}
                 namespace = metadata.get("namespace") or cases.NAMESPACE
-                yield namespace, workloads.at(one.manifest, path)
+                yield namespace, workloads.at(item.manifest, path)
 
 
 def review(pod, namespace):
-    asked = {
+    admission_request = {
         "uid": "1-2-3",
         "operation": "CREATE",
         "resource": {"group": "", "version": "v1", "resource": "pods"},
         "namespace": namespace,
         "object": pod,
     }
-    body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}
+    body = {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": admission_request,
+    }
     request = messages.Request(
         method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
     )
@@ -85,21 +89,21 @@ def review(pod, namespace):
 
 def webhook(case):
     """The webhook's function over caches that hold the case, as the API would have sent it."""
-    known = cluster_state.ClusterState(release_namespace=names.PRODUCT)
+    state = cluster_state.ClusterState(release_namespace=names.PRODUCT)
     for namespace in (cases.NAMESPACE, "elsewhere"):
         labels = {names.INJECTION_LABEL: names.ENABLED, names.NAMESPACE_NAME_LABEL: namespace}
         metadata = {"name": namespace, "labels": labels | case.namespace_labels}
-        known.namespace_changed(("", namespace), None, {"metadata": metadata})
+        state.namespace_changed(("", namespace), None, {"metadata": metadata})
     for document in manifests.read(str(case.folder / "injections.yaml")):
         resource = copy.deepcopy(document.manifest)
         name = resource["metadata"]["name"]
         if resource["kind"] == names.CLUSTER_KIND:
-            known.cluster_injection_changed(("", name), None, resource)
+            state.cluster_injection_changed(("", name), None, resource)
         else:
             namespace = resource["metadata"].setdefault("namespace", cases.NAMESPACE)
-            known.injection_changed((namespace, name), None, resource)
+            state.injection_changed((namespace, name), None, resource)
     return mutate.PodWebhook(
-        state=known,
+        state=state,
         metrics=Metrics(),
         record_events=lambda pod_response: None,
         log=decision_log.DecisionLog(),
@@ -151,25 +155,25 @@ def patched(pod, response):
 
 
 def test_the_installed_command_does_the_same_in_a_process_of_its_own():
-    one = next(case for case in ALL if case.folder.name == "tutorial")
-    command = [sys.executable, "-m", "sidecar_injector", *arguments(one)]
+    tutorial = next(case for case in ALL if case.folder.name == "tutorial")
+    command = [sys.executable, "-m", "sidecar_injector", *arguments(tutorial)]
     result = subprocess.run(command, capture_output=True, check=False, timeout=60)
     assert result.returncode == 0
-    assert result.stdout.decode() == one.expected.read_text()
-    assert json.loads(result.stderr) == expected_report(one)
+    assert result.stdout.decode() == tutorial.expected.read_text()
+    assert json.loads(result.stderr) == expected_report(tutorial)
 
 
 def test_a_stale_case_is_written_anew_and_named(tmp_path, monkeypatch, capsys):
-    one = next(case for case in ALL if case.folder.name == "tutorial")
+    tutorial = next(case for case in ALL if case.folder.name == "tutorial")
     for file in ("pod.yaml", "injections.yaml"):
         (tmp_path / "tutorial").mkdir(exist_ok=True)
-        (tmp_path / "tutorial" / file).write_text((one.folder / file).read_text())
+        (tmp_path / "tutorial" / file).write_text((tutorial.folder / file).read_text())
     (tmp_path / "tutorial" / "expected.yaml").write_text("stale")
     monkeypatch.setattr(cases, "FOLDER", tmp_path)
 
     assert cases.main() == 0
-    assert (tmp_path / "tutorial" / "expected.yaml").read_text() == one.expected.read_text()
-    assert (tmp_path / "tutorial" / "report.json").read_text() == one.report.read_text()
+    assert (tmp_path / "tutorial" / "expected.yaml").read_text() == tutorial.expected.read_text()
+    assert (tmp_path / "tutorial" / "report.json").read_text() == tutorial.report.read_text()
     assert "tutorial/expected.yaml written" in capsys.readouterr().out
     cases.main()
     assert capsys.readouterr().out.startswith("0 files")
@@ -177,10 +181,10 @@ def test_a_stale_case_is_written_anew_and_named(tmp_path, monkeypatch, capsys):
 
 def test_every_kind_that_makes_pods_has_a_case():
     kinds = {
-        one.manifest["kind"]
+        item.manifest["kind"]
         for case in ALL
         for document in manifests.read(str(case.folder / "pod.yaml"))
-        for one in manifests.flattened(document)
+        for item in manifests.flattened(document)
     }
     assert {kind for _, kind in workloads.PATHS} <= kinds
 
@@ -188,7 +192,9 @@ def test_every_kind_that_makes_pods_has_a_case():
 def test_only_the_injection_that_is_meant_to_be_broken_is():
     files = [str(case.folder / "injections.yaml") for case in ALL]
     read = [manifests.read_injections([file], namespace=cases.NAMESPACE) for file in files]
-    assert {one.name for found in read for one in found if one.errors} == {"broken"}
+    assert {
+        injection.name for injections in read for injection in injections if injection.errors
+    } == {"broken"}
 
 
 def test_expected_files_read_as_the_same_values(case):

@@ -1,4 +1,4 @@
-"""Random pods and injections that meet in trouble often: few names, paths, ports and values.
+"""Random pods and injections that often conflict: few names, paths, ports and values.
 
 Drawn with `random.Random(seed)` rather than with hypothesis: a hundred times as many examples in
 the same time, and a failure names its seed.
@@ -15,8 +15,7 @@ from sidecar_injector.core.injections import model
 from tests.kits.samples import injection
 
 SEED = int(os.environ.get("TROUBLE_SEED", "20261122"))
-"""Where the seeds begin: the same ones in every run, so that one is green or not; another number
-looks elsewhere."""
+"""The first seed. All runs use the same seeds; another number tries other pods."""
 
 Json = dict[str, Any]
 NAMES = ("a", "b", "c")
@@ -128,7 +127,7 @@ class Draw(random.Random):
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
     def application(self) -> Json:
-        made = self.optional(
+        spec = self.optional(
             0.6,
             names=lambda: {"exclude": self.some(NAMES, most=1)},
             initContainers=lambda: "Include",
@@ -136,10 +135,10 @@ class Draw(random.Random):
             envFrom=lambda: [{"configMapRef": {"name": self.choice(NAMES)}}],
             volumeMounts=lambda: self.mounts(("/a", "/b/", "/c")),
         )
-        taken = {one["name"] for one in made.get("env", ())}
+        taken = {variable["name"] for variable in spec.get("env", ())}
         if appended := [name for name in self.some("AC") if name not in taken]:
-            made["appendEnv"] = [{"name": name, "value": self.choice(NAMES)} for name in appended]
-        return made
+            spec["appendEnv"] = [{"name": name, "value": self.choice(NAMES)} for name in appended]
+        return spec
 
     def inheritance(self) -> Json:
         return self.optional(

@@ -1,4 +1,4 @@
-"""Pods and injections that tests begin with; each call makes fresh ones."""
+"""Pods and injections for tests; each call creates new ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def injection(name: str = "log", *, cluster: bool = False, **spec: Any) -> model
     return model.read(raw, spec_schema=crds.spec_schema(raw["kind"]))
 
 
-def known(*injections: model.Injection, **labels: str) -> namespace_view.NamespaceView:
+def namespace_with(*injections: model.Injection, **labels: str) -> namespace_view.NamespaceView:
     """An enabled namespace with these injections."""
     assumed = namespace_view.Namespace.assumed(NAMESPACE)
     namespace = namespace_view.Namespace(NAMESPACE, {**assumed.labels, **labels})
@@ -56,17 +56,17 @@ def known(*injections: model.Injection, **labels: str) -> namespace_view.Namespa
 
 def decided(subject: Json, *injections: model.Injection) -> decision.Decision:
     return decide.decide(
-        namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), known(*injections)
+        namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), namespace_with(*injections)
     )
 
 
-def reasons(made: decision.Decision) -> dict[str, str]:
+def reasons(result: decision.Decision) -> dict[str, str]:
     """Reason codes by injection reference."""
-    return {line.injection.reference: line.reason.value for line in made.lines}
+    return {line.injection.reference: line.reason.value for line in result.lines}
 
 
 def meaningful(value: Any) -> Any:
-    """Absent, null and empty are one."""
+    """The value without absent, null and empty members, which count as equal."""
     if isinstance(value, dict):
         members = {key: meaningful(item) for key, item in value.items()}
         return {key: item for key, item in members.items() if item not in (None, [], {})}

@@ -7,7 +7,7 @@ from tests.kits.samples import container, injection
 
 
 def sentences(problems):
-    return [validate.sentence(problem) for problem in problems]
+    return [str(problem) for problem in problems]
 
 
 def template(**spec):

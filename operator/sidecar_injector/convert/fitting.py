@@ -26,9 +26,9 @@ def fit(target: Schema, value: Any, location: findings.Location) -> Any:
         value = _text(value)
     if value is None:
         return None
-    for field, sentence in schema.problems(target, value):
-        inner = f"{field.lstrip('.')} " if field else ""
-        location.warn(f"is left out: {inner}{sentence}")
+    for problem in schema.problems(target, value):
+        inner = f"{problem.path.lstrip('.')} " if problem.path else ""
+        location.warn(f"is left out: {inner}{problem.sentence}")
         return None
     return value
 

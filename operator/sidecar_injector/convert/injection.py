@@ -54,8 +54,8 @@ class Target:
             "metadata": metadata,
             "spec": dict(spec),
         }
-        for field, sentence in model.read(resource, spec_schema=self.spec_schema).errors:
-            location.warn(f"the injection {name!r} would be refused: {field} {sentence}")
+        for problem in model.read(resource, spec_schema=self.spec_schema).errors:
+            location.warn(f"the injection {name!r} would be refused: {problem}")
         for field, _, token in parameters.tokens(resource["spec"], path="spec"):
             if token in parameters.BUILT_IN:
                 location.warn(f"the injection {name!r} fills in $({token}) per pod: {field}")

@@ -1,6 +1,6 @@
 """The answer to "why was my pod (not) injected?", as a value.
 
-Log, metric, event, warning, status annotation, audit annotation and `explain` all print this.
+Log, metric, event, warning, status annotation, audit annotation and `explain` print this value.
 """
 
 from __future__ import annotations
@@ -27,57 +27,57 @@ class Line:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AnnotationFinding:
-    """Something in the pod's own annotations that its author should look at."""
+    """Something in the pod's own annotations that its author should correct."""
 
     reason: Reason
     message: str
     subject: str
-    """The name or the key that it is about."""
+    """The name or the annotation key that the finding is about."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of a pod, one line per injection, and how to get there."""
+    """What becomes of a pod, with a line for each injection and the patch."""
 
     verdict: PodVerdict
     reason: Reason | None
     """Why the pod is out of scope or refused; None otherwise."""
     message: str
     pod: Mapping[str, Any]
-    """The pod as it comes out; the given one where nothing changes."""
-    tried: Sequence[Line] = ()
-    """One for each injection whose selectors could not be ruled out at once."""
-    passed_over: index.Candidates | None = None
-    """Tells of the others."""
-    words: Sequence[AnnotationFinding] = ()
+    """The resulting pod; the same object where nothing changes."""
+    evaluated: Sequence[Line] = ()
+    """One line for each injection that might select the pod."""
+    candidates: index.Candidates | None = None
+    """These injections, and why the others cannot select the pod."""
+    annotation_findings: Sequence[AnnotationFinding] = ()
     operations: Sequence[patch.Operation] = ()
-    """RFC 6902 operations from the given pod to `pod`."""
+    """RFC 6902 operations from the original pod to `pod`."""
 
     @property
     def skipped(self) -> list[Line]:
-        """Injections that applied and could not be done, refusing ones included."""
-        return [line for line in self.tried if line.reason.level is Level.FIT]
+        """Injections that apply and cannot be done, those that refuse the pod included."""
+        return [line for line in self.evaluated if line.reason.level is Level.FIT]
 
     @property
     def injected(self) -> list[Line]:
-        """Injections whose parts are there because of this decision."""
-        return [line for line in self.tried if line.verdict is Verdict.INJECTED]
+        """Injections whose parts this decision adds."""
+        return [line for line in self.evaluated if line.verdict is Verdict.INJECTED]
 
     @property
     def lines(self) -> list[Line]:
-        """One for every injection, in the order in which they are tried."""
-        others = self.passed_over.not_candidates() if self.passed_over else ()
-        lines = [*self.tried, *(line(injection, reason) for injection, reason in others)]
-        return sorted(lines, key=lambda one: one.injection.order)
+        """One line for every injection of the namespace, in `Injection.order`."""
+        others = self.candidates.not_candidates() if self.candidates else ()
+        lines = [*self.evaluated, *(line(injection, reason) for injection, reason in others)]
+        return sorted(lines, key=lambda line: line.injection.order)
 
     @property
     def reasons(self) -> list[Reason]:
-        """Every reason that it carries, once each."""
-        found = [self.reason] if self.reason else []
-        found += [word.reason for word in self.words]
-        found += [one.reason for one in self.tried]
-        found += self.passed_over.reasons if self.passed_over else ()
-        return list(dict.fromkeys(found))
+        """All reasons in the decision, each once."""
+        reasons = [self.reason] if self.reason else []
+        reasons += [finding.reason for finding in self.annotation_findings]
+        reasons += [line.reason for line in self.evaluated]
+        reasons += self.candidates.reasons if self.candidates else ()
+        return list(dict.fromkeys(reasons))
 
 
 def line(
@@ -93,7 +93,7 @@ def line(
 
 
 def verdict_of(injection: model.Injection, reason: Reason) -> Verdict:
-    """What a reason makes of an injection: the one place that knows what `Fail` refuses."""
+    """What becomes of an injection for this reason, `failurePolicy` included."""
     if reason.level is Level.MATCH:
         return Verdict.NOT_APPLICABLE
     if reason is Reason.INJECTED:

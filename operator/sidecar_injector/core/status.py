@@ -52,7 +52,7 @@ Fields = tuple[str, str, str]
 def _accepted(errors: Sequence[schema.Problem]) -> Fields:
     if not errors:
         return "True", "Valid", ""
-    return "False", "Invalid", "; ".join(map(validate.sentence, errors))[:MAX_MESSAGE]
+    return "False", "Invalid", "; ".join(map(str, errors))[:MAX_MESSAGE]
 
 
 def _ready(

@@ -136,7 +136,7 @@ def _warnings(decision: Decision) -> list[str]:
 
     https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
     """
-    subjects = [(word.subject, word.reason, word.message) for word in decision.words]
+    subjects = [(word.subject, word.reason, word.message) for word in decision.annotation_findings]
     subjects += [(line.injection.reference, line.reason, line.message) for line in decision.skipped]
     return [
         _shortened(f"{names.PRODUCT}: {subject}: {reason.value}: {message}")

@@ -52,7 +52,7 @@ def warnings_about(resource: Json, *, kind: str, competing: CompetingInjections)
         _log.exception("cannot judge an injection, it is admitted unjudged")
         return [UNCHECKED]
     if findings.errors:
-        raise Refused("; ".join(validate.sentence(problem) for problem in findings.errors))
+        raise Refused("; ".join(map(str, findings.errors)))
     return findings.short_warnings()
 
 

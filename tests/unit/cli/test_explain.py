@@ -14,7 +14,7 @@ from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason
 from tests.kits.cli import check_refused, clashing, placed, process, run, write
 from tests.kits.random_pods import Draw
-from tests.kits.samples import NAMESPACE, decided, injection, known, pod, resource
+from tests.kits.samples import NAMESPACE, decided, injection, namespace_with, pod, resource
 
 SCOPE = ["operation", "namespace", "namespace label", "pod label", "mirror pod", "own pod",
          "pod annotation"]  # fmt: skip
@@ -37,7 +37,7 @@ def subject(subject_pod, *injections, **labels):
     entry = report.ReportEntry(
         namespace=NAMESPACE, kind="Pod", name="web", decision=decided(subject_pod, *injections)
     )
-    return inject.Subject(request=request, view=known(*injections, **labels), entry=entry)
+    return inject.Subject(request=request, view=namespace_with(*injections, **labels), entry=entry)
 
 
 def names_of(steps):

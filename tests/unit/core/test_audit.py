@@ -12,7 +12,15 @@ from sidecar_injector import names
 from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Reason
-from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, resource
+from tests.kits.samples import (
+    NAMESPACE,
+    container,
+    decided,
+    injection,
+    namespace_with,
+    pod,
+    resource,
+)
 
 
 def metadata_of(subject, *, host_network=False):
@@ -23,7 +31,7 @@ def metadata_of(subject, *, host_network=False):
 def states(metadata, *injections):
     return {
         injection.reference: state
-        for injection, state in audit.states(metadata, known(*injections))
+        for injection, state in audit.states(metadata, namespace_with(*injections))
     }
 
 

@@ -10,7 +10,15 @@ from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason
-from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, reasons
+from tests.kits.samples import (
+    NAMESPACE,
+    container,
+    decided,
+    injection,
+    namespace_with,
+    pod,
+    reasons,
+)
 
 OURS = names.INJECT_ANNOTATION
 TUTORIAL = names.TUTORIAL_INJECT_ANNOTATION
@@ -51,23 +59,23 @@ def on_request(name: str = "asked", **spec: object):
 def test_the_annotation_chooses_among_selected_injections(
     annotations, automatic_reason, on_request_reason
 ):
-    made = decided(pod(annotations=annotations), automatic(), on_request())
-    assert reasons(made) == {"auto": automatic_reason, "asked": on_request_reason}
+    decision = decided(pod(annotations=annotations), automatic(), on_request())
+    assert reasons(decision) == {"auto": automatic_reason, "asked": on_request_reason}
 
 
 @pytest.mark.parametrize("word", ["no", "False", "N", "off", "0"])
 @pytest.mark.parametrize("key", [OURS, TUTORIAL])
 def test_an_annotation_that_says_no_puts_the_pod_out_of_scope(key, word):
-    made = decided(pod(annotations={key: word}), automatic())
-    assert (made.verdict, made.reason) == (
+    decision = decided(pod(annotations={key: word}), automatic())
+    assert (decision.verdict, decision.reason) == (
         PodVerdict.OUT_OF_SCOPE,
         Reason.POD_ANNOTATION_DISABLED,
     )
 
 
 def test_our_no_wins_over_the_tutorials_yes():
-    made = decided(pod(annotations={OURS: "no", TUTORIAL: "yes"}), automatic())
-    assert made.reason is Reason.POD_ANNOTATION_DISABLED
+    decision = decided(pod(annotations={OURS: "no", TUTORIAL: "yes"}), automatic())
+    assert decision.reason is Reason.POD_ANNOTATION_DISABLED
 
 
 @pytest.mark.parametrize(
@@ -90,11 +98,15 @@ def test_our_no_wins_over_the_tutorials_yes():
     ids=lambda value: value.value if isinstance(value, Reason) else "",
 )
 def test_a_pod_out_of_scope_is_left_alone(request_changes, world_changes, subject, reason):
-    asked = namespace_view.PodRequest(**{"namespace": NAMESPACE, "pod": subject, **request_changes})
-    made = decide.decide(asked, dataclasses.replace(known(automatic()), **world_changes))
-    assert (made.verdict, made.reason) == (PodVerdict.OUT_OF_SCOPE, reason)
-    assert made.operations == ()
-    assert made.pod is subject
+    request = namespace_view.PodRequest(
+        **{"namespace": NAMESPACE, "pod": subject, **request_changes}
+    )
+    decision = decide.decide(
+        request, dataclasses.replace(namespace_with(automatic()), **world_changes)
+    )
+    assert (decision.verdict, decision.reason) == (PodVerdict.OUT_OF_SCOPE, reason)
+    assert decision.operations == ()
+    assert decision.pod is subject
 
 
 @pytest.mark.parametrize(
@@ -126,15 +138,19 @@ def test_a_pod_out_of_scope_is_left_alone(request_changes, world_changes, subjec
     ],
 )
 def test_an_injection_that_does_not_apply_says_why(spec, subject, reason):
-    made = decided(subject, automatic("one", **spec))
-    assert reasons(made) == {"one": reason}
+    decision = decided(subject, automatic("one", **spec))
+    assert reasons(decision) == {"one": reason}
 
 
 def test_the_cluster_kind_looks_at_the_namespaces_labels():
-    one = injection("one", cluster=True, namespaceSelector={"matchLabels": {"tier": "a"}})
-    asked = namespace_view.PodRequest(namespace=NAMESPACE, pod=pod())
-    assert reasons(decide.decide(asked, known(one))) == {"cluster/one": "NamespaceSelectorMismatch"}
-    assert reasons(decide.decide(asked, known(one, tier="a"))) == {"cluster/one": "Injected"}
+    log_injection = injection("one", cluster=True, namespaceSelector={"matchLabels": {"tier": "a"}})
+    request = namespace_view.PodRequest(namespace=NAMESPACE, pod=pod())
+    assert reasons(decide.decide(request, namespace_with(log_injection))) == {
+        "cluster/one": "NamespaceSelectorMismatch"
+    }
+    assert reasons(decide.decide(request, namespace_with(log_injection, tier="a"))) == {
+        "cluster/one": "Injected"
+    }
 
 
 def test_a_bare_name_means_the_namespaces_own_injection():
@@ -154,48 +170,48 @@ def test_a_bare_name_means_the_namespaces_own_injection():
 
 
 def test_injections_are_tried_by_priority_then_cluster_first_then_name():
-    order = known(
+    order = namespace_with(
         automatic("b"),
         automatic("a"),
         injection("z", cluster=True),
         automatic("last", priority=-1),
         automatic("first", priority=5),
     ).injections
-    assert [one.reference for one in order] == ["first", "cluster/z", "a", "b", "last"]
+    assert [injection.reference for injection in order] == ["first", "cluster/z", "a", "b", "last"]
 
 
 def test_a_name_that_does_not_exist_is_reported_and_the_others_are_injected():
-    made = decided(pod(annotations={OURS: "auto,ghost"}), automatic())
-    assert made.verdict is PodVerdict.INJECTED
-    assert [(word.reason, word.subject) for word in made.words] == [
+    decision = decided(pod(annotations={OURS: "auto,ghost"}), automatic())
+    assert decision.verdict is PodVerdict.INJECTED
+    assert [(word.reason, word.subject) for word in decision.annotation_findings] == [
         (Reason.UNKNOWN_INJECTION, "ghost")
     ]
 
 
 @pytest.mark.parametrize("value", ["", ",", "yes,no", "a b", "a/b", "x" * 65_536 + "!", "a\nb"])
 def test_an_unreadable_annotation_counts_as_absent_and_is_reported(value):
-    made = decided(pod(annotations={OURS: value}), automatic(), on_request())
-    assert reasons(made) == {"auto": "Injected", "asked": "NotRequested"}
-    assert [word.reason for word in made.words] == [Reason.INVALID_ANNOTATION]
+    decision = decided(pod(annotations={OURS: value}), automatic(), on_request())
+    assert reasons(decision) == {"auto": "Injected", "asked": "NotRequested"}
+    assert [word.reason for word in decision.annotation_findings] == [Reason.INVALID_ANNOTATION]
 
 
 def test_an_invalid_injection_is_skipped_with_the_field_and_the_others_go_on():
     twice = [{"name": "v", "mountPath": "/v"}, {"name": "v", "mountPath": "/v/"}]
     broken = injection("broken", template={"spec": {"containers": [container(volumeMounts=twice)]}})
-    made = decided(pod(), broken, automatic())
-    assert reasons(made) == {"auto": "Injected", "broken": "Invalid"}
+    decision = decided(pod(), broken, automatic())
+    assert reasons(decision) == {"auto": "Injected", "broken": "Invalid"}
     where = "spec.template.spec.containers[0].volumeMounts[1].mountPath"
-    assert where in made.lines[1].message
+    assert where in decision.lines[1].message
 
 
 def test_fail_refuses_the_pod_and_names_injection_reason_and_remedy():
     parts = {"spec": {"containers": [container("app", image="other")]}}
     clash = injection("app", failurePolicy="Fail", template=parts)
-    made = decided(pod(), clash)
-    assert made.verdict is PodVerdict.REFUSED
-    assert made.operations == ()
+    decision = decided(pod(), clash)
+    assert decision.verdict is PodVerdict.REFUSED
+    assert decision.operations == ()
     for part in ("SidecarInjection app", "ContainerConflict", "sidecar-injection=disabled"):
-        assert part in made.message
+        assert part in decision.message
 
 
 def test_every_reason_has_a_sentence_of_its_own():

@@ -52,7 +52,7 @@ def test_a_parent_is_created_once():
     editor = patch.Editor({})
     editor.set(("metadata", "annotations", "a/b"), "1")
     editor.set(("metadata", "annotations", "c~d"), "2")
-    assert [one["path"] for one in editor.operations] == [
+    assert [operation["path"] for operation in editor.operations] == [
         "/metadata",
         "/metadata/annotations",
         "/metadata/annotations/a~1b",

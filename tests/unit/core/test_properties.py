@@ -30,18 +30,18 @@ def test_a_pod_is_never_damaged_and_the_second_pass_finds_nothing_to_do(examples
     hits = collections.Counter()
     for seed, pod, injections in examples:
         before = copy.deepcopy(pod)
-        made = decided(pod, *injections)
+        decision = decided(pod, *injections)
         assert pod == before, seed
-        applied = jsonpatch.apply_patch(copy.deepcopy(pod), made.operations)
-        assert applied == made.pod, seed
-        assert names_are_unique(made.pod), seed
-        check_author_part_is_untouched(before, made.pod, seed)
+        applied = jsonpatch.apply_patch(copy.deepcopy(pod), decision.operations)
+        assert applied == decision.pod, seed
+        assert names_are_unique(decision.pod), seed
+        check_author_part_is_untouched(before, decision.pod, seed)
 
-        again = decided(made.pod, *injections)
+        again = decided(decision.pod, *injections)
         assert not again.operations, (seed, again.operations)
-        assert json.dumps(again.pod) == json.dumps(made.pod), seed
-        hits.update(line.reason.value for line in made.lines)
-    # The number must not be made of easy pods.
+        assert json.dumps(again.pod) == json.dumps(decision.pod), seed
+        hits.update(line.reason.value for line in decision.lines)
+    # The number must not be decision of easy pods.
     print(f"seeds from {SEED}: {dict(hits.most_common())}")  # noqa: T201 - shown on failure
     for reason in ("Injected", "AlreadyInjected", "ContainerConflict", "VolumeConflict",
                    "MountPathConflict", "InjectionConflict", "MissingVolume", "MissingValue",
@@ -51,28 +51,30 @@ def test_a_pod_is_never_damaged_and_the_second_pass_finds_nothing_to_do(examples
 
 def test_uninjecting_gives_the_pod_back(examples):
     for seed, pod, injections in examples:
-        made = decided(pod, *injections)
-        assert meaningful(uninject.uninject(made.pod)) == meaningful(pod), seed
+        decision = decided(pod, *injections)
+        assert meaningful(uninject.uninject(decision.pod)) == meaningful(pod), seed
 
 
 def test_the_order_in_which_injections_were_heard_of_does_not_matter(examples):
     for seed, pod, injections in examples:
         shuffled = random.Random(seed).sample(injections, len(injections))
-        one, other = decided(pod, *injections), decided(pod, *shuffled)
-        assert json.dumps(one.pod) == json.dumps(other.pod), seed
+        decision, other = decided(pod, *injections), decided(pod, *shuffled)
+        assert json.dumps(decision.pod) == json.dumps(other.pod), seed
 
 
 def test_every_injection_is_applied_whole_or_not_at_all(examples):
     for seed, pod, injections in examples:
-        made = decided(pod, *injections)
-        present = set(container_names(made.pod))
-        for line in made.injected:
+        decision = decided(pod, *injections)
+        present = set(container_names(decision.pod))
+        for line in decision.injected:
             assert template_names(line.injection) <= present, seed
         added = present - set(container_names(pod))
-        allowed = set().union(*(template_names(line.injection) for line in made.injected), set())
+        allowed = set().union(
+            *(template_names(line.injection) for line in decision.injected), set()
+        )
         assert added <= allowed, seed
-        if made.verdict is not PodVerdict.INJECTED:
-            assert made.pod["spec"] == pod["spec"], seed
+        if decision.verdict is not PodVerdict.INJECTED:
+            assert decision.pod["spec"] == pod["spec"], seed
 
 
 def check_author_part_is_untouched(before, after, seed, path=()):
@@ -87,8 +89,8 @@ def check_author_part_is_untouched(before, after, seed, path=()):
         keys = [identity(item) for item in before]
         matching = [item for item in after if identity(item) in keys]
         assert [identity(item) for item in matching] == keys, where
-        for one, other in zip(before, matching, strict=True):
-            check_author_part_is_untouched(one, other, seed, path)
+        for item, other in zip(before, matching, strict=True):
+            check_author_part_is_untouched(item, other, seed, path)
     elif path[-1] == "value" and "env" in path:
         assert after.startswith(before), where
     elif path[-1] == "serviceAccountName":
@@ -100,7 +102,7 @@ def check_author_part_is_untouched(before, after, seed, path=()):
 
 
 def identity(item):
-    """By what an item of a list is known: its key, or itself."""
+    """What identifies an item of a list: its key, or itself."""
     if not isinstance(item, dict):
         return item
     for key in ("mountPath", "ip", "topologyKey", "containerPort", "name"):
@@ -112,28 +114,28 @@ def identity(item):
 def template_names(injection):
     spec = injection.template_spec
     return {
-        one["name"] for field in ("containers", "initContainers") for one in spec.get(field, ())
+        item["name"] for field in ("containers", "initContainers") for item in spec.get(field, ())
     }
 
 
 def container_names(pod):
     return [
-        one["name"]
+        item["name"]
         for field in ("initContainers", "containers")
-        for one in pod["spec"].get(field) or ()
+        for item in pod["spec"].get(field) or ()
     ]
 
 
 def names_are_unique(pod):
-    volumes = [one["name"] for one in pod["spec"].get("volumes") or ()]
+    volumes = [volume["name"] for volume in pod["spec"].get("volumes") or ()]
     containers = container_names(pod)
     return len(set(volumes)) == len(volumes) and len(set(containers)) == len(containers)
 
 
 def test_the_status_annotation_is_the_only_thing_written_where_nothing_is_injected(examples):
     for seed, pod, injections in examples:
-        made = decided(pod, *injections)
-        if made.verdict is PodVerdict.UNCHANGED:
-            annotations = dict(made.pod["metadata"].get("annotations") or {})
+        decision = decided(pod, *injections)
+        if decision.verdict is PodVerdict.UNCHANGED:
+            annotations = dict(decision.pod["metadata"].get("annotations") or {})
             annotations.pop(names.STATUS_ANNOTATION, None)
             assert annotations == (pod["metadata"].get("annotations") or {}), seed

@@ -18,7 +18,7 @@ from sidecar_injector.core.merging import render
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import container as container_rules
 from tests.kits.random_pods import SEED, Draw
-from tests.kits.samples import NAMESPACE, container, injection, known, pod
+from tests.kits.samples import NAMESPACE, container, injection, namespace_with, pod
 
 EXAMPLES = 600
 KEYS, VALUES = ("app", "tier"), ("web", "db", "")
@@ -51,7 +51,7 @@ def scene(seed):
             spec["namespaceSelector"] = selector(draw)
         name = f"{drawn.name}{number}"
         injections.append(injection(name, cluster=drawn.is_cluster, **spec))
-    return subject, known(*injections, app="web")
+    return subject, namespace_with(*injections, app="web")
 
 
 class Unindexed(namespace_view.NamespaceView):
@@ -79,7 +79,7 @@ def result(decision):
     lines = [
         dataclasses.replace(line, injection=line.injection.identity) for line in decision.lines
     ]
-    fields = ("verdict", "reason", "message", "words", "pod", "operations")
+    fields = ("verdict", "reason", "message", "annotation_findings", "pod", "operations")
     rest = [getattr(decision, field) for field in fields]
     return sorted(lines, key=str), rest, set(decision.reasons)
 
@@ -90,7 +90,7 @@ def test_the_index_changes_no_decision():
         subject, view = scene(seed)
         plain, quick = decided(subject, unindexed(view)), decided(subject, view)
         assert result(quick) == result(plain), seed
-        omitted.update(line.reason for line in quick.lines if line not in quick.tried)
+        omitted.update(line.reason for line in quick.lines if line not in quick.evaluated)
     assert set(omitted) == {Reason.SELECTOR_MISMATCH, Reason.NAMESPACE_SELECTOR_MISMATCH}
     assert min(omitted.values()) > EXAMPLES // 10
 
@@ -102,8 +102,8 @@ def test_an_injection_that_has_seen_many_pods_decides_like_one_that_has_seen_non
         used = [injections[index] for index in range(seed % 40, len(injections), 40)]
         fresh = [dataclasses.replace(injection) for injection in used]
         subject = Draw(seed).pod()
-        expected = result(decided(subject, known(*fresh)))
-        assert result(decided(subject, known(*used))) == expected, seed
+        expected = result(decided(subject, namespace_with(*fresh)))
+        assert result(decided(subject, namespace_with(*used))) == expected, seed
 
 
 def test_the_parts_of_a_template_are_made_once_and_die_with_their_injection():
@@ -146,7 +146,7 @@ def test_the_parts_of_a_template_are_made_once_and_die_with_their_injection():
 )
 def test_what_was_found_for_one_pod_is_not_held_for_another(part, good, bad):
     template = {"spec": {"containers": [container(**part)]}}
-    view = known(injection(sidecarMode="Container", template=template))
+    view = namespace_with(injection(sidecarMode="Container", template=template))
     for fields, reason in [(good, Reason.INJECTED), (bad, Reason.POD_WOULD_BE_INVALID)] * 2:
         (line,) = decided(pod(**fields), view).lines
         assert line.reason is reason, line.message
@@ -154,7 +154,7 @@ def test_what_was_found_for_one_pod_is_not_held_for_another(part, good, bad):
 
 def test_several_threads_may_decide_with_the_same_injections():
     template = {"spec": {"containers": [container(livenessProbe={"tcpSocket": {"port": 80}})]}}
-    view = known(*(injection(f"i{number}", template=template) for number in range(5)))
+    view = namespace_with(*(injection(f"i{number}", template=template) for number in range(5)))
     pods = [pod(terminationGracePeriodSeconds=seconds % 100) for seconds in range(400)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -208,7 +208,7 @@ def test_an_injection_that_requires_another_label_is_not_asked():
             subject, selector=lambda labels: called.append(name) or select(labels)
         )
 
-    view = known(*(watched(f"a{number}") for number in range(1000)))
+    view = namespace_with(*(watched(f"a{number}") for number in range(1000)))
     decision = decided(pod(labels={"app": "a7"}), view)
     assert called == ["a7"]
     assert [line.injection.name for line in decision.injected] == ["a7"]
@@ -218,6 +218,6 @@ def test_an_injection_that_requires_another_label_is_not_asked():
 
 @pytest.mark.parametrize("value", [None, 7, [], {}])
 def test_a_label_that_is_no_text_is_nobodys_requirement(value):
-    view = known(injection(selector={"matchLabels": {"app": "web"}}))
+    view = namespace_with(injection(selector={"matchLabels": {"app": "web"}}))
     decision = decided(pod(labels={"app": value, names.APP_NAME_LABEL: "x"}), view)
     assert decision.reasons == [Reason.SELECTOR_MISMATCH]

@@ -141,7 +141,7 @@ def rows(result: Explanation) -> Iterator[tables.Row]:
     """A row for each rule; what is wrong with the pod's annotation comes before the injections."""
     for step in result.scope:
         yield "pod", step.rule, step.result, step.message
-    for finding in result.entry.decision.words:
+    for finding in result.entry.decision.annotation_findings:
         yield "pod", "pod annotation", finding.reason.value, finding.message
     for line, steps in zip(result.entry.decision.lines, result.lines, strict=True):
         for step in steps:

@@ -78,8 +78,8 @@ def _findings(
     injection: model.Injection, injections: Sequence[model.Injection]
 ) -> Iterator[LintFinding]:
     result = validate.validate(injection, others=injections)
-    yield from (LintFinding(ERROR, field, sentence) for field, sentence in result.errors)
-    yield from (LintFinding(WARNING, field, sentence) for field, sentence in result.warnings)
+    yield from (LintFinding(ERROR, problem.path, problem.sentence) for problem in result.errors)
+    yield from (LintFinding(WARNING, problem.path, problem.sentence) for problem in result.warnings)
 
 
 def rows(result: LintResult) -> Iterator[tables.Row]:

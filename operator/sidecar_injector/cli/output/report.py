@@ -44,7 +44,7 @@ def lines(entries: Sequence[ReportEntry], *, findings_only: bool = False) -> Ite
         if not decision.lines and not findings_only:
             reason = decision.reason.value if decision.reason else NOTHING
             yield _row(entry, NOTHING, decision.verdict.value, reason, decision.message)
-        for finding in decision.words:
+        for finding in decision.annotation_findings:
             yield _row(
                 entry, NOTHING, decision.verdict.value, finding.reason.value, finding.message
             )
@@ -72,8 +72,8 @@ def pod(entry: ReportEntry) -> dict[str, Any]:
         "reason": decision.reason.value if decision.reason else "",
         "injections": [_line(line) for line in decision.lines],
     }
-    if decision.words:
-        member["words"] = [_annotation_finding(finding) for finding in decision.words]
+    if decision.annotation_findings:
+        member["words"] = [_annotation_finding(finding) for finding in decision.annotation_findings]
     return member
 
 

@@ -138,30 +138,30 @@ def problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
     for part in ("template", "applicationContainers", "inherit"):
         for path, field, name in tokens(spec.get(part), path=f"spec.{part}"):
             if name not in known:
-                yield path, f"$({name}) is unknown; known are {', '.join(sorted(known))}"
+                yield Problem(path, f"$({name}) is unknown; known are {', '.join(sorted(known))}")
             elif field == IN_KEY or field in IDENTITIES:
-                yield path, f"$({name}) is not accepted in names and keys"
+                yield Problem(path, f"$({name}) is not accepted in names and keys")
 
 
 def _declaration_problems(parameter: Mapping[str, Any], *, path: str) -> Iterator[Problem]:
     chosen = [key for key, value in (parameter.get("from") or {}).items() if value]
     if len(chosen) != 1:
-        yield f"{path}.from", f"must have exactly one of {', '.join(SOURCES)}"
+        yield Problem(f"{path}.from", f"must have exactly one of {', '.join(SOURCES)}")
     if parameter.get("enum") and parameter.get("pattern"):
-        yield f"{path}.pattern", "cannot be given together with enum: give one of the two"
+        yield Problem(f"{path}.pattern", "cannot be given together with enum: give one of the two")
     if (pattern := parameter.get("pattern")) and (refused := _pattern_problem(pattern)):
-        yield f"{path}.pattern", f"is no RE2 expression: {_located(pattern, refused)}"
+        yield Problem(f"{path}.pattern", f"is no RE2 expression: {_located(pattern, refused)}")
         return
     for index, value in enumerate(parameter.get("enum") or ()):
         if sentence := _type_problem(parameter, value):
-            yield f"{path}.enum[{index}]", f"{value!r} {sentence}"
+            yield Problem(f"{path}.enum[{index}]", sentence, repr(value))
     if (default := parameter.get("default")) is not None:
         _, refusal = convert(parameter, default)
         # For CEL 5 and '5' are different.
         if not refusal and parameter.get("enum") and default not in parameter["enum"]:
             refusal = f"must be written as in enum: {', '.join(map(repr, parameter['enum']))}"
         if sentence := _type_problem(parameter, default) or refusal:
-            yield f"{path}.default", f"{default!r} {sentence}"
+            yield Problem(f"{path}.default", sentence, repr(default))
 
 
 def _type_problem(parameter: Mapping[str, Any], value: Any) -> str:

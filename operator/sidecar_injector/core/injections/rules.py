@@ -6,6 +6,7 @@ Some repeat a CEL rule of the CRDs, for injections from files; the others are no
 from __future__ import annotations
 
 import collections
+import itertools
 import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,9 +23,14 @@ NATIVE_FIELDS = ("containers", "initContainers")
 def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Problem]:
     """Mistakes in a spec that its schema accepts. With one of them it is never applied."""
     yield from _name(name)
-    yield from selectors.problems(spec.get("selector"), path="spec.selector")
+    yield from itertools.starmap(
+        Problem, selectors.problems(spec.get("selector"), path="spec.selector")
+    )
     if kind == names.CLUSTER_KIND:
-        yield from selectors.problems(spec.get("namespaceSelector"), path="spec.namespaceSelector")
+        yield from itertools.starmap(
+            Problem,
+            selectors.problems(spec.get("namespaceSelector"), path="spec.namespaceSelector"),
+        )
     yield from parameters.problems(spec)
     yield from _content(spec)
     yield from _application(spec.get("applicationContainers") or {})
@@ -37,18 +43,22 @@ def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Probl
 def _name(name: str) -> Iterator[Problem]:
     # With generateName there is no name yet; the API server chooses a valid one.
     if name and not formats.DNS_SUBDOMAIN.accepts(name):
-        yield "metadata.name", formats.DNS_SUBDOMAIN.refusal(name)
+        yield Problem("metadata.name", formats.DNS_SUBDOMAIN.refusal(name))
     if len(name) > MAX_NAME:
-        yield "metadata.name", f"{name!r} has {len(name)} characters, at most {MAX_NAME} fit"
+        yield Problem(
+            "metadata.name", f"{name!r} has {len(name)} characters, at most {MAX_NAME} fit"
+        )
     if annotation.is_word(name):
-        yield "metadata.name", f"{name!r} would be read as a yes or a no in a pod's annotation"
+        yield Problem(
+            "metadata.name", f"{name!r} would be read as a yes or a no in a pod's annotation"
+        )
 
 
 def _application(applied: Mapping[str, Any]) -> Iterator[Problem]:
     in_env = {variable.get("name") for variable in applied.get("env") or ()}
     for index, variable in enumerate(applied.get("appendEnv") or ()):
         if variable.get("name") in in_env:
-            yield (
+            yield Problem(
                 f"spec.applicationContainers.appendEnv[{index}].name",
                 (f"{variable['name']!r} is in env too: appendEnv alone sets it where it is absent"),
             )
@@ -64,7 +74,7 @@ def _content(spec: Mapping[str, Any]) -> Iterator[Problem]:
         any(in_lists) or any(in_metadata) or any(part not in (None, "", []) for part in in_spec)
     )
     if not has_content:
-        yield (
+        yield Problem(
             "spec",
             (
                 "has nothing to inject: give at least one container, volume, label or other part"
@@ -78,16 +88,18 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterator[Problem]:
     for key, value in (metadata.get("labels") or {}).items():
         where = f"{path}.labels[{key}]"
         if key == names.INJECTION_LABEL or is_reserved(key):
-            yield where, "is reserved for the injector"
+            yield Problem(where, "is reserved for the injector")
         # The value of a token is only known with the pod, and is checked then.
         has_token = any(parameters.tokens(value, path=where))
-        yield from selectors.label_problems(key, "" if has_token else value, path=where)
+        yield from itertools.starmap(
+            Problem, selectors.label_problems(key, "" if has_token else value, path=where)
+        )
     for key in metadata.get("annotations") or {}:
         where = f"{path}.annotations[{key}]"
         if is_reserved(key):
-            yield where, "is reserved for the injector"
+            yield Problem(where, "is reserved for the injector")
         if not selectors.is_qualified_name(key.lower()):
-            yield where, f"key {key!r} is no annotation key"
+            yield Problem(where, f"key {key!r} is no annotation key")
 
 
 def is_reserved(key: str) -> bool:
@@ -103,7 +115,7 @@ def _containers(spec: Mapping[str, Any]) -> Iterator[Problem]:
         for index, container in enumerate(spec.get(field) or ()):
             where = f"spec.template.spec.{field}[{index}]"
             if count[container.get("name")] > 1:
-                yield (
+                yield Problem(
                     f"{where}.name",
                     (
                         f"{container.get('name')!r} is used more than once;"
@@ -111,9 +123,9 @@ def _containers(spec: Mapping[str, Any]) -> Iterator[Problem]:
                     ),
                 )
             if not container.get("image"):
-                yield f"{where}.image", "is required"
+                yield Problem(f"{where}.image", "is required")
             if field == "containers" and container.get("restartPolicy") is not None:
-                yield (
+                yield Problem(
                     f"{where}.restartPolicy",
                     (
                         "must be left out: spec.sidecarMode decides it (Native sets Always); a"
@@ -129,13 +141,15 @@ def _ports_and_mounts(container: Mapping[str, Any], *, path: str) -> Iterator[Pr
     for index, mount in enumerate(container.get("volumeMounts") or ()):
         mount_path = posixpath.normpath(str(mount.get("mountPath")))
         if mount_path in seen:
-            yield f"{path}.volumeMounts[{index}].mountPath", f"{mount_path!r} is mounted twice"
+            yield Problem(
+                f"{path}.volumeMounts[{index}].mountPath", f"{mount_path!r} is mounted twice"
+            )
         seen.add(mount_path)
     named: set[str] = set()
     for index, port in enumerate(container.get("ports") or ()):
         name = port.get("name")
         if name and name in named:
-            yield f"{path}.ports[{index}].name", f"{name!r} is used more than once"
+            yield Problem(f"{path}.ports[{index}].name", f"{name!r} is used more than once")
         named.add(name)
 
 
@@ -143,7 +157,7 @@ def _volumes(spec: Mapping[str, Any]) -> Iterator[Problem]:
     for index, volume in enumerate(spec.get("volumes") or ()):
         sources = [key for key, value in volume.items() if key != "name" and value is not None]
         if len(sources) > 1:
-            yield (
+            yield Problem(
                 f"spec.template.spec.volumes[{index}]",
                 (
                     f"has {len(sources)} sources ({', '.join(sorted(sources))}),"

@@ -7,6 +7,7 @@ CEL rules are not evaluated here; the module `rules` repeats each of them.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import operator
 import re
@@ -16,8 +17,26 @@ from typing import Any
 from sidecar_injector.core.pods import quantity
 
 Schema = Mapping[str, Any]
-Problem = tuple[str, str]
-"""A field path and a sentence about it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """A mistake in a field."""
+
+    path: str
+    expectation: str
+    """What is expected of the field, or what is wrong with it."""
+    value: str = ""
+    """The value, shortened for people; it may be private. Empty where the path is enough."""
+
+    @property
+    def sentence(self) -> str:
+        """All that people read after the field path."""
+        return f"{self.value} {self.expectation}" if self.value else self.expectation
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.sentence}"
+
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -72,7 +91,7 @@ def problems(
     """
     if value is None:
         if not schema.get("nullable"):
-            yield path, "must not be null"
+            yield Problem(path, "must not be null")
         return
     if schema.get("x-kubernetes-int-or-string"):
         yield from _int_or_string(schema, value, path=path, tokens=tokens)
@@ -80,7 +99,7 @@ def problems(
 
     wanted = schema.get("type")
     if wanted and not _is(value, wanted):
-        yield path, f"{_shown(value)} must be {_article(wanted)}"
+        yield Problem(path, f"must be {_article(wanted)}", _shown(value))
         return
     yield from _limits(schema, value, path=path, tokens=tokens)
     if isinstance(value, dict):
@@ -104,10 +123,10 @@ def _object(schema: Schema, value: dict[str, Any], *, path: str, tokens: bool) -
         elif not rest and not open_ended:
             near = difflib.get_close_matches(key, properties, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(properties)}"
-            yield where, f"unknown field; {hint}"
+            yield Problem(where, f"unknown field; {hint}")
     for key in schema.get("required") or ():
         if key not in value:
-            yield (f"{path}.{key}" if path else key), "is required"
+            yield Problem(f"{path}.{key}" if path else key, "is required")
 
 
 def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iterator[Problem]:
@@ -118,7 +137,8 @@ def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iter
         yield from problems(schema.get("items") or {}, item, path=where, tokens=tokens)
         identity, shown = _identity(schema.get("x-kubernetes-list-type"), item, keys)
         if identity is not None and identity in seen:
-            yield where, f"{shown} is there already: each may stand in the list only once"
+            expectation = "is there already: each may stand in the list only once"
+            yield Problem(where, expectation, shown)
         seen.add(identity)
 
 
@@ -133,18 +153,17 @@ def _identity(list_type: Any, item: Any, keys: Sequence[str]) -> tuple[object, s
 def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
     # Compared as text, because in Python True equals 1.
     if repr(value) in map(repr, (schema.get("not") or {}).get("enum", ())):
-        yield path, f"{_shown(value)} is not accepted here"
+        yield Problem(path, "is not accepted here", _shown(value))
     if "enum" in schema and value not in schema["enum"]:
-        yield path, f"{_shown(value)} must be one of {', '.join(map(str, schema['enum']))}"
+        expectation = f"must be one of {', '.join(map(str, schema['enum']))}"
+        yield Problem(path, expectation, _shown(value))
     choices = [
         choice for choice in schema.get("anyOf") or () if tokens or not _accepts_token(choice)
     ]
     if choices and all(any(problems(choice, value, tokens=tokens)) for choice in choices):
         words = ", ".join(str(item) for choice in choices for item in choice.get("enum", ()))
-        yield (
-            path,
-            f"{_shown(value)} must be one of {words}{f' or {PLACEHOLDER}' if tokens else ''}",
-        )
+        words += f" or {PLACEHOLDER}" if tokens else ""
+        yield Problem(path, f"must be one of {words}", _shown(value))
     if isinstance(value, str):
         yield from _length(schema, len(value), "Length", "characters", path=path)
         yield from _pattern(schema, value, path=path, tokens=tokens)
@@ -154,9 +173,9 @@ def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[
         yield from _length(schema, len(value), "Properties", "members", path=path)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         if "minimum" in schema and value < schema["minimum"]:
-            yield path, f"{value} must be at least {schema['minimum']}"
+            yield Problem(path, f"must be at least {schema['minimum']}", str(value))
         if "maximum" in schema and value > schema["maximum"]:
-            yield path, f"{value} must be at most {schema['maximum']}"
+            yield Problem(path, f"must be at most {schema['maximum']}", str(value))
 
 
 def _pattern(schema: Schema, value: str, *, path: str, tokens: bool) -> Iterator[Problem]:
@@ -166,10 +185,11 @@ def _pattern(schema: Schema, value: str, *, path: str, tokens: bool) -> Iterator
         # The pattern also accepts text around a token.
         fits = _matches(pattern, value) if tokens else quantity.parse(value) is not None
         if not fits:
-            yield path, f"{_shown(value)} must be a quantity such as 500m or 64Mi{placeholder}"
+            expectation = f"must be a quantity such as 500m or 64Mi{placeholder}"
+            yield Problem(path, expectation, _shown(value))
     elif pattern and not _matches(pattern, value):
         words = f"be an integer{placeholder}" if _accepts_token(schema) else f"match {pattern}"
-        yield path, f"{_shown(value)} must {words}"
+        yield Problem(path, f"must {words}", _shown(value))
 
 
 def _matches(pattern: str, value: str) -> bool:
@@ -185,16 +205,16 @@ def _is_quantity(schema: Schema) -> bool:
 
 def _length(schema: Schema, size: int, limit: str, unit: str, *, path: str) -> Iterator[Problem]:
     if size > schema.get(f"max{limit}", size):
-        yield path, f"has {size} {unit}, at most {schema[f'max{limit}']} are accepted"
+        yield Problem(path, f"has {size} {unit}, at most {schema[f'max{limit}']} are accepted")
     if size < schema.get(f"min{limit}", size):
-        yield path, f"has {size} {unit}, at least {schema[f'min{limit}']} are needed"
+        yield Problem(path, f"has {size} {unit}, at least {schema[f'min{limit}']} are needed")
 
 
 def _int_or_string(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        yield path, f"{_shown(value)} must be an integer or a string"
+        yield Problem(path, "must be an integer or a string", _shown(value))
     elif isinstance(value, str) and not tokens and _accepts_token(schema):
-        yield path, f"{_shown(value)} must be an integer"
+        yield Problem(path, "must be an integer", _shown(value))
     else:
         yield from _limits(schema, value, path=path, tokens=tokens)
 

@@ -32,7 +32,7 @@ def _requests(injection: model.Injection) -> Iterator[Problem]:
             resources.get("limits") or {}
         ).keys()
         if missing := [name for name in RESOURCES if name not in set_names]:
-            yield (
+            yield Problem(
                 f"{path}.resources",
                 f"requests no {' and no '.join(missing)}: autoscaling and quotas may need it",
             )
@@ -40,11 +40,11 @@ def _requests(injection: model.Injection) -> Iterator[Problem]:
 
 def _volumes(injection: model.Injection) -> Iterator[Problem]:
     for path, name in trial.unresolved(injection):
-        yield path, f"mounts {name!r}, which the template does not define: the pod must"
+        yield Problem(path, f"mounts {name!r}, which the template does not define: the pod must")
     mounted = {name for _, name in trial.mounts(injection)}
     for index, volume in enumerate(injection.template_spec.get("volumes") or ()):
         if volume["name"] not in mounted:
-            yield (
+            yield Problem(
                 f"spec.template.spec.volumes[{index}]",
                 f"{volume['name']!r} is only added to pods that mount it: nothing here does",
             )
@@ -55,7 +55,9 @@ def _tokens(injection: model.Injection) -> Iterator[Problem]:
     spec = injection.spec
     for part in spec.keys() - set(FILLED):
         for path, _, name in parameters.tokens(spec[part], path=f"spec.{part}"):
-            yield path, f"$({name}) stays as it is: tokens are replaced in {', '.join(FILLED)}"
+            yield Problem(
+                path, f"$({name}) stays as it is: tokens are replaced in {', '.join(FILLED)}"
+            )
     used = {
         name
         for part in FILLED
@@ -63,7 +65,7 @@ def _tokens(injection: model.Injection) -> Iterator[Problem]:
     }
     for index, parameter in enumerate(spec.get("parameters") or ()):
         if f"params.{parameter['name']}" not in used:
-            yield (
+            yield Problem(
                 f"spec.parameters[{index}]",
                 f"$(params.{parameter['name']}) stands nowhere: the parameter changes nothing",
             )

@@ -10,7 +10,7 @@ from sidecar_injector import names
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import trial
-from sidecar_injector.core.merging import additions, containerparts, defaults, pod_additions
+from sidecar_injector.core.merging import additions, container_additions, defaults, pod_additions
 
 Json = dict[str, Any]
 Wanted = tuple[str, str, Any]
@@ -30,7 +30,7 @@ def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> I
         yielding = "that" if injection.order < other.order else "this"
         for key, (what, path, value) in own.items():
             if key in theirs and not _is_same(key[0], value, theirs[key][2]):
-                yield path, f"{what} is not as in {other.reference}: {yielding} one yields"
+                yield Problem(path, f"{what} is not as in {other.reference}: {yielding} one yields")
 
 
 def _competes(injection: model.Injection, other: model.Injection) -> bool:
@@ -130,7 +130,7 @@ def _wanted(injection: model.Injection) -> dict[tuple[str, str], Wanted]:
             parts[field, key] = (f"{field.removesuffix('s')} {key!r}", path, value)
     applied = injection.spec.get("applicationContainers") or {}
     for index, mount in enumerate(applied.get("volumeMounts") or ()):
-        where = containerparts.clean(mount["mountPath"])
+        where = container_additions.clean_path(mount["mountPath"])
         path = f"spec.applicationContainers.volumeMounts[{index}]"
         parts["mount", where] = (f"mount at {where!r}", path, mount)
     for index, variable in enumerate(applied.get("env") or ()):

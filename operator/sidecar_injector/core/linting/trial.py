@@ -9,10 +9,7 @@ from typing import Any
 
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, parameters
-from sidecar_injector.core.merging import containerparts, merge, render, status_annotation
-from sidecar_injector.core.merging.conflict import Conflict
-from sidecar_injector.core.reasons import Reason
-from sidecar_injector.core.validity import pod as pod_rules
+from sidecar_injector.core.merging import container_additions, merge, render, status_annotation
 
 Json = dict[str, Any]
 OWN = "application"
@@ -87,22 +84,14 @@ def _tried(
     injection: model.Injection, pod: Json, guesses: tuple[Values, tuple[str, ...]]
 ) -> TrialResult:
     editor = patch.Editor(pod)
-    around = render.RenderContext(
+    context = render.RenderContext(
         namespace=injection.namespace or "default",
         service_account="default",
         host_network=False,
         sources=guesses[0],
     )
 
-    def check(
-        before: Mapping[str, Any], after: Mapping[str, Any], _: render.Parts
-    ) -> Conflict | None:
-        problem = pod_rules.problem(before=before, after=after)
-        return Conflict(Reason.POD_WOULD_BE_INVALID, problem) if problem else None
-
-    merging = merge.Merge(
-        editor, status_annotation.NOTHING, around=around, tutorial=False, check=check
-    )
+    merging = merge.Merge(editor, status_annotation.NOTHING, context=context)
     line = merging.fit(injection)
     return TrialResult(before=pod, after=editor.document, line=line, guessed=guesses[1])
 
@@ -130,7 +119,7 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
     globs = (injection.spec.get("applicationContainers") or {}).get("names") or {}
     for glob in globs.get("include") or ():
         name = OWN if glob == "*" else re.sub(r"[*?]", "x", glob)
-        if containerparts.is_named(name, globs):
+        if container_additions.is_selected(name, globs):
             variables.setdefault(name, [])
     injected = {container["name"] for _, container in containers(injection)}
     own = {name: env for name, env in variables.items() if name not in injected}

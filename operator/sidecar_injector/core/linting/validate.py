@@ -29,7 +29,7 @@ class Findings:
 
     def short_warnings(self) -> list[str]:
         """The warnings for a client of the API server: few and short."""
-        sentences = [shortened(sentence(problem)) for problem in self.warnings]
+        sentences = [shortened(str(problem)) for problem in self.warnings]
         if len(sentences) <= MAX_WARNINGS:
             return sentences
         count = MAX_WARNINGS - 1
@@ -53,11 +53,6 @@ def validate(injection: model.Injection, *, others: Sequence[model.Injection] = 
     return Findings(tuple(dict.fromkeys(_errors(results))), tuple(dict.fromkeys(warnings)))
 
 
-def sentence(problem: Problem) -> str:
-    """Field path and sentence as one."""
-    return " ".join(problem)
-
-
 def shortened(text: str) -> str:
     """At most as long as a warning may be."""
     return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
@@ -67,7 +62,7 @@ def _errors(results: Sequence[trial.TrialResult]) -> Iterator[Problem]:
     failed = [result for result in results if _has_failed(result) and not result.guessed]
     if len(failed) == len(results):
         for result in failed:
-            yield "spec", f"cannot be injected into a pod: {_why(result)}"
+            yield Problem("spec", f"cannot be injected into a pod: {_why(result)}")
 
 
 def _of_some_pods(results: Sequence[trial.TrialResult]) -> Iterator[Problem]:
@@ -76,13 +71,15 @@ def _of_some_pods(results: Sequence[trial.TrialResult]) -> Iterator[Problem]:
     for result in failed:
         if result.guessed:
             names = ", ".join(result.guessed)
-            yield (
+            yield Problem(
                 "spec.parameters",
                 f"not every value of {names} fits (give an enum?): {_why(result)}",
             )
         elif len(failed) < len(results):
             policy = result.before["spec"]["restartPolicy"]
-            yield "spec", f"cannot be injected where restartPolicy is {policy}: {_why(result)}"
+            yield Problem(
+                "spec", f"cannot be injected where restartPolicy is {policy}: {_why(result)}"
+            )
 
 
 def _has_failed(result: trial.TrialResult) -> bool:
@@ -97,7 +94,9 @@ def _of_restricted(results: Iterable[trial.TrialResult]) -> Iterator[Problem]:
         violations.update(dict.fromkeys(text for text in after if text not in before))
     if violations:
         sentences = "; ".join(violations)
-        yield "spec.template", f"the Pod Security level restricted would refuse it: {sentences}"
+        yield Problem(
+            "spec.template", f"the Pod Security level restricted would refuse it: {sentences}"
+        )
 
 
 def _why(result: trial.TrialResult) -> str:

@@ -1,32 +1,35 @@
-"""Parts of a pod that are neither containers nor volumes: one class for each way of being merged.
+"""Parts of a pod that are neither containers nor volumes: one class for each way of merging them.
 
-An `Addition` is asked in this order: `is_lacking` (which raises Conflict for what the pod's author
-has), `rivals` (what other injections have), `apply`. What `apply` returns goes into the status
-annotation and is what `uninject` undoes:
+`Addition.apply` returns what the status annotation records and what `uninject` undoes:
 
     {"op": "set", "path": …, "value": …, "previous": …}   a field that was unset, or had `previous`
     {"op": "add", "path": …, "value": …}                  an item of a list; no value if the path
                                                           ends in the item's own key
     {"op": "append", "path": …, "suffix": …}              text at the end of a string
 
-In these paths list items go by their key (a container's name, a mount's path), not by an index.
+In these paths a list item goes by its key (a container's name, a mount's path), not by an index.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+import math
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, Self
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import defaults
 from sidecar_injector.core.merging.conflict import Conflict
-from sidecar_injector.core.merging.status_annotation import Entry
+from sidecar_injector.core.merging.status_annotation import (
+    Entry,
+    ItemKey,
+    Record,
+    RecordsByPath,
+)
 from sidecar_injector.core.reasons import Reason
 
 Json = dict[str, Any]
 Pod = Mapping[str, Any]
-Patched = Json
 
 UNSET: Mapping[str, tuple[Any, ...]] = {
     "serviceAccountName": (None, "", "default"),
@@ -35,167 +38,208 @@ UNSET: Mapping[str, tuple[Any, ...]] = {
 }
 """What counts as unset, where more than null does: the API server drops a false `hostNetwork`."""
 MAX_PREVIOUS = 64
-"""Bytes of an overwritten value that are kept for `uninject`."""
+"""The most bytes of an overwritten value that are recorded for `uninject`."""
 
 
 class Addition(Protocol):
-    """One thing that an injection wants a pod to have."""
+    """What an injection wants in one place of a pod: a field, or some items of one list.
 
-    def is_lacking(self, pod: Pod) -> bool:
-        """Whether it is to be added. Raises Conflict where the author's pod forbids it."""
-        ...
+    `records` are those of other injections.
+    """
 
-    def is_kept(self, pod: Pod) -> bool:
-        """Whether the pod keeps another value against it."""
-        ...
-
-    def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
-        """Other injections that made of it something else."""
-        ...
-
-    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[Patched]:
-        """Add it; what to write down about it."""
+    @property
+    def paths(self) -> Sequence[str]:
+        """Where the parts are, one path for each."""
         ...
 
     @property
-    def path(self) -> str:
-        """Where it stands, with list items by their key."""
+    def mounts(self) -> Sequence[tuple[str, str]]:
+        """The volumes that the parts mount, each after the path of its mount."""
         ...
 
-    @property
-    def mounts(self) -> Sequence[str]:
-        """The volumes that it mounts."""
+    def missing(self, pod: Pod) -> Addition | None:
+        """The same with only those parts that the pod lacks; None if it lacks nothing."""
+        ...
+
+    def preserved_paths(self, pod: Pod) -> Sequence[str]:
+        """The paths at which the pod keeps a value other than the wanted one."""
+        ...
+
+    def conflicts_with_author(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        """What the pod's author wrote and what excludes the parts."""
+        ...
+
+    def conflicts_with_injections(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        """What other injections added and what excludes the parts."""
+        ...
+
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        """Add what the pod lacks now; `recorded` are the items that injections added before."""
         ...
 
 
-class Quiet:
-    """What most additions answer: nothing is mounted, nothing kept, nobody can object."""
+class AdditionDefaults:
+    """True of most additions: they mount nothing, no other value is kept, nothing excludes them."""
 
     __slots__ = ()
 
     @property
-    def mounts(self) -> Sequence[str]:
+    def mounts(self) -> Sequence[tuple[str, str]]:
         return ()
 
-    def is_kept(self, pod: Pod) -> bool:
-        return False
+    def preserved_paths(self, pod: Pod) -> Sequence[str]:
+        return ()
 
-    def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
+    def conflicts_with_author(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        return iter(())
+
+    def conflicts_with_injections(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
         return iter(())
 
 
+def scalar(pod: Pod, field: str) -> Any:
+    """A field of the pod's spec as the API server reads it.
+
+    For `serviceAccountName` that is the old alias `serviceAccount` where the name is empty.
+    """
+    spec = pod.get("spec") or {}
+    if field == "serviceAccountName":
+        return spec.get("serviceAccountName") or spec.get("serviceAccount")
+    return spec.get(field)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
-class Scalar(Quiet):
+class Scalar(AdditionDefaults):
     """A field of the pod's spec that is set where the pod leaves it unset."""
 
     field: str
     value: Any
 
     @property
-    def path(self) -> str:
-        return patch.pointer(("spec", self.field))
+    def paths(self) -> Sequence[str]:
+        return (patch.pointer(("spec", self.field)),)
 
-    def current(self, pod: Pod) -> Any:
-        """The value as the API server reads it: the old alias counts where the name is empty."""
-        spec = pod.get("spec") or {}
-        if self.field == "serviceAccountName":
-            return spec.get("serviceAccountName") or spec.get("serviceAccount")
-        return spec.get(self.field)
+    def missing(self, pod: Pod) -> Scalar | None:
+        return self if scalar(pod, self.field) in UNSET.get(self.field, (None,)) else None
 
-    def is_lacking(self, pod: Pod) -> bool:
-        return self.current(pod) in UNSET.get(self.field, (None,))
+    def preserved_paths(self, pod: Pod) -> Sequence[str]:
+        is_other = not self.missing(pod) and scalar(pod, self.field) != self.value
+        return self.paths if is_other else ()
 
-    def is_kept(self, pod: Pod) -> bool:
-        unset = UNSET.get(self.field, (None,))
-        current = self.current(pod)
-        return current not in unset and current != self.value
+    def conflicts_with_injections(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        current = scalar(pod, self.field)
+        for entry, record in records.get(self.paths[0], ()):
+            if record["op"] == "set" and record.get("value") == current != self.value:
+                yield belongs_to(f"spec.{self.field}", entry)
 
-    def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
-        current = self.current(pod)
-        for entry in others:
-            for one in entry.patched:
-                set_there = one.get("op") == "set" and one.get("path") == self.path
-                if set_there and one.get("value") == current != self.value:
-                    yield held(f"spec.{self.field}", entry)
-
-    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[Patched]:
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         spec = editor.document.get("spec") or {}
         fields = [self.field]
         if self.field == "serviceAccountName" and "serviceAccount" in spec:
             fields.append("serviceAccount")
-        patched = []
+        records: list[Record] = []
         for field in fields:
             path = ("spec", field)
-            before = spec.get(field)
+            previous = _previous(spec.get(field))
             editor.set(path, self.value)
-            patched.append(
-                {"op": "set", "path": patch.pointer(path), "value": self.value, **_previous(before)}
+            records.append(
+                {"op": "set", "path": patch.pointer(path), "value": self.value, **previous}
             )
-        return patched
+        return records
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ListItem(Quiet):
-    """An item of a list of the pod's spec (or of a part of it) that the pod does not have yet.
+class Items(AdditionDefaults):
+    """Several items for one list."""
 
-    With `keys` the pod's item of the same keys counts as it, and stays as it is; without, only an
-    equal one does. `limit` is the API server's: what does not fit is not added.
+    values: tuple[Any, ...] = dataclasses.field(kw_only=True)
+
+    def narrowed(self, values: Iterable[Any]) -> Self | None:
+        """The same with only these of its items; None if there are none."""
+        kept = tuple(values)
+        return dataclasses.replace(self, values=kept) if kept else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListItems(Items):
+    """Items of a list of the pod's spec (or of a part of it) that the pod does not have yet.
+
+    With `keys`, an item of the pod with the same keys counts as the wanted one and stays as it is;
+    without, only an equal item does. `limit` is the API server's: what does not fit is not added.
     """
 
     parents: tuple[str, ...]
-    value: Any
     keys: tuple[str, ...] = ()
     limit: int | None = None
 
     @property
-    def path(self) -> str:
+    def paths(self) -> Sequence[str]:
+        return [self._path] * len(self.values)
+
+    @property
+    def _path(self) -> str:
         return patch.pointer(("spec", *self.parents))
 
-    def items(self, pod: Pod) -> list[Any]:
-        """The list as it stands."""
-        here: Any = pod.get("spec") or {}
+    def missing(self, pod: Pod) -> ListItems | None:
+        items = self._items(pod)
+        index, room = defaults.ItemIndex(items, keys=self.keys), self._room(items)
+        return self.narrowed(value for value in self.values if room > 0 and not index.find(value))
+
+    def preserved_paths(self, pod: Pod) -> Sequence[str]:
+        items = self._items(pod)
+        index, room = defaults.ItemIndex(items, keys=self.keys), self._room(items)
+        paths = []
+        for value in self.values:
+            matches = index.find(value)
+            is_other = bool(self.keys) and not any(
+                defaults.contains(item, value) for item in matches
+            )
+            if is_other if matches else room <= 0:
+                paths.append(self._path)
+        return paths
+
+    def conflicts_with_injections(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        if not self.keys or self._path not in records:
+            return
+        by_identity: dict[Hashable, list[tuple[Entry, Any]]] = {}
+        for entry, record in records[self._path]:
+            item = record.get("value")
+            by_identity.setdefault(defaults.identity(item, self.keys), []).append((entry, item))
+        for value in self.values:
+            for entry, item in by_identity.get(defaults.identity(value, self.keys), ()):
+                if not defaults.contains(item, value):
+                    yield belongs_to(f"an item of spec.{'.'.join(self.parents)}", entry)
+
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        items = self._items(editor.document)
+        index, room = defaults.ItemIndex(items, keys=self.keys), self._room(items)
+        records: list[Record] = []
+        for value in self.values:
+            if len(records) < room and not index.find(value):
+                editor.append(("spec", *self.parents), value)
+                index.add(value)
+                records.append({"op": "add", "path": self._path, "value": value})
+        return records
+
+    def _items(self, pod: Pod) -> Sequence[Any]:
+        parent: Any = pod.get("spec")
         for step in self.parents:
-            here = (here or {}).get(step)
-        return here or []
+            parent = (parent or {}).get(step)
+        return parent or ()
 
-    def is_lacking(self, pod: Pod) -> bool:
-        items = self.items(pod)
-        full = self.limit is not None and len(items) >= self.limit
-        return not full and not any(self._is_it(item) for item in items)
-
-    def is_kept(self, pod: Pod) -> bool:
-        items = self.items(pod)
-        if not any(self._is_it(item) for item in items):
-            return not self.is_lacking(pod)
-        return bool(self.keys) and not any(defaults.contains(item, self.value) for item in items)
-
-    def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
-        for entry in others:
-            for one in entry.patched:
-                value = one.get("value")
-                is_it = one.get("path") == self.path and self.keys and self._is_it(value)
-                if is_it and not defaults.contains(value, self.value):
-                    yield held(f"an item of spec.{'.'.join(self.parents)}", entry)
-
-    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[Patched]:
-        editor.append(("spec", *self.parents), self.value)
-        return [{"op": "add", "path": self.path, "value": self.value}]
-
-    def _is_it(self, item: Any) -> bool:
-        if not self.keys:
-            return defaults.same(item, self.value)
-        return isinstance(item, dict) and all(
-            item.get(key) == self.value.get(key) for key in self.keys
-        )
+    def _room(self, items: Sequence[Any]) -> float:
+        """How many items more the API server accepts."""
+        return math.inf if self.limit is None else self.limit - len(items)
 
 
-def held(what: str, entry: Entry) -> Conflict:
-    """The conflict with another injection."""
-    return Conflict(Reason.INJECTION_CONFLICT, f"{what} belongs to {entry.name}")
+def belongs_to(part: str, entry: Entry) -> Conflict:
+    """The conflict with another injection, which added the part."""
+    return Conflict(Reason.INJECTION_CONFLICT, f"{part} belongs to {entry.name}")
 
 
-def _previous(before: Any) -> Json:
-    if before is None:
+def _previous(value: Any) -> Json:
+    """What `uninject` puts back; nothing for a value that is absent or too long."""
+    if value is None:
         return {}
-    text = before if isinstance(before, str) else str(before)
-    return {"previous": before} if len(text.encode()) <= MAX_PREVIOUS else {}
+    text = value if isinstance(value, str) else str(value)
+    return {"previous": value} if len(text.encode()) <= MAX_PREVIOUS else {}

@@ -1,4 +1,4 @@
-"""The one way in which fitting an injection fails."""
+"""Why an injection cannot be added to a pod."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sidecar_injector.core.reasons import Reason
 
 
 class Conflict(Exception):
-    """Why an injection's parts cannot be added: nothing of it is, then."""
+    """An injection's parts cannot be added, so none of them is."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")

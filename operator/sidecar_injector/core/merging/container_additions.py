@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import fnmatch
+import itertools
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import additions, containerparts, defaults
+from sidecar_injector.core.merging import additions, defaults
 from sidecar_injector.core.merging.conflict import Conflict
-from sidecar_injector.core.merging.status_annotation import Entry
+from sidecar_injector.core.merging.status_annotation import (
+    ItemKey,
+    Record,
+    RecordsByPath,
+    json_text,
+)
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Reason
 
@@ -17,12 +25,12 @@ Json = dict[str, Any]
 Pod = Mapping[str, Any]
 
 
-def wanted(
-    spec: Mapping[str, Any], *, pod: Pod, ours: frozenset[str]
+def additions_of(
+    spec: Mapping[str, Any], *, pod: Pod, injected_names: frozenset[str]
 ) -> Iterator[additions.Addition]:
-    """The additions to the containers of `pod` that `spec` (applicationContainers) means.
+    """What `spec` (applicationContainers) adds to the containers of `pod`.
 
-    `ours` are containers that injections added; they receive nothing.
+    Containers that injections added receive nothing.
     """
     fields = ["containers"]
     if spec.get("initContainers") == "Include":
@@ -30,184 +38,303 @@ def wanted(
     for field in fields:
         for index, container in enumerate(pod_fields.items(pod, field)):
             name = container["name"]
-            if name not in ours and containerparts.is_named(name, spec.get("names") or {}):
-                yield from _of_container(spec, field=field, container=name, index=index)
+            if name not in injected_names and is_selected(name, spec.get("names") or {}):
+                target = Target(field, index, name)
+                for key, part in _PARTS.items():
+                    if values := spec.get(key):
+                        yield part(target, values=tuple(values))
 
 
-def _of_container(
-    spec: Mapping[str, Any], *, field: str, container: str, index: int
-) -> Iterator[additions.Addition]:
-    # The last of two equal keys wins in envFrom and in env, so ours stand in front of the author's.
-    for source in spec.get("envFrom") or ():
-        yield EnvFrom(field, container, source, index=index)
-    for variable in spec.get("env") or ():
-        yield Variable(field, container, variable, index=index)
-    for mount in spec.get("volumeMounts") or ():
-        yield Mount(field, container, mount, index=index)
-    for appended in spec.get("appendEnv") or ():
-        name, text, separator = appended["name"], appended["value"], appended.get("separator", " ")
-        yield Appended(field, container, name, text, separator, index=index)
+def is_selected(name: str, globs: Mapping[str, Any]) -> bool:
+    """Whether a container is among the included and not among the excluded; `*` is all."""
+    include, exclude = globs.get("include"), globs.get("exclude") or ()
+    return matches(name, ["*"] if include is None else include) and not matches(name, exclude)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Variable(containerparts.ContainerPart):
-    """A variable of `env`; one of that name that the container has is kept."""
+def matches(name: str, globs: Iterable[str]) -> bool:
+    """Whether one of the globs matches; case counts."""
+    return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
 
-    value: Json
 
-    @property
-    def path(self) -> str:
-        return self.pointer("env", self.value["name"])
-
-    def _present(self, pod: Pod) -> Json | None:
-        name = self.value["name"]
-        return next((one for one in self.items(pod, "env") if one.get("name") == name), None)
-
-    def is_lacking(self, pod: Pod) -> bool:
-        return self._present(pod) is None
-
-    def is_kept(self, pod: Pod) -> bool:
-        present = self._present(pod)
-        return present is not None and not _same_variable(present, self.value)
-
-    def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
-        present = self._present(pod)
-        if present is not None and not _same_variable(
-            self._unextended(present, others), self.value
-        ):
-            yield from containerparts.rivals_at(self.path, others)
-
-    def _unextended(self, present: Json, others: Sequence[Entry]) -> Json:
-        """The variable without what other injections appended to it: on a second call that is
-        there, on the first it was not."""
-        value = present.get("value") or ""
-        for entry in reversed(others):
-            for one in reversed(entry.patched):
-                if one.get("op") == "append" and one.get("path") == f"{self.path}/value":
-                    value = value.removesuffix(str(one.get("suffix", "")))
-        return {**present, "value": value} if present.get("value") else present
-
-    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
-        self.place(editor, "env", self.value, ours=ours, key="name")
-        return [{"op": "add", "path": self.path}]
+def clean_path(path: object) -> str:
+    """A mount path as it is compared: `/a/` is `/a`."""
+    return posixpath.normpath(path) if isinstance(path, str) and path else ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class EnvFrom(containerparts.ContainerPart):
-    """A source of `envFrom`, which is the same only as a whole."""
+class Target:
+    """A container of the pod that receives something."""
 
-    value: Json
-
-    @property
-    def path(self) -> str:
-        return self.pointer("envFrom")
-
-    def is_lacking(self, pod: Pod) -> bool:
-        return not any(defaults.same(one, self.value) for one in self.items(pod, "envFrom"))
-
-    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
-        self.place(editor, "envFrom", self.value, ours=ours, key="")
-        return [{"op": "add", "path": self.path, "value": self.value}]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Mount(containerparts.ContainerPart):
-    """A volume mount; another one at the same path is a conflict."""
-
-    value: Json
-
-    @property
-    def path(self) -> str:
-        return self.pointer("volumeMounts", self.value["mountPath"])
-
-    @property
-    def mounts(self) -> Sequence[str]:
-        return (self.value["name"],)
-
-    def _present(self, pod: Pod) -> Json | None:
-        wanted = containerparts.clean(self.value["mountPath"])
-        mounts = self.items(pod, "volumeMounts")
-        return next(
-            (one for one in mounts if containerparts.clean(one.get("mountPath")) == wanted), None
-        )
-
-    def is_lacking(self, pod: Pod) -> bool:
-        return self._present(pod) is None
-
-    def _differs(self, pod: Pod) -> bool:
-        present = self._present(pod)
-        return present is not None and (
-            present.get("name") != self.value["name"]
-            or (present.get("subPath") or "") != (self.value.get("subPath") or "")
-        )
-
-    def rivals(self, pod: Pod, others: Sequence[Entry]) -> Iterator[Conflict]:
-        if not self._differs(pod):
-            return
-        yield from containerparts.rivals_at(self.path, others)
-
-    def check(self, pod: Pod, others: Sequence[Entry]) -> None:
-        """Raises Conflict if the author mounts something else there."""
-        if self._differs(pod) and not any(containerparts.rivals_at(self.path, others)):
-            raise Conflict(
-                Reason.MOUNT_PATH_CONFLICT,
-                f"{self.value['mountPath']!r} of container {self.container!r}",
-            )
-
-    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
-        index, _ = self.find(editor.document)
-        editor.append(("spec", self.field, index, "volumeMounts"), self.value)
-        return [{"op": "add", "path": self.path}]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Appended(containerparts.ContainerPart):
-    """Text at the end of a variable, which is created where it is absent."""
-
+    field: str
+    """The list of the pod's spec that the container is in."""
+    index: int
+    """The container's position in that list."""
     name: str
-    text: str
-    separator: str
+
+    def find(self, pod: Pod) -> Json:
+        """The container."""
+        return pod_fields.items(pod, self.field)[self.index]
+
+    def path(self, *steps: str) -> str:
+        """The path of the container, or of something in it."""
+        return patch.pointer(("spec", self.field, self.name, *steps))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ContainerItems(additions.Items):
+    """Items for one list of one container."""
+
+    target: Target
+
+    def _present(self, pod: Pod, list_name: str) -> Sequence[Json]:
+        return self.target.find(pod).get(list_name) or ()
+
+    def _paths(self, list_name: str, key: str) -> list[str]:
+        prefix = self.target.path(list_name)
+        return [f"{prefix}{patch.pointer((value[key],))}" for value in self.values]
+
+    def _leading_variables(self, pod: Pod, recorded: set[ItemKey]) -> int:
+        """How many variables at the front injections added; the next is placed behind them."""
+        prefix = self.target.path("env")
+        return _leading(
+            ((f"{prefix}{patch.pointer((variable['name'],))}", "")
+             for variable in self._present(pod, "env")),
+            recorded,
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variables(ContainerItems):
+    """Variables of `env`; where the container has one of that name, its own is kept.
+
+    They are placed before the author's, which may refer to them.
+    """
 
     @property
-    def path(self) -> str:
-        return self.pointer("env", self.name, "value")
+    def paths(self) -> Sequence[str]:
+        return self._paths("env", "name")
 
-    def _present(self, pod: Pod) -> tuple[int, Json] | None:
-        # Of two of one name the last one counts.
-        found = [
-            (index, one)
-            for index, one in enumerate(self.items(pod, "env"))
-            if one.get("name") == self.name
+    def missing(self, pod: Pod) -> Variables | None:
+        by_name = self._by_name(pod)
+        return self.narrowed(value for value in self.values if value["name"] not in by_name)
+
+    def preserved_paths(self, pod: Pod) -> Sequence[str]:
+        by_name = self._by_name(pod)
+        return [
+            path
+            for path, value in zip(self.paths, self.values, strict=True)
+            if value["name"] in by_name and not _same_variable(by_name[value["name"]], value)
         ]
-        return found[-1] if found else None
 
-    def is_lacking(self, pod: Pod) -> bool:
-        present = self._present(pod)
-        if present is None:
-            return True
-        if present[1].get("valueFrom"):
-            raise Conflict(
-                Reason.ENV_CONFLICT, f"{self.name} of container {self.container!r} has valueFrom"
-            )
-        value = present[1].get("value") or ""
-        return f"{self.separator}{self.text}{self.separator}" not in (
-            f"{self.separator}{value}{self.separator}"
+    def conflicts_with_injections(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        by_name = self._by_name(pod)
+        for path, value in zip(self.paths, self.values, strict=True):
+            present = by_name.get(value["name"])
+            if present is None or path not in records:
+                continue
+            if not _same_variable(_without_appended(present, path, records), value):
+                yield additions.belongs_to(path, records[path][0][0])
+
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        names = set(self._by_name(editor.document))
+        position = self._leading_variables(editor.document, recorded)
+        records: list[Record] = []
+        for path, value in zip(self.paths, self.values, strict=True):
+            if value["name"] not in names:
+                names.add(value["name"])
+                editor.insert(
+                    ("spec", self.target.field, self.target.index, "env"), position, value
+                )
+                position += 1
+                records.append({"op": "add", "path": path})
+        return records
+
+    def _by_name(self, pod: Pod) -> dict[str, Json]:
+        """The container's variables; of two of one name the first."""
+        return {variable["name"]: variable for variable in reversed(self._present(pod, "env"))}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sources(ContainerItems):
+    """Sources of `envFrom`, each of which is the same only as a whole.
+
+    They are placed before the author's: of two equal keys the last one counts.
+    """
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return [self.target.path("envFrom")] * len(self.values)
+
+    def missing(self, pod: Pod) -> Sources | None:
+        index = defaults.ItemIndex(self._present(pod, "envFrom"))
+        return self.narrowed(value for value in self.values if not index.find(value))
+
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        path, items = self.target.path("envFrom"), self._present(editor.document, "envFrom")
+        index = defaults.ItemIndex(items)
+        position = _leading(((path, json_text(item)) for item in items), recorded)
+        records: list[Record] = []
+        for value in self.values:
+            if not index.find(value):
+                index.add(value)
+                editor.insert(
+                    ("spec", self.target.field, self.target.index, "envFrom"), position, value
+                )
+                position += 1
+                records.append({"op": "add", "path": path, "value": value})
+        return records
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mounts(ContainerItems):
+    """Volume mounts; another mount at the same path is a conflict."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return self._paths("volumeMounts", "mountPath")
+
+    @property
+    def mounts(self) -> Sequence[tuple[str, str]]:
+        return [(path, value["name"]) for path, value in zip(self.paths, self.values, strict=True)]
+
+    def missing(self, pod: Pod) -> Mounts | None:
+        by_path = self._by_path(pod)
+        return self.narrowed(
+            value for value in self.values if clean_path(value["mountPath"]) not in by_path
         )
 
-    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
-        index, _ = self.find(editor.document)
-        present = self._present(editor.document)
-        if present is None:
-            variable = {"name": self.name, "value": self.text}
-            self.place(editor, "env", variable, ours=ours, key="name")
-            return [{"op": "add", "path": self.pointer("env", self.name)}]
-        position, variable = present
-        before = variable.get("value") or ""
-        suffix = f"{self.separator}{self.text}" if before else self.text
-        editor.set(("spec", self.field, index, "env", position, "value"), f"{before}{suffix}")
-        return [{"op": "append", "path": self.path, "suffix": suffix}]
+    def conflicts_with_author(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        for path, value in self._differing(pod):
+            if path not in records:
+                yield Conflict(
+                    Reason.MOUNT_PATH_CONFLICT,
+                    f"{value['mountPath']!r} of container {self.target.name!r}",
+                )
+
+    def conflicts_with_injections(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        for path, _ in self._differing(pod):
+            for entry, _ in records.get(path, ()):
+                yield additions.belongs_to(path, entry)
+
+    def _differing(self, pod: Pod) -> Iterator[tuple[str, Json]]:
+        """The mounts at whose path the container mounts something else."""
+        by_path = self._by_path(pod)
+        for path, value in zip(self.paths, self.values, strict=True):
+            present = by_path.get(clean_path(value["mountPath"]))
+            if present is not None and (
+                present.get("name") != value["name"]
+                or (present.get("subPath") or "") != (value.get("subPath") or "")
+            ):
+                yield path, value
+
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        taken = set(self._by_path(editor.document))
+        records: list[Record] = []
+        for path, value in zip(self.paths, self.values, strict=True):
+            if (cleaned := clean_path(value["mountPath"])) not in taken:
+                taken.add(cleaned)
+                editor.append(("spec", self.target.field, self.target.index, "volumeMounts"), value)
+                records.append({"op": "add", "path": path})
+        return records
+
+    def _by_path(self, pod: Pod) -> dict[str, Json]:
+        """The container's mounts; of two at one path the first."""
+        return {
+            clean_path(mount.get("mountPath")): mount
+            for mount in reversed(self._present(pod, "volumeMounts"))
+        }
 
 
-def _same_variable(one: Json, other: Json) -> bool:
-    shape = defaults.CONTAINER["env"].shape
-    return defaults.same(one, other, shape)
+@dataclasses.dataclass(frozen=True, slots=True)
+class AppendedTexts(ContainerItems):
+    """Texts at the end of variables, which are created where they are absent."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return [f"{path}/value" for path in self._paths("env", "name")]
+
+    def missing(self, pod: Pod) -> AppendedTexts | None:
+        variables = self._by_name(pod)
+        return self.narrowed(
+            value
+            for value in self.values
+            if value["name"] not in variables or not _has_text(variables[value["name"]][1], value)
+        )
+
+    def conflicts_with_author(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        variables = self._by_name(pod)
+        for name in (value["name"] for value in self.values):
+            if name in variables and variables[name][1].get("valueFrom"):
+                yield Conflict(
+                    Reason.ENV_CONFLICT, f"{name} of container {self.target.name!r} has valueFrom"
+                )
+
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        root = ("spec", self.target.field, self.target.index, "env")
+        variables = self._by_name(editor.document)
+        first = self._leading_variables(editor.document, recorded)
+        created = 0
+        records: list[Record] = []
+        for path, value in zip(self._paths("env", "name"), self.values, strict=True):
+            name, text = value["name"], value["value"]
+            if name not in variables:
+                editor.insert(root, first + created, {"name": name, "value": text})
+                created += 1
+                records.append({"op": "add", "path": path})
+            elif not _has_text(variables[name][1], value):
+                position, variable = variables[name]
+                # What was created since then moved the variables behind it.
+                position += created if position >= first else 0
+                before = variable.get("value") or ""
+                suffix = f"{_separator(value)}{text}" if before else text
+                editor.set((*root, position, "value"), f"{before}{suffix}")
+                records.append({"op": "append", "path": f"{path}/value", "suffix": suffix})
+        return records
+
+    def _by_name(self, pod: Pod) -> dict[str, tuple[int, Json]]:
+        """The container's variables with their positions; of two of one name the last counts."""
+        variables = enumerate(self._present(pod, "env"))
+        return {variable["name"]: (position, variable) for position, variable in variables}
+
+
+_PARTS: Mapping[str, Callable[..., additions.Addition]] = {
+    "envFrom": Sources,
+    "env": Variables,
+    "volumeMounts": Mounts,
+    "appendEnv": AppendedTexts,
+}
+"""The fields of applicationContainers, in the order in which they are added."""
+
+
+def _leading(keys: Iterable[ItemKey], recorded: set[ItemKey]) -> int:
+    """How many of the first items are recorded as added."""
+    return sum(1 for _ in itertools.takewhile(recorded.__contains__, keys))
+
+
+def _same_variable(variable: Json, other: Json) -> bool:
+    return defaults.same(variable, other, defaults.CONTAINER["env"].shape)
+
+
+def _without_appended(variable: Json, path: str, records: RecordsByPath) -> Json:
+    """The variable without what other injections appended to it.
+
+    On a second call these texts are there, on the first they were not.
+    """
+    if not variable.get("value"):
+        return variable
+    value = variable["value"]
+    for _, record in reversed(records.get(f"{path}/value", ())):
+        if record["op"] == "append":
+            value = value.removesuffix(str(record.get("suffix", "")))
+    return {**variable, "value": value}
+
+
+def _has_text(variable: Json, appended: Mapping[str, Any]) -> bool:
+    """Whether the value contains the text between separators."""
+    separator = _separator(appended)
+    value = f"{separator}{variable.get('value') or ''}{separator}"
+    return f"{separator}{appended['value']}{separator}" in value
+
+
+def _separator(appended: Mapping[str, Any]) -> str:
+    return str(appended.get("separator", " "))

@@ -1,14 +1,14 @@
-"""`onConflict: Merge`: a container of the pod's own takes what it leaves unset."""
+"""`onConflict: Merge`: a container of the pod gets the template's fields that it leaves unset."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import additions, containerparts, defaults
-from sidecar_injector.core.merging.status_annotation import Entry
+from sidecar_injector.core.merging import additions, container_additions, defaults
+from sidecar_injector.core.merging.status_annotation import ItemKey, Record
 
 Json = dict[str, Any]
 Missing = tuple[tuple[str, ...], str, Any]
@@ -17,91 +17,92 @@ Missing = tuple[tuple[str, ...], str, Any]
 ALWAYS_SET = frozenset(
     {"name", "image", "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy"}
 )
-"""Never taken: the author sets it, or the API server does before we are asked, so that a pod from
-a file and the same pod from a call would come out differently."""
+"""Never added: the author sets it, or the API server does before it calls the webhook. Otherwise a
+pod from a file would come out differently."""
 KEYED = {"env": "name", "ports": "containerPort", "volumeMounts": "mountPath"}
 BY_VALUE = frozenset({"envFrom", "ports"})
-"""Lists in which a key may stand twice (a port of TCP and of UDP): an item is known as a whole."""
+"""Lists that may contain a key twice (a port of TCP and of UDP): an item is recorded as a whole."""
 MERGED = frozenset({"resources", "limits", "requests", "securityContext"})
-"""Objects whose members are taken one by one; any other object is one thing."""
+"""Objects whose members are added one by one; any other object is added as a whole."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Union(containerparts.ContainerPart):
-    """The template of a container that the pod has."""
+class Union(additions.AdditionDefaults):
+    """What the template's container has and the pod's container of that name leaves unset."""
 
+    target: container_additions.Target
     template: Json
 
     @property
-    def path(self) -> str:
-        return self.pointer()
+    def paths(self) -> Sequence[str]:
+        return (self.target.path(),)
 
     @property
-    def mounts(self) -> Sequence[str]:
-        return [one["name"] for one in self.template.get("volumeMounts") or ()]
+    def mounts(self) -> Sequence[tuple[str, str]]:
+        return [
+            (self.target.path(), mount["name"]) for mount in self.template.get("volumeMounts") or ()
+        ]
 
-    def is_lacking(self, pod: Mapping[str, Any]) -> bool:
-        return any(_missing(self.find(pod)[1], self.template))
+    def missing(self, pod: Mapping[str, Any]) -> Union | None:
+        return self if any(_missing(self.target.find(pod), self.template)) else None
 
-    def is_kept(self, pod: Mapping[str, Any]) -> bool:
+    def preserved_paths(self, pod: Mapping[str, Any]) -> Sequence[str]:
         rest = {key: value for key, value in self.template.items() if key not in ALWAYS_SET}
-        return not defaults.contains(self.find(pod)[1], rest, defaults.CONTAINER)
+        return (
+            () if defaults.contains(self.target.find(pod), rest, defaults.CONTAINER) else self.paths
+        )
 
-    def apply(self, editor: patch.Editor, ours: Iterable[Entry]) -> list[additions.Patched]:
-        index, container = self.find(editor.document)
-        root = ("spec", self.field, index)
-        patched = []
-        for steps, key, value in list(_missing(container, self.template)):
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        root = ("spec", self.target.field, self.target.index)
+        records: list[Record] = []
+        for steps, key, value in list(_missing(self.target.find(editor.document), self.template)):
             if steps[-1] in BY_VALUE:
                 editor.append((*root, *steps), value)
-                patched.append({"op": "add", "path": self.pointer(*steps), "value": value})
+                records.append({"op": "add", "path": self.target.path(*steps), "value": value})
             elif key:
                 editor.append((*root, *steps), value)
-                patched.append({"op": "add", "path": self.pointer(*steps, key)})
+                records.append({"op": "add", "path": self.target.path(*steps, key)})
             else:
                 editor.set((*root, *steps), value)
-                patched.append({"op": "set", "path": self.pointer(*steps)})
-        return patched
+                records.append({"op": "set", "path": self.target.path(*steps)})
+        return records
 
 
 def _missing(
     container: Mapping[str, Any], template: Mapping[str, Any], *, steps: tuple[str, ...] = ()
 ) -> Iterator[Missing]:
     for field, wanted in template.items():
-        here = (*steps, field)
+        path = (*steps, field)
         present = container.get(field)
-        if here == ("resources", "requests"):
-            # The API server makes requests of limits, also before we are asked.
+        if path == ("resources", "requests"):
+            # The API server copies limits to requests, also before it calls the webhook.
             present = {**(container.get("limits") or {}), **(present or {})}
         if (not steps and field in ALWAYS_SET) or defaults.is_empty(wanted):
             continue
         if field in KEYED and not steps:
-            yield from _missing_items(present or [], wanted, here, key=KEYED[field])
+            yield from _missing_items(present or (), wanted, path, key=KEYED[field])
         elif field == "envFrom":
-            yield from (
-                (here, "", one)
-                for one in wanted
-                if not any(defaults.same(one, item) for item in present or ())
-            )
+            index = defaults.ItemIndex(present or ())
+            yield from ((path, "", source) for source in wanted if not index.find(source))
         elif field in MERGED and isinstance(wanted, dict):
-            # Member by member also where there is none: the API server writes an empty object.
-            yield from _missing(present or {}, wanted, steps=here)
+            # Also where the object is absent: the API server writes an empty one.
+            yield from _missing(present or {}, wanted, steps=path)
         elif defaults.is_empty(present):
-            yield here, "", wanted
+            yield path, "", wanted
 
 
 def _missing_items(
     present: Sequence[Json], wanted: Sequence[Json], steps: tuple[str, ...], *, key: str
 ) -> Iterator[Missing]:
-    known = {_identity(item, key) for item in present}
+    identities = {_identity(item, key) for item in present}
     for item in wanted:
-        if _identity(item, key) not in known:
+        if _identity(item, key) not in identities:
             yield steps, str(item[key]), item
 
 
 def _identity(item: Json, key: str) -> object:
     if key == "mountPath":
-        return containerparts.clean(item.get(key))
+        return container_additions.clean_path(item.get(key))
     return (
         (item.get(key), item.get("protocol") or "TCP") if key == "containerPort" else item.get(key)
     )

@@ -1,20 +1,20 @@
-"""What the API server fills into containers and volumes, and comparing in its eyes.
+"""What the API server fills into containers and volumes, and comparisons after that.
 
-The table is measured: a pod with everything set to its least was created on a real API server and
-read back (`tests/controlplane` repeats it). It serves pods from files, which lack the defaults, and
-pods from admission, which have them, so that both come to the same decision.
+The table is measured: a pod with only the required fields was created on a real API server and read
+again (`tests/controlplane` repeats it). Pods from files lack the defaults and pods from admission
+have them: with the table both lead to the same decision.
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/v1/defaults.go
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core.pods import quantity
 
 QUANTITY = object()
-"""Marks a leaf that is a quantity, and compares as a number."""
+"""Marks a field that is a quantity and is compared as a number."""
 
 
 class Each:
@@ -27,9 +27,9 @@ class Each:
         self.key = key
         """The field by which Kubernetes merges the list; empty where items are whole values."""
         self.whole = whole
-        """A field more makes another item: `value` and `valueFrom` exclude each other."""
+        """One more field makes another item: `value` and `valueFrom` exclude each other."""
         self.loose = loose
-        """There may be more items, though none has a key: injectors add to such a list too."""
+        """There may be more items although they have no key: injectors add to such a list too."""
 
 
 _FIELD_REF = {"apiVersion": "v1"}
@@ -109,7 +109,7 @@ ANYTHING: Mapping[str, Any] = {}
 def contains(actual: Any, wanted: Any, shape: Any = ANYTHING) -> bool:
     """Whether `actual` has every field that `wanted` sets, equal after the API's defaulting.
 
-    Lists with a merge key, and loose ones, may hold more items; other lists are whole values.
+    Lists with a merge key, and loose ones, may have more items; other lists are whole values.
     """
     if isinstance(wanted, dict):
         if not is_empty(wanted) and not isinstance(actual, dict):
@@ -120,19 +120,47 @@ def contains(actual: Any, wanted: Any, shape: Any = ANYTHING) -> bool:
     return _equal(actual, wanted, shape)
 
 
-def same(one: Any, other: Any, shape: Any = ANYTHING) -> bool:
-    """Whether two items are one definition, equal in both directions after defaulting."""
-    return contains(one, other, shape) and contains(other, one, shape)
+def same(first: Any, second: Any, shape: Any = ANYTHING) -> bool:
+    """Whether two items are equal after defaulting."""
+    return contains(first, second, shape) and contains(second, first, shape)
 
 
-def same_volume(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two volumes are one definition; without a source a volume is an `emptyDir`."""
+def same_volume(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two volumes are equal after defaulting; without a source it is an `emptyDir`."""
     sources = [
         {key for key, value in volume.items() if key != "name" and value is not None}
         or {"emptyDir"}
-        for volume in (one, other)
+        for volume in (first, second)
     ]
-    return sources[0] == sources[1] and same(one, other, VOLUME)
+    return sources[0] == sources[1] and same(first, second, VOLUME)
+
+
+def identity(item: Any, keys: Sequence[str] = ()) -> Hashable:
+    """A value that is equal for two items if they have the same keys, or without keys, if they are
+    `same`. Without keys it may be equal for items that differ."""
+    if keys:
+        members = item if isinstance(item, dict) else {}
+        return tuple(_outline(members.get(key), depth=0) for key in keys)
+    return _outline(item, depth=2)
+
+
+class ItemIndex:
+    """The items of a list by their identity, so that an item is not compared with all of them."""
+
+    def __init__(self, items: Iterable[Any] = (), *, keys: Sequence[str] = ()) -> None:
+        self._keys = keys
+        self._items: dict[Hashable, list[Any]] = {}
+        for item in items:
+            self.add(item)
+
+    def add(self, item: Any) -> None:
+        """Add an item of the list."""
+        self._items.setdefault(identity(item, self._keys), []).append(item)
+
+    def find(self, wanted: Any) -> list[Any]:
+        """The items that have the same keys, or without keys, are `same`."""
+        items = self._items.get(identity(wanted, self._keys), [])
+        return items if self._keys else [item for item in items if same(item, wanted)]
 
 
 def default_pull_policy(image: object) -> str:
@@ -145,18 +173,26 @@ def default_pull_policy(image: object) -> str:
 
 
 def is_empty(value: Any) -> bool:
-    """Absent, null, and empty lists and maps are one for the API server."""
+    """Whether the API server treats the value as absent: null, and empty lists and maps."""
     return value is None or value in ([], {})
+
+
+def _outline(value: Any, *, depth: int) -> Hashable:
+    """The scalars of a value, down to a depth; empty members are left out like absent ones."""
+    if isinstance(value, dict) and depth:
+        outlines = ((key, _outline(member, depth=depth - 1)) for key, member in value.items())
+        return frozenset(pair for pair in outlines if pair[1] is not None) or None
+    return value if isinstance(value, str | int | float) else None
 
 
 def _member(actual: dict[str, Any], key: str, wanted: Any, shape: Any) -> bool:
     inner = shape.shape if isinstance(shape, Each) else (shape or {}).get(key)
-    found = actual.get(key)
-    if is_empty(wanted) and is_empty(found):
+    present = actual.get(key)
+    if is_empty(wanted) and is_empty(present):
         return True
-    if key == "imagePullPolicy" and found is None:
-        found = default_pull_policy(actual.get("image"))
-    return contains(found, wanted, inner)
+    if key == "imagePullPolicy" and present is None:
+        present = default_pull_policy(actual.get("image"))
+    return contains(present, wanted, inner)
 
 
 def _list_contains(actual: Any, wanted: list[Any], shape: Each | None) -> bool:
@@ -164,11 +200,12 @@ def _list_contains(actual: Any, wanted: list[Any], shape: Each | None) -> bool:
         return False
     inner = shape.shape if shape else ANYTHING
     if shape and shape.key:
-        return all(any(_match(item, one, shape) for item in actual) for one in wanted)
+        by_key = ItemIndex(actual, keys=(shape.key,))
+        return all(any(_match(item, part, shape) for item in by_key.find(part)) for part in wanted)
     if shape and shape.loose:
-        return all(any(same(item, one, inner) for item in actual) for one in wanted)
+        return all(map(ItemIndex(actual).find, wanted))
     return len(actual) == len(wanted) and all(
-        contains(item, one, inner) for item, one in zip(actual, wanted, strict=True)
+        contains(item, part, inner) for item, part in zip(actual, wanted, strict=True)
     )
 
 
@@ -185,11 +222,11 @@ def _equal(actual: Any, wanted: Any, shape: Any) -> bool:
         return bool(_number(actual) == _number(wanted))
     if actual is None and wanted is not None and not isinstance(shape, Mapping | Each):
         actual = shape
-    # JSON has one number type, Python's True is an int: 1 and true must not be one.
+    # In Python True equals 1, in JSON true does not.
     return bool(actual == wanted) and isinstance(actual, bool) == isinstance(wanted, bool)
 
 
 def _number(value: Any) -> Any:
-    """A quantity as its number; what is none stays as it is and so equals only itself."""
+    """The number of a quantity; any other value is returned as it is."""
     number = quantity.parse(0 if value is None else value)
     return value if number is None else number

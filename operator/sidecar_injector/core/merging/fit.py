@@ -1,12 +1,19 @@
-"""Whether an injection's parts can be added to a pod, and which of them are there already."""
+"""Whether an injection's parts can be added to a pod, and which of them the pod has already.
+
+The author's parts are compared first, and only then what other injections added: on a second call
+all of the latter are there, on the first call only the earlier ones were, and both calls must give
+the same reason.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector.core import patch
+from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import (
     additions,
     container_additions,
@@ -16,239 +23,273 @@ from sidecar_injector.core.merging import (
 )
 from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.render import Json, Parts
-from sidecar_injector.core.merging.status_annotation import Entry, Provenance
+from sidecar_injector.core.merging.status_annotation import (
+    Entry,
+    Provenance,
+    RecordsByPath,
+    records_by_path,
+)
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Reason
 
 REWRITTEN = ("image", "imagePullPolicy", "resources")
 """What other admission controllers are known to rewrite in containers that we added: registry
-mirrors, AlwaysPullImages, vertical autoscalers. It does not make the container another's."""
+mirrors, AlwaysPullImages, vertical autoscalers. The container still counts as ours."""
 
 
 class Fit:
-    """One injection's parts, held against one pod.
+    """The parts of one injection beside the contents of one pod.
 
-    `said` is what the pod's annotation claims and what this pass has added so far, `host_network`
-    what the author wrote; with `merges` a container of that name takes what it lacks. The author's
-    items are judged first, and only then what other injections hold: on a second call all of those
-    are there, on the first only the earlier ones were, and the answer must be the same.
+    `recorded` is what the pod's annotation claims and what this pass has added so far;
+    `host_network` is what the author wrote.
     """
 
     def __init__(
         self,
+        parts: Parts,
         *,
         pod: Mapping[str, Any],
-        parts: Parts,
-        said: Provenance,
-        identity: tuple[str, str],
-        merges: bool,
+        recorded: Provenance,
+        injection: model.Injection,
         host_network: bool,
     ) -> None:
-        self._pod = pod
-        self._host_network = host_network
-        self._parts = parts
-        self._merges = merges
-        self._wanted = (("initContainers", parts.init_containers), ("containers", parts.containers))
-        self._own = said.entry(identity)
-        self._others = [entry for entry in said.entries if entry.identity != identity]
-        self._claims = _claims(self._others, pod_fields.CONTAINER_LISTS)
-        self._volume_claims = _claims(self._others, ("volumes",))
-        self._placed = {
-            container["name"]: (field, container)
-            for field in pod_fields.CONTAINER_LISTS
-            for container in pod_fields.items(pod, field)
-        }
-        self._volumes = {volume["name"]: volume for volume in pod_fields.items(pod, "volumes")}
-        self._unions: list[additions.Addition] = []
-
-    def missing(self, *, template_hash: str) -> Parts:
-        """The parts that the pod lacks. Raises Conflict where one of them cannot be added."""
-        own = self._own if self._own and self._own.hash == template_hash else None
-        # Up to the conflicts with others everything that raises is about the author's part.
-        lacking = {
-            field: tuple(one for one in wanted if not self._is_there(field, one, own))
-            for field, wanted in self._wanted
-        }
-        volumes = tuple(self._missing_volumes())
-        self._check_mounts()
-        self._check_host_ports()
-        adding = [one for one in self._additions() if self._is_lacking(one)]
-        for conflict in self._conflicts_with_others():
-            raise conflict
-        return Parts(
-            mode=self._parts.mode,
-            precomputed=self._parts.precomputed,
-            containers=lacking["containers"],
-            init_containers=lacking["initContainers"],
-            volumes=volumes,
-            labels=self._missing_members("labels", self._parts.labels),
-            annotations=self._missing_members("annotations", self._parts.annotations),
-            additions=tuple(adding),
-        )
-
-    def is_outdated(self, *, template_hash: str) -> bool:
-        """Whether parts of another template are there, by what the annotation names."""
-        if self._own is None or self._own.hash == template_hash:
-            return False
-        placed = self._own.names("containers") + self._own.names("initContainers")
-        if placed:
-            return any(name in self._placed for name in placed)
-        return any(name in self._volumes for name in self._own.names("volumes"))
-
-    def kept(self) -> list[str]:
-        """The paths at which the pod keeps its own value against the template's."""
-        members = [
-            patch.pointer(("metadata", field, key))
-            for field, wanted in self._members()
-            for key, value in wanted.items()
-            if pod_fields.metadata_map(self._pod, field).get(key, value) != value
+        self.pod = pod
+        self.parts = parts
+        self.host_network = host_network
+        self.wanted = (("initContainers", parts.init_containers), ("containers", parts.containers))
+        self.own_entry = recorded.entry(injection.identity)
+        self.other_entries = [
+            entry for entry in recorded.entries if entry.identity != injection.identity
         ]
-        return members + [one.path for one in self._additions() if one.is_kept(self._pod)]
+        self.containers = {
+            container["name"]: (field, index, container)
+            for field in pod_fields.CONTAINER_LISTS
+            for index, container in enumerate(pod_fields.items(pod, field))
+        }
+        self.volumes = {volume["name"]: volume for volume in pod_fields.items(pod, "volumes")}
+        self.is_current = bool(self.own_entry and self.own_entry.hash == injection.hash)
 
-    def _members(self) -> tuple[tuple[str, Mapping[str, str]], ...]:
-        return ("labels", self._parts.labels), ("annotations", self._parts.annotations)
+        unions, self.differing = self._differing(merges=injection.spec.get("onConflict") == "Merge")
+        self.additions: tuple[additions.Addition, ...] = (*parts.additions, *unions)
+        self.needed_volumes = self._needed_volumes()
 
-    def _additions(self) -> Iterable[additions.Addition]:
-        return itertools.chain(self._parts.additions, self._unions)
+    @functools.cached_property
+    def container_owners(self) -> dict[str, Entry]:
+        """Which other injection added a container."""
+        return _owners(self.other_entries, pod_fields.CONTAINER_LISTS)
 
-    def _is_lacking(self, addition: additions.Addition) -> bool:
-        if isinstance(addition, container_additions.Mount):
-            addition.check(self._pod, self._others)
-        return addition.is_lacking(self._pod)
+    @functools.cached_property
+    def volume_owners(self) -> dict[str, Entry]:
+        """Which other injection added a volume."""
+        return _owners(self.other_entries, ("volumes",))
 
-    def _is_there(self, field: str, wanted: Json, own: Entry | None) -> bool:
-        """Whether the pod has the container; one that another injection holds counts as there."""
+    @functools.cached_property
+    def records(self) -> RecordsByPath:
+        """The records of other injections."""
+        return records_by_path(self.other_entries)
+
+    def has_container(self, field: str, wanted: Json) -> bool:
+        """Whether the pod's container of that name has all that the wanted one sets."""
+        placed_field, _, container = self.containers[wanted["name"]]
+        return placed_field == field and defaults.contains(container, wanted, defaults.CONTAINER)
+
+    def has_volume(self, wanted: Json) -> bool:
+        """Whether the pod's volume of that name is the wanted one."""
+        return defaults.same_volume(self.volumes[wanted["name"]], wanted)
+
+    @property
+    def all_wanted(self) -> Iterator[Json]:
+        """The wanted containers of both lists."""
+        return itertools.chain(self.parts.init_containers, self.parts.containers)
+
+    def _differing(self, *, merges: bool) -> tuple[list[container_union.Union], list[str]]:
+        """The author's containers that have the name of a wanted container but differ from it.
+
+        First those that take what they lack, then the names of those that exclude the wanted one.
+        """
+        unions, names = [], []
+        for field, wanted in self.wanted:
+            for container in wanted:
+                name = container["name"]
+                if name not in self.containers or name in self.container_owners:
+                    continue
+                if self.has_container(field, container) or self._is_own(field, container):
+                    continue
+                if merges and self._can_merge(field, container):
+                    target = container_additions.Target(field, self.containers[name][1], name)
+                    unions.append(container_union.Union(target, container))
+                else:
+                    names.append(name)
+        return unions, names
+
+    def _is_own(self, field: str, wanted: Json) -> bool:
+        """Whether this injection added the container; other controllers may have changed it."""
         name = wanted["name"]
-        if name not in self._placed:
+        if not (self.own_entry and self.is_current and name in self.own_entry.names(field)):
             return False
-        if name in self._claims or self._equals(field, wanted):
-            return True
-        if own and name in own.names(field):
-            bare = self._parts.bare.get(name, wanted)
-            rest = {key: value for key, value in bare.items() if key not in REWRITTEN}
-            if self._equals(field, rest):
-                return True
-        if self._can_merge(field, wanted):
-            self._unions.append(container_union.Union(field, name, wanted))
-            return True
-        raise Conflict(Reason.CONTAINER_CONFLICT, repr(name))
+        template = self.parts.without_inherited.get(name, wanted)
+        rest = {key: value for key, value in template.items() if key not in REWRITTEN}
+        return self.has_container(field, rest)
 
     def _can_merge(self, field: str, wanted: Json) -> bool:
-        """Not across the lists, and a container does not become a native sidecar by it."""
-        where, found = self._placed[wanted["name"]]
-        same_kind = found.get("restartPolicy") == wanted.get("restartPolicy")
-        return self._merges and where == field and same_kind
+        """Whether both are of one kind: in the same list, and both native sidecars or neither."""
+        placed_field, _, container = self.containers[wanted["name"]]
+        same_kind = container.get("restartPolicy") == wanted.get("restartPolicy")
+        return placed_field == field and same_kind
 
-    def _equals(self, field: str, wanted: Json) -> bool:
-        where, found = self._placed[wanted["name"]]
-        return where == field and defaults.contains(found, wanted, defaults.CONTAINER)
+    def _needed_volumes(self) -> list[Json]:
+        """The template's volumes that this injection or the author mounts.
 
-    def _missing_volumes(self) -> Iterator[Json]:
-        """Template volumes that something in the resulting pod mounts and that are not there."""
-        for wanted in self._needed_volumes():
-            name = wanted["name"]
-            if name not in self._volumes:
-                yield wanted
-            elif name not in self._volume_claims and not self._is_same_volume(wanted):
-                raise Conflict(Reason.VOLUME_CONFLICT, repr(name))
+        A volume that only another injection mounts must be in the template of that injection.
+        """
+        volumes = self.parts.volumes
+        mounted = set(render.mounted_volumes(self.all_wanted))
+        mounted.update(name for addition in self.additions for _, name in addition.mounts)
+        if not all(volume["name"] in mounted for volume in volumes):
+            mounted.update(self._mounted_by_author())
+        return [volume for volume in volumes if volume["name"] in mounted]
 
-    def _needed_volumes(self) -> Iterator[Json]:
-        """What another injection mounts is its own concern, and may be added only after us."""
-        mounted = set(render.mounted_volumes(self._all_wanted()))
-        mounted.update(name for one in self._additions() for name in one.mounts)
-        if not all(volume["name"] in mounted for volume in self._parts.volumes):
-            mounted.update(self._author_mounts())
-        return (volume for volume in self._parts.volumes if volume["name"] in mounted)
-
-    def _author_mounts(self) -> Iterator[str]:
-        """The volumes that the author's containers mount, without what others made them mount."""
-        recorded = {record.get("path") for entry in self._others for record in entry.patched}
+    def _mounted_by_author(self) -> Iterator[str]:
+        """The volumes that the author's containers mount, without what other injections added."""
         for field in pod_fields.CONTAINER_LISTS:
-            for container in pod_fields.items(self._pod, field):
-                if container["name"] not in self._claims:
-                    root = ("spec", field, container["name"], "volumeMounts")
-                    yield from (
-                        mount["name"]
-                        for mount in container.get("volumeMounts") or ()
-                        if patch.pointer((*root, mount.get("mountPath") or "")) not in recorded
-                    )
-                    yield from (one["name"] for one in container.get("volumeDevices") or ())
-
-    def _is_same_volume(self, wanted: Json) -> bool:
-        return defaults.same_volume(self._volumes[wanted["name"]], wanted)
-
-    def _all_wanted(self) -> Iterator[Json]:
-        return (container for _, wanted in self._wanted for container in wanted)
-
-    def _check_mounts(self) -> None:
-        known = self._volumes.keys() - self._volume_claims.keys()
-        known |= {volume["name"] for volume in self._parts.volumes}
-        mounts = [
-            (f"container {one['name']!r}", name)
-            for one in self._all_wanted()
-            for name in render.mounted_volumes((one,))
-        ]
-        mounts += [(one.path, name) for one in self._additions() for name in one.mounts]
-        for what, name in mounts:
-            if name not in known:
-                raise Conflict(Reason.MISSING_VOLUME, f"{what} mounts {name!r}")
-
-    def _check_host_ports(self) -> None:
-        for port, container, holder in self._taken_ports():
-            if holder not in self._claims:
-                raise Conflict(
-                    Reason.PORT_CONFLICT,
-                    f"{port[0]} {port[1]} of {container!r} is used by {holder!r}",
-                )
-
-    def _taken_ports(self) -> Iterator[tuple[pod_fields.Port, str, str]]:
-        """On the host network: ports that are wanted twice, with both containers' names."""
-        if not self._host_network:
-            return
-        taken: dict[pod_fields.Port, str] = {}
-        for container in itertools.chain(pod_fields.containers(self._pod), self._all_wanted()):
-            for port in pod_fields.ports(container):
-                holder = taken.setdefault(port, container["name"])
-                if holder != container["name"]:
-                    yield port, container["name"], holder
-
-    def _conflicts_with_others(self) -> Iterator[Conflict]:
-        if not self._others:
-            return
-        for field, wanted in self._wanted:
-            for container in wanted:
-                entry = self._claims.get(container["name"])
-                placed = container["name"] in self._placed
-                if entry and placed and not self._equals(field, container):
-                    yield additions.held(repr(container["name"]), entry)
-        for volume in self._needed_volumes():
-            entry = self._volume_claims.get(volume["name"])
-            if entry and volume["name"] in self._volumes and not self._is_same_volume(volume):
-                yield additions.held(f"volume {volume['name']!r}", entry)
-        for port, _, holder in self._taken_ports():
-            yield additions.held(f"{port[0]} {port[1]}", self._claims[holder])
-        yield from self._rival_members()
-        for one in self._additions():
-            yield from one.rivals(self._pod, self._others)
-
-    def _rival_members(self) -> Iterator[Conflict]:
-        for field, members in self._members():
-            present = pod_fields.metadata_map(self._pod, field)
-            for entry in self._others:
-                for key, value in entry.members(field).items():
-                    if present.get(key) == value != members.get(key, value):
-                        yield additions.held(f"metadata.{field}[{key}]", entry)
-
-    def _missing_members(self, field: str, wanted: Mapping[str, str]) -> dict[str, str]:
-        present = pod_fields.metadata_map(self._pod, field)
-        return {key: value for key, value in wanted.items() if key not in present}
+            for container in pod_fields.items(self.pod, field):
+                name = container["name"]
+                if name in self.container_owners:
+                    continue
+                for mount in container.get("volumeMounts") or ():
+                    path = ("spec", field, name, "volumeMounts", mount.get("mountPath") or "")
+                    if patch.pointer(path) not in self.records:
+                        yield mount["name"]
+                yield from (device["name"] for device in container.get("volumeDevices") or ())
 
 
-def _claims(entries: Iterable[Entry], fields: tuple[str, ...]) -> dict[str, Entry]:
-    """Who added what, by name; the first claim counts."""
-    claims: dict[str, Entry] = {}
+def is_outdated(fit: Fit) -> bool:
+    """Whether parts of another template are in the pod, by the names in the annotation."""
+    if fit.own_entry is None or fit.is_current:
+        return False
+    containers = fit.own_entry.names("containers") + fit.own_entry.names("initContainers")
+    if containers:
+        return any(name in fit.containers for name in containers)
+    return any(name in fit.volumes for name in fit.own_entry.names("volumes"))
+
+
+def missing_parts(fit: Fit) -> Parts:
+    """The parts that the pod lacks; a container that another injection added is not lacking."""
+    lacking = (addition.missing(fit.pod) for addition in fit.additions)
+    return Parts(
+        mode=fit.parts.mode,
+        precomputed=fit.parts.precomputed,
+        containers=_absent(fit.parts.containers, fit.containers),
+        init_containers=_absent(fit.parts.init_containers, fit.containers),
+        volumes=_absent(fit.needed_volumes, fit.volumes),
+        labels=_absent_members(fit, "labels", fit.parts.labels),
+        annotations=_absent_members(fit, "annotations", fit.parts.annotations),
+        additions=tuple(addition for addition in lacking if addition),
+    )
+
+
+def preserved_paths(fit: Fit) -> list[str]:
+    """The paths at which the pod keeps its own value and not the template's."""
+    paths = [
+        patch.pointer(("metadata", field, key))
+        for field, wanted in (("labels", fit.parts.labels), ("annotations", fit.parts.annotations))
+        for key, value in wanted.items()
+        if pod_fields.metadata_map(fit.pod, field).get(key, value) != value
+    ]
+    paths += (path for addition in fit.additions for path in addition.preserved_paths(fit.pod))
+    return paths
+
+
+def conflicts_with_author(fit: Fit) -> Iterator[Conflict]:
+    """What the pod's author wrote and what excludes the parts."""
+    for name in fit.differing:
+        yield Conflict(Reason.CONTAINER_CONFLICT, repr(name))
+    for volume in fit.needed_volumes:
+        name = volume["name"]
+        if name in fit.volumes and name not in fit.volume_owners and not fit.has_volume(volume):
+            yield Conflict(Reason.VOLUME_CONFLICT, repr(name))
+    for part, name in _undefined_mounts(fit):
+        yield Conflict(Reason.MISSING_VOLUME, f"{part} mounts {name!r}")
+    for port, name, holder in _taken_ports(fit):
+        if holder not in fit.container_owners:
+            message = f"{port[0]} {port[1]} of {name!r} is used by {holder!r}"
+            yield Conflict(Reason.PORT_CONFLICT, message)
+    for addition in fit.additions:
+        yield from addition.conflicts_with_author(fit.pod, fit.records)
+
+
+def conflicts_with_injections(fit: Fit) -> Iterator[Conflict]:
+    """What other injections added and what excludes the parts."""
+    if not fit.other_entries:
+        return
+    for field, wanted in fit.wanted:
+        for container in wanted:
+            name = container["name"]
+            is_placed = name in fit.containers and name in fit.container_owners
+            if is_placed and not fit.has_container(field, container):
+                yield additions.belongs_to(repr(name), fit.container_owners[name])
+    for volume in fit.needed_volumes:
+        name = volume["name"]
+        if name in fit.volumes and name in fit.volume_owners and not fit.has_volume(volume):
+            yield additions.belongs_to(f"volume {name!r}", fit.volume_owners[name])
+    for port, _, holder in _taken_ports(fit):
+        yield additions.belongs_to(f"{port[0]} {port[1]}", fit.container_owners[holder])
+    yield from _differing_members(fit)
+    for addition in fit.additions:
+        yield from addition.conflicts_with_injections(fit.pod, fit.records)
+
+
+def _differing_members(fit: Fit) -> Iterator[Conflict]:
+    """Labels and annotations that another injection added with another value."""
+    for field, members in (("labels", fit.parts.labels), ("annotations", fit.parts.annotations)):
+        present = pod_fields.metadata_map(fit.pod, field)
+        differing = {key for key, value in members.items() if present.get(key, value) != value}
+        for entry in fit.other_entries if differing else ():
+            for key, value in entry.members(field).items():
+                if key in differing and present[key] == value:
+                    yield additions.belongs_to(f"metadata.{field}[{key}]", entry)
+
+
+def _undefined_mounts(fit: Fit) -> Iterator[tuple[str, str]]:
+    """What mounts a volume that neither the template nor the author defines, and the volume."""
+    in_template = {volume["name"] for volume in fit.parts.volumes}
+    mounts = [
+        (f"container {container['name']!r}", name)
+        for container in fit.all_wanted
+        for name in render.mounted_volumes((container,))
+    ]
+    mounts += (mount for addition in fit.additions for mount in addition.mounts)
+    for part, name in mounts:
+        if name not in in_template and (name not in fit.volumes or name in fit.volume_owners):
+            yield part, name
+
+
+def _taken_ports(fit: Fit) -> Iterator[tuple[pod_fields.Port, str, str]]:
+    """Ports on the host network that are wanted twice, with the names of both containers."""
+    if not fit.host_network:
+        return
+    holders: dict[pod_fields.Port, str] = {}
+    for container in itertools.chain(pod_fields.containers(fit.pod), fit.all_wanted):
+        for port in pod_fields.ports(container):
+            holder = holders.setdefault(port, container["name"])
+            if holder != container["name"]:
+                yield port, container["name"], holder
+
+
+def _absent(wanted: Iterable[Json], present: Mapping[str, Any]) -> tuple[Json, ...]:
+    return tuple(part for part in wanted if part["name"] not in present)
+
+
+def _absent_members(fit: Fit, field: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    present = pod_fields.metadata_map(fit.pod, field)
+    return {key: value for key, value in wanted.items() if key not in present}
+
+
+def _owners(entries: Iterable[Entry], fields: tuple[str, ...]) -> dict[str, Entry]:
+    """Which injection added a part, by the part's name; the first claim counts."""
+    owners: dict[str, Entry] = {}
     for entry in entries:
         for field in fields:
             for name in entry.names(field):
-                claims.setdefault(name, entry)
-    return claims
+                owners.setdefault(name, entry)
+    return owners

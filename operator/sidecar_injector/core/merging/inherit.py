@@ -1,16 +1,16 @@
 """What injected containers take from the pod's own: volume mounts and single variables.
 
-Only what the pod's author wrote is taken: nothing that an injection added to those containers, and
-never the mount of the service account's token, which the API server adds to every container itself.
+Only what the pod's author wrote is taken, not what an injection added to those containers. The
+mount of the service account's token is never taken: the API server adds it to every container.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import containerparts
+from sidecar_injector.core.merging import container_additions
 from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.status_annotation import Entry
 from sidecar_injector.core.pods import fields as pod_fields
@@ -22,74 +22,82 @@ TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a p
 
 
 class Inheritance:
-    """What there is to take from one pod."""
+    """What the containers of an injection take from one pod."""
 
     def __init__(
         self,
         spec: Mapping[str, Any],
         *,
         pod: Mapping[str, Any],
-        ours: frozenset[str],
+        injected_names: frozenset[str],
         entries: Sequence[Entry],
     ) -> None:
-        own = [one for one in pod_fields.items(pod, "containers") if one["name"] not in ours]
-        self._recorded = {one.get("path") for entry in entries for one in entry.patched}
+        self._containers = {
+            container["name"]: container
+            for container in reversed(pod_fields.items(pod, "containers"))
+            if container["name"] not in injected_names
+        }
+        self._recorded = {record["path"] for entry in entries for record in entry.patched}
         mounts = spec.get("volumeMounts")
-        self._mounts = self._own_mounts(mounts, own) if mounts is not None else []
-        self._env = [self._variable(one, own) for one in spec.get("env") or ()]
+        self._mounts = self._inherited_mounts(mounts) if mounts is not None else {}
+        self._env = self._inherited_variables(spec.get("env") or ())
 
     def into(self, container: Json) -> Json:
         """The container with what it takes; what it has already stays as it is."""
-        paths = {
-            containerparts.clean(one["mountPath"]) for one in container.get("volumeMounts") or ()
-        }
-        names = {one["name"] for one in container.get("env") or ()}
-        mounts = [
-            one for one in self._mounts if containerparts.clean(one["mountPath"]) not in paths
-        ]
-        env = [one for one in self._env if one["name"] not in names]
+        own_mounts = container.get("volumeMounts") or ()
+        own_env = container.get("env") or ()
+        own_paths = {container_additions.clean_path(mount["mountPath"]) for mount in own_mounts}
+        own_names = {variable["name"] for variable in own_env}
+        mounts = [mount for path, mount in self._mounts.items() if path not in own_paths]
+        env = [variable for variable in self._env if variable["name"] not in own_names]
         result = dict(container)
         if mounts:
-            result["volumeMounts"] = [*(container.get("volumeMounts") or ()), *mounts]
+            result["volumeMounts"] = [*own_mounts, *mounts]
         if env:
-            result["env"] = [*(container.get("env") or ()), *env]
+            result["env"] = [*own_env, *env]
         return result
 
-    def _own_mounts(self, spec: Mapping[str, Any], own: Iterable[Json]) -> list[Json]:
-        """One mount per path, in the order of the containers."""
-        sources = spec.get("fromContainers")
-        found: dict[str, Json] = {}
-        for container in own:
-            if not containerparts.matches(container["name"], ["*"] if sources is None else sources):
+    def _inherited_mounts(self, spec: Mapping[str, Any]) -> dict[str, Json]:
+        """One mount per path, in the order of the containers.
+
+        In `exclude` a glob that begins with a slash means the path, any other the volume's name.
+        """
+        sources, globs = spec.get("fromContainers"), spec.get("exclude") or ()
+        path_globs = [glob for glob in globs if glob.startswith("/")]
+        name_globs = [glob for glob in globs if not glob.startswith("/")]
+        mounts: dict[str, Json] = {}
+        for name, container in reversed(self._containers.items()):
+            if not container_additions.matches(name, ["*"] if sources is None else sources):
                 continue
             for mount in container.get("volumeMounts") or ():
-                path = containerparts.clean(mount.get("mountPath"))
-                if not self._is_left_out(mount, path, container["name"], spec):
-                    found.setdefault(path, mount)
-        return list(found.values())
+                path = container_additions.clean_path(mount.get("mountPath"))
+                is_left_out = (
+                    path == TOKEN_PATH
+                    or self._is_recorded(name, "volumeMounts", mount.get("mountPath") or "")
+                    or container_additions.matches(path, path_globs)
+                    or container_additions.matches(mount.get("name") or "", name_globs)
+                )
+                if not is_left_out:
+                    mounts.setdefault(path, mount)
+        return mounts
 
-    def _is_left_out(self, mount: Json, path: str, container: str, spec: Mapping[str, Any]) -> bool:
-        """A glob that begins with a slash means the path, any other the volume's name."""
-        globs = spec.get("exclude") or ()
-        by_path = [one for one in globs if one.startswith("/")]
-        by_name = [one for one in globs if not one.startswith("/")]
-        return (
-            path == TOKEN_PATH
-            or self._is_recorded(container, "volumeMounts", mount.get("mountPath") or "")
-            or containerparts.matches(path, by_path)
-            or containerparts.matches(mount.get("name") or "", by_name)
-        )
+    def _inherited_variables(self, wanted: Sequence[Mapping[str, Any]]) -> list[Json]:
+        by_container: dict[str, dict[str, Json]] = {}
+        variables: list[Json] = []
+        for name, source in ((item["name"], item["fromContainer"]) for item in wanted):
+            container = self._containers.get(source)
+            if container is None:
+                raise Conflict(Reason.MISSING_VALUE, f"there is no container {source!r}")
+            if source not in by_container:
+                env = reversed(container.get("env") or ())
+                by_container[source] = {variable["name"]: variable for variable in env}
+            variable = by_container[source].get(name)
+            if variable is None or self._is_recorded(source, "env", name):
+                message = f"container {source!r} has no variable {name}"
+                raise Conflict(Reason.MISSING_VALUE, message)
+            variables.append(variable)
+        return variables
 
-    def _variable(self, wanted: Mapping[str, Any], own: Iterable[Json]) -> Json:
-        name, source = wanted["name"], wanted["fromContainer"]
-        container = next((one for one in own if one["name"] == source), None)
-        if container is None:
-            raise Conflict(Reason.MISSING_VALUE, f"there is no container {source!r}")
-        for variable in container.get("env") or ():
-            if variable.get("name") == name and not self._is_recorded(source, "env", name):
-                found: Json = variable
-                return found
-        raise Conflict(Reason.MISSING_VALUE, f"container {source!r} has no variable {name}")
-
-    def _is_recorded(self, container: str, what: str, key: str) -> bool:
-        return patch.pointer(("spec", "containers", container, what, key)) in self._recorded
+    def _is_recorded(self, container: str, list_name: str, key: str) -> bool:
+        """Whether an injection added this item to the container."""
+        return patch.pointer(("spec", "containers", container, list_name, key)) in self._recorded

@@ -1,21 +1,22 @@
-"""Adding parts to a pod: additive, in order, and recorded so that it can be taken out again."""
+"""Adds parts to a pod, in order, and records them so that they can be removed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core import decision, patch
-from sidecar_injector.core.injections import model
-from sidecar_injector.core.merging import fit, render
+from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.merging import additions, fit, render, result_checks, status_annotation
 from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.status_annotation import (
-    MAPS,
-    NAMED_LISTS,
     Entry,
     Provenance,
+    Record,
     Skipped,
+    json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Reason
@@ -23,90 +24,95 @@ from sidecar_injector.core.validity import spec as spec_rules
 
 _FIRST = "First"
 
-Check = Callable[[Mapping[str, Any], Mapping[str, Any], render.Parts], Conflict | None]
-"""Of a pod before and after some parts: why it must not come out like that, if it must not."""
-
 
 class Merge:
-    """One pass over a pod: injections are fitted one after another, each whole or not at all."""
+    """One pass over a pod: injections are fitted one after another, each whole or not at all.
+
+    `recorded` is what the pod's annotation claims. With `tutorial`, the pod is annotated in the
+    tutorial's way too. Without a `view` of the namespace, only the rules of the API server for any
+    pod limit the result.
+    """
 
     def __init__(
         self,
         editor: patch.Editor,
-        said: Provenance,
+        recorded: Provenance,
         *,
-        around: render.RenderContext,
-        tutorial: bool,
-        check: Check,
+        context: render.RenderContext,
+        view: namespace_view.NamespaceView | None = None,
+        tutorial: bool = False,
     ) -> None:
         self._editor = editor
-        self._before = said
-        self._said = said
-        self._around = around
-        self._check = check
+        self._recorded = recorded
+        self._recorded_before = recorded
+        self._context = context
+        self._view = view
         self._tutorial = tutorial
-        """The pod asked in the tutorial's way and is answered in it too."""
 
     def fit(self, injection: model.Injection) -> decision.Line:
         """Add what the pod lacks of this injection; a conflict adds nothing and is the reason."""
-        pod = self._editor.document
-        missing, outdated, details = render.Parts(), False, {}
         try:
             parts = render.render(
-                injection, pod=pod, entries=self._said.entries, around=self._around
+                injection,
+                pod=self._editor.document,
+                entries=self._recorded.entries,
+                context=self._context,
             )
-            merges = injection.spec.get("onConflict") == "Merge"
-            fitting = fit.Fit(
-                pod=pod,
-                parts=parts,
-                said=self._said,
-                identity=injection.identity,
-                merges=merges,
-                host_network=self._around.host_network,
-            )
-            outdated = fitting.is_outdated(template_hash=injection.hash)
-            missing = fitting.missing(template_hash=injection.hash)
-            if kept := fitting.kept():
-                details = {"kept": kept}
-            if missing.is_empty:
-                return decision.line(injection, Reason.ALREADY_INJECTED, details=details)
-            if not outdated:
-                self._add(injection, missing)
+            return self._fit_parts(injection, parts)
         except Conflict as conflict:
-            if not outdated:
-                return decision.line(injection, conflict.reason, conflict.detail)
-        if outdated:
+            return decision.line(injection, conflict.reason, conflict.detail)
+
+    def _fit_parts(self, injection: model.Injection, parts: render.Parts) -> decision.Line:
+        fitting = fit.Fit(
+            parts,
+            pod=self._editor.document,
+            recorded=self._recorded,
+            injection=injection,
+            host_network=self._context.host_network,
+        )
+        conflicts = itertools.chain(
+            fit.conflicts_with_author(fitting), fit.conflicts_with_injections(fitting)
+        )
+        conflict = next(conflicts, None)
+        missing = fit.missing_parts(fitting)
+        paths = fit.preserved_paths(fitting)
+        details = {"kept": paths} if paths else {}
+        if conflict is None and missing.is_empty:
+            return decision.line(injection, Reason.ALREADY_INJECTED, details=details)
+        if fit.is_outdated(fitting):
             return decision.line(injection, Reason.OUTDATED)
+        if conflict:
+            raise conflict
+        self._add(injection, missing)
         return decision.line(injection, Reason.INJECTED, missing.summary(), details=details)
 
-    def finish(self, lines: Sequence[decision.Line]) -> None:
-        """Write down what was added and what was skipped, if that is not what stands there."""
+    def finish(self, skipped_lines: Sequence[decision.Line]) -> None:
+        """Write the annotation, if it does not record what was added and skipped already."""
         skipped = tuple(
-            Skipped(kind=one.injection.kind, name=one.injection.name, reason=one.reason.value)
-            for one in lines
+            Skipped(kind=line.injection.kind, name=line.injection.name, reason=line.reason.value)
+            for line in skipped_lines
         )
-        after = Provenance(self._said.entries, skipped)
-        # Why one is skipped may be seen differently once a later one is there: not worth a patch.
-        is_right = after.entries == self._before.entries and after.same_skipped(self._before)
+        after, before = Provenance(self._recorded.entries, skipped), self._recorded_before
+        # On a second call another reason for skipping may come first: that is not worth a patch.
+        is_right = after.entries == before.entries and after.same_skipped(before)
         if not is_right and (after.entries or after.skipped):
             self._write(after.as_text())
 
     def _write(self, text: str) -> None:
-        """Set the annotation, unless the pod would be refused for the size of them all: then it is
-        better to be injected and not to say so."""
+        """Set the annotation, unless the API server would refuse the pod for the size of all
+        annotations: an injected pod without a record is better than none."""
         present = pod_fields.metadata_map(self._editor.document, "annotations")
         wanted = {**present, names.STATUS_ANNOTATION: text}
         if spec_rules.annotation_bytes(wanted) <= spec_rules.MOST_ANNOTATIONS:
             self._editor.set(("metadata", "annotations", names.STATUS_ANNOTATION), text)
 
     def _add(self, injection: model.Injection, missing: render.Parts) -> None:
-        """Add all that is missing, or nothing: the result is checked before it is taken over."""
-        placing = _Placing(self._editor.fork(), self._said)
-        patched = placing.place(missing, injection.spec.get("placement") or {})
-        annotations = {
-            **missing.annotations,
-            **placing.companions(missing, injection.spec.get("placement") or {}),
-        }
+        """Add all that is missing, or nothing: the result is checked before it is adopted."""
+        before = self._editor.document
+        placing = _Placing(self._editor.fork(), self._recorded)
+        placement = injection.spec.get("placement") or {}
+        records = placing.place(missing, placement)
+        annotations = {**missing.annotations, **placing.companions(missing, placement)}
         if self._tutorial:
             annotations |= placing.lacking(
                 names.TUTORIAL_STATUS_ANNOTATION, names.TUTORIAL_INJECTED
@@ -115,9 +121,12 @@ class Merge:
             for key, value in members.items():
                 placing.editor.set(("metadata", field, key), value)
 
-        if conflict := self._check(self._editor.document, placing.editor.document, missing):
+        after = placing.editor.document
+        if conflict := result_checks.check(
+            before, after, view=self._view, precomputed=missing.precomputed
+        ):
             raise conflict
-        self._record(injection, missing, annotations, patched)
+        self._record(injection, missing, annotations, records)
         self._editor.adopt(placing.editor)
 
     def _record(
@@ -125,72 +134,86 @@ class Merge:
         injection: model.Injection,
         added: render.Parts,
         annotations: dict[str, str],
-        patched: list[dict[str, Any]],
+        records: list[Record],
     ) -> None:
-        """Say what was added, besides what an earlier entry of it names and the pod still has."""
-        entry = self._said.entry(injection.identity)
-        carried = _carried(entry, self._editor.document)
-        fresh: dict[str, Any] = {
-            "containers": [one["name"] for one in added.containers],
-            "initContainers": [one["name"] for one in added.init_containers],
-            "volumes": [one["name"] for one in added.volumes],
-            "labels": dict(added.labels),
-            "annotations": annotations,
+        """Record what was added, and what the pod still has of the injection's older entry."""
+        older = self._recorded.entry(injection.identity)
+        names_added = {
+            "containers": [container["name"] for container in added.containers],
+            "initContainers": [container["name"] for container in added.init_containers],
+            "volumes": [volume["name"] for volume in added.volumes],
         }
-        members: dict[str, Any] = {
-            field: [*carried[field], *(x for x in fresh[field] if x not in carried[field])]
-            for field in NAMED_LISTS
-        } | {field: carried[field] | fresh[field] for field in MAPS}
-        before = [one for one in entry.patched if one not in patched] if entry else []
-        self._said = self._said.with_entry(
+        members_added = {"labels": dict(added.labels), "annotations": annotations}
+        if older:
+            pod = self._editor.document
+            for field, added_names in names_added.items():
+                still_present = _names_still_present(older, pod, field)
+                names_added[field] = list(dict.fromkeys([*still_present, *added_names]))
+            for field, members in members_added.items():
+                members_added[field] = _members_still_present(older, pod, field) | members
+            texts = set(map(json_text, records))
+            older_records = (record for record in older.patched if json_text(record) not in texts)
+            records = [*older_records, *records]
+        parts = {**names_added, **members_added}
+        self._recorded = self._recorded.with_entry(
             Entry(
                 kind=injection.kind,
                 name=injection.name,
                 generation=injection.generation,
                 hash=injection.hash,
                 mode=added.mode,
-                added={field: value for field, value in members.items() if value},
-                patched=(*before, *patched),
+                added={field: value for field, value in parts.items() if value},
+                patched=tuple(records),
             )
         )
 
 
 class _Placing:
-    """Where parts go; `said` tells which items are ours."""
+    """Where parts go in a pod; `recorded` says which items injections added before."""
 
-    def __init__(self, editor: patch.Editor, said: Provenance) -> None:
+    def __init__(self, editor: patch.Editor, recorded: Provenance) -> None:
         self.editor = editor
-        self._said = said
+        self._recorded = recorded
 
-    def place(self, parts: render.Parts, placement: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Put the parts into the pod; what to write down about those that are no items."""
-        patched: list[dict[str, Any]] = []
-        for addition in parts.additions:
-            # Two of them may be one, and a list may be full by now.
-            if addition.is_lacking(self.editor.document):
-                # What stands in front since a moment ago is ours too: the template's order stays.
-                now = Entry(kind="", name="", patched=tuple(patched))
-                patched += addition.apply(self.editor, [*self._said.entries, now])
-        patched += self._allow_eviction(parts)
+    def place(self, parts: render.Parts, placement: Mapping[str, str]) -> list[Record]:
+        """Put the parts into the pod; the records of those that are not whole items."""
+        records = self._apply(parts.additions) if parts.additions else []
+        records += self._allow_eviction(parts)
         first = placement.get("containers") == _FIRST
         self._insert("containers", parts.containers, first=first)
         first = placement.get("initContainers", _FIRST) == _FIRST
         self._insert("initContainers", parts.init_containers, first=first)
         self._insert("volumes", parts.volumes, first=False)
-        return patched
+        return records
+
+    def _apply(self, parts: Iterable[additions.Addition]) -> list[Record]:
+        records: list[Record] = []
+        item_keys = {
+            key
+            for entry in self._recorded.entries
+            for key in status_annotation.item_keys(entry.patched)
+        }
+        for addition in parts:
+            added = addition.apply(self.editor, item_keys)
+            # The next items go behind these: the template's order stays.
+            item_keys.update(status_annotation.item_keys(added))
+            records += added
+        return records
 
     def companions(self, parts: render.Parts, placement: Mapping[str, str]) -> dict[str, str]:
-        """Annotations that people expect around what was added, unless the pod has them."""
+        """Annotations that people expect with what was added, unless the pod has them."""
         annotations: dict[str, str] = {}
         if placement.get("containers") == _FIRST and parts.containers:
-            # kubectl logs and exec would otherwise turn to the sidecar.
-            ours = self._ours("containers") | {one["name"] for one in parts.containers}
+            # kubectl logs and exec would otherwise choose the sidecar.
+            injected_names = self._injected_names("containers")
+            injected_names.update(container["name"] for container in parts.containers)
             containers = pod_fields.items(self.editor.document, "containers")
-            own = next((one["name"] for one in containers if one["name"] not in ours), None)
-            if own:
-                annotations |= self.lacking(names.DEFAULT_CONTAINER_ANNOTATION, own)
-        if emptied := _empty_dirs(parts):
-            annotations |= self.lacking(names.SAFE_TO_EVICT_ANNOTATION, ",".join(emptied))
+            own_names = (container["name"] for container in containers)
+            own_name = next((name for name in own_names if name not in injected_names), None)
+            if own_name:
+                annotations |= self.lacking(names.DEFAULT_CONTAINER_ANNOTATION, own_name)
+        if volumes := _empty_dirs(parts):
+            annotations |= self.lacking(names.SAFE_TO_EVICT_ANNOTATION, ",".join(volumes))
         return annotations
 
     def lacking(self, key: str, value: str) -> dict[str, str]:
@@ -198,19 +221,19 @@ class _Placing:
         present = pod_fields.metadata_map(self.editor.document, "annotations")
         return {} if key in present else {key: value}
 
-    def _allow_eviction(self, parts: render.Parts) -> list[dict[str, Any]]:
-        """The autoscaler keeps a node for a pod with local volumes that are not listed here.
+    def _allow_eviction(self, parts: render.Parts) -> list[Record]:
+        """Add volumes to the list of those that do not keep the autoscaler from removing a node.
 
         https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
         """
         key = names.SAFE_TO_EVICT_ANNOTATION
-        before = pod_fields.metadata_map(self.editor.document, "annotations").get(key)
-        listed = (before or "").split(",")
+        current = pod_fields.metadata_map(self.editor.document, "annotations").get(key)
+        listed = (current or "").split(",")
         suffix = "".join(f",{name}" for name in _empty_dirs(parts) if name not in listed)
-        if not before or not suffix:
+        if not current or not suffix:
             return []
         path = ("metadata", "annotations", key)
-        self.editor.set(path, before + suffix)
+        self.editor.set(path, current + suffix)
         return [{"op": "append", "path": patch.pointer(path), "suffix": suffix}]
 
     def _insert(self, field: str, items: tuple[dict[str, Any], ...], *, first: bool) -> None:
@@ -219,43 +242,26 @@ class _Placing:
             for item in items:
                 self.editor.append(path, item)
             return
-        # Several injections stand at the front as one block, in the order of decision.
-        for index, item in enumerate(items, self._leading(field)):
+        # Several injections are at the front as one block, in the order of decision.
+        injected_names = self._injected_names(field)
+        present = pod_fields.items(self.editor.document, field)
+        leading = itertools.takewhile(lambda item: item["name"] in injected_names, present)
+        for index, item in enumerate(items, sum(1 for _ in leading)):
             self.editor.insert(path, index, item)
 
-    def _leading(self, field: str) -> int:
-        """How many items at the front of a list are ours."""
-        ours = self._ours(field)
-        count = 0
-        for item in pod_fields.items(self.editor.document, field):
-            if item["name"] not in ours:
-                break
-            count += 1
-        return count
-
-    def _ours(self, field: str) -> set[str]:
-        return {name for entry in self._said.entries for name in entry.names(field)}
+    def _injected_names(self, field: str) -> set[str]:
+        return {name for entry in self._recorded.entries for name in entry.names(field)}
 
 
 def _empty_dirs(parts: render.Parts) -> list[str]:
-    return [one["name"] for one in parts.volumes if one.get("emptyDir") is not None]
+    return [volume["name"] for volume in parts.volumes if volume.get("emptyDir") is not None]
 
 
-def _carried(entry: Entry | None, pod: Mapping[str, Any]) -> dict[str, Any]:
-    """What an entry names and the pod still has."""
-    if entry is None:
-        return {**{field: [] for field in NAMED_LISTS}, **{field: {} for field in MAPS}}
-    present = {
-        field: {one["name"] for one in pod_fields.items(pod, field)} for field in NAMED_LISTS
-    }
-    lists = {field: [one for one in entry.names(field) if one in present[field]]
-             for field in NAMED_LISTS}  # fmt: skip
-    maps = {
-        field: {
-            key: value
-            for key, value in entry.members(field).items()
-            if pod_fields.metadata_map(pod, field).get(key) == value
-        }
-        for field in MAPS
-    }
-    return {**lists, **maps}
+def _names_still_present(entry: Entry, pod: Mapping[str, Any], field: str) -> list[str]:
+    present = {item["name"] for item in pod_fields.items(pod, field)}
+    return [name for name in entry.names(field) if name in present]
+
+
+def _members_still_present(entry: Entry, pod: Mapping[str, Any], field: str) -> dict[str, str]:
+    present = pod_fields.metadata_map(pod, field)
+    return {key: value for key, value in entry.members(field).items() if present.get(key) == value}

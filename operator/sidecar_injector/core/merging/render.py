@@ -1,4 +1,4 @@
-"""An injection's template as it would stand in one pod."""
+"""What an injection wants one pod to have: its template with the parameters filled in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUMMARY_PARTS = 8
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RenderContext:
-    """What a template may ask for about a pod, as its author wrote it, and its namespace."""
+    """What a template may refer to, about the pod as its author wrote it and its namespace."""
 
     namespace: str
     service_account: str
@@ -35,7 +35,7 @@ class RenderContext:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What an injection wants a pod to have. The dicts are shared: nobody changes them."""
+    """What an injection wants a pod to have. The dicts are shared, so they are never changed."""
 
     mode: str = "Container"
     containers: tuple[Json, ...] = ()
@@ -45,7 +45,7 @@ class Parts:
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     annotations: Mapping[str, str] = dataclasses.field(default_factory=dict)
     additions: tuple[additions.Addition, ...] = ()
-    bare: Mapping[str, Json] = dataclasses.field(default_factory=dict)
+    without_inherited: Mapping[str, Json] = dataclasses.field(default_factory=dict)
     """The containers by name without what they inherit, which other injectors may change."""
     precomputed: container_rules.TemplateProblems | None = None
     """The problems of a template that is the same for every pod."""
@@ -65,16 +65,16 @@ class Parts:
     def summary(self) -> str:
         """The parts in a few words, for people."""
         parts = [
-            *(f"container {one['name']}" for one in self.containers),
-            *(f"init container {one['name']}" for one in self.init_containers),
-            *(f"volume {one['name']}" for one in self.volumes),
+            *(f"container {container['name']}" for container in self.containers),
+            *(f"init container {container['name']}" for container in self.init_containers),
+            *(f"volume {volume['name']}" for volume in self.volumes),
             *(f"label {key}" for key in self.labels),
             *(f"annotation {key}" for key in self.annotations),
-            *(addition.path for addition in self.additions),
+            *(path for addition in self.additions for path in addition.paths),
         ]
-        shown = ", ".join(parts[:SUMMARY_PARTS])
+        text = ", ".join(parts[:SUMMARY_PARTS])
         rest = len(parts) - SUMMARY_PARTS
-        return f"{shown} and {rest} more" if rest > 0 else shown
+        return f"{text} and {rest} more" if rest > 0 else text
 
 
 def render(
@@ -82,29 +82,35 @@ def render(
     *,
     pod: Mapping[str, Any],
     entries: Sequence[Entry],
-    around: RenderContext,
+    context: RenderContext,
 ) -> Parts:
-    """The parts for this pod; `entries` say what injections added to it.
+    """The parts for this pod; `entries` record what injections added to it.
 
-    Raises Conflict where a value is missing or not acceptable.
+    Raises Conflict where a value is missing or not accepted.
     """
-    spec = _filled(injection, around)
+    spec = _filled(injection, context)
     mode = mode_of(injection, pod)
     parts = constant(injection, mode) if spec is injection.spec else _of_template(spec, mode)
     inherited, applied = spec.get("inherit"), spec.get("applicationContainers")
     if not inherited and not applied:
         return parts
-    ours = frozenset(name for one in entries for field in pod_fields.CONTAINER_LISTS
-                     for name in one.names(field))  # fmt: skip
+    injected_names = frozenset(
+        name
+        for entry in entries
+        for field in pod_fields.CONTAINER_LISTS
+        for name in entry.names(field)
+    )
     if inherited:
-        taken = inherit.Inheritance(inherited, pod=pod, ours=ours, entries=entries)
+        inheritance = inherit.Inheritance(
+            inherited, pod=pod, injected_names=injected_names, entries=entries
+        )
         parts = dataclasses.replace(
             parts,
-            containers=tuple(taken.into(one) for one in parts.containers),
-            init_containers=tuple(taken.into(one) for one in parts.init_containers),
+            containers=tuple(map(inheritance.into, parts.containers)),
+            init_containers=tuple(map(inheritance.into, parts.init_containers)),
         )
     if applied:
-        added = container_additions.wanted(applied, pod=pod, ours=ours)
+        added = container_additions.additions_of(applied, pod=pod, injected_names=injected_names)
         parts = dataclasses.replace(parts, additions=(*parts.additions, *added))
     return parts
 
@@ -139,17 +145,19 @@ def _of_template(spec: Mapping[str, Any], mode: str) -> Parts:
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
         additions=tuple(pod_additions.of_pod(pod_spec)),
-        bare={one["name"]: one for one in (*init_containers, *containers)},
+        without_inherited={
+            container["name"]: container for container in (*init_containers, *containers)
+        },
     )
 
 
 def mode_of(injection: model.Injection, pod: Mapping[str, Any]) -> str:
-    """`Native` or `Container`: Auto is native where the pod ends, so that the sidecar ends too."""
+    """`Native` or `Container`: Auto is native in a pod that ends, so that the sidecar ends too."""
     mode = str(injection.spec.get("sidecarMode") or "Auto")
     if mode != "Auto":
         return mode
-    restarts = (pod.get("spec") or {}).get("restartPolicy") or names.CONTAINER_RESTART_ALWAYS
-    return "Container" if restarts == names.CONTAINER_RESTART_ALWAYS else "Native"
+    policy = (pod.get("spec") or {}).get("restartPolicy") or names.CONTAINER_RESTART_ALWAYS
+    return "Container" if policy == names.CONTAINER_RESTART_ALWAYS else "Native"
 
 
 def mounted_volumes(containers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -161,7 +169,7 @@ def mounted_volumes(containers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _lists(spec: Mapping[str, Any], mode: str) -> tuple[tuple[Json, ...], tuple[Json, ...]]:
-    """Containers and init containers; native sidecars are of the latter.
+    """Containers and init containers; native sidecars are among the latter.
 
     https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
     """
@@ -169,25 +177,27 @@ def _lists(spec: Mapping[str, Any], mode: str) -> tuple[tuple[Json, ...], tuple[
     init_containers = tuple(spec.get("initContainers") or ())
     if mode != "Native":
         return containers, init_containers
-    native = tuple({**one, "restartPolicy": names.CONTAINER_RESTART_ALWAYS} for one in containers)
+    native = tuple(
+        {**container, "restartPolicy": names.CONTAINER_RESTART_ALWAYS} for container in containers
+    )
     return (), init_containers + native
 
 
-def _filled(injection: model.Injection, around: RenderContext) -> Mapping[str, Any]:
-    """The spec with its tokens replaced, and checked against the types that they stand in."""
+def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, Any]:
+    """The spec with its tokens replaced and the result checked against the schema."""
     declared = injection.spec.get("parameters") or []
     if not declared and not injection.has_tokens:
         return injection.spec
     try:
-        values = parameters.resolve(declared, sources=around.sources)
+        values = parameters.resolve(declared, sources=context.sources)
     except parameters.UnresolvedError as error:
         raise Conflict(error.reason, error.detail) from error
     if not injection.has_tokens:
         return injection.spec
 
     values |= {
-        "pod.namespace": around.namespace,
-        "pod.serviceAccountName": around.service_account,
+        "pod.namespace": context.namespace,
+        "pod.serviceAccountName": context.service_account,
         "injection.name": injection.name,
     }
     filled = {
@@ -197,10 +207,10 @@ def _filled(injection: model.Injection, around: RenderContext) -> Mapping[str, A
     }
     properties = injection.spec_schema["properties"]
     for part, value in filled.items():
-        for path, sentence in schema.problems(properties[part], value, path=part, tokens=False):
-            # The sentence begins with the value, which the pod's author chose: it ends up in logs
-            # and Events, so only what would be accepted is repeated.
-            _, must, accepted = sentence.rpartition(" must ")
-            expected = f"{must.strip()} {accepted}" if must else "has a value that is not accepted"
-            raise Conflict(Reason.INVALID_VALUE, f"{path} {expected}")
+        for problem in schema.problems(properties[part], value, path=part, tokens=False):
+            # The pod's author chose the value, and the message goes to logs and Events: it repeats
+            # only what would be accepted.
+            names_accepted = problem.expectation.startswith("must ")
+            expected = problem.expectation if names_accepted else "has a value that is not accepted"
+            raise Conflict(Reason.INVALID_VALUE, f"{problem.path} {expected}")
     return {**injection.spec, **filled}

@@ -1,6 +1,6 @@
-"""The last look at a pod before an injection is taken over: would the API server accept it?
+"""The last check before a pod with an injection's parts is adopted: would it be accepted?
 
-Only what the injection brings about counts; what was wrong with the pod before is its author's.
+Only what the parts cause counts, not what was wrong with the pod before.
 """
 
 from __future__ import annotations
@@ -24,21 +24,30 @@ def check(
     before: Pod,
     after: Pod,
     *,
-    known: namespace_view.NamespaceView,
-    precomputed: container_rules.TemplateProblems | None = None,
+    view: namespace_view.NamespaceView | None,
+    precomputed: container_rules.TemplateProblems | None,
 ) -> Conflict | None:
-    """Why the pod must not come out like this; None if it may."""
-    account = additions.Scalar("serviceAccountName", None)
-    wanted = account.current(after)
-    exists = known.service_accounts is None or wanted in known.service_accounts
-    if wanted != account.current(before) and not exists:
-        return Conflict(Reason.MISSING_SERVICE_ACCOUNT, repr(wanted))
-    level = known.namespace.labels.get(names.POD_SECURITY_ENFORCE_LABEL, "privileged")
-    if level != "privileged":
-        old = set(pod_security.violations(level, before))
-        new = [one for one in pod_security.violations(level, after) if one not in old]
-        if new:
-            return Conflict(Reason.POD_SECURITY, f"{level}: {new[0]}")
+    """Why the pod must not come out like this; None if it may.
+
+    Without a `view` of the namespace, only what the API server requires of every pod is checked.
+    """
+    if view and (conflict := _of_namespace(before, after, view)):
+        return conflict
     if problem := pod_rules.problem(before=before, after=after, precomputed=precomputed):
         return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
+    return None
+
+
+def _of_namespace(before: Pod, after: Pod, view: namespace_view.NamespaceView) -> Conflict | None:
+    """What the namespace does not accept."""
+    account = additions.scalar(after, "serviceAccountName")
+    exists = view.service_accounts is None or account in view.service_accounts
+    if not exists and account != additions.scalar(before, "serviceAccountName"):
+        return Conflict(Reason.MISSING_SERVICE_ACCOUNT, repr(account))
+    level = view.namespace.labels.get(names.POD_SECURITY_ENFORCE_LABEL, "privileged")
+    if level != "privileged":
+        present = set(pod_security.violations(level, before))
+        for violation in pod_security.violations(level, after):
+            if violation not in present:
+                return Conflict(Reason.POD_SECURITY, f"{level}: {violation}")
     return None

@@ -1,18 +1,19 @@
-"""What a pod's status annotation says about what was added to it.
+"""The pod's status annotation, which records what was added to the pod.
 
-The annotation is a hint and never a proof: anybody may have written it. It is read without ever
-failing, and whatever it claims is compared with the pod before it counts.
+The annotation is a hint and never a proof, as anyone may have written it. Reading it never fails,
+and each of its claims is compared with the pod before it counts.
 
 Its shape: `{"injections": [ENTRY, ...], "skipped": [{"kind", "name", "reason"}], "version": 1}` as
-compact JSON with sorted keys; an ENTRY has kind, name, generation, hash, mode, and `added` with the
-names of containers, initContainers and volumes, and labels and annotations with their values.
+compact JSON with sorted keys. An ENTRY has kind, name, generation, hash and mode, then `added` with
+the names of containers, initContainers and volumes and with the labels and annotations, then
+`patched` with one record for each other change.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
@@ -28,6 +29,11 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 OPERATIONS = ("set", "add", "append")
 
 Added = Mapping[str, Any]
+Record = dict[str, Any]
+"""One change and what undoes it; `additions` has the shapes."""
+ItemKey = tuple[str, str]
+"""What identifies an item that was added to a list: its path, and its value as JSON where the path
+does not end in the item's own key."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +46,8 @@ class Entry:
     hash: str = ""
     mode: str = ""
     added: Added = dataclasses.field(default_factory=dict)
-    patched: tuple[Mapping[str, Any], ...] = ()
-    """What was changed elsewhere, each with what undoes it; `additions` has the shapes."""
+    patched: tuple[Record, ...] = ()
+    """What was changed elsewhere."""
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -57,7 +63,7 @@ class Entry:
         return dict(self.added.get(field) or {})
 
     def as_json(self) -> dict[str, Any]:
-        """As it stands in the annotation: empty members are left out."""
+        """The entry as the annotation has it: empty members are left out."""
         members = {
             "kind": self.kind,
             "name": self.name,
@@ -81,45 +87,70 @@ class Skipped:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Provenance:
-    """All that the annotation says."""
+    """The content of the annotation."""
 
     entries: tuple[Entry, ...] = ()
     skipped: tuple[Skipped, ...] = ()
 
     def entry(self, identity: tuple[str, str]) -> Entry | None:
-        """What this injection is said to have added; None if nothing is said."""
+        """What this injection added, as recorded; None without a record."""
         return next((entry for entry in self.entries if entry.identity == identity), None)
 
     def with_entry(self, new: Entry) -> Provenance:
-        """The same with this injection's entry put in its place, or at the end."""
-        replaced = tuple(new if one.identity == new.identity else one for one in self.entries)
-        entries = replaced if self.entry(new.identity) else (*self.entries, new)
-        return dataclasses.replace(self, entries=entries)
+        """The same with this entry in the place of the injection's older one, or at the end."""
+        by_identity = {entry.identity: entry for entry in (*self.entries, new)}
+        return dataclasses.replace(self, entries=tuple(by_identity.values()))
 
     def same_skipped(self, other: Provenance) -> bool:
-        """Whether both name the same injections as skipped, for whatever reason."""
-        return [(one.kind, one.name) for one in self.skipped] == [
-            (one.kind, one.name) for one in other.skipped
+        """Whether both name the same injections as skipped; the reasons may differ."""
+        return [(skipped.kind, skipped.name) for skipped in self.skipped] == [
+            (skipped.kind, skipped.name) for skipped in other.skipped
         ]
 
     def as_text(self) -> str:
         """The annotation's value: the same bytes for the same provenance, always.
 
-        ASCII only: a forged lone surrogate stays an escape and cannot spoil the answer.
+        ASCII only: a forged lone surrogate stays an escape and cannot break the response.
         """
         content = {
             "injections": [entry.as_json() for entry in self.entries],
-            "skipped": [dataclasses.asdict(one) for one in self.skipped],
+            "skipped": [dataclasses.asdict(skipped) for skipped in self.skipped],
             "version": VERSION,
         }
-        return _ENCODER.encode({key: value for key, value in content.items() if value})
+        return json_text({key: value for key, value in content.items() if value})
 
 
 NOTHING = Provenance()
 
 
+def json_text(value: Any) -> str:
+    """Compact JSON with sorted keys: equal for equal values."""
+    return _ENCODER.encode(value)
+
+
+RecordsByPath = Mapping[str, Sequence[tuple[Entry, Record]]]
+
+
+def records_by_path(entries: Iterable[Entry]) -> RecordsByPath:
+    """The records of the entries, each with its entry, in their order."""
+    by_path: dict[str, list[tuple[Entry, Record]]] = {}
+    for entry in entries:
+        for record in entry.patched:
+            by_path.setdefault(record["path"], []).append((entry, record))
+    return by_path
+
+
+def item_keys(records: Iterable[Record]) -> Iterator[ItemKey]:
+    """The keys of the list items that the records say were added."""
+    for record in records:
+        if record["op"] == "add":
+            yield record["path"], ""
+            if "value" in record:
+                yield record["path"], json_text(record["value"])
+
+
 def read(annotations: Mapping[str, Any]) -> Provenance:
-    """What a pod's annotations claim. Text that is no provenance claims nothing."""
+    """What a pod's annotations claim; nothing where the text is not a status annotation."""
     text = annotations.get(names.STATUS_ANNOTATION)
     if not isinstance(text, str):
         return NOTHING
@@ -138,36 +169,36 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
     return Provenance(tuple(_unique(entries)), tuple(skipped))
 
 
-def author_view(pod: Mapping[str, Any], said: Provenance) -> dict[str, dict[str, Any]]:
+def author_view(pod: Mapping[str, Any], recorded: Provenance) -> dict[str, dict[str, Any]]:
     """Labels and annotations as the pod's author wrote them.
 
-    What the annotation says that we added, and what still has our value, is left out: so what we
-    add never changes what we decide, however often we are asked.
+    What is recorded as added and still has the recorded value is left out. So what an injection
+    adds never changes what is decided on the next call.
     """
     metadata = pod.get("metadata") or {}
     view: dict[str, dict[str, Any]] = {}
     for field in MAPS:
-        ours = {item for entry in said.entries for item in entry.members(field).items()}
+        added = {member for entry in recorded.entries for member in entry.members(field).items()}
         present = metadata.get(field)
         members = present if isinstance(present, dict) else {}
-        if ours:
+        if added:
             members = {
                 key: value
                 for key, value in members.items()
-                if not isinstance(value, str) or (key, value) not in ours
+                if not isinstance(value, str) or (key, value) not in added
             }
         view[field] = members
     return view
 
 
-def author_scalar(pod: Mapping[str, Any], said: Provenance, field: str) -> Any:
+def author_scalar(pod: Mapping[str, Any], recorded: Provenance, field: str) -> Any:
     """A field of the pod's spec as its author wrote it."""
     value = (pod.get("spec") or {}).get(field)
-    for entry in reversed(said.entries):
-        for one in entry.patched:
-            is_field = one["op"] == "set" and one["path"] == f"/spec/{field}"
-            if is_field and "value" in one and one["value"] == value:
-                value = one.get("previous")
+    for entry in reversed(recorded.entries):
+        for record in entry.patched:
+            is_field = record["op"] == "set" and record["path"] == f"/spec/{field}"
+            if is_field and "value" in record and record["value"] == value:
+                value = record.get("previous")
     return value
 
 
@@ -177,7 +208,7 @@ def _objects(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _entry(item: Mapping[str, Any]) -> Entry | None:
-    """The entry that an item states; None where it names no injection."""
+    """The entry in an item of the annotation; None where it does not name an injection."""
     kind, name, generation = item.get("kind"), item.get("name"), item.get("generation")
     if not isinstance(kind, str) or not isinstance(name, str):
         return None
@@ -193,9 +224,9 @@ def _entry(item: Mapping[str, Any]) -> Entry | None:
         mode=_string(item.get("mode")),
         added={key: value for key, value in (lists | maps).items() if value},
         patched=tuple(
-            one
-            for one in _objects(item, "patched")
-            if isinstance(one.get("path"), str) and one.get("op") in OPERATIONS
+            record
+            for record in _objects(item, "patched")
+            if isinstance(record.get("path"), str) and record.get("op") in OPERATIONS
         ),
     )
 
@@ -214,7 +245,7 @@ def _string_map(value: object) -> dict[str, str]:
 
 
 def _unique(entries: Iterable[Entry]) -> Iterable[Entry]:
-    """The first entry of each injection: a second one can only be forged."""
+    """The first entry of each injection: a second one is forged."""
     first: dict[tuple[str, str], Entry] = {}
     for entry in entries:
         first.setdefault(entry.identity, entry)

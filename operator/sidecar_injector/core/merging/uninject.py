@@ -1,17 +1,17 @@
-"""Taking out what the status annotation says was added: the merge, backwards.
+"""Removing what the status annotation says was added: the merge, backwards.
 
-For a pod that carried none of our annotations, `uninject` of the injected pod is the pod itself,
-where absent, null and empty are one.
+For a pod that had none of our annotations, `uninject` of the injected pod is the pod itself, where
+absent, null and empty count as equal.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core.merging import containerparts, status_annotation
+from sidecar_injector.core.merging import container_additions, status_annotation
 from sidecar_injector.core.merging.status_annotation import MAPS, NAMED_LISTS, Entry
 from sidecar_injector.core.pods import fields as pod_fields
 
@@ -19,20 +19,20 @@ Json = dict[str, Any]
 
 
 def uninject(pod: Mapping[str, Any]) -> Json:
-    """The pod without what we added; the given one is not changed.
+    """A copy of the pod without what injections added.
 
-    What is no longer as we left it stays. A pod without our annotation comes out equal.
+    What was changed since then stays. A pod without our annotation comes out equal.
     """
     result: Json = copy.deepcopy(dict(pod))
-    said = status_annotation.read(pod_fields.metadata_map(result, "annotations"))
-    for entry in reversed(said.entries):
+    recorded = status_annotation.read(pod_fields.metadata_map(result, "annotations"))
+    for entry in reversed(recorded.entries):
         _remove_items(result, entry)
         for record in reversed(entry.patched):
             _undo(result, record)
         for field in MAPS:
             _remove_members(pod_fields.metadata_map(result, field), entry.members(field))
     annotations = pod_fields.metadata_map(result, "annotations")
-    if said != status_annotation.NOTHING:
+    if recorded != status_annotation.NOTHING:
         annotations.pop(names.STATUS_ANNOTATION, None)
     _drop_empty(result, pod)
     return result
@@ -40,19 +40,19 @@ def uninject(pod: Mapping[str, Any]) -> Json:
 
 def _remove_items(pod: Json, entry: Entry) -> None:
     for field in NAMED_LISTS:
-        ours = set(entry.names(field))
+        injected_names = set(entry.names(field))
         items = pod_fields.items(pod, field)
-        items[:] = [item for item in items if item.get("name") not in ours]
+        items[:] = [item for item in items if item.get("name") not in injected_names]
 
 
-def _remove_members(present: dict[str, str], ours: Mapping[str, str]) -> None:
-    for key, value in ours.items():
+def _remove_members(present: dict[str, str], added: Mapping[str, str]) -> None:
+    for key, value in added.items():
         if present.get(key) == value:
             del present[key]
 
 
 def _undo(pod: Json, record: Mapping[str, Any]) -> None:
-    """Undo one record if what it is about is still there and still ours."""
+    """Undo one record, if what it is about is still there and unchanged."""
     steps = [_unescaped(step) for step in record["path"].split("/")[1:]]
     if not steps:
         return
@@ -94,46 +94,52 @@ def _remove_value(parent: Json, field: str, value: Any) -> None:
 def _remove_hostnames(aliases: list[Any], value: Mapping[str, Any]) -> None:
     for alias in aliases:
         if isinstance(alias, dict) and alias.get("ip") == value.get("ip"):
-            gone = set(value.get("hostnames") or ())
-            alias["hostnames"] = [one for one in alias.get("hostnames") or () if one not in gone]
-    aliases[:] = [one for one in aliases if not isinstance(one, dict) or one.get("hostnames")]
+            added = set(value.get("hostnames") or ())
+            hostnames = alias.get("hostnames") or ()
+            alias["hostnames"] = [name for name in hostnames if name not in added]
+    aliases[:] = [
+        alias for alias in aliases if not isinstance(alias, dict) or alias.get("hostnames")
+    ]
 
 
-def _remove_first(items: list[Any], is_it: Any, *, last: bool = False) -> None:
+def _remove_first(items: list[Any], matches: Callable[[Any], bool], *, last: bool = False) -> None:
+    """Remove the first item that matches, or the last one."""
     order = range(len(items) - 1, -1, -1) if last else range(len(items))
     for index in order:
-        if is_it(items[index]):
+        if matches(items[index]):
             del items[index]
             return
 
 
 def _walk(pod: Json, steps: list[str]) -> Any:
-    here: Any = pod
+    current: Any = pod
     for step in steps:
-        if isinstance(here, dict):
-            here = here.get(step)
-        elif isinstance(here, list):
-            here = next((item for item in here if _is_named(item, step)), None)
-    return here
+        if isinstance(current, dict):
+            current = current.get(step)
+        elif isinstance(current, list):
+            current = next((item for item in current if _is_named(item, step)), None)
+    return current
 
 
 def _is_named(item: Any, name: str) -> bool:
     if not isinstance(item, dict):
         return False
     if "mountPath" in item:
-        return containerparts.clean(item["mountPath"]) == containerparts.clean(name)
+        return container_additions.clean_path(item["mountPath"]) == container_additions.clean_path(
+            name
+        )
     if "containerPort" in item:
         return str(item["containerPort"]) == name
     return bool(item.get("name") == name)
 
 
 def _drop_empty(result: Json, before: Mapping[str, Any]) -> None:
-    """Lists and maps that are empty now and were made by us: absent in a pod without us."""
+    """Remove the lists and maps that became empty: injections created them."""
     for part in ("metadata", "spec"):
         members: Json = result.get(part) or {}
         for key in list(members):
-            was = (before.get(part) or {}).get(key)
-            if members[key] in ({}, []) and was not in ({}, []):
+            previous = (before.get(part) or {}).get(key)
+            if members[key] in ({}, []) and previous not in ({}, []):
                 del members[key]
 
 

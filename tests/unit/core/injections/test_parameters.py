@@ -7,7 +7,15 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view, parameters
-from tests.kits.samples import NAMESPACE, container, decided, injection, known, pod, reasons
+from tests.kits.samples import (
+    NAMESPACE,
+    container,
+    decided,
+    injection,
+    namespace_with,
+    pod,
+    reasons,
+)
 
 KEY = "example.com/value"
 
@@ -191,7 +199,7 @@ def test_tokens_are_replaced_in_every_part_and_never_in_another():
     ids=str,
 )
 def test_unknown_tokens_and_tokens_in_names_are_errors_of_the_injection(fields, path):
-    assert [found[0] for found in one_with(parameter(), **fields).errors] == [path]
+    assert [problem.path for problem in one_with(parameter(), **fields).errors] == [path]
 
 
 @pytest.mark.parametrize(
@@ -210,8 +218,8 @@ def test_unknown_tokens_and_tokens_in_names_are_errors_of_the_injection(fields, 
 )
 def test_a_declaration_obeys_itself(fields, path, says):
     (problem,) = one_with(parameter(**fields)).errors
-    assert problem[0] == f"spec.parameters[0]{path}"
-    assert says in problem[1]
+    assert problem.path == f"spec.parameters[0]{path}"
+    assert says in problem.sentence
 
 
 def test_a_value_is_read_from_the_pod_as_its_author_wrote_it():
@@ -232,4 +240,4 @@ def test_an_injection_that_misses_a_value_does_not_stop_another():
     missing = one_with(parameter(), args=["$(params.p)"])
     other = injection("other", template={"spec": {"containers": [container("other")]}})
     assert reasons(decided(pod(), missing, other)) == {"log": "MissingValue", "other": "Injected"}
-    assert known(missing, other).injections[0] is missing
+    assert namespace_with(missing, other).injections[0] is missing

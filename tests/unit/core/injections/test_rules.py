@@ -56,7 +56,7 @@ def test_a_spec_that_lacks_no_default_is_kept_as_it_is_and_no_other_is_changed(c
 
 @pytest.mark.parametrize("case", table("refused"), ids=lambda case: case["case"])
 def test_what_the_api_server_refuses_is_refused_from_files_and_names_the_field(case):
-    (path, _), *_ = read(case["spec"]).errors
+    path = read(case["spec"]).errors[0].path
     # The API server names the field, or the object around it where CEL cannot name a member.
     named = case["says"][0].split('"')[1] if "unknown field" in case["says"][0] else ""
     expected = named or case["says"][0].split(":")[0]
@@ -94,16 +94,16 @@ def test_null_counts_as_absent_and_gives_the_same_hash():
 def test_an_item_of_a_set_stands_in_it_once():
     volume = {"name": "v", "emptyDir": {}}
     mount = {"name": "v", "mountPath": "/v", "bindMountOptions": ["noexec", "noexec"]}
-    (one,) = read(
+    (problem,) = read(
         {"template": template(containers=[container(volumeMounts=[mount])], volumes=[volume])}
     ).errors
-    assert one[0].endswith("bindMountOptions[1]")
-    assert "'noexec' is there already" in one[1]
+    assert problem.path.endswith("bindMountOptions[1]")
+    assert "'noexec' is there already" in problem.sentence
 
 
 @pytest.mark.parametrize("name", ["Log", "a_b", "-a", "a" * 64, "yes", "0"])
 def test_a_name_that_the_api_server_refuses_is_refused_from_files(name):
-    assert read(resource()["spec"], name=name).errors[0][0] == "metadata.name"
+    assert read(resource()["spec"], name=name).errors[0].path == "metadata.name"
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_a_name_that_the_api_server_refuses_is_refused_from_files(name):
 )
 def test_a_pattern_that_re2_refuses_is_refused_with_its_position(pattern, says):
     parameter = {"name": "p", "from": {"podLabel": "p"}, "pattern": pattern}
-    (one,) = injection(parameters=[parameter]).errors
-    assert one[0] == "spec.parameters[0].pattern"
-    assert says in one[1]
+    (problem,) = injection(parameters=[parameter]).errors
+    assert problem.path == "spec.parameters[0].pattern"
+    assert says in problem.sentence
 
 
 def test_a_pattern_ends_where_the_text_ends():
     """Python's `$` also stands before a last newline, the API server's does not."""
-    (one,) = read({"template": template(containers=[container("sidecar\n")])}).errors
-    assert one[0] == "spec.template.spec.containers[0].name"
+    (problem,) = read({"template": template(containers=[container("sidecar\n")])}).errors
+    assert problem.path == "spec.template.spec.containers[0].name"

@@ -19,11 +19,11 @@ def applied(name="log", *, template=None, priority=0, **fields):
 
 def after(subject, *injections):
     """The pod, twice through us and once through a strict patch."""
-    made = decided(subject, *injections)
-    assert jsonpatch.apply_patch(copy.deepcopy(subject), made.operations) == made.pod
-    again = decided(made.pod, *injections)
+    decision = decided(subject, *injections)
+    assert jsonpatch.apply_patch(copy.deepcopy(subject), decision.operations) == decision.pod
+    again = decided(decision.pod, *injections)
     assert again.operations == []
-    return made.pod
+    return decision.pod
 
 
 def app(subject, field="containers"):
@@ -50,7 +50,9 @@ def env(*pairs):
 def test_containers_are_chosen_by_globs(globs, expected):
     subject = pod(containers=[container("app"), container("app-2"), container("db")])
     result = after(subject, applied(names=globs, env=env(("A", "1"))))
-    assert [one["name"] for one in result["spec"]["containers"] if "env" in one] == expected
+    assert [
+        container["name"] for container in result["spec"]["containers"] if "env" in container
+    ] == expected
 
 
 def test_init_containers_receive_only_where_they_are_included():
@@ -64,13 +66,13 @@ def test_init_containers_receive_only_where_they_are_included():
 def test_injected_containers_receive_nothing_from_any_injection():
     first = injection("a")
     result = after(pod(), first, applied("b", env=env(("A", "1"))))
-    assert [("env" in one) for one in result["spec"]["containers"]] == [True, False]
+    assert [("env" in container) for container in result["spec"]["containers"]] == [True, False]
 
 
 def test_variables_stand_in_front_so_that_the_authors_may_use_them():
     subject = pod(containers=[container("app", env=env(("URL", "http://$(HOST)")))])
     result = after(subject, applied(env=env(("HOST", "h"), ("PORT", "1"))))
-    assert [one["name"] for one in app(result)["env"]] == ["HOST", "PORT", "URL"]
+    assert [variable["name"] for variable in app(result)["env"]] == ["HOST", "PORT", "URL"]
 
 
 def test_variables_of_several_injections_keep_the_order_of_decision():
@@ -78,29 +80,29 @@ def test_variables_of_several_injections_keep_the_order_of_decision():
     high = applied("b", priority=1, env=env(("B", "1")))
     subject = pod(containers=[container("app", env=env(("OWN", "1")))])
     result = after(subject, low, high)
-    assert [one["name"] for one in app(result)["env"]] == ["B", "A", "OWN"]
+    assert [variable["name"] for variable in app(result)["env"]] == ["B", "A", "OWN"]
 
 
 def test_a_variable_that_the_container_has_keeps_its_value_and_is_reported():
     subject = pod(containers=[container("app", env=env(("A", "own")))])
-    one = applied(env=env(("A", "ours"), ("B", "ours")))
-    made = decided(subject, one)
-    assert app(made.pod)["env"] == env(("B", "ours"), ("A", "own"))
-    assert made.lines[0].details == {"kept": ["/spec/containers/app/env/A"]}
+    log_injection = applied(env=env(("A", "ours"), ("B", "ours")))
+    decision = decided(subject, log_injection)
+    assert app(decision.pod)["env"] == env(("B", "ours"), ("A", "own"))
+    assert decision.lines[0].details == {"kept": ["/spec/containers/app/env/A"]}
 
 
 def test_a_source_of_variables_stands_in_front_because_the_last_one_wins():
     own = [{"secretRef": {"name": "own"}}]
-    ours = [{"configMapRef": {"name": "a"}}, {"configMapRef": {"name": "b"}, "prefix": "B_"}]
-    result = after(pod(containers=[container("app", envFrom=own)]), applied(envFrom=ours))
-    assert app(result)["envFrom"] == [*ours, *own]
+    wanted = [{"configMapRef": {"name": "a"}}, {"configMapRef": {"name": "b"}, "prefix": "B_"}]
+    result = after(pod(containers=[container("app", envFrom=own)]), applied(envFrom=wanted))
+    assert app(result)["envFrom"] == [*wanted, *own]
 
 
 def test_a_source_that_is_there_is_not_added_again():
     own = [{"configMapRef": {"name": "a"}}]
     subject = pod(containers=[container("app", envFrom=own)])
-    made = decided(subject, applied(envFrom=own))
-    assert reasons(made) == {"log": "AlreadyInjected"}
+    decision = decided(subject, applied(envFrom=own))
+    assert reasons(decision) == {"log": "AlreadyInjected"}
 
 
 def test_a_mount_brings_its_volume():
@@ -120,12 +122,12 @@ def test_a_path_at_which_the_author_mounts_something_else_is_a_conflict(path):
     own = {"name": "own", "mountPath": path}
     volumes = [{"name": "own", "emptyDir": {}}]
     subject = pod(containers=[container("app", volumeMounts=[own])], volumes=volumes)
-    one = applied(template={"spec": {"volumes": [CONFIG]}}, volumeMounts=[MOUNT])
-    made = decided(subject, one)
+    log_injection = applied(template={"spec": {"volumes": [CONFIG]}}, volumeMounts=[MOUNT])
+    decision = decided(subject, log_injection)
     # POSIX gives two leading slashes a meaning of their own, and so does Python.
     expected = "Injected" if path.startswith("//") else "MountPathConflict"
-    assert reasons(made) == {"log": expected}
-    assert expected == "Injected" or made.pod["spec"] == subject["spec"]
+    assert reasons(decision) == {"log": expected}
+    assert expected == "Injected" or decision.pod["spec"] == subject["spec"]
 
 
 def appended(name="JAVA_TOOL_OPTIONS", value="-javaagent:/a.jar", **fields):
@@ -158,9 +160,9 @@ def test_the_separator_is_the_injections():
 def test_text_cannot_be_appended_to_a_value_from_elsewhere():
     source = {"configMapKeyRef": {"name": "c", "key": "k"}}
     own = [{"name": "JAVA_TOOL_OPTIONS", "valueFrom": source}]
-    made = decided(pod(containers=[container("app", env=own)]), appended())
-    assert reasons(made) == {"log": "EnvConflict"}
-    assert "JAVA_TOOL_OPTIONS of container 'app' has valueFrom" in made.lines[0].message
+    decision = decided(pod(containers=[container("app", env=own)]), appended())
+    assert reasons(decision) == {"log": "EnvConflict"}
+    assert "JAVA_TOOL_OPTIONS of container 'app' has valueFrom" in decision.lines[0].message
 
 
 def test_two_injections_append_to_one_variable():
@@ -170,12 +172,12 @@ def test_two_injections_append_to_one_variable():
 
 
 def test_a_container_that_another_injector_adds_in_between_receives_on_the_second_call():
-    one = applied(env=env(("A", "1")), appendEnv=[{"name": "O", "value": "x"}])
-    once = after(pod(), one)
+    log_injection = applied(env=env(("A", "1")), appendEnv=[{"name": "O", "value": "x"}])
+    once = after(pod(), log_injection)
     between = copy.deepcopy(once)
     between["spec"]["containers"].insert(0, container("other", env=env(("O", "own"))))
     between["spec"]["containers"][1]["volumeMounts"] = [{"name": "t", "mountPath": "/t"}]
-    twice = after(between, one)
+    twice = after(between, log_injection)
     assert app(twice)["env"] == env(("A", "1"), ("O", "own x"))
     assert twice["spec"]["containers"][1] == between["spec"]["containers"][1]
     assert twice["spec"]["containers"][1]["env"] == once["spec"]["containers"][0]["env"]

@@ -19,19 +19,19 @@ def merging(template, *, volumes=(), **fields):
 def merged(own, template, **fields):
     """The pod's container; the patch is strict, the second pass silent, the way back exact."""
     subject = pod(containers=[container("app", **own)])
-    one = merging(template, **fields)
-    made = decided(subject, one)
-    assert reasons(made) == {"log": "Injected"}, made.lines[0].message
-    assert jsonpatch.apply_patch(copy.deepcopy(subject), made.operations) == made.pod
-    assert decided(made.pod, one).operations == []
-    assert meaningful(uninject.uninject(made.pod)) == meaningful(subject)
-    (found,) = made.pod["spec"]["containers"]
-    return found
+    log_injection = merging(template, **fields)
+    decision = decided(subject, log_injection)
+    assert reasons(decision) == {"log": "Injected"}, decision.lines[0].message
+    assert jsonpatch.apply_patch(copy.deepcopy(subject), decision.operations) == decision.pod
+    assert decided(decision.pod, log_injection).operations == []
+    assert meaningful(uninject.uninject(decision.pod)) == meaningful(subject)
+    (result,) = decision.pod["spec"]["containers"]
+    return result
 
 
 def test_skip_is_the_default_and_a_conflict():
-    one = injection(template={"spec": {"containers": [container("app", tty=True)]}})
-    assert reasons(decided(pod(), one)) == {"log": "ContainerConflict"}
+    log_injection = injection(template={"spec": {"containers": [container("app", tty=True)]}})
+    assert reasons(decided(pod(), log_injection)) == {"log": "ContainerConflict"}
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_the_container_keeps_what_it_sets_and_takes_the_rest(own, template, resu
 )
 def test_what_the_api_server_always_sets_is_never_taken(field):
     values = {"imagePullPolicy": "Always", "terminationMessagePolicy": "FallbackToLogsOnError"}
-    made = merged({}, {field: values.get(field, "/other"), "tty": True})
-    assert made == {**container("app"), "tty": True}
+    result = merged({}, {field: values.get(field, "/other"), "tty": True})
+    assert result == {**container("app"), "tty": True}
 
 
 def test_a_file_and_the_same_pod_after_defaulting_take_the_same():
@@ -94,27 +94,31 @@ def test_a_mount_that_is_taken_brings_its_volume():
 
 def test_a_container_that_has_everything_is_left_alone():
     subject = pod(containers=[container("app", tty=True)])
-    made = decided(subject, merging({"tty": True}))
-    assert reasons(made) == {"log": "AlreadyInjected"}
-    assert made.operations == []
+    decision = decided(subject, merging({"tty": True}))
+    assert reasons(decision) == {"log": "AlreadyInjected"}
+    assert decision.operations == []
 
 
 def test_a_container_that_keeps_something_against_the_template_is_reported():
     subject = pod(containers=[container("app", workingDir="/own")])
-    made = decided(subject, merging({"workingDir": "/w", "tty": True}))
-    assert made.lines[0].details == {"kept": ["/spec/containers/app"]}
+    decision = decided(subject, merging({"workingDir": "/w", "tty": True}))
+    assert decision.lines[0].details == {"kept": ["/spec/containers/app"]}
 
 
 def test_nothing_is_merged_across_the_lists_nor_into_a_native_sidecar():
     subject = pod(initContainers=[container("setup")])
     spec = {"containers": [container("setup", tty=True)]}
-    one = injection(onConflict="Merge", template={"spec": spec})
-    assert reasons(decided(subject, one)) == {"log": "ContainerConflict"}
+    log_injection = injection(onConflict="Merge", template={"spec": spec})
+    assert reasons(decided(subject, log_injection)) == {"log": "ContainerConflict"}
     native = injection(onConflict="Merge", sidecarMode="Native", template={"spec": spec})
     assert reasons(decided(subject, native)) == {"log": "ContainerConflict"}
 
 
 def test_the_pods_containers_keep_their_order():
     subject = pod(containers=[container("one"), container("app"), container("two")])
-    made = decided(subject, merging({"tty": True}, placement={"containers": "First"}))
-    assert [one["name"] for one in made.pod["spec"]["containers"]] == ["one", "app", "two"]
+    decision = decided(subject, merging({"tty": True}, placement={"containers": "First"}))
+    assert [container["name"] for container in decision.pod["spec"]["containers"]] == [
+        "one",
+        "app",
+        "two",
+    ]

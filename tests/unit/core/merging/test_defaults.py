@@ -65,7 +65,7 @@ def test_a_container_is_there_if_it_has_every_field_that_is_wanted(actual, wante
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("first", "second", "same"),
     [
         (
             {"secret": {"secretName": "s"}},
@@ -83,9 +83,9 @@ def test_a_container_is_there_if_it_has_every_field_that_is_wanted(actual, wante
         ({"hostPath": {"path": "/a"}}, {"hostPath": {"path": "/a", "type": ""}}, True),
     ],
 )
-def test_volumes_are_compared_after_defaulting_in_both_directions(one, other, same):
-    assert defaults.same_volume({"name": "v", **one}, {"name": "v", **other}) is same
-    assert defaults.same_volume({"name": "v", **other}, {"name": "v", **one}) is same
+def test_volumes_are_compared_after_defaulting_in_both_directions(first, second, same):
+    assert defaults.same_volume({"name": "v", **first}, {"name": "v", **second}) is same
+    assert defaults.same_volume({"name": "v", **second}, {"name": "v", **first}) is same
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,11 @@ SECOND = {
 
 @pytest.mark.parametrize("spec", SECOND.values(), ids=SECOND)
 def test_an_injection_that_touches_what_decides_is_still_there_on_the_second_call(spec):
-    one = injection(cluster=True, **spec)
+    log_injection = injection(cluster=True, **spec)
     subject = pod(containers=[container("app", env=[{"name": "B", "value": "own"}])])
-    once = decided(subject, one)
+    once = decided(subject, log_injection)
     assert reasons(once) == {"cluster/log": "Injected"}
-    twice = decided(once.pod, one)
+    twice = decided(once.pod, log_injection)
     assert reasons(twice) == {"cluster/log": "AlreadyInjected"}
     assert not twice.operations
     assert json.dumps(twice.pod) == json.dumps(once.pod)
@@ -86,15 +86,15 @@ def test_another_injectors_container_may_stand_anywhere_in_between(index):
 
 def test_a_hundred_containers_receive_their_variable_and_come_out_once():
     many = pod(containers=[container(f"c{number}") for number in range(100)])
-    one = injection(
+    log_injection = injection(
         applicationContainers={
             "env": [{"name": "A", "value": "b"}],
             "appendEnv": [{"name": "C", "value": "d"}],
         }
     )
-    made = decided(many, one)
+    decision = decided(many, log_injection)
     assert all(
         container["env"] == [{"name": "A", "value": "b"}, {"name": "C", "value": "d"}]
-        for container in made.pod["spec"]["containers"][:100]
+        for container in decision.pod["spec"]["containers"][:100]
     )
-    assert not decided(made.pod, one).operations
+    assert not decided(decision.pod, log_injection).operations

@@ -12,7 +12,7 @@ from tests.kits.samples import container, decided, injection, pod, reasons
 TOKEN = {"name": "kube-api-access-x", "mountPath": inherit.TOKEN_PATH, "readOnly": True}
 DATA = {"name": "data", "mountPath": "/data"}
 LOGS = {"name": "logs", "mountPath": "/var/log"}
-VOLUMES = [{"name": one["name"], "emptyDir": {}} for one in (TOKEN, DATA, LOGS)]
+VOLUMES = [{"name": mount["name"], "emptyDir": {}} for mount in (TOKEN, DATA, LOGS)]
 
 
 def taking(*, sidecar=None, template=None, **inherited):
@@ -24,15 +24,15 @@ def subject(*mounts, **fields):
     return pod(containers=[container("app", volumeMounts=list(mounts), **fields)], volumes=VOLUMES)
 
 
-def sidecar(made):
-    assert reasons(made) == {"log": "Injected"}, made.lines[0].message
-    return made.pod["spec"]["containers"][-1]
+def sidecar(decision):
+    assert reasons(decision) == {"log": "Injected"}, decision.lines[0].message
+    return decision.pod["spec"]["containers"][-1]
 
 
 def test_mounts_are_taken_but_never_that_of_a_service_account_token():
-    made = decided(subject(DATA, TOKEN, LOGS), taking(volumeMounts={}))
-    assert sidecar(made)["volumeMounts"] == [DATA, LOGS]
-    assert decided(made.pod, taking(volumeMounts={})).operations == []
+    decision = decided(subject(DATA, TOKEN, LOGS), taking(volumeMounts={}))
+    assert sidecar(decision)["volumeMounts"] == [DATA, LOGS]
+    assert decided(decision.pod, taking(volumeMounts={})).operations == []
 
 
 def test_without_a_word_about_mounts_none_are_taken():
@@ -50,8 +50,8 @@ def test_without_a_word_about_mounts_none_are_taken():
     ],
 )
 def test_a_glob_that_begins_with_a_slash_means_the_path_and_any_other_the_volume(exclude, expected):
-    made = decided(subject(DATA, LOGS), taking(volumeMounts={"exclude": exclude}))
-    assert sidecar(made)["volumeMounts"] == expected
+    result = decided(subject(DATA, LOGS), taking(volumeMounts={"exclude": exclude}))
+    assert sidecar(result)["volumeMounts"] == expected
 
 
 def test_only_the_named_containers_are_asked_and_the_first_has_the_path():
@@ -61,20 +61,20 @@ def test_only_the_named_containers_are_asked_and_the_first_has_the_path():
         volumes=VOLUMES,
     )
     assert sidecar(decided(two, taking(volumeMounts={})))["volumeMounts"] == [DATA]
-    made = decided(two, taking(volumeMounts={"fromContainers": ["d*"]}))
-    assert sidecar(made)["volumeMounts"] == [other]
+    result = decided(two, taking(volumeMounts={"fromContainers": ["d*"]}))
+    assert sidecar(result)["volumeMounts"] == [other]
 
 
 def test_what_the_template_mounts_itself_stays_as_it_is():
     own = {"name": "logs", "mountPath": "/data", "readOnly": True}
-    made = decided(subject(DATA), taking(sidecar=container(volumeMounts=[own]), volumeMounts={}))
-    assert sidecar(made)["volumeMounts"] == [own]
+    result = decided(subject(DATA), taking(sidecar=container(volumeMounts=[own]), volumeMounts={}))
+    assert sidecar(result)["volumeMounts"] == [own]
 
 
 def test_init_containers_of_the_template_take_too():
     template = {"initContainers": [container()]}
-    made = decided(subject(DATA), taking(template=template, volumeMounts={}))
-    assert made.pod["spec"]["initContainers"][0]["volumeMounts"] == [DATA]
+    decision = decided(subject(DATA), taking(template=template, volumeMounts={}))
+    assert decision.pod["spec"]["initContainers"][0]["volumeMounts"] == [DATA]
 
 
 def test_what_another_injection_mounted_is_not_taken():
@@ -84,25 +84,25 @@ def test_what_another_injection_mounted_is_not_taken():
         applicationContainers={"volumeMounts": [{"name": "agent", "mountPath": "/agent"}]},
     )
     later = taking(volumeMounts={})
-    made = decided(subject(DATA), earlier, later)
-    assert made.pod["spec"]["containers"][-1]["volumeMounts"] == [DATA]
-    assert decided(made.pod, earlier, later).operations == []
+    decision = decided(subject(DATA), earlier, later)
+    assert decision.pod["spec"]["containers"][-1]["volumeMounts"] == [DATA]
+    assert decided(decision.pod, earlier, later).operations == []
 
 
 def test_a_variable_is_taken_as_it_stands():
     source = {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
     wanted = [{"name": "PASSWORD", "fromContainer": "app"}]
-    made = decided(subject(env=[{"name": "A", "value": "1"}, source]), taking(env=wanted))
-    assert sidecar(made)["env"] == [source]
+    result = decided(subject(env=[{"name": "A", "value": "1"}, source]), taking(env=wanted))
+    assert sidecar(result)["env"] == [source]
 
 
 def test_a_variable_that_the_template_sets_is_not_taken():
     own = [{"name": "A", "value": "template"}]
     wanted = [{"name": "A", "fromContainer": "app"}]
-    made = decided(
+    result = decided(
         subject(env=[{"name": "A", "value": "pod"}]), taking(sidecar=container(env=own), env=wanted)
     )
-    assert sidecar(made)["env"] == own
+    assert sidecar(result)["env"] == own
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_a_variable_that_the_template_sets_is_not_taken():
     ],
 )
 def test_a_missing_source_is_a_missing_value(wanted, says):
-    given = subject(env=[{"name": "A", "value": "1"}])
-    made = decided(given, taking(env=[wanted]))
-    assert reasons(made) == {"log": "MissingValue"}
-    assert says in made.lines[0].message
-    assert made.pod["spec"] == given["spec"]
+    before = subject(env=[{"name": "A", "value": "1"}])
+    decision = decided(before, taking(env=[wanted]))
+    assert reasons(decision) == {"log": "MissingValue"}
+    assert says in decision.lines[0].message
+    assert decision.pod["spec"] == before["spec"]
 
 
 def test_a_variable_that_an_injection_added_is_no_source():
@@ -125,14 +125,14 @@ def test_a_variable_that_an_injection_added_is_no_source():
     adding = injection(
         "a", template={}, applicationContainers={"env": [{"name": "A", "value": "1"}]}
     )
-    made = decided(pod(), adding, taking(env=wanted))
-    assert reasons(made) == {"a": "Injected", "log": "MissingValue"}
+    decision = decided(pod(), adding, taking(env=wanted))
+    assert reasons(decision) == {"a": "Injected", "log": "MissingValue"}
 
 
 def test_a_mount_that_the_api_server_adds_between_two_calls_changes_nothing():
-    one = taking(volumeMounts={})
-    once = decided(subject(DATA), one)
+    log_injection = taking(volumeMounts={})
+    once = decided(subject(DATA), log_injection)
     between = copy.deepcopy(once.pod)
     for each in between["spec"]["containers"]:
         each["volumeMounts"].append(TOKEN)
-    assert decided(between, one).operations == []
+    assert decided(between, log_injection).operations == []

@@ -21,27 +21,27 @@ def template(*containers, metadata=None, **spec):
 
 
 def container_names(subject, field="containers"):
-    return [one["name"] for one in subject["spec"].get(field) or []]
+    return [item["name"] for item in subject["spec"].get(field) or []]
 
 
 def provenance(subject):
     return json.loads(subject["metadata"]["annotations"][names.STATUS_ANNOTATION])
 
 
-def check_patch(before, made):
+def check_patch(before, decision):
     """The patch, applied strictly, gives the pod; and a second pass finds nothing to do."""
-    applied = jsonpatch.apply_patch(copy.deepcopy(before), made.operations)
-    assert applied == made.pod
-    assert all(operation["op"] == "add" for operation in made.operations)
+    applied = jsonpatch.apply_patch(copy.deepcopy(before), decision.operations)
+    assert applied == decision.pod
+    assert all(operation["op"] == "add" for operation in decision.operations)
     return applied
 
 
 def test_containers_come_last_and_init_containers_first_by_default():
-    one = injection(template=template(container("s"), initContainers=[container("i")]))
-    made = decided(pod(initContainers=[container("own")]), one)
-    assert container_names(made.pod) == ["app", "s"]
-    assert container_names(made.pod, "initContainers") == ["i", "own"]
-    check_patch(pod(initContainers=[container("own")]), made)
+    log_injection = injection(template=template(container("s"), initContainers=[container("i")]))
+    decision = decided(pod(initContainers=[container("own")]), log_injection)
+    assert container_names(decision.pod) == ["app", "s"]
+    assert container_names(decision.pod, "initContainers") == ["i", "own"]
+    check_patch(pod(initContainers=[container("own")]), decision)
 
 
 def test_several_injections_stand_as_one_block_in_the_order_of_decision():
@@ -55,10 +55,10 @@ def test_several_injections_stand_as_one_block_in_the_order_of_decision():
         "b", placement=first, template=template(container("b1"), initContainers=[container("bi")])
     )
     subject = pod(initContainers=[container("own")])
-    made = decided(subject, b, a)
-    assert container_names(made.pod) == ["a1", "a2", "b1", "app"]
-    assert container_names(made.pod, "initContainers") == ["own", "ai", "bi"]
-    check_patch(subject, made)
+    decision = decided(subject, b, a)
+    assert container_names(decision.pod) == ["a1", "a2", "b1", "app"]
+    assert container_names(decision.pod, "initContainers") == ["own", "ai", "bi"]
+    check_patch(subject, decision)
 
 
 def test_an_injection_that_comes_later_joins_the_block_at_the_front():
@@ -70,11 +70,11 @@ def test_an_injection_that_comes_later_joins_the_block_at_the_front():
 
 
 def test_kubectl_still_turns_to_the_pods_own_container_when_ours_comes_first():
-    made = decided(pod(), injection(placement={"containers": "First"}))
-    assert made.pod["metadata"]["annotations"][names.DEFAULT_CONTAINER_ANNOTATION] == "app"
+    decision = decided(pod(), injection(placement={"containers": "First"}))
+    assert decision.pod["metadata"]["annotations"][names.DEFAULT_CONTAINER_ANNOTATION] == "app"
     chosen = pod(annotations={names.DEFAULT_CONTAINER_ANNOTATION: "mine"})
-    made = decided(chosen, injection(placement={"containers": "First"}))
-    assert made.pod["metadata"]["annotations"][names.DEFAULT_CONTAINER_ANNOTATION] == "mine"
+    decision = decided(chosen, injection(placement={"containers": "First"}))
+    assert decision.pod["metadata"]["annotations"][names.DEFAULT_CONTAINER_ANNOTATION] == "mine"
 
 
 @pytest.mark.parametrize(
@@ -92,51 +92,53 @@ def test_sidecar_mode_makes_native_sidecars_of_containers(mode, restart_policy, 
     subject = pod(initContainers=[container("own")])
     if restart_policy:
         subject["spec"]["restartPolicy"] = restart_policy
-    one = injection(
+    log_injection = injection(
         sidecarMode=mode, template=template(container("s"), initContainers=[container("i")])
     )
-    made = decided(subject, one)
+    decision = decided(subject, log_injection)
     expected = ["i", "s", "own"] if native else ["i", "own"]
-    assert container_names(made.pod, "initContainers") == expected
+    assert container_names(decision.pod, "initContainers") == expected
     if native:
-        assert made.pod["spec"]["initContainers"][1]["restartPolicy"] == "Always"
+        assert decision.pod["spec"]["initContainers"][1]["restartPolicy"] == "Always"
     else:
-        assert container_names(made.pod) == ["app", "s"]
-    assert provenance(made.pod)["injections"][0]["mode"] == ("Native" if native else "Container")
+        assert container_names(decision.pod) == ["app", "s"]
+    assert provenance(decision.pod)["injections"][0]["mode"] == (
+        "Native" if native else "Container"
+    )
 
 
 def test_labels_and_annotations_that_the_pod_has_keep_its_value():
     metadata = {"labels": {"a": "ours", "b": "ours"}, "annotations": {"example.com/y": "ours"}}
-    made = decided(pod(labels={"a": "own"}), injection(template=template(metadata=metadata)))
-    assert made.pod["metadata"]["labels"] == {"a": "own", "b": "ours"}
-    assert made.pod["metadata"]["annotations"]["example.com/y"] == "ours"
-    assert made.lines[0].details == {"kept": ["/metadata/labels/a"]}
-    check_patch(pod(labels={"a": "own"}), made)
+    decision = decided(pod(labels={"a": "own"}), injection(template=template(metadata=metadata)))
+    assert decision.pod["metadata"]["labels"] == {"a": "own", "b": "ours"}
+    assert decision.pod["metadata"]["annotations"]["example.com/y"] == "ours"
+    assert decision.lines[0].details == {"kept": ["/metadata/labels/a"]}
+    check_patch(pod(labels={"a": "own"}), decision)
 
 
 @pytest.mark.parametrize("absent", [{}, {"volumes": None}, {"volumes": []}], ids=str)
 @pytest.mark.parametrize("annotations", [None, {}], ids=str)
 def test_missing_parents_are_created_whatever_stands_for_nothing(absent, annotations):
-    one = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[CONFIG]))
+    log_injection = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[CONFIG]))
     subject = pod(annotations=annotations, **absent)
-    made = decided(subject, one)
-    assert check_patch(subject, made)["spec"]["volumes"] == [CONFIG]
+    result = decided(subject, log_injection)
+    assert check_patch(subject, result)["spec"]["volumes"] == [CONFIG]
 
 
 def test_a_volume_that_nothing_mounts_is_not_added_unless_the_pod_mounts_it():
-    one = injection(template=template(container(), volumes=[CONFIG]))
-    assert "volumes" not in decided(pod(), one).pod["spec"]
+    log_injection = injection(template=template(container(), volumes=[CONFIG]))
+    assert "volumes" not in decided(pod(), log_injection).pod["spec"]
     mounting = pod()
     mounting["spec"]["containers"][0]["volumeMounts"] = [MOUNT]
-    assert decided(mounting, one).pod["spec"]["volumes"] == [CONFIG]
+    assert decided(mounting, log_injection).pod["spec"]["volumes"] == [CONFIG]
 
 
 def test_a_volume_of_the_same_definition_is_shared_also_after_api_defaulting():
-    one = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[CONFIG]))
+    log_injection = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[CONFIG]))
     own = {"name": "conf", "configMap": {"name": "conf", "defaultMode": 420}}
-    made = decided(pod(volumes=[own]), one)
-    assert reasons(made) == {"log": "Injected"}
-    assert made.pod["spec"]["volumes"] == [own]
+    decision = decided(pod(volumes=[own]), log_injection)
+    assert reasons(decision) == {"log": "Injected"}
+    assert decision.pod["spec"]["volumes"] == [own]
 
 
 @pytest.mark.parametrize(
@@ -168,19 +170,19 @@ def test_a_volume_of_the_same_definition_is_shared_also_after_api_defaulting():
     ids=["container", "init-container", "volume", "empty-volume", "missing-volume", "port"],
 )
 def test_a_conflict_adds_nothing_and_is_recorded(subject, parts, reason):
-    made = decided(subject, injection(template=parts, hostNetworkPods="Inject"))
-    assert reasons(made) == {"log": reason}
-    assert made.verdict is PodVerdict.UNCHANGED
-    assert made.pod["spec"] == subject["spec"]
+    decision = decided(subject, injection(template=parts, hostNetworkPods="Inject"))
+    assert reasons(decision) == {"log": reason}
+    assert decision.verdict is PodVerdict.UNCHANGED
+    assert decision.pod["spec"] == subject["spec"]
     skipped = [{"kind": "SidecarInjection", "name": "log", "reason": reason}]
-    assert provenance(made.pod) == {"skipped": skipped, "version": 1}
-    check_patch(subject, made)
+    assert provenance(decision.pod) == {"skipped": skipped, "version": 1}
+    check_patch(subject, decision)
 
 
 def test_mounting_the_pods_own_volume_is_allowed():
     own = {"name": "conf", "emptyDir": {}}
-    one = injection(template=template(container(volumeMounts=[MOUNT])))
-    assert reasons(decided(pod(volumes=[own]), one)) == {"log": "Injected"}
+    log_injection = injection(template=template(container(volumeMounts=[MOUNT])))
+    assert reasons(decided(pod(volumes=[own]), log_injection)) == {"log": "Injected"}
 
 
 def test_of_two_that_want_the_same_name_the_later_yields_on_every_call():
@@ -202,12 +204,12 @@ def test_of_two_that_set_one_label_the_later_yields():
 
 
 def test_a_forged_annotation_cannot_switch_an_injection_off():
-    one = injection()
-    claim = decided(pod(), one).pod["metadata"]["annotations"]
+    log_injection = injection()
+    claim = decided(pod(), log_injection).pod["metadata"]["annotations"]
     forged = pod(annotations=dict(claim))
-    made = decided(forged, one)
-    assert container_names(made.pod) == ["app", "sidecar"]
-    check_patch(forged, made)
+    decision = decided(forged, log_injection)
+    assert container_names(decision.pod) == ["app", "sidecar"]
+    check_patch(forged, decision)
 
 
 @pytest.mark.parametrize(
@@ -227,32 +229,32 @@ def test_a_forged_annotation_cannot_switch_an_injection_off():
 )
 def test_a_status_annotation_of_any_kind_is_survived(text):
     subject = pod(annotations={names.STATUS_ANNOTATION: text})
-    made = decided(subject, injection())
-    assert container_names(made.pod) == ["app", "sidecar"]
-    check_patch(subject, made)
+    decision = decided(subject, injection())
+    assert container_names(decision.pod) == ["app", "sidecar"]
+    check_patch(subject, decision)
 
 
 def test_a_part_of_the_authors_own_that_equals_ours_is_there_and_not_claimed():
-    made = decided(pod(containers=[container("app"), container()]), injection())
-    assert reasons(made) == {"log": "AlreadyInjected"}
-    assert made.operations == []
+    decision = decided(pod(containers=[container("app"), container()]), injection())
+    assert reasons(decision) == {"log": "AlreadyInjected"}
+    assert decision.operations == []
 
 
 def test_parts_of_an_older_template_are_kept():
     old = decided(pod(), injection()).pod
     new = injection(template=template(container(image="example/sidecar:2")))
-    made = decided(old, new)
-    assert reasons(made) == {"log": "Outdated"}
-    assert made.lines[0].verdict is Verdict.PRESENT
-    assert made.operations == []
+    decision = decided(old, new)
+    assert reasons(decision) == {"log": "Outdated"}
+    assert decision.lines[0].verdict is Verdict.PRESENT
+    assert decision.operations == []
 
 
 def test_an_outdated_pod_is_refused_under_fail_with_the_way_out():
     old = decided(pod(), injection()).pod
     new = injection(failurePolicy="Fail", template=template(container(image="example/sidecar:2")))
-    made = decided(old, new)
-    assert made.verdict is PodVerdict.REFUSED
-    assert names.STATUS_ANNOTATION in made.message
+    decision = decided(old, new)
+    assert decision.verdict is PodVerdict.REFUSED
+    assert names.STATUS_ANNOTATION in decision.message
 
 
 def test_an_image_that_a_registry_mirror_rewrote_is_still_ours():
@@ -263,8 +265,8 @@ def test_an_image_that_a_registry_mirror_rewrote_is_still_ours():
 
 def test_the_tutorials_pods_are_answered_in_the_tutorials_way_too():
     subject = pod(annotations={names.TUTORIAL_INJECT_ANNOTATION: "yes"})
-    made = decided(subject, injection(activation="OnRequest"))
-    annotations = made.pod["metadata"]["annotations"]
+    decision = decided(subject, injection(activation="OnRequest"))
+    annotations = decision.pod["metadata"]["annotations"]
     assert annotations[names.TUTORIAL_STATUS_ANNOTATION] == "injected"
     assert (
         names.TUTORIAL_STATUS_ANNOTATION
@@ -272,23 +274,23 @@ def test_the_tutorials_pods_are_answered_in_the_tutorials_way_too():
             "metadata"
         ]["annotations"]
     )
-    assert decided(made.pod, injection(activation="OnRequest")).operations == []
+    assert decided(decision.pod, injection(activation="OnRequest")).operations == []
 
 
 def test_what_we_add_never_changes_what_we_decide():
     selector = {"matchExpressions": [{"key": "done", "operator": "DoesNotExist"}]}
-    one = injection(
+    log_injection = injection(
         selector=selector, template=template(container(), metadata={"labels": {"done": "yes"}})
     )
-    once = decided(pod(), one)
+    once = decided(pod(), log_injection)
     assert once.pod["metadata"]["labels"] == {"done": "yes"}
-    assert reasons(decided(once.pod, one)) == {"log": "AlreadyInjected"}
+    assert reasons(decided(once.pod, log_injection)) == {"log": "AlreadyInjected"}
 
 
 def test_an_injection_to_which_no_pod_applies_leaves_no_trace():
-    made = decided(pod(), injection(selector={"matchLabels": {"app": "db"}}))
-    assert (made.verdict, made.operations) == (PodVerdict.UNCHANGED, [])
-    assert made.pod == pod()
+    decision = decided(pod(), injection(selector={"matchLabels": {"app": "db"}}))
+    assert (decision.verdict, decision.operations) == (PodVerdict.UNCHANGED, [])
+    assert decision.pod == pod()
 
 
 def test_a_pod_with_two_thousand_variables_gets_a_small_patch():
@@ -296,14 +298,14 @@ def test_a_pod_with_two_thousand_variables_gets_a_small_patch():
     subject["spec"]["containers"][0]["env"] = [
         {"name": f"V{index}", "value": "x" * 80} for index in range(2000)
     ]
-    made = decided(subject, injection())
-    assert len(json.dumps(made.operations)) < 5000
-    check_patch(subject, made)
+    decision = decided(subject, injection())
+    assert len(json.dumps(decision.operations)) < 5000
+    check_patch(subject, decision)
 
 
 def test_a_pod_full_of_annotations_is_injected_without_saying_so():
     full = {"notes": "x" * (256 * 1024 - 100)}
-    made = decided(pod(annotations=full), injection())
-    assert container_names(made.pod) == ["app", "sidecar"]
-    assert made.pod["metadata"]["annotations"] == full
-    assert reasons(decided(made.pod, injection())) == {"log": "AlreadyInjected"}
+    decision = decided(pod(annotations=full), injection())
+    assert container_names(decision.pod) == ["app", "sidecar"]
+    assert decision.pod["metadata"]["annotations"] == full
+    assert reasons(decided(decision.pod, injection())) == {"log": "AlreadyInjected"}

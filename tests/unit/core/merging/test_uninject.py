@@ -54,11 +54,11 @@ def own(**fields):
 
 
 def test_the_pod_comes_back():
-    made = decided(own(), full())
-    assert reasons(made) == {"log": "Injected"}
-    annotation = made.pod["metadata"]["annotations"][names.SAFE_TO_EVICT_ANNOTATION]
+    decision = decided(own(), full())
+    assert reasons(decision) == {"log": "Injected"}
+    annotation = decision.pod["metadata"]["annotations"][names.SAFE_TO_EVICT_ANNOTATION]
     assert annotation == "cache,tmp"
-    assert meaningful(uninject.uninject(made.pod)) == meaningful(own())
+    assert meaningful(uninject.uninject(decision.pod)) == meaningful(own())
 
 
 def test_a_pod_without_anything_comes_back_without_anything():
@@ -69,10 +69,10 @@ def test_a_pod_without_anything_comes_back_without_anything():
 def test_several_injections_are_taken_out_in_turn():
     env = [{"name": "OPTIONS", "value": "-y"}]
     other = injection("other", template={}, applicationContainers={"appendEnv": env})
-    made = decided(own(), full(), other)
-    app = made.pod["spec"]["containers"][0]
+    decision = decided(own(), full(), other)
+    app = decision.pod["spec"]["containers"][0]
     assert {"name": "OPTIONS", "value": "-own -x -y"} in app["env"]
-    assert meaningful(uninject.uninject(made.pod)) == meaningful(own())
+    assert meaningful(uninject.uninject(decision.pod)) == meaningful(own())
 
 
 def test_the_given_pod_is_not_changed():
@@ -105,19 +105,19 @@ def test_what_another_injector_added_in_between_stays():
     injected["spec"]["containers"].insert(0, mesh)
     injected["spec"]["volumes"].append({"name": "mesh", "emptyDir": {}})
     back = uninject.uninject(decided(injected, full()).pod)
-    assert [one["name"] for one in back["spec"]["containers"]] == ["mesh", "app"]
+    assert [container["name"] for container in back["spec"]["containers"]] == ["mesh", "app"]
     assert meaningful(back["spec"]["containers"][0]) == mesh
-    assert [one["name"] for one in back["spec"]["volumes"]] == ["cache", "mesh"]
+    assert [volume["name"] for volume in back["spec"]["volumes"]] == ["cache", "mesh"]
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_another_injector_between_two_calls_changes_nothing_for_us(first):
     placement = {"containers": "First" if first else "Last", "initContainers": "First"}
-    one = full(placement=placement)
-    once = copy.deepcopy(decided(own(), one).pod)
+    log_injection = full(placement=placement)
+    once = copy.deepcopy(decided(own(), log_injection).pod)
     for position, name in ((0, "before"), (len(once["spec"]["containers"]) + 1, "behind")):
         once["spec"]["containers"].insert(position, container(name))
-    twice = decided(once, one).pod
+    twice = decided(once, log_injection).pod
     # The newcomers receive what application containers do; nothing else moves.
     expected = [each["name"] for each in once["spec"]["containers"]]
     assert [each["name"] for each in twice["spec"]["containers"]] == expected
@@ -125,7 +125,7 @@ def test_another_injector_between_two_calls_changes_nothing_for_us(first):
     assert by_name["before"]["env"] == by_name["behind"]["env"]
     for name in ("app", "sidecar"):
         assert by_name[name] in once["spec"]["containers"]
-    assert decided(twice, one).operations == []
+    assert decided(twice, log_injection).operations == []
 
 
 def defaulted(subject):
@@ -155,9 +155,9 @@ def defaulted(subject):
 def test_the_api_servers_defaulting_between_two_calls_changes_nothing():
     once = decided(own(), full()).pod
     between = defaulted(once)
-    made = decided(between, full())
-    assert reasons(made) == {"log": "AlreadyInjected"}
-    assert made.operations == []
+    decision = decided(between, full())
+    assert reasons(decision) == {"log": "AlreadyInjected"}
+    assert decision.operations == []
 
 
 @pytest.mark.parametrize("path", ["", "/", "/spec", "/spec/containers/0", "/spec/~2/x", "spec"])

@@ -1,0 +1,189 @@
+"""Work grows with what is added: twice as many parts cost about twice as many function calls.
+
+Calls are counted, not timed, so that a busy machine changes nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from sidecar_injector.core import patch
+from sidecar_injector.core.merging import merge, render, status_annotation
+from sidecar_injector.core.reasons import Reason
+from tests.kits.samples import container, decided, injection, pod
+
+MOST = 2.5
+"""Times as much work for twice as many parts."""
+CONTAINERS, ITEMS = 4, 16
+VOLUME = {"name": "v", "emptyDir": {}}
+
+
+def env(count, prefix=""):
+    return [{"name": f"{prefix}E{number}", "value": "x"} for number in range(count)]
+
+
+def env_from(count, prefix=""):
+    return [{"configMapRef": {"name": f"{prefix}c{number}"}} for number in range(count)]
+
+
+def mounts(count, prefix=""):
+    return [{"name": "v", "mountPath": f"/{prefix}{number}"} for number in range(count)]
+
+
+LISTS = {"env": env, "envFrom": env_from, "appendEnv": env, "volumeMounts": mounts}
+"""The lists of applicationContainers, each with what makes its items."""
+
+
+def injecting(field, count, *, name="log", prefix="", priority=0):
+    """An injection that adds so many items to each container of the pod."""
+    return injection(
+        name,
+        priority=priority,
+        template={"spec": {"volumes": [VOLUME]}},
+        applicationContainers={field: LISTS[field](count, prefix)},
+    )
+
+
+def containers(count, **fields):
+    return [container(f"c{number}", **fields) for number in range(count)]
+
+
+def calls(function, *arguments):
+    """How many functions are called, those of C included."""
+    count = 0
+
+    def counting(frame, event, argument):
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(counting)
+    try:
+        function(*arguments)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def check_linear(work):
+    """`work` makes a function and its arguments for a number of parts."""
+    patch.pointer.cache_clear()
+    once = calls(*work(1))
+    patch.pointer.cache_clear()
+    assert calls(*work(2)) / once < MOST
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_twice_as_many_containers_cost_twice_as_much(field):
+    log_injection = injecting(field, ITEMS)
+    check_linear(
+        lambda times: (decided, pod(containers=containers(CONTAINERS * times)), log_injection)
+    )
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_twice_as_many_items_cost_twice_as_much(field):
+    subject = pod(containers=containers(CONTAINERS))
+    check_linear(lambda times: (decided, subject, injecting(field, ITEMS * times)))
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_twice_as_many_items_cost_twice_as_much_where_the_author_has_them(field):
+    def work(times):
+        key = "env" if field == "appendEnv" else field
+        own = {key: LISTS[field](ITEMS * times)}
+        subject = pod(containers=containers(CONTAINERS, **own), volumes=[VOLUME])
+        return decided, subject, injecting(field, ITEMS * times)
+
+    check_linear(work)
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_twice_as_many_items_of_two_injections_cost_twice_as_much(field):
+    subject = pod(containers=containers(CONTAINERS))
+
+    def work(times):
+        first = injecting(field, ITEMS * times, name="a", prefix="a", priority=1)
+        return decided, subject, first, injecting(field, ITEMS * times, name="b")
+
+    check_linear(work)
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_the_second_call_costs_twice_as_much_for_twice_as_many_items(field):
+    def work(times):
+        log_injection = injecting(field, ITEMS * times)
+        return (
+            decided,
+            decided(pod(containers=containers(CONTAINERS)), log_injection).pod,
+            log_injection,
+        )
+
+    check_linear(work)
+
+
+@pytest.mark.parametrize("field", ["env", "envFrom", "volumeMounts"])
+def test_containers_that_are_merged_and_inherit_are_linear_too(field):
+    def work(times):
+        items = LISTS[field](ITEMS * times)
+        inherited = {"volumeMounts": {}}
+        if field == "env":
+            inherited["env"] = [{"name": item["name"], "fromContainer": "app"} for item in items]
+        log_injection = injection(
+            onConflict="Merge",
+            inherit=inherited,
+            template={
+                "spec": {"containers": [container("both", **{field: items})], "volumes": [VOLUME]}
+            },
+        )
+        own = [container("app", **{field: items}), container("both")]
+        return decided, pod(containers=own, volumes=[VOLUME]), log_injection
+
+    check_linear(work)
+
+
+@pytest.mark.parametrize(
+    ("field", "item"),
+    [
+        ("tolerations", lambda number: {"key": f"k{number}", "operator": "Exists"}),
+        ("imagePullSecrets", lambda number: {"name": f"s{number}"}),
+        ("hostAliases", lambda number: {"ip": f"10.0.0.{number}", "hostnames": ["a"]}),
+    ],
+)
+def test_lists_of_the_pod_are_linear_too(field, item):
+    def work(times):
+        items = [item(number) for number in range(ITEMS * times * 2)]
+        return decided, pod(**{field: items[::2]}), injection(template={"spec": {field: items}})
+
+    check_linear(work)
+
+
+class CountingText(str):
+    """Text that counts how often it is compared."""
+
+    __slots__ = ()
+    count = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        CountingText.count += 1
+        return str.__eq__(self, other)
+
+
+def test_records_of_the_first_call_are_not_compared_with_each_other():
+    log_injection = injecting("env", ITEMS)
+    once = decided(pod(containers=containers(CONTAINERS)), log_injection).pod
+    recorded = status_annotation.read(once["metadata"]["annotations"])
+    (entry,) = recorded.entries
+    for record in entry.patched:
+        record["path"] = CountingText(record["path"])
+    once["spec"]["containers"].append(container("foreign"))
+
+    context = render.RenderContext(
+        namespace="demo", service_account="default", host_network=False, sources={}
+    )
+    editor = patch.Editor(once)
+    line = merge.Merge(editor, recorded, context=context).fit(log_injection)
+    assert line.reason is Reason.INJECTED
+    assert CountingText.count < 10 * len(entry.patched)
