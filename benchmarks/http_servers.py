@@ -24,8 +24,8 @@ import uvloop
 from aiohttp import web
 
 from benchmarks import figures, machine, markdown, servers, stage
-from sidecar_injector import observe
-from sidecar_injector.server import http, listener, pool, tls
+from sidecar_injector.httpserver import listener, messages, pool, tls
+from sidecar_injector.observability.metrics import Metrics
 from tools.controlplane import ports
 
 OURS, LOW_LEVEL, APPLICATION = "our server", "aiohttp.web.Server", "aiohttp.web.Application"
@@ -41,7 +41,7 @@ REQUEST: Final = (
 
 async def serve(name: str, port_of: dict[ssl.SSLContext | None, int]) -> None:
     """Run one of the servers on its ports until the process is killed."""
-    routes: http.Routes = {"/mutate": {"POST": lambda _: http.Response(200, ANSWER)}}
+    routes: messages.Routes = {"/mutate": {"POST": lambda _: messages.Response(200, ANSWER)}}
     application = web.Application()
 
     async def answer(request: web.BaseRequest) -> web.Response:
@@ -118,7 +118,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.serve:
         name, folder, *numbers = arguments.serve
-        serving = tls.ServingContext(metrics=observe.Metrics(), scratch_folder=folder)
+        serving = tls.ServingContext(metrics=Metrics(), scratch_folder=folder)
         certificate, key = (pathlib.Path(folder, f"bench.{end}") for end in ("crt", "key"))
         serving.load(cert_pem=certificate.read_bytes(), key_pem=key.read_bytes())
         uvloop.run(serve(name, dict(zip((None, serving.context), map(int, numbers), strict=True))))

@@ -76,9 +76,7 @@ def review(pod, namespace):
         "object": pod,
     }
     body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}
-    request = messages.Request(
-        method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
-    )
+    request = messages.Request(method="POST", path=names.MUTATE_PATH, headers={})
     request.body = orjson.dumps(body)
     return request
 

@@ -195,7 +195,7 @@ async def listening(
         yield port, shared
     finally:
         port.stop()
-        await shared.emptied(5)
+        await shared.wait_empty(5)
 
 
 @contextlib.asynccontextmanager

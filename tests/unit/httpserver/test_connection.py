@@ -101,13 +101,13 @@ async def test_while_an_answer_is_awaited_nothing_overtakes_it_and_reading_stops
     assert slow.asked == [b"1"]
     assert wire.statuses() == []
     assert not wire.transport.reading
-    assert wire.shared.answering == 1
+    assert wire.shared.awaited == 1
 
     slow.answers.put_nowait(b"first")
     await kit.turn()
     assert [reply.body for reply in wire.answers()] == [b"first", b"1:2"]
     assert wire.transport.reading
-    assert wire.shared.answering == 0
+    assert wire.shared.awaited == 0
 
 
 def test_a_client_that_does_not_read_its_answers_gets_no_more() -> None:
@@ -164,8 +164,8 @@ async def test_an_answer_for_a_client_that_has_left_is_dropped() -> None:
     slow.answers.put_nowait(b"late")
     await kit.turn()
     assert wire.transport.written == b""
-    assert wire.shared.members == set()
-    assert wire.shared.answering == 0
+    assert wire.shared.connections == set()
+    assert wire.shared.awaited == 0
 
 
 # Expect: 100-continue.

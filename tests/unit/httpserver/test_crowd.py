@@ -47,7 +47,7 @@ def test_one_too_many_costs_the_oldest_that_was_never_used() -> None:
         crowd.come()
     assert crowd.cut() == [1, 2]
     assert crowd.evicted() == 2
-    assert len(crowd.shared.members) == 3
+    assert len(crowd.shared.connections) == 3
 
 
 def test_half_a_request_is_no_use_of_a_connection() -> None:
@@ -78,7 +78,7 @@ async def test_who_waits_for_an_answer_is_never_hung_up_on() -> None:
         one.send(kit.post(path="/slow"))
     crowd.come()
     assert crowd.cut() == [3]
-    assert len(crowd.shared.members) == 3
+    assert len(crowd.shared.connections) == 3
     for _ in range(3):
         slow.answers.put_nowait(b"done")
     await kit.turn()
@@ -99,11 +99,11 @@ def test_whoever_is_still_shaking_hands_can_be_evicted_too() -> None:
     crowd.wires[0].send(kit.post())
     for _ in range(2):
         crowd.come()
-    assert arriving not in crowd.shared.members
+    assert arriving not in crowd.shared.connections
     transport = kit.Transport()
     arriving.connection_made(transport)
     assert transport.aborted
-    assert arriving not in crowd.shared.members
+    assert arriving not in crowd.shared.connections
 
 
 def test_idle_strangers_do_not_keep_the_api_server_out() -> None:
@@ -124,7 +124,7 @@ def test_idle_strangers_do_not_keep_the_api_server_out() -> None:
                 )
                 for _ in range(30)
             ]
-            assert len(shared.members) <= 10
+            assert len(shared.connections) <= 10
             assert (await kit.ask(port.port, trusting, kit.post(b"new"))).status == 200
             writer.write(kit.post(b"still here"))
             assert (await kit.read_reply(reader)).status == 200

@@ -74,7 +74,7 @@ def test_a_drain_under_load_breaks_no_request(*, encrypted: bool) -> None:
                 for _ in range(8):
                     visitors.create_task(visit(port.port))
                 await port.drain(0.3)
-            assert shared.members == set()
+            assert shared.connections == set()
 
     kit.run_on(uvloop.new_event_loop, scenario())
     assert answered > 20
@@ -174,7 +174,7 @@ def test_a_drain_ends_even_if_a_handler_does_not(
             await gate.entered.wait()
             with caplog.at_level(logging.WARNING):
                 await port.drain(0.01)
-            assert await shared.emptied(5)
+            assert await shared.wait_empty(5)
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await kit.read_reply(reader)
 
@@ -189,7 +189,7 @@ def test_a_request_that_the_kernel_has_and_the_loop_has_not_read_is_answered(run
             assert (await kit.read_reply(reader)).status == 200
             # Past the event loop, which gets no turn before the end.
             os.write(writer.get_extra_info("socket").fileno(), kit.post(b"second"))
-            shared.retire()
+            shared.close_when_idle()
             reply = await kit.read_reply(reader)
             assert (reply.status, reply.headers["connection"]) == (200, "close")
 

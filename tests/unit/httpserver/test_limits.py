@@ -150,21 +150,21 @@ def test_while_closing_every_answer_is_the_last() -> None:
 
 def test_retiring_ends_an_idle_connection_at_once() -> None:
     wire = kit.wire().send(kit.post())
-    wire.shared.retire()
+    wire.shared.close_when_idle()
     assert wire.transport.closed
     assert not wire.transport.aborted
 
 
 def test_retiring_gives_a_client_that_has_not_asked_yet_a_moment() -> None:
     wire = kit.wire()
-    wire.shared.retire()
+    wire.shared.close_when_idle()
     wire.pass_time(1)
     assert not wire.transport.closed
     wire.send(kit.post())
     assert wire.answers()[0].headers["connection"] == "close"
 
     silent = kit.wire()
-    silent.shared.retire()
+    silent.shared.close_when_idle()
     silent.pass_time(2)
     assert silent.transport.closed
 
@@ -172,7 +172,7 @@ def test_retiring_gives_a_client_that_has_not_asked_yet_a_moment() -> None:
 def test_retiring_lets_a_request_arrive_and_answers_it() -> None:
     raw = kit.post(b"abc")
     wire = kit.wire().send(raw[:20])
-    wire.shared.retire()
+    wire.shared.close_when_idle()
     assert not wire.transport.closed
     wire.send(raw[20:])
     assert wire.statuses() == [200]
@@ -183,16 +183,16 @@ def test_a_client_that_is_still_shaking_hands_counts_until_its_time_is_up() -> N
     """asyncio does not tell when a handshake fails."""
     wire = kit.wire()
     arriving = connection.Connection(wire.shared)
-    wire.shared.retire()
-    assert arriving in wire.shared.members
+    wire.shared.close_when_idle()
+    assert arriving in wire.shared.connections
     wire.pass_time(10)
-    assert arriving not in wire.shared.members
+    assert arriving not in wire.shared.connections
 
 
 async def test_retiring_waits_for_an_answer() -> None:
     slow = kit.Slow()
     wire = kit.wire(slow.routes).send(kit.post(path="/slow"))
-    wire.shared.retire()
+    wire.shared.close_when_idle()
     await kit.turn()
     assert not wire.transport.closed
     slow.answers.put_nowait(b"done")

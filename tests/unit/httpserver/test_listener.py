@@ -127,7 +127,7 @@ def test_clients_that_reset_their_connections_harm_nobody(run: Run) -> None:
                     rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     rude.sendall(sent)
             assert (await kit.ask(port.port, None, kit.post(b"a"))).status == 200
-            assert await shared.emptied(5)
+            assert await shared.wait_empty(5)
             assert shared.held == 0
 
     run(scenario())

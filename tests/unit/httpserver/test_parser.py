@@ -20,13 +20,13 @@ def feed(
     *parts: bytes, limits: messages.Limits = SMALL
 ) -> tuple[list[messages.Request], int | None]:
     """The requests that came out, and the status of the refusal if there was one."""
-    reader = parser.Parser(limits=limits, peer=None)
-    whole = []
+    reader = parser.Parser(limits)
+    requests = []
     for part in parts:
-        whole += reader.feed(part)
+        requests += reader.feed(part)
         if reader.refusal is not None:
-            return whole, reader.refusal.status
-    return whole, None
+            return requests, reader.refusal.status
+    return requests, None
 
 
 PIPELINE = kit.post(b"one") + kit.chunked(b"t", b"w", b"o") + kit.post(b"", path="/x?a=b") + b"\r\n"
@@ -36,16 +36,16 @@ PIPELINE = kit.post(b"one") + kit.chunked(b"t", b"w", b"o") + kit.post(b"", path
 def test_requests_come_out_the_same_wherever_the_bytes_are_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(PIPELINE)]
     parts = [PIPELINE[a:b] for a, b in itertools.pairwise(edges)]
-    whole, refusal = feed(*parts)
-    assert [(r.path, r.query, r.body) for r in whole] == [
-        ("/echo", "", b"one"), ("/echo", "", b"two"), ("/x", "a=b", b""),
+    requests, refusal = feed(*parts)
+    assert [(request.path, request.body) for request in requests] == [
+        ("/echo", b"one"), ("/echo", b"two"), ("/x", b""),
     ]  # fmt: skip
     assert refusal is None
 
 
 def test_requests_come_out_the_same_byte_by_byte() -> None:
-    whole, refusal = feed(*(PIPELINE[i : i + 1] for i in range(len(PIPELINE))))
-    assert [r.body for r in whole] == [b"one", b"two", b""]
+    requests, refusal = feed(*(PIPELINE[i : i + 1] for i in range(len(PIPELINE))))
+    assert [request.body for request in requests] == [b"one", b"two", b""]
     assert refusal is None
 
 
@@ -129,8 +129,8 @@ def test_it_refuses(raw: bytes, status: int, step: int) -> None:
 )
 def test_what_never_ends_is_refused_before_it_fills_the_memory(first: bytes, start: bytes) -> None:
     parts = [first + start, *[b"x" * 100] * 4]
-    whole, refusal = feed(*parts)
-    assert len(whole) == bool(first)
+    requests, refusal = feed(*parts)
+    assert len(requests) == bool(first)
     assert refusal == 431
 
 
@@ -140,48 +140,48 @@ def test_a_head_over_the_limit_is_refused_wherever_it_is_cut() -> None:
 
 def test_a_head_within_the_limit_passes_after_a_body_that_came_in_the_same_read() -> None:
     head = HEAD + b"A: " + b"x" * 200 + b"\r\n"
-    whole, refusal = feed(kit.post(b"x" * 100) + head[:-40], head[-40:] + b"\r\n")
-    assert len(whole) == 2
+    requests, refusal = feed(kit.post(b"x" * 100) + head[:-40], head[-40:] + b"\r\n")
+    assert len(requests) == 2
     assert refusal is None
 
 
 def test_sizes_on_the_limit_pass() -> None:
-    whole, refusal = feed(kit.post(b"x" * 100), kit.chunked(b"x" * 50, b"x" * 50))
-    assert [len(r.body) for r in whole] == [100, 100]
+    requests, refusal = feed(kit.post(b"x" * 100), kit.chunked(b"x" * 50, b"x" * 50))
+    assert [len(request.body) for request in requests] == [100, 100]
     assert refusal is None
 
 
 def test_what_came_before_a_refusal_is_kept() -> None:
-    whole, refusal = feed(kit.post(b"one") + kit.post(b"two") + b"rubbish\r\n\r\n")
-    assert [r.body for r in whole] == [b"one", b"two"]
+    requests, refusal = feed(kit.post(b"one") + kit.post(b"two") + b"rubbish\r\n\r\n")
+    assert [request.body for request in requests] == [b"one", b"two"]
     assert refusal == 400
 
 
 def test_a_trailer_does_not_become_a_header_of_this_request_or_the_next() -> None:
     trailer = kit.chunked(b"a")[:-2] + b"X-Admin: yes\r\n\r\n"
-    whole, refusal = feed(trailer + kit.post(b"b"))
-    assert [r.header("x-admin") for r in whole] == ["", ""]
+    requests, refusal = feed(trailer + kit.post(b"b"))
+    assert [b"x-admin" in request.headers for request in requests] == [False, False]
     assert refusal is None
 
 
 def test_headers_are_found_in_any_case_and_repeated_ones_are_joined() -> None:
     (request,), _ = feed(kit.post(b"", "X-A: 1", "x-a: 2", "x-A: 3"))
-    assert request.header("X-a") == "1, 2, 3"
-    assert request.header("absent") == ""
+    assert request.headers[b"x-a"] == b"1, 2, 3"
+    assert b"absent" not in request.headers
 
 
 @pytest.mark.parametrize(
-    ("line", "path", "query"),
+    ("line", "path"),
     [
-        ("GET /a?b=c?d HTTP/1.1", "/a", "b=c?d"),
-        ("GET http://h/a?b HTTP/1.1", "/a", "b"),
-        ("GET http://h HTTP/1.1", "/", ""),
-        ("OPTIONS * HTTP/1.1", "*", ""),
+        ("GET /a?b=c?d HTTP/1.1", "/a"),
+        ("GET http://h/a?b HTTP/1.1", "/a"),
+        ("GET http://h HTTP/1.1", "/"),
+        ("OPTIONS * HTTP/1.1", "*"),
     ],
 )
-def test_every_form_of_target_has_a_path(line: str, path: str, query: str) -> None:
+def test_every_form_of_target_has_a_path(line: str, path: str) -> None:
     (request,), _ = feed(f"{line}\r\nHost: x\r\n\r\n".encode())
-    assert (request.path, request.query) == (path, query)
+    assert request.path == path
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_connection_is_kept_for_http_1_1_only(version: str, headers: str, *, k
 
 
 def test_held_bytes_are_those_of_the_unfinished_body() -> None:
-    reader = parser.Parser(limits=SMALL, peer=None)
+    reader = parser.Parser(SMALL)
     raw = kit.post(b"x" * 90)
     reader.feed(raw[:-50])
     assert (reader.unfinished, reader.held) == (True, 40)

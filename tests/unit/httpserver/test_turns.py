@@ -74,7 +74,7 @@ def test_a_silent_client_is_cut_off_even_if_it_was_one_too_many(
             silent = [socket.create_connection(address, timeout=5) for _ in range(5)]
             heard = [await asyncio.to_thread(one.recv, 1) for one in silent]
             assert heard == len(silent) * [b""]
-            assert not shared.members
+            assert not shared.connections
             for one in silent:
                 one.close()
         gc.collect()  # A task that nobody asks for its exception logs it when it goes.
@@ -86,9 +86,9 @@ def test_a_silent_client_is_cut_off_even_if_it_was_one_too_many(
 def test_few_handshakes_are_begun_together_and_silent_clients_are_none_of_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listener, "BREATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(listener, "HANDSHAKE_INTERVAL", 3600.0)
     serving, ca, _ = certificates.serving()
-    limits, most = messages.Limits(handshake_seconds=0.5), listener.HANDSHAKES_TOGETHER
+    limits, most = messages.Limits(handshake_seconds=0.5), listener.HANDSHAKES_AT_ONCE
 
     async def scenario() -> None:
         async with kit.listening(context=serving.context, limits=limits) as (port, _):
