@@ -77,7 +77,7 @@ TRANSITIONS: Final = {
     CLOSED: {LOST: CLOSED},
 }  # fmt: skip
 """The next state after an event. Any other event in a state is a bug of ours: KeyError."""
-READING: Final = frozenset({IDLE, RECEIVING, ANSWERING})
+ACCEPTS_REQUESTS: Final = frozenset({IDLE, RECEIVING, ANSWERING})
 """The states in which bytes of the client are parsed."""
 
 
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._pool.join(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._state not in READING:
+        if self._state not in ACCEPTS_REQUESTS:
             return
         reader = self._parser
         requests = reader.feed(data)

@@ -100,7 +100,6 @@ class Parser:
     def feed(self, data: bytes) -> list[messages.Request]:
         """The requests that `data` completes, in order; what follows a refusal is not read."""
         assert self._llhttp is not None
-        self._requests = []
         self._read_size = len(data)
         held = self.held if self.unfinished else None
         try:
@@ -113,7 +112,8 @@ class Parser:
                 self.refusal = self._head_too_large()
         elif held is not None:
             self._budget.refill()
-        return self._requests
+        requests, self._requests = self._requests, []
+        return requests
 
     def close(self) -> None:
         """Break the reference cycle with llhttp's callbacks."""

@@ -122,6 +122,15 @@ def test_a_client_that_does_not_read_its_answers_gets_no_more() -> None:
     assert wire.transport.reading
 
 
+def test_a_refusal_waits_until_the_client_reads() -> None:
+    wire = kit.wire()
+    wire.server.pause_writing()
+    wire.send(b"rubbish\r\n\r\n")
+    assert wire.statuses() == []
+    wire.server.resume_writing()
+    assert wire.statuses() == [400]
+
+
 def test_a_refusal_comes_after_the_answers_before_it_and_reading_is_over() -> None:
     wire = kit.wire().send(kit.post(b"1") + b"rubbish\r\n\r\n", kit.post(b"2"))
     assert wire.statuses() == [200, 400]

@@ -87,6 +87,20 @@ def test_plain_http_on_the_tls_port_harms_nobody(run: Run) -> None:
     assert kit.failures(metrics) == {"HTTP_REQUEST": 1}
 
 
+def test_a_client_whose_handshake_fails_leaves_the_pool_at_once(run: Run) -> None:
+    serving, _, _ = certificates.serving()
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context) as (port, shared):
+            for _ in range(3):
+                async with kit.client(port.port) as (reader, writer):
+                    writer.write(kit.post(b"plain HTTP"))
+                    await reader.read()
+            assert await shared.wait_empty(1)
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_with_a_client_ca_only_its_clients_are_served(run: Run, version: ssl.TLSVersion) -> None:
     ca = certificates.certify()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import hypothesis
 import pytest
 from hypothesis import strategies
@@ -111,6 +113,21 @@ def test_what_a_lost_connection_held_is_given_back() -> None:
     wire = kit.wire().send(kit.post(b"x" * 90)[:-10])
     wire.server.connection_lost(None)
     assert wire.shared.held == 0
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_an_idle_connection_does_not_keep_its_last_body(pieces: int) -> None:
+    wire = kit.wire({"/echo": {"POST": lambda _: messages.Response(200)}})
+    tracemalloc.start()
+    try:
+        raw = kit.post(b"x" * (4 << 20))
+        step = -(-len(raw) // pieces)
+        wire.send(*(raw[start : start + step] for start in range(0, len(raw), step)))
+        del raw
+        assert wire.statuses() == [200]
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_body_in_a_thousand_pieces_arrives_whole() -> None:

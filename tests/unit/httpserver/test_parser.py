@@ -49,6 +49,42 @@ def test_requests_come_out_the_same_byte_by_byte() -> None:
     assert refusal is None
 
 
+MESSAGES = (
+    kit.post(b"one"),
+    kit.post(b"two"),
+    kit.post(b"three"),
+    kit.post(b""),
+    kit.post(b"a") + kit.post(b"b"),
+    kit.post(b"\r\n\r\n"),
+    b"\r\n" + kit.post(b"one"),
+    kit.post(b"one") + b"\r\n",
+    kit.post(b"one")[:-1],
+    kit.chunked(b"on", b"e"),
+    b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n",
+    kit.post(b"old").replace(b"HTTP/1.1", b"HTTP/1.0"),
+    kit.post(b"end", "Connection: close"),
+    kit.post(b"abc", "Expect: 100-continue"),
+    b"x",
+)
+
+
+@hypothesis.given(strategies.lists(strategies.sampled_from(MESSAGES), max_size=8))
+@hypothesis.example([kit.post(b"one"), kit.post(b"end", "Connection: close"), kit.post(b"one")])
+@hypothesis.example([kit.post(b"one"), kit.post(b"one")[:-1], kit.post(b"one")])
+def test_a_request_does_not_depend_on_the_ones_before_it_or_on_the_reads(
+    parts: list[bytes],
+) -> None:
+    def fields(*parts: bytes) -> tuple[list[tuple[object, ...]], int | None]:
+        requests, refusal = feed(*parts)
+        return [
+            (request.method, request.path, request.headers, request.keep_alive, request.body)
+            for request in requests
+        ], refusal
+
+    single_bytes = [bytes([byte]) for part in parts for byte in part]
+    assert fields(*parts) == fields(*single_bytes)
+
+
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
