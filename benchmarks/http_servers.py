@@ -55,8 +55,8 @@ async def serve(name: str, port_of: dict[ssl.SSLContext | None, int]) -> None:
     await runner.setup()
     for context, port in port_of.items():
         if name == OURS:
-            shared = pool.Pool(routes=routes)
-            await listener.Listener(shared=shared, port=port, context=context).start()
+            connections = pool.Pool(routes=routes)
+            await listener.Listener(pool=connections, port=port, context=context).start()
         else:
             await web.TCPSite(runner, port=port, ssl_context=context).start()
     await asyncio.Event().wait()

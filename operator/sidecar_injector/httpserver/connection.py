@@ -1,4 +1,8 @@
-"""One client: its requests are answered in order, and a state machine says how it may end."""
+"""One client: its requests are answered in order, and a state machine says how it may end.
+
+The state says what is due and how long it may take. Flow control is apart from it: whether the
+client reads (`_can_write`), and whether we do (`_reading`).
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,10 @@ from typing import TYPE_CHECKING, Final, cast
 from sidecar_injector.httpserver import messages, parser
 
 if TYPE_CHECKING:
-    from sidecar_injector.httpserver import pool
+    from sidecar_injector.httpserver.pool import Pool
 
 
-class State(enum.IntEnum):
+class State(enum.IntEnum):  # With integers, because the hash of other members is slow.
     """What a connection does now."""
 
     HANDSHAKE = enum.auto()
@@ -96,11 +100,11 @@ class Connection(asyncio.Protocol):
     _parser: parser.Parser
     _transport: asyncio.Transport
 
-    def __init__(self, shared: pool.Pool) -> None:
-        # The listener ends a handshake earlier; this is for a listener that does not.
-        self.deadline = shared.now + 2 * shared.limits.handshake_seconds
-        """By the pool's clock: when `expire` is due."""
-        self._pool = shared
+    def __init__(self, pool: Pool) -> None:
+        # Later than the deadline of the listener, which ends the handshake by itself.
+        self.deadline = pool.now + 2 * pool.limits.handshake_seconds
+        """When the pool calls `expire`, by its clock."""
+        self._pool = pool
         self._state = HANDSHAKE
         self._queue: collections.deque[messages.Request] = collections.deque()
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +112,7 @@ class Connection(asyncio.Protocol):
         self._reading = self._can_write = True
         self._served = 0
         self._held = 0
-        shared.join(self)
+        pool.join(self)
 
     # Calls of the transport.
 
@@ -268,12 +272,12 @@ class Connection(asyncio.Protocol):
                 task = self._send_later(request, answer)
                 self._task = asyncio.get_running_loop().create_task(task)
         if not queue and self._task is None:
-            self._nothing_queued()
+            self._after_last_answer()
         if bool(queue) is self._reading and self._state is not CLOSING:
             self._pause_or_resume_reading()
 
-    def _nothing_queued(self) -> None:
-        """All answers are sent: what comes next depends on what the client has begun."""
+    def _after_last_answer(self) -> None:
+        """No answer is due any more: continue with what the client has begun."""
         limits = self._pool.limits
         if self._state is ANSWERING:
             self._enter(ANSWERED, seconds=limits.idle_seconds)
@@ -296,17 +300,14 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     def _send(self, request: messages.Request, response: messages.Response) -> None:
-        shared = self._pool
+        pool = self._pool
         self._served += 1
         if self._served == 1:
-            shared.used(self)
-        last = (
-            shared.closing or not request.keep_alive or self._served == shared.limits.max_requests
-        )
+            pool.used(self)
+        last = pool.closing or not request.keep_alive or self._served == pool.limits.max_requests
+        bodiless = request.method == "HEAD"
         self._transport.write(
-            messages.encode(
-                response, date=shared.date, close=last, bodiless=request.method == "HEAD"
-            )
+            messages.encode(response, date=pool.date, close=last, bodiless=bodiless)
         )
         if last:
             self._close()

@@ -9,7 +9,8 @@ import socket
 import ssl
 from typing import Any, Final
 
-from sidecar_injector.httpserver import connection, pool
+from sidecar_injector.httpserver.connection import Connection
+from sidecar_injector.httpserver.pool import Pool
 
 _log = logging.getLogger(__name__)
 
@@ -36,12 +37,12 @@ class Listener:
     def __init__(
         self,
         *,
-        shared: pool.Pool,
+        pool: Pool,
         port: int,
         host: str | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self._pool = shared
+        self._pool = pool
         self._port = port
         self._host = host
         self._context = context
@@ -120,14 +121,15 @@ class Listener:
 
     async def _connect(self, client: socket.socket) -> None:
         client.setblocking(False)  # noqa: FBT003
-        protocol = connection.Connection(self._pool)
+        protocol = Connection(self._pool)
         try:
             tls_options = await self._wait_for_handshake(client) if self._context else {}
-        except (TimeoutError, asyncio.CancelledError) as error:
+        except TimeoutError:
             protocol.abort()
             client.close()
-            if isinstance(error, TimeoutError):
-                return
+            return
+        except asyncio.CancelledError:
+            client.close()
             raise
         try:
             await asyncio.get_running_loop().connect_accepted_socket(

@@ -77,11 +77,11 @@ class Response(NamedTuple):
 Answer = Response | Awaitable[Response]
 Handler = Callable[[Request], Answer]
 Routes = Mapping[str, Mapping[str, Handler]]
-"""Path, then method, to handler. HEAD is answered by GET's handler, without the body."""
+"""Handlers by path and method. The handler of GET answers HEAD too, without the body."""
 
 
 def text(status: int, line: str, *headers: tuple[str, str]) -> Response:
-    """An answer for people: one line."""
+    """An answer of one line of text."""
     return Response(status, f"{line}\n".encode(), TEXT, headers)
 
 

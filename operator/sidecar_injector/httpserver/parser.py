@@ -36,28 +36,30 @@ class HeadBudget:
     limit.
     """
 
-    __slots__ = ("_last_progress", "_limit", "_since")
+    __slots__ = ("_limit", "_silent", "_visible")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._last_progress = 0  # Bytes of the last read that began a request or brought body.
-        self._since = 0  # Bytes of the reads after it.
+        self._visible = 0
+        """Bytes of the last read that began a request or contained a part of a body."""
+        self._silent = 0
+        """Bytes of the reads after it."""
 
     def may_exceed(self, size: int) -> bool:
         """Whether a head that ends in a read of this size can be over the limit."""
-        return self._last_progress + self._since + size > self._limit
+        return self._visible + self._silent + size > self._limit
 
     def spend(self, size: int, *, progress: bool) -> bool:
         """Count a read that leaves a request incomplete; False if the budget is exceeded."""
         if progress:
-            self._last_progress, self._since = size, 0
+            self._visible, self._silent = size, 0
         else:
-            self._since += size
-        return self._since <= self._limit
+            self._silent += size
+        return self._silent <= self._limit
 
     def refill(self) -> None:
         """The request is complete."""
-        self._last_progress = self._since = 0
+        self._visible = self._silent = 0
 
 
 class Parser:
@@ -69,8 +71,9 @@ class Parser:
     """
 
     __slots__ = (
-        "_body", "_budget", "_gathered", "_headers", "_limits", "_llhttp", "_read_size", "_repeated",
-        "_request", "_requests", "_target", "expect_continue", "refusal", "unfinished",
+        "_body", "_budget", "_gathered", "_headers", "_limits", "_llhttp", "_read_size",
+        "_repeated", "_request", "_requests", "_target", "expect_continue", "refusal",
+        "unfinished",
     )  # fmt: skip
 
     def __init__(self, limits: messages.Limits) -> None:
@@ -83,7 +86,7 @@ class Parser:
         self._clear()
 
     def _clear(self) -> None:
-        """Forget the request; without that an idle connection would keep its last body."""
+        """Forget the request. Otherwise an idle connection would keep its last body."""
         self.unfinished = False
         self.expect_continue: messages.Request | None = None
         self._target = self._body = b""
@@ -94,7 +97,7 @@ class Parser:
 
     @property
     def held(self) -> int:
-        """Bytes of the unfinished request's body."""
+        """Bytes of the body of the incomplete request."""
         return len(self._body) if self._gathered is None else len(self._gathered)
 
     def feed(self, data: bytes) -> list[messages.Request]:
@@ -147,7 +150,7 @@ class Parser:
         ):
             raise RefusedError(self._head_too_large())
         if llhttp.should_upgrade():
-            # llhttp would take the body for another protocol's bytes.
+            # llhttp would treat the body as bytes of another protocol.
             raise RefusedError(
                 messages.text(400, "no CONNECT and no Upgrade: this is HTTP/1.1 only")
             )
@@ -156,9 +159,9 @@ class Parser:
             _join(headers, self._repeated)
         keep_alive = llhttp.should_keep_alive()
         if b"host" not in headers or b"connection" in headers or b"transfer-encoding" in headers:
-            version = llhttp.get_http_version()  # Only now, because it costs something.
+            version = llhttp.get_http_version()  # Only here, because it is slow.
             _check_version(version, headers)
-            # In HTTP/1.0 keeping alive is an extension with an answer header of its own.
+            # To keep alive an HTTP/1.0 connection is an extension with its own answer header.
             keep_alive = keep_alive and version == "1.1"
         if int(headers.get(b"content-length", 0)) > limits.body_bytes:
             raise RefusedError(self._body_too_large())
@@ -166,16 +169,17 @@ class Parser:
         self._request = request = messages.Request(method, _path(self._target), headers)
         request.keep_alive = keep_alive
         if b"expect" in headers:
-            self.expect_continue = _expecting(request)
+            _check_expectation(headers[b"expect"])
+            self.expect_continue = request
 
     def on_body(self, part: bytes) -> None:
         self.expect_continue = None
-        if not self._body:
-            self._body = part  # Usually the whole body, which is then never copied.
-        else:
-            if self._gathered is None:
-                self._gathered = bytearray(self._body)
+        if self._gathered is not None:
             self._gathered += part
+        elif self._body:
+            self._gathered = bytearray(self._body + part)
+        else:
+            self._body = part  # Usually the whole body, which is then never copied.
         if self.held > self._limits.body_bytes:
             raise RefusedError(self._body_too_large())
 
@@ -209,12 +213,11 @@ def _join(headers: dict[bytes, bytes], repeated: list[tuple[bytes, bytes]]) -> N
         headers[name] = b", ".join(values)
 
 
-def _expecting(request: messages.Request) -> messages.Request:
-    if request.headers[b"expect"].lower() != b"100-continue":
+def _check_expectation(expectation: bytes) -> None:
+    if expectation.lower() != b"100-continue":
         raise RefusedError(
             messages.text(417, "the only expectation that can be met is 100-continue")
         )
-    return request
 
 
 def _check_version(version: str, headers: dict[bytes, bytes]) -> None:

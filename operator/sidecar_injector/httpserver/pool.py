@@ -13,7 +13,7 @@ from sidecar_injector.httpserver import messages
 from sidecar_injector.observability.metrics import Metrics
 
 if TYPE_CHECKING:
-    from sidecar_injector.httpserver import connection
+    from sidecar_injector.httpserver.connection import Connection
 
 ERRORS: Final = (400, 404, 405, 408, 413, 414, 417, 431, 500, 501, 503)
 _log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits or messages.Limits()
-        self.connections: set[connection.Connection] = set()
-        self._unused: dict[connection.Connection, None] = {}
+        self.connections: set[Connection] = set()
+        self._unused: dict[Connection, None] = {}
         """Connections without an answer so far, oldest first."""
         self.held = 0
         """Bytes of incomplete bodies, on all connections together."""
@@ -63,7 +63,7 @@ class Pool:
             if client.deadline <= self.now:
                 client.expire()
 
-    def join(self, client: connection.Connection) -> None:
+    def join(self, client: Connection) -> None:
         """Add a connection, before its handshake and again after it.
 
         If there are too many, the oldest that was never used is evicted: a stranger opens
@@ -83,18 +83,18 @@ class Pool:
         self._unused.setdefault(client)
         self._empty.clear()
 
-    def used(self, client: connection.Connection) -> None:
+    def used(self, client: Connection) -> None:
         """A connection has sent its first answer."""
         self._unused.pop(client, None)
 
-    def _eviction_candidate(self) -> connection.Connection | None:
+    def _eviction_candidate(self) -> Connection | None:
         for client in self._unused:
             if client.idle:
                 return client
         idle = (client for client in self.connections if client.idle)
         return min(idle, key=lambda client: client.deadline, default=None)
 
-    def leave(self, client: connection.Connection) -> None:
+    def leave(self, client: Connection) -> None:
         """Remove a connection, which may have left before."""
         self.connections.discard(client)
         self._unused.pop(client, None)

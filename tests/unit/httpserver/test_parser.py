@@ -1,4 +1,4 @@
-"""What of HTTP/1.1 is understood, and what is refused because two readers could disagree."""
+"""Which HTTP/1.1 requests are read, and which are refused because they are ambiguous."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = messages.Limits(body_bytes=100, head_bytes=300, target_bytes=50)
 def feed(
     *parts: bytes, limits: messages.Limits = SMALL
 ) -> tuple[list[messages.Request], int | None]:
-    """The requests that came out, and the status of the refusal if there was one."""
+    """The complete requests, and the status of the refusal if there is one."""
     reader = parser.Parser(limits)
     requests = []
     for part in parts:
@@ -163,7 +163,9 @@ def test_it_refuses(raw: bytes, status: int, step: int) -> None:
         pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA: ", id="trailer"),
     ],
 )
-def test_what_never_ends_is_refused_before_it_fills_the_memory(first: bytes, start: bytes) -> None:
+def test_a_head_without_end_is_refused_before_it_fills_the_memory(
+    first: bytes, start: bytes
+) -> None:
     parts = [first + start, *[b"x" * 100] * 4]
     requests, refusal = feed(*parts)
     assert len(requests) == bool(first)
@@ -187,7 +189,7 @@ def test_sizes_on_the_limit_pass() -> None:
     assert refusal is None
 
 
-def test_what_came_before_a_refusal_is_kept() -> None:
+def test_requests_before_a_refusal_are_kept() -> None:
     requests, refusal = feed(kit.post(b"one") + kit.post(b"two") + b"rubbish\r\n\r\n")
     assert [request.body for request in requests] == [b"one", b"two"]
     assert refusal == 400

@@ -44,15 +44,15 @@ async def act(wire: kit.Wire, slow: kit.Slow, action: bytes | str) -> None:
         case "answer":
             slow.answers.put_nowait(b"late")
         case "pause writing":
-            wire.server.pause_writing()
+            wire.connection.pause_writing()
         case "resume writing":
-            wire.server.resume_writing()
+            wire.connection.resume_writing()
         case "second":
             wire.pass_time(1)
         case "minute":
             wire.pass_time(60)
         case "close when idle":
-            wire.shared.close_when_idle()
+            wire.pool.close_when_idle()
     await kit.turn()
 
 
@@ -70,6 +70,6 @@ def test_no_order_of_events_breaks_a_connection(actions: list[bytes | str]) -> N
     assert wire.transport.closed
     closing = [reply.headers.get("connection") == "close" for reply in wire.answers()]
     assert True not in closing[:-1], "nothing follows the last answer"
-    wire.server.connection_lost(None)
-    assert (wire.shared.held, wire.shared.awaited) == (0, 0)
-    assert wire.shared.connections == set()
+    wire.connection.connection_lost(None)
+    assert (wire.pool.held, wire.pool.awaited) == (0, 0)
+    assert wire.pool.connections == set()
