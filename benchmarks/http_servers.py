@@ -30,7 +30,7 @@ from tools.controlplane import ports
 
 OURS, LOW_LEVEL, APPLICATION = "our server", "aiohttp.web.Server", "aiohttp.web.Application"
 ROOT: Final = pathlib.Path(__file__).parents[1]
-CONNECTIONS, SECONDS = 8, 2.0
+CONNECTIONS, SECONDS = 8, 1.0
 BODY, ANSWER = b"x" * 5_800, b"x" * 1_000
 REQUEST: Final = (
     b"POST /mutate?timeout=5s HTTP/1.1\r\nHost: sidecar-injector.sidecar-injector.svc:443\r\n"
@@ -39,8 +39,9 @@ REQUEST: Final = (
 ) % (len(BODY), BODY)
 
 
-async def serve(name: str, port_of: dict[ssl.SSLContext | None, int]) -> None:
-    """Run one of the servers on its ports until the process is killed."""
+async def serve(name: str, folder: str, *numbers: str) -> None:
+    """Run one of the servers until the process is killed. Its ports: plain, TLS."""
+    contexts = (None, serving_context(pathlib.Path(folder)))
     routes: messages.Routes = {"/mutate": {"POST": lambda _: messages.Response(200, ANSWER)}}
     application = web.Application()
 
@@ -53,13 +54,21 @@ async def serve(name: str, port_of: dict[ssl.SSLContext | None, int]) -> None:
     if name == LOW_LEVEL:
         runner = web.ServerRunner(web.Server(answer, access_log=None))
     await runner.setup()
-    for context, port in port_of.items():
+    for context, number in zip(contexts, numbers, strict=True):
         if name == OURS:
             connections = pool.Pool(routes=routes)
-            await listener.Listener(pool=connections, port=port, context=context).start()
+            await listener.Listener(pool=connections, port=int(number), context=context).start()
         else:
-            await web.TCPSite(runner, port=port, ssl_context=context).start()
+            await web.TCPSite(runner, port=int(number), ssl_context=context).start()
     await asyncio.Event().wait()
+
+
+def serving_context(folder: pathlib.Path) -> ssl.SSLContext:
+    """The TLS context of the product, with the certificate that `main` has made."""
+    serving = tls.ServingContext(metrics=Metrics(), scratch_folder=str(folder))
+    certificate, key = folder / "bench.crt", folder / "bench.key"
+    serving.load(cert_pem=certificate.read_bytes(), key_pem=key.read_bytes())
+    return serving.context
 
 
 class Client(asyncio.Protocol):
@@ -113,15 +122,11 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.http_servers", description=__doc__)
     parser.add_argument("--against", default=[], action="append", metavar="FOLDER")
-    parser.add_argument("--rounds", type=int, default=7, help="each of two seconds a port")
+    parser.add_argument("--rounds", type=int, default=15, help="each of a second a port")
     parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        name, folder, *numbers = arguments.serve
-        serving = tls.ServingContext(metrics=Metrics(), scratch_folder=folder)
-        certificate, key = (pathlib.Path(folder, f"bench.{end}") for end in ("crt", "key"))
-        serving.load(cert_pem=certificate.read_bytes(), key_pem=key.read_bytes())
-        uvloop.run(serve(name, dict(zip((None, serving.context), map(int, numbers), strict=True))))
+        uvloop.run(serve(*arguments.serve))
 
     started = {name: (name, ROOT) for name in (OURS, LOW_LEVEL, APPLICATION)}
     started |= {path: (OURS, pathlib.Path(path).resolve()) for path in arguments.against}

@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._state in {HANDSHAKE, CLOSING} or not self._can_write:
+        if self._state in {HANDSHAKE, CLOSING, CLOSED} or not self._can_write:
             self.abort()
         elif self._state is RECEIVING:
             seconds = self._pool.limits.request_seconds
