@@ -176,7 +176,8 @@ class Connection(asyncio.Protocol):
             timeout = messages.text(408, f"the request was not complete within {seconds:g} s")
             self._refuse(self._pool.count_error(timeout))
             self._advance()
-        elif self._state in {ANSWERING, REFUSING}:  # The handler takes its time.
+        elif self._state in {ANSWERING, REFUSING}:
+            # There is no limit for the time of a handler.
             self.deadline = self._pool.now + self._pool.limits.idle_seconds
         else:
             self._close()
@@ -231,7 +232,7 @@ class Connection(asyncio.Protocol):
         if self._pool.held > limits.held_bytes:
             busy = messages.busy("too many unfinished requests")
             self._refuse(self._pool.count_error(busy))
-        elif reader.held >= limits.unbroken_bytes:
+        elif reader.held >= limits.turn_bytes:
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._read_on)
 
@@ -252,7 +253,7 @@ class Connection(asyncio.Protocol):
 
     def _has_unread_bytes(self) -> bool:
         """Whether the kernel holds bytes that the event loop has not fetched yet."""
-        # By its number: the socket object of uvloop has no ioctl.
+        # By ioctl on the file descriptor: the socket object of uvloop does not allow to peek.
         client = self._transport.get_extra_info("socket")
         if client is None or client.fileno() < 0:
             return False

@@ -23,9 +23,9 @@ class Limits:
 
     body_bytes: int = 8 << 20
     """One request. The API server accepts objects of 3 MiB, and an update contains two of them."""
-    unbroken_bytes: int = 256 << 10
-    """Part of a body, before other connections are served. Without this limit the event loop
-    would read eight megabytes of one client at once.
+    turn_bytes: int = 256 << 10
+    """A body, before other connections have their turn. Without this limit the event loop would
+    read eight megabytes of one client at once.
     https://github.com/libuv/libuv/blob/v1.x/src/unix/stream.c (uv__read tries 32 times)"""
     head_bytes: int = 16 << 10
     """Request line and headers; the API server sends half a KiB."""

@@ -11,7 +11,7 @@ from sidecar_injector.httpserver import messages
 from sidecar_injector.httpserver.connection import TRANSITIONS, Event, State
 from tests.kits import server as kit
 
-LIMITS = messages.Limits(body_bytes=100, head_bytes=300, unbroken_bytes=50, held_bytes=120)
+LIMITS = messages.Limits(body_bytes=100, head_bytes=300, turn_bytes=50, held_bytes=120)
 PIECES = (
     kit.post(b"a"),
     kit.post(b"b", path="/slow"),

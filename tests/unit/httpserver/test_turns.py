@@ -17,7 +17,7 @@ from tests.kits import server_certificates as certificates
 
 
 async def test_a_large_body_is_read_in_parts_with_others_in_between() -> None:
-    limits = messages.Limits(unbroken_bytes=1000)
+    limits = messages.Limits(turn_bytes=1000)
     wire = kit.wire(limits=limits)
     message = kit.post(b"x" * 5000)
     wire.send(message[:900])
@@ -32,7 +32,7 @@ async def test_a_large_body_is_read_in_parts_with_others_in_between() -> None:
 
 
 async def test_a_client_that_disconnects_in_between_is_not_read_further() -> None:
-    wire = kit.wire(limits=messages.Limits(unbroken_bytes=1000))
+    wire = kit.wire(limits=messages.Limits(turn_bytes=1000))
     wire.send(kit.post(b"x" * 5000)[:2000])
     wire.transport.abort()
     await asyncio.sleep(0)
@@ -40,7 +40,7 @@ async def test_a_client_that_disconnects_in_between_is_not_read_further() -> Non
 
 
 async def test_a_client_that_has_to_read_first_is_not_read_further() -> None:
-    wire = kit.wire(limits=messages.Limits(unbroken_bytes=1000))
+    wire = kit.wire(limits=messages.Limits(turn_bytes=1000))
     wire.connection.pause_writing()
     wire.send(kit.post(b"first"), kit.post(b"x" * 5000)[:2000])
     assert wire.statuses() == []
