@@ -83,9 +83,7 @@ def handler() -> Callable[[], messages.Response]:
     resource["metadata"] |= {"namespace": product.NAMESPACE, "generation": 1, "uid": "0"}
     state.injection_changed((product.NAMESPACE, product.INJECTION), None, resource)
 
-    request = messages.Request(
-        method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
-    )
+    request = messages.Request(method="POST", path=names.MUTATE_PATH, headers={})
     request.body = reviews.recorded()
 
     def call() -> messages.Response:

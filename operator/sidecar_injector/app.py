@@ -120,7 +120,7 @@ async def _operate(
     """One life of the operator, from the admin port's first answer to the end."""
     metrics, ready = Metrics(), readiness.Readiness()
     admin_port = listener.Listener(
-        shared=pool.Pool(routes=admin.routes(ready=ready, metrics=metrics)),
+        pool=pool.Pool(routes=admin.routes(ready=ready, metrics=metrics)),
         port=settings.admin_port,
     )
     await admin_port.start()

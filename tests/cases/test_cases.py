@@ -80,9 +80,7 @@ def review(pod, namespace):
         "kind": "AdmissionReview",
         "request": admission_request,
     }
-    request = messages.Request(
-        method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
-    )
+    request = messages.Request(method="POST", path=names.MUTATE_PATH, headers={})
     request.body = orjson.dumps(body)
     return request
 

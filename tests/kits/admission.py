@@ -45,8 +45,7 @@ class Server:
 
     def post(self, body, headers=None):
         request = messages.Request(
-            method="POST", target=names.MUTATE_PATH, headers=headers or {}, peer=None,
-            keep_alive=True,
+            method="POST", path=names.MUTATE_PATH, headers=headers or {},
         )  # fmt: skip
         request.body = body if isinstance(body, bytes) else orjson.dumps(body)
         answer = self.webhook.mutate(request)

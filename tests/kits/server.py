@@ -1,4 +1,4 @@
-"""What the tests of the server share: a transport in memory, and ports and clients on loopback."""
+"""For tests of the HTTP server: a transport in memory, and servers and clients on loopback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any, TypeVar
 
 from cryptography import x509
 
-from sidecar_injector.httpserver import connection, listener, messages, pool
+from sidecar_injector.httpserver import messages
+from sidecar_injector.httpserver.connection import Connection
+from sidecar_injector.httpserver.listener import Listener
+from sidecar_injector.httpserver.pool import Pool
 from sidecar_injector.observability.metrics import Metrics
 from tests.kits import server_certificates
 
@@ -22,7 +25,7 @@ T = TypeVar("T")
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written, says what has been asked of it."""
+    """Records what is written and which methods were called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +57,7 @@ class Transport(asyncio.Transport):
 
 
 class Clock:
-    """A clock that stands still until it is told otherwise."""
+    """A clock that moves only if a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -67,19 +70,19 @@ class Clock:
 class Wire:
     """One connection of a pool, on a transport in memory."""
 
-    shared: pool.Pool
+    pool: Pool
     clock: Clock
     transport: Transport
-    server: connection.Connection
+    connection: Connection
 
     def send(self, *parts: bytes) -> Wire:
         for part in parts:
-            self.server.data_received(part)
+            self.connection.data_received(part)
         return self
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
-        self.shared.sweep()
+        self.pool.sweep()
 
     def answers(self) -> list[Reply]:
         return replies(self.transport.written)
@@ -89,7 +92,7 @@ class Wire:
 
 
 def echo(request: messages.Request) -> messages.Response:
-    """Says what it was asked, so that a mix-up shows."""
+    """Answers with the length and the body of the request, so that a wrong order is visible."""
     return messages.Response(200, b"%d:" % len(request.body) + request.body, messages.TEXT)
 
 
@@ -99,35 +102,40 @@ def wire(
     limits: messages.Limits | None = None,
     metrics: Metrics | None = None,
 ) -> Wire:
-    """A fresh connection to a pool of its own; by default `/echo` takes POST and GET."""
+    """A new connection to a new pool. By default `/echo` accepts POST and GET."""
     clock = Clock()
-    shared = pool.Pool(
+    pool = Pool(
         routes=routes or {"/echo": {"POST": echo, "GET": echo}},
         limits=limits,
         metrics=metrics,
         clock=clock,
     )
+    return join(pool, clock)
+
+
+def join(pool: Pool, clock: Clock) -> Wire:
+    """A new connection to a pool."""
     transport = Transport()
-    server = connection.Connection(shared)
-    server.connection_made(transport)
-    return Wire(shared, clock, transport, server)
+    connection = Connection(pool)
+    connection.connection_made(transport)
+    return Wire(pool, clock, transport, connection)
 
 
 class Slow:
-    """An asynchronous handler that answers when it is told to."""
+    """An asynchronous handler of `/slow`. It answers when a test puts an answer into its queue."""
 
     def __init__(self) -> None:
-        self.asked: list[bytes] = []
+        self.bodies: list[bytes] = []
         self.answers: asyncio.Queue[bytes] = asyncio.Queue()
         self.routes = {"/echo": {"POST": echo}, "/slow": {"POST": self.answer}}
 
     async def answer(self, request: messages.Request) -> messages.Response:
-        self.asked.append(request.body)
+        self.bodies.append(request.body)
         return messages.Response(200, await self.answers.get())
 
 
 async def turn() -> None:
-    """Let what is ready run."""
+    """Let the tasks run that are ready."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -137,7 +145,7 @@ async def turn() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """What a client reads."""
+    """An answer as a client reads it."""
 
     status: int
     headers: dict[str, str]
@@ -151,23 +159,25 @@ def post(body: bytes = b"", *headers: str, path: str = "/echo") -> bytes:
 
 
 def chunked(*parts: bytes, path: str = "/echo") -> bytes:
-    """A POST whose length is not known beforehand."""
+    """A POST with a body in chunks."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     return head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (*parts, b""))
 
 
 def replies(data: bytes, *, bodiless: bool = False) -> list[Reply]:
-    """Every answer in `data`, which must hold nothing else."""
-    found = []
+    """The answers in `data`, which must not contain anything else."""
+    answers = []
     while data:
         head, _, data = data.partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
-        headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}
+        headers = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
+        }
         length = 0 if bodiless else int(headers.get("content-length", 0))
-        found.append(Reply(int(first.split(" ")[1]), headers, data[:length]))
+        answers.append(Reply(int(first.split(" ")[1]), headers, data[:length]))
         assert len(data) >= length
         data = data[length:]
-    return found
+    return answers
 
 
 async def read_reply(reader: asyncio.StreamReader) -> Reply:
@@ -177,7 +187,7 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
     return replies(head + await reader.readexactly(int(length)))[0]
 
 
-# A port on loopback.
+# A server on loopback.
 
 
 @contextlib.asynccontextmanager
@@ -186,16 +196,16 @@ async def listening(
     context: ssl.SSLContext | None = None,
     routes: messages.Routes | None = None,
     limits: messages.Limits | None = None,
-) -> AsyncIterator[tuple[listener.Listener, pool.Pool]]:
+) -> AsyncIterator[tuple[Listener, Pool]]:
     """A listener on a free port, and its pool."""
-    shared = pool.Pool(routes=routes or {"/echo": {"POST": echo, "GET": echo}}, limits=limits)
-    port = listener.Listener(shared=shared, port=0, host="127.0.0.1", context=context)
-    await port.start()
+    pool = Pool(routes=routes or {"/echo": {"POST": echo, "GET": echo}}, limits=limits)
+    server = Listener(pool=pool, port=0, host="127.0.0.1", context=context)
+    await server.start()
     try:
-        yield port, shared
+        yield server, pool
     finally:
-        port.stop()
-        await shared.emptied(5)
+        server.stop()
+        await pool.wait_empty(5)
 
 
 @contextlib.asynccontextmanager
@@ -214,14 +224,14 @@ async def client(
 
 
 async def ask(port: int, context: ssl.SSLContext | None, request: bytes) -> Reply:
-    """One request on a connection of its own."""
+    """The answer to one request on a new connection."""
     async with client(port, context) as (reader, writer):
         writer.write(request)
         return await read_reply(reader)
 
 
 def failures(metrics: Metrics) -> dict[str, float]:
-    """The reasons that have been counted."""
+    """How many handshakes failed, by reason."""
     samples = next(iter(metrics.handshake_failures.collect())).samples
     return {
         sample.labels["reason"]: sample.value
@@ -230,20 +240,20 @@ def failures(metrics: Metrics) -> dict[str, float]:
     }
 
 
-async def shown_to(port: int, context: ssl.SSLContext) -> int:
-    """The serial number of the certificate that a client sees, after one request."""
+async def serial_seen(port: int, context: ssl.SSLContext) -> int:
+    """The serial number of the certificate that a client sees. It sends one request."""
     async with client(port, context) as (reader, writer):
         writer.write(post(b"a"))
         assert (await read_reply(reader)).status == 200
-        der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        return x509.load_der_x509_certificate(der).serial_number
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return x509.load_der_x509_certificate(certificate).serial_number
 
 
 def run_on(factory: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[Any, Any, T]) -> T:
-    """Run on a loop of this kind; an exception that nobody caught fails the test."""
-    complaints: list[dict[str, Any]] = []
+    """Run on such an event loop. An exception that is not caught fails the test."""
+    errors: list[dict[str, Any]] = []
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.get_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        runner.get_loop().set_exception_handler(lambda _, context: errors.append(context))
         result = runner.run(main)
-    assert complaints == []
+    assert errors == []
     return result

@@ -1,4 +1,4 @@
-"""Certificates for the tests of the server, and clients that trust them or do not."""
+"""Certificates for tests of the HTTP server, and clients that trust them or not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SERVER_NAME = "sidecar-injector.sidecar-injector.svc"
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A certificate and its key, with the key object that signs for it."""
+    """A certificate and its private key."""
 
     cert: x509.Certificate
     key: Any
@@ -38,7 +38,7 @@ class Pair:
 
 
 def certify(*, name: str = "CA", by: Pair | None = None, rsa_key: bool = False) -> Pair:
-    """A CA that signs itself, or a leaf for SERVER_NAME by the given CA."""
+    """A self-signed CA, or a leaf for SERVER_NAME that the CA `by` signs."""
     key: Any
     if rsa_key:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -68,7 +68,7 @@ def certify(*, name: str = "CA", by: Pair | None = None, rsa_key: bool = False) 
 
 
 def trusting(ca: Pair, *, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """A client that trusts this CA and nobody else."""
+    """The context of a client that trusts only this CA."""
     context = ssl.create_default_context(cadata=ca.cert_pem.decode())
     if version is not None:
         context.minimum_version = context.maximum_version = version
@@ -76,7 +76,7 @@ def trusting(ca: Pair, *, version: ssl.TLSVersion | None = None) -> ssl.SSLConte
 
 
 def serving(ca: Pair | None = None) -> tuple[tls.ServingContext, Pair, Metrics]:
-    """A context that serves a leaf of the given or a new CA."""
+    """A context that serves a leaf of this CA or of a new one."""
     ca = ca or certify()
     metrics = Metrics()
     context = tls.ServingContext(metrics=metrics, scratch_folder="/nowhere")

@@ -1,110 +1,131 @@
-"""Bytes in, whole requests out; whatever two parties could read differently is refused.
+"""Turns the bytes of a connection into whole requests, and refuses ambiguous ones.
 
-The grammar is llhttp's in its strict mode, which refuses by itself a length given twice, a length
-beside an encoding, folded headers and bare line feeds. This module adds what llhttp leaves to its
-callers: sizes, encodings other than `chunked`, HTTP/1.0 with an encoding, a missing or repeated
-Host, and upgrades. What it has read before on its connection, `heads` knows again.
+llhttp in its strict mode checks the grammar: it refuses two lengths, a length beside an encoding,
+folded headers and bare line feeds. This module adds what llhttp leaves to its callers: sizes, a
+missing or repeated Host, encodings other than `chunked`, HTTP/1.0 with an encoding, and upgrades.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+import functools
+from collections.abc import Iterable
+from typing import Final
 
 import httptools
 
-from sidecar_injector.httpserver import heads, messages
+from sidecar_injector.httpserver import messages
 
 ONCE: Final = frozenset({b"host", b"expect", b"transfer-encoding"})
-"""Headers that mean different things to different readers when they come twice."""
-REVEALING: Final = frozenset({b"connection", b"transfer-encoding"})
-"""Headers whose meaning depends on the version, which costs something to ask for."""
+"""Headers that mean different things to different readers when a request repeats them."""
 
 
 class RefusedError(Exception):
-    """This request cannot be read on; carried out of llhttp's callbacks as the answer."""
+    """The request cannot be read on. It carries the answer out of llhttp's callbacks."""
 
     def __init__(self, response: messages.Response) -> None:
         super().__init__(response)
         self.response = response
 
 
+class HeadBudget:
+    """Limits the bytes of a request that llhttp reads without a callback.
+
+    It stops a client that fills the memory with a header, a trailer or a chunk extension without
+    end: llhttp calls us at the end of a header, and never for an extension. Whole reads are
+    counted, because that is cheap; the exact size of a head is computed only if they exceed the
+    limit.
+    """
+
+    __slots__ = ("_limit", "_silent", "_visible")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._visible = 0
+        """Bytes of the last read that began a request or contained a part of a body."""
+        self._silent = 0
+        """Bytes of the reads after it."""
+
+    def may_exceed(self, size: int) -> bool:
+        """Whether a head that ends in a read of this size can be over the limit."""
+        return self._visible + self._silent + size > self._limit
+
+    def spend(self, size: int, *, progress: bool) -> bool:
+        """Count a read that leaves a request incomplete; False if the budget is exceeded."""
+        if progress:
+            self._visible, self._silent = size, 0
+        else:
+            self._silent += size
+        return self._silent <= self._limit
+
+    def refill(self) -> None:
+        """The request is complete."""
+        self._visible = self._silent = 0
+
+
 class Parser:
     """The reading side of one connection.
 
-    `unfinished` is True between the first and the last byte of a request, `held` is how much of its
-    body has come. `expecting` is a request whose client waits for `100 Continue` before it sends
-    the body. After `refusal` is set nothing more may be fed.
+    `unfinished` is True between the first and the last byte of a request. `expect_continue` is a
+    request whose client waits for `100 Continue` before it sends the body. After `refusal` is set,
+    `feed` must not be called again.
     """
 
     __slots__ = (
-        "_body", "_fed", "_fields", "_gathered", "_heads", "_http", "_in_head", "_limits", "_moved",
-        "_peer", "_request", "_silent", "_split", "_target", "_whole", "expecting", "refusal",
+        "_body", "_budget", "_gathered", "_headers", "_limits", "_llhttp", "_read_size",
+        "_repeated", "_request", "_requests", "_target", "expect_continue", "refusal",
         "unfinished",
     )  # fmt: skip
 
-    _fields: list[tuple[bytes, bytes]]
-    _gathered: bytes | bytearray
-    _http: httptools.HttpRequestParser | None
-    _silent: int
-    expecting: messages.Request | None
-    refusal: messages.Response | None
-
-    def __init__(self, *, limits: messages.Limits, peer: Any) -> None:
+    def __init__(self, limits: messages.Limits) -> None:
         self._limits = limits
-        self._peer = peer
-        self._http = httptools.HttpRequestParser(self)
-        self._whole: list[messages.Request] = []
-        self._heads = heads.Heads()
-        self.refusal = None
-        self._reset()
+        self._llhttp: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._budget = HeadBudget(limits.head_bytes)
+        self._read_size = 0
+        self._requests: list[messages.Request] = []
+        self.refusal: messages.Response | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        """Forget the request. Otherwise an idle connection would keep its last body."""
+        self.unfinished = False
+        self.expect_continue: messages.Request | None = None
+        self._target = self._body = b""
+        self._gathered: bytearray | None = None
+        self._headers: dict[bytes, bytes] = {}
+        self._repeated: list[tuple[bytes, bytes]] = []
+        self._request: messages.Request | None = None
 
     @property
     def held(self) -> int:
-        """Bytes of the unfinished request's body."""
-        return len(self._body) + len(self._gathered) if self.unfinished else 0
+        """Bytes of the body of the incomplete request."""
+        return len(self._body) if self._gathered is None else len(self._gathered)
 
     def feed(self, data: bytes) -> list[messages.Request]:
         """The requests that `data` completes, in order; what follows a refusal is not read."""
-        assert self._http is not None
-        begins = not self.unfinished
-        if begins and (request := self._heads.recall(data)):
-            return [request]
-        self._whole = []
-        self._moved = False
-        self._fed = self._silent + len(data)
+        assert self._llhttp is not None
+        self._read_size = len(data)
+        held = self.held if self.unfinished else None
         try:
-            self._http.feed_data(data)
+            self._llhttp.feed_data(data)
         except httptools.HttpParserError as error:
             self.refusal = _refusal(error)
-        self._split = self.unfinished and self._in_head
-        if self.unfinished and not self._moved:
-            # llhttp shows a header when it is complete and a chunk's extension never: one that
-            # does not end is seen by nobody but us.
-            self._silent = self._fed
-            if self._silent > self._limits.head_bytes:
-                self.refusal = self._too_long()
-        if begins and len(self._whole) == 1:
-            self._heads.learn(data, self._whole[0])
-        return self._whole
+        if self.unfinished:
+            progress = bool(self._requests) or self.held != held
+            if not self._budget.spend(len(data), progress=progress):
+                self.refusal = self._head_too_large()
+        elif held is not None:
+            self._budget.refill()
+        requests, self._requests = self._requests, []
+        return requests
 
     def close(self) -> None:
-        """Break the circle of references with llhttp's callbacks."""
-        self._http = None
+        """Break the reference cycle with llhttp's callbacks."""
+        self._llhttp = None
 
-    def _reset(self) -> None:
-        self.unfinished = False
-        self.expecting = None
-        self._in_head = True
-        self._split = False
-        self._silent = 0
-        self._target = self._body = self._gathered = b""
-        self._fields = []
-
-    # What llhttp calls, in the order in which it does.
+    # Callbacks of llhttp, in the order in which it calls them.
 
     def on_message_begin(self) -> None:
-        self._reset()
-        self.unfinished = self._moved = True
+        self.unfinished = True
 
     def on_url(self, target: bytes) -> None:
         self._target += target
@@ -114,96 +135,89 @@ class Parser:
             )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))  # A trailer comes too late to pose as a header.
+        name = name.lower()
+        if name in self._headers:
+            self._repeated.append((name, value))
+        else:
+            self._headers[name] = value
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        parser, limits = self._http, self._limits
-        assert parser is not None
-        suspect = self._split or self._fed > limits.head_bytes
-        if suspect and _size(self._fields) > limits.head_bytes:
-            raise RefusedError(self._too_long())
-        if parser.should_upgrade():
-            # llhttp would take the body for another protocol's bytes.
+        llhttp, limits, headers = self._llhttp, self._limits, self._headers
+        assert llhttp is not None
+        self._headers = {}  # For trailers, which come too late to become headers.
+        if self._budget.may_exceed(self._read_size) and (
+            _size(headers.items()) + _size(self._repeated) > limits.head_bytes
+        ):
+            raise RefusedError(self._head_too_large())
+        if llhttp.should_upgrade():
+            # llhttp would treat the body as bytes of another protocol.
             raise RefusedError(
                 messages.text(400, "no CONNECT and no Upgrade: this is HTTP/1.1 only")
             )
 
-        headers = _headers(self._fields)
-        keep_alive = parser.should_keep_alive()
-        if b"host" not in headers or not REVEALING.isdisjoint(headers):
-            version = parser.get_http_version()
+        if self._repeated:
+            _join(headers, self._repeated)
+        keep_alive = llhttp.should_keep_alive()
+        if b"host" not in headers or b"connection" in headers or b"transfer-encoding" in headers:
+            version = llhttp.get_http_version()  # Only here, because it is slow.
             _check_version(version, headers)
-            # In HTTP/1.0 keeping alive is an extension with an answer header of its own.
+            # To keep alive an HTTP/1.0 connection is an extension with its own answer header.
             keep_alive = keep_alive and version == "1.1"
-        if not keep_alive:
-            self._heads.end()
         if int(headers.get(b"content-length", 0)) > limits.body_bytes:
-            raise RefusedError(self._too_large())
-        self._request = messages.Request(
-            method=parser.get_method().decode("latin-1"),
-            target=_origin_form(self._target),
-            headers=headers,
-            peer=self._peer,
-            keep_alive=keep_alive,
-        )
+            raise RefusedError(self._body_too_large())
+        method = llhttp.get_method().decode("latin-1")
+        self._request = request = messages.Request(method, _path(self._target), headers)
+        request.keep_alive = keep_alive
         if b"expect" in headers:
-            self.expecting = _expecting(self._request)
+            _check_expectation(headers[b"expect"])
+            self.expect_continue = request
 
     def on_body(self, part: bytes) -> None:
-        self._moved = True
-        self._silent = 0
-        self.expecting = None
-        if not self._body:
-            self._body = part  # Nearly always all of it, and then it is never copied.
-        elif isinstance(self._gathered, bytearray):
+        self.expect_continue = None
+        if self._gathered is not None:
             self._gathered += part
+        elif self._body:
+            self._gathered = bytearray(self._body + part)
         else:
-            self._gathered = bytearray(part)
-        if len(self._body) + len(self._gathered) > self._limits.body_bytes:
-            raise RefusedError(self._too_large())
+            self._body = part  # Usually the whole body, which is then never copied.
+        if self.held > self._limits.body_bytes:
+            raise RefusedError(self._body_too_large())
 
     def on_message_complete(self) -> None:
         request = self._request
-        request.body = self._body + self._gathered if self._gathered else self._body
-        self.unfinished = False
-        self.expecting = None
-        self._whole.append(request)
+        assert request is not None
+        request.body = self._body if self._gathered is None else bytes(self._gathered)
+        self._requests.append(request)
+        self._clear()
 
-    def _too_long(self) -> messages.Response:
+    def _head_too_large(self) -> messages.Response:
         return messages.text(431, f"the headers are over {self._limits.head_bytes} bytes")
 
-    def _too_large(self) -> messages.Response:
+    def _body_too_large(self) -> messages.Response:
         return messages.text(413, f"the body is over {self._limits.body_bytes} bytes")
 
 
-def _size(fields: list[tuple[bytes, bytes]]) -> int:
+def _size(fields: Iterable[tuple[bytes, bytes]]) -> int:
     return sum(len(name) + len(value) + len(": \r\n") for name, value in fields)
 
 
-def _headers(fields: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The fields by lower-case name, in linear time; repeated ones are joined by commas."""
-    headers: dict[bytes, bytes] = {}
-    repeated: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        key = name.lower()
-        if key in headers:
-            repeated.setdefault(key, [headers[key]]).append(value)
-        else:
-            headers[key] = value
-    for key, values in repeated.items():
-        if key in ONCE:
-            raise RefusedError(messages.text(400, f"the header {key.decode('latin-1')} came twice"))
-        headers[key] = b", ".join(values)
-    return headers
+def _join(headers: dict[bytes, bytes], repeated: list[tuple[bytes, bytes]]) -> None:
+    """Add the values of repeated headers, with commas and in linear time."""
+    values_of: dict[bytes, list[bytes]] = {}
+    for name, value in repeated:
+        if name in ONCE:
+            text = f"the header {name.decode('latin-1')} came twice"
+            raise RefusedError(messages.text(400, text))
+        values_of.setdefault(name, [headers[name]]).append(value)
+    for name, values in values_of.items():
+        headers[name] = b", ".join(values)
 
 
-def _expecting(request: messages.Request) -> messages.Request:
-    if request.headers[b"expect"].lower() != b"100-continue":
+def _check_expectation(expectation: bytes) -> None:
+    if expectation.lower() != b"100-continue":
         raise RefusedError(
             messages.text(417, "the only expectation that can be met is 100-continue")
         )
-    return request
 
 
 def _check_version(version: str, headers: dict[bytes, bytes]) -> None:
@@ -220,13 +234,12 @@ def _check_version(version: str, headers: dict[bytes, bytes]) -> None:
             )
 
 
-def _origin_form(target: bytes) -> str:
-    """Path and query of any form of request target (RFC 9112 section 3.2.2: servers take all)."""
-    if target.startswith(b"/") or target == b"*":
-        return target.decode("latin-1")
-    url = httptools.parse_url(target)
-    query = b"?" + url.query if url.query else b""
-    return ((url.path or b"/") + query).decode("latin-1")
+@functools.lru_cache(maxsize=64)
+def _path(target: bytes) -> str:
+    """The path of any form of request target (RFC 9112 section 3.2.2: servers accept all)."""
+    if not target.startswith(b"/") and target != b"*":
+        target = httptools.parse_url(target).path or b"/"
+    return target.partition(b"?")[0].decode("latin-1")
 
 
 def _refusal(error: httptools.HttpParserError) -> messages.Response:

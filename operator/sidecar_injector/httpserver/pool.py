@@ -7,41 +7,24 @@ import email.utils
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from sidecar_injector.httpserver import messages
 from sidecar_injector.observability.metrics import Metrics
 
-REFUSALS: Final = (400, 404, 405, 408, 413, 414, 417, 431, 500, 501, 503)
+if TYPE_CHECKING:
+    from sidecar_injector.httpserver.connection import Connection
+
+ERRORS: Final = (400, 404, 405, 408, 413, 414, 417, 431, 500, 501, 503)
 _log = logging.getLogger(__name__)
 
 
-class Member(Protocol):
-    """A connection, as its pool sees it."""
-
-    deadline: float
-    """By the pool's clock: when `expire` is due."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether it has neither a request nor an answer under way."""
-
-    def expire(self) -> None:
-        """Its time is up, whatever it waited for."""
-
-    def retire(self) -> None:
-        """End now if nothing is under way, otherwise with the next answer."""
-
-    def abort(self) -> None:
-        """End now, whatever is under way."""
-
-
 class Pool:
-    """One port's connections and what they have in common.
+    """The connections of one port and what they share.
 
-    The clock moves only in `sweep`, which the listener calls once a second: a connection then pays
-    an attribute for its deadline instead of a timer for each request. `metrics`, if given, get the
-    requests being awaited and every answer of 400 or more that the server gives by itself.
+    The clock moves only in `sweep`, which the listener calls once a second. So a connection sets an
+    attribute for its deadline instead of a timer for each request. `metrics`, if given, count the
+    requests that are awaited and the errors that the server answers by itself.
     """
 
     def __init__(
@@ -53,84 +36,85 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits or messages.Limits()
-        self.members: set[Member] = set()
-        self._unused: dict[Member, None] = {}
-        """Those that have never got an answer, oldest first."""
+        self.connections: set[Connection] = set()
+        self._unused: dict[Connection, None] = {}
+        """Connections without an answer so far, oldest first."""
         self.held = 0
-        """Bytes of unfinished bodies, all connections together."""
-        self.answering = 0
-        """Requests whose handler is being awaited."""
+        """Bytes of incomplete bodies, on all connections together."""
+        self.awaited = 0
+        """Requests whose handler is awaited."""
         self.closing = False
         """Every answer from now on is the last of its connection."""
         self._routes = routes
-        self._refused = {}
-        self._evicted = metrics.connections_evicted if metrics else None
+        self._error_counters = {}
+        self._eviction_counter = metrics.connections_evicted if metrics else None
         if metrics is not None:
-            self._refused = {code: metrics.http_errors.labels(code) for code in REFUSALS}
-            metrics.inflight_requests.set_function(lambda: self.answering)
+            self._error_counters = {code: metrics.http_errors.labels(code) for code in ERRORS}
+            metrics.inflight_requests.set_function(lambda: self.awaited)
         self._clock = clock
-        self._emptied = asyncio.Event()
+        self._empty = asyncio.Event()
         self.sweep()
 
     def sweep(self) -> None:
-        """Move the clock and end what has waited too long."""
+        """Move the clock, and call `expire` on connections whose deadline has passed."""
         self.now = self._clock()
         self.date = email.utils.formatdate(usegmt=True).encode()
-        for member in [member for member in self.members if member.deadline <= self.now]:
-            member.expire()
+        for client in list(self.connections):
+            if client.deadline <= self.now:
+                client.expire()
 
-    def join(self, member: Member) -> None:
-        """A connection has been made, or has come as far as its TLS.
+    def join(self, client: Connection) -> None:
+        """Add a connection, before its handshake and again after it.
 
-        One too many costs the oldest that was never used: those are who opens connections for
-        nothing, while the API server asks as soon as it can. If all have been used it costs the
-        one that has been idle for longest, and if none is idle the new one.
+        If there are too many, the oldest that was never used is evicted: a stranger opens
+        connections and leaves them, while the API server sends a request at once. If all were used,
+        the one that has been idle for longest is evicted; if none is idle, the new one.
         """
         limit = self.limits.connections
-        if member not in self.members and 0 < limit <= len(self.members):
-            victim = self._least_missed() or member
-            if self._evicted is not None:
-                self._evicted.inc()
-            victim.abort()
-            self.leave(victim)  # Its end is told later, and others may come before that.
-            if victim is member:
+        if client not in self.connections and 0 < limit <= len(self.connections):
+            evicted = self._eviction_candidate() or client
+            if self._eviction_counter is not None:
+                self._eviction_counter.inc()
+            evicted.abort()
+            self.leave(evicted)  # Its `connection_lost` comes later, perhaps after others.
+            if evicted is client:
                 return
-        self.members.add(member)
-        self._unused.setdefault(member)
-        self._emptied.clear()
+        self.connections.add(client)
+        self._unused.setdefault(client)
+        self._empty.clear()
 
-    def used(self, member: Member) -> None:
-        """A connection has got its first answer."""
-        self._unused.pop(member, None)
+    def used(self, client: Connection) -> None:
+        """A connection has sent its first answer."""
+        self._unused.pop(client, None)
 
-    def _least_missed(self) -> Member | None:
-        for member in self._unused:
-            if member.idle:
-                return member
-        idle = (member for member in self.members if member.idle)
-        return min(idle, key=lambda member: member.deadline, default=None)
+    def _eviction_candidate(self) -> Connection | None:
+        for client in self._unused:
+            if client.idle:
+                return client
+        idle = (client for client in self.connections if client.idle)
+        return min(idle, key=lambda client: client.deadline, default=None)
 
-    def leave(self, member: Member) -> None:
-        """A connection is gone."""
-        self.members.discard(member)
-        self._unused.pop(member, None)
-        if not self.members:
-            self._emptied.set()
+    def leave(self, client: Connection) -> None:
+        """Remove a connection, which may have left before."""
+        self.connections.discard(client)
+        self._unused.pop(client, None)
+        if not self.connections:
+            self._empty.set()
 
-    async def emptied(self, seconds: float) -> bool:
-        """Wait until there is no connection, at most so long; tells whether it came to that."""
-        if self.members:
+    async def wait_empty(self, seconds: float) -> bool:
+        """Wait until there is no connection; False if `seconds` were not enough."""
+        if self.connections:
             try:
-                await asyncio.wait_for(self._emptied.wait(), seconds)
+                await asyncio.wait_for(self._empty.wait(), seconds)
             except TimeoutError:
                 return False
         return True
 
     def handler(self, request: messages.Request) -> messages.Handler | messages.Response:
-        """Who answers this request, or the 404 or 405 that does."""
+        """The handler of a request, or 404 or 405."""
         methods = self._routes.get(request.path)
         if methods is None:
-            return self.refuse(messages.text(404, f"nothing is served at {request.path}"))
+            return self.count_error(messages.text(404, f"nothing is served at {request.path}"))
         handler = methods.get(request.method)
         if handler is None and request.method == "HEAD":
             handler = methods.get("GET")
@@ -138,10 +122,10 @@ class Pool:
             return handler
         allowed = sorted({*methods, "HEAD"} if "GET" in methods else methods)
         line = f"{request.path} takes {' and '.join(allowed)}, not {request.method}"
-        return self.refuse(messages.text(405, line, ("Allow", ", ".join(allowed))))
+        return self.count_error(messages.text(405, line, ("Allow", ", ".join(allowed))))
 
     def answer(self, request: messages.Request) -> messages.Answer:
-        """The answer to a request, or what to await for it by `settle`. Raises nothing."""
+        """The answer to a request, or an awaitable for `settle`. A bug in the handler is a 500."""
         handler = self.handler(request)
         if isinstance(handler, messages.Response):
             return handler
@@ -153,33 +137,33 @@ class Pool:
     async def settle(
         self, request: messages.Request, awaitable: Awaitable[messages.Response]
     ) -> messages.Response:
-        """The awaited answer. Raises nothing but cancellation."""
-        self.answering += 1
+        """Await the answer of a handler. A bug in the handler is a 500."""
+        self.awaited += 1
         try:
             return await awaitable
         except Exception:  # noqa: BLE001 - as in `answer`
             return self._bug(request)
         finally:
-            self.answering -= 1
+            self.awaited -= 1
 
-    def refuse(self, response: messages.Response) -> messages.Response:
-        """Count an answer that the server gives by itself."""
-        counter = self._refused.get(response.status)
+    def count_error(self, response: messages.Response) -> messages.Response:
+        """Count an error that the server answers by itself; returns the response."""
+        counter = self._error_counters.get(response.status)
         if counter is not None:
             counter.inc()
         return response
 
-    def retire(self) -> None:
-        """End every connection: idle ones now, the others with their answer."""
+    def close_when_idle(self) -> None:
+        """Close every connection: idle ones now, the others after their next answer."""
         self.closing = True
-        for member in list(self.members):
-            member.retire()
+        for client in list(self.connections):
+            client.close_when_idle()
 
     def abort(self) -> None:
-        """End every connection now."""
-        for member in list(self.members):
-            member.abort()
+        """Cut every connection now."""
+        for client in list(self.connections):
+            client.abort()
 
     def _bug(self, request: messages.Request) -> messages.Response:
         _log.exception("The handler of %s %s failed", request.method, request.path)
-        return self.refuse(messages.text(500, "the handler failed; the log says how"))
+        return self.count_error(messages.text(500, "the handler failed; the log says how"))

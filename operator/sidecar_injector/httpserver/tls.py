@@ -1,9 +1,9 @@
-"""The certificate that clients are shown, replaced without a pause.
+"""The certificate that the server presents. It is replaced without a pause.
 
-Every pair gets an `SSLContext` of its own, which is tried before anybody sees it; the listener's
-context only hands each new handshake to the pair in force. Loading into the listener's own context
-would be shorter, but a mismatched pair then breaks every later handshake, and OpenSSL keeps one
-slot for each type of key, so that after a change from RSA to EC clients still get the old leaf.
+Every pair gets its own `SSLContext`, which is checked before a client sees it. The context of the
+listener only gives each handshake the current pair. To load a pair into the context of the listener
+would be shorter. But a pair that does not match would break every later handshake. And OpenSSL has
+one slot for each type of key: after a change from RSA to EC, clients would still get the old leaf.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ DISTRUST: Final = frozenset(
         "TLSV1_ALERT_UNKNOWN_CA",
     }
 )
-"""What a client says that does not accept our certificate; a Go client says the first for every
-reason. It comes before the client's last message, so that the handshake fails, in TLS 1.3 too."""
+"""Alerts of a client that does not accept our certificate. A Go client sends BAD_CERTIFICATE for
+every reason. The alert comes before the client's last message, so the handshake fails, in TLS 1.3
+too."""
 REASONS: Final = DISTRUST | {
     "CERTIFICATE_VERIFY_FAILED",
     "HTTP_REQUEST",
@@ -46,56 +47,58 @@ REASONS: Final = DISTRUST | {
     "WRONG_VERSION_NUMBER",
 }
 OTHER: Final = "other"
-WAITING: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+IN_PROGRESS: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 PROBE_SECONDS: Final = 5.0
 
 
 class TLSError(Exception):
-    """A pair that cannot be served, or a handshake with ourselves that failed."""
+    """A pair cannot be served, or a handshake with ourselves has failed."""
 
 
 class ServingContext:
-    """The listener's `SSLContext` and the pair in force.
+    """The `SSLContext` of the listener and the current pair of certificate and key.
 
-    `context` may be given to a listener at any time; until the first `load` handshakes fail. With
-    `client_ca` (PEM) only clients with a certificate of that CA are served.
+    A listener may use `context` before the first `load`; until then handshakes fail. With
+    `client_ca` (PEM), only clients with a certificate of that CA are served.
     """
 
     def __init__(
         self, *, metrics: Metrics, scratch_folder: str, client_ca: bytes | None = None
     ) -> None:
         self.leaf: x509.Certificate | None = None
-        """The certificate in force."""
+        """The current certificate."""
         self.distrusted = 0
         """Handshakes since the last `load` in which the client did not accept the certificate."""
         self.on_distrust: Callable[[], None] = lambda: None
-        """Called for each of these, in the middle of the handshake."""
+        """Called for each of these, during the handshake."""
         self._scratch_folder = scratch_folder
         self._client_ca = client_ca
         self._counters = {
             reason: metrics.handshake_failures.labels(reason) for reason in (*REASONS, OTHER)
         }
         self._current: ssl.SSLContext | None = None
-        self.context = self._new()
-        self.context.sslobject_class = _counting(self._count)
-        self.context.sni_callback = self._choose
+        self.context = self._new_context()
+        self.context.sslobject_class = _counting(self._count_failure)
+        self.context.sni_callback = self._use_current_pair
 
     @property
     def serial(self) -> int | None:
-        """The serial number of the certificate in force."""
+        """The serial number of the current certificate."""
         return self.leaf.serial_number if self.leaf else None
 
     def load(self, *, cert_pem: bytes, key_pem: bytes) -> None:
-        """Show this pair (the leaf first, then its chain) to every client from now on.
+        """Present this pair (the leaf first, then its chain) in every handshake from now on.
 
-        Raises TLSError and changes nothing if it cannot be served. Whether it is in date, for our
-        names and by the right CA is not judged here but where certificates are planned.
+        Raises TLSError and changes nothing if the pair cannot be served. Its dates, names and CA
+        are not checked here, but where certificates are planned.
         """
         leaf = check_pair(cert_pem=cert_pem, key_pem=key_pem)
-        context = self._new()
+        context = self._new_context()
         try:
-            with _as_file(cert_pem + b"\n" + key_pem, self._scratch_folder) as path:
-                context.load_cert_chain(path, password="")  # Or it would ask for one on a terminal.
+            with key_file(cert_pem + b"\n" + key_pem, self._scratch_folder) as path:
+                context.load_cert_chain(
+                    path, password=""
+                )  # Without it, OpenSSL asks on a terminal.
         except ssl.SSLError as error:
             raise TLSError(
                 f"{names.TLS_CERT} (serial {leaf.serial_number:x}): OpenSSL cannot serve it with"
@@ -103,7 +106,7 @@ class ServingContext:
             ) from error
         self._current, self.leaf, self.distrusted = context, leaf, 0
 
-    def _new(self) -> ssl.SSLContext:
+    def _new_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
@@ -112,14 +115,14 @@ class ServingContext:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
-    def _choose(
+    def _use_current_pair(
         self, handshake: ssl.SSLObject, server_name: str | None, context: ssl.SSLContext
     ) -> None:
-        """Called by OpenSSL in each handshake, whether the client names a server or not."""
+        """OpenSSL calls this in each handshake, even if the client does not name a server."""
         if self._current is not None:
             handshake.context = self._current
 
-    def _count(self, reason: str) -> None:
+    def _count_failure(self, reason: str) -> None:
         self._counters.get(reason, self._counters[OTHER]).inc()
         if reason in DISTRUST:
             self.distrusted += 1
@@ -127,7 +130,7 @@ class ServingContext:
 
 
 def check_pair(*, cert_pem: bytes, key_pem: bytes) -> x509.Certificate:
-    """The leaf of a pair that belongs together. Raises TLSError, which names the Secret's key."""
+    """Return the leaf of a pair. Raises TLSError, with the Secret's key, if they do not match."""
     try:
         leaf = x509.load_pem_x509_certificates(cert_pem)[0]
     except ValueError as error:
@@ -135,8 +138,8 @@ def check_pair(*, cert_pem: bytes, key_pem: bytes) -> x509.Certificate:
             f"{names.TLS_CERT}: no PEM certificate can be read in its {len(cert_pem)} bytes"
         ) from error
     try:
-        # Unvalidated, as every TLS server loads it: the test of a long RSA key's primes would stop
-        # all handshakes for seconds. What it is for shows in the handshake with ourselves.
+        # Without validation, like every TLS server: to check the primes of a long RSA key would
+        # stop all handshakes for seconds. The handshake with ourselves shows a wrong key.
         key = serialization.load_pem_private_key(
             key_pem, password=None, unsafe_skip_rsa_key_validation=True
         )
@@ -155,9 +158,10 @@ def check_pair(*, cert_pem: bytes, key_pem: bytes) -> x509.Certificate:
 async def self_probe(
     *, port: int, server_name: str, ca_pem: bytes, seconds: float = PROBE_SECONDS
 ) -> int:
-    """The serial number that we show to a client that trusts `ca_pem` and asks for `server_name`.
+    """Connect to ourselves over loopback; returns the serial number that a client sees.
 
-    A real handshake over loopback. Raises TLSError if it fails or takes longer than `seconds`.
+    The client trusts `ca_pem` and asks for `server_name`. Raises TLSError if the handshake fails or
+    takes longer than `seconds`.
     """
     try:
         context = ssl.create_default_context(cadata=ca_pem.decode("ascii"))
@@ -170,24 +174,24 @@ async def self_probe(
             f"a handshake with ourselves at port {port} as {server_name} failed:"
             f" {str(error) or type(error).__name__}"
         ) from error
-    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    # Politely: with TLS 1.3 our side of the handshake is over first, and a server that is hung up
-    # on before its own is would wait for the rest of it.
+    certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    # With `close_notify`: in TLS 1.3 the client finishes the handshake first, and a server whose
+    # client disappears before that waits for the rest.
     writer.close()
     with contextlib.suppress(OSError):  # TimeoutError is one.
         async with asyncio.timeout(seconds):
             await writer.wait_closed()
-    return x509.load_der_x509_certificate(shown).serial_number
+    return x509.load_der_x509_certificate(certificate).serial_number
 
 
 def _counting(count: Callable[[str], None]) -> type[ssl.SSLObject]:
-    """A class of TLS sessions that reports why they fail; asyncio drops it silently."""
+    """A class of TLS sessions that counts why handshakes fail. asyncio does not report it."""
 
     class Counting(ssl.SSLObject):
         def do_handshake(self) -> None:
             try:
                 super().do_handshake()
-            except WAITING:
+            except IN_PROGRESS:
                 raise
             except ssl.SSLError as error:
                 count(error.reason)
@@ -197,10 +201,11 @@ def _counting(count: Callable[[str], None]) -> type[ssl.SSLObject]:
 
 
 @contextlib.contextmanager
-def _as_file(content: bytes, scratch_folder: str) -> Iterator[str]:
-    """A path to read `content` from, for OpenSSL, which takes keys from files only.
+def key_file(content: bytes, scratch_folder: str) -> Iterator[str]:
+    """A path with this content, for OpenSSL, which reads keys only from files.
 
-    In memory where there is `memfd`, otherwise a file that nobody else may read; gone afterwards.
+    It is in memory if the system has `memfd`, otherwise a file that no other user may read. It is
+    deleted at the end.
     """
     if hasattr(os, "memfd_create") and pathlib.Path("/proc/self/fd").is_dir():
         descriptor = os.memfd_create(names.PRODUCT)

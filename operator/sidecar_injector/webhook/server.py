@@ -40,7 +40,7 @@ class AdmissionServer:
             connections=settings.max_connections,
         )
         self._listener = listener.Listener(
-            shared=pool.Pool(routes=self._routes, limits=limits, metrics=metrics),
+            pool=pool.Pool(routes=self._routes, limits=limits, metrics=metrics),
             port=settings.webhook_port,
             context=serving_context.context,
         )

@@ -1,4 +1,4 @@
-"""One connection on a transport in memory: order, limits, refusals and the ways to end."""
+"""One connection on a transport in memory: order, refusals, failing handlers, 100-continue."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_refusal_is_one_line_of_text() -> None:
     assert reply.body == b"nothing is served at /nowhere\n"
 
 
-def test_head_tells_the_length_and_leaves_the_body_out() -> None:
+def test_an_answer_to_head_has_the_length_but_not_the_body() -> None:
     wire = kit.wire().send(b"HEAD /echo HTTP/1.1\r\nHost: x\r\n\r\n")
     (reply,) = kit.replies(wire.transport.written, bodiless=True)
     assert (reply.status, reply.headers["content-length"]) == (200, "2")
@@ -62,7 +62,7 @@ def test_head_tells_the_length_and_leaves_the_body_out() -> None:
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_a_route_that_asks_for_readiness_refuses_without_it(*, ready: bool) -> None:
+def test_a_route_with_a_condition_answers_503_without_it(*, ready: bool) -> None:
     wire = kit.wire({"/echo": {"POST": messages.when(lambda: ready, kit.echo)}}).send(
         kit.post(b"a")
     )
@@ -98,28 +98,37 @@ async def test_while_an_answer_is_awaited_nothing_overtakes_it_and_reading_stops
     slow = kit.Slow()
     wire = kit.wire(slow.routes).send(kit.post(b"1", path="/slow"), kit.post(b"2"))
     await kit.turn()
-    assert slow.asked == [b"1"]
+    assert slow.bodies == [b"1"]
     assert wire.statuses() == []
     assert not wire.transport.reading
-    assert wire.shared.answering == 1
+    assert wire.pool.awaited == 1
 
     slow.answers.put_nowait(b"first")
     await kit.turn()
     assert [reply.body for reply in wire.answers()] == [b"first", b"1:2"]
     assert wire.transport.reading
-    assert wire.shared.answering == 0
+    assert wire.pool.awaited == 0
 
 
 def test_a_client_that_does_not_read_its_answers_gets_no_more() -> None:
     wire = kit.wire()
-    wire.server.pause_writing()
+    wire.connection.pause_writing()
     wire.send(kit.post(b"1") + kit.post(b"2"))
     assert wire.statuses() == []
     assert not wire.transport.reading
 
-    wire.server.resume_writing()
+    wire.connection.resume_writing()
     assert [reply.body for reply in wire.answers()] == [b"1:1", b"1:2"]
     assert wire.transport.reading
+
+
+def test_a_refusal_waits_until_the_client_reads() -> None:
+    wire = kit.wire()
+    wire.connection.pause_writing()
+    wire.send(b"rubbish\r\n\r\n")
+    assert wire.statuses() == []
+    wire.connection.resume_writing()
+    assert wire.statuses() == [400]
 
 
 def test_a_refusal_comes_after_the_answers_before_it_and_reading_is_over() -> None:
@@ -160,12 +169,12 @@ async def test_an_answer_for_a_client_that_has_left_is_dropped() -> None:
     wire = kit.wire(slow.routes).send(kit.post(path="/slow"), kit.post(b"next"))
     await kit.turn()
     wire.transport.close()
-    wire.server.connection_lost(None)
+    wire.connection.connection_lost(None)
     slow.answers.put_nowait(b"late")
     await kit.turn()
     assert wire.transport.written == b""
-    assert wire.shared.members == set()
-    assert wire.shared.answering == 0
+    assert wire.pool.connections == set()
+    assert wire.pool.awaited == 0
 
 
 # Expect: 100-continue.
@@ -173,14 +182,14 @@ async def test_an_answer_for_a_client_that_has_left_is_dropped() -> None:
 EXPECTING = kit.post(b"abc", "Expect: 100-continue")
 
 
-def test_a_client_that_waits_is_invited_to_send_its_body() -> None:
+def test_a_client_that_waits_gets_100_continue() -> None:
     wire = kit.wire().send(EXPECTING[:-3])
     assert wire.transport.written == messages.CONTINUE
     wire.send(b"abc")
     assert wire.statuses() == [100, 200]
 
 
-def test_a_client_that_does_not_wait_is_not_invited() -> None:
+def test_a_client_that_does_not_wait_gets_no_100_continue() -> None:
     assert kit.wire().send(EXPECTING).statuses() == [200]
 
 
@@ -191,15 +200,15 @@ def test_a_client_that_does_not_wait_is_not_invited() -> None:
         (kit.post(b"x" * 101, "Expect: 100-continue")[:-101], 413),
     ],
 )
-def test_a_body_that_would_be_refused_is_not_asked_for(raw: bytes, status: int) -> None:
+def test_a_client_whose_body_would_be_refused_gets_no_100_continue(raw: bytes, status: int) -> None:
     wire = kit.wire(limits=messages.Limits(body_bytes=100)).send(raw)
     assert wire.statuses() == [status]
     assert wire.answers()[0].headers["connection"] == "close"
-    wire.pass_time(wire.shared.limits.linger_seconds)
+    wire.pass_time(wire.pool.limits.linger_seconds)
     assert wire.transport.closed
 
 
-async def test_the_invitation_waits_for_the_answers_before_it() -> None:
+async def test_100_continue_waits_for_the_answers_before_it() -> None:
     slow = kit.Slow()
     wire = kit.wire(slow.routes).send(kit.post(path="/slow") + EXPECTING[:-3])
     await kit.turn()

@@ -1,4 +1,4 @@
-"""The end of a port: no request is broken, and it does end."""
+"""The drain of a listener: no request is broken, and it ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 class Gate:
-    """A handler that is entered, and answers when it is opened."""
+    """A handler that says when it is called, and answers when a test opens it."""
 
     def __init__(self) -> None:
         self.entered = asyncio.Event()
@@ -40,9 +40,10 @@ class Gate:
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["tls", "plain"])
 def test_a_drain_under_load_breaks_no_request(*, encrypted: bool) -> None:
-    """Clients as Go's: they reuse connections until told otherwise, and never repeat a POST.
+    """With clients like Go's: they reuse connections until the answer says close, and never repeat
+    a POST.
 
-    On the loop that the operator runs on. asyncio's own drops connections that it has accepted but
+    On the event loop of the operator. The one of asyncio drops connections that it has accepted but
     not yet set up when the port is closed: https://github.com/python/cpython/issues/109564
     """
     serving, ca, _ = certificates.serving()
@@ -55,7 +56,7 @@ def test_a_drain_under_load_breaks_no_request(*, encrypted: bool) -> None:
             try:
                 connected = kit.client(port, context)
                 reader, writer = await connected.__aenter__()
-            except OSError:  # The port is closed: in a cluster, the next replica's turn.
+            except OSError:  # The port is closed; in a cluster another replica answers.
                 return
             try:
                 last = False
@@ -69,12 +70,12 @@ def test_a_drain_under_load_breaks_no_request(*, encrypted: bool) -> None:
                 await connected.__aexit__(None, None, None)
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context if encrypted else None) as (port, shared):
+        async with kit.listening(context=serving.context if encrypted else None) as (server, pool):
             async with asyncio.TaskGroup() as visitors:
                 for _ in range(8):
-                    visitors.create_task(visit(port.port))
-                await port.drain(0.3)
-            assert shared.members == set()
+                    visitors.create_task(visit(server.port))
+                await server.drain(0.3)
+            assert pool.connections == set()
 
     kit.run_on(uvloop.new_event_loop, scenario())
     assert answered > 20
@@ -91,18 +92,18 @@ def test_a_drain_waits_for_the_request_in_flight_and_ends_idle_ones(
         gate = Gate()
         async with (
             kit.listening(context=serving.context if encrypted else None, routes=gate.routes) as (
-                port,
+                server,
                 _,
             ),
-            kit.client(port.port, context) as (reader, writer),
-            kit.client(port.port, context) as (idle, idle_writer),
+            kit.client(server.port, context) as (reader, writer),
+            kit.client(server.port, context) as (idle, idle_writer),
         ):
             idle_writer.write(kit.post(b"a"))
             assert (await kit.read_reply(idle)).status == 200
             writer.write(kit.post(path="/gate"))
             await gate.entered.wait()
-            number = port.port
-            drain = asyncio.create_task(port.drain(0.01))
+            number = server.port
+            drain = asyncio.create_task(server.drain(0.01))
             assert await idle.read() == b""
             with pytest.raises(OSError, match=r"[Cc]onnect"):
                 await kit.ask(number, context, kit.post(b"a"))
@@ -116,21 +117,21 @@ def test_a_drain_waits_for_the_request_in_flight_and_ends_idle_ones(
     run(scenario())
 
 
-def test_a_drain_waits_for_a_client_that_is_still_shaking_hands() -> None:
+def test_a_drain_waits_for_a_client_during_its_handshake() -> None:
     serving, ca, _ = certificates.serving()
     trusting = certificates.trusting(ca)
 
     async def scenario() -> None:
         async with (
-            kit.listening(context=serving.context) as (port, _),
-            kit.client(port.port, trusting) as (other, other_writer),
+            kit.listening(context=serving.context) as (server, _),
+            kit.client(server.port, trusting) as (other, other_writer),
         ):
-            raw = socket.create_connection(("127.0.0.1", port.port))
+            raw = socket.create_connection(("127.0.0.1", server.port))
             other_writer.write(kit.post(b"a"))
             assert (await kit.read_reply(other)).status == 200
-            assert (await kit.ask(port.port, trusting, kit.post(b"a"))).status == 200
-            drain = asyncio.create_task(port.drain(0.01))
-            assert await other.read() == b""  # The port is closed now; `raw` came in before.
+            assert (await kit.ask(server.port, trusting, kit.post(b"a"))).status == 200
+            drain = asyncio.create_task(server.drain(0.01))
+            assert await other.read() == b""  # The port is closed now; `raw` was accepted before.
 
             reader, writer = await asyncio.open_connection(
                 sock=raw, ssl=trusting, server_hostname=certificates.SERVER_NAME
@@ -146,10 +147,10 @@ def test_a_drain_waits_for_a_client_that_is_still_shaking_hands() -> None:
 
 def test_while_draining_new_connections_are_served_at_first(run: Run) -> None:
     async def scenario() -> None:
-        async with kit.listening() as (port, _), kit.client(port.port) as (reader, writer):
-            drain = asyncio.create_task(port.drain(0.2))
+        async with kit.listening() as (server, _), kit.client(server.port) as (reader, writer):
+            drain = asyncio.create_task(server.drain(0.2))
             await asyncio.sleep(0)
-            reply = await kit.ask(port.port, None, kit.post(b"a"))
+            reply = await kit.ask(server.port, None, kit.post(b"a"))
             assert (reply.status, reply.headers.get("connection")) == (200, None)
             writer.write(kit.post(b"b"))
             assert (await kit.read_reply(reader)).status == 200
@@ -167,14 +168,14 @@ def test_a_drain_ends_even_if_a_handler_does_not(
     async def scenario() -> None:
         gate = Gate()
         async with (
-            kit.listening(routes=gate.routes) as (port, shared),
-            kit.client(port.port) as (reader, writer),
+            kit.listening(routes=gate.routes) as (server, pool),
+            kit.client(server.port) as (reader, writer),
         ):
             writer.write(kit.post(path="/gate"))
             await gate.entered.wait()
             with caplog.at_level(logging.WARNING):
-                await port.drain(0.01)
-            assert await shared.emptied(5)
+                await server.drain(0.01)
+            assert await pool.wait_empty(5)
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await kit.read_reply(reader)
 
@@ -184,12 +185,12 @@ def test_a_drain_ends_even_if_a_handler_does_not(
 
 def test_a_request_that_the_kernel_has_and_the_loop_has_not_read_is_answered(run: Run) -> None:
     async def scenario() -> None:
-        async with kit.listening() as (port, shared), kit.client(port.port) as (reader, writer):
+        async with kit.listening() as (server, pool), kit.client(server.port) as (reader, writer):
             writer.write(kit.post(b"first"))
             assert (await kit.read_reply(reader)).status == 200
-            # Past the event loop, which gets no turn before the end.
+            # Without the event loop, which does not run before the end.
             os.write(writer.get_extra_info("socket").fileno(), kit.post(b"second"))
-            shared.retire()
+            pool.close_when_idle()
             reply = await kit.read_reply(reader)
             assert (reply.status, reply.headers["connection"]) == (200, "close")
 

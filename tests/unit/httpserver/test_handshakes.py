@@ -1,4 +1,4 @@
-"""Handshakes that fail, counted by their reason, and the one with ourselves."""
+"""Handshakes that fail, counted by reason, and the handshake with ourselves."""
 
 from __future__ import annotations
 
@@ -28,63 +28,92 @@ def run(request: pytest.FixtureRequest) -> Run:
 # Clients whose handshake fails.
 
 
+def refuse_certificate(port: int, version: ssl.TLSVersion) -> None:
+    """A handshake of a client that does not trust us.
+
+    Without asyncio, whose clients disconnect without an alert; others send one.
+    """
+    context = certificates.trusting(certificates.certify(), version=version)
+    with socket.create_connection(("127.0.0.1", port)) as raw, pytest.raises(ssl.SSLError):
+        context.wrap_socket(raw, server_hostname=certificates.SERVER_NAME)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_client_that_does_not_trust_us_is_counted_by_its_reason(
     run: Run, version: ssl.TLSVersion
 ) -> None:
-    """In a thread: asyncio's clients hang up without a word, where others say why."""
     serving, ca, metrics = certificates.serving()
-    context = certificates.trusting(certificates.certify(), version=version)
-
-    def distrust(port: int) -> None:
-        with (
-            socket.create_connection(("127.0.0.1", port)) as raw,
-            pytest.raises(ssl.SSLError),
-        ):
-            context.wrap_socket(raw, server_hostname=certificates.SERVER_NAME)
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
+        async with kit.listening(context=serving.context) as (server, _):
             for _ in range(3):
-                await asyncio.to_thread(distrust, port.port)
-            await kit.shown_to(port.port, certificates.trusting(ca))
+                await asyncio.to_thread(refuse_certificate, server.port, version)
+            await kit.serial_seen(server.port, certificates.trusting(ca))
 
     run(scenario())
     assert kit.failures(metrics) == {"TLSV1_ALERT_UNKNOWN_CA": 3}
     assert serving.distrusted == 3
 
 
-def test_a_new_pair_starts_with_a_clean_slate() -> None:
+def test_with_a_new_pair_the_count_of_refusals_starts_at_0(run: Run) -> None:
     serving, _, _ = certificates.serving()
-    serving._count("TLSV1_ALERT_UNKNOWN_CA")
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context) as (server, _):
+            await asyncio.to_thread(refuse_certificate, server.port, VERSIONS[0])
+
+    run(scenario())
     assert serving.distrusted == 1
     leaf = certificates.certify(name="leaf")
     serving.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
     assert serving.distrusted == 0
 
 
-def test_reasons_that_nobody_foresaw_share_one_label() -> None:
+def test_reasons_without_a_label_of_their_own_share_one(run: Run) -> None:
     serving, _, metrics = certificates.serving()
-    serving._count("SOME_NEW_REASON")
-    serving._count("ANOTHER")
+    unexpected_message = b"\x16\x03\x01\x00\x05hello"
+    length_mismatch = b"\x16\x03\x01\x00\x08\x01\x00\x00\x04\x03\x03aa"
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context) as (server, _):
+            for record in (unexpected_message, length_mismatch):
+                async with kit.client(server.port) as (reader, writer):
+                    writer.write(record)
+                    await reader.read()
+
+    run(scenario())
     assert kit.failures(metrics) == {tls.OTHER: 2}
     assert serving.distrusted == 0
 
 
-def test_plain_http_on_the_tls_port_harms_nobody(run: Run) -> None:
+def test_plain_http_on_the_tls_port_does_not_disturb_other_clients(run: Run) -> None:
     serving, ca, metrics = certificates.serving()
 
     async def scenario() -> None:
         async with (
-            kit.listening(context=serving.context) as (port, _),
-            kit.client(port.port) as (reader, writer),
+            kit.listening(context=serving.context) as (server, _),
+            kit.client(server.port) as (reader, writer),
         ):
             writer.write(kit.post(b"a"))
             assert b"200 OK" not in await reader.read()
-            await kit.shown_to(port.port, certificates.trusting(ca))
+            await kit.serial_seen(server.port, certificates.trusting(ca))
 
     run(scenario())
     assert kit.failures(metrics) == {"HTTP_REQUEST": 1}
+
+
+def test_a_client_whose_handshake_fails_leaves_the_pool_at_once(run: Run) -> None:
+    serving, _, _ = certificates.serving()
+
+    async def scenario() -> None:
+        async with kit.listening(context=serving.context) as (server, pool):
+            for _ in range(3):
+                async with kit.client(server.port) as (reader, writer):
+                    writer.write(kit.post(b"plain HTTP"))
+                    await reader.read()
+            assert await pool.wait_empty(1)
+
+    run(scenario())
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -94,15 +123,15 @@ def test_with_a_client_ca_only_its_clients_are_served(run: Run, version: ssl.TLS
     metrics = Metrics()
     serving = tls.ServingContext(metrics=metrics, scratch_folder="/nowhere", client_ca=ca.cert_pem)
     serving.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
-    known = certificates.trusting(ca, version=version)
-    with tls._as_file(leaf.cert_pem + leaf.key_pem, "/nowhere") as path:
-        known.load_cert_chain(path)
+    with_certificate = certificates.trusting(ca, version=version)
+    with tls.key_file(leaf.cert_pem + leaf.key_pem, "/nowhere") as path:
+        with_certificate.load_cert_chain(path)
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
+        async with kit.listening(context=serving.context) as (server, _):
             with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-                await kit.shown_to(port.port, certificates.trusting(ca, version=version))
-            assert await kit.shown_to(port.port, known) == leaf.cert.serial_number
+                await kit.serial_seen(server.port, certificates.trusting(ca, version=version))
+            assert await kit.serial_seen(server.port, with_certificate) == leaf.cert.serial_number
 
     run(scenario())
     assert kit.failures(metrics) == {"PEER_DID_NOT_RETURN_A_CERTIFICATE": 1}
@@ -116,12 +145,13 @@ def test_before_the_first_pair_handshakes_fail_and_afterwards_they_do_not(run: R
     assert serving.serial is None
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
+        async with kit.listening(context=serving.context) as (server, _):
             with pytest.raises((ssl.SSLError, ConnectionError)):
-                await kit.shown_to(port.port, certificates.trusting(ca))
+                await kit.serial_seen(server.port, certificates.trusting(ca))
             serving.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
             assert (
-                await kit.shown_to(port.port, certificates.trusting(ca)) == leaf.cert.serial_number
+                await kit.serial_seen(server.port, certificates.trusting(ca))
+                == leaf.cert.serial_number
             )
 
     run(scenario())
@@ -131,13 +161,13 @@ def test_before_the_first_pair_handshakes_fail_and_afterwards_they_do_not(run: R
 # The handshake with ourselves.
 
 
-def test_the_self_probe_tells_the_serial_that_clients_see(run: Run) -> None:
+def test_the_self_probe_returns_the_serial_that_clients_see(run: Run) -> None:
     serving, ca, _ = certificates.serving()
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
+        async with kit.listening(context=serving.context) as (server, _):
             serial = await tls.self_probe(
-                port=port.port, server_name=certificates.SERVER_NAME, ca_pem=ca.cert_pem
+                port=server.port, server_name=certificates.SERVER_NAME, ca_pem=ca.cert_pem
             )
             assert serial == serving.serial
 
@@ -158,16 +188,16 @@ def test_the_self_probe_fails_for_what_a_client_would_refuse(
     trusted = ca if own_ca else certificates.certify()
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
+        async with kit.listening(context=serving.context) as (server, _):
             with pytest.raises(tls.TLSError, match=complaint):
                 await tls.self_probe(
-                    port=port.port, server_name=server_name, ca_pem=trusted.cert_pem
+                    port=server.port, server_name=server_name, ca_pem=trusted.cert_pem
                 )
 
     run(scenario())
 
 
-def test_the_self_probe_fails_where_nobody_listens_or_answers(run: Run) -> None:
+def test_the_self_probe_fails_if_no_server_listens_or_answers(run: Run) -> None:
     ca = certificates.certify()
 
     async def scenario() -> None:
@@ -183,17 +213,17 @@ def test_the_self_probe_fails_where_nobody_listens_or_answers(run: Run) -> None:
     run(scenario())
 
 
-def test_handshakes_that_do_not_come_to_an_end_are_cut(run: Run) -> None:
+def test_handshakes_that_do_not_end_are_cut(run: Run) -> None:
     limits = messages.Limits(handshake_seconds=0.05)
     serving, ca, _ = certificates.serving()
 
     async def scenario() -> None:
         async with (
-            kit.listening(context=serving.context, limits=limits) as (port, _),
-            kit.client(port.port) as (reader, writer),
+            kit.listening(context=serving.context, limits=limits) as (server, _),
+            kit.client(server.port) as (reader, writer),
         ):
             writer.write(b"\x16\x03\x01")
             assert await reader.read() == b""
-            await kit.shown_to(port.port, certificates.trusting(ca))
+            await kit.serial_seen(server.port, certificates.trusting(ca))
 
     run(scenario())

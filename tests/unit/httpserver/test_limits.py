@@ -1,6 +1,8 @@
-"""What a connection may cost in time and memory, and the ways in which it ends."""
+"""The limits of a connection in time and memory, and the ways in which it ends."""
 
 from __future__ import annotations
+
+import tracemalloc
 
 import hypothesis
 import pytest
@@ -57,7 +59,7 @@ def test_after_a_slow_request_the_connection_is_idle_and_stays_open() -> None:
     assert not wire.transport.closed
 
 
-async def test_a_handler_that_takes_long_is_not_the_clients_fault() -> None:
+async def test_a_connection_stays_open_while_its_handler_takes_long() -> None:
     slow = kit.Slow()
     wire = kit.wire(slow.routes).send(kit.post(path="/slow"))
     wire.pass_time(1000)
@@ -69,7 +71,7 @@ async def test_a_handler_that_takes_long_is_not_the_clients_fault() -> None:
 
 def test_a_client_that_never_reads_is_cut() -> None:
     wire = kit.wire()
-    wire.server.pause_writing()
+    wire.connection.pause_writing()
     wire.send(kit.post())
     wire.pass_time(180)
     assert wire.transport.aborted
@@ -90,27 +92,39 @@ def test_unfinished_bodies_are_limited_over_all_connections() -> None:
     first = kit.wire(limits=messages.Limits(held_bytes=100), metrics=metrics)
     raw = kit.post(b"x" * 90)
     first.send(raw[:-10])
-    assert first.shared.held == 80
+    assert first.pool.held == 80
 
-    transport = kit.Transport()
-    second = connection.Connection(first.shared)
-    second.connection_made(transport)
-    second.data_received(raw[:-10])
-    assert [reply.status for reply in kit.replies(transport.written)] == [503]
-    assert first.shared.held == 80
+    second = kit.join(first.pool, first.clock).send(raw[:-10])
+    assert second.statuses() == [503]
+    assert first.pool.held == 80
 
     first.send(raw[-10:])
     assert first.statuses() == [200]
-    assert first.shared.held == 0
+    assert first.pool.held == 0
     assert metrics.registry.get_sample_value(
         "sidecar_injector_http_errors_total", {"code": "503"}
     ) == 1  # fmt: skip
 
 
-def test_what_a_lost_connection_held_is_given_back() -> None:
+def test_the_bytes_of_a_lost_connection_do_not_count() -> None:
     wire = kit.wire().send(kit.post(b"x" * 90)[:-10])
-    wire.server.connection_lost(None)
-    assert wire.shared.held == 0
+    wire.connection.connection_lost(None)
+    assert wire.pool.held == 0
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_an_idle_connection_does_not_keep_its_last_body(pieces: int) -> None:
+    wire = kit.wire({"/echo": {"POST": lambda _: messages.Response(200)}})
+    tracemalloc.start()
+    try:
+        raw = kit.post(b"x" * (4 << 20))
+        step = -(-len(raw) // pieces)
+        wire.send(*(raw[start : start + step] for start in range(0, len(raw), step)))
+        del raw
+        assert wire.statuses() == [200]
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_body_in_a_thousand_pieces_arrives_whole() -> None:
@@ -126,14 +140,14 @@ def test_a_body_in_a_thousand_pieces_arrives_whole() -> None:
 @pytest.mark.parametrize(
     "raw", [kit.post(b"a", CLOSE), kit.post(b"a").replace(b"HTTP/1.1", b"HTTP/1.0")]
 )
-def test_a_client_that_wants_to_close_is_closed_after_its_answer(raw: bytes) -> None:
+def test_a_client_that_asks_to_close_is_closed_after_its_answer(raw: bytes) -> None:
     wire = kit.wire().send(raw + b"and more")
     assert wire.statuses() == [200]
     assert wire.answers()[0].headers["connection"] == "close"
     assert wire.transport.closed
 
 
-def test_a_connection_ends_politely_after_its_share_of_requests() -> None:
+def test_a_connection_ends_with_an_answer_after_its_limit_of_requests() -> None:
     wire = kit.wire(limits=messages.Limits(max_requests=2)).send(kit.post(b"1"), kit.post(b"2"))
     assert [reply.headers.get("connection") for reply in wire.answers()] == [None, "close"]
     assert wire.transport.closed
@@ -141,58 +155,57 @@ def test_a_connection_ends_politely_after_its_share_of_requests() -> None:
 
 def test_while_closing_every_answer_is_the_last() -> None:
     wire = kit.wire().send(kit.post(b"1"))
-    wire.shared.closing = True
+    wire.pool.closing = True
     assert not wire.transport.closed
     wire.send(kit.post(b"2"))
     assert [reply.headers.get("connection") for reply in wire.answers()] == [None, "close"]
     assert wire.transport.closed
 
 
-def test_retiring_ends_an_idle_connection_at_once() -> None:
+def test_an_idle_connection_is_closed_at_once_when_the_pool_closes() -> None:
     wire = kit.wire().send(kit.post())
-    wire.shared.retire()
+    wire.pool.close_when_idle()
     assert wire.transport.closed
     assert not wire.transport.aborted
 
 
-def test_retiring_gives_a_client_that_has_not_asked_yet_a_moment() -> None:
+def test_a_client_without_a_request_so_far_gets_a_moment_when_the_pool_closes() -> None:
     wire = kit.wire()
-    wire.shared.retire()
+    wire.pool.close_when_idle()
     wire.pass_time(1)
     assert not wire.transport.closed
     wire.send(kit.post())
     assert wire.answers()[0].headers["connection"] == "close"
 
     silent = kit.wire()
-    silent.shared.retire()
+    silent.pool.close_when_idle()
     silent.pass_time(2)
     assert silent.transport.closed
 
 
-def test_retiring_lets_a_request_arrive_and_answers_it() -> None:
+def test_a_request_that_has_begun_is_answered_when_the_pool_closes() -> None:
     raw = kit.post(b"abc")
     wire = kit.wire().send(raw[:20])
-    wire.shared.retire()
+    wire.pool.close_when_idle()
     assert not wire.transport.closed
     wire.send(raw[20:])
     assert wire.statuses() == [200]
     assert wire.transport.closed
 
 
-def test_a_client_that_is_still_shaking_hands_counts_until_its_time_is_up() -> None:
-    """asyncio does not tell when a handshake fails."""
+def test_a_client_counts_during_its_handshake_until_its_time_is_over() -> None:
     wire = kit.wire()
-    arriving = connection.Connection(wire.shared)
-    wire.shared.retire()
-    assert arriving in wire.shared.members
+    handshaking = connection.Connection(wire.pool)
+    wire.pool.close_when_idle()
+    assert handshaking in wire.pool.connections
     wire.pass_time(10)
-    assert arriving not in wire.shared.members
+    assert handshaking not in wire.pool.connections
 
 
-async def test_retiring_waits_for_an_answer() -> None:
+async def test_an_answer_that_is_due_is_sent_when_the_pool_closes() -> None:
     slow = kit.Slow()
     wire = kit.wire(slow.routes).send(kit.post(path="/slow"))
-    wire.shared.retire()
+    wire.pool.close_when_idle()
     await kit.turn()
     assert not wire.transport.closed
     slow.answers.put_nowait(b"done")
@@ -202,7 +215,7 @@ async def test_retiring_waits_for_an_answer() -> None:
 
 
 def test_what_comes_after_a_refusal_is_read_and_thrown_away() -> None:
-    """Or the kernel would reset the connection and the client might never see the refusal."""
+    """Otherwise the kernel resets the connection, and the client may not see the refusal."""
     wire = kit.wire(limits=messages.Limits(body_bytes=10)).send(kit.post(b"x" * 11))
     assert wire.statuses() == [413]
     wire.send(b"x" * 1000, kit.post(b"1"))

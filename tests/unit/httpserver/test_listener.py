@@ -1,4 +1,4 @@
-"""The ports, with real sockets: many clients, strange clients, and the end."""
+"""The listener with real sockets: many clients, rude clients, and the admin port."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def test_bodies_of_all_sizes_arrive_whole_over_tls(run: Run, size: int) -> None:
     body = b"0123456789abcdef" * (size // 16) + b"x" * (size % 16)
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, shared):
-            reply = await kit.ask(port.port, certificates.trusting(ca), kit.post(body))
+        async with kit.listening(context=serving.context) as (server, pool):
+            reply = await kit.ask(server.port, certificates.trusting(ca), kit.post(body))
             assert reply.body == b"%d:" % size + body
-            assert shared.held == 0
+            assert pool.held == 0
 
     run(scenario())
 
@@ -51,24 +51,24 @@ def test_a_client_in_the_middle_of_too_large_a_body_sees_the_413(
     raw = kit.post(b"x" * (9 << 20))
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context if encrypted else None) as (port, _):
+        async with kit.listening(context=serving.context if encrypted else None) as (server, _):
             for request in (raw, kit.chunked(*[b"x" * (1 << 20)] * 9)):
-                reply = await kit.ask(port.port, context, request)
+                reply = await kit.ask(server.port, context, request)
                 assert reply.status == 413
-            assert (await kit.ask(port.port, context, kit.post(b"a"))).status == 200
+            assert (await kit.ask(server.port, context, kit.post(b"a"))).status == 200
 
     run(scenario())
 
 
-def test_a_client_that_sends_byte_by_byte_delays_nobody(run: Run) -> None:
+def test_a_client_that_sends_byte_by_byte_does_not_delay_others(run: Run) -> None:
     serving, ca, _ = certificates.serving()
     raw = kit.post(b"abc")
 
     async def scenario() -> None:
         async with (
-            kit.listening(context=serving.context) as (port, _),
-            kit.client(port.port, certificates.trusting(ca)) as (slow_reader, slow_writer),
-            kit.client(port.port, certificates.trusting(ca)) as (reader, writer),
+            kit.listening(context=serving.context) as (server, _),
+            kit.client(server.port, certificates.trusting(ca)) as (slow_reader, slow_writer),
+            kit.client(server.port, certificates.trusting(ca)) as (reader, writer),
         ):
             for byte in raw:
                 slow_writer.write(bytes([byte]))
@@ -84,11 +84,11 @@ def test_two_hundred_clients_at_once_are_all_answered(run: Run) -> None:
     trusting = certificates.trusting(ca)
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
-            asked = [kit.ask(port.port, trusting, kit.post(b"%d" % i)) for i in range(200)]
-            replies = await asyncio.gather(*asked)
-            assert [reply.body for reply in replies] == [
-                b"%d:%d" % (len(str(i)), i) for i in range(200)
+        async with kit.listening(context=serving.context) as (server, _):
+            requests = [kit.post(b"%d" % number) for number in range(200)]
+            answers = [kit.ask(server.port, trusting, request) for request in requests]
+            assert [reply.body for reply in await asyncio.gather(*answers)] == [
+                b"%d:%d" % (len(str(number)), number) for number in range(200)
             ]
 
     run(scenario())
@@ -96,13 +96,13 @@ def test_two_hundred_clients_at_once_are_all_answered(run: Run) -> None:
 
 
 def test_answers_that_nobody_reads_do_not_pile_up(run: Run) -> None:
-    """The client sends for ever and never reads: at some point nothing more is taken from it."""
+    """The client sends without end and never reads: at some point nothing more is read from it."""
     request = kit.post(b"x" * 60_000)
 
     async def scenario() -> None:
         async with (
-            kit.listening() as (port, _),
-            kit.client(port.port) as (reader, writer),
+            kit.listening() as (server, _),
+            kit.client(server.port) as (reader, writer),
         ):
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             while True:
@@ -111,24 +111,24 @@ def test_answers_that_nobody_reads_do_not_pile_up(run: Run) -> None:
                     await asyncio.wait_for(writer.drain(), 0.5)
                 except TimeoutError:
                     break
-            # The others are served, and what was asked is answered once the client reads.
-            assert (await kit.ask(port.port, None, kit.post(b"a"))).status == 200
+            # Others are served, and the client gets its answers as soon as it reads.
+            assert (await kit.ask(server.port, None, kit.post(b"a"))).status == 200
             writer.transport.resume_reading()  # type: ignore[attr-defined]
             assert (await kit.read_reply(reader)).body[:6] == b"60000:"
 
     run(scenario())
 
 
-def test_clients_that_reset_their_connections_harm_nobody(run: Run) -> None:
+def test_clients_that_reset_their_connections_do_not_disturb_others(run: Run) -> None:
     async def scenario() -> None:
-        async with kit.listening() as (port, shared):
+        async with kit.listening() as (server, pool):
             for sent in (b"", kit.post(b"abc")[:-1], kit.post(b"abc")):
-                with socket.create_connection(("127.0.0.1", port.port)) as rude:
+                with socket.create_connection(("127.0.0.1", server.port)) as rude:
                     rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     rude.sendall(sent)
-            assert (await kit.ask(port.port, None, kit.post(b"a"))).status == 200
-            assert await shared.emptied(5)
-            assert shared.held == 0
+            assert (await kit.ask(server.port, None, kit.post(b"a"))).status == 200
+            assert await pool.wait_empty(5)
+            assert pool.held == 0
 
     run(scenario())
 
@@ -139,8 +139,8 @@ def test_the_sweep_runs_by_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
     async def scenario() -> None:
         async with (
-            kit.listening(limits=limits) as (port, _),
-            kit.client(port.port) as (reader, writer),
+            kit.listening(limits=limits) as (server, _),
+            kit.client(server.port) as (reader, writer),
         ):
             writer.write(kit.post(b"abc")[:-1])
             assert (await kit.read_reply(reader)).status == 408
@@ -151,8 +151,8 @@ def test_the_sweep_runs_by_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_taken_port_is_an_error_at_the_start(run: Run) -> None:
     async def scenario() -> None:
-        async with kit.listening() as (port, shared):
-            second = listener.Listener(shared=shared, port=port.port, host="127.0.0.1")
+        async with kit.listening() as (server, pool):
+            second = listener.Listener(pool=pool, port=server.port, host="127.0.0.1")
             with pytest.raises(OSError, match="in use"):
                 await second.start()
 
@@ -167,11 +167,11 @@ def test_the_admin_port_tells_health_readiness_and_metrics(run: Run) -> None:
     routes = admin.routes(ready=state, metrics=metrics)
 
     async def scenario() -> None:
-        async with kit.listening(routes=routes) as (port, _):
+        async with kit.listening(routes=routes) as (server, _):
 
             async def get(path: str) -> kit.Reply:
                 line = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-                return await kit.ask(port.port, None, line.encode())
+                return await kit.ask(server.port, None, line.encode())
 
             health = await get("/healthz")
             assert (health.status, health.body) == (200, b"ok\n")

@@ -39,8 +39,8 @@ def test_a_client_that_trusts_our_ca_is_served_http_1_1(run: Run, version: ssl.T
 
     async def scenario() -> None:
         async with (
-            kit.listening(context=serving.context) as (port, _),
-            kit.client(port.port, trusting) as (reader, writer),
+            kit.listening(context=serving.context) as (server, _),
+            kit.client(server.port, trusting) as (reader, writer),
         ):
             writer.write(kit.post(b"abc"))
             assert (await kit.read_reply(reader)).body == b"3:abc"
@@ -57,14 +57,15 @@ def test_a_swap_shows_the_new_leaf_to_new_connections_and_keeps_the_old_ones(run
 
     async def scenario() -> None:
         async with (
-            kit.listening(context=serving.context) as (port, _),
-            kit.client(port.port, certificates.trusting(ca)) as (reader, writer),
+            kit.listening(context=serving.context) as (server, _),
+            kit.client(server.port, certificates.trusting(ca)) as (reader, writer),
         ):
-            old_serial = await kit.shown_to(port.port, certificates.trusting(ca))
+            old_serial = await kit.serial_seen(server.port, certificates.trusting(ca))
             assert old_serial == serving.serial
             serving.load(cert_pem=new.cert_pem, key_pem=new.key_pem)
             assert (
-                await kit.shown_to(port.port, certificates.trusting(ca)) == new.cert.serial_number
+                await kit.serial_seen(server.port, certificates.trusting(ca))
+                == new.cert.serial_number
             )
             assert serving.serial == new.cert.serial_number != old_serial
             writer.write(kit.post(b"still here"))
@@ -84,17 +85,17 @@ def test_a_hundred_swaps_under_concurrent_connections_break_none(run: Run) -> No
 
         async def visit() -> None:
             while not over:
-                seen.add(await kit.shown_to(port.port, trusting))
+                seen.add(await kit.serial_seen(server.port, trusting))
 
         async with (
-            kit.listening(context=serving.context) as (port, _),
+            kit.listening(context=serving.context) as (server, _),
             asyncio.TaskGroup() as visitors,
         ):
             for _ in range(8):
                 visitors.create_task(visit())
             for pair in pairs:
                 serving.load(cert_pem=pair.cert_pem, key_pem=pair.key_pem)
-                await kit.shown_to(port.port, trusting)
+                await kit.serial_seen(server.port, trusting)
             over = True
         return seen
 
@@ -111,11 +112,11 @@ def test_after_a_change_of_key_type_nobody_is_shown_the_old_leaf(run: Run) -> No
     both.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
+        async with kit.listening(context=serving.context) as (server, _):
             serving.load(cert_pem=old.cert_pem, key_pem=old.key_pem)
-            assert await kit.shown_to(port.port, both) == old.cert.serial_number
+            assert await kit.serial_seen(server.port, both) == old.cert.serial_number
             serving.load(cert_pem=new.cert_pem, key_pem=new.key_pem)
-            assert await kit.shown_to(port.port, both) == new.cert.serial_number
+            assert await kit.serial_seen(server.port, both) == new.cert.serial_number
 
     run(scenario())
 
@@ -126,9 +127,9 @@ def test_a_client_that_names_no_server_is_shown_the_leaf_too(run: Run) -> None:
     context.check_hostname = False
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
+        async with kit.listening(context=serving.context) as (server, _):
             _, writer = await asyncio.open_connection(
-                "127.0.0.1", port.port, ssl=context, server_hostname=""
+                "127.0.0.1", server.port, ssl=context, server_hostname=""
             )
             der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
             writer.transport.abort()
@@ -155,10 +156,10 @@ def test_a_session_from_before_a_swap_can_be_resumed_after_it(version: ssl.TLSVe
             return tunnel.session, bool(tunnel.session_reused)
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
-            session, _ = await asyncio.to_thread(visit, port.port, None)
+        async with kit.listening(context=serving.context) as (server, _):
+            session, _ = await asyncio.to_thread(visit, server.port, None)
             serving.load(cert_pem=new.cert_pem, key_pem=new.key_pem)
-            await asyncio.to_thread(visit, port.port, session)
+            await asyncio.to_thread(visit, server.port, session)
 
     kit.run_on(uvloop.new_event_loop, scenario())
     assert kit.failures(metrics) == {}
@@ -214,19 +215,19 @@ def test_a_pair_that_cannot_be_served_is_refused_and_the_old_one_keeps_serving(
     before = serving.serial
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (port, _):
+        async with kit.listening(context=serving.context) as (server, _):
             with pytest.raises(tls.TLSError) as caught:
                 serving.load(cert_pem=cert_pem, key_pem=key_pem)
             assert str(caught.value).startswith(complaint)
             assert serving.serial == before
-            assert await kit.shown_to(port.port, certificates.trusting(ca)) == before
+            assert await kit.serial_seen(server.port, certificates.trusting(ca)) == before
 
     kit.run_on(uvloop.new_event_loop, scenario())
 
 
 def test_the_key_never_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create")
-    with tls._as_file(b"secret", str(tmp_path)) as name:
+    with tls.key_file(b"secret", str(tmp_path)) as name:
         path = Path(name)
         assert path.parent == tmp_path
         assert path.read_bytes() == b"secret"

@@ -1,4 +1,4 @@
-"""What takes its time, or comes in crowds, leaves the event loop's turns to others in between."""
+"""Large bodies and many handshakes at once: the event loop serves others in between."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.kits import server as kit
 from tests.kits import server_certificates as certificates
 
 
-async def test_a_large_body_is_read_with_turns_for_others() -> None:
-    limits = messages.Limits(unbroken_bytes=1000)
+async def test_a_large_body_is_read_in_parts_with_others_in_between() -> None:
+    limits = messages.Limits(turn_bytes=1000)
     wire = kit.wire(limits=limits)
     message = kit.post(b"x" * 5000)
     wire.send(message[:900])
@@ -31,28 +31,28 @@ async def test_a_large_body_is_read_with_turns_for_others() -> None:
     assert wire.statuses() == [200]
 
 
-async def test_a_client_that_hangs_up_meanwhile_is_not_read_on() -> None:
-    wire = kit.wire(limits=messages.Limits(unbroken_bytes=1000))
+async def test_a_client_that_disconnects_in_between_is_not_read_further() -> None:
+    wire = kit.wire(limits=messages.Limits(turn_bytes=1000))
     wire.send(kit.post(b"x" * 5000)[:2000])
     wire.transport.abort()
     await asyncio.sleep(0)
     assert not wire.transport.reading
 
 
-async def test_who_has_to_read_first_is_not_read_on() -> None:
-    wire = kit.wire(limits=messages.Limits(unbroken_bytes=1000))
-    wire.server.pause_writing()
+async def test_a_client_that_has_to_read_first_is_not_read_further() -> None:
+    wire = kit.wire(limits=messages.Limits(turn_bytes=1000))
+    wire.connection.pause_writing()
     wire.send(kit.post(b"first"), kit.post(b"x" * 5000)[:2000])
     assert wire.statuses() == []
     await asyncio.sleep(0)
     assert not wire.transport.reading
-    wire.server.resume_writing()
+    wire.connection.resume_writing()
     assert wire.transport.reading
     assert wire.statuses() == [200]
 
 
-def shaken(port: int, context: ssl.SSLContext) -> bool:
-    """Whether a client gets through its handshake."""
+def completes_handshake(port: int, context: ssl.SSLContext) -> bool:
+    """Whether a client can finish its handshake and gets an answer."""
     with socket.create_connection(("127.0.0.1", port)) as raw:
         try:
             with context.wrap_socket(raw, server_hostname=certificates.SERVER_NAME) as client:
@@ -62,47 +62,49 @@ def shaken(port: int, context: ssl.SSLContext) -> bool:
             return False
 
 
-def test_a_silent_client_is_cut_off_even_if_it_was_one_too_many(
+def test_a_silent_client_is_cut_even_if_it_was_evicted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     serving, _, _ = certificates.serving()
     limits = messages.Limits(handshake_seconds=0.2, connections=2)
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context, limits=limits) as (port, shared):
-            address = ("127.0.0.1", port.port)
+        async with kit.listening(context=serving.context, limits=limits) as (server, pool):
+            address = ("127.0.0.1", server.port)
             silent = [socket.create_connection(address, timeout=5) for _ in range(5)]
-            heard = [await asyncio.to_thread(one.recv, 1) for one in silent]
-            assert heard == len(silent) * [b""]
-            assert not shared.members
-            for one in silent:
-                one.close()
-        gc.collect()  # A task that nobody asks for its exception logs it when it goes.
+            received = [await asyncio.to_thread(client.recv, 1) for client in silent]
+            assert received == len(silent) * [b""]
+            assert not pool.connections
+            for client in silent:
+                client.close()
+        gc.collect()  # A task logs an exception that nobody has read when it is deleted.
 
     kit.run_on(uvloop.new_event_loop, scenario())
     assert not caplog.records
 
 
-def test_few_handshakes_are_begun_together_and_silent_clients_are_none_of_them(
+def test_few_handshakes_begin_together_and_silent_clients_do_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listener, "BREATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(listener, "HANDSHAKE_INTERVAL", 3600.0)
     serving, ca, _ = certificates.serving()
-    limits, most = messages.Limits(handshake_seconds=0.5), listener.HANDSHAKES_TOGETHER
+    limits, most = messages.Limits(handshake_seconds=0.5), listener.HANDSHAKES_AT_ONCE
 
     async def scenario() -> None:
-        async with kit.listening(context=serving.context, limits=limits) as (port, _):
-            silent = [socket.create_connection(("127.0.0.1", port.port)) for _ in range(2 * most)]
+        async with kit.listening(context=serving.context, limits=limits) as (server, _):
+            silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2 * most)]
             context = certificates.trusting(ca)
             with concurrent.futures.ThreadPoolExecutor(most + 2) as clients:
                 loop = asyncio.get_running_loop()
                 calls = [
-                    loop.run_in_executor(clients, shaken, port.port, context)
+                    loop.run_in_executor(clients, completes_handshake, server.port, context)
                     for _ in range(most + 2)
                 ]
                 assert sorted(await asyncio.gather(*calls)) == [False, False] + most * [True]
-            assert [await asyncio.to_thread(one.recv, 1) for one in silent] == len(silent) * [b""]
-            for one in silent:
-                one.close()
+            assert [await asyncio.to_thread(client.recv, 1) for client in silent] == len(silent) * [
+                b""
+            ]
+            for client in silent:
+                client.close()
 
     kit.run_on(uvloop.new_event_loop, scenario())

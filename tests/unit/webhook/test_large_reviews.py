@@ -21,11 +21,8 @@ BALLAST = {"example.com/ballast": "x" * response_cache.MAX_REVIEW_BYTES}
 
 
 def request_of(body: Any) -> messages.Request:
-    request = messages.Request(
-        method="POST", target=names.MUTATE_PATH, headers={}, peer=None, keep_alive=True
-    )
-    request.body = body if isinstance(body, bytes) else orjson.dumps(body)
-    return request
+    body = body if isinstance(body, bytes) else orjson.dumps(body)
+    return messages.Request("POST", names.MUTATE_PATH, {}, body)
 
 
 def test_a_large_pod_is_injected_logged_and_counted_like_a_small_one() -> None:

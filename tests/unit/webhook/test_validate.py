@@ -29,7 +29,7 @@ REVIEW = {
 
 def validate_request() -> messages.Request:
     """A request to judge an injection."""
-    request = messages.Request(method="POST", target="/", headers={}, peer=None, keep_alive=True)
+    request = messages.Request(method="POST", path="/", headers={})
     request.body = orjson.dumps(REVIEW)
     return request
 
