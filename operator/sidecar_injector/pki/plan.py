@@ -164,13 +164,12 @@ def _hurry(found: secret_data.Stored, world: CertificateState, policy: Policy) -
 
     With the same key it needs no new trust; the key is replaced by the next roll.
     """
-    horizon = 2 * policy.roll_wait_seconds
-    left = (found.ca.parsed().not_valid_after_utc - world.now).total_seconds()
-    if left > horizon or policy.ca_seconds <= horizon:
+    if not _ends_too_soon(found.ca, world, policy):
         return None
     due_now = _roll(found, world, policy)
     if due_now and due_now.action is Action.SWITCH_ISSUER:
         return due_now
+    left = (found.ca.parsed().not_valid_after_utc - world.now).total_seconds()
     return Step(Action.EXTEND_CA, f"the CA ends in {left:.0f} s, too soon for its successor")
 
 
@@ -205,6 +204,8 @@ def _roll(found: secret_data.Stored, world: CertificateState, policy: Policy) ->
         if world.now < due(found.ca):
             return None
         return Step(Action.STAGE_CA, "a third of the CA's life is left")
+    if _ends_too_soon(found.next_ca, world, policy):
+        return Step(Action.STAGE_CA, "the staged CA ends too soon to take over")
     if found.previous:
         return Step(Action.WAIT, "leaves of the previous CA are still valid", found.previous.until)
     seen = world.seen_for.get(checks.fingerprint(found.next_ca.certificate))
@@ -215,6 +216,13 @@ def _roll(found: secret_data.Stored, world: CertificateState, policy: Policy) ->
         return Step(Action.WAIT, "the staged CA is not trusted for long enough", world.now + left)
     why = f"the staged CA is trusted since {seen:.0f} s"
     return Step(Action.SWITCH_ISSUER, why, on_trust=True)
+
+
+def _ends_too_soon(ca: issue.Pair, world: CertificateState, policy: Policy) -> bool:
+    """Whether a CA ends before a roll to its successor could be finished."""
+    horizon = 2 * policy.roll_wait_seconds
+    left = (ca.parsed().not_valid_after_utc - world.now).total_seconds()
+    return left <= horizon < policy.ca_seconds
 
 
 def _next_date(found: secret_data.Stored) -> datetime.datetime:

@@ -12,6 +12,7 @@ import functools
 import itertools
 
 import hypothesis
+import pytest
 from cryptography import x509
 from hypothesis import stateful, strategies
 
@@ -325,6 +326,31 @@ class Model(stateful.RuleBasedStateMachine):
 
 
 Model.TestCase.settings = hypothesis.settings(
-    max_examples=25, stateful_step_count=40, deadline=None, derandomize=True
+    max_examples=10, stateful_step_count=40, deadline=None, derandomize=True
 )
 TestModel = Model.TestCase
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_invariants_hold_in_a_long_search() -> None:
+    """Other examples in each run; Hypothesis prints the steps of a failing one."""
+    settings = hypothesis.settings(
+        Model.TestCase.settings, max_examples=500, derandomize=False, database=None
+    )
+    stateful.run_state_machine_as_test(Model, settings=settings)
+
+
+def check_invariants(model: Model) -> None:
+    model.every_api_server_trusts_whatever_any_replica_presents()
+    model.whoever_was_there_all_the_time_can_always_be_called()
+
+
+def test_a_staged_ca_that_ended_while_everybody_slept_never_takes_over() -> None:
+    """The CA in use was extended meanwhile, so it lives longer than its staged successor."""
+    model = Model()
+    model.a_ca_roll_is_due()
+    for left in (2 * LAG, LAG + 2, LAG + 2):
+        model.everybody_sleeps_until_shortly_before_the_end_of_the_ca(left)
+        check_invariants(model)
+    model.teardown()

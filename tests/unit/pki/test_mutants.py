@@ -77,6 +77,9 @@ def goes_back(world: plan.CertificateState, policy: plan.Policy) -> plan.Step:
     return RIGHT(world, policy)
 
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+
 def search() -> None:
     stateful.run_state_machine_as_test(model.Model, settings=SEARCH)
 

@@ -166,6 +166,27 @@ def test_a_ca_that_ends_too_soon_is_extended_unless_its_successor_is_ready(
     assert after.action is expected
 
 
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    pair_around(
+        CA_END - HORIZON, Action.SWITCH_ISSUER, Action.STAGE_CA, "too-late-for-the-next-roll"
+    )
+    + pair_around(CA_END + kit.SECOND, Action.STAGE_CA, Action.STAGE_CA, "expiry"),
+)
+def test_a_staged_ca_that_ends_too_soon_is_replaced_and_signs_nothing(
+    now: Moment, expected: Action
+) -> None:
+    """The CA in use was extended and ends later than the one that was staged before."""
+    extended = kit.take(Action.EXTEND_CA, kit.STAGED, now=CA_END - kit.DAY)
+    fresh_leaf = kit.with_leaf(extended, now=now)
+    after = settled(fresh_leaf, now=now, seen_for=seen(extended, 10_000))
+    assert after.action is expected
+    if expected is Action.STAGE_CA:
+        replaced = kit.take(Action.STAGE_CA, fresh_leaf, now=now)
+        assert replaced.next_ca != fresh_leaf.next_ca
+        assert settled(replaced, now=now).action is Action.WAIT
+
+
 def test_an_extended_ca_has_the_trust_of_the_former_one_and_a_whole_life() -> None:
     late = CA_END - kit.SECOND
     after = kit.take(Action.EXTEND_CA, kit.FIRST, now=late)
