@@ -153,8 +153,9 @@ async def test_twenty_replicas_that_begin_on_nothing_come_to_one_ca(
     path = f"/api/v1/namespaces/{settings.namespace}/secrets/{settings.secret_name}"
     secret = stored(plane, path)
     assert secret.generation == 1
-    assert {one.shown.leaf for one in replicas} == {secret.leaf.parsed()}
-    assert sum(one.written() for one in replicas) == 1
+    leaves = {replica.certificates.context.leaf for replica in replicas}
+    assert leaves == {secret.leaf.parsed()}
+    assert sum(replica.written() for replica in replicas) == 1
     for path in (kit.MUTATING, kit.VALIDATING):
         (entry,) = plane.client.get(f"{path.rpartition('/')[0]}/{settings.fullname}")["webhooks"]
         trusted = base64.b64decode(entry["clientConfig"]["caBundle"])

@@ -28,8 +28,8 @@ def register(handlers: kopf.OperatorRegistry, *, competing: validate.CompetingIn
         async def validate_injection(
             body: kopf.Body, warnings: list[str], *, kind: str = kind, **_: Any
         ) -> None:
-            # Kopf has taken some milliseconds by now, and the judgement takes as many: pods get
-            # their turn in between.
+            # Kopf has held the event loop for some milliseconds, and the validation takes as long:
+            # requests about pods are answered in between.
             await asyncio.sleep(0)
             try:
                 warnings += validate.warnings_about(dict(body), kind=kind, competing=competing)
