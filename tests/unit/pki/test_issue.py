@@ -35,7 +35,7 @@ def test_the_leaf_has_exactly_the_four_names_of_the_service() -> None:
     ]  # fmt: skip
 
 
-def test_both_are_valid_from_one_hour_ago_and_for_as_long_as_was_asked() -> None:
+def test_both_are_valid_from_one_hour_ago_and_for_as_long_as_requested() -> None:
     for pair, seconds in ((kit.FIRST.ca, 360 * 86_400), (kit.FIRST.leaf, 30 * 86_400)):
         certificate = pair.parsed()
         assert certificate.not_valid_before_utc == kit.NOW - datetime.timedelta(hours=1)

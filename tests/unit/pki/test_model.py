@@ -66,7 +66,7 @@ class Model(stateful.RuleBasedStateMachine):
         self.version = 0
         self.live: list[tuple[int, bytes]] = [(0, b"")]
         self.foreign: set[int] = set()
-        """The indices in `live` of what somebody else has written."""
+        """The indices in `live` of what a stranger has written."""
         self.replicas = [Replica() for _ in range(3)]
         # As after an installation: one replica has created the Secret, and all have adopted it.
         for replica in self.replicas:
@@ -196,7 +196,7 @@ class Model(stateful.RuleBasedStateMachine):
         self.write(self.replicas[number])
 
     @stateful.rule(number=REPLICAS)
-    def a_replica_looks_at_the_bundle(self, number: int) -> None:
+    def a_replica_reads_the_bundle(self, number: int) -> None:
         self.fetch(self.replicas[number])
 
     @stateful.rule(number=REPLICAS)
@@ -204,7 +204,7 @@ class Model(stateful.RuleBasedStateMachine):
         self.patch(self.replicas[number])
 
     @stateful.rule(number=REPLICAS)
-    def a_replica_hears_of_the_bundle(self, number: int) -> None:
+    def a_replica_observes_the_bundle(self, number: int) -> None:
         self.observe(self.replicas[number])
 
     @stateful.rule(number=REPLICAS)
@@ -262,7 +262,7 @@ class Model(stateful.RuleBasedStateMachine):
             replica.served, replica.former = former, None
 
     @stateful.rule(number=REPLICAS)
-    def somebody_sets_the_bundle_back_for_a_moment(self, number: int) -> None:
+    def a_stranger_sets_the_bundle_back_for_a_moment(self, number: int) -> None:
         """API servers may trust too little meanwhile; no replica may serve more than they trust."""
         for replica in self.replicas:
             self.observe(replica)
@@ -275,7 +275,7 @@ class Model(stateful.RuleBasedStateMachine):
         self.live.append((self.second, self.secret.bundle()))
 
     @stateful.rule(left=strategies.sampled_from([LAG + 2, 2 * LAG, 29]))
-    def everybody_sleeps_until_shortly_before_the_end_of_the_ca(self, left: int) -> None:
+    def all_replicas_sleep_until_shortly_before_the_end_of_the_ca(self, left: int) -> None:
         self.work(self.replicas[0])
         assert isinstance(self.secret, secret_data.CertificateSet)
         end = self.secret.ca.parsed().not_valid_after_utc - kit.NOW
@@ -295,7 +295,7 @@ class Model(stateful.RuleBasedStateMachine):
         self.write(self.replicas[0])
 
     @stateful.invariant()
-    def every_api_server_trusts_whatever_any_replica_presents(self) -> None:
+    def every_api_server_trusts_every_served_leaf(self) -> None:
         for replica in self.replicas:
             if replica.served and self.now <= replica.served.leaf.parsed().not_valid_after_utc:
                 assert self.is_trusted(replica.served)
@@ -356,15 +356,15 @@ def test_the_invariants_hold_in_a_long_search() -> None:
 
 
 def check_invariants(model: Model) -> None:
-    model.every_api_server_trusts_whatever_any_replica_presents()
+    model.every_api_server_trusts_every_served_leaf()
     model.the_replica_that_never_crashed_always_has_a_valid_leaf()
 
 
-def test_a_staged_ca_that_ended_while_everybody_slept_never_takes_over() -> None:
+def test_a_staged_ca_that_ended_while_all_replicas_slept_never_takes_over() -> None:
     """The CA in use was extended meanwhile, so it lives longer than its staged successor."""
     model = Model()
     model.a_ca_roll_is_due()
     for left in (2 * LAG, LAG + 2, LAG + 2):
-        model.everybody_sleeps_until_shortly_before_the_end_of_the_ca(left)
+        model.all_replicas_sleep_until_shortly_before_the_end_of_the_ca(left)
         check_invariants(model)
     model.teardown()

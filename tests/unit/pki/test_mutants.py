@@ -32,7 +32,7 @@ def at_rest(state: plan.CertificateState) -> secret_data.CertificateSet | None:
     return state.adopted if state.secret == state.adopted else None
 
 
-def waits_for_nobody(state: plan.CertificateState, policy: plan.Policy) -> plan.Step:
+def does_not_wait(state: plan.CertificateState, policy: plan.Policy) -> plan.Step:
     return RIGHT(state, dataclasses.replace(policy, roll_wait_seconds=0))
 
 
@@ -90,7 +90,7 @@ def search() -> None:
 @pytest.mark.parametrize(
     "mutant",
     [
-        waits_for_nobody,
+        does_not_wait,
         switches_unseen,
         drops_at_once,
         never_drops,

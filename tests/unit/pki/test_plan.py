@@ -225,7 +225,7 @@ def test_what_depends_on_the_live_configuration_says_so() -> None:
     assert [each.depends_on_live for each in (switch, replaced, lost)] == [True, True, False]
 
 
-def test_an_expired_ca_gives_way_to_its_successor_without_a_wait() -> None:
+def test_an_expired_ca_is_replaced_by_its_successor_without_a_wait() -> None:
     staged = kit.take(Action.STAGE_CA, kit.FIRST, now=CA_END - kit.DAY)
     assert settled(staged, now=CA_END + kit.SECOND).action is Action.SWITCH_ISSUER
 
@@ -256,7 +256,7 @@ def test_a_second_roll_waits_until_the_first_is_over() -> None:
         pytest.param(kit.FIRST, "everything", Action.CLEAR_REQUEST, id="unknown"),
     ],
 )
-def test_a_rotation_can_be_asked_for(
+def test_a_rotation_can_be_requested(
     current: secret_data.CertificateSet, request_: str, expected: Action
 ) -> None:
     assert settled(current, request=request_).action is expected
@@ -270,7 +270,9 @@ def test_a_rotation_can_be_asked_for(
         pytest.param({"now": kit.NOW + kit.DAY}, "is not valid yet", id="too-early"),
     ],
 )
-def test_a_leaf_that_nobody_would_accept_is_renewed(changes: dict[str, object], why: str) -> None:
+def test_a_leaf_that_no_client_would_accept_is_renewed(
+    changes: dict[str, object], why: str
+) -> None:
     after = settled(kit.with_leaf(kit.FIRST, **changes))
     assert after.action is Action.RENEW_LEAF
     assert why in after.why

@@ -206,7 +206,7 @@ async def test_the_leaf_is_renewed_in_time_everywhere_and_nothing_else_changes(
     )
 
 
-async def test_a_rotation_that_was_asked_for_is_done_once_and_the_request_removed(
+async def test_a_requested_rotation_is_done_once_and_the_request_removed(
     cluster: kit.Cluster,
 ) -> None:
     replicas = cluster.start(3)
@@ -247,7 +247,7 @@ async def test_a_ca_roll_goes_through_all_its_steps_in_order(cluster: kit.Cluste
     assert cluster.bundles() == [switched.ca.certificate] * 2
 
 
-async def test_the_wait_of_a_roll_begins_anew_when_the_bundle_was_wiped(
+async def test_the_wait_of_a_roll_starts_again_when_the_bundle_was_wiped(
     cluster: kit.Cluster,
 ) -> None:
     (replica,) = cluster.start()
@@ -266,7 +266,7 @@ async def test_the_wait_of_a_roll_begins_anew_when_the_bundle_was_wiped(
     assert cluster.stored().next_ca is None
 
 
-async def test_the_wait_begins_anew_when_events_were_missed(cluster: kit.Cluster) -> None:
+async def test_the_wait_starts_again_when_events_were_missed(cluster: kit.Cluster) -> None:
     (replica,) = cluster.start()
     await cluster.settle()
     cluster.request_rotation(plan.CA)
