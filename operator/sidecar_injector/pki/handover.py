@@ -20,6 +20,9 @@ BURST: Final = 3
 may have connected earlier, and a client that refuses every certificate proves nothing."""
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 60.0, 3600.0
 """The pause before a certificate is tried again that was taken back; it doubles each time."""
+LAST_SECONDS: Final = 120.0
+"""A certificate that ends so soon is not preferred to a refused one any more. A replica plans at
+least once a minute, so it changes before the end."""
 MOST_REFUSALS: Final = 1000
 """Older refusals are forgotten, so that a flood of them takes no memory."""
 
@@ -60,6 +63,21 @@ def may_serve(
         return True
     needed = 0.0 if live_seconds.keys().isdisjoint(served_by) else wait
     return any(live_seconds.get(issuer, -1.0) >= needed for issuer in candidate)
+
+
+def may_return_to(
+    certificate: bytes,
+    *,
+    issuers: Collection[str],
+    live_cas: Collection[str],
+    now: datetime.datetime,
+) -> bool:
+    """Whether a former certificate is better than one that clients refuse.
+
+    API servers must accept it for longer than `LAST_SECONDS`.
+    """
+    end = checks.certificates(certificate, field=names.TLS_CERT)[0].not_valid_after_utc
+    return (end - now).total_seconds() > LAST_SECONDS and not set(issuers).isdisjoint(live_cas)
 
 
 class Trial:

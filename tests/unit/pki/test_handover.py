@@ -66,6 +66,22 @@ def test_a_certificate_is_traced_to_every_ca_that_could_verify_it() -> None:
     assert issuers == {OLD, checks.fingerprint(extended.ca.certificate)}
 
 
+@pytest.mark.parametrize(
+    ("live", "left", "expected"),
+    [
+        pytest.param({OLD}, handover.LAST_SECONDS + 1, True, id="good-for-long-enough"),
+        pytest.param({OLD}, handover.LAST_SECONDS, False, id="ends-too-soon"),
+        pytest.param({NEW}, 86_400, False, id="its-issuer-is-not-live"),
+    ],
+)
+def test_a_refused_certificate_is_replaced_only_by_a_better_one(
+    live: set[str], left: float, *, expected: bool
+) -> None:
+    now = LEAF_END - datetime.timedelta(seconds=left)
+    leaf = kit.FIRST.leaf.certificate
+    assert handover.may_return_to(leaf, issuers={OLD}, live_cas=live, now=now) is expected
+
+
 def refusals(trial: handover.Trial, moments: list[float]) -> list[bool]:
     return [trial.is_refused(moment) for moment in moments]
 

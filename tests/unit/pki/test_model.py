@@ -252,12 +252,11 @@ class Model(stateful.RuleBasedStateMachine):
     def clients_refuse_what_a_replica_serves(self, number: int) -> None:
         replica = self.replicas[number]
         former = replica.former
-        if (
-            former
-            and self.in_date(former)
-            and checks.fingerprints(former.bundle())
-            & replica.live_since.keys()
-            & issuers(former.leaf.certificate, former.bundle())
+        if former and handover.may_return_to(
+            former.leaf.certificate,
+            issuers=issuers(former.leaf.certificate, former.bundle()),
+            live_cas=replica.live_since,
+            now=self.now,
         ):
             replica.served, replica.former = former, None
 

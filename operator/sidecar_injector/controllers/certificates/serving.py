@@ -88,7 +88,7 @@ class ServedCertificate:
             return
         serial = self._current.pair.parsed().serial_number
         former, self._former = self._former, None
-        if former is None or not self._is_good(former):
+        if former is None or not self._may_return_to(former):
             message = f"Clients refuse certificate {serial:x}, and no other one would do"
             self.alarms.set(CertificateProblem.REFUSED, message)
             return
@@ -112,7 +112,7 @@ class ServedCertificate:
         if current is None:
             return True
         paused = self._trial.is_paused(wanted.pair.certificate, self.clocks.monotonic())
-        return not (paused and self._is_good(current)) and handover.may_serve(
+        return not (paused and self._may_return_to(current)) and handover.may_serve(
             wanted.issuers(),
             served=current.pair.certificate,
             served_by=current.issuers(other_cas=wanted.cas),
@@ -121,10 +121,13 @@ class ServedCertificate:
             now=self.clocks.now(),
         )
 
-    def _is_good(self, servable: _Servable) -> bool:
-        """Whether an API server would accept it, as far as this replica knows."""
-        in_date = self.clocks.now() <= servable.pair.parsed().not_valid_after_utc
-        return in_date and not self.trust.live_cas().isdisjoint(servable.issuers())
+    def _may_return_to(self, servable: _Servable) -> bool:
+        return handover.may_return_to(
+            servable.pair.certificate,
+            issuers=servable.issuers(),
+            live_cas=self.trust.live_cas(),
+            now=self.clocks.now(),
+        )
 
     def _put(self, servable: _Servable, *, why: str) -> bool:
         try:

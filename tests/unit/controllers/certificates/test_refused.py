@@ -27,11 +27,20 @@ async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[kit.Cluster]
     await cluster.stop()
 
 
-async def renewed(cluster: kit.Cluster) -> tuple[kit.Replica, bytes, bytes]:
-    """A replica that has just changed to a new leaf; the old leaf and the new one."""
+async def renewed(
+    cluster: kit.Cluster, *, left: float | None = None
+) -> tuple[kit.Replica, bytes, bytes]:
+    """A replica that has just changed to a new leaf; the old leaf and the new one.
+
+    The old leaf still has `left` seconds to live, or nearly all of its life.
+    """
     (replica,) = cluster.start()
     await cluster.settle()
-    old = cluster.stored().leaf.certificate
+    leaf = cluster.stored().leaf
+    old = leaf.certificate
+    if left is not None:
+        end = leaf.parsed().not_valid_after_utc
+        cluster.clock.moment = end - datetime.timedelta(seconds=left)
     cluster.request_rotation(plan.LEAF)
     await fake_api.eventually(lambda: len(replica.loaded) == 2)
     return replica, old, cluster.stored().leaf.certificate
@@ -90,6 +99,29 @@ async def test_nothing_is_taken_back_to_a_certificate_that_is_no_better(
     refuse(replica)
     assert replica.loaded[-1] == new
     assert replica.metric(ROLLBACKS) == 0
+    assert replica.metric(PROBLEM, problem=REFUSED) == 1
+
+
+async def test_the_former_certificate_is_left_in_time_before_it_ends(
+    cluster: kit.Cluster,
+) -> None:
+    """The pause after the refusals would last longer than the former certificate."""
+    replica, old, new = await renewed(cluster, left=handover.LAST_SECONDS + 30)
+    refuse(replica)
+    cluster.clock.move(29)
+    await replica.source.reconcile()
+    assert replica.loaded[-1] == old
+    cluster.clock.move(1)
+    await replica.source.reconcile()
+    assert replica.loaded[-1] == new
+
+
+async def test_nothing_is_taken_back_to_a_certificate_that_ends_too_soon(
+    cluster: kit.Cluster,
+) -> None:
+    replica, _, new = await renewed(cluster, left=handover.LAST_SECONDS)
+    refuse(replica)
+    assert replica.loaded[-1] == new
     assert replica.metric(PROBLEM, problem=REFUSED) == 1
 
 
