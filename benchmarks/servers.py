@@ -65,7 +65,7 @@ class Certificate:
 def certificate(folder: pathlib.Path) -> Certificate:
     """A new one for localhost."""
     now = datetime.datetime.now(datetime.UTC)
-    authority = issue.authority(fresh=keys.generate(), generation=1, now=now, seconds=2 * _DAY)
+    authority = issue.ca(fresh=keys.generate(), generation=1, now=now, seconds=2 * _DAY)
     pair = issue.leaf(
         fresh=keys.generate(), issuer=authority, dns_names=["localhost"], now=now, seconds=_DAY
     )

@@ -125,7 +125,7 @@ async def _operate(
     )
     await admin_port.start()
     try:
-        source = await process.unless_stopped(kopf_login.patiently(find_credentials), stop)
+        source = await process.unless_stopped(kopf_login.retry_until_found(find_credentials), stop)
         if source is None:
             return
         clock = server_clock.Clock()
@@ -155,13 +155,10 @@ def assemble(dependencies: Dependencies) -> Operator:
     settings, metrics, ready = dependencies.settings, dependencies.metrics, dependencies.ready
     certificates = build.make(
         settings, dependencies.api_client, recorder=dependencies.recorder, metrics=metrics,
-        ready=ready, time_there=dependencies.clock,
+        ready=ready, clock=dependencies.clock,
     )  # fmt: skip
-    server = _server(dependencies, serving_context=certificates.shown)
-    probe = self_probe.Probe(
-        settings, origin=certificates.origin, trusted=certificates.trusted,
-        shown=certificates.shown, server=server, ready=ready,
-    )  # fmt: skip
+    server = _server(dependencies, serving_context=certificates.context)
+    probe = self_probe.SelfProbe(settings, certificates=certificates, server=server, ready=ready)
     handlers = kopf.OperatorRegistry()
     kopf_setup.register(
         handlers, login_handler=kopf_login.Login(dependencies.source), server=server
@@ -169,8 +166,8 @@ def assemble(dependencies: Dependencies) -> Operator:
     kopf_validation.register(handlers, competing=dependencies.state.competing_injections)
     loops = {
         **_cluster_loops(dependencies),
-        "certificates": certificates.origin.run,
-        "caBundle": certificates.bundles.run,
+        "certificates": certificates.source.run,
+        "caBundle": certificates.run_ca_bundles,
         "events": dependencies.recorder.run,
         "readiness": probe.run,
         "loop lag": lambda: measure_lag(metrics, every=LAG_SECONDS),

@@ -24,7 +24,7 @@ CHOSEN = {
     "drainSeconds": 10,
     "maxRequestsPerConnection": 1_000_000,
     "maxConnections": 0,
-    "clientCa": issue.authority(
+    "clientCa": issue.ca(
         fresh=keys.generate(),
         generation=1,
         now=datetime.datetime.now(datetime.UTC),

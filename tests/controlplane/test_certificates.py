@@ -65,7 +65,7 @@ def rubbish() -> bytes:
 def foreign() -> bytes:
     """A CA that somebody else has made."""
     now = datetime.datetime.now(datetime.UTC)
-    return issue.authority(fresh=keys.generate(), generation=1, now=now, seconds=3600).certificate
+    return issue.ca(fresh=keys.generate(), generation=1, now=now, seconds=3600).certificate
 
 
 def break_bundle(product: kit.Product, path: str, content: bytes | None) -> None:

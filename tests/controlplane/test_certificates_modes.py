@@ -89,7 +89,7 @@ def test_a_bad_pair_is_named_and_never_loaded(
 
 
 def test_a_change_of_the_ca_in_the_right_order_costs_no_pod(provided: modes.Mode) -> None:
-    product, old, new = provided.product, provided.ca, modes.authority()
+    product, old, new = provided.product, provided.ca, modes.new_ca()
     both = new.certificate + old.certificate
     provided.give(first := modes.leaf(old))
     provided.wait_shown(first)
@@ -153,7 +153,7 @@ def test_with_cert_manager_we_load_and_somebody_else_injects(
             writes = "sidecar_injector_writes_total"
             for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
                 assert mode.product.counted(writes, object=kind) == 0
-            new = modes.authority()
+            new = modes.new_ca()
             modes.put(plane, second := modes.leaf(new), new.certificate)
             plane.wait("it is shown", lambda: modes.all_show(mode.product, second))
             plane.wait("pods are injected", mode.injects)

@@ -38,7 +38,7 @@ def plane(
         plane.keep_logs = request.session.testsfailed > 0
 
 
-def stored(plane: cluster.ControlPlane, path: str = SECRET) -> secret_data.Stored:
+def stored(plane: cluster.ControlPlane, path: str = SECRET) -> secret_data.CertificateSet:
     return secret_data.decode(plane.client.get(path)["data"])
 
 
@@ -75,16 +75,14 @@ class Replica:
         source = credentials.CredentialsSource(kubeconfig=str(plane.kubeconfig))
         self.api = client.Client(source, clock=self._time)
         recorder = events.Recorder(self.api, instance="crowd", now=server_clock.system)
-        trusting = build.make(
+        self.certificates = build.make(
             settings,
             self.api,
             recorder=recorder,
             metrics=self.metrics,
             ready=readiness.Readiness(),
-            time_there=self._time,
+            clock=self._time,
         )
-        self.shown, self.origin = trusting.shown, trusting.origin
-        self.bundles = trusting.bundles
 
     def written(self) -> float:
         name = "sidecar_injector_writes_total"
@@ -94,7 +92,8 @@ class Replica:
 
 @contextlib.asynccontextmanager
 async def running(replicas: list[Replica]) -> AsyncIterator[None]:
-    loops = [loop for one in replicas for loop in (one.origin.run(), one.bundles.run())]
+    parts = [replica.certificates for replica in replicas]
+    loops = [loop for part in parts for loop in (part.source.run(), part.run_ca_bundles())]
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
@@ -102,8 +101,8 @@ async def running(replicas: list[Replica]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for one in replicas:
-            await one.api.close()
+        for replica in replicas:
+            await replica.api.close()
 
 
 def prepared(plane: cluster.ControlPlane) -> Settings:
@@ -143,7 +142,8 @@ async def test_twenty_replicas_that_begin_on_nothing_come_to_one_ca(
     replicas = [Replica(plane, settings) for _ in range(CROWD)]
 
     def trusted_everywhere() -> bool:
-        return all(one.shown.leaf and one.origin.issuer_seen() for one in replicas)
+        parts = [replica.certificates for replica in replicas]
+        return all(part.context.leaf and part.source.issuer_was_live() for part in parts)
 
     begun = time.monotonic()
     async with running(replicas):
@@ -153,8 +153,9 @@ async def test_twenty_replicas_that_begin_on_nothing_come_to_one_ca(
     path = f"/api/v1/namespaces/{settings.namespace}/secrets/{settings.secret_name}"
     secret = stored(plane, path)
     assert secret.generation == 1
-    assert {one.shown.leaf for one in replicas} == {secret.leaf.parsed()}
-    assert sum(one.written() for one in replicas) == 1
+    leaves = {replica.certificates.context.leaf for replica in replicas}
+    assert leaves == {secret.leaf.parsed()}
+    assert sum(replica.written() for replica in replicas) == 1
     for path in (kit.MUTATING, kit.VALIDATING):
         (entry,) = plane.client.get(f"{path.rpartition('/')[0]}/{settings.fullname}")["webhooks"]
         trusted = base64.b64decode(entry["clientConfig"]["caBundle"])

@@ -27,9 +27,9 @@ NOT_LOADED = "CertificateNotLoaded"
 ROLL_WAIT = 2
 
 
-def authority() -> issue.Pair:
+def new_ca() -> issue.Pair:
     now = datetime.datetime.now(datetime.UTC)
-    return issue.authority(fresh=keys.generate(), generation=1, now=now, seconds=24 * HOUR)
+    return issue.ca(fresh=keys.generate(), generation=1, now=now, seconds=24 * HOUR)
 
 
 def leaf(ca: issue.Pair, *, name: str = SERVED, seconds: int = HOUR) -> issue.Pair:
@@ -37,12 +37,12 @@ def leaf(ca: issue.Pair, *, name: str = SERVED, seconds: int = HOUR) -> issue.Pa
     return issue.leaf(fresh=keys.generate(), issuer=ca, dns_names=[name], now=now, seconds=seconds)
 
 
-def put(plane: cluster.ControlPlane, pair: issue.Pair, authorities: bytes) -> None:
+def put(plane: cluster.ControlPlane, pair: issue.Pair, cas: bytes) -> None:
     """Have the Secret hold this."""
     data = {
         names.TLS_CERT: pair.certificate,
         names.TLS_KEY: pair.key,
-        names.CA_CERT: authorities,
+        names.CA_CERT: cas,
     }
     encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
     body = {
@@ -56,9 +56,9 @@ def put(plane: cluster.ControlPlane, pair: issue.Pair, authorities: bytes) -> No
 
 
 def events(product: kit.Product) -> list[str]:
-    """What the Events on the Secret say."""
+    """The messages of the Events on the Secret."""
     items = product.plane.client.get(EVENTS)["items"]
-    return [one["message"] for one in items if one["reason"] == NOT_LOADED]
+    return [event["message"] for event in items if event["reason"] == NOT_LOADED]
 
 
 def bundle(product: kit.Product) -> bytes:
@@ -66,34 +66,34 @@ def bundle(product: kit.Product) -> bytes:
 
 
 def all_show(product: kit.Product, pair: issue.Pair) -> bool:
-    shown = {kit.shown_certificate(product, one) for one in product.replicas}
-    return shown == {pair.parsed()}
+    served = {kit.shown_certificate(product, replica) for replica in product.replicas}
+    return served == {pair.parsed()}
 
 
 class Mode:
     """A product, a namespace that it injects, and the CA in the Secret if that is ours to write."""
 
     def __init__(self, product: kit.Product, ca: issue.Pair | None = None) -> None:
-        self.product, self.plane, self.ca = product, product.plane, ca or authority()
+        self.product, self.plane, self.ca = product, product.plane, ca or new_ca()
         self.namespace = installing.unused_name()
         self.plane.create_namespace(self.namespace, labels={names.INJECTION_LABEL: names.ENABLED})
         product.create_injection(self.namespace, kit.injection())
 
-    def give(self, pair: issue.Pair, authorities: bytes | None = None) -> None:
-        put(self.plane, pair, authorities or self.ca.certificate)
+    def give(self, pair: issue.Pair, cas: bytes | None = None) -> None:
+        put(self.plane, pair, cas or self.ca.certificate)
 
     def injects(self) -> bool:
         pod = self.product.create_pod(self.namespace, kit.pod(), dry_run=True)
         return kit.containers(pod) == kit.BOTH
 
     def wait(self, what: str, probe: Callable[[], bool]) -> None:
-        """Until it is so; every pod meanwhile is injected."""
+        """Wait until `probe` is true; every pod meanwhile is injected."""
 
-        def so() -> bool:
+        def checked_probe() -> bool:
             assert self.injects(), what
             return probe()
 
-        self.plane.wait(what, so)
+        self.plane.wait(what, checked_probe)
 
     def wait_shown(self, pair: issue.Pair) -> None:
         self.wait("every replica shows it", lambda: all_show(self.product, pair))
@@ -103,9 +103,9 @@ class Mode:
 
 
 def install(plane: cluster.ControlPlane, *values: str) -> contextlib.AbstractContextManager[Mode]:
-    """With a Secret that is there before."""
+    """Install with a Secret that exists before."""
     plane.create_namespace(NAMESPACE)
-    ca = authority()
+    ca = new_ca()
     put(plane, leaf(ca), ca.certificate)
     more = (f"certificates.secretName={NAME}", f"settings.caRollWaitSeconds={ROLL_WAIT}")
     return installation(plane, ca, *more, installing.DRAIN, *values)
@@ -131,8 +131,8 @@ class Injector(threading.Thread):
     def _inject(self) -> None:
         wanted = self._plane.client.get(f"{SECRETS}/{NAME}")["data"][names.CA_CERT]
         for path in (kit.MUTATING, kit.VALIDATING):
-            found = self._plane.client.get(path.rpartition("/")[0])["items"]
-            for entry in (entry for one in found for entry in one["webhooks"]):
+            items = self._plane.client.get(path.rpartition("/")[0])["items"]
+            for entry in (entry for item in items for entry in item["webhooks"]):
                 if entry["clientConfig"].get("caBundle") != wanted:
                     value = {"op": "add", "path": BUNDLE, "value": wanted}
                     self._plane.client.request(
@@ -150,12 +150,12 @@ class Injector(threading.Thread):
 
 @contextlib.contextmanager
 def installed_with_cert_manager(plane: cluster.ControlPlane, *values: str) -> Iterator[Mode]:
-    """With its definition, and its cainjector at work."""
+    """Install with the definition of Certificates, and with a running cainjector."""
     plane.kubectl("create", "-f", "-", stdin=json.dumps(CERTIFICATES))
     plane.kubectl("wait", "--for=condition=Established", f"crd/{CERTIFICATES_NAME}")
     # Only this writes the Secret, which the Injector reads.
-    installing_it = install(plane, *values)
-    with Injector(plane), installing_it as mode:
+    installed = install(plane, *values)
+    with Injector(plane), installed as mode:
         yield mode
 
 
@@ -183,4 +183,4 @@ CERTIFICATES = {
         ],
     },
 }
-"""As much of cert-manager as the chart's Certificate needs; its work is done by the tests."""
+"""The part of cert-manager that the chart's Certificate needs; the tests do its work."""

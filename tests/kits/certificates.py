@@ -1,4 +1,4 @@
-"""Replicas of the certificate loops around one API in memory, with clocks that tests move."""
+"""Replicas of the certificate controllers on one API in memory, with clocks that tests move."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sidecar_injector.controllers.certificates import (
 from sidecar_injector.httpserver import tls
 from sidecar_injector.kube import api, events, informer, server_clock
 from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.pki import plan, secret_data
+from sidecar_injector.pki import issue, plan, secret_data
 from sidecar_injector.webhook import readiness
 from tests.kits import fake_api
 from tests.kits import pki as kit
 
-PLACE = secret_store.SecretRef(namespace="ns", secret="si-tls", deployment="si")
+SECRET_REF = secret_store.SecretRef(namespace="ns", secret="si-tls", deployment="si")
 ABOUT = events.ObjectRef(api_version="v1", kind="Secret", name="si-tls", namespace="ns")
 
 
@@ -75,7 +75,7 @@ class Cluster:
     def secret(self) -> api.Json | None:
         return self.server.objects.get(api.SECRETS, {}).get(("ns", "si-tls"))
 
-    def stored(self) -> secret_data.Stored:
+    def stored(self) -> secret_data.CertificateSet:
         assert self.secret
         return secret_data.decode(self.secret["data"])
 
@@ -93,7 +93,7 @@ class Cluster:
 
     def bundles(self, resource: api.Resource = api.MUTATING) -> list[bytes]:
         entries = self.server.objects[resource]["", "si"]["webhooks"]
-        return [base64.b64decode(each["clientConfig"].get("caBundle", "")) for each in entries]
+        return [base64.b64decode(entry["clientConfig"].get("caBundle", "")) for entry in entries]
 
     def set_bundle(self, value: bytes, resource: api.Resource = api.MUTATING) -> None:
         """Somebody else writes this into every entry."""
@@ -114,9 +114,9 @@ class Cluster:
         assert self.secret
         self.server.seed(api.SECRETS, {**self.secret, "data": data})
 
-    def ask_for(self, what: str) -> None:
+    def request_rotation(self, of: str) -> None:
         assert self.secret
-        annotations = {names.ROTATE_ANNOTATION: what, "kept": "yes"}
+        annotations = {names.ROTATE_ANNOTATION: of, "kept": "yes"}
         metadata = {**self.secret["metadata"], "annotations": annotations}
         self.server.seed(api.SECRETS, {**self.secret, "metadata": metadata})
 
@@ -124,13 +124,13 @@ class Cluster:
         await fake_api.eventually(self.healthy, "a healthy cluster")
 
     async def idle(self) -> None:
-        """Give everybody ample opportunity to do what they must not."""
+        """Give every replica enough turns to do what it must not do."""
         for _ in range(400):
             await asyncio.sleep(0)
 
 
 class Replica:
-    """Both loops as `app` puts them together. `loaded` are the leaves that were put into TLS."""
+    """The loops as `app` runs them. `loaded` are the leaves that were loaded into TLS."""
 
     def __init__(self, cluster: Cluster, *, policy: plan.Policy = kit.POLICY) -> None:
         server, clock = cluster.server, cluster.clock
@@ -141,43 +141,40 @@ class Replica:
         self.ready = readiness.Readiness()
         self.trust = trust.Trust(server, name="si", monotonic=clock.monotonic)
         clocks = server_clock.Clocks(now=clock.now, monotonic=clock.monotonic)
-        raising = problems.Alarms(
+        alarms = problems.Alarms(
             recorder=self.recorder, about=ABOUT, metrics=self.metrics, ready=self.ready
         )
-        self.serve = serving.ServedCertificate(
-            self.load,
-            metrics=self.metrics,
-            raising=raising,
-            live=self.trust.seen_for,
-            clocks=clocks,
+        self.served = serving.ServedCertificate(
+            self.load, trust=self.trust, alarms=alarms, metrics=self.metrics, clocks=clocks
         )
         self.source = self_signed.SelfSigned(
             server,
-            place=PLACE,
+            secret_ref=SECRET_REF,
             policy=policy,
-            serve=self.serve,
-            trusted=self.trust,
+            served=self.served,
             metrics=self.metrics,
-            raising=raising,
-            clocks=clocks,
         )
-        self.bundles = ca_bundle.Bundles(
-            server,
-            name="si",
-            source=self.source,
-            trusted=self.trust,
-            recorder=self.recorder,
-            metrics=self.metrics,
-            monotonic=clock.monotonic,
-        )
-        loops = (self.source.run(), self.bundles.run(), self.recorder.run())
+        self.ca_bundles = [
+            ca_bundle.CABundleController(
+                server,
+                resource,
+                name="si",
+                source=self.source,
+                trust=self.trust,
+                recorder=self.recorder,
+                metrics=self.metrics,
+                monotonic=clock.monotonic,
+            )
+            for resource in api.WEBHOOK_CONFIGURATIONS.values()
+        ]
+        loops = (self.source.run(), ca_bundle.run_all(self.ca_bundles), self.recorder.run())
         self._tasks = [asyncio.ensure_future(loop) for loop in loops]
 
-    def load(self, *, cert_pem: bytes, key_pem: bytes) -> None:
+    def load(self, pair: issue.Pair) -> None:
         if self.unloadable:
             raise tls.TLSError("tls.key: this is not the key of tls.crt")
-        tls.check_pair(cert_pem=cert_pem, key_pem=key_pem)
-        self.loaded.append(cert_pem)
+        tls.check_pair(cert_pem=pair.certificate, key_pem=pair.key)
+        self.loaded.append(pair.certificate)
 
     def serving(self) -> bytes | None:
         return self.loaded[-1] if self.loaded else None

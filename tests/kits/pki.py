@@ -7,7 +7,7 @@ import datetime
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.pki import issue, keys, plan, roll, secret_data
+from sidecar_injector.pki import issue, keys, plan, secret_data
 
 NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)
@@ -18,27 +18,27 @@ POLICY = plan.Policy(
 )
 
 
-def world(**changes: Any) -> plan.CertificateState:
-    return plan.CertificateState(**{"now": NOW, "found": None, **changes})
+def state(**changes: Any) -> plan.CertificateState:
+    return plan.CertificateState(**{"now": NOW, "secret": None, **changes})
 
 
-def carried_out(
-    step: plan.Step, of: plan.CertificateState, policy: plan.Policy = POLICY
-) -> secret_data.Stored:
-    return roll.carry_out(step, of, policy=policy, generate=keys.generate)
+def applied(
+    step: plan.Step, to: plan.CertificateState, policy: plan.Policy = POLICY
+) -> secret_data.CertificateSet:
+    return plan.apply_step(step, to, policy=policy, generate=keys.generate)
 
 
 def take(
-    action: plan.Action, found: secret_data.Stored, *, now: datetime.datetime = NOW
-) -> secret_data.Stored:
-    """The Secret after this step, due or not."""
-    return carried_out(plan.Step(action, "a test"), world(found=found, now=now))
+    action: plan.Action, current: secret_data.CertificateSet, *, now: datetime.datetime = NOW
+) -> secret_data.CertificateSet:
+    """The Secret after this step, even if it is not due."""
+    return applied(plan.Step(action, "a test"), state(secret=current, now=now))
 
 
-def new(now: datetime.datetime = NOW, policy: plan.Policy = POLICY) -> secret_data.Stored:
-    """A Secret as it is first made."""
+def new(now: datetime.datetime = NOW, policy: plan.Policy = POLICY) -> secret_data.CertificateSet:
+    """A Secret that was just created."""
     create = plan.Step(plan.Action.CREATE, "a test")
-    return carried_out(create, world(now=now), policy)
+    return applied(create, state(now=now), policy)
 
 
 FIRST = new()
@@ -48,9 +48,11 @@ OTHER = new()
 
 
 def leaf_of(ca: issue.Pair, **changes: Any) -> issue.Pair:
-    how = {"dns_names": DNS_NAMES, "now": NOW, "seconds": POLICY.leaf_seconds, **changes}
-    return issue.leaf(fresh=keys.generate(), issuer=ca, **how)
+    options = {"dns_names": DNS_NAMES, "now": NOW, "seconds": POLICY.leaf_seconds, **changes}
+    return issue.leaf(fresh=keys.generate(), issuer=ca, **options)
 
 
-def with_leaf(stored: secret_data.Stored, **changes: Any) -> secret_data.Stored:
-    return dataclasses.replace(stored, leaf=leaf_of(stored.ca, **changes))
+def with_leaf(
+    certificates: secret_data.CertificateSet, **changes: Any
+) -> secret_data.CertificateSet:
+    return dataclasses.replace(certificates, leaf=leaf_of(certificates.ca, **changes))

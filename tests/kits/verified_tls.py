@@ -16,8 +16,8 @@ SERVER_NAME = f"{names.PRODUCT}.{names.PRODUCT}.svc"
 class Connection(http.client.HTTPSConnection):
     """To a port of this machine, verified for the name that the API server uses."""
 
-    def __init__(self, port: int, authorities: str) -> None:
-        context = ssl.create_default_context(cadata=authorities)
+    def __init__(self, port: int, cas: str) -> None:
+        context = ssl.create_default_context(cadata=cas)
         super().__init__(SERVER_NAME, port, timeout=10, context=context)
         self._create_connection = lambda _, *rest: _connect(port, *rest)
 

@@ -134,18 +134,18 @@ class Cluster:
         )
         return time.monotonic()
 
-    def stored(self) -> secret_data.Stored:
+    def stored(self) -> secret_data.CertificateSet:
         """The certificates in the Secret."""
         return secret_data.decode(self.plane.client.get(release.SECRET)["data"])
 
     def wait_stored(
         self,
         what: str,
-        wanted: Callable[[secret_data.Stored], bool],
+        wanted: Callable[[secret_data.CertificateSet], bool],
         *,
         since: float,
         seconds: float = CHANGE_SECONDS,
-    ) -> tuple[float, secret_data.Stored]:
+    ) -> tuple[float, secret_data.CertificateSet]:
         """The first valid content of the Secret that is as wanted and not to be rotated."""
 
         def is_wanted(secret: Json | None) -> bool:
@@ -245,7 +245,7 @@ class Cluster:
         environment["KUBECONFIG"] = str(path)
 
 
-def _decoded(secret: Json | None) -> secret_data.Stored | None:
+def _decoded(secret: Json | None) -> secret_data.CertificateSet | None:
     """None for a Secret that is missing, not valid, or to be rotated."""
     if secret is None or names.ROTATE_ANNOTATION in secret["metadata"].get("annotations", {}):
         return None

@@ -18,7 +18,7 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
 class Flaw(enum.Enum):
-    """Everything that can be wrong; the value completes a sentence that begins with the field."""
+    """What can be wrong. The value ends a sentence that begins with the name of the field."""
 
     MISSING = "is missing"
     NOT_A_CERTIFICATE = "is not a PEM certificate"
@@ -38,7 +38,7 @@ class Flaw(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CertificateFinding:
-    """One flaw of one key of the Secret, with what was seen (never key material)."""
+    """One flaw in one field of the Secret, with details that contain no key material."""
 
     field: str
     flaw: Flaw
@@ -49,7 +49,7 @@ class CertificateFinding:
 
 
 class FlawedError(ValueError):
-    """What was given cannot be used; `findings` has at least one entry."""
+    """The data cannot be used; `findings` has at least one entry."""
 
     def __init__(self, findings: Iterable[CertificateFinding]) -> None:
         self.findings = tuple(findings)
@@ -57,7 +57,7 @@ class FlawedError(ValueError):
 
 
 def certificates(pem: bytes, *, field: str) -> list[x509.Certificate]:
-    """All certificates in `pem`; FlawedError if there is none or one is unreadable."""
+    """All certificates in `pem`; FlawedError if there is none, or if one is unreadable."""
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as error:
@@ -65,34 +65,34 @@ def certificates(pem: bytes, *, field: str) -> list[x509.Certificate]:
 
 
 def pair(*, certificate: bytes, key: bytes, fields: tuple[str, str]) -> issue.Pair:
-    """The pair in one canonical spelling, its certificate first in a chain that is kept.
+    """The pair in canonical PEM; `certificate` may be a chain that begins with the pair's own.
 
     FlawedError unless both are readable and belong together; `fields` are their names in messages.
     """
     chain = certificates(certificate, field=fields[0])
     try:
-        # Unvalidated: only its public half is looked at here, as OpenSSL does before it serves the
-        # pair, and testing the primes of an RSA key of 4096 bits holds the process for a second.
+        # Without validation: only the public half is compared here, and OpenSSL checks the pair
+        # before it serves it. To test the primes of an RSA key of 4096 bits takes a second.
         # https://cryptography.io/en/latest/hazmat/primitives/asymmetric/serialization/
-        private = serialization.load_pem_private_key(
+        private_key = serialization.load_pem_private_key(
             key, password=None, unsafe_skip_rsa_key_validation=True
         )
     except (ValueError, TypeError, exceptions.UnsupportedAlgorithm) as error:
         raise FlawedError([CertificateFinding(fields[1], Flaw.NOT_A_KEY)]) from error
-    if private.public_key() != chain[0].public_key():
+    if private_key.public_key() != chain[0].public_key():
         raise FlawedError([CertificateFinding(fields[1], Flaw.KEY_MISMATCH)])
     return issue.Pair(b"".join(map(canonical, chain)), key)
 
 
 def canonical(certificate: x509.Certificate) -> bytes:
-    """PEM without the comments and line ends that a file may have."""
+    """PEM without comments, and with the line ends of Unix."""
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def validity(
     certificate: x509.Certificate, *, field: str, now: datetime.datetime
 ) -> list[CertificateFinding]:
-    """Whether `now` is within the certificate's life, both ends included."""
+    """A finding unless `now` is within the certificate's life, both ends included."""
     if now > certificate.not_valid_after_utc:
         detail = f"at {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
         return [CertificateFinding(field, Flaw.EXPIRED, detail)]
@@ -105,32 +105,32 @@ def validity(
 def serving(
     leaf: x509.Certificate, *, field: str, dns_names: Sequence[str], now: datetime.datetime
 ) -> list[CertificateFinding]:
-    """What keeps a server from using this certificate under these names, its issuer aside."""
+    """Why a client would refuse this certificate of a server, apart from its issuer."""
     findings = validity(leaf, field=field, now=now)
-    if is_authority(leaf):
+    if is_ca(leaf):
         findings.append(CertificateFinding(field, Flaw.IS_A_CA))
-    lacking = [name for name in dns_names if name not in _dns_names(leaf)]
-    if lacking:
-        findings.append(CertificateFinding(field, Flaw.WRONG_NAMES, ", ".join(lacking)))
+    missing = [name for name in dns_names if name not in _dns_names(leaf)]
+    if missing:
+        findings.append(CertificateFinding(field, Flaw.WRONG_NAMES, ", ".join(missing)))
     purposes = _extension(leaf, x509.ExtendedKeyUsage)
     if purposes is not None and oid.ExtendedKeyUsageOID.SERVER_AUTH not in purposes:
         findings.append(CertificateFinding(field, Flaw.NOT_FOR_SERVERS))
     return findings
 
 
-def is_authority(certificate: x509.Certificate) -> bool:
+def is_ca(certificate: x509.Certificate) -> bool:
     """Whether it may sign certificates."""
     constraints = _extension(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
 
 
-def issued_by(chain: Sequence[x509.Certificate], authorities: Sequence[x509.Certificate]) -> bool:
-    """Whether `chain[0]` is signed by one of `authorities`, maybe by way of the rest of `chain`."""
+def issued_by(chain: Sequence[x509.Certificate], cas: Sequence[x509.Certificate]) -> bool:
+    """Whether one of `cas` has signed `chain[0]`, directly or by way of the rest of `chain`."""
     current, *others = chain
     while True:
-        if any(_signed(current, by=authority) for authority in authorities):
+        if any(_signed(current, by=ca) for ca in cas):
             return True
-        issuers = [other for other in others if is_authority(other) and _signed(current, by=other)]
+        issuers = [other for other in others if _signed(current, by=other)]
         if not issuers:
             return False
         current = issuers[0]
@@ -138,29 +138,29 @@ def issued_by(chain: Sequence[x509.Certificate], authorities: Sequence[x509.Cert
 
 
 def fingerprints(pem: bytes) -> frozenset[str]:
-    """What identifies each certificate in `pem`, however it is spelt; unreadable PEM has none."""
+    """SHA-256 of each certificate in `pem`; unreadable PEM has none."""
     try:
-        found = x509.load_pem_x509_certificates(pem)
+        parsed = x509.load_pem_x509_certificates(pem)
     except ValueError:
         return frozenset()
-    return frozenset(certificate.fingerprint(hashes.SHA256()).hex() for certificate in found)
+    return frozenset(certificate.fingerprint(hashes.SHA256()).hex() for certificate in parsed)
 
 
 def fingerprint(pem: bytes) -> str:
-    """The one of a certificate that is known to be readable."""
-    (single,) = fingerprints(pem)
-    return single
+    """The same of one certificate, which must be readable."""
+    (only,) = fingerprints(pem)
+    return only
 
 
-def same_key(one: bytes, other: bytes) -> bool:
-    """Whether two certificates that are known to be readable are of one key and one subject.
+def same_key(first: bytes, second: bytes) -> bool:
+    """Whether two readable CA certificates have one key and one subject.
 
-    What the one has signed the other has signed as well, whichever of them somebody trusts.
+    A client that trusts one of them accepts what the other has signed.
     """
-    if one == other:
+    if first == second:
         return True
-    first, second = x509.load_pem_x509_certificate(one), x509.load_pem_x509_certificate(other)
-    return first.subject == second.subject and first.public_key() == second.public_key()
+    left, right = x509.load_pem_x509_certificate(first), x509.load_pem_x509_certificate(second)
+    return left.subject == right.subject and left.public_key() == right.public_key()
 
 
 def _signed(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:
@@ -168,7 +168,7 @@ def _signed(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:
         certificate.verify_directly_issued_by(by)
     except (ValueError, TypeError, exceptions.InvalidSignature):
         return False
-    return is_authority(by)
+    return is_ca(by)
 
 
 def _dns_names(certificate: x509.Certificate) -> list[str]:

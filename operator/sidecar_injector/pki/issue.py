@@ -15,10 +15,10 @@ from sidecar_injector import names
 from sidecar_injector.pki import keys
 
 BACKDATE: Final = datetime.timedelta(hours=1)
-"""A certificate is valid from this long before it is made: clocks of nodes differ."""
+"""A certificate is valid from this long before it is made, as clocks of nodes differ."""
 
 COMMON_NAME_LIMIT: Final = 64
-"""RFC 5280, ub-common-name; 64 of the serial's bits are left by then."""
+"""RFC 5280, ub-common-name. 64 bits of the serial number fit into the rest."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,16 +33,14 @@ class Pair:
         return f"Pair({self.certificate!r}, key=…)"
 
     def parsed(self) -> x509.Certificate:
-        """The certificate as an object; it is known to be readable."""
+        """The certificate as an object; it must be readable."""
         return x509.load_pem_x509_certificate(self.certificate)
 
 
-def authority(
-    *, fresh: keys.Material, generation: int, now: datetime.datetime, seconds: int
-) -> Pair:
-    """A self-signed CA that may sign leaves only, valid from `BACKDATE` ago until in `seconds`.
+def ca(*, fresh: keys.Material, generation: int, now: datetime.datetime, seconds: int) -> Pair:
+    """A self-signed CA that may sign leaves only; its life ends in `seconds`.
 
-    Its subject is unique: two CAs of one name confuse OpenSSL, which picks the issuer by name.
+    Its subject is unique: OpenSSL finds the issuer by name, and mixes up two CAs of one name.
     """
     name = _name(f"{names.PRODUCT} CA {generation} {fresh.serial:040x}"[:COMMON_NAME_LIMIT])
     public = fresh.key.public_key()
@@ -57,14 +55,16 @@ def authority(
     return _pair(builder.sign(fresh.key, hashes.SHA256()), fresh)
 
 
-def extended(former: Pair, *, fresh: keys.Material, now: datetime.datetime, seconds: int) -> Pair:
-    """The CA `former` with a new life: its subject and key stay, and of `fresh` only the serial.
+def extended_ca(
+    current: Pair, *, fresh: keys.Material, now: datetime.datetime, seconds: int
+) -> Pair:
+    """The CA `current` with a new life. Subject and key stay; only the serial number is `fresh`.
 
-    Whoever trusts either of the two trusts what either has signed, so nothing has to be waited
-    for; but a key that has leaked stays in use.
+    A client that trusts one of the two CAs trusts what the other has signed, so no wait is needed.
+    But a key that has leaked stays in use.
     """
-    before = former.parsed()
-    key = serialization.load_pem_private_key(former.key, password=None)
+    before = current.parsed()
+    key = serialization.load_pem_private_key(current.key, password=None)
     builder = (
         x509.CertificateBuilder()
         .subject_name(before.subject)
@@ -77,7 +77,7 @@ def extended(former: Pair, *, fresh: keys.Material, now: datetime.datetime, seco
     for extension in before.extensions:
         builder = builder.add_extension(extension.value, critical=extension.critical)
     certificate = builder.sign(key, hashes.SHA256())  # type: ignore[arg-type]  # CAs are P-256
-    return Pair(certificate.public_bytes(serialization.Encoding.PEM), former.key)
+    return Pair(certificate.public_bytes(serialization.Encoding.PEM), current.key)
 
 
 def leaf(
@@ -88,7 +88,7 @@ def leaf(
     now: datetime.datetime,
     seconds: int,
 ) -> Pair:
-    """A serving certificate for `dns_names`, valid until in `seconds` or its issuer's end."""
+    """A serving certificate for `dns_names`; it ends in `seconds`, or earlier with its issuer."""
     signer = issuer.parsed()
     until = min(now + datetime.timedelta(seconds=seconds), signer.not_valid_after_utc)
     identifier = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value

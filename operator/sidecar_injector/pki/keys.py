@@ -1,4 +1,4 @@
-"""New keys and serial numbers: the one place in this package whose results differ each time."""
+"""New keys and serial numbers: the one source of randomness in this package."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Material:
-    """What one certificate needs that nobody else may have."""
+    """The key and the serial number of one certificate."""
 
     key: ec.EllipticCurvePrivateKey
     serial: int
 
 
 def generate() -> Material:
-    """A P-256 key and a random 159-bit serial number; a tenth of a millisecond."""
+    """A P-256 key and a random serial number of 159 bits, in a tenth of a millisecond."""
     return Material(ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number())

@@ -1,15 +1,15 @@
-"""What is to be done next with the certificates, and why.
+"""What to do next with the self-signed certificates, and what the Secret contains afterwards.
 
-Any number of replicas ask at any time; each step is one compare-and-swap on the Secret, so it does
-not matter who takes it. The order of steps keeps these invariants:
+All replicas plan at the same time. Each step is one compare-and-swap on the Secret, so it does not
+matter which replica takes it. The order of the steps keeps these invariants:
 
 1. Every API server trusts the issuer of every leaf that any replica may present.
-2. A leaf is published only after its issuer has been in the live configuration, unbroken, for the
-   roll wait.
+2. A leaf is published only after its issuer has been in the live configuration, without a break,
+   for the roll wait.
 3. A CA leaves the bundle only after the last leaf that it signed has expired.
-4. All of it is in one Secret, written by compare-and-swap, with a rising generation.
+4. All certificates are in one Secret, written by compare-and-swap, with a rising generation.
 5. No leaf outlives its CA.
-6. Nothing is served that was not validated first.
+6. Nothing is served before it was validated.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sidecar_injector import names
-from sidecar_injector.pki import checks, issue, secret_data
+from sidecar_injector.pki import checks, issue, keys, secret_data
+from sidecar_injector.settings import Settings
+
+Generate = Callable[[], keys.Material]
 
 LEAF, CA = "leaf", "ca"
-"""What the rotate annotation may ask for."""
+"""The two values of the rotate annotation."""
 
 
 class Action(enum.Enum):
@@ -51,63 +54,86 @@ class Action(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What is wanted; see the settings of the same names."""
+    """What the settings of the same names ask of the certificates."""
 
     dns_names: Sequence[str]
     leaf_seconds: int
     ca_seconds: int
     roll_wait_seconds: int
 
+    @classmethod
+    def of(cls, settings: Settings) -> Policy:
+        """The policy of a release."""
+        return cls(
+            dns_names=names.service_dns_names(
+                service=settings.fullname,
+                namespace=settings.namespace,
+                cluster_domain=settings.cluster_domain,
+            ),
+            leaf_seconds=settings.leaf_seconds,
+            ca_seconds=settings.ca_seconds,
+            roll_wait_seconds=settings.ca_roll_wait_seconds,
+        )
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateState:
-    """What one replica knows."""
+    """Everything that one replica plans by."""
 
     now: datetime.datetime
-    found: secret_data.Stored | secret_data.Corrupt | None
-    """The Secret; None if there is none."""
-    memory: secret_data.Stored | None = None
-    """The last good Secret that this replica has taken over."""
-    seen_for: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Fingerprints of the CAs in the live configuration, and for how many seconds unbroken."""
+    secret: secret_data.CertificateSet | secret_data.Corrupt | None
+    """What the Secret contains; None if there is no Secret."""
+    adopted: secret_data.CertificateSet | None = None
+    """The last good content of the Secret that this replica has adopted."""
+    live_seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Fingerprints of the CAs in the live configuration, with the seconds for which each has been
+    there without a break."""
     request: str = ""
     """The Secret's rotate annotation."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """What to do, the reason for people, and when to ask again at the latest."""
+    """What to do, the reason for people, and when to plan again at the latest."""
 
     action: Action
     why: str
     until: datetime.datetime | None = None
-    on_trust: bool = False
-    """Whether it follows from `CertificateState.seen_for`, which may be old: before the step is
-    taken, the API server is asked whether anything has changed since."""
+    depends_on_live: bool = False
+    """Whether it follows from `CertificateState.live_seconds`, which may be out of date: the API
+    server is asked whether the configuration has changed before the step is taken."""
 
 
-def next_step(world: CertificateState, policy: Policy) -> Step:
-    """The one step that is due. Asking again after it was taken makes progress, and ends."""
-    found, memory = world.found, world.memory
-    if not isinstance(found, secret_data.Stored):
-        return _restore(found, world)
-    if memory and found.generation < memory.generation and _alive(memory.ca, world.now):
+class NotAWriteError(ValueError):
+    """The step does not fit this state: it writes nothing, or was planned for another state."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__(f"{step.action.value!r} ({step.why}) does not lead to a new Secret")
+        self.step = step
+
+
+def next_step(state: CertificateState, policy: Policy) -> Step:
+    """The one step that is due. After a few steps none is due any more."""
+    current, adopted = state.secret, state.adopted
+    if not isinstance(current, secret_data.CertificateSet):
+        return _recover(current, state)
+    if adopted and current.generation < adopted.generation and _alive(adopted.ca, state.now):
         return Step(
             Action.WRITE_BACK,
-            f"the Secret went back from generation {memory.generation} to {found.generation}",
+            f"the Secret went back from generation {adopted.generation} to {current.generation}",
         )
-    if memory and found != memory and _usurped(found, memory, world):
+    if adopted and current != adopted and _replaced_by_stranger(current, adopted, state):
         why = "the Secret has another CA, which no API server trusts"
-        return Step(Action.WRITE_BACK, why, on_trust=True)
-    if found != memory:
-        return Step(Action.ADOPT, f"generation {found.generation} is new here")
+        return Step(Action.WRITE_BACK, why, depends_on_live=True)
+    if current != adopted:
+        return Step(Action.ADOPT, f"generation {current.generation} is new here")
     return (
-        _repair(found, world, policy)
-        or _hurry(found, world, policy)
-        or _requested(found, world)
-        or _renewal(found, world, policy)
-        or _roll(found, world, policy)
-        or Step(Action.NOTHING, "all is well", _next_date(found))
+        _repair(current, state, policy)
+        or _extension(current, state, policy)
+        or _requested(current, state)
+        or _renewal(current, state, policy)
+        or _roll(current, state, policy)
+        or Step(Action.NOTHING, "all is well", _next_date(current))
     )
 
 
@@ -118,118 +144,239 @@ def due(pair: issue.Pair) -> datetime.datetime:
     return begin + (certificate.not_valid_after_utc - begin) * 2 / 3
 
 
-def _restore(found: secret_data.Corrupt | None, world: CertificateState) -> Step:
+def _recover(corrupt: secret_data.Corrupt | None, state: CertificateState) -> Step:
     """There is no good Secret: keep the CA that is trusted already, wherever it still exists."""
-    what = f"the Secret cannot be used: {found}" if found else "there is no Secret"
-    if world.memory and _alive(world.memory.ca, world.now):
-        return Step(Action.WRITE_BACK, f"{what}, and generation {world.memory.generation} is here")
-    if found is None:
+    what = f"the Secret cannot be used: {corrupt}" if corrupt else "there is no Secret"
+    if state.adopted and _alive(state.adopted.ca, state.now):
+        return Step(Action.WRITE_BACK, f"{what}, and generation {state.adopted.generation} is here")
+    if corrupt is None:
         return Step(Action.CREATE, what)
-    if found.ca and _alive(found.ca, world.now):
+    if corrupt.ca and _alive(corrupt.ca, state.now):
         return Step(Action.REISSUE_LEAF, f"{what}; its CA is intact")
     return Step(Action.REPLACE_ALL, what)
 
 
-def _usurped(
-    found: secret_data.Stored, memory: secret_data.Stored, world: CertificateState
+def _replaced_by_stranger(
+    current: secret_data.CertificateSet,
+    adopted: secret_data.CertificateSet,
+    state: CertificateState,
 ) -> bool:
-    """Whether the Secret was made from nothing by somebody who did not know of ours.
+    """Whether a replica that did not know the adopted CA has created another Secret.
 
-    A replica that starts in the moment in which the Secret is gone does that; what the API servers
-    trust is then still the CA in our memory.
+    A replica does that if it starts while the Secret is missing. The API servers still trust the
+    adopted CA then.
     """
-    if _knows(found, memory.ca) or _knows(memory, found.ca):
+    if _contains(current, adopted.ca) or _contains(adopted, current.ca):
         return False
-    theirs = checks.fingerprint(found.ca.certificate)
-    ours = checks.fingerprint(memory.ca.certificate)
-    return _alive(memory.ca, world.now) and ours in world.seen_for and theirs not in world.seen_for
+    theirs = checks.fingerprint(current.ca.certificate)
+    ours = checks.fingerprint(adopted.ca.certificate)
+    return (
+        _alive(adopted.ca, state.now)
+        and ours in state.live_seconds
+        and theirs not in state.live_seconds
+    )
 
 
-def _repair(found: secret_data.Stored, world: CertificateState, policy: Policy) -> Step | None:
-    """A pair that no API server would accept: waiting could not make it worse."""
-    if not _alive(found.ca, world.now):
-        if found.next_ca and _alive(found.next_ca, world.now):
+def _repair(
+    current: secret_data.CertificateSet, state: CertificateState, policy: Policy
+) -> Step | None:
+    """Replace a pair that no API server accepts. A wait could not make that worse or better."""
+    if not _alive(current.ca, state.now):
+        if current.next_ca and _alive(current.next_ca, state.now):
             return Step(Action.SWITCH_ISSUER, "the CA has expired and its successor is here")
         return Step(Action.REPLACE_ALL, "the CA has expired")
-    flaws = checks.serving(
-        found.leaf.parsed(), field=names.TLS_CERT, dns_names=policy.dns_names, now=world.now
+    findings = checks.serving(
+        current.leaf.parsed(), field=names.TLS_CERT, dns_names=policy.dns_names, now=state.now
     )
-    if flaws:
-        return Step(Action.RENEW_LEAF, "; ".join(str(flaw) for flaw in flaws))
+    if findings:
+        return Step(Action.RENEW_LEAF, "; ".join(map(str, findings)))
     return None
 
 
-def _hurry(found: secret_data.Stored, world: CertificateState, policy: Policy) -> Step | None:
-    """The CA ends before a roll in order could: everybody was away when it was due.
+def _extension(
+    current: secret_data.CertificateSet, state: CertificateState, policy: Policy
+) -> Step | None:
+    """Extend a CA for which a roll comes too late, as no replica ran when the roll was due.
 
-    With the same key it needs no new trust; the key is replaced by the next roll.
+    The extended CA has the same key and needs no new trust. The next roll replaces the key.
     """
-    horizon = 2 * policy.roll_wait_seconds
-    left = (found.ca.parsed().not_valid_after_utc - world.now).total_seconds()
-    if left > horizon or policy.ca_seconds <= horizon:
+    if not _expires_too_soon(current.ca, state, policy):
         return None
-    due_now = _roll(found, world, policy)
-    if due_now and due_now.action is Action.SWITCH_ISSUER:
-        return due_now
+    roll = _roll(current, state, policy)
+    if roll and roll.action is Action.SWITCH_ISSUER:
+        return roll
+    left = (current.ca.parsed().not_valid_after_utc - state.now).total_seconds()
     return Step(Action.EXTEND_CA, f"the CA ends in {left:.0f} s, too soon for its successor")
 
 
-def _requested(found: secret_data.Stored, world: CertificateState) -> Step | None:
-    if not world.request:
+def _requested(current: secret_data.CertificateSet, state: CertificateState) -> Step | None:
+    if not state.request:
         return None
-    if world.request == LEAF:
+    if state.request == LEAF:
         return Step(Action.RENEW_LEAF, "a rotation of the leaf was asked for")
-    if world.request != CA:
-        return Step(Action.CLEAR_REQUEST, f"{world.request!r} is neither {LEAF!r} nor {CA!r}")
-    if found.next_ca:
+    if state.request != CA:
+        return Step(Action.CLEAR_REQUEST, f"{state.request!r} is neither {LEAF!r} nor {CA!r}")
+    if current.next_ca:
         return Step(Action.CLEAR_REQUEST, "a CA roll is under way already")
     return Step(Action.STAGE_CA, "a rotation of the CA was asked for")
 
 
-def _renewal(found: secret_data.Stored, world: CertificateState, policy: Policy) -> Step | None:
-    if world.now < due(found.leaf):
+def _renewal(
+    current: secret_data.CertificateSet, state: CertificateState, policy: Policy
+) -> Step | None:
+    if state.now < due(current.leaf):
         return None
-    end = found.leaf.parsed().not_valid_after_utc
-    ca_end = found.ca.parsed().not_valid_after_utc
-    # Near the end of its CA a new leaf would not live longer; renewing it would never end.
-    if min(world.now + datetime.timedelta(seconds=policy.leaf_seconds), ca_end) <= end:
+    end = current.leaf.parsed().not_valid_after_utc
+    ca_end = current.ca.parsed().not_valid_after_utc
+    # Near the end of its CA a new leaf would not live longer, and would be due at once.
+    if min(state.now + datetime.timedelta(seconds=policy.leaf_seconds), ca_end) <= end:
         return None
     return Step(Action.RENEW_LEAF, "a third of the leaf's life is left")
 
 
-def _roll(found: secret_data.Stored, world: CertificateState, policy: Policy) -> Step | None:
-    """Stage, wait until it is trusted everywhere, switch, and later drop the old one."""
-    if found.previous and world.now > found.previous.until:
+def _roll(
+    current: secret_data.CertificateSet, state: CertificateState, policy: Policy
+) -> Step | None:
+    """Stage the next CA, wait until every API server trusts it, switch, drop the old CA later."""
+    if current.previous and state.now > current.previous.until:
         return Step(Action.DROP_PREVIOUS, "the last leaf of the previous CA has expired")
-    if found.next_ca is None:
-        if world.now < due(found.ca):
+    if current.next_ca is None:
+        if state.now < due(current.ca):
             return None
         return Step(Action.STAGE_CA, "a third of the CA's life is left")
-    if found.previous:
-        return Step(Action.WAIT, "leaves of the previous CA are still valid", found.previous.until)
-    seen = world.seen_for.get(checks.fingerprint(found.next_ca.certificate))
-    if seen is None:
+    if _expires_too_soon(current.next_ca, state, policy):
+        # The CA in use lives longer if it was extended after this one had been staged.
+        return Step(Action.STAGE_CA, "the staged CA ends too soon to take over")
+    if current.previous:
+        why = "leaves of the previous CA are still valid"
+        return Step(Action.WAIT, why, current.previous.until)
+    seconds = state.live_seconds.get(checks.fingerprint(current.next_ca.certificate))
+    if seconds is None:
         return Step(Action.WAIT, "the staged CA is not in the live configuration yet")
-    if seen < policy.roll_wait_seconds:
-        left = datetime.timedelta(seconds=policy.roll_wait_seconds - seen)
-        return Step(Action.WAIT, "the staged CA is not trusted for long enough", world.now + left)
-    why = f"the staged CA is trusted since {seen:.0f} s"
-    return Step(Action.SWITCH_ISSUER, why, on_trust=True)
+    if seconds < policy.roll_wait_seconds:
+        left = datetime.timedelta(seconds=policy.roll_wait_seconds - seconds)
+        return Step(Action.WAIT, "the staged CA is not trusted for long enough", state.now + left)
+    why = f"the staged CA is trusted since {seconds:.0f} s"
+    return Step(Action.SWITCH_ISSUER, why, depends_on_live=True)
 
 
-def _next_date(found: secret_data.Stored) -> datetime.datetime:
-    dates = [due(found.ca)]
-    if found.leaf.parsed().not_valid_after_utc < found.ca.parsed().not_valid_after_utc:
-        dates.append(due(found.leaf))
-    if found.previous:
-        dates.append(found.previous.until)
+def _expires_too_soon(ca: issue.Pair, state: CertificateState, policy: Policy) -> bool:
+    """Whether a CA ends before a roll to its successor could be finished.
+
+    Never if every CA lives shorter than that: another one would not help.
+    """
+    needed = 2 * policy.roll_wait_seconds
+    left = (ca.parsed().not_valid_after_utc - state.now).total_seconds()
+    return left <= needed < policy.ca_seconds
+
+
+def _next_date(current: secret_data.CertificateSet) -> datetime.datetime:
+    dates = [due(current.ca)]
+    if current.leaf.parsed().not_valid_after_utc < current.ca.parsed().not_valid_after_utc:
+        dates.append(due(current.leaf))
+    if current.previous:
+        dates.append(current.previous.until)
     return min(dates)
 
 
-def _knows(stored: secret_data.Stored, ca: issue.Pair) -> bool:
-    return any(checks.same_key(one, ca.certificate) for one in stored.authorities())
+def _contains(certificates: secret_data.CertificateSet, ca: issue.Pair) -> bool:
+    return any(
+        checks.same_key(certificate, ca.certificate)
+        for certificate in certificates.ca_certificates()
+    )
 
 
 def _alive(ca: issue.Pair, now: datetime.datetime) -> bool:
-    """Not expired. One that is not valid yet only says that our own clock is behind."""
+    """Whether it has not expired. If it is not valid yet, only our own clock is behind."""
     return now <= ca.parsed().not_valid_after_utc
+
+
+def apply_step(
+    step: Step, state: CertificateState, *, policy: Policy, generate: Generate
+) -> secret_data.CertificateSet:
+    """What the Secret contains after `step`, which `next_step` returned for this very state."""
+    current, adopted = state.secret, state.adopted
+    issuer = _Issuer(state.now, policy, generate)
+    match step.action, current:
+        case Action.CREATE, None:
+            return issuer.all(1 + (adopted.generation if adopted else 0))
+        case Action.WRITE_BACK, secret_data.CertificateSet() if adopted:
+            # Newer than the Secret: a replica that has adopted the Secret must not write it back.
+            newer = current.generation >= adopted.generation
+            generation = current.generation + 1 if newer else adopted.generation
+            return dataclasses.replace(adopted, generation=generation)
+        case Action.WRITE_BACK, _ if adopted:
+            return adopted
+        case Action.REPLACE_ALL, secret_data.Corrupt() | secret_data.CertificateSet():
+            newest = max(current.generation, adopted.generation if adopted else 0)
+            return issuer.all(1 + newest)
+        case Action.REISSUE_LEAF, secret_data.Corrupt(ca=issue.Pair() as ca):
+            leaf = issuer.leaf(ca)
+            generation = current.generation + 1
+            return secret_data.CertificateSet(generation=generation, ca=ca, leaf=leaf)
+        case _, secret_data.CertificateSet():
+            return _changed(step, current, issuer)
+    raise NotAWriteError(step)
+
+
+def _changed(
+    step: Step, current: secret_data.CertificateSet, issuer: _Issuer
+) -> secret_data.CertificateSet:
+    newer = dataclasses.replace(current, generation=current.generation + 1)
+    match step.action:
+        case Action.RENEW_LEAF:
+            return dataclasses.replace(newer, leaf=issuer.leaf(current.ca))
+        case Action.EXTEND_CA:
+            return dataclasses.replace(newer, ca=issuer.extended_ca(current.ca))
+        case Action.STAGE_CA:
+            return dataclasses.replace(newer, next_ca=issuer.ca(newer.generation))
+        case Action.SWITCH_ISSUER if current.next_ca:
+            return dataclasses.replace(
+                newer,
+                ca=current.next_ca,
+                leaf=issuer.leaf(current.next_ca),
+                next_ca=None,
+                previous=secret_data.Previous(
+                    current.ca.certificate, current.leaf.parsed().not_valid_after_utc
+                ),
+            )
+        case Action.DROP_PREVIOUS:
+            return dataclasses.replace(newer, previous=None)
+        case Action.CLEAR_REQUEST:
+            return current
+    raise NotAWriteError(step)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Issuer:
+    """Makes certificates that follow the policy."""
+
+    now: datetime.datetime
+    policy: Policy
+    generate: Generate
+
+    def ca(self, generation: int) -> issue.Pair:
+        return issue.ca(
+            fresh=self.generate(),
+            generation=generation,
+            now=self.now,
+            seconds=self.policy.ca_seconds,
+        )
+
+    def extended_ca(self, ca: issue.Pair) -> issue.Pair:
+        return issue.extended_ca(
+            ca, fresh=self.generate(), now=self.now, seconds=self.policy.ca_seconds
+        )
+
+    def leaf(self, ca: issue.Pair) -> issue.Pair:
+        return issue.leaf(
+            fresh=self.generate(),
+            issuer=ca,
+            dns_names=self.policy.dns_names,
+            now=self.now,
+            seconds=self.policy.leaf_seconds,
+        )
+
+    def all(self, generation: int) -> secret_data.CertificateSet:
+        ca = self.ca(generation)
+        return secret_data.CertificateSet(generation=generation, ca=ca, leaf=self.leaf(ca))

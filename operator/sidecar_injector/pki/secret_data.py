@@ -1,4 +1,4 @@
-"""What the certificate Secret holds, and its spelling in the Secret's `data`."""
+"""The content of the certificate Secret, and how the Secret's `data` encodes it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import base64
 import binascii
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
+
+from cryptography import x509
 
 from sidecar_injector import names
 from sidecar_injector.pki import checks, issue
@@ -16,22 +18,22 @@ from sidecar_injector.pki.checks import CertificateFinding, Flaw
 _Part = TypeVar("_Part")
 
 MAX_DIGITS = 18
-"""Of a generation: what fits into 64 bits."""
+"""Of a generation, which has to fit into 64 bits."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Previous:
-    """The CA before this one, trusted until the last leaf that it signed has expired."""
+    """The former CA, which is trusted until the last leaf that it signed has expired."""
 
     certificate: bytes
     until: datetime.datetime
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """A complete and consistent Secret: every pair fits, and `leaf` is signed by `ca`.
+class CertificateSet:
+    """The content of a good Secret: every key fits its certificate, and `ca` has signed `leaf`.
 
-    Whether the clock and the names agree with it is not part of that.
+    Dates and names may still be wrong.
     """
 
     generation: int
@@ -39,25 +41,25 @@ class Stored:
     ca: issue.Pair
     leaf: issue.Pair
     next_ca: issue.Pair | None = None
-    """Staged: to be trusted everywhere before it signs anything."""
+    """The staged CA, which signs nothing before every API server trusts it."""
     previous: Previous | None = None
 
-    def authorities(self) -> tuple[bytes, ...]:
-        """The CA certificates to be trusted, newest first."""
+    def ca_certificates(self) -> tuple[bytes, ...]:
+        """The CAs that API servers have to trust, newest first."""
         staged = [self.next_ca.certificate] if self.next_ca else []
         former = [self.previous.certificate] if self.previous else []
         return (*staged, self.ca.certificate, *former)
 
     def bundle(self) -> bytes:
         """What belongs into `caBundle`: these CAs and nothing else."""
-        return b"".join(self.authorities())
+        return b"".join(self.ca_certificates())
 
 
 class Corrupt(checks.FlawedError):
-    """The Secret's data is no `Stored`. What is still good in it is kept.
+    """The Secret's data is not a `CertificateSet`; the parts that are still good are kept.
 
-    `ca` is the CA pair if that is intact: a new leaf under it needs no new trust. `generation` is
-    0 if it cannot be read.
+    `ca` is the pair of the CA if that is intact: API servers trust a new leaf of it at once.
+    `generation` is 0 if it is unreadable.
     """
 
     def __init__(
@@ -71,26 +73,26 @@ class Corrupt(checks.FlawedError):
         self.ca, self.generation = ca, generation
 
 
-def encode(stored: Stored) -> dict[str, str]:
+def encode(certificates: CertificateSet) -> dict[str, str]:
     """The Secret's `data`."""
     data = {
-        names.TLS_CERT: stored.leaf.certificate,
-        names.TLS_KEY: stored.leaf.key,
-        names.CA_CERT: stored.ca.certificate,
-        names.CA_KEY: stored.ca.key,
-        names.GENERATION: str(stored.generation).encode(),
+        names.TLS_CERT: certificates.leaf.certificate,
+        names.TLS_KEY: certificates.leaf.key,
+        names.CA_CERT: certificates.ca.certificate,
+        names.CA_KEY: certificates.ca.key,
+        names.GENERATION: str(certificates.generation).encode(),
     }
-    if stored.next_ca:
-        data[names.NEXT_CA_CERT] = stored.next_ca.certificate
-        data[names.NEXT_CA_KEY] = stored.next_ca.key
-    if stored.previous:
-        data[names.PREVIOUS_CA_CERT] = stored.previous.certificate
-        data[names.PREVIOUS_CA_EXPIRES] = stored.previous.until.isoformat().encode()
+    if certificates.next_ca:
+        data[names.NEXT_CA_CERT] = certificates.next_ca.certificate
+        data[names.NEXT_CA_KEY] = certificates.next_ca.key
+    if certificates.previous:
+        data[names.PREVIOUS_CA_CERT] = certificates.previous.certificate
+        data[names.PREVIOUS_CA_EXPIRES] = certificates.previous.until.isoformat().encode()
     return {key: base64.b64encode(value).decode() for key, value in data.items()}
 
 
-def decode(data: Mapping[str, str]) -> Stored:
-    """The inverse of `encode`; Corrupt names what is wrong with each part, not only the first."""
+def decode(data: Mapping[str, str]) -> CertificateSet:
+    """The inverse of `encode`; Corrupt names all that is wrong, not only the first problem."""
     findings: list[CertificateFinding] = []
 
     def attempt(read: Callable[[Mapping[str, str]], _Part]) -> _Part | None:
@@ -109,11 +111,45 @@ def decode(data: Mapping[str, str]) -> Stored:
         findings.append(CertificateFinding(names.TLS_CERT, Flaw.WRONG_ISSUER))
     if findings or generation is None or ca is None or leaf is None:
         raise Corrupt(tuple(findings), ca=ca, generation=generation or 0)
-    return Stored(generation=generation, ca=ca, leaf=leaf, next_ca=next_ca, previous=previous)
+    return CertificateSet(
+        generation=generation, ca=ca, leaf=leaf, next_ca=next_ca, previous=previous
+    )
 
 
-def value(data: Mapping[str, str], field: str) -> bytes:
-    """The decoded value; FlawedError if it is absent, empty or no base64."""
+def decode_provided(
+    data: Mapping[str, str], *, dns_names: Sequence[str], now: datetime.datetime
+) -> tuple[issue.Pair, bytes]:
+    """The pair and the CAs of a Secret that somebody else fills.
+
+    FlawedError unless a client that trusts `ca.crt` would accept the pair.
+    """
+    leaf = _leaf(data)
+    cas = checks.certificates(_value(data, names.CA_CERT), field=names.CA_CERT)
+    chain = checks.certificates(leaf.certificate, field=names.TLS_CERT)
+    findings = checks.serving(chain[0], field=names.TLS_CERT, dns_names=dns_names, now=now)
+    findings += _bundle_findings(cas, now)
+    if not checks.issued_by(chain, cas):
+        findings.append(CertificateFinding(names.TLS_CERT, Flaw.WRONG_ISSUER))
+    if findings:
+        raise checks.FlawedError(findings)
+    return leaf, b"".join(map(checks.canonical, cas))
+
+
+def _bundle_findings(
+    cas: Sequence[x509.Certificate], now: datetime.datetime
+) -> list[CertificateFinding]:
+    """A bundle may contain an expired CA beside a good one, but only CAs."""
+    findings = [
+        CertificateFinding(names.CA_CERT, Flaw.NOT_A_CA, ca.subject.rfc4514_string())
+        for ca in cas
+        if not checks.is_ca(ca)
+    ]
+    dates = [checks.validity(ca, field=names.CA_CERT, now=now) for ca in cas]
+    return findings + (dates[0] if all(dates) else [])
+
+
+def _value(data: Mapping[str, str], field: str) -> bytes:
+    """The decoded value; FlawedError if it is absent, empty or not base64."""
     if not data.get(field):
         raise checks.FlawedError([CertificateFinding(field, Flaw.MISSING)])
     try:
@@ -122,47 +158,47 @@ def value(data: Mapping[str, str], field: str) -> bytes:
         raise checks.FlawedError([CertificateFinding(field, Flaw.NOT_BASE64)]) from error
 
 
-def pair(data: Mapping[str, str], certificate: str, key: str) -> issue.Pair:
-    """The pair under these two keys; FlawedError unless it is one."""
+def _pair(data: Mapping[str, str], certificate: str, key: str) -> issue.Pair:
+    """The pair under these two keys; FlawedError if it cannot be used."""
     return checks.pair(
-        certificate=value(data, certificate), key=value(data, key), fields=(certificate, key)
+        certificate=_value(data, certificate), key=_value(data, key), fields=(certificate, key)
     )
 
 
 def _generation(data: Mapping[str, str]) -> int:
-    text = value(data, names.GENERATION)
+    text = _value(data, names.GENERATION)
     if not text.isdigit() or len(text) > MAX_DIGITS or int(text) < 1:
         raise checks.FlawedError([CertificateFinding(names.GENERATION, Flaw.BAD_NUMBER)])
     return int(text)
 
 
 def _leaf(data: Mapping[str, str]) -> issue.Pair:
-    return pair(data, names.TLS_CERT, names.TLS_KEY)
+    return _pair(data, names.TLS_CERT, names.TLS_KEY)
 
 
 def _ca(data: Mapping[str, str]) -> issue.Pair:
-    return _authority(data, names.CA_CERT, names.CA_KEY)
+    return _ca_pair(data, names.CA_CERT, names.CA_KEY)
 
 
 def _next_ca(data: Mapping[str, str]) -> issue.Pair | None:
     if names.NEXT_CA_CERT not in data and names.NEXT_CA_KEY not in data:
         return None
-    return _authority(data, names.NEXT_CA_CERT, names.NEXT_CA_KEY)
+    return _ca_pair(data, names.NEXT_CA_CERT, names.NEXT_CA_KEY)
 
 
-def _authority(data: Mapping[str, str], certificate: str, key: str) -> issue.Pair:
-    found = pair(data, certificate, key)
-    if not checks.is_authority(found.parsed()):
+def _ca_pair(data: Mapping[str, str], certificate: str, key: str) -> issue.Pair:
+    ca = _pair(data, certificate, key)
+    if not checks.is_ca(ca.parsed()):
         raise checks.FlawedError([CertificateFinding(certificate, Flaw.NOT_A_CA)])
-    return found
+    return ca
 
 
 def _previous(data: Mapping[str, str]) -> Previous | None:
     field = names.PREVIOUS_CA_CERT
     if field not in data:
         return None
-    certificate = checks.certificates(value(data, field), field=field)[0]
-    if not checks.is_authority(certificate):
+    certificate = checks.certificates(_value(data, field), field=field)[0]
+    if not checks.is_ca(certificate):
         raise checks.FlawedError([CertificateFinding(field, Flaw.NOT_A_CA)])
     until = certificate.not_valid_after_utc
     if names.PREVIOUS_CA_EXPIRES in data:
@@ -171,7 +207,7 @@ def _previous(data: Mapping[str, str]) -> Previous | None:
 
 
 def _time(data: Mapping[str, str], field: str) -> datetime.datetime:
-    text = value(data, field)
+    text = _value(data, field)
     try:
         moment = datetime.datetime.fromisoformat(text.decode())
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a webhook configuration says about caBundles: questions on plain JSON, nothing else."""
+"""The caBundles in a webhook configuration, and who writes them, read from its JSON."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sidecar_injector.pki import checks
 Json = dict[str, Any]
 
 
-def common_authorities(configuration: Json) -> frozenset[str]:
-    """Fingerprints of the CAs that each entry's caBundle holds; rubbish holds none."""
+def common_cas(configuration: Json) -> frozenset[str]:
+    """Fingerprints of the CAs that the caBundle of every entry contains."""
     # The API server leaves out an empty list.
     bundles = [
         _fingerprints(entry["clientConfig"].get("caBundle", ""))
@@ -30,9 +30,9 @@ def _fingerprints(bundle: str) -> frozenset[str]:
 
 
 def other_managers(configuration: Json) -> list[str]:
-    """The field managers but ourselves that own a caBundle, by name.
+    """The names of the field managers that own a caBundle, without our own.
 
-    Whoever removes it owns nothing afterwards; then it is whoever else has written last.
+    A manager that removes a caBundle owns nothing of it, so without an owner it is the last writer.
     """
     others = [
         entry
@@ -54,7 +54,7 @@ def _owns_bundle(fields: Json) -> bool:
 
 
 def wrong_entries(configuration: Json | None, wanted: bytes | None) -> list[str]:
-    """The names of the entries whose caBundle differs; none if nothing is wanted."""
+    """The names of the entries whose caBundle is not `wanted`; none if that is None."""
     if configuration is None or wanted is None:
         return []
     expected = base64.b64encode(wanted).decode()

@@ -1,4 +1,4 @@
-"""Kopf's credentials: the same as ours, whatever becomes of them."""
+"""Gives Kopf the same credentials that our own client uses."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from sidecar_injector.kube import api, credentials
 
 RETRY_SECONDS = 5.0
 
-Read = TypeVar("Read")
+Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class KopfConnection(kopf.ConnectionInfo):
-    """Credentials that equal no others, not even those that were refused.
+    """Credentials that are equal to no others, not even to the same ones.
 
-    Kopf ends the operator when a login gives it credentials that have met a 401 before. A token is
-    refused for a while, too: while an API server starts, or cannot ask the one who knows.
+    Kopf ends the operator when a login returns credentials that have met a 401 before. But a good
+    token may be refused for a while: an API server that starts cannot verify it yet.
     https://github.com/nolar/kopf/blob/main/kopf/_cogs/structs/credentials.py
     """
 
-    # `eq=False` alone would leave the parent's, which compares the fields.
+    # `eq=False` alone would inherit `__eq__` of the parent, which compares the fields.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
 
 class Login:
-    """Credentials for Kopf, as often as it asks: it asks when the last ones were refused."""
+    """Kopf's login handler. Kopf calls it again whenever the API server refuses the credentials."""
 
     def __init__(
         self,
@@ -46,35 +46,38 @@ class Login:
         self._last: dict[str, Any] | None = None
 
     async def renew(self, **_: Any) -> KopfConnection:
-        """What `source` has, however long that takes; the same again only after a pause."""
-        fresh = connection(await patiently(self._source.load, sleep=self._sleep))
-        if dataclasses.asdict(fresh) == self._last:
+        """The credentials of `source`, once there are any; unchanged ones only after a pause."""
+        current = await self._load()
+        if dataclasses.asdict(current) == self._last:
             await self._sleep(RETRY_SECONDS)
-            fresh = connection(await patiently(self._source.load, sleep=self._sleep))
-        self._last = dataclasses.asdict(fresh)
-        return fresh
+            current = await self._load()
+        self._last = dataclasses.asdict(current)
+        return current
+
+    async def _load(self) -> KopfConnection:
+        return connection(await retry_until_found(self._source.load, sleep=self._sleep))
 
 
-async def patiently(
-    read: Callable[[], Awaitable[Read]],
+async def retry_until_found(
+    load: Callable[[], Awaitable[Result]],
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Read:
-    """Look for credentials again and again until there are some; says once what is wrong."""
-    complaint = ""
+) -> Result:
+    """Call `load` until it finds credentials. The same problem is logged only once."""
+    logged = ""
     while True:
         try:
-            return await read()
+            return await load()
         except api.CredentialsError as error:
-            if str(error) != complaint:
-                complaint = str(error)
+            if str(error) != logged:
+                logged = str(error)
                 _log.warning("%s; looking again every %g s", error, RETRY_SECONDS)
         await sleep(RETRY_SECONDS)
 
 
 def connection(loaded: configuration.Configuration) -> KopfConnection:
     """The credentials in the form that Kopf's own client takes."""
-    # "Bearer TOKEN" out of a kubeconfig, "bearer TOKEN" in a pod.
+    # A kubeconfig leads to "Bearer TOKEN", a pod's files to "bearer TOKEN".
     header = next(iter((loaded.api_key or {}).values()), "")
     token = header.rpartition(" ")[2] or None
     return KopfConnection(

@@ -1,4 +1,4 @@
-"""Kopf's settings, and the filter for what it repeats in the log."""
+"""Kopf's settings, and a filter for the lines that it repeats in the log."""
 
 from __future__ import annotations
 
@@ -13,54 +13,57 @@ import kopf
 from sidecar_injector.runtime import kopf_login
 from sidecar_injector.webhook.server import AdmissionServer
 
-SAID_SECONDS = 600.0
+REPEAT_SECONDS = 600.0
 ATTEMPT = re.compile(r"Request attempt #\d+ failed; ")
 
 
 class EndlessBackoffs:
-    """Seconds between attempts, without end: Kopf gives up, and exits, when they run out."""
+    """Pauses between attempts in seconds, without end: when they run out, Kopf exits.
+
+    https://github.com/nolar/kopf/blob/main/kopf/_cogs/clients/api.py
+    """
 
     def __iter__(self) -> Iterator[float]:
         return itertools.chain((1, 1, 2, 3, 5, 8), itertools.repeat(10))
 
 
 class RepetitionFilter(logging.Filter):
-    """Drops Kopf's ERROR line for a further attempt at the same request: the first has said it.
+    """Drops the ERROR lines that Kopf writes for further attempts at the same request.
 
-    After `SAID_SECONDS` it is said again. Kopf logs these as text only:
+    One line in `REPEAT_SECONDS` passes. Kopf logs the attempts as text, without a class or number:
     https://github.com/nolar/kopf/blob/main/kopf/_cogs/clients/api.py
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is about something else, or news."""
-        found = ATTEMPT.match(text := record.getMessage())
-        if found is None:
+        """Whether the record is not a repetition."""
+        attempt = ATTEMPT.match(text := record.getMessage())
+        if attempt is None:
             return True
-        problem, now = text[found.end() :], record.created
-        if now - self._said.get(problem, float("-inf")) < SAID_SECONDS:
+        problem, now = text[attempt.end() :], record.created
+        if now - self._logged_at.get(problem, float("-inf")) < REPEAT_SECONDS:
             return False
-        fresh = {key: said for key, said in self._said.items() if now - said < SAID_SECONDS}
-        self._said = {**fresh, problem: now}
+        recent = {key: at for key, at in self._logged_at.items() if now - at < REPEAT_SECONDS}
+        self._logged_at = {**recent, problem: now}
         return True
 
 
 def register(
     handlers: kopf.OperatorRegistry, *, login_handler: kopf_login.Login, server: AdmissionServer
 ) -> None:
-    """Have Kopf log in as we do, and host our admission server."""
+    """Make Kopf use our credentials and host our admission server."""
 
-    # The bound method: Kopf would run an object that is merely callable in a thread.
+    # Kopf runs a handler in a thread unless it is a coroutine function, as this bound method is.
     kopf.on.login(registry=handlers, id="login")(login_handler.renew)
 
     @kopf.on.startup(registry=handlers, id="settings")
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.admission.server = server
-        # Kopf's own management of the configurations is not used: any replica's exit would strip
-        # the webhooks of all. https://docs.kopf.dev/en/stable/admission/
+        # Kopf does not manage the webhook configurations: it removes the webhooks when it ends,
+        # and other replicas still need them. https://docs.kopf.dev/en/stable/admission/
         settings.admission.managed = None
         settings.posting.enabled = False
         settings.networking.error_backoffs = EndlessBackoffs()

@@ -1,4 +1,4 @@
-"""Kopf's handlers for the validating webhook: `webhook.validate` decides."""
+"""Kopf's handlers for the validating webhook; `webhook.validate` decides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sidecar_injector.webhook import validate
 
 
 def register(handlers: kopf.OperatorRegistry, *, competing: validate.CompetingInjections) -> None:
-    """Have Kopf answer `/validate` for both kinds."""
+    """Make Kopf answer `/validate` for both kinds."""
     for kind, resource in api.OWN_KINDS.items():
 
         @kopf.on.validate(
@@ -28,8 +28,8 @@ def register(handlers: kopf.OperatorRegistry, *, competing: validate.CompetingIn
         async def validate_injection(
             body: kopf.Body, warnings: list[str], *, kind: str = kind, **_: Any
         ) -> None:
-            # Kopf has taken some milliseconds by now, and the judgement takes as many: pods get
-            # their turn in between.
+            # Kopf has held the event loop for some milliseconds, and the validation takes as long:
+            # requests about pods are answered in between.
             await asyncio.sleep(0)
             try:
                 warnings += validate.warnings_about(dict(body), kind=kind, competing=competing)
@@ -38,14 +38,14 @@ def register(handlers: kopf.OperatorRegistry, *, competing: validate.CompetingIn
 
 
 class RefusalFilter(logging.Filter):
-    """Drops Kopf's ERROR line for each refusal: the user has been told already.
+    """Drops the ERROR line that Kopf writes for each refusal: the user has the answer.
 
-    Kopf logs it as text only, without the exception:
+    Kopf logs it as text, without the exception:
     https://github.com/nolar/kopf/blob/main/kopf/_core/actions/execution.py
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is about something else."""
+        """Whether the record is not about a refusal."""
         return not record.getMessage().startswith(
             f"Handler {names.VALIDATE_HANDLER!r} failed permanently"
         )

@@ -1,4 +1,4 @@
-"""The life of the process: what runs beside Kopf, and in which order all of it ends."""
+"""The life of the process: the loops that run beside Kopf, and the order in which all end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 def obey_signals(stop: asyncio.Event) -> None:
-    """Have SIGTERM and SIGINT set `stop`.
+    """Make SIGTERM and SIGINT set `stop`.
 
-    As the first process of a container we are not ended by a signal that we do not handle.
+    The first process of a container is not ended by a signal that it does not handle.
+    https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
     """
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -32,12 +33,12 @@ def obey_signals(stop: asyncio.Event) -> None:
 async def until_stopped(
     attempt: Callable[[], Awaitable[None]], stop: asyncio.Event, *, what: str
 ) -> None:
-    """Make attempts, one after the other, until one returns or the process is told to end."""
+    """Repeat `attempt` until it returns without an error, or `stop` is set."""
     while not stop.is_set():
         try:
             await attempt()
         except OSError as error:
-            # A port that is taken, no bug: the sentence is enough.
+            # For example a port that is in use, which needs no traceback.
             _log.error("%s: %s; starting anew in %g s", what, error, RESTART_SECONDS)
         except Exception:  # noqa: BLE001 - a bug in here or in Kopf must not end the process
             _log.exception("%s broke; starting anew in %g s", what, RESTART_SECONDS)
@@ -47,61 +48,59 @@ async def until_stopped(
 
 
 async def unless_stopped(work: Coroutine[Any, Any, Result], stop: asyncio.Event) -> Result | None:
-    """The result; None, and the work cancelled, if the process is told to end before."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    """The result of `work`. If `stop` is set before, `work` is cancelled and the result is None."""
+    work_task, stop_task = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
+        await asyncio.wait({work_task, stop_task}, return_when=asyncio.FIRST_COMPLETED)
+        return work_task.result() if work_task.done() else None
     finally:
-        working.cancel()
-        stopping.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)
+        await _cancel([work_task, stop_task])
 
 
 async def operate(handlers: kopf.OperatorRegistry, loops: Loops, stop: asyncio.Event) -> None:
     """Run Kopf and the loops until `stop` is set. The loops go on while the server drains."""
     ignored = asyncio.all_tasks()
-    running = [
-        asyncio.create_task(_kept_running(name, loop), name=name) for name, loop in loops.items()
+    tasks = [
+        asyncio.create_task(_restart_forever(name, loop), name=name) for name, loop in loops.items()
     ]
 
-    # Kopf calls this when all that is its own has ended. It waits 5 s for every other task that
-    # was started after it, which those of our loops were.
+    # Kopf calls this after its own tasks have ended. Then it waits 5 s for all tasks that are not
+    # in `ignored`, so our loops must have ended by then.
     # https://github.com/nolar/kopf/blob/main/kopf/_core/reactor/running.py
     @kopf.on.cleanup(registry=handlers, id="loops")
     async def end(**_: Any) -> None:
-        await _end(running)
+        await _cancel(tasks)
 
     try:
-        tasks = await kopf.spawn_tasks(
+        kopf_tasks = await kopf.spawn_tasks(
             registry=handlers,
             standalone=True,
             clusterwide=True,
             stop_flag=stop,
-            # Of no use without peers, but left out Kopf asks for the user's name, which the numeric
-            # user of a container does not have, and gives up.
+            # Unused without peering. Without it Kopf looks up the name of the user, and fails: the
+            # numeric user of a container has no name.
             # https://github.com/nolar/kopf/blob/main/kopf/_core/engines/peering.py
             identity=names.PRODUCT,  # type: ignore[arg-type]  # a NewType that Kopf does not export
         )
-        # Kopf has put its own handlers there, which know nothing of `stop`.
+        # Kopf has replaced the signal handlers by its own, which do not set `stop`.
         obey_signals(stop)
-        await kopf.run_tasks(tasks, ignored=ignored)
+        await kopf.run_tasks(kopf_tasks, ignored=ignored)
     finally:
-        await _end(running)
+        await _cancel(tasks)
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _kept_running(name: str, loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop for ever, anew if it breaks."""
+async def _restart_forever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop, and start it again whenever it breaks."""
     while True:
         try:
             return await loop()
         except Exception:  # noqa: BLE001 - a bug must not end the process that serves pods
-            # Cancellation is no Exception and passes.
+            # A cancellation is not an Exception and ends the loop.
             _log.exception("the loop %r broke, it starts anew in %g s", name, RESTART_SECONDS)
         await asyncio.sleep(RESTART_SECONDS)

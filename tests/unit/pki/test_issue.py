@@ -35,7 +35,7 @@ def test_the_leaf_has_exactly_the_four_names_of_the_service() -> None:
     ]  # fmt: skip
 
 
-def test_both_are_valid_from_one_hour_ago_and_for_as_long_as_was_asked() -> None:
+def test_both_are_valid_from_one_hour_ago_and_for_as_long_as_requested() -> None:
     for pair, seconds in ((kit.FIRST.ca, 360 * 86_400), (kit.FIRST.leaf, 30 * 86_400)):
         certificate = pair.parsed()
         assert certificate.not_valid_before_utc == kit.NOW - datetime.timedelta(hours=1)
@@ -50,9 +50,9 @@ def test_a_leaf_never_outlives_its_ca(left: int) -> None:
 
 
 def test_keys_are_p256_and_serials_are_never_the_same() -> None:
-    made = [keys.generate() for _ in range(20)]
-    assert {type(each.key.curve) for each in made} == {ec.SECP256R1}
-    assert len({each.serial for each in made}) == 20
+    materials = [keys.generate() for _ in range(20)]
+    assert {type(material.key.curve) for material in materials} == {ec.SECP256R1}
+    assert len({material.serial for material in materials}) == 20
 
 
 def test_key_identifiers_lead_from_the_leaf_to_its_ca() -> None:
@@ -68,7 +68,7 @@ def test_key_identifiers_lead_from_the_leaf_to_its_ca() -> None:
 @pytest.mark.parametrize("generation", [1, 999_999_999])
 def test_no_two_cas_have_one_subject_not_even_of_one_generation(generation: int) -> None:
     subjects = {
-        issue.authority(
+        issue.ca(
             fresh=keys.generate(), generation=generation, now=kit.NOW, seconds=60
         ).parsed().subject
         for _ in range(5)
@@ -80,7 +80,7 @@ def test_a_ca_signs_leaves_only_and_a_leaf_signs_nothing() -> None:
     assert extension(kit.FIRST.ca.parsed(), x509.BasicConstraints) == x509.BasicConstraints(
         ca=True, path_length=0
     )
-    assert not checks.is_authority(kit.FIRST.leaf.parsed())
+    assert not checks.is_ca(kit.FIRST.leaf.parsed())
 
 
 def test_openssl_loads_the_bundle_of_a_roll() -> None:

@@ -1,7 +1,8 @@
-"""Any number of replicas, at any pace, crashing anywhere: the invariants of the plan hold.
+"""The invariants of the plan, for replicas that are slow, crash and race with each other.
 
-The model has several replicas that read, decide, write, patch and load as separate moves, so that
-any of them can come between any two others. API servers see a configuration late by up to `LAG`.
+In the model a replica reads, writes, patches, observes and loads in separate moves, so that moves
+of another replica can come between any two of them. API servers see a configuration up to `LAG`
+seconds late.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import functools
 import itertools
 
 import hypothesis
+import pytest
 from cryptography import x509
 from hypothesis import stateful, strategies
 
-from sidecar_injector.pki import checks, handover, keys, plan, roll, secret_data
+from sidecar_injector.pki import checks, handover, keys, plan, secret_data
 from tests.kits import pki as kit
 
 LAG = 10
@@ -23,7 +25,7 @@ POLICY = plan.Policy(
     dns_names=kit.DNS_NAMES, leaf_seconds=300, ca_seconds=900, roll_wait_seconds=LAG + 5
 )
 REPLICAS = strategies.integers(0, 2)
-verifies = functools.cache(handover.issuers)
+issuers = functools.cache(handover.issuers)
 
 
 @functools.cache
@@ -37,16 +39,18 @@ def ends(bundle: bytes) -> dict[str, datetime.datetime]:
 
 @dataclasses.dataclass
 class Replica:
-    """What one process has in memory."""
+    """The memory of one process."""
 
-    memory: secret_data.Stored | None = None
-    served: secret_data.Stored | None = None
-    former: secret_data.Stored | None = None
+    adopted: secret_data.CertificateSet | None = None
+    served: secret_data.CertificateSet | None = None
+    former: secret_data.CertificateSet | None = None
     """What was served before it."""
-    until: datetime.datetime | None = None
-    """When it wants to look again at the latest."""
-    seen: dict[str, int] = dataclasses.field(default_factory=dict)
+    plans_at: datetime.datetime | None = None
+    """When it plans again at the latest."""
+    live_since: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Fingerprints of the CAs in the configuration that it has seen last."""
     events: int = 0
+    """How many states of the configuration it has seen."""
     pending: tuple[plan.Step, plan.CertificateState, int] | None = None
     patching: tuple[bytes, int] | None = None
 
@@ -57,14 +61,14 @@ class Model(stateful.RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.second = 0
-        self.secret: secret_data.Stored | secret_data.Corrupt | None = None
-        self.backup: secret_data.Stored | None = None
+        self.secret: secret_data.CertificateSet | secret_data.Corrupt | None = None
+        self.backup: secret_data.CertificateSet | None = None
         self.version = 0
         self.live: list[tuple[int, bytes]] = [(0, b"")]
         self.foreign: set[int] = set()
-        """The places of what somebody else has put there."""
+        """The indices in `live` of what a stranger has written."""
         self.replicas = [Replica() for _ in range(3)]
-        # The world as it is after an installation: one replica has made the Secret, all have it.
+        # As after an installation: one replica has created the Secret, and all have adopted it.
         for replica in self.replicas:
             self.work(replica)
         self.second = LAG + 1
@@ -74,10 +78,10 @@ class Model(stateful.RuleBasedStateMachine):
         return kit.NOW + self.second * kit.SECOND
 
     def work(self, replica: Replica) -> None:
-        """Everything that one replica does when nobody interferes."""
+        """All moves of one replica, without interference."""
         before = None
-        while before != (self.version, replica.memory):
-            before = (self.version, replica.memory)
+        while before != (self.version, replica.adopted):
+            before = (self.version, replica.adopted)
             self.read(replica)
             self.write(replica)
         self.fetch(replica)
@@ -86,55 +90,64 @@ class Model(stateful.RuleBasedStateMachine):
         self.load(replica)
 
     def read(self, replica: Replica) -> None:
-        seen_for = {key: float(self.second - since) for key, since in replica.seen.items()}
-        world = plan.CertificateState(
-            now=self.now, found=self.secret, memory=replica.memory, seen_for=seen_for
+        state = plan.CertificateState(
+            now=self.now,
+            secret=self.secret,
+            adopted=replica.adopted,
+            live_seconds=self.live_seconds(replica),
         )
-        step = plan.next_step(world, POLICY)
-        replica.until = step.until
+        step = plan.next_step(state, POLICY)
+        # A replica plans again as soon as it has taken a step, or lost the race for it.
+        is_at_rest = step.action in {plan.Action.NOTHING, plan.Action.WAIT}
+        replica.plans_at = step.until if is_at_rest else self.now
         if step.action is plan.Action.ADOPT:
-            assert isinstance(self.secret, secret_data.Stored)
-            replica.memory = self.secret
-        # What follows from trust is taken after asking whether the watch has told everything.
-        behind = replica.events != len(self.live)
-        if step.action.writes and not (step.on_trust and behind):
-            replica.pending = (step, world, self.version)
+            assert isinstance(self.secret, secret_data.CertificateSet)
+            replica.adopted = self.secret
+        # Before a step that depends on the configuration the API server is asked for it.
+        is_behind = replica.events != len(self.live)
+        if step.action.writes and not (step.depends_on_live and is_behind):
+            replica.pending = (step, state, self.version)
+
+    def live_seconds(self, replica: Replica) -> dict[str, float]:
+        return {ca: float(self.second - since) for ca, since in replica.live_since.items()}
 
     def write(self, replica: Replica) -> None:
         pending, replica.pending = replica.pending, None
         if pending is None or pending[2] != self.version:
             return
-        step, world, _ = pending
-        written = roll.carry_out(step, world, policy=POLICY, generate=keys.generate)
-        if isinstance(self.secret, secret_data.Stored):
+        step, state, _ = pending
+        written = plan.apply_step(step, state, policy=POLICY, generate=keys.generate)
+        if isinstance(self.secret, secret_data.CertificateSet):
             assert written.generation > self.secret.generation
             if step.action is plan.Action.SWITCH_ISSUER:
                 self.check_switch(self.secret, written)
         self.put(written)
 
-    def check_switch(self, before: secret_data.Stored, after: secret_data.Stored) -> None:
-        """Nothing is signed by a CA that an API server may not know, while the old one lives."""
+    def check_switch(
+        self, before: secret_data.CertificateSet, after: secret_data.CertificateSet
+    ) -> None:
+        """No new CA signs before every API server knows it, unless the old CA has expired."""
         if self.now <= before.ca.parsed().not_valid_after_utc:
             for bundle in self.bundles_in_force():
                 assert after.ca.certificate in bundle
 
-    def put(self, secret: secret_data.Stored | secret_data.Corrupt | None) -> None:
-        """What is stored can be read back, and no leaf in it outlives its CA."""
+    def put(self, secret: secret_data.CertificateSet | secret_data.Corrupt | None) -> None:
+        """Every Secret can be read back, and no leaf in it outlives its CA."""
         self.secret, self.version = secret, self.version + 1
-        if isinstance(secret, secret_data.Stored):
+        if isinstance(secret, secret_data.CertificateSet):
             self.backup = self.backup or secret
             assert secret_data.decode(secret_data.encode(secret)) == secret
             leaf, ca = secret.leaf.parsed(), secret.ca.parsed()
             assert leaf.not_valid_after_utc <= ca.not_valid_after_utc
 
     def fetch(self, replica: Replica) -> None:
-        """Look at the configuration, then at the Secret, to patch later."""
-        found = self.secret if isinstance(self.secret, secret_data.Stored) else replica.memory
-        newer = replica.memory
-        if found and newer and found.generation < newer.generation:
-            found = newer
-        if found and found.bundle() != self.live[-1][1]:
-            replica.patching = (found.bundle(), len(self.live))
+        """Read the configuration, then the Secret, to patch later."""
+        newest = adopted = replica.adopted
+        if isinstance(self.secret, secret_data.CertificateSet):
+            is_older = adopted and self.secret.generation < adopted.generation
+            newest = adopted if is_older else self.secret
+        if newest and newest.bundle() != self.live[-1][1]:
+            replica.patching = (newest.bundle(), len(self.live))
 
     def patch(self, replica: Replica) -> None:
         patching, replica.patching = replica.patching, None
@@ -143,34 +156,35 @@ class Model(stateful.RuleBasedStateMachine):
 
     def observe(self, replica: Replica) -> None:
         for _, bundle in self.live[replica.events :]:
-            carried = checks.fingerprints(bundle)
-            replica.seen = {key: replica.seen.get(key, self.second) for key in carried}
+            since = replica.live_since
+            replica.live_since = {
+                ca: since.get(ca, self.second) for ca in checks.fingerprints(bundle)
+            }
         replica.events = len(self.live)
 
     def load(self, replica: Replica) -> None:
-        memory, served = replica.memory, replica.served
-        if memory is None or memory == served or not self.in_date(memory):
+        adopted, served = replica.adopted, replica.served
+        if adopted is None or adopted == served or not self.in_date(adopted):
             return
-        candidate = verifies(memory.leaf.certificate, memory.bundle())
-        live = {key: float(self.second - since) for key, since in replica.seen.items()}
+        candidate = issuers(adopted.leaf.certificate, adopted.bundle())
         if handover.may_serve(
             candidate,
-            served=served and served.leaf.certificate,
-            served_by=verifies(served.leaf.certificate, served.bundle() + memory.bundle())
+            served=served.leaf.certificate if served else None,
+            served_by=issuers(served.leaf.certificate, served.bundle() + adopted.bundle())
             if served
             else (),
-            live=live,
+            live_seconds=self.live_seconds(replica),
             wait=0,
             now=self.now,
         ):
-            if served and self.in_date(served) and served.ca != memory.ca:
-                assert not candidate.isdisjoint(replica.seen) or checks.same_key(
-                    served.ca.certificate, memory.ca.certificate
+            if served and self.in_date(served) and served.ca != adopted.ca:
+                assert not candidate.isdisjoint(replica.live_since) or checks.same_key(
+                    served.ca.certificate, adopted.ca.certificate
                 )
-            replica.former, replica.served = served, memory
+            replica.former, replica.served = served, adopted
 
-    def in_date(self, stored: secret_data.Stored) -> bool:
-        leaf = stored.leaf.parsed()
+    def in_date(self, certificates: secret_data.CertificateSet) -> bool:
+        leaf = certificates.leaf.parsed()
         return not checks.serving(leaf, field="", dns_names=kit.DNS_NAMES, now=self.now)
 
     @stateful.rule(number=REPLICAS)
@@ -182,7 +196,7 @@ class Model(stateful.RuleBasedStateMachine):
         self.write(self.replicas[number])
 
     @stateful.rule(number=REPLICAS)
-    def a_replica_looks_at_the_bundle(self, number: int) -> None:
+    def a_replica_reads_the_bundle(self, number: int) -> None:
         self.fetch(self.replicas[number])
 
     @stateful.rule(number=REPLICAS)
@@ -190,7 +204,7 @@ class Model(stateful.RuleBasedStateMachine):
         self.patch(self.replicas[number])
 
     @stateful.rule(number=REPLICAS)
-    def a_replica_hears_of_the_bundle(self, number: int) -> None:
+    def a_replica_observes_the_bundle(self, number: int) -> None:
         self.observe(self.replicas[number])
 
     @stateful.rule(number=REPLICAS)
@@ -203,28 +217,28 @@ class Model(stateful.RuleBasedStateMachine):
 
     @stateful.rule(number=strategies.integers(1, 2))
     def a_replica_crashes_and_starts_again(self, number: int) -> None:
-        """The first one lives: if nobody remembers and the Secret is lost, trust is lost too."""
+        """Not the first one: if no replica is left and the Secret is lost, trust is lost too."""
         self.replicas[number] = Replica()
 
     @stateful.rule(seconds=strategies.sampled_from([1, 5, LAG, 60]))
     def time_passes(self, seconds: int) -> None:
-        """A replica that is alive looks at the clock often enough to renew in time."""
+        """The first replica plans in time, and at least every 20 s."""
         for _ in range(seconds):
             self.second += 1
-            until = self.replicas[0].until
-            if self.second % 20 == 0 or (until and self.now >= until):
+            plans_at = self.replicas[0].plans_at
+            if self.second % 20 == 0 or (plans_at and self.now >= plans_at):
                 self.work(self.replicas[0])
 
     @stateful.rule()
     def a_ca_roll_is_due(self) -> None:
-        if isinstance(self.secret, secret_data.Stored) and self.secret.next_ca is None:
-            world = plan.CertificateState(now=self.now, found=self.secret, memory=self.secret)
+        if isinstance(self.secret, secret_data.CertificateSet) and self.secret.next_ca is None:
+            state = plan.CertificateState(now=self.now, secret=self.secret, adopted=self.secret)
             step = plan.Step(plan.Action.STAGE_CA, "asked for")
-            self.put(roll.carry_out(step, world, policy=POLICY, generate=keys.generate))
+            self.put(plan.apply_step(step, state, policy=POLICY, generate=keys.generate))
 
     @stateful.rule(stranger=strategies.booleans())
     def the_secret_is_deleted(self, *, stranger: bool) -> None:
-        """A stranger is a replica that starts at this very moment, and knows of nothing."""
+        """A stranger is a replica that starts at this very moment and has adopted nothing."""
         self.work(self.replicas[0])
         self.put(None)
         if stranger:
@@ -238,20 +252,20 @@ class Model(stateful.RuleBasedStateMachine):
     def clients_refuse_what_a_replica_serves(self, number: int) -> None:
         replica = self.replicas[number]
         former = replica.former
-        if (
-            former
-            and self.in_date(former)
-            and checks.fingerprints(former.bundle())
-            & set(replica.seen).intersection(verifies(former.leaf.certificate, former.bundle()))
+        if former and handover.may_return_to(
+            former.leaf.certificate,
+            issuers=issuers(former.leaf.certificate, former.bundle()),
+            live_cas=replica.live_since,
+            now=self.now,
         ):
             replica.served, replica.former = former, None
 
     @stateful.rule(number=REPLICAS)
-    def somebody_sets_the_bundle_back_for_a_moment(self, number: int) -> None:
-        """What is not trusted meanwhile is not our doing; that nobody goes ahead of it is."""
+    def a_stranger_sets_the_bundle_back_for_a_moment(self, number: int) -> None:
+        """API servers may trust too little meanwhile; no replica may serve more than they trust."""
         for replica in self.replicas:
             self.observe(replica)
-        if not isinstance(self.secret, secret_data.Stored) or not self.secret.previous:
+        if not isinstance(self.secret, secret_data.CertificateSet) or not self.secret.previous:
             return
         self.foreign.add(len(self.live))
         self.live.append((self.second, self.secret.previous.certificate))
@@ -260,17 +274,17 @@ class Model(stateful.RuleBasedStateMachine):
         self.live.append((self.second, self.secret.bundle()))
 
     @stateful.rule(left=strategies.sampled_from([LAG + 2, 2 * LAG, 29]))
-    def everybody_sleeps_until_shortly_before_the_end_of_the_ca(self, left: int) -> None:
+    def all_replicas_sleep_until_shortly_before_the_end_of_the_ca(self, left: int) -> None:
         self.work(self.replicas[0])
-        assert isinstance(self.secret, secret_data.Stored)
+        assert isinstance(self.secret, secret_data.CertificateSet)
         end = self.secret.ca.parsed().not_valid_after_utc - kit.NOW
         self.second = max(self.second, int(end.total_seconds()) - left)
         self.work(self.replicas[0])
 
     @stateful.rule()
     def the_secret_is_restored_from_a_backup(self) -> None:
-        """Whoever lives hears of it at once, and the others had heard of the newest one before: a
-        replica that is cut off at the same time cannot tell it from nothing new."""
+        """The first replica sees it at once, and the others have seen the newest Secret before: a
+        replica that has not cannot tell the backup from the newest Secret."""
         self.work(self.replicas[0])
         for replica in self.replicas:
             self.read(replica)
@@ -280,29 +294,29 @@ class Model(stateful.RuleBasedStateMachine):
         self.write(self.replicas[0])
 
     @stateful.invariant()
-    def every_api_server_trusts_whatever_any_replica_presents(self) -> None:
+    def every_api_server_trusts_every_served_leaf(self) -> None:
         for replica in self.replicas:
             if replica.served and self.now <= replica.served.leaf.parsed().not_valid_after_utc:
                 assert self.is_trusted(replica.served)
 
     @stateful.invariant()
-    def whoever_was_there_all_the_time_can_always_be_called(self) -> None:
+    def the_replica_that_never_crashed_always_has_a_valid_leaf(self) -> None:
         served = self.replicas[0].served
         assert served
         assert self.in_date(served)
 
-    def is_trusted(self, stored: secret_data.Stored) -> bool:
-        """By every API server: a CA in its bundle has signed it, and is in date itself."""
+    def is_trusted(self, certificates: secret_data.CertificateSet) -> bool:
+        """Whether every API server has a CA in its bundle that has signed the leaf and is valid."""
         return all(
             any(
                 self.now <= ends(bundle)[issuer]
-                for issuer in verifies(stored.leaf.certificate, bundle)
+                for issuer in issuers(certificates.leaf.certificate, bundle)
             )
             for bundle in self.bundles_in_force()
         )
 
     def bundles_in_force(self) -> list[bytes]:
-        """What any API server may believe: whatever was live at any time in the last `LAG`."""
+        """What API servers may use: every bundle that was live at any time in the last `LAG`."""
         spans = itertools.pairwise([*self.live, (self.second + 1, b"")])
         return [
             bundle
@@ -311,20 +325,45 @@ class Model(stateful.RuleBasedStateMachine):
         ]
 
     def teardown(self) -> None:
-        """Left alone it comes to rest, however it went, and keeps no CA of former leaves."""
+        """Without interference all replicas come to the same, and an expired former CA is gone."""
         for _ in range(60):
             self.second += 20
             for replica in self.replicas:
                 self.work(replica)
-        assert isinstance(self.secret, secret_data.Stored)
+        assert isinstance(self.secret, secret_data.CertificateSet)
         previous = self.secret.previous
         assert previous is None or self.now <= previous.until
         assert self.live[-1][1] == self.secret.bundle()
-        assert {replica.memory for replica in self.replicas} == {self.secret}
+        assert {replica.adopted for replica in self.replicas} == {self.secret}
         assert {replica.served for replica in self.replicas} == {self.secret}
 
 
 Model.TestCase.settings = hypothesis.settings(
-    max_examples=25, stateful_step_count=40, deadline=None, derandomize=True
+    max_examples=10, stateful_step_count=40, deadline=None, derandomize=True
 )
 TestModel = Model.TestCase
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_invariants_hold_in_a_long_search() -> None:
+    """Other examples in each run; Hypothesis prints the steps of a failing one."""
+    settings = hypothesis.settings(
+        Model.TestCase.settings, max_examples=500, derandomize=False, database=None
+    )
+    stateful.run_state_machine_as_test(Model, settings=settings)
+
+
+def check_invariants(model: Model) -> None:
+    model.every_api_server_trusts_every_served_leaf()
+    model.the_replica_that_never_crashed_always_has_a_valid_leaf()
+
+
+def test_a_staged_ca_that_ended_while_all_replicas_slept_never_takes_over() -> None:
+    """The CA in use was extended meanwhile, so it lives longer than its staged successor."""
+    model = Model()
+    model.a_ca_roll_is_due()
+    for left in (2 * LAG, LAG + 2, LAG + 2):
+        model.all_replicas_sleep_until_shortly_before_the_end_of_the_ca(left)
+        check_invariants(model)
+    model.teardown()

@@ -17,26 +17,31 @@ LEAF_END = kit.FIRST.leaf.parsed().not_valid_after_utc
 NOTHING_LEFT = secret_data.Corrupt(())
 CA_LEFT = secret_data.Corrupt((), ca=kit.FIRST.ca, generation=4)
 HORIZON = 2 * kit.POLICY.roll_wait_seconds * kit.SECOND
-"""A roll in order takes one wait; so long before a CA's end it is not begun any more."""
+"""So long before its end a CA is extended: a roll takes one wait, and may come too late."""
 LATER = dataclasses.replace(kit.FIRST, generation=9)
 
 
-def step(found: secret_data.Stored | secret_data.Corrupt | None, **changes: object) -> plan.Step:
-    return plan.next_step(kit.world(found=found, **changes), kit.POLICY)
+def step(
+    secret: secret_data.CertificateSet | secret_data.Corrupt | None, **changes: object
+) -> plan.Step:
+    return plan.next_step(kit.state(secret=secret, **changes), kit.POLICY)
 
 
-def settled(stored: secret_data.Stored, *, now: Moment = kit.NOW, **changes: object) -> plan.Step:
-    """The step of a replica that has taken over what is stored."""
-    return step(stored, memory=stored, now=now, **changes)
+def settled(
+    current: secret_data.CertificateSet, *, now: Moment = kit.NOW, **changes: object
+) -> plan.Step:
+    """The step of a replica that has adopted the Secret."""
+    return step(current, adopted=current, now=now, **changes)
 
 
-def seen(stored: secret_data.Stored, seconds: float) -> dict[str, float]:
-    assert stored.next_ca
-    return {checks.fingerprint(stored.next_ca.certificate): seconds}
+def staged_for(current: secret_data.CertificateSet, seconds: float) -> dict[str, float]:
+    """The staged CA has been in the live configuration for so long."""
+    assert current.next_ca
+    return {checks.fingerprint(current.next_ca.certificate): seconds}
 
 
 @pytest.mark.parametrize(
-    ("found", "memory", "expected"),
+    ("secret", "adopted", "expected"),
     [
         pytest.param(None, None, Action.CREATE, id="nothing-anywhere"),
         pytest.param(None, kit.FIRST, Action.WRITE_BACK, id="deleted-but-remembered"),
@@ -51,16 +56,18 @@ def seen(stored: secret_data.Stored, seconds: float) -> dict[str, float]:
     ],
 )
 def test_the_secret_is_the_truth_unless_it_is_lost_or_old(
-    found: secret_data.Stored | secret_data.Corrupt | None,
-    memory: secret_data.Stored | None,
+    secret: secret_data.CertificateSet | secret_data.Corrupt | None,
+    adopted: secret_data.CertificateSet | None,
     expected: Action,
 ) -> None:
-    assert step(found, memory=memory).action is expected
+    assert step(secret, adopted=adopted).action is expected
 
 
-@pytest.mark.parametrize("found", [None, NOTHING_LEFT, LATER], ids=["none", "corrupt", "newer"])
-def test_nothing_is_written_back_whose_ca_has_expired(found: secret_data.Stored | None) -> None:
-    after = step(found, memory=kit.FIRST, now=CA_END + kit.SECOND)
+@pytest.mark.parametrize("secret", [None, NOTHING_LEFT, LATER], ids=["none", "corrupt", "newer"])
+def test_nothing_is_written_back_whose_ca_has_expired(
+    secret: secret_data.CertificateSet | None,
+) -> None:
+    after = step(secret, adopted=kit.FIRST, now=CA_END + kit.SECOND)
     assert after.action is not Action.WRITE_BACK
 
 
@@ -81,17 +88,17 @@ THEIRS = checks.fingerprint(kit.OTHER.ca.certificate)
 def test_a_ca_made_from_nothing_gives_way_to_the_one_that_is_trusted(
     live: dict[str, float], expected: Action, generation: int
 ) -> None:
-    found = dataclasses.replace(kit.OTHER, generation=generation)
-    meeting = kit.world(found=found, memory=kit.FIRST, seen_for=live)
-    after = plan.next_step(meeting, kit.POLICY)
+    secret = dataclasses.replace(kit.OTHER, generation=generation)
+    state = kit.state(secret=secret, adopted=kit.FIRST, live_seconds=live)
+    after = plan.next_step(state, kit.POLICY)
     assert after.action is expected
     if expected is Action.WRITE_BACK:
-        written = kit.carried_out(after, meeting)
+        written = kit.applied(after, state)
         assert (written.ca, written.generation) == (kit.FIRST.ca, generation + 1)
 
 
-def test_a_roll_that_was_slept_through_is_no_usurpation() -> None:
-    after = step(kit.SWITCHED, memory=kit.FIRST, seen_for={OURS: 5.0})
+def test_after_a_missed_roll_the_secret_does_not_count_as_a_stranger_s() -> None:
+    after = step(kit.SWITCHED, adopted=kit.FIRST, live_seconds={OURS: 5.0})
     assert after.action is Action.ADOPT
 
 
@@ -141,12 +148,12 @@ def test_a_leaf_that_ends_with_its_ca_is_not_renewed_in_vain() -> None:
 def test_nothing_is_signed_by_a_ca_that_is_not_trusted_for_long_enough(
     seconds: float | None, expected: Action
 ) -> None:
-    live = {} if seconds is None else seen(kit.STAGED, seconds)
-    assert settled(kit.STAGED, seen_for=live).action is expected
+    live = {} if seconds is None else staged_for(kit.STAGED, seconds)
+    assert settled(kit.STAGED, live_seconds=live).action is expected
 
 
 def test_a_wait_says_when_it_is_over() -> None:
-    after = settled(kit.STAGED, seen_for=seen(kit.STAGED, 45))
+    after = settled(kit.STAGED, live_seconds=staged_for(kit.STAGED, 45))
     assert after.until == kit.NOW + 15 * kit.SECOND
 
 
@@ -162,8 +169,29 @@ def test_a_ca_that_ends_too_soon_is_extended_unless_its_successor_is_ready(
 ) -> None:
     staged = kit.take(Action.STAGE_CA, kit.FIRST, now=CA_END - kit.DAY)
     staged = kit.with_leaf(staged, now=CA_END - kit.DAY)
-    after = settled(staged, now=CA_END - HORIZON, seen_for=seen(staged, seconds))
+    after = settled(staged, now=CA_END - HORIZON, live_seconds=staged_for(staged, seconds))
     assert after.action is expected
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    pair_around(
+        CA_END - HORIZON, Action.SWITCH_ISSUER, Action.STAGE_CA, "too-late-for-the-next-roll"
+    )
+    + pair_around(CA_END + kit.SECOND, Action.STAGE_CA, Action.STAGE_CA, "expiry"),
+)
+def test_a_staged_ca_that_ends_too_soon_is_replaced_and_signs_nothing(
+    now: Moment, expected: Action
+) -> None:
+    """The CA in use was extended and ends later than the one that was staged before."""
+    extended = kit.take(Action.EXTEND_CA, kit.STAGED, now=CA_END - kit.DAY)
+    fresh_leaf = kit.with_leaf(extended, now=now)
+    after = settled(fresh_leaf, now=now, live_seconds=staged_for(extended, 10_000))
+    assert after.action is expected
+    if expected is Action.STAGE_CA:
+        replaced = kit.take(Action.STAGE_CA, fresh_leaf, now=now)
+        assert replaced.next_ca != fresh_leaf.next_ca
+        assert settled(replaced, now=now).action is Action.WAIT
 
 
 def test_an_extended_ca_has_the_trust_of_the_former_one_and_a_whole_life() -> None:
@@ -179,25 +207,25 @@ def test_an_extended_ca_has_the_trust_of_the_former_one_and_a_whole_life() -> No
 
 def test_a_ca_that_lives_too_shortly_for_any_roll_is_not_extended_for_ever() -> None:
     brief = dataclasses.replace(kit.POLICY, ca_seconds=120)
-    stored = kit.new(policy=brief)
-    after = plan.next_step(kit.world(found=stored, memory=stored), brief)
+    current = kit.new(policy=brief)
+    after = plan.next_step(kit.state(secret=current, adopted=current), brief)
     assert after.action is Action.NOTHING
 
 
-def test_a_ca_that_was_extended_elsewhere_is_no_usurper() -> None:
+def test_a_ca_that_another_replica_extended_does_not_count_as_a_stranger_s() -> None:
     elsewhere = kit.take(Action.EXTEND_CA, kit.FIRST)
-    assert step(elsewhere, memory=kit.FIRST, seen_for={OURS: 5.0}).action is Action.ADOPT
+    assert step(elsewhere, adopted=kit.FIRST, live_seconds={OURS: 5.0}).action is Action.ADOPT
 
 
 def test_what_depends_on_the_live_configuration_says_so() -> None:
-    """Before such a step the API server is asked: a watch may have fallen silent."""
-    switch = settled(kit.STAGED, seen_for=seen(kit.STAGED, 60))
-    usurped = step(kit.OTHER, memory=kit.FIRST, seen_for={OURS: 1.0})
-    lost = step(None, memory=kit.FIRST, seen_for={OURS: 1.0})
-    assert [switch.on_trust, usurped.on_trust, lost.on_trust] == [True, True, False]
+    """Before such a step the API server is asked, as a watch may have died silently."""
+    switch = settled(kit.STAGED, live_seconds=staged_for(kit.STAGED, 60))
+    replaced = step(kit.OTHER, adopted=kit.FIRST, live_seconds={OURS: 1.0})
+    lost = step(None, adopted=kit.FIRST, live_seconds={OURS: 1.0})
+    assert [each.depends_on_live for each in (switch, replaced, lost)] == [True, True, False]
 
 
-def test_an_expired_ca_gives_way_to_its_successor_without_a_wait() -> None:
+def test_an_expired_ca_is_replaced_by_its_successor_without_a_wait() -> None:
     staged = kit.take(Action.STAGE_CA, kit.FIRST, now=CA_END - kit.DAY)
     assert settled(staged, now=CA_END + kit.SECOND).action is Action.SWITCH_ISSUER
 
@@ -215,12 +243,12 @@ def test_the_previous_ca_is_kept_until_its_last_leaf_has_expired(
 
 def test_a_second_roll_waits_until_the_first_is_over() -> None:
     again = kit.take(Action.STAGE_CA, kit.SWITCHED)
-    after = settled(again, seen_for=seen(again, 10_000))
+    after = settled(again, live_seconds=staged_for(again, 10_000))
     assert (after.action, after.until) == (Action.WAIT, LEAF_END)
 
 
 @pytest.mark.parametrize(
-    ("found", "request_", "expected"),
+    ("current", "request_", "expected"),
     [
         pytest.param(kit.FIRST, "leaf", Action.RENEW_LEAF, id="leaf"),
         pytest.param(kit.FIRST, "ca", Action.STAGE_CA, id="ca"),
@@ -228,10 +256,10 @@ def test_a_second_roll_waits_until_the_first_is_over() -> None:
         pytest.param(kit.FIRST, "everything", Action.CLEAR_REQUEST, id="unknown"),
     ],
 )
-def test_a_rotation_can_be_asked_for(
-    found: secret_data.Stored, request_: str, expected: Action
+def test_a_rotation_can_be_requested(
+    current: secret_data.CertificateSet, request_: str, expected: Action
 ) -> None:
-    assert settled(found, request=request_).action is expected
+    assert settled(current, request=request_).action is expected
 
 
 @pytest.mark.parametrize(
@@ -242,7 +270,9 @@ def test_a_rotation_can_be_asked_for(
         pytest.param({"now": kit.NOW + kit.DAY}, "is not valid yet", id="too-early"),
     ],
 )
-def test_a_leaf_that_nobody_would_accept_is_renewed(changes: dict[str, object], why: str) -> None:
+def test_a_leaf_that_no_client_would_accept_is_renewed(
+    changes: dict[str, object], why: str
+) -> None:
     after = settled(kit.with_leaf(kit.FIRST, **changes))
     assert after.action is Action.RENEW_LEAF
     assert why in after.why
@@ -272,7 +302,7 @@ def test_nothing_says_when_to_look_again() -> None:
     ],
 )
 def test_a_step_changes_only_what_it_is_about(
-    action: Action, before: secret_data.Stored, kept: set[str], generation: int
+    action: Action, before: secret_data.CertificateSet, kept: set[str], generation: int
 ) -> None:
     after = kit.take(action, before)
     same = {field for field in ("ca", "leaf") if getattr(before, field) == getattr(after, field)}
@@ -288,12 +318,12 @@ def test_a_switch_makes_the_staged_ca_the_issuer_and_remembers_the_old_one() -> 
 
 
 def test_what_is_reissued_after_a_corruption_needs_no_new_trust() -> None:
-    corrupt = kit.world(found=CA_LEFT)
-    after = kit.carried_out(plan.next_step(corrupt, kit.POLICY), corrupt)
+    corrupt = kit.state(secret=CA_LEFT)
+    after = kit.applied(plan.next_step(corrupt, kit.POLICY), corrupt)
     assert (after.ca, after.generation) == (kit.FIRST.ca, 5)
 
 
-def test_a_step_of_another_world_is_refused() -> None:
+def test_a_step_of_another_state_is_refused() -> None:
     with pytest.raises(ValueError, match="switch issuer"):
         kit.take(Action.SWITCH_ISSUER, kit.FIRST)
     with pytest.raises(ValueError, match="nothing"):

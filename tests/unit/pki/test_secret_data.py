@@ -17,10 +17,10 @@ def b64(value: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    "stored", [kit.FIRST, kit.STAGED, kit.SWITCHED], ids=["first", "staged", "switched"]
+    "certificates", [kit.FIRST, kit.STAGED, kit.SWITCHED], ids=["first", "staged", "switched"]
 )
-def test_what_is_written_is_read_back(stored: secret_data.Stored) -> None:
-    assert secret_data.decode(secret_data.encode(stored)) == stored
+def test_what_is_written_is_read_back(certificates: secret_data.CertificateSet) -> None:
+    assert secret_data.decode(secret_data.encode(certificates)) == certificates
 
 
 def test_the_keys_are_those_of_a_tls_secret_and_ours() -> None:

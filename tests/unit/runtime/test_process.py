@@ -15,7 +15,7 @@ from sidecar_injector.runtime import kopf_login, kopf_setup, process
 
 
 class Source:
-    """Gives one of `tokens` after the other; None stands for credentials that cannot be read."""
+    """Returns one of `tokens` after the other; None means that no credentials are found."""
 
     def __init__(self, *tokens: str | None) -> None:
         self._tokens = list(tokens)
@@ -34,12 +34,12 @@ class Pauses(list[float]):
         self.append(seconds)
 
 
-async def test_a_new_token_is_given_at_once_and_a_refused_one_again_only_after_a_pause() -> None:
+async def test_kopf_gets_a_new_token_at_once_and_the_same_one_only_after_a_pause() -> None:
     pauses = Pauses()
-    asked = kopf_login.Login(Source("a", "b", "b", "b"), sleep=pauses)  # type: ignore[arg-type]
-    assert [(await asked.renew()).token for _ in range(2)] == ["a", "b"]
+    login = kopf_login.Login(Source("a", "b", "b", "b"), sleep=pauses)  # type: ignore[arg-type]
+    assert [(await login.renew()).token for _ in range(2)] == ["a", "b"]
     assert pauses == []
-    assert (await asked.renew()).token == "b"
+    assert (await login.renew()).token == "b"
     assert pauses == [kopf_login.RETRY_SECONDS]
 
 
@@ -56,11 +56,11 @@ def test_kopf_gets_the_token_alone_however_the_loader_writes_it(header: str) -> 
     assert (connection.scheme, connection.token) == ("Bearer", "token")
 
 
-async def test_missing_credentials_are_waited_for_and_complained_about_once(
+async def test_missing_credentials_are_waited_for_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     pauses = Pauses()
-    loaded = await kopf_login.patiently(Source(None, None, None, "a").load, sleep=pauses)
+    loaded = await kopf_login.retry_until_found(Source(None, None, None, "a").load, sleep=pauses)
     assert loaded.api_key == {"authorization": "Bearer a"}
     assert pauses == [kopf_login.RETRY_SECONDS] * 3
     (record,) = caplog.records
@@ -74,20 +74,20 @@ def attempt(number: int, problem: str, *, at: float) -> logging.LogRecord:
     return record
 
 
-def test_an_attempt_of_kopf_is_news_once_in_ten_minutes() -> None:
-    news = kopf_setup.RepetitionFilter().filter
-    assert news(attempt(1, "GET /a", at=0))
-    assert not news(attempt(2, "GET /a", at=1))
-    assert news(attempt(2, "GET /b", at=2))
-    assert not news(attempt(1, "GET /a", at=kopf_setup.SAID_SECONDS - 1))
-    assert news(attempt(9, "GET /a", at=kopf_setup.SAID_SECONDS))
+def test_the_same_problem_of_kopf_is_logged_once_in_ten_minutes() -> None:
+    passes = kopf_setup.RepetitionFilter().filter
+    assert passes(attempt(1, "GET /a", at=0))
+    assert not passes(attempt(2, "GET /a", at=1))
+    assert passes(attempt(2, "GET /b", at=2))
+    assert not passes(attempt(1, "GET /a", at=kopf_setup.REPEAT_SECONDS - 1))
+    assert passes(attempt(9, "GET /a", at=kopf_setup.REPEAT_SECONDS))
 
 
 def test_other_lines_are_always_let_through() -> None:
-    news = kopf_setup.RepetitionFilter().filter
+    passes = kopf_setup.RepetitionFilter().filter
     record = logging.LogRecord("kopf", logging.ERROR, "", 0, "something else", None, None)
-    assert news(record)
-    assert news(record)
+    assert passes(record)
+    assert passes(record)
 
 
 @pytest.mark.parametrize(
@@ -100,25 +100,26 @@ async def test_an_attempt_that_breaks_is_made_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(process, "RESTART_SECONDS", 0)
-    made: list[str] = []
+    attempts = 0
 
     async def attempt() -> None:
-        made.append("once")
-        if len(made) == 1:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
             raise error
 
     await process.until_stopped(attempt, asyncio.Event(), what="it")
-    assert len(made) == 2
+    assert attempts == 2
     assert (caplog.records[0].exc_info is not None) == has_traceback
 
 
-async def test_who_is_told_to_end_waits_for_nothing() -> None:
+async def test_after_the_signal_to_stop_nothing_is_waited_for() -> None:
     stop = asyncio.Event()
     stop.set()
     assert await process.unless_stopped(asyncio.Event().wait(), stop) is None
 
 
-async def test_it_runs_as_a_user_who_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_runs_as_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     def nameless() -> str:
         raise KeyError("getpwuid(): uid not found: 65532")
 

@@ -79,7 +79,7 @@ def fight(row: run.Run) -> None:
 
 def _another_ca() -> bytes:
     now = datetime.datetime.now(datetime.UTC)
-    pair = issue.authority(fresh=keys.generate(), generation=1, now=now, seconds=3600)
+    pair = issue.ca(fresh=keys.generate(), generation=1, now=now, seconds=3600)
     return pair.certificate
 
 

@@ -71,7 +71,7 @@ def kill(row: run.Run) -> None:
     row.notes.append("killed " + ", ".join(f"{killed.count(step)} x {step}" for step in STEPS))
 
 
-def _wait_end(row: run.Run, before: secret_data.Stored, *, since: float) -> float:
+def _wait_end(row: run.Run, before: secret_data.CertificateSet, *, since: float) -> float:
     """The moment at which another CA is the only one, in the Secret and in the configuration."""
     written, stored = row.cluster.wait_stored(
         "the end of the roll",
@@ -87,7 +87,9 @@ def _wait_end(row: run.Run, before: secret_data.Stored, *, since: float) -> floa
     return max(written, trusted)
 
 
-def _wait_step(row: run.Run, step: str, *, before: secret_data.Stored, since: float) -> None:
+def _wait_step(
+    row: run.Run, step: str, *, before: secret_data.CertificateSet, since: float
+) -> None:
     """Return at a random moment of this step of a roll."""
     in_secret = {
         "staged": lambda now: now.next_ca is not None,

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from sidecar_injector import settings
-from sidecar_injector.controllers.certificates import build, serving
+from sidecar_injector.controllers.certificates import build
+from sidecar_injector.controllers.certificates.source import CertificateSource
 from sidecar_injector.kube import client, credentials, events, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.pki import secret_data
@@ -51,36 +52,36 @@ async def _start(kubeconfig: str) -> None:
     source = credentials.CredentialsSource(kubeconfig=kubeconfig)
     async with contextlib.AsyncExitStack() as exits:
         scratch = exits.enter_context(tempfile.TemporaryDirectory())
-        origins, tasks = [], []
+        sources, tasks = [], []
         for number in range(COUNT):
             connected = await exits.enter_async_context(client.Client(source))
             recorder = events.Recorder(
                 connected, instance=f"racer-{number}", now=server_clock.system
             )
-            trusting = build.make(
+            certificates = build.make(
                 settings.Settings(scratch_folder=scratch), connected, recorder=recorder,
-                metrics=Metrics(), ready=readiness.Readiness(), time_there=server_clock.Clock(),
+                metrics=Metrics(), ready=readiness.Readiness(), clock=server_clock.Clock(),
             )  # fmt: skip
-            origins.append(trusting.origin)
-            loops = (trusting.origin.run, trusting.bundles.run, recorder.run)
+            sources.append(certificates.source)
+            loops = (certificates.source.run, certificates.run_ca_bundles, recorder.run)
             tasks += [asyncio.create_task(loop()) for loop in loops]
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
-                await _agreed(origins)
+                await _agreed(sources)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _agreed(origins: Sequence[serving.CertificateSource]) -> None:
+async def _agreed(sources: Sequence[CertificateSource]) -> None:
     changed = asyncio.Event()
-    for origin in origins:
-        origin.subscribe(changed.set)
+    for source in sources:
+        source.subscribe(changed.set)
     while True:
-        bundles = {origin.bundle() for origin in origins}
-        seen = all(origin.issuer_seen() for origin in origins)
-        if len(bundles) == 1 and None not in bundles and seen:
+        bundles = {source.bundle() for source in sources}
+        trusted = all(source.issuer_was_live() for source in sources)
+        if len(bundles) == 1 and None not in bundles and trusted:
             return
         # Trust changes without a call of the subscriber, so it is read again after a while.
         with contextlib.suppress(TimeoutError):

@@ -46,7 +46,7 @@ def authorities(live: Configurations) -> frozenset[str]:
     """Fingerprints of the CAs that every webhook trusts."""
     # The API server leaves out an empty list; without webhooks there is nothing to trust with.
     trusted = [
-        webhook_configuration.common_authorities(configuration)
+        webhook_configuration.common_cas(configuration)
         for configuration in live.values()
         if configuration and configuration.get("webhooks")
     ]

@@ -116,21 +116,21 @@ def _provided(
     now: datetime.datetime,
 ) -> Certificates:
     """A Secret that cert-manager or the administrator fills."""
-    from sidecar_injector.controllers.certificates import provided  # noqa: PLC0415 - brings the server with it
-
     mode = release.settings.certificate_mode
     dns_name = names.verified_dns_name(service=release.fullname, namespace=release.namespace)
     try:
-        pair, authorities = provided.judge(secret.get("data") or {}, dns_names=[dns_name], now=now)
+        pair, cas = secret_data.decode_provided(
+            secret.get("data") or {}, dns_names=[dns_name], now=now
+        )
     except checks.FlawedError as error:
         problems, certificates, wanted_bundle = [f"Secret {_label(secret)}: {error}"], [], None
     else:
-        issuers = checks.certificates(authorities, field=names.CA_CERT)
+        issuers = checks.certificates(cas, field=names.CA_CERT)
         certificates = [
             _certificate(LEAF, pair.parsed(), due=None),
             *(_certificate(CA, issuer, due=None) for issuer in issuers),
         ]
-        problems, wanted_bundle = [], authorities
+        problems, wanted_bundle = [], cas
     bundles = list(ca_bundles.compare(live, wanted_bundle))
     return Certificates(
         secret=_label(secret),
@@ -143,7 +143,7 @@ def _provided(
     )
 
 
-def _decoded(secret: api.Json) -> secret_data.Stored | secret_data.Corrupt:
+def _decoded(secret: api.Json) -> secret_data.CertificateSet | secret_data.Corrupt:
     """The content of a Secret of ours, or what is wrong with it."""
     try:
         return secret_data.decode(secret.get("data") or {})
@@ -158,7 +158,7 @@ def _requested(secret: api.Json) -> str:
 
 def _phase(
     release: cluster_release.Release,
-    content: secret_data.Stored | secret_data.Corrupt,
+    content: secret_data.CertificateSet | secret_data.Corrupt,
     *,
     request: str,
     live: ca_bundles.Configurations,
@@ -168,31 +168,20 @@ def _phase(
 
     Only the replicas know since when a CA is trusted: here that is since now.
     """
-    settings = release.settings
-    policy = plan.Policy(
-        dns_names=names.service_dns_names(
-            service=settings.fullname,
-            namespace=settings.namespace,
-            cluster_domain=settings.cluster_domain,
-        ),
-        leaf_seconds=settings.leaf_seconds,
-        ca_seconds=settings.ca_seconds,
-        roll_wait_seconds=settings.ca_roll_wait_seconds,
-    )
     state = plan.CertificateState(
         now=now,
-        found=content,
-        memory=content if isinstance(content, secret_data.Stored) else None,
-        seen_for=dict.fromkeys(ca_bundles.authorities(live), 0.0),
+        secret=content,
+        adopted=content if isinstance(content, secret_data.CertificateSet) else None,
+        live_seconds=dict.fromkeys(ca_bundles.authorities(live), 0.0),
         request=request,
     )
-    step = plan.next_step(state, policy)
+    step = plan.next_step(state, plan.Policy.of(release.settings))
     if step.action is plan.Action.NOTHING:
         return step.why
     return f"{step.action.value}: {step.why}"
 
 
-def _stored(content: secret_data.Stored) -> Iterator[Certificate]:
+def _stored(content: secret_data.CertificateSet) -> Iterator[Certificate]:
     yield _certificate(LEAF, content.leaf.parsed(), due=plan.due(content.leaf))
     yield _certificate(CA, content.ca.parsed(), due=plan.due(content.ca))
     if content.next_ca:

@@ -1,9 +1,10 @@
-"""Where certificates come from in each mode, connected to the server that shows them."""
+"""Connects the certificate controllers of the mode in the settings to the TLS server."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 
 from sidecar_injector import names
 from sidecar_injector.controllers.certificates import (
@@ -13,8 +14,9 @@ from sidecar_injector.controllers.certificates import (
     secret_store,
     self_signed,
     serving,
-    trust,
 )
+from sidecar_injector.controllers.certificates.source import CertificateSource
+from sidecar_injector.controllers.certificates.trust import Trust
 from sidecar_injector.httpserver import tls
 from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import Metrics
@@ -25,88 +27,88 @@ from sidecar_injector.webhook import readiness
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateParts:
-    """The parts that have to do with certificates."""
+    """The parts of one replica that have to do with certificates."""
 
-    shown: tls.ServingContext
-    trusted: trust.Trust
-    origin: serving.CertificateSource
-    bundles: ca_bundle.Bundles
+    context: tls.ServingContext
+    trust: Trust
+    source: CertificateSource
+    ca_bundles: Sequence[ca_bundle.CABundleController]
+
+    async def run_ca_bundles(self) -> None:
+        """Until cancelled."""
+        await ca_bundle.run_all(self.ca_bundles)
 
 
 def make(
     settings: Settings,
-    api_client: api.Api,
+    client: api.Api,
     *,
     recorder: events.Recorder,
     metrics: Metrics,
     ready: readiness.Readiness,
-    time_there: server_clock.Clock,
+    clock: server_clock.Clock,
 ) -> CertificateParts:
-    """All of them, connected; nothing runs yet."""
-    shown = tls.ServingContext(
+    """All parts, connected; nothing runs yet."""
+    context = tls.ServingContext(
         metrics=metrics,
         scratch_folder=settings.scratch_folder,
         client_ca=settings.client_ca.encode() or None,
     )
-    trusted = trust.Trust(api_client, name=settings.fullname, monotonic=time.monotonic)
-    origin = _origin(
-        settings, api_client, shown=shown, trusted=trusted, recorder=recorder, metrics=metrics,
-        ready=ready, time_there=time_there,
-    )  # fmt: skip
-    bundles = ca_bundle.Bundles(
-        api_client, name=settings.fullname, source=origin, trusted=trusted, recorder=recorder,
-        metrics=metrics, monotonic=time.monotonic,
-    )  # fmt: skip
-    return CertificateParts(shown=shown, trusted=trusted, origin=origin, bundles=bundles)
+    trust = Trust(client, name=settings.fullname, monotonic=time.monotonic)
+    alarms = _alarms(settings, recorder=recorder, metrics=metrics, ready=ready)
+    problems.watch_clock(clock, alarms=alarms, metrics=metrics)
+    served = serving.ServedCertificate(
+        lambda pair: context.load(cert_pem=pair.certificate, key_pem=pair.key),
+        trust=trust,
+        alarms=alarms,
+        metrics=metrics,
+        clocks=server_clock.Clocks(now=clock.now, monotonic=time.monotonic),
+    )
+    context.on_distrust = served.refuse
+    source = _source(settings, client, served=served, metrics=metrics)
+    ca_bundles = [
+        ca_bundle.CABundleController(
+            client, resource, name=settings.fullname, source=source, trust=trust,
+            recorder=recorder, metrics=metrics, monotonic=time.monotonic,
+        )
+        for resource in api.WEBHOOK_CONFIGURATIONS.values()
+    ]  # fmt: skip
+    return CertificateParts(context=context, trust=trust, source=source, ca_bundles=ca_bundles)
 
 
-def _origin(
-    settings: Settings,
-    api_client: api.Api,
-    *,
-    shown: tls.ServingContext,
-    trusted: trust.Trust,
-    recorder: events.Recorder,
-    metrics: Metrics,
-    ready: readiness.Readiness,
-    time_there: server_clock.Clock,
-) -> serving.CertificateSource:
-    """The source of certificates that the settings ask for."""
-    place = secret_store.SecretRef(
+def _alarms(
+    settings: Settings, *, recorder: events.Recorder, metrics: Metrics, ready: readiness.Readiness
+) -> problems.Alarms:
+    about = events.ObjectRef(
+        api_version=api.SECRETS.api_version,
+        kind=api.SECRETS.kind,
+        name=settings.secret_name,
+        namespace=settings.namespace,
+    )
+    return problems.Alarms(recorder=recorder, about=about, metrics=metrics, ready=ready)
+
+
+def _source(
+    settings: Settings, client: api.Api, *, served: serving.ServedCertificate, metrics: Metrics
+) -> CertificateSource:
+    secret_ref = secret_store.SecretRef(
         namespace=settings.namespace, secret=settings.secret_name, deployment=settings.fullname
     )
-    about = events.ObjectRef(
-        api_version="v1", kind="Secret", name=place.secret, namespace=place.namespace
-    )
-    raising = problems.Alarms(recorder=recorder, about=about, metrics=metrics, ready=ready)
-    problems.watch_clock(time_there, raising, metrics)
-    clocks = server_clock.Clocks(now=time_there.now, monotonic=time.monotonic)
-    serve = serving.ServedCertificate(
-        shown.load, metrics=metrics, raising=raising, live=trusted.seen_for, clocks=clocks
-    )
-    shown.on_distrust = serve.refused
-    if settings.certificate_mode != "selfSigned":
-        verified = names.verified_dns_name(service=settings.fullname, namespace=settings.namespace)
-        return provided.Provided(
-            api_client, place=place, dns_names=[verified], serve=serve, trusted=trusted,
-            injects=settings.certificate_mode == "certManager", metrics=metrics,
-            now=time_there.now, wait=settings.ca_roll_wait_seconds,
-        )  # fmt: skip
-    return self_signed.SelfSigned(
-        api_client, place=place, policy=policy(settings), serve=serve, trusted=trusted,
-        metrics=metrics, raising=raising, clocks=clocks,
-    )  # fmt: skip
-
-
-def policy(settings: Settings) -> plan.Policy:
-    """What the settings want of the certificates that we make."""
-    return plan.Policy(
-        dns_names=names.service_dns_names(
-            service=settings.fullname,
-            namespace=settings.namespace,
-            cluster_domain=settings.cluster_domain,
-        ),
-        leaf_seconds=settings.leaf_seconds,
-        ca_seconds=settings.ca_seconds,
-        roll_wait_seconds=settings.ca_roll_wait_seconds,
+    if settings.certificate_mode == "selfSigned":
+        return self_signed.SelfSigned(
+            client,
+            secret_ref=secret_ref,
+            policy=plan.Policy.of(settings),
+            served=served,
+            metrics=metrics,
+        )
+    verified = names.verified_dns_name(service=settings.fullname, namespace=settings.namespace)
+    return provided.Provided(
+        client,
+        secret_ref=secret_ref,
+        dns_names=[verified],
+        ca_injector=settings.certificate_mode == "certManager",
+        wait_seconds=settings.ca_roll_wait_seconds,
+        served=served,
+        metrics=metrics,
     )

@@ -1,7 +1,8 @@
-"""What is wrong with the certificates while this replica goes on serving: said once, everywhere.
+"""What is wrong with the certificates while this replica goes on serving.
 
-As a log line, an Event on the Secret, a metric, and a line of `/readyz` of the admin port. None of
-these makes the replica unready: what is shared by all must never make all of them unready.
+A problem is reported once: in the log, as an Event on the Secret, as a metric, and as a line of
+`/readyz` of the admin port. It does not make the replica unready: all replicas share the Secret, so
+all would become unready.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class CertificateProblem(enum.Enum):
-    """The value is the Event's reason, the metric's label, and how the line of `/readyz` begins."""
+    """The value is the Event's reason, the metric's label, and the first word in `/readyz`."""
 
     NOT_LOADED = "CertificateNotLoaded"
     REFUSED = "CertificateRefused"
@@ -26,7 +27,7 @@ class CertificateProblem(enum.Enum):
 
     @property
     def action(self) -> str:
-        """What was being attempted, as Events have it."""
+        """The action that failed, for the Event."""
         return ACTIONS[self]
 
 
@@ -39,7 +40,7 @@ ACTIONS = {
 
 
 class Alarms:
-    """The problems that there are now; `about` is the Secret."""
+    """The problems that exist now; `about` is the Secret."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Alarms:
         self._messages: dict[CertificateProblem, str] = {}
 
     def set(self, problem: CertificateProblem, message: str) -> None:
-        """There is this problem now; the same message is not said again while it lasts."""
+        """This problem exists now. The same message is not repeated while it lasts."""
         if self._messages.get(problem) == message:
             return
         self._messages[problem] = message
@@ -70,7 +71,7 @@ class Alarms:
         self._recorder.record(event)
 
     def clear(self, problem: CertificateProblem) -> None:
-        """It is over."""
+        """This problem is over."""
         if self._messages.pop(problem, None) is None:
             return
         self._gauges[problem].set(0)
@@ -78,21 +79,21 @@ class Alarms:
         log.info("%s: over", problem.value)
 
 
-def watch_clock(time_there: server_clock.Clock, raising: Alarms, metrics: Metrics) -> None:
-    """Have an alarm as long as our own clock is not believed."""
+def watch_clock(clock: server_clock.Clock, *, alarms: Alarms, metrics: Metrics) -> None:
+    """Keep an alarm set while our own clock is wrong."""
 
     def judge() -> None:
-        metrics.clock_skew.set(time_there.skew.total_seconds())
-        if time_there.is_skewed:
-            # Said once: the exact difference is the metric's, a message with it would never stay.
-            way = "ahead of" if time_there.skew > server_clock.NONE else "behind"
+        metrics.clock_skew.set(clock.skew.total_seconds())
+        if clock.is_skewed:
+            # The exact difference is only in the metric: a new message would be a new Event.
+            way = "ahead of" if clock.skew > server_clock.NONE else "behind"
             minutes = server_clock.LIMIT.total_seconds() / 60
-            raising.set(
+            alarms.set(
                 CertificateProblem.CLOCK,
                 f"The clock of this node is more than {minutes:.0f} min {way} the API server's:"
                 " certificates follow the API server's; set the node's clock",
             )
         else:
-            raising.clear(CertificateProblem.CLOCK)
+            alarms.clear(CertificateProblem.CLOCK)
 
-    time_there.subscribe(judge)
+    clock.subscribe(judge)

@@ -1,7 +1,7 @@
-"""How often we undo what somebody else does.
+"""How often we undo what somebody else does to an object.
 
-An accident is undone at once. Somebody who keeps doing it is not fought: a write war between two
-controllers has taken whole control planes down.
+An accident is undone at once. A writer that keeps doing it is answered rarely: a write war between
+two controllers has taken whole control planes down.
 https://github.com/istio/istio/issues/36478
 """
 
@@ -11,38 +11,38 @@ from typing import Final
 
 FAST_TRIES: Final = 5
 SLOW_SECONDS: Final = 60.0
-"""After the fast tries: one a minute."""
-QUIET_SECONDS: Final = 6.0
-"""Held for so long, the next time is a new accident. So even somebody who is slow enough to be
-answered each time costs ten writes a minute at most."""
+"""After the fast tries, one a minute."""
+STABLE_SECONDS: Final = 6.0
+"""After so long without a change, the next change is a new accident. So a writer that waits for
+that costs ten writes a minute at most."""
 
 
-class Limiter:
-    """For one object: told when it is right, asked when it is wrong. Times are monotonic."""
+class WriteLimiter:
+    """Limits our writes to one object. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._tries = 0
         self._last_try = float("-inf")
-        self._right_since: float | None = None
+        self._correct_since: float | None = None
 
-    def right(self, now: float) -> None:
+    def observe_correct(self, now: float) -> None:
         """The object is as it should be."""
-        if self._right_since is None:
-            self._right_since = now
+        if self._correct_since is None:
+            self._correct_since = now
 
-    def quiet(self, now: float) -> bool:
-        """Whether it has been right for so long that any fight is over."""
-        return self._right_since is not None and now - self._right_since >= QUIET_SECONDS
+    def is_stable(self, now: float) -> bool:
+        """Whether the object has been correct for so long that the conflict is over."""
+        return self._correct_since is not None and now - self._correct_since >= STABLE_SECONDS
 
     def reset(self) -> None:
-        """What is wanted has changed: what follows is our own doing, and no fight."""
+        """The wanted state has changed: the next writes are not an answer to anybody."""
         self._tries = 0
 
-    def wait(self, now: float) -> float:
-        """The object is wrong: seconds to wait before it may be written; 0 counts as a try."""
-        if self.quiet(now):
+    def delay(self, now: float) -> float:
+        """The object is wrong: the seconds until it may be written. 0 counts as a try."""
+        if self.is_stable(now):
             self._tries = 0
-        self._right_since = None
+        self._correct_since = None
         if self._tries >= FAST_TRIES and now - self._last_try < SLOW_SECONDS:
             return self._last_try + SLOW_SECONDS - now
         self._tries += 1

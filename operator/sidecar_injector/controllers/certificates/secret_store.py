@@ -1,4 +1,4 @@
-"""The certificate Secret as an object of the API: read, compared and swapped, owned."""
+"""The certificate Secret in the API: read, written by compare-and-swap, owned by the Deployment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRET_TYPE = "kubernetes.io/tls"  # noqa: S105 - a type, no secret
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SecretRef:
-    """Where the Secret is, and the Deployment that owns it."""
+    """The Secret, and the Deployment that owns it."""
 
     namespace: str
     secret: str
@@ -29,52 +29,53 @@ class SecretRef:
 
 
 class SecretStore:
-    """The Secret as last heard of; `raw` may be set by whoever watches it."""
+    """The newest known `secret`, which a watch may replace at any time."""
 
-    def __init__(self, client: api.Api, *, place: SecretRef, metrics: Metrics) -> None:
-        self._api, self._place, self._writes = client, place, metrics.writes
-        self.raw: api.Json | None = None
+    def __init__(self, client: api.Api, *, secret_ref: SecretRef, metrics: Metrics) -> None:
+        self._api, self._ref, self._writes = client, secret_ref, metrics.writes
+        self.secret: api.Json | None = None
         self._owner_gone = False
 
     @property
     def name(self) -> str:
         """Namespace and name, for people."""
-        return f"{self._place.namespace}/{self._place.secret}"
+        return f"{self._ref.namespace}/{self._ref.secret}"
 
-    def found(self) -> secret_data.Stored | secret_data.Corrupt | None:
-        """What it says."""
-        if self.raw is None:
+    def content(self) -> secret_data.CertificateSet | secret_data.Corrupt | None:
+        """What the Secret contains; None if there is no Secret."""
+        if self.secret is None:
             return None
         try:
-            return secret_data.decode(self.raw.get("data") or {})
+            return secret_data.decode(self.secret.get("data") or {})
         except secret_data.Corrupt as error:
             return error
 
     def request(self) -> str:
-        """What its rotate annotation asks for, if anything."""
-        annotations = api.metadata(self.raw).get("annotations") or {} if self.raw else {}
+        """The rotate annotation; empty if there is none."""
+        annotations = api.metadata(self.secret).get("annotations") or {} if self.secret else {}
         return str(annotations.get(names.ROTATE_ANNOTATION, ""))
 
     async def read(self) -> None:
-        """Ask the API server."""
-        place = self._place
-        self.raw = await _optional(
-            self._api, api.SECRETS, name=place.secret, namespace=place.namespace
+        """Read the Secret from the API server."""
+        self.secret = await api.get_or_none(
+            self._api, api.SECRETS, name=self._ref.secret, namespace=self._ref.namespace
         )
 
-    async def write(self, stored: secret_data.Stored, *, over: api.Json | None) -> bool:
-        """Write it if it is still `over`, which the decision was based on; else read it again.
+    async def write(
+        self, certificates: secret_data.CertificateSet, *, over: api.Json | None
+    ) -> bool:
+        """Write the Secret if the API server still has `over`; otherwise read it again.
 
-        `raw` will not do for that: while we wait for an answer, the watch may put a newer one in
-        its place. False means that it must not be written: its Deployment is gone or going, and
-        an uninstall is not fought.
+        The decision to write was based on `over`. The watch may replace `secret` during this call.
+        False if the Secret must not be written, as its Deployment is missing or being deleted: an
+        uninstall goes on undisturbed.
         """
         owner = await self._owner()
         if owner is None:
             return False
-        body = _body(over, stored=stored, place=self._place, owner=owner)
+        body = _body(over, certificates=certificates, secret_ref=self._ref, owner=owner)
         try:
-            self.raw = await self._put(body, create=over is None)
+            self.secret = await self._put(body, create=over is None)
         except api.ApiError as error:
             if error.status not in {api.CONFLICT, api.NOT_FOUND}:
                 raise
@@ -82,69 +83,61 @@ class SecretStore:
             await self.read()
         else:
             self._writes.labels(object="secret", result="written").inc()
-            log.info("wrote certificates of generation %d", stored.generation)
+            log.info("wrote certificates of generation %d", certificates.generation)
         return True
 
     async def _put(self, body: api.Json, *, create: bool) -> api.Json:
-        place = self._place
+        namespace = self._ref.namespace
         if create:
-            return await self._api.create(api.SECRETS, body, namespace=place.namespace)
+            return await self._api.create(api.SECRETS, body, namespace=namespace)
         return await self._api.replace(
-            api.SECRETS, body, name=place.secret, namespace=place.namespace
+            api.SECRETS, body, name=self._ref.secret, namespace=namespace
         )
 
     async def _owner(self) -> api.Json | None:
-        place = self._place
-        found = await _optional(
-            self._api, api.DEPLOYMENTS, name=place.deployment, namespace=place.namespace
+        owner = await api.get_or_none(
+            self._api, api.DEPLOYMENTS, name=self._ref.deployment, namespace=self._ref.namespace
         )
-        gone = found is None or "deletionTimestamp" in api.metadata(found)
+        gone = owner is None or "deletionTimestamp" in api.metadata(owner)
         if gone and not self._owner_gone:
             log.warning(
                 "no certificates are written: there is no Deployment %s/%s to own them",
-                place.namespace,
-                place.deployment,
+                self._ref.namespace,
+                self._ref.deployment,
             )
         self._owner_gone = gone
-        return None if gone else found
-
-
-async def _optional(
-    client: api.Api, resource: api.Resource, *, name: str, namespace: str
-) -> api.Json | None:
-    try:
-        return await client.get(resource, name=name, namespace=namespace)
-    except api.ApiError as error:
-        if error.status != api.NOT_FOUND:
-            raise
-        return None
+        return None if gone else owner
 
 
 def _body(
-    found: api.Json | None, *, stored: secret_data.Stored, place: SecretRef, owner: api.Json
+    existing: api.Json | None,
+    *,
+    certificates: secret_data.CertificateSet,
+    secret_ref: SecretRef,
+    owner: api.Json,
 ) -> api.Json:
-    """The Secret to write. Of an existing one all that is not ours is kept."""
-    metadata = api.metadata(found) if found else {}
+    """The Secret to write, with the labels and annotations of the existing one."""
+    metadata = api.metadata(existing) if existing else {}
     annotations = dict(metadata.get("annotations") or {})
     annotations.pop(names.ROTATE_ANNOTATION, None)
     reference = {
         "apiVersion": api.DEPLOYMENTS.api_version,
-        "kind": "Deployment",
-        "name": place.deployment,
+        "kind": api.DEPLOYMENTS.kind,
+        "name": secret_ref.deployment,
         "uid": api.metadata(owner)["uid"],
     }
-    kept = {key: metadata[key] for key in ("resourceVersion", "labels") if key in metadata}
+    preserved = {key: metadata[key] for key in ("resourceVersion", "labels") if key in metadata}
     return {
         "apiVersion": api.SECRETS.api_version,
-        "kind": "Secret",
+        "kind": api.SECRETS.kind,
         # The type of an existing Secret cannot be changed.
-        "type": found.get("type", SECRET_TYPE) if found else SECRET_TYPE,
+        "type": existing.get("type", SECRET_TYPE) if existing else SECRET_TYPE,
         "metadata": {
-            **kept,
-            "name": place.secret,
-            "namespace": place.namespace,
+            **preserved,
+            "name": secret_ref.secret,
+            "namespace": secret_ref.namespace,
             "annotations": annotations,
             "ownerReferences": [reference],
         },
-        "data": secret_data.encode(stored),
+        "data": secret_data.encode(certificates),
     }

@@ -1,4 +1,4 @@
-"""Connects to this replica's own port as an API server would, and keeps readiness right."""
+"""Connects to this replica's own port as an API server does, and keeps readiness right."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 from sidecar_injector import names
 from sidecar_injector.controllers import loop
-from sidecar_injector.controllers.certificates import serving, trust
+from sidecar_injector.controllers.certificates import build
 from sidecar_injector.httpserver import tls
 from sidecar_injector.settings import Settings
 from sidecar_injector.webhook import readiness
@@ -17,28 +17,27 @@ RETRY_SECONDS = 5
 _log = logging.getLogger(__name__)
 
 
-class Probe:
-    """Keeps readiness right as far as certificates decide it: loaded, verified, trusted once."""
+class SelfProbe:
+    """Meets the conditions of readiness that depend on certificates."""
 
     def __init__(
         self,
         settings: Settings,
         *,
-        origin: serving.CertificateSource,
-        trusted: trust.Trust,
-        shown: tls.ServingContext,
+        certificates: build.CertificateParts,
         server: AdmissionServer,
         ready: readiness.Readiness,
     ) -> None:
-        self._origin, self._shown, self._server, self._ready = origin, shown, server, ready
+        self._source, self._context = certificates.source, certificates.context
+        self._server, self._ready = server, ready
         self._server_name = names.verified_dns_name(
             service=settings.fullname, namespace=settings.namespace
         )
-        self._verified: int | None = None
+        self._verified_serial: int | None = None
         self._was_ready = False
         self._loop = loop.Loop(self._turn, what="the handshake with ourselves")
-        origin.subscribe(self._loop.wake)
-        trusted.subscribe(self._loop.wake)
+        certificates.source.subscribe(self._loop.wake)
+        certificates.trust.subscribe(self._loop.wake)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -46,19 +45,19 @@ class Probe:
         await self._loop.run()
 
     async def _turn(self) -> float:
-        if self._shown.leaf is not None:
+        if self._context.leaf is not None:
             self._ready.met(readiness.Condition.CERTIFICATE_LOADED)
-        if self._origin.issuer_seen():
+        if self._source.issuer_was_live():
             self._ready.met(readiness.Condition.ISSUER_SEEN)
-        authorities = self._origin.authorities()
-        if authorities is not None and self._verified != self._shown.serial:
+        cas = self._source.ca_certificates()
+        if cas is not None and self._verified_serial != self._context.serial:
             try:
-                self._verified = await tls.self_probe(
-                    port=self._server.port, server_name=self._server_name, ca_pem=authorities
+                self._verified_serial = await tls.self_probe(
+                    port=self._server.port, server_name=self._server_name, ca_pem=cas
                 )
                 self._ready.met(readiness.Condition.SELF_PROBE)
             except tls.TLSError as error:
-                # What is shared by all replicas must never make all of them unready.
+                # A replica stays ready: all replicas share the Secret, so all would be unready.
                 _log.error("%s", error)
                 return RETRY_SECONDS
         if self._ready.ready and not self._was_ready:

@@ -1,207 +1,174 @@
-"""The certificate loop: makes, keeps and rolls our own CA and certificate, on every replica.
+"""The certificate loop: every replica makes, keeps and rolls our own CA and certificate.
 
-The Secret is the truth. Each replica looks at it, asks `pki.plan` for the next step and takes it
-by compare-and-swap; whoever loses the race takes over what the winner wrote. There is no leader.
+Each replica reads the Secret, asks `pki.plan` for the next step and takes it by compare-and-swap. A
+replica that loses the race adopts what the winner wrote. There is no leader.
 """
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
 from typing import Final
 
 from sidecar_injector import names
 from sidecar_injector.controllers import loop
-from sidecar_injector.controllers.certificates import (
-    problems,
-    rate_limit,
-    secret_store,
-    serving,
-    trust,
-)
-from sidecar_injector.kube import api, informer, server_clock
+from sidecar_injector.controllers.certificates import problems, rate_limit, secret_store, serving
+from sidecar_injector.controllers.certificates.source import CertificateSource
+from sidecar_injector.kube import api
 from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.pki import checks, keys, plan, roll, secret_data, webhook_configuration
+from sidecar_injector.pki import checks, keys, plan, secret_data, webhook_configuration
 
 log = logging.getLogger(__name__)
 
 MOST_STEPS: Final = 30
-"""In one go. A step leads to the next, or to somebody else's having been faster."""
-SHORTEST_WAIT: Final = 0.05
+"""In one turn: a step may make another one due, and so may the steps of other replicas."""
+SHORTEST_PAUSE: Final = 0.05
 
 
-class SelfSigned:
-    """A `serving.CertificateSource` whose certificates we make ourselves."""
+class SelfSigned(CertificateSource):
+    """A source whose certificates we make ourselves."""
 
     def __init__(
         self,
         client: api.Api,
         *,
-        place: secret_store.SecretRef,
+        secret_ref: secret_store.SecretRef,
         policy: plan.Policy,
-        serve: serving.ServedCertificate,
-        trusted: trust.Trust,
+        served: serving.ServedCertificate,
         metrics: Metrics,
-        raising: problems.Alarms,
-        clocks: server_clock.Clocks,
-        generate: roll.Generate = keys.generate,
+        generate: plan.Generate = keys.generate,
     ) -> None:
-        self._policy, self._serve, self._trusted = policy, serve, trusted
-        self._metrics, self._alarms = metrics, raising
-        self._clocks, self._generate = clocks, generate
-        self._store = secret_store.SecretStore(client, place=place, metrics=metrics)
-        self._memory: secret_data.Stored | None = None
-        self._limiter = rate_limit.Limiter()
-        self._listeners: list[Callable[[], None]] = []
-        self._loop = loop.Loop(self._turn, what=f"Secret {place.secret}")
-        self._cache = informer.Informer(
-            client, api.SECRETS, metrics=metrics, scope=place.scope(), on_change=self._changed
-        )
-        trusted.subscribe(self._loop.wake)
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._cache.run())
-            await self._cache.synced.wait()
-            group.create_task(self._loop.run())
+        super().__init__(client, secret_ref=secret_ref, served=served, metrics=metrics)
+        self._policy, self._generate = policy, generate
+        self._alarms, self._expiration = served.alarms, metrics.certificate_expiration
+        self._adopted: secret_data.CertificateSet | None = None
+        self._limiter = rate_limit.WriteLimiter()
 
     def bundle(self) -> bytes | None:
-        return self._memory.bundle() if self._memory else None
+        return self._adopted.bundle() if self._adopted else None
 
     async def refresh(self) -> bytes | None:
         await self._store.read()
-        step = self._next()
+        step = self._next_step()
         if step.action is plan.Action.ADOPT:
             self._adopt(step)
         elif step.action.writes:
             self._loop.wake()
         return self.bundle()
 
-    def authorities(self) -> bytes | None:
-        return self._serve.authorities
-
-    def issuer_seen(self) -> bool:
-        return self._memory is not None and self._trusted.ever(
-            checks.fingerprint(self._memory.ca.certificate)
+    def issuer_was_live(self) -> bool:
+        return self._adopted is not None and self._trust.was_live(
+            checks.fingerprint(self._adopted.ca.certificate)
         )
 
-    def subscribe(self, listener: Callable[[], None]) -> None:
-        self._listeners.append(listener)
+    async def reconcile(self) -> float:
+        step = await self.take_due_steps()
+        if step.until is None:
+            return loop.TICK_SECONDS
+        return max((step.until - self._clocks.now()).total_seconds(), SHORTEST_PAUSE)
 
-    async def reconcile(self) -> plan.Step:
-        """Take every step that is due now; returns the first that is not, or may not be taken."""
-        step = self._next()
+    async def take_due_steps(self) -> plan.Step:
+        """Take every step that is due; returns the first one that is not due, or not allowed."""
+        step = self._next_step()
         for _ in range(MOST_STEPS):
             if step.action is plan.Action.ADOPT:
                 self._adopt(step)
             elif not step.action.writes:
                 break
             else:
-                # What the watch has told may be old; nothing is written before asking.
+                # The watch may be behind, so nothing is written before a read.
                 await self._store.read()
-                fresh = self._next()
-                if fresh.action.writes and not await self._write(fresh):
-                    step = dataclasses.replace(fresh, action=plan.Action.WAIT)
+                newest = self._next_step()
+                if newest.action.writes and not await self._write(newest):
+                    step = dataclasses.replace(newest, action=plan.Action.WAIT)
                     break
-            step = self._next()
-        if not self._next().action.writes:
-            self._note_peace()
-        self._serve_what_may_be()
+            step = self._next_step()
+        if not self._next_step().action.writes:
+            self._observe_correct()
+        self._serve()
         return step
 
-    def _changed(self, _key: informer.Key, _old: api.Json | None, new: api.Json | None) -> None:
-        self._store.raw = new
-        step = self._next()
+    def observe(self, secret: api.Json | None) -> None:
+        super().observe(secret)
+        step = self._next_step()
         if step.action is plan.Action.ADOPT:
-            # At once: the loop may be waiting for a slow API, even for longer than the leaf lives.
+            # At once: the loop may wait for a slow API server for longer than the leaf lives.
             self._adopt(step)
-        self._loop.wake()
 
-    async def _turn(self) -> float:
-        step = await self.reconcile()
-        if step.until is None:
-            return loop.TICK_SECONDS
-        return max((step.until - self._clocks.now()).total_seconds(), SHORTEST_WAIT)
+    def _next_step(self) -> plan.Step:
+        return plan.next_step(self._state(), self._policy)
 
-    def _next(self) -> plan.Step:
-        return plan.next_step(self._world(), self._policy)
-
-    def _world(self) -> plan.CertificateState:
+    def _state(self) -> plan.CertificateState:
         return plan.CertificateState(
             now=self._clocks.now(),
-            found=self._store.found(),
-            memory=self._memory,
-            seen_for=self._trusted.seen_for(),
+            secret=self._store.content(),
+            adopted=self._adopted,
+            live_seconds=self._trust.live_seconds(),
             request=self._store.request(),
         )
 
     async def _write(self, step: plan.Step) -> bool:
-        """Take the step, or lose the race for it; False if it must not be taken now."""
-        world, over = self._world(), self._store.raw
-        if not await self._may_write(step, world):
+        """Take the step, or lose the race for it; False if it is not allowed now."""
+        state, secret = self._state(), self._store.secret
+        if not await self._may_write(step):
             return False
         log.info("certificates: %s: %s", step.action.value, step.why)
-        stored = roll.carry_out(step, world, policy=self._policy, generate=self._generate)
-        return await self._store.write(stored, over=over)
+        certificates = plan.apply_step(step, state, policy=self._policy, generate=self._generate)
+        return await self._store.write(certificates, over=secret)
 
-    async def _may_write(self, step: plan.Step, world: plan.CertificateState) -> bool:
-        """Whether the API servers are where the step needs them, and nobody is fighting us."""
-        if step.on_trust and not await self._trusted.confirmed():
+    async def _may_write(self, step: plan.Step) -> bool:
+        """Whether the configuration is as the step needs it, and nobody undoes our writes."""
+        if step.depends_on_live and not await self._trust.is_current():
             return False
         if step.action is not plan.Action.WRITE_BACK:
             return True
-        if self._limiter.wait(self._clocks.monotonic()) > 0:
-            self._complain_of_a_fight()
+        if self._limiter.delay(self._clocks.monotonic()) > 0:
+            self._report_write_conflict()
             return False
         return True
 
-    def _note_peace(self) -> None:
-        """The Secret is as it should be, whether we or others made it so."""
+    def _observe_correct(self) -> None:
+        """The Secret is correct, by our own work or somebody else's."""
         now = self._clocks.monotonic()
-        self._limiter.right(now)
-        if self._limiter.quiet(now):
+        self._limiter.observe_correct(now)
+        if self._limiter.is_stable(now):
             self._alarms.clear(problems.CertificateProblem.SECRET_REWRITTEN)
 
-    def _complain_of_a_fight(self) -> None:
-        raw = self._store.raw
-        others = ", ".join(webhook_configuration.other_managers(raw)) if raw else ""
+    def _report_write_conflict(self) -> None:
+        secret = self._store.secret
+        managers = ", ".join(webhook_configuration.other_managers(secret)) if secret else ""
         message = (
-            f"{others or 'somebody'} keeps changing or deleting the Secret {self._store.name}:"
+            f"{managers or 'somebody'} keeps changing or deleting the Secret {self._store.name}:"
             " it is written back once a minute from now on, and served from memory"
         )
         self._alarms.set(problems.CertificateProblem.SECRET_REWRITTEN, message)
 
     def _adopt(self, step: plan.Step) -> None:
-        found = self._store.found()
-        if not isinstance(found, secret_data.Stored):
-            raise roll.NotAWriteError(step)
-        log.info("certificates: took over generation %d", found.generation)
-        self._memory = found
-        expires = found.ca.parsed().not_valid_after_utc.timestamp()
-        self._metrics.certificate_expiration.labels(certificate="ca").set(expires)
-        self._tell()
-        # Before the next step, which may have to wait for the API.
-        self._serve_what_may_be()
+        content = self._store.content()
+        if not isinstance(content, secret_data.CertificateSet):
+            raise plan.NotAWriteError(step)
+        log.info("certificates: took over generation %d", content.generation)
+        self._adopted = content
+        expires = content.ca.parsed().not_valid_after_utc.timestamp()
+        self._expiration.labels(certificate="ca").set(expires)
+        self._notify()
+        # Before the next step, which may have to wait for the API server.
+        self._serve()
 
-    def _serve_what_may_be(self) -> None:
-        memory = self._memory
-        if memory is None:
+    def _serve(self) -> None:
+        """Serve the adopted leaf if it is good and allowed."""
+        adopted = self._adopted
+        if adopted is None:
             return
-        flaws = checks.serving(
-            memory.leaf.parsed(),
+        findings = checks.serving(
+            adopted.leaf.parsed(),
             field=names.TLS_CERT,
             dns_names=self._policy.dns_names,
             now=self._clocks.now(),
         )
-        if flaws:
-            self._serve.complain("; ".join(map(str, flaws)))
-        elif self._serve.change(
-            memory.leaf, authorities=memory.bundle(), why=f"generation {memory.generation}"
+        if findings:
+            self._served.report("; ".join(map(str, findings)))
+        elif self._served.change(
+            adopted.leaf, cas=adopted.bundle(), why=f"generation {adopted.generation}"
         ):
-            self._tell()
-
-    def _tell(self) -> None:
-        for listener in self._listeners:
-            listener()
+            self._notify()

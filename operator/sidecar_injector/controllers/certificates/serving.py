@@ -1,13 +1,13 @@
-"""The pair that this replica serves, and those who may ask about it."""
+"""The certificate that this replica serves."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable
 
-from sidecar_injector.controllers.certificates import problems
+from sidecar_injector.controllers.certificates.problems import Alarms, CertificateProblem
+from sidecar_injector.controllers.certificates.trust import Trust
 from sidecar_injector.httpserver import tls
 from sidecar_injector.kube import server_clock
 from sidecar_injector.observability.metrics import Metrics
@@ -15,155 +15,127 @@ from sidecar_injector.pki import handover, issue
 
 log = logging.getLogger(__name__)
 
-
-class Load(Protocol):
-    """Puts a pair into the TLS server, as `server.tls.ServingContext.load` does."""
-
-    def __call__(self, *, cert_pem: bytes, key_pem: bytes) -> None: ...
-
-
-class CertificateSource(Protocol):
-    """Where certificates come from: made by us, or by somebody else."""
-
-    def bundle(self) -> bytes | None:
-        """What belongs into `caBundle` as far as is known; None if that is not ours to say."""
-        ...
-
-    async def refresh(self) -> bytes | None:
-        """The same after asking the API server."""
-        ...
-
-    def authorities(self) -> bytes | None:
-        """The CAs by which our own handshake with ourselves is to be judged."""
-        ...
-
-    def issuer_seen(self) -> bool:
-        """Whether the issuer of what is served has been in the live configuration once."""
-        ...
-
-    def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when one of the above may have changed."""
-        ...
-
-    async def run(self) -> None:
-        """Keep certificates loaded until cancelled."""
-        ...
+Load = Callable[[issue.Pair], None]
+"""Has the TLS server serve a pair; TLSError if the pair cannot be loaded."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Shown:
+class _Servable:
     pair: issue.Pair
-    authorities: bytes
-    """The CA certificates that came with it."""
+    cas: bytes
+    """The CA certificates that came with the pair."""
 
-    def issuers(self, more: bytes = b"") -> frozenset[str]:
-        return handover.issuers(self.pair.certificate, self.authorities + more)
+    def issuers(self, other_cas: bytes = b"") -> frozenset[str]:
+        return handover.issuers(self.pair.certificate, self.cas + other_cas)
 
 
 class ServedCertificate:
-    """What is served at present. A pair that cannot be loaded leaves it as it is.
+    """Changes the served certificate; a pair that cannot be loaded changes nothing.
 
-    A pair takes another's place as soon as `live` (issuers in the live configuration, and for how
-    many seconds) allows it. The former one is kept for as long as clients may refuse the new one.
+    A pair replaces another one as soon as `trust` allows it. The former pair is kept while clients
+    may refuse the new one.
     """
 
     def __init__(
         self,
         load: Load,
         *,
+        trust: Trust,
+        alarms: Alarms,
         metrics: Metrics,
-        raising: problems.Alarms,
-        live: Callable[[], Mapping[str, float]],
         clocks: server_clock.Clocks,
     ) -> None:
-        self._load, self._metrics, self._alarms = load, metrics, raising
-        self._live, self._clocks = live, clocks
-        self._shown: _Shown | None = None
-        self._former: _Shown | None = None
-        self._probation = handover.Probation()
+        self.trust, self.alarms, self.clocks = trust, alarms, clocks
+        self._load, self._metrics = load, metrics
+        self._current: _Servable | None = None
+        self._former: _Servable | None = None
+        self._trial = handover.Trial()
 
     @property
     def certificate(self) -> bytes | None:
-        """The one that clients are shown."""
-        return self._shown.pair.certificate if self._shown else None
+        """The served certificate."""
+        return self._current.pair.certificate if self._current else None
 
     @property
-    def authorities(self) -> bytes | None:
+    def ca_certificates(self) -> bytes | None:
         """The CA certificates that came with it."""
-        return self._shown.authorities if self._shown else None
+        return self._current.cas if self._current else None
 
-    def change(self, pair: issue.Pair, *, authorities: bytes, why: str, wait: float = 0.0) -> bool:
-        """Serve this pair from now on, its issuer having been live for `wait` seconds.
+    def change(self, pair: issue.Pair, *, cas: bytes, why: str, wait_seconds: float = 0.0) -> bool:
+        """Serve this pair once its issuer has been live for `wait_seconds`.
 
-        False if that may not be yet, or fails, which is an alarm. To be asked again and again.
+        False if that is not allowed yet; the caller tries again. Also False if the pair cannot be
+        loaded, which is an alarm.
         """
-        wanted, now = _Shown(pair, authorities), self._clocks.monotonic()
-        if self._probation.passed(now):
+        wanted, now = _Servable(pair, cas), self.clocks.monotonic()
+        if self._trial.is_passed(now):
             self._former = None
-            self._alarms.clear(problems.CertificateProblem.REFUSED)
-        if wanted != self._shown:
+            self.alarms.clear(CertificateProblem.REFUSED)
+        if wanted != self._current:
             if pair.certificate != self.certificate:
-                if not self._may_take(wanted, wait=wait) or not self._put(wanted, why=why):
+                if not self._may_replace(wanted, wait_seconds) or not self._put(wanted, why=why):
                     return False
-                self._former = self._shown
-                self._probation.begins(now)
-            self._shown = wanted
-        self._alarms.clear(problems.CertificateProblem.NOT_LOADED)
+                self._former = self._current
+                self._trial.begin(now)
+            self._current = wanted
+        self.alarms.clear(CertificateProblem.NOT_LOADED)
         return True
 
-    def refused(self) -> None:
-        """A client did not accept the certificate. Called in the middle of its handshake."""
-        now = self._clocks.monotonic()
-        if not self._probation.refused(now) or self._shown is None:
+    def refuse(self) -> None:
+        """A client refuses the certificate. Called during its handshake."""
+        now = self.clocks.monotonic()
+        if not self._trial.is_refused(now) or self._current is None:
             return
-        serial = self._shown.pair.parsed().serial_number
+        serial = self._current.pair.parsed().serial_number
         former, self._former = self._former, None
-        if former is None or not self._is_good(former):
+        if former is None or not self._may_return_to(former):
             message = f"Clients refuse certificate {serial:x}, and no other one would do"
-            self._alarms.set(problems.CertificateProblem.REFUSED, message)
+            self.alarms.set(CertificateProblem.REFUSED, message)
             return
-        hold = self._probation.fails(self._shown.pair.certificate, now)
+        pause = self._trial.fail(self._current.pair.certificate, now)
         if self._put(
-            former, why=f"clients refuse {serial:x}, which is tried again in {hold:.0f} s"
+            former, why=f"clients refuse {serial:x}, which is tried again in {pause:.0f} s"
         ):
-            self._shown = former
+            self._current = former
             self._metrics.certificate_rollbacks.inc()
             message = f"Clients refuse certificate {serial:x}: the one before it is served again"
-            self._alarms.set(problems.CertificateProblem.REFUSED, message)
+            self.alarms.set(CertificateProblem.REFUSED, message)
 
-    def complain(self, what: str) -> None:
-        """Say once that the Secret's certificate is not served, and why."""
-        kept = "the last good one is kept" if self.certificate else "none is served"
-        message = f"The certificate is not loaded, {kept}: {what}"
-        self._alarms.set(problems.CertificateProblem.NOT_LOADED, message)
+    def report(self, problem: str) -> None:
+        """Report why the Secret's certificate is not served."""
+        consequence = "the last good one is kept" if self.certificate else "none is served"
+        message = f"The certificate is not loaded, {consequence}: {problem}"
+        self.alarms.set(CertificateProblem.NOT_LOADED, message)
 
-    def _may_take(self, wanted: _Shown, *, wait: float) -> bool:
-        shown, live = self._shown, self._live()
-        if shown is None:
+    def _may_replace(self, wanted: _Servable, wait_seconds: float) -> bool:
+        current, live_seconds = self._current, self.trust.live_seconds()
+        if current is None:
             return True
-        held = self._probation.holds(wanted.pair.certificate, self._clocks.monotonic())
-        return not (held and self._is_good(shown)) and handover.may_serve(
+        paused = self._trial.is_paused(wanted.pair.certificate, self.clocks.monotonic())
+        return not (paused and self._may_return_to(current)) and handover.may_serve(
             wanted.issuers(),
-            served=shown.pair.certificate,
-            served_by=shown.issuers(more=wanted.authorities),
-            live=live,
-            wait=wait,
-            now=self._clocks.now(),
+            served=current.pair.certificate,
+            served_by=current.issuers(other_cas=wanted.cas),
+            live_seconds=live_seconds,
+            wait=wait_seconds,
+            now=self.clocks.now(),
         )
 
-    def _is_good(self, shown: _Shown) -> bool:
-        """Whether an API server would accept it, as far as we can see."""
-        in_date = self._clocks.now() <= shown.pair.parsed().not_valid_after_utc
-        return in_date and not self._live().keys().isdisjoint(shown.issuers())
+    def _may_return_to(self, servable: _Servable) -> bool:
+        return handover.may_return_to(
+            servable.pair.certificate,
+            issuers=servable.issuers(),
+            live_cas=self.trust.live_cas(),
+            now=self.clocks.now(),
+        )
 
-    def _put(self, shown: _Shown, *, why: str) -> bool:
-        pair = shown.pair
+    def _put(self, servable: _Servable, *, why: str) -> bool:
         try:
-            self._load(cert_pem=pair.certificate, key_pem=pair.key)
+            self._load(servable.pair)
         except tls.TLSError as error:
-            self.complain(str(error))
+            self.report(str(error))
             return False
-        leaf = pair.parsed()
+        leaf = servable.pair.parsed()
         log.info("serving certificate %x: %s", leaf.serial_number, why)
         expires = leaf.not_valid_after_utc.timestamp()
         self._metrics.certificate_expiration.labels(certificate="leaf").set(expires)

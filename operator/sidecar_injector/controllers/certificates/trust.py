@@ -1,7 +1,7 @@
-"""Which CAs the API servers have been told to trust, and since when.
+"""Which CAs are in the live webhook configurations, and since when.
 
-The other half of a CA roll: a certificate may be signed by a new CA only after that CA has been in
-the live webhook configurations for long enough. No API says when a change is in force.
+A certificate may be signed by a new CA only after that CA has been there for long enough, as no API
+tells when a change of a configuration is in force.
 https://github.com/kubernetes/kubernetes/issues/54712
 """
 
@@ -15,22 +15,23 @@ from sidecar_injector.pki import webhook_configuration
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Seen:
+class _Observation:
     version: str
     since: Mapping[str, float]
+    """Fingerprints of the CAs that every entry contains, with the time of the first sight."""
 
 
 class Trust:
-    """The CAs that every entry of every existing configuration named `name` carries.
+    """The CAs that every entry of every existing configuration of this name contains.
 
-    Nothing counts as trusted while the mutating configuration does not exist or has no entry: then
-    nobody calls us, and there is nothing to wait for.
+    No CA is live while the mutating configuration does not exist or has no entry: then no API
+    server calls us, and a wait would have no end.
     """
 
-    def __init__(self, api_client: api.Api, *, name: str, monotonic: Callable[[], float]) -> None:
-        self._api, self._name, self._monotonic = api_client, name, monotonic
-        self._seen: dict[api.Resource, _Seen] = {}
-        self._ever: set[str] = set()
+    def __init__(self, client: api.Api, *, name: str, monotonic: Callable[[], float]) -> None:
+        self._api, self._name, self._monotonic = client, name, monotonic
+        self._observations: dict[api.Resource, _Observation] = {}
+        self._ever_live: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
 
     def subscribe(self, listener: Callable[[], None]) -> None:
@@ -40,56 +41,57 @@ class Trust:
     def observe(
         self, resource: api.Resource, configuration: api.Json | None, *, unbroken: bool
     ) -> None:
-        """A configuration is now this. Without `unbroken` something may have happened in between,
-        and all waiting begins anew."""
-        before = self._seen.get(resource)
-        known = before.since if before and unbroken else {}
+        """The configuration has changed to this.
+
+        Without `unbroken` a change in between may have been missed, and every wait begins again.
+        """
+        before = self._observations.get(resource)
+        since = before.since if before and unbroken else {}
         now = self._monotonic()
         if configuration is None or not configuration.get("webhooks"):
-            self._seen.pop(resource, None)
+            self._observations.pop(resource, None)
         else:
-            carried = webhook_configuration.common_authorities(configuration)
-            since = {fingerprint: known.get(fingerprint, now) for fingerprint in carried}
-            self._seen[resource] = _Seen(api.resource_version(configuration), since)
-        self._ever |= self.fingerprints()
+            self._observations[resource] = _Observation(
+                api.resource_version(configuration),
+                {
+                    fingerprint: since.get(fingerprint, now)
+                    for fingerprint in webhook_configuration.common_cas(configuration)
+                },
+            )
+        self._ever_live |= self.live_cas()
         for listener in self._listeners:
             listener()
 
-    def seen_for(self) -> dict[str, float]:
-        """Fingerprints of the trusted CAs, with the seconds for which they have been so."""
-        if api.MUTATING not in self._seen:
+    def live_seconds(self) -> dict[str, float]:
+        """Fingerprints of the live CAs, with the seconds for which each has been live."""
+        if api.MUTATING not in self._observations:
             return {}
         now = self._monotonic()
-        common: Set[str] = self._seen[api.MUTATING].since.keys()
-        for seen in self._seen.values():
-            common = common & seen.since.keys()
+        common: Set[str] = self._observations[api.MUTATING].since.keys()
+        for observation in self._observations.values():
+            common = common & observation.since.keys()
         return {
-            fingerprint: now - max(seen.since[fingerprint] for seen in self._seen.values())
+            fingerprint: now - max(each.since[fingerprint] for each in self._observations.values())
             for fingerprint in common
         }
 
-    def fingerprints(self) -> frozenset[str]:
-        """The CAs that are trusted now."""
-        return frozenset(self.seen_for())
+    def live_cas(self) -> frozenset[str]:
+        """Fingerprints of the live CAs."""
+        return frozenset(self.live_seconds())
 
-    def ever(self, fingerprint: str) -> bool:
-        """Whether this CA has been trusted at any time since we started."""
-        return fingerprint in self._ever
+    def was_live(self, fingerprint: str) -> bool:
+        """Whether this CA has been live at any time since the start of the process."""
+        return fingerprint in self._ever_live
 
-    async def confirmed(self) -> bool:
-        """Whether the API server itself has nothing newer than what was observed.
+    async def is_current(self) -> bool:
+        """Whether the API server has nothing newer than what was observed.
 
-        A watch that died silently goes on telling that all is well; asking does not.
+        A watch that has silently died reports no change; a read does.
         """
-        for resource in (api.MUTATING, api.VALIDATING):
-            seen = self._seen.get(resource)
-            try:
-                live = await self._api.get(resource, name=self._name)
-            except api.ApiError as error:
-                if error.status != api.NOT_FOUND:
-                    raise
-                live = None
+        for resource in api.WEBHOOK_CONFIGURATIONS.values():
+            observation = self._observations.get(resource)
+            live = await api.get_or_none(self._api, resource, name=self._name)
             version = api.resource_version(live) if live and live.get("webhooks") else None
-            if version != (seen.version if seen else None):
+            if version != (observation.version if observation else None):
                 return False
         return True

@@ -1,4 +1,4 @@
-"""The caBundle is ours, repaired at once, and never fought over."""
+"""The caBundle is ours: it is repaired at once, but not again and again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_all_entries_are_patched_in_one_write_and_nothing_else_is_touched(
 async def test_a_wrong_bundle_is_repaired_at_once(cluster: kit.Cluster, value: bytes) -> None:
     cluster.start(3)
     await cluster.settle()
-    cluster.clock.move(rate_limit.QUIET_SECONDS)
+    cluster.clock.move(rate_limit.STABLE_SECONDS)
     cluster.set_bundle(value)
     assert not cluster.healthy()
     await cluster.settle()
@@ -87,11 +87,11 @@ async def test_a_configuration_that_appears_later_is_filled(cluster: kit.Cluster
 async def test_a_replica_that_is_behind_does_not_take_a_new_ca_for_a_foreign_one(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The news of the bundle comes before the news of the Secret."""
+    """The watch of the configuration is faster than the watch of the Secret."""
     (replica,) = cluster.start()
     await cluster.settle()
     staged = pki_kit.take(pki_kit.plan.Action.STAGE_CA, cluster.stored())
-    monkeypatch.setattr(replica.source._cache, "_on_change", lambda *_: None)
+    monkeypatch.setattr(replica.source, "observe", lambda _: None)
     cluster.set_data(pki_kit.secret_data.encode(staged))
     written = patches(cluster)
     cluster.set_bundle(staged.bundle())
@@ -103,36 +103,36 @@ async def test_a_replica_that_is_behind_does_not_take_a_new_ca_for_a_foreign_one
 async def test_what_was_read_of_the_secret_is_not_used_on_a_configuration_that_came_after_it(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between our look at the Secret and our patch somebody stages a CA and publishes it."""
+    """Another replica stages and publishes a CA between our read of the Secret and our patch."""
     (replica,) = cluster.start()
     await cluster.settle()
     before = cluster.stored()
     staged = pki_kit.take(pki_kit.plan.Action.STAGE_CA, before)
     refresh = replica.source.refresh
-    seen_by = replica.bundles.keepers[0]
+    mutating = replica.ca_bundles[0]
 
     async def late_answer() -> bytes | None:
         monkeypatch.setattr(replica.source, "refresh", refresh)
         cluster.set_bundle(staged.bundle())
         newest = cluster.server.objects[api.MUTATING]["", "si"]
         version = api.resource_version(newest)
-        await fake_api.eventually(lambda: api.resource_version(seen_by._live or newest) == version)
+        await fake_api.eventually(lambda: api.resource_version(mutating.live or newest) == version)
         cluster.set_data(pki_kit.secret_data.encode(staged))
         return before.bundle()
 
     monkeypatch.setattr(replica.source, "refresh", late_answer)
     written = patches(cluster)
-    cluster.clock.move(rate_limit.QUIET_SECONDS)
+    cluster.clock.move(rate_limit.STABLE_SECONDS)
     cluster.set_bundle(b"")
     await fake_api.eventually(lambda: replica.source.bundle() == staged.bundle())
     await cluster.settle()
     assert patches(cluster) == written
 
 
-async def test_a_patch_that_came_too_late_is_thought_over(cluster: kit.Cluster) -> None:
+async def test_a_patch_that_comes_too_late_is_not_repeated(cluster: kit.Cluster) -> None:
     replicas = cluster.start(5)
     await cluster.settle()
-    cluster.clock.move(rate_limit.QUIET_SECONDS)
+    cluster.clock.move(rate_limit.STABLE_SECONDS)
     cluster.set_bundle(b"")
     await cluster.settle()
     await cluster.idle()
@@ -142,12 +142,12 @@ async def test_a_patch_that_came_too_late_is_thought_over(cluster: kit.Cluster) 
     assert sum(value or 0 for value in written) == 2  # The first fill, and one repair.
 
 
-async def test_who_keeps_rewriting_it_is_answered_five_times_and_then_once_a_minute(
+async def test_a_writer_that_keeps_rewriting_it_is_answered_five_times_and_then_once_a_minute(
     cluster: kit.Cluster,
 ) -> None:
     cluster.start(3)
     await cluster.settle()
-    cluster.clock.move(rate_limit.QUIET_SECONDS)
+    cluster.clock.move(rate_limit.STABLE_SECONDS)
     repaired = 0
     for _ in range(60):
         cluster.set_bundle(b"")
@@ -165,26 +165,26 @@ async def test_who_keeps_rewriting_it_is_answered_five_times_and_then_once_a_min
 
 
 def test_five_tries_then_one_a_minute_and_fast_again_after_a_quiet_while() -> None:
-    patience = rate_limit.Limiter()
-    assert [patience.wait(float(second)) for second in range(5)] == [0.0] * 5
-    assert patience.wait(5.0) == 59.0
-    assert patience.wait(63.5) == 0.5
-    assert patience.wait(64.0) == 0.0
-    assert patience.wait(65.0) == 59.0
-    patience.right(66.0)
-    assert patience.wait(66.0 + rate_limit.QUIET_SECONDS - 0.1) > 0
-    patience.right(80.0)
-    assert patience.wait(80.0 + rate_limit.QUIET_SECONDS) == 0.0
+    limiter = rate_limit.WriteLimiter()
+    assert [limiter.delay(float(second)) for second in range(5)] == [0.0] * 5
+    assert limiter.delay(5.0) == 59.0
+    assert limiter.delay(63.5) == 0.5
+    assert limiter.delay(64.0) == 0.0
+    assert limiter.delay(65.0) == 59.0
+    limiter.observe_correct(66.0)
+    assert limiter.delay(66.0 + rate_limit.STABLE_SECONDS - 0.1) > 0
+    limiter.observe_correct(80.0)
+    assert limiter.delay(80.0 + rate_limit.STABLE_SECONDS) == 0.0
 
 
-def test_a_change_of_what_is_wanted_is_no_fight() -> None:
-    patience = rate_limit.Limiter()
+def test_a_change_of_what_is_wanted_is_not_a_write_conflict() -> None:
+    limiter = rate_limit.WriteLimiter()
     for _ in range(20):
-        patience.reset()
-        assert patience.wait(0.0) == 0.0
+        limiter.reset()
+        assert limiter.delay(0.0) == 0.0
 
 
-def test_the_other_manager_is_who_owns_the_bundle_or_has_written_last() -> None:
+def test_the_other_manager_is_the_owner_of_the_bundle_or_the_last_writer() -> None:
     owns = {"f:webhooks": {"k:{}": {"f:clientConfig": {"f:caBundle": {}}}}}
     helm = {"manager": "helm", "time": "2026-01-02", "fieldsV1": {"f:webhooks": {".": {}}}}
     argo = {"manager": "argocd", "time": "2026-01-01", "fieldsV1": owns}
@@ -207,10 +207,10 @@ def test_only_what_every_entry_carries_counts_as_trusted() -> None:
             ]
         }
 
-    both, one = pki_kit.SWITCHED.bundle(), pki_kit.SWITCHED.ca.certificate
-    assert len(webhook_configuration.common_authorities(configured(both, both))) == 2
-    assert len(webhook_configuration.common_authorities(configured(both, one))) == 1
-    assert not webhook_configuration.common_authorities(configured(both, b""))
+    both, single = pki_kit.SWITCHED.bundle(), pki_kit.SWITCHED.ca.certificate
+    assert len(webhook_configuration.common_cas(configured(both, both))) == 2
+    assert len(webhook_configuration.common_cas(configured(both, single))) == 1
+    assert not webhook_configuration.common_cas(configured(both, b""))
 
 
 async def test_nothing_counts_as_trusted_that_one_of_the_configurations_lacks(
@@ -218,12 +218,12 @@ async def test_nothing_counts_as_trusted_that_one_of_the_configurations_lacks(
 ) -> None:
     (replica,) = cluster.start()
     await cluster.settle()
-    await fake_api.eventually(replica.trust.fingerprints)
+    await fake_api.eventually(replica.trust.live_cas)
     cluster.server.failures["patch", "validatingwebhookconfigurations"] = [
         fake_api.refusal(403, "Forbidden")
     ]
     cluster.set_bundle(b"", api.VALIDATING)
     await cluster.idle()
-    assert not replica.trust.fingerprints()
+    assert not replica.trust.live_cas()
     cluster.server.take(api.VALIDATING, name="si")
-    await fake_api.eventually(replica.trust.fingerprints)
+    await fake_api.eventually(replica.trust.live_cas)

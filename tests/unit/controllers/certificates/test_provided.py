@@ -1,4 +1,4 @@
-"""Certificates of somebody else: loaded when they are good, named when they are not."""
+"""Certificates of somebody else: loaded if they are good, reported if they are not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAIT = 60
 class Mode:
     """The mode `provided` around a Secret, without any loop running."""
 
-    def __init__(self, *, injects: bool = False) -> None:
+    def __init__(self, *, ca_injector: bool = False) -> None:
         self.server = fake_api.FakeApi()
         self.clock = kit.Clock()
         self.loaded: list[bytes] = []
@@ -33,31 +33,29 @@ class Mode:
         self.recorder = events.Recorder(self.server, instance="r", now=self.clock.now)
         self.source = provided.Provided(
             self.server,
-            place=kit.PLACE,
+            secret_ref=kit.SECRET_REF,
             dns_names=DNS_NAMES,
-            injects=injects,
-            serve=serving.ServedCertificate(
+            ca_injector=ca_injector,
+            wait_seconds=WAIT,
+            served=serving.ServedCertificate(
                 self.load,
-                metrics=metrics,
-                raising=problems.Alarms(
+                trust=self.trust,
+                alarms=problems.Alarms(
                     recorder=self.recorder, about=kit.ABOUT, metrics=metrics, ready=self.ready
                 ),
-                live=self.trust.seen_for,
+                metrics=metrics,
                 clocks=server_clock.Clocks(now=self.clock.now, monotonic=self.clock.monotonic),
             ),
-            trusted=self.trust,
             metrics=metrics,
-            now=self.clock.now,
-            wait=WAIT,
         )
 
-    def load(self, *, cert_pem: bytes, key_pem: bytes) -> None:
-        assert key_pem
-        self.loaded.append(cert_pem)
+    def load(self, pair: issue.Pair) -> None:
+        assert pair.key
+        self.loaded.append(pair.certificate)
 
-    async def give(self, pair: issue.Pair, authorities: bytes) -> list[str]:
-        """Put this into the Secret; what the Events say then."""
-        pems = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authorities}
+    async def put(self, pair: issue.Pair, cas: bytes) -> list[str]:
+        """Put this into the Secret; returns the notes of the Events that follow."""
+        pems = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": cas}
         data = {key: base64.b64encode(value).decode() for key, value in pems.items()}
         metadata = {"name": "si-tls", "namespace": "ns"}
         self.server.seed(api.SECRETS, {"metadata": metadata, "data": data})
@@ -68,31 +66,31 @@ class Mode:
 
 async def test_a_good_pair_is_loaded_and_its_ca_is_the_bundle() -> None:
     mode = Mode()
-    assert await mode.give(pki_kit.FIRST.leaf, pki_kit.FIRST.bundle()) == []
+    assert await mode.put(pki_kit.FIRST.leaf, pki_kit.FIRST.bundle()) == []
     assert mode.loaded == [pki_kit.FIRST.leaf.certificate]
-    assert mode.source.bundle() == mode.source.authorities() == pki_kit.FIRST.bundle()
+    assert mode.source.bundle() == mode.source.ca_certificates() == pki_kit.FIRST.bundle()
 
 
 async def test_a_renewed_pair_is_loaded_and_the_same_one_only_once() -> None:
     mode = Mode()
     renewed = pki_kit.leaf_of(pki_kit.FIRST.ca)
     for pair in (pki_kit.FIRST.leaf, pki_kit.FIRST.leaf, renewed):
-        await mode.give(pair, pki_kit.FIRST.bundle())
+        await mode.put(pair, pki_kit.FIRST.bundle())
     assert mode.loaded == [pki_kit.FIRST.leaf.certificate, renewed.certificate]
 
 
-async def test_where_somebody_else_injects_the_bundle_is_not_ours_to_say() -> None:
-    mode = Mode(injects=True)
-    await mode.give(pki_kit.FIRST.leaf, pki_kit.FIRST.bundle())
+async def test_with_a_ca_injector_we_write_no_bundle() -> None:
+    mode = Mode(ca_injector=True)
+    await mode.put(pki_kit.FIRST.leaf, pki_kit.FIRST.bundle())
     assert mode.source.bundle() is None
-    assert mode.source.authorities() == pki_kit.FIRST.bundle()
+    assert mode.source.ca_certificates() == pki_kit.FIRST.bundle()
 
 
-GOOD: secret_data.Stored = pki_kit.FIRST
+GOOD: secret_data.CertificateSet = pki_kit.FIRST
 
 
 @pytest.mark.parametrize(
-    ("pair", "authorities", "expected"),
+    ("pair", "cas", "expected"),
     [
         pytest.param(
             dataclasses.replace(GOOD.leaf, key=pki_kit.OTHER.leaf.key),
@@ -126,18 +124,18 @@ GOOD: secret_data.Stored = pki_kit.FIRST
     ],
 )
 async def test_a_bad_pair_is_never_loaded_and_the_last_good_one_is_kept(
-    pair: issue.Pair, authorities: bytes, expected: str
+    pair: issue.Pair, cas: bytes, expected: str
 ) -> None:
     mode = Mode()
-    await mode.give(GOOD.leaf, GOOD.bundle())
-    (note,) = await mode.give(pair, authorities)
+    await mode.put(GOOD.leaf, GOOD.bundle())
+    (note,) = await mode.put(pair, cas)
     assert expected in note
     assert "the last good one is kept" in note
     assert mode.loaded == [GOOD.leaf.certificate]
     assert mode.source.bundle() == GOOD.bundle()
 
 
-async def test_a_secret_that_is_not_there_yet_is_named() -> None:
+async def test_a_missing_secret_is_reported() -> None:
     mode = Mode()
     await mode.source.refresh()
     await fake_api.run_until_idle(mode.recorder.run)
@@ -147,15 +145,15 @@ async def test_a_secret_that_is_not_there_yet_is_named() -> None:
 
 
 async def test_a_pair_of_another_ca_waits_until_that_one_is_trusted() -> None:
-    """As an administrator changes the CA without a gap: first the bundle, then the pair."""
+    """An administrator changes the CA without a gap: first the bundle, then the pair."""
     mode = Mode()
     new, both = pki_kit.OTHER, pki_kit.OTHER.bundle() + GOOD.bundle()
-    await mode.give(GOOD.leaf, GOOD.bundle())
+    await mode.put(GOOD.leaf, GOOD.bundle())
     mode.trust.observe(api.MUTATING, live(GOOD.bundle()), unbroken=True)
-    await mode.give(GOOD.leaf, both)
+    await mode.put(GOOD.leaf, both)
     assert mode.source.bundle() == both
     mode.trust.observe(api.MUTATING, live(both), unbroken=True)
-    await mode.give(new.leaf, both)
+    await mode.put(new.leaf, both)
     mode.clock.move(WAIT - 1)
     assert await mode.source.reconcile() == provided.RETRY_SECONDS
     assert mode.loaded == [GOOD.leaf.certificate]
@@ -164,14 +162,14 @@ async def test_a_pair_of_another_ca_waits_until_that_one_is_trusted() -> None:
     assert mode.loaded == [GOOD.leaf.certificate, new.leaf.certificate]
 
 
-@pytest.mark.parametrize("injects", [False, True], ids=["we-inject", "somebody-else-injects"])
+@pytest.mark.parametrize("ca_injector", [False, True], ids=["we-inject", "somebody-else-injects"])
 async def test_a_pair_whose_ca_replaced_the_old_one_is_served_as_soon_as_it_is_trusted(
-    *, injects: bool
+    *, ca_injector: bool
 ) -> None:
-    mode = Mode(injects=injects)
-    await mode.give(GOOD.leaf, GOOD.bundle())
+    mode = Mode(ca_injector=ca_injector)
+    await mode.put(GOOD.leaf, GOOD.bundle())
     mode.trust.observe(api.MUTATING, live(GOOD.bundle()), unbroken=True)
-    await mode.give(pki_kit.OTHER.leaf, pki_kit.OTHER.bundle())
+    await mode.put(pki_kit.OTHER.leaf, pki_kit.OTHER.bundle())
     assert mode.loaded == [GOOD.leaf.certificate]
     mode.trust.observe(api.MUTATING, live(pki_kit.OTHER.bundle()), unbroken=True)
     await mode.source.reconcile()
@@ -189,12 +187,12 @@ def live(bundle: bytes) -> api.Json:
 async def test_a_bad_pair_shows_in_metric_and_readiness_until_it_is_put_right() -> None:
     mode = Mode()
     problem = {"problem": "CertificateNotLoaded"}
-    await mode.give(GOOD.leaf, GOOD.bundle())
-    await mode.give(GOOD.leaf, b"")
+    await mode.put(GOOD.leaf, GOOD.bundle())
+    await mode.put(GOOD.leaf, b"")
     name = "sidecar_injector_certificate_problem"
     assert mode.metrics.registry.get_sample_value(name, problem) == 1
     (remark,) = mode.ready.remarks()
     assert remark.endswith("ca.crt is missing")
-    await mode.give(GOOD.leaf, GOOD.bundle())
+    await mode.put(GOOD.leaf, GOOD.bundle())
     assert mode.metrics.registry.get_sample_value(name, problem) == 0
     assert mode.ready.remarks() == ()

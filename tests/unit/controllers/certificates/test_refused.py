@@ -1,4 +1,4 @@
-"""Clients refuse what is served, somebody fights over the Secret, a clock is wrong."""
+"""Clients refuse the certificate, somebody keeps deleting the Secret, a clock is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sidecar_injector.controllers.certificates import problems, rate_limit
 from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.pki import handover, plan
+from sidecar_injector.pki import handover, issue, plan
 from sidecar_injector.webhook import readiness
 from tests.kits import certificates as kit
 from tests.kits import fake_api
@@ -27,19 +27,28 @@ async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[kit.Cluster]
     await cluster.stop()
 
 
-async def renewed(cluster: kit.Cluster) -> tuple[kit.Replica, bytes, bytes]:
-    """A replica that has just gone on to a new leaf; the old one and the new one."""
+async def renewed(
+    cluster: kit.Cluster, *, left: float | None = None
+) -> tuple[kit.Replica, bytes, bytes]:
+    """A replica that has just changed to a new leaf; the old leaf and the new one.
+
+    The old leaf still has `left` seconds to live, or nearly all of its life.
+    """
     (replica,) = cluster.start()
     await cluster.settle()
-    old = cluster.stored().leaf.certificate
-    cluster.ask_for(plan.LEAF)
+    leaf = cluster.stored().leaf
+    old = leaf.certificate
+    if left is not None:
+        end = leaf.parsed().not_valid_after_utc
+        cluster.clock.moment = end - datetime.timedelta(seconds=left)
+    cluster.request_rotation(plan.LEAF)
     await fake_api.eventually(lambda: len(replica.loaded) == 2)
     return replica, old, cluster.stored().leaf.certificate
 
 
 def refuse(replica: kit.Replica, times: int = handover.BURST) -> None:
     for _ in range(times):
-        replica.serve.refused()
+        replica.served.refuse()
 
 
 async def test_a_burst_of_refusals_after_a_change_brings_the_former_certificate_back(
@@ -60,19 +69,19 @@ async def test_a_burst_of_refusals_after_a_change_brings_the_former_certificate_
     assert event["note"].endswith("the one before it is served again")
 
 
-async def test_what_was_taken_back_is_tried_again_and_the_alarm_ends_when_nobody_minds(
+async def test_what_was_taken_back_is_tried_again_and_the_alarm_ends_without_refusals(
     cluster: kit.Cluster,
 ) -> None:
     replica, old, new = await renewed(cluster)
     refuse(replica)
-    cluster.clock.move(handover.FIRST_HOLD - 1)
+    cluster.clock.move(handover.FIRST_RETRY_SECONDS - 1)
     await replica.source.reconcile()
     assert replica.loaded[-1] == old
     cluster.clock.move(1)
     await replica.source.reconcile()
     assert replica.loaded[-1] == new
     assert replica.metric(PROBLEM, problem=REFUSED) == 1
-    cluster.clock.move(handover.PROBATION_SECONDS + 1)
+    cluster.clock.move(handover.TRIAL_SECONDS + 1)
     await replica.source.reconcile()
     assert replica.metric(PROBLEM, problem=REFUSED) == 0
     assert replica.ready.remarks() == ()
@@ -86,19 +95,43 @@ async def test_nothing_is_taken_back_to_a_certificate_that_is_no_better(
     replica, _, new = await renewed(cluster)
     for resource in (api.MUTATING, api.VALIDATING):
         cluster.server.take(resource, name="si")
-    await fake_api.eventually(lambda: not replica.trust.fingerprints())
+    await fake_api.eventually(lambda: not replica.trust.live_cas())
     refuse(replica)
     assert replica.loaded[-1] == new
     assert replica.metric(ROLLBACKS) == 0
     assert replica.metric(PROBLEM, problem=REFUSED) == 1
 
 
+async def test_the_former_certificate_is_left_in_time_before_it_ends(
+    cluster: kit.Cluster,
+) -> None:
+    """The pause after the refusals would last longer than the former certificate."""
+    replica, old, new = await renewed(cluster, left=handover.LAST_SECONDS + 30)
+    refuse(replica)
+    cluster.clock.move(29)
+    await replica.source.reconcile()
+    assert replica.loaded[-1] == old
+    cluster.clock.move(1)
+    await replica.source.reconcile()
+    assert replica.loaded[-1] == new
+
+
+async def test_nothing_is_taken_back_to_a_certificate_that_ends_too_soon(
+    cluster: kit.Cluster,
+) -> None:
+    replica, _, new = await renewed(cluster, left=handover.LAST_SECONDS)
+    refuse(replica)
+    assert replica.loaded[-1] == new
+    assert replica.metric(PROBLEM, problem=REFUSED) == 1
+
+
 async def test_an_expired_certificate_is_not_held_on_to(cluster: kit.Cluster) -> None:
     replica, _, _ = await renewed(cluster)
     refuse(replica)
-    cluster.clock.move(handover.FIRST_HOLD - 1)
-    assert replica.serve._shown
-    cluster.clock.moment = replica.serve._shown.pair.parsed().not_valid_after_utc
+    cluster.clock.move(handover.FIRST_RETRY_SECONDS - 1)
+    assert replica.served.certificate
+    served = issue.Pair(replica.served.certificate, b"").parsed()
+    cluster.clock.moment = served.not_valid_after_utc
     cluster.clock.move(1)
     await replica.source.reconcile()
     await cluster.settle()
@@ -113,7 +146,7 @@ async def test_without_a_change_refusals_lead_to_nothing(cluster: kit.Cluster) -
     assert replica.metric(ROLLBACKS) == 0
 
 
-async def test_who_keeps_deleting_the_secret_is_named_and_not_fought(
+async def test_a_writer_that_keeps_deleting_the_secret_is_named_and_answered_rarely(
     cluster: kit.Cluster,
 ) -> None:
     (replica,) = cluster.start()
@@ -134,7 +167,7 @@ async def test_who_keeps_deleting_the_secret_is_named_and_not_fought(
     cluster.clock.move(rate_limit.SLOW_SECONDS)
     await replica.source.reconcile()
     await cluster.settle()
-    cluster.clock.move(rate_limit.QUIET_SECONDS)
+    cluster.clock.move(rate_limit.STABLE_SECONDS)
     await replica.source.reconcile()
     assert cluster.stored() == before
     assert replica.metric(PROBLEM, problem="CertificateSecretRewritten") == 0
@@ -148,12 +181,14 @@ NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 NOON_DATE = "Thu, 01 Jan 2026 12:00:00 GMT"
 
 
-def told(own: datetime.datetime, *, date: str = NOON_DATE, took: float = 0.0) -> server_clock.Clock:
-    """A clock that was told the API server's time when it showed `own`."""
+def observed(
+    own: datetime.datetime, *, date: str = NOON_DATE, took: float = 0.0
+) -> server_clock.Clock:
+    """A clock that learns the API server's time when it shows `own` itself."""
     answered = own + datetime.timedelta(seconds=took)
-    found = server_clock.Clock(lambda: answered)
-    found.observe(date, sent_at=own)
-    return found
+    clock = server_clock.Clock(lambda: answered)
+    clock.observe(date, sent_at=own)
+    return clock
 
 
 @pytest.mark.parametrize(
@@ -164,9 +199,9 @@ def told(own: datetime.datetime, *, date: str = NOON_DATE, took: float = 0.0) ->
 def test_a_clock_is_believed_within_five_minutes(ahead: int, *, wrong: bool) -> None:
     """The header has whole seconds: what it says may have been so for almost another one."""
     own = NOON + datetime.timedelta(seconds=ahead)
-    found = told(own)
-    assert found.is_skewed is wrong
-    assert abs(found.now() - (NOON if wrong else own)) <= datetime.timedelta(seconds=1)
+    clock = observed(own)
+    assert clock.is_skewed is wrong
+    assert abs(clock.now() - (NOON if wrong else own)) <= datetime.timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +215,9 @@ def test_a_clock_is_believed_within_five_minutes(ahead: int, *, wrong: bool) -> 
     ],
 )
 def test_an_answer_that_does_not_tell_the_time_changes_nothing(date: str, took: float) -> None:
-    assert told(NOON + datetime.timedelta(hours=1), date=date, took=took).skew == server_clock.NONE
+    assert (
+        observed(NOON + datetime.timedelta(hours=1), date=date, took=took).skew == server_clock.NONE
+    )
 
 
 async def test_a_wrong_clock_is_an_alarm_as_long_as_it_is_wrong() -> None:
@@ -189,8 +226,8 @@ async def test_a_wrong_clock_is_an_alarm_as_long_as_it_is_wrong() -> None:
     recorder = events.Recorder(server, instance="r", now=server_clock.system)
     moment = NOON + datetime.timedelta(minutes=30)
     theirs = server_clock.Clock(lambda: moment)
-    raising = problems.Alarms(recorder=recorder, about=kit.ABOUT, metrics=metrics, ready=ready)
-    problems.watch_clock(theirs, raising, metrics)
+    alarms = problems.Alarms(recorder=recorder, about=kit.ABOUT, metrics=metrics, ready=ready)
+    problems.watch_clock(theirs, alarms=alarms, metrics=metrics)
 
     for date in (NOON_DATE, NOON_DATE.replace("12:00:00", "12:00:01")):
         theirs.observe(date, sent_at=moment)

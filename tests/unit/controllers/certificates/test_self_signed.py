@@ -1,4 +1,4 @@
-"""The certificate loop on one and on many replicas: whatever happens to the Secret, it heals."""
+"""The certificate loop on one and on many replicas: it repairs every damage of the Secret."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_any_number_of_replicas_come_to_one_ca(cluster: kit.Cluster, count
 async def test_a_new_leaf_is_served_while_a_step_waits_for_the_api(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch, waits_already: bool
 ) -> None:
-    """A rotation that is asked for waits: with the news, or since before it came."""
+    """A requested rotation waits: since the new leaf came, or since before."""
     (replica,) = cluster.start()
     await cluster.settle()
     renewed = secret_data.encode(
@@ -84,10 +84,10 @@ async def test_a_new_leaf_is_served_while_a_step_waits_for_the_api(
 
     monkeypatch.setattr(cluster.server, "get", never)
     if waits_already:
-        cluster.ask_for("leaf")
+        cluster.request_rotation("leaf")
         await waiting.wait()
     cluster.set_data(renewed)
-    cluster.ask_for("leaf")
+    cluster.request_rotation("leaf")
     leaf = cluster.stored().leaf.certificate
     await fake_api.eventually(lambda: replica.serving() == leaf, "the new leaf is served")
 
@@ -95,14 +95,14 @@ async def test_a_new_leaf_is_served_while_a_step_waits_for_the_api(
 async def test_a_write_is_based_on_what_was_judged_not_on_what_came_in_meanwhile(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The watch tells of somebody else's Secret while we ask for the Deployment."""
+    """The watch delivers a stranger's Secret while we read the Deployment."""
     get = cluster.server.get
-    somebody = secret_data.encode(pki_kit.OTHER)
+    stranger = secret_data.encode(pki_kit.OTHER)
 
     async def slow_get(resource: api.Resource, *, name: str, namespace: str = "") -> api.Json:
         if resource is api.DEPLOYMENTS and cluster.secret is None:
             metadata = {"name": "si-tls", "namespace": "ns"}
-            cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": somebody})
+            cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": stranger})
             for _ in range(20):
                 await asyncio.sleep(0)
         return await get(resource, name=name, namespace=namespace)
@@ -133,15 +133,15 @@ async def test_a_deleted_secret_comes_back_with_the_same_contents(cluster: kit.C
     assert len(replica.loaded) == 1
 
 
-def emptied(_: secret_data.Stored) -> dict[str, str]:
+def emptied(_: secret_data.CertificateSet) -> dict[str, str]:
     return {"tls.crt": "", "tls.key": ""}
 
 
-def swapped_key(good: secret_data.Stored) -> dict[str, str]:
+def swapped_key(good: secret_data.CertificateSet) -> dict[str, str]:
     return {**secret_data.encode(good), "tls.key": secret_data.encode(pki_kit.OTHER)["tls.key"]}
 
 
-def truncated(good: secret_data.Stored) -> dict[str, str]:
+def truncated(good: secret_data.CertificateSet) -> dict[str, str]:
     cut = base64.b64encode(good.leaf.certificate[:200]).decode()
     return {**secret_data.encode(good), "tls.crt": cut}
 
@@ -165,7 +165,7 @@ async def test_an_older_backup_is_answered_with_the_newer_generation(cluster: ki
     await cluster.settle()
     assert cluster.secret
     old = dict(cluster.secret["data"])
-    cluster.ask_for(plan.LEAF)
+    cluster.request_rotation(plan.LEAF)
     await fake_api.eventually(lambda: cluster.stored().generation == 2 and cluster.healthy())
     newer = cluster.stored()
     cluster.set_data(old)
@@ -206,12 +206,12 @@ async def test_the_leaf_is_renewed_in_time_everywhere_and_nothing_else_changes(
     )
 
 
-async def test_a_rotation_that_was_asked_for_is_done_once_and_the_request_removed(
+async def test_a_requested_rotation_is_done_once_and_the_request_removed(
     cluster: kit.Cluster,
 ) -> None:
     replicas = cluster.start(3)
     await cluster.settle()
-    cluster.ask_for(plan.LEAF)
+    cluster.request_rotation(plan.LEAF)
     await fake_api.eventually(lambda: all(len(replica.loaded) == 2 for replica in replicas))
     await cluster.idle()
     assert cluster.stored().generation == 2
@@ -223,7 +223,7 @@ async def test_a_ca_roll_goes_through_all_its_steps_in_order(cluster: kit.Cluste
     replicas = cluster.start(3)
     await cluster.settle()
     first = cluster.stored()
-    cluster.ask_for(plan.CA)
+    cluster.request_rotation(plan.CA)
     await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
     staged = cluster.stored()
     assert cluster.bundles() == [staged.bundle()] * 2
@@ -247,12 +247,12 @@ async def test_a_ca_roll_goes_through_all_its_steps_in_order(cluster: kit.Cluste
     assert cluster.bundles() == [switched.ca.certificate] * 2
 
 
-async def test_the_wait_of_a_roll_begins_anew_when_the_bundle_was_wiped(
+async def test_the_wait_of_a_roll_starts_again_when_the_bundle_was_wiped(
     cluster: kit.Cluster,
 ) -> None:
     (replica,) = cluster.start()
     await cluster.settle()
-    cluster.ask_for(plan.CA)
+    cluster.request_rotation(plan.CA)
     await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
     staged = cluster.stored()
     cluster.clock.move(59)
@@ -266,10 +266,10 @@ async def test_the_wait_of_a_roll_begins_anew_when_the_bundle_was_wiped(
     assert cluster.stored().next_ca is None
 
 
-async def test_the_wait_begins_anew_when_events_were_missed(cluster: kit.Cluster) -> None:
+async def test_the_wait_starts_again_when_events_were_missed(cluster: kit.Cluster) -> None:
     (replica,) = cluster.start()
     await cluster.settle()
-    cluster.ask_for(plan.CA)
+    cluster.request_rotation(plan.CA)
     await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
     staged = cluster.stored()
     cluster.clock.move(59)
@@ -292,19 +292,19 @@ async def test_nothing_is_signed_by_the_new_ca_while_the_watch_is_behind(
 ) -> None:
     (replica,) = cluster.start()
     await cluster.settle()
-    cluster.ask_for(plan.CA)
+    cluster.request_rotation(plan.CA)
     await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
     staged = cluster.stored()
     monkeypatch.setattr(cluster.server, "_wake", lambda: None)  # The watches fall silent.
     cluster.set_bundle(b"")
     cluster.clock.move(600)
-    step = await replica.source.reconcile()
+    step = await replica.source.take_due_steps()
     assert step.action is plan.Action.WAIT
     assert cluster.stored() == staged
 
 
 @pytest.mark.parametrize("going", [False, True], ids=["gone", "being-deleted"])
-async def test_an_uninstall_is_not_fought(cluster: kit.Cluster, *, going: bool) -> None:
+async def test_an_uninstall_goes_on_undisturbed(cluster: kit.Cluster, *, going: bool) -> None:
     cluster.start(2)
     await cluster.settle()
     if going:
@@ -326,7 +326,7 @@ async def test_what_cannot_be_loaded_leaves_the_last_good_one_in_place_and_makes
     await cluster.settle()
     good = replica.serving()
     replica.unloadable = True
-    cluster.ask_for(plan.LEAF)
+    cluster.request_rotation(plan.LEAF)
     await fake_api.eventually(lambda: cluster.server.objects.get(api.EVENTS))
     await replica.source.reconcile()
     await cluster.idle()
@@ -343,7 +343,7 @@ async def test_the_api_s_absence_is_survived_and_logged_once(
     cluster.server.failures["create", "secrets"] = [away]
     (replica,) = cluster.start()
     await fake_api.eventually(lambda: "refused" in caplog.text)
-    replica.source._loop.wake()
+    replica.source.observe(cluster.secret)
     await cluster.settle()
     assert caplog.text.count("refused") == 1
 
@@ -353,12 +353,12 @@ async def test_the_issuer_counts_as_seen_once_and_for_all(cluster: kit.Cluster) 
     (replica,) = cluster.start()
     await fake_api.eventually(replica.serving)
     await cluster.idle()
-    assert not replica.source.issuer_seen()
+    assert not replica.source.issuer_was_live()
     cluster.server.seed(api.MUTATING, kit.configuration(1))
-    await fake_api.eventually(replica.source.issuer_seen)
+    await fake_api.eventually(replica.source.issuer_was_live)
     cluster.server.take(api.MUTATING, name="si")
     await cluster.idle()
-    assert replica.source.issuer_seen()
+    assert replica.source.issuer_was_live()
 
 
 def test_the_request_annotation_is_the_documented_one() -> None:
