@@ -23,12 +23,11 @@ from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.reasons import PodVerdict
 from tests.kits import product as kit
-from tests.kits import random_pods as trouble
-from tests.kits import samples
+from tests.kits import random_pods, samples
 
 PODS = 2000
 NAMESPACES = 24
-SEED = trouble.SEED
+SEED = random_pods.SEED
 LEVELS = (None, None, "baseline", "restricted")
 ACCOUNTS = ("default", "a")
 
@@ -95,7 +94,7 @@ def twins(product, api):
 
 
 def make_twin(product, api, index):
-    draw = trouble.Draw(SEED + index)
+    draw = random_pods.Draw(SEED + index)
     level = LEVELS[index % len(LEVELS)]
     labels = {names.POD_SECURITY_ENFORCE_LABEL: level} if level else {}
     plain, enabled = f"plain-{SEED}-{index}", f"enabled-{SEED}-{index}"
@@ -187,7 +186,7 @@ def decided(twin, pod):
 
 @pytest.mark.timeout(600)
 def test_what_the_api_server_accepts_without_us_it_accepts_with_us(api, twins):
-    draw = trouble.Draw(SEED)
+    draw = random_pods.Draw(SEED)
     tried, accepted, refused = 0, 0, 0
     reasons, verdicts = collections.Counter(), collections.Counter()
     while accepted < PODS:

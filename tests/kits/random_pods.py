@@ -14,7 +14,7 @@ from sidecar_injector import names
 from sidecar_injector.core.injections import model
 from tests.kits.samples import injection
 
-SEED = int(os.environ.get("TROUBLE_SEED", "20261122"))
+SEED = int(os.environ.get("PODS_SEED", "20261122"))
 """The first seed. All runs use the same seeds; another number tries other pods."""
 
 Json = dict[str, Any]

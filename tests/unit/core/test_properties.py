@@ -16,13 +16,11 @@ from sidecar_injector.core.reasons import PodVerdict
 from tests.kits.random_pods import SEED, Draw
 from tests.kits.samples import decided, meaningful
 
-EXAMPLES = 2000
 
-
-@pytest.fixture(scope="module")
-def examples():
-    """(seed, pod, injections); a failure prints its seed, `TROUBLE_SEED=…` tries others."""
-    seeds = range(SEED, SEED + EXAMPLES)
+@pytest.fixture(scope="module", params=[400, pytest.param(2000, marks=pytest.mark.long)])
+def examples(request):
+    """(seed, pod, injections); a failure prints its seed, `PODS_SEED=…` tries others."""
+    seeds = range(SEED, SEED + request.param)
     return [(seed, draw.pod(), draw.injections()) for seed in seeds for draw in [Draw(seed)]]
 
 
@@ -41,12 +39,12 @@ def test_a_pod_is_never_damaged_and_the_second_pass_finds_nothing_to_do(examples
         assert not again.operations, (seed, again.operations)
         assert json.dumps(again.pod) == json.dumps(decision.pod), seed
         hits.update(line.reason.value for line in decision.lines)
-    # The number must not be decision of easy pods.
+    # They must not all be easy pods.
     print(f"seeds from {SEED}: {dict(hits.most_common())}")  # noqa: T201 - shown on failure
     for reason in ("Injected", "AlreadyInjected", "ContainerConflict", "VolumeConflict",
                    "MountPathConflict", "InjectionConflict", "MissingVolume", "MissingValue",
                    "PortConflict"):  # fmt: skip
-        assert hits[reason] >= 5, (reason, hits)
+        assert hits[reason] >= len(examples) // 400, (reason, hits)
 
 
 def test_uninjecting_gives_the_pod_back(examples):

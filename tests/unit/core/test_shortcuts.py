@@ -20,7 +20,7 @@ from sidecar_injector.core.validity import container as container_rules
 from tests.kits.random_pods import SEED, Draw
 from tests.kits.samples import NAMESPACE, container, injection, namespace_with, pod
 
-EXAMPLES = 600
+every_size = pytest.mark.parametrize("size", [120, pytest.param(600, marks=pytest.mark.long)])
 KEYS, VALUES = ("app", "tier"), ("web", "db", "")
 
 
@@ -84,21 +84,23 @@ def result(decision):
     return sorted(lines, key=str), rest, set(decision.reasons)
 
 
-def test_the_index_changes_no_decision():
+@every_size
+def test_the_index_changes_no_decision(size):
     omitted = collections.Counter()
-    for seed in range(SEED, SEED + EXAMPLES):
+    for seed in range(SEED, SEED + size):
         subject, view = scene(seed)
         plain, quick = decided(subject, unindexed(view)), decided(subject, view)
         assert result(quick) == result(plain), seed
         omitted.update(line.reason for line in quick.lines if line not in quick.evaluated)
     assert set(omitted) == {Reason.SELECTOR_MISMATCH, Reason.NAMESPACE_SELECTOR_MISMATCH}
-    assert min(omitted.values()) > EXAMPLES // 10
+    assert min(omitted.values()) > size // 10
 
 
-def test_an_injection_that_has_seen_many_pods_decides_like_one_that_has_seen_none():
+@every_size
+def test_an_injection_that_has_seen_many_pods_decides_like_one_that_has_seen_none(size):
     injections = [injection for seed in range(SEED, SEED + 40)
                   for injection in Draw(seed).injections()]  # fmt: skip
-    for seed in range(SEED, SEED + EXAMPLES):
+    for seed in range(SEED, SEED + size):
         used = [injections[index] for index in range(seed % 40, len(injections), 40)]
         fresh = [dataclasses.replace(injection) for injection in used]
         subject = Draw(seed).pod()

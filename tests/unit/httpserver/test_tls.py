@@ -74,9 +74,10 @@ def test_a_swap_shows_the_new_leaf_to_new_connections_and_keeps_the_old_ones(run
     run(scenario())
 
 
-def test_a_hundred_swaps_under_concurrent_connections_break_none(run: Run) -> None:
+@pytest.mark.parametrize("swaps", [20, pytest.param(100, marks=pytest.mark.long)])
+def test_swaps_under_concurrent_connections_break_none(run: Run, swaps: int) -> None:
     serving, ca, metrics = certificates.serving()
-    pairs = [certificates.certify(name=f"leaf {i}", by=ca) for i in range(100)]
+    pairs = [certificates.certify(name=f"leaf {i}", by=ca) for i in range(swaps)]
     trusting = certificates.trusting(ca)
 
     async def scenario() -> set[int]:
@@ -99,7 +100,7 @@ def test_a_hundred_swaps_under_concurrent_connections_break_none(run: Run) -> No
             over = True
         return seen
 
-    assert len(run(scenario())) > 10
+    assert len(run(scenario())) > swaps // 10
     assert kit.failures(metrics) == {}
 
 

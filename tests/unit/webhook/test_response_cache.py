@@ -171,7 +171,10 @@ def test_a_change_in_the_cluster_is_in_force_at_once() -> None:
     assert "patch" not in server.response(pod())
 
 
-@pytest.mark.parametrize("number", range(60))
+@pytest.mark.parametrize(
+    "number",
+    [*range(8), *(pytest.param(number, marks=pytest.mark.long) for number in range(8, 60))],
+)
 def test_no_change_of_a_review_gets_the_response_to_another_one(number: int) -> None:
     """For every value in a random pod, changed to something else."""
     draw = random_pods.Draw(random_pods.SEED + number)

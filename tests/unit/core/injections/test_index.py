@@ -8,7 +8,7 @@ from sidecar_injector.core import matching
 from sidecar_injector.core.injections import index, namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.reasons import Reason
-from tests.kits import random_pods as trouble
+from tests.kits import random_pods
 from tests.kits.samples import decided, injection, pod
 
 LABELS = ({}, {"a": "1"}, {"a": "2", "b": "1"}, {"a": 3}, {"b": ["x"]})
@@ -38,7 +38,7 @@ def injections(draw):
 @pytest.mark.parametrize("number", range(30))
 @pytest.mark.parametrize("tier", ["gold", "iron"])
 def test_every_injection_is_a_candidate_or_passed_over_for_the_reason_of_the_rules(number, tier):
-    draw = trouble.Draw(number)
+    draw = random_pods.Draw(number)
     view = namespace_view.NamespaceView(
         namespace=namespace_view.Namespace("demo", {"sidecar-injection": "enabled", "tier": tier}),
         injections=injections(draw),

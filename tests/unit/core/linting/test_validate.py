@@ -9,7 +9,7 @@ from sidecar_injector.core import status
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.linting import validate
 from sidecar_injector.webhook import validate as webhook_validate
-from tests.kits import random_pods as trouble
+from tests.kits import random_pods
 from tests.kits.samples import container, injection, resource
 from tests.kits.validate import quiet, sentences, template, warned
 
@@ -170,13 +170,14 @@ def test_an_injection_that_we_fail_to_judge_is_let_in_with_a_warning():
     ]
 
 
-def test_nothing_that_the_schema_accepts_makes_a_judgement_fail():
-    """On the injections of the engine's properties, which are made for trouble."""
+@pytest.mark.parametrize("size", [60, pytest.param(300, marks=pytest.mark.long)])
+def test_nothing_that_the_schema_accepts_makes_a_judgement_fail(size):
+    """On the injections of the engine's properties, which are made for random_pods."""
     refused = 0
-    for seed in range(300):
-        drawn = trouble.Draw(seed).injections()
+    for seed in range(size):
+        drawn = random_pods.Draw(seed).injections()
         for subject in drawn:
             findings = validate.validate(subject, others=drawn)
             assert len(findings.short_warnings()) <= validate.MAX_WARNINGS, seed
             refused += bool(findings.errors)
-    assert 0 < refused < 900
+    assert 0 < refused < 3 * size
