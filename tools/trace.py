@@ -148,12 +148,16 @@ async def traces() -> tuple[Trace, Trace]:
     return trace(client, request("1" * 8)), trace(client, request("2" * 8))
 
 
+def summaries(first: Trace, later: Trace) -> tuple[str, str]:
+    """A line for each of both ways."""
+    return f"first pod of a template: {first.summary()}", f"later pod: {later.summary()}"
+
+
 def main() -> None:
     """Print both ways."""
-    for title, way in zip(
-        ("first pod of a template", "later pod"), asyncio.run(traces()), strict=True
-    ):
-        print(f"{title}: {way.summary()}")
+    ways = asyncio.run(traces())
+    for way, line in zip(ways, summaries(*ways), strict=True):
+        print(line)
         for file, calls in way.files.items():
             print(f"  {calls:4}  {file}")
 
