@@ -177,7 +177,9 @@ class Parser:
         if self._gathered is not None:
             self._gathered += part
         elif self._body:
-            self._gathered = bytearray(self._body + part)
+            self._gathered = bytearray(self._body)
+            self._gathered += part
+            self._body = b""  # `held` does not count it twice, so it must not be kept.
         else:
             self._body = part  # Usually the whole body, which is then never copied.
         if self.held > self._limits.body_bytes:

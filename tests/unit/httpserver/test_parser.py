@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import hypothesis
 import pytest
@@ -246,3 +247,17 @@ def test_held_bytes_are_those_of_the_unfinished_body() -> None:
     assert (reader.unfinished, reader.held) == (True, 70)
     reader.feed(raw[-20:])
     assert (reader.unfinished, reader.held) == (False, 0)
+
+
+def test_a_body_in_parts_is_kept_once() -> None:
+    reader = parser.Parser(messages.Limits())
+    raw = kit.post(b"x" * 1_000_000)
+    first, second = raw[:-500], raw[-500:-1]
+    tracemalloc.start()
+    try:
+        reader.feed(first)
+        reader.feed(second)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1.3 * reader.held
