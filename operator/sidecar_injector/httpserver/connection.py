@@ -274,7 +274,8 @@ class Connection(asyncio.Protocol):
                 self._task = asyncio.get_running_loop().create_task(task)
         if not queue and self._task is None:
             self._after_last_answer()
-        if bool(queue) is self._reading and self._state is not CLOSING:
+        must_wait = bool(queue) or self._state is REFUSING
+        if must_wait is self._reading and self._state is not CLOSING:
             self._pause_or_resume_reading()
 
     def _after_last_answer(self) -> None:

@@ -177,6 +177,17 @@ async def test_an_answer_for_a_client_that_has_left_is_dropped() -> None:
     assert wire.pool.awaited == 0
 
 
+async def test_while_a_refusal_waits_for_its_turn_nothing_is_read() -> None:
+    slow = kit.Slow()
+    wire = kit.wire(slow.routes).send(kit.post(path="/slow"), b"GET / HTTP/1.1\r\n\r\n")
+    await kit.turn()
+    assert not wire.transport.reading
+    slow.answers.put_nowait(b"first")
+    await kit.turn()
+    assert wire.statuses() == [200, 400]
+    assert wire.transport.reading, "what the client has sent meanwhile is thrown away"
+
+
 # Expect: 100-continue.
 
 EXPECTING = kit.post(b"abc", "Expect: 100-continue")
