@@ -161,7 +161,7 @@ def test_the_installed_command_does_the_same_in_a_process_of_its_own():
     assert json.loads(result.stderr) == expected_report(tutorial)
 
 
-def test_a_stale_case_is_written_anew_and_named(tmp_path, monkeypatch, capsys):
+def test_a_stale_case_is_written_again_and_named(tmp_path, monkeypatch, capsys):
     tutorial = next(case for case in ALL if case.folder.name == "tutorial")
     for file in ("pod.yaml", "injections.yaml"):
         (tmp_path / "tutorial").mkdir(exist_ok=True)

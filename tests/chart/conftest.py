@@ -20,7 +20,7 @@ CHART = pathlib.Path(__file__).parents[2] / "charts" / "sidecar-injector"
 
 
 class StrictLoader(yaml.CSafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML parsers keep either one."""
+    """Refuses a mapping with a repeated key, of which YAML parsers keep only one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -55,7 +55,7 @@ class Rendered:
 
 @dataclasses.dataclass(frozen=True)
 class Helm:
-    """The helm binary, cut off from the configuration of whoever runs the tests."""
+    """The helm binary, without the configuration of the user who runs the tests."""
 
     binary: pathlib.Path
     home: pathlib.Path
@@ -84,7 +84,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.fixture(scope="session")
 def chart() -> pathlib.Path:
-    """The chart as it stands in the repository."""
+    """The chart of the repository, unchanged."""
     return CHART
 
 
@@ -102,7 +102,7 @@ def template(
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`helm template` with the given values; equal calls are run once.
 
-    What `helm test` makes is no part of the release; `hooks` renders it too.
+    The objects of `helm test` are not part of the release; `hooks` renders them too.
     """
     folder = tmp_path_factory.mktemp("values")
     done: dict[str, subprocess.CompletedProcess[str]] = {}

@@ -158,7 +158,7 @@ def test_injections_are_sent_to_the_validating_path_and_never_blocked(render: Re
     assert rule["resources"] == [names.PLURAL, names.CLUSTER_PLURAL]
 
 
-def test_the_services_port_stands_in_both_configurations(render: Render) -> None:
+def test_both_configurations_contain_the_services_port(render: Render) -> None:
     values = {"service": {"type": "ExternalName", "externalName": "localhost", "port": 34567}}
     rendered = render(values)
 

@@ -86,7 +86,7 @@ def test_annotations_of_the_administrator_are_added(awkward: pathlib.Path, rende
     }
 
 
-def test_definitions_can_be_left_to_somebody_else(awkward: pathlib.Path, render: Render) -> None:
+def test_the_chart_can_leave_definitions_out(awkward: pathlib.Path, render: Render) -> None:
     rendered = render({"crds": {"install": False}}, chart=awkward)
 
     assert rendered.all("CustomResourceDefinition") == []

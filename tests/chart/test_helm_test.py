@@ -94,7 +94,7 @@ def test_rights_come_before_the_pod_and_go_however_it_ends(render: Render) -> No
             assert policy == {"before-hook-creation", "hook-succeeded", "hook-failed"}
 
 
-def test_it_may_write_nothing_but_dry_run_pods_where_it_was_told_to(render: Render) -> None:
+def test_it_may_write_only_dry_run_pods_in_the_chosen_namespace(render: Render) -> None:
     def writes(values: dict[str, Any] | None = None) -> set[tuple[str, str, str | None]]:
         return {
             (verb, resource, role["metadata"].get("namespace"))

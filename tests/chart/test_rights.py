@@ -75,7 +75,9 @@ def test_check_asks_for_every_right_that_is_granted_and_for_no_other(
 @pytest.mark.parametrize(
     ("mode", "reads"), [("certManager", {"list", "watch"}), ("provided", {"get", "list", "watch"})]
 )
-def test_a_secret_of_somebody_else_is_only_read(mode: str, reads: set[str], render: Render) -> None:
+def test_a_secret_that_we_do_not_make_is_only_read(
+    mode: str, reads: set[str], render: Render
+) -> None:
     verbs = {
         verb
         for resource, verb, _ in _grants(_rules(render(MODES[mode], release="blue")))

@@ -92,7 +92,7 @@ def test_a_pod_whose_name_is_generated_is_injected_and_logged_by_its_prefix(
     assert set(logged) - {ASKING} == {"made-"}
 
 
-def test_a_pod_that_is_opted_out_by_its_label_is_not_even_asked_about(
+def test_the_webhook_is_not_called_for_a_pod_that_its_label_opts_out(
     product: kit.Product, namespace: str
 ) -> None:
     before = product.counted(kit.REQUESTS)

@@ -130,7 +130,7 @@ def test_the_time_changes_only_with_the_counts(
     assert product.plane.client.get(path)["status"]["pods"] == before
 
 
-def test_a_mistyped_label_is_told_to_the_namespace_and_disabled_is_no_mistake(
+def test_the_namespace_gets_an_event_for_a_mistyped_label_and_none_for_disabled(
     product: kit.Product, namespace: str
 ) -> None:
     def events() -> list[dict[str, Any]]:

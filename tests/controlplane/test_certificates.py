@@ -1,4 +1,4 @@
-"""Certificates that nobody handles: made, owned, trusted, and mended when somebody breaks them."""
+"""Certificates without manual work: made, owned, trusted, and repaired when they are broken."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_secret_is_a_tls_secret_that_the_deployment_owns(product: kit.Produc
 
 
 @CONFIGURATIONS
-def test_the_api_server_is_told_exactly_our_ca(product: kit.Product, path: str) -> None:
+def test_the_bundle_contains_exactly_our_ca(product: kit.Product, path: str) -> None:
     assert product.ca_bundle(path).encode() == secret(product)[names.CA_CERT]
 
 
@@ -63,7 +63,7 @@ def rubbish() -> bytes:
 
 
 def foreign() -> bytes:
-    """A CA that somebody else has made."""
+    """A CA that is not ours."""
     now = datetime.datetime.now(datetime.UTC)
     return issue.ca(fresh=keys.generate(), generation=1, now=now, seconds=3600).certificate
 
@@ -77,7 +77,7 @@ def break_bundle(product: kit.Product, path: str, content: bytes | None) -> None
 
 @CONFIGURATIONS
 @pytest.mark.parametrize("content", [None, rubbish, foreign], ids=["wiped", "rubbish", "foreign"])
-def test_a_bundle_that_somebody_breaks_is_mended_within_a_second(
+def test_a_broken_bundle_is_repaired_within_a_second(
     product: kit.Product,
     enabled_namespace: str,
     path: str,

@@ -1,4 +1,4 @@
-"""Certificates that somebody else makes: loaded, loaded again, and refused, on a real API server.
+"""Certificates that we do not make: loaded, loaded again, and refused, on a real API server.
 
 On control planes of their own, since the mode is chosen at installation.
 """
@@ -140,7 +140,7 @@ def test_a_rotation_of_what_is_not_ours_is_refused_with_whose_it_is(provided: mo
     )
 
 
-def test_with_cert_manager_we_load_and_somebody_else_injects(
+def test_with_cert_manager_we_load_and_cainjector_writes_the_bundle(
     programs: binaries.Binaries, request: pytest.FixtureRequest
 ) -> None:
     values = ("certificates.mode=certManager", "certificates.issuerRef.name=own")

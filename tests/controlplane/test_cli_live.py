@@ -102,7 +102,7 @@ def test_check_says_which_webhook_is_wrong_and_that_pods_pass_by(
     assert levels()["webhooks"] == ["failed", "ok"]
 
 
-def test_check_tells_somebody_without_rights_so_and_goes_on(
+def test_check_reports_missing_rights_and_goes_on(
     product: kit.Product, enabled_namespace: str, tmp_path: pathlib.Path
 ) -> None:
     config = cli.stranger(product.plane, tmp_path, enabled_namespace)

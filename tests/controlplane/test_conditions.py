@@ -166,9 +166,7 @@ def injected(product: kit.Product, namespace: str) -> kit.Json:
     return pod if kit.containers(pod) == ["app", "sidecar"] else {}
 
 
-def test_a_status_that_somebody_has_emptied_is_written_again(
-    product: kit.Product, enabled_namespace: str
-) -> None:
+def test_an_emptied_status_is_written_again(product: kit.Product, enabled_namespace: str) -> None:
     product.create_injection(enabled_namespace, kit.injection())
     product.condition(enabled_namespace, "proxy", "Ready", reason="Active")
     path = f"{kit.injections_path(enabled_namespace)}/proxy/status"

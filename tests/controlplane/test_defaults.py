@@ -67,7 +67,7 @@ def test_the_api_server_fills_in_what_the_table_says(product, namespace) -> None
     for kind, source in VOLUMES.items():
         written = {"name": kind.lower(), kind: source}
         check(defaults.VOLUME, created_volumes[kind.lower()], written, "volume", seen)
-    # Every constant of the table was met, so that none stands there unmeasured.
+    # Every constant of the table was compared.
     table = {*constants(defaults.CONTAINER, "container"), *constants(defaults.VOLUME, "volume")}
     assert table - set(seen) == UNMEASURED
 

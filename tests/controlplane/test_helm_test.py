@@ -1,4 +1,4 @@
-"""`helm test` on a real API server; the test stands in for the kubelet, which there is none of."""
+"""`helm test` on a real API server; the test does what a kubelet would do, as there is no node."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def end(plane: cluster.ControlPlane, phase: str) -> None:
 def test_the_check_passes_with_the_rights_of_the_pod(
     installed: kit.Product, tmp_path: pathlib.Path
 ) -> None:
-    """Nothing is asked for in vain, and the webhook answers to the dry-run pod."""
+    """No request is refused, and the webhook answers for the dry-run pod."""
     plane, config = installed.plane, tmp_path / "kubeconfig"
     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as threads:
         running = threads.submit(plane.helm, *TEST)

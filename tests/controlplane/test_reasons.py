@@ -170,7 +170,9 @@ def test_a_reason_is_the_same_everywhere(product, tmp_path, reason) -> None:
         assert reason.value in explained(*files, namespace=namespace, labels=labels)
 
 
-def test_of_two_that_want_one_name_the_later_yields(product, enabled_namespace) -> None:
+def test_of_two_injections_with_one_container_name_the_later_is_skipped(
+    product, enabled_namespace
+) -> None:
     for name, image in (("a", "a:1"), ("b", "b:1")):
         resource = kit.injection(name, template=template(image=image))
         product.create_injection(enabled_namespace, resource)

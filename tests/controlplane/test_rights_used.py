@@ -38,7 +38,7 @@ SLOW_SECONDS = 60
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Life:
-    """What was granted and what was asked for."""
+    """The granted rights and the used ones."""
 
     granted: set[audit_log.Right]
     requests: list[audit_log.Request]
@@ -75,7 +75,7 @@ def provided(plane: cluster.ControlPlane) -> Iterator[Chapters]:
     with modes.install(plane, "certificates.mode=provided") as mode:
         chapters = [
             functools.partial(another_pair_is_given, mode),
-            # Reading one is for whoever comes second, which is not both replicas' luck each time.
+            # Only the replica that comes second reads one, and that may be the same one each time.
             *[functools.partial(the_bundles_are_wiped, mode.product)] * WIPES,
         ]
         yield [
@@ -102,7 +102,7 @@ def others(product: kit.Product) -> Chapters:
 
 
 def another_pair_is_given(mode: modes.Mode) -> None:
-    """Then one that is no use, which an Event tells."""
+    """Then one that cannot be used, which an Event reports."""
     mode.give(renewed := modes.leaf(mode.ca))
     mode.wait_shown(renewed)
     mode.give(modes.leaf(mode.ca, name="elsewhere.svc"))
@@ -144,7 +144,7 @@ def conflicts_are_told(product: kit.Product) -> None:
 
 
 def the_pods_are_counted(product: kit.Product) -> None:
-    """By the holder of the Lease, which somebody deletes, and who then gives it up."""
+    """By the holder of a Lease that is deleted and then given up."""
     plane = product.plane
     path = f"{kit.injections_path(TEAM)}/proxy"
     plane.wait(

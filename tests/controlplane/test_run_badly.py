@@ -62,7 +62,7 @@ class Watched:
         self.product.plane.wait(text, lambda: any(text in line for line in self.messages()))
         kit.stays(lambda: process.running, seconds=WATCHED_SECONDS, what="it runs")
         lines = kit.log_lines(self.replica, start=self._start)
-        # Decisions are no complaints: each call of the webhook is one, and equal ones read alike.
+        # Lines about decisions do not count: there is one for each call of the webhook.
         messages = [line["message"] for line in lines if "verdict" not in line]
         assert sorted(messages) == sorted(set(messages))
         assert [line for line in lines if "traceback" in line] == []

@@ -67,7 +67,7 @@ def test_nothing_of_a_pod_s_body_is_ever_logged(talkative: kit.Product, canary: 
 
 
 def test_nothing_of_what_is_no_review_is_ever_logged(talkative: kit.Product, canary: str) -> None:
-    """Broken JSON, a pod that cannot be read, and what stands in headers and in the path."""
+    """Broken JSON, a pod that cannot be read, and the content of headers and of the path."""
     bodies = [
         f'{{"kind": "{canary}"',
         json.dumps({"kind": "AdmissionReview", "apiVersion": canary}),

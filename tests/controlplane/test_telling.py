@@ -1,4 +1,4 @@
-"""Who is told about a decision, and where: the user, Events, metrics and the log."""
+"""Where a decision is reported: to the user, in Events, metrics and the log."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ def events(product: kit.Product, namespace: str) -> list[kit.Json]:
     return [event for event in items if event.get("reportingController") == names.PRODUCT]
 
 
-def test_a_conflict_is_told_to_the_replica_set_that_makes_the_pods(
-    product: kit.Product, namespace: str
-) -> None:
+def test_a_conflict_is_an_event_at_the_replica_set(product: kit.Product, namespace: str) -> None:
     containers = [{"name": "sidecar", "image": "own:1"}]
     pod = product.created_by(namespace, kit.workload("Deployment", containers=containers))
     (event,) = product.plane.wait("an Event", lambda: events(product, namespace))
@@ -68,10 +66,10 @@ def test_a_conflict_is_told_to_the_replica_set_that_makes_the_pods(
     assert event["note"].startswith(f"{names.KIND} proxy not injected: ")
 
 
-def test_a_conflict_of_a_bare_pod_is_told_to_the_injection_and_a_dry_run_to_nobody(
+def test_a_conflict_of_a_bare_pod_is_an_event_at_the_injection_and_a_dry_run_makes_none(
     product: kit.Product, namespace: str
 ) -> None:
-    """One replica is asked both, in this order, and posts Events in order, equal ones as one."""
+    """One replica gets both, in this order. It posts Events in order, equal ones as one."""
     replica = product.replicas[0]
     product.ask(replica, namespace, kit.conflicting(), dry_run=True)
     product.ask(replica, namespace, kit.conflicting(), dry_run=False)

@@ -17,7 +17,7 @@ from tools.controlplane import binaries, cluster, errors
 
 BEFORE = "0.0.9"
 NEW_FIELD = "hostNetworkPods"
-"""Stands for one that the version before did not have."""
+"""For this test, the version before did not have it."""
 RELEASE = (names.PRODUCT, "-n", names.PRODUCT)
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{names.PRODUCT}/deployments/{names.PRODUCT}"
 TEAM = "team"

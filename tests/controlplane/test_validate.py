@@ -34,7 +34,7 @@ def test_kubectl_shows_the_warnings(product: kit.Product, enabled_namespace: str
     assert "Warning: spec.template the Pod Security level restricted would refuse it:" in printed
 
 
-def test_a_rival_is_named_to_whoever_comes_second(
+def test_the_second_of_two_competing_injections_gets_a_warning(
     product: kit.Product, enabled_namespace: str
 ) -> None:
     apply(product, enabled_namespace, "a", template={"spec": {"containers": [container()]}})

@@ -31,7 +31,7 @@ ABOUT = events.ObjectRef(api_version="v1", kind="Secret", name="si-tls", namespa
 
 
 class Clock:
-    """Wall clock and monotonic seconds, which move together and only when told to."""
+    """Wall clock and monotonic seconds, which move together, and only by a call."""
 
     def __init__(self) -> None:
         self.moment = kit.NOW
@@ -96,7 +96,7 @@ class Cluster:
         return [base64.b64decode(entry["clientConfig"].get("caBundle", "")) for entry in entries]
 
     def set_bundle(self, value: bytes, resource: api.Resource = api.MUTATING) -> None:
-        """Somebody else writes this into every entry."""
+        """Another writer puts this into every entry."""
         changed = dict(self.server.objects[resource]["", "si"])
         encoded = base64.b64encode(value).decode()
         changed["webhooks"] = [

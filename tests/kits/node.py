@@ -65,7 +65,7 @@ def pod(name: str, *, containers: list[Json], **spec: Any) -> Json:
 
 
 def injection(name: str = "one", *, containers: list[Json] | None = None, **spec: Any) -> Json:
-    """One that adds a server on PORT, unless told otherwise."""
+    """One that adds a server on PORT, by default."""
     sidecars = [serving(SIDECAR, port=PORT, text="from the sidecar")]
     template = {"spec": {"containers": sidecars if containers is None else containers}}
     return {

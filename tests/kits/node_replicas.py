@@ -64,9 +64,13 @@ def unhealthy(release: product.Product, replica: kit.Json) -> dict[str, int]:
 
     https://github.com/kubernetes/client-go/blob/master/tools/record/events_cache.go
     """
-    told = events(release, replica, reason="Unhealthy")
+    probe_events = events(release, replica, reason="Unhealthy")
     return {
-        kind: sum(one["count"] for one in told if one["message"].startswith(f"{kind} probe failed"))
+        kind: sum(
+            event["count"]
+            for event in probe_events
+            if event["message"].startswith(f"{kind} probe failed")
+        )
         for kind in PROBES
     }
 

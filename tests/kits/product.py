@@ -142,16 +142,16 @@ class Product:
     def wait_known(self, namespace: str, name: str, *, known: bool = True) -> None:
         """Until every replica has heard of the injection, or of its end.
 
-        A pod that asks for it by name is a question that every injection has an answer to.
+        The replicas are sent a pod that asks for the injection by name.
         """
         asking = with_metadata(pod(), annotations={names.INJECT_ANNOTATION: name})
 
-        def told() -> bool:
+        def answers_agree() -> bool:
             answers = [self.ask(replica, namespace, asking) for replica in self.replicas]
             unknown = ["UnknownInjection" in str(answer.get("warnings")) for answer in answers]
             return all(one is not known for one in unknown)
 
-        self.plane.wait(f"{namespace}/{name} is {'known' if known else 'gone'}", told)
+        self.plane.wait(f"{namespace}/{name} is {'known' if known else 'gone'}", answers_agree)
 
     def condition(self, namespace: str, name: str, kind: str, *, reason: str) -> Json:
         """The condition, as soon as it has that reason."""
@@ -222,9 +222,9 @@ class Product:
         )
 
     def flush(self) -> None:
-        """Until all that was logged before stands in the logs: lines are written a moment later.
+        """Wait until the logs contain all earlier lines, which are written a moment later.
 
-        In their order, so whoever sees the last one sees all of them.
+        Lines are written in order: when the last one is there, all are.
         """
         last = f"last-{secrets.token_hex(4)}"
         for replica in self.replicas:

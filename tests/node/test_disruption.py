@@ -21,7 +21,7 @@ import itertools
 open("/proc/self/oom_score_adj", "w").write("0")
 held = [bytearray(1 << 20) for _ in itertools.count()]
 """
-"""Python: eats memory until somebody is killed, and is not the one that the kernel prefers."""
+"""Python: uses memory until the kernel kills a process, and is not the one that it kills first."""
 KINDS = "sidecarinjections", "clustersidecarinjections"
 
 

@@ -16,7 +16,7 @@ from tools.node import product
 
 DRAIN = settings.variable("drain_seconds")
 SEEN = "tests.invalid/seen"
-"""A finalizer: a pod that has ended stays until somebody has looked at it."""
+"""A finalizer: a pod that has ended stays until a test has looked at it."""
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ def rotate(release: product.Product, what: str, *, seconds: float) -> None:
 
 @pytest.mark.parametrize(("what", "seconds"), [("leaf", kit.SECONDS), ("ca", ROLL_SECONDS)])
 @pytest.mark.timeout(ROLL_SECONDS + 2 * kit.SECONDS)
-def test_rotations_that_somebody_asks_for(
+def test_requested_rotations(
     installed: product.Product, under_load: steady.Steady, what: str, seconds: float
 ) -> None:
     with under_load.running():

@@ -23,7 +23,7 @@ VOLUME = {"name": "nginx-conf", "configMap": {"name": "nginx-configmap"}}
 
 @kopf.on.startup()
 async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-    """Serve on the port that was asked for; no webhook configuration is managed."""
+    """Serve on the given port; no webhook configuration is managed."""
     settings.posting.enabled = False
     settings.admission.server = kopf.WebhookServer(
         addr="127.0.0.1",

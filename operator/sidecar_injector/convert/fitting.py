@@ -55,7 +55,7 @@ def mapping(value: Any, location: findings.Location) -> dict[str, Any]:
 def items(
     value: Any, location: findings.Location
 ) -> Iterator[tuple[dict[str, Any], findings.Location]]:
-    """The mappings of a list; warns about another value, and about items that are no mappings."""
+    """The mappings of a list; warns about another value, and about items that are not mappings."""
     if value is not None and not isinstance(value, list):
         location.warn("is left out: it must be a list")
     for index, item in enumerate(value if isinstance(value, list) else ()):

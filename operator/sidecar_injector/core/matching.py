@@ -2,7 +2,7 @@
 
 The rules are two tables. They are tried in order, and the first rule that stops gives the reason.
 A decision needs only that reason; `explain` shows every rule that was tried. The rules look only at
-metadata, host network and namespace, so that a pod can be matched of which no more is known.
+metadata, host network and namespace, so they also work for a pod of which only these are known.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ View = namespace_view.NamespaceView
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """The fields of a pod that matching looks at, as its author wrote them."""
+    """The fields of a pod that the rules look at, as the pod's author wrote them."""
 
     labels: Mapping[str, str]
     annotations: Mapping[str, Any]

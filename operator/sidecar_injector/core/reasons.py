@@ -10,7 +10,7 @@ import enum
 
 
 class Level(enum.Enum):
-    """The subject of a reason, which decides who is informed."""
+    """What a reason is about. This decides where it is reported."""
 
     SCOPE = "the pod is out of scope"
     MATCH = "the injection does not apply"

@@ -45,9 +45,9 @@ class Limits:
     """After the last answer. What still arrives is thrown away: closing a connection with unread
     bytes resets it, and the client may lose the answer (RFC 9112 section 9.6)."""
     max_requests: int = 0
-    """On one connection. The last answer says `Connection: close`. 0 is no limit."""
+    """On one connection. The last answer says `Connection: close`. 0 means no limit."""
     connections: int = 0
-    """At the same time. 0 is no limit. `pool.Pool.join` says which connection is evicted."""
+    """At the same time. 0 means no limit. `pool.Pool.join` says which connection is evicted."""
 
 
 class Request:

@@ -186,7 +186,7 @@ class Recorder:
             except api.ApiError as error:
                 if error.status != api.NOT_FOUND:
                     raise
-                # Somebody has deleted it.
+                # It was deleted meanwhile.
         try:
             return await self._create(event, _Series(times, now))
         except api.ApiError as error:

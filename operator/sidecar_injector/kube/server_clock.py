@@ -50,7 +50,7 @@ class Clock:
         return abs(self.skew) > LIMIT
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each response that told the time."""
+        """Call `listener` after each response that contained the time."""
         self._listeners.append(listener)
 
     def now(self) -> datetime.datetime:

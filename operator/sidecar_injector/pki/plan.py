@@ -9,7 +9,7 @@ matter which replica takes it. The order of the steps keeps these invariants:
 3. A CA leaves the bundle only after the last leaf that it signed has expired.
 4. All certificates are in one Secret, written by compare-and-swap, with a rising generation.
 5. No leaf outlives its CA.
-6. Nothing is served before it was validated.
+6. A certificate is validated before it is served.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Action(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the settings of the same names ask of the certificates."""
+    """The settings of the same names."""
 
     dns_names: Sequence[str]
     leaf_seconds: int
@@ -100,8 +100,8 @@ class Step:
     why: str
     until: datetime.datetime | None = None
     depends_on_live: bool = False
-    """Whether it follows from `CertificateState.live_seconds`, which may be out of date: the API
-    server is asked whether the configuration has changed before the step is taken."""
+    """Whether it follows from `CertificateState.live_seconds`, which may be out of date. Then the
+    configuration is read from the API server before the step is taken."""
 
 
 class NotAWriteError(ValueError):
@@ -180,7 +180,7 @@ def _replaced_by_stranger(
 def _repair(
     current: secret_data.CertificateSet, state: CertificateState, policy: Policy
 ) -> Step | None:
-    """Replace a pair that no API server accepts. A wait could not make that worse or better."""
+    """Replace a pair that no API server accepts, without a wait for trust."""
     if not _alive(current.ca, state.now):
         if current.next_ca and _alive(current.next_ca, state.now):
             return Step(Action.SWITCH_ISSUER, "the CA has expired and its successor is here")
@@ -196,7 +196,7 @@ def _repair(
 def _extension(
     current: secret_data.CertificateSet, state: CertificateState, policy: Policy
 ) -> Step | None:
-    """Extend a CA for which a roll comes too late, as no replica ran when the roll was due.
+    """Extend a CA that ends before a roll can be finished: no replica ran when the roll was due.
 
     The extended CA has the same key and needs no new trust. The next roll replaces the key.
     """

@@ -119,7 +119,7 @@ def decode(data: Mapping[str, str]) -> CertificateSet:
 def decode_provided(
     data: Mapping[str, str], *, dns_names: Sequence[str], now: datetime.datetime
 ) -> tuple[issue.Pair, bytes]:
-    """The pair and the CAs of a Secret that somebody else fills.
+    """The pair and the CAs of a Secret that cert-manager or an administrator fills.
 
     FlawedError unless a client that trusts `ca.crt` would accept the pair.
     """

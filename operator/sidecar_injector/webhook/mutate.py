@@ -129,7 +129,7 @@ class PodWebhook:
                 trace=trace_id(traceparent) if traceparent else "",
             )
             self._record_events(pod_response)
-        except Exception:  # noqa: BLE001 - the answer is there and worth more than its log line
+        except Exception:  # noqa: BLE001 - the answer is sent even if it cannot be logged
             message = decision_log.message_of(pod_response.log_line)
             _log.exception("cannot tell of this decision: %s", message)
         return self._timed(_REVIEW % (pod_response.version, uid, pod_response.members), start)

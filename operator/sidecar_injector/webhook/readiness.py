@@ -17,8 +17,8 @@ class Condition(enum.Enum):
 
 
 LATCHED: Final = frozenset({Condition.ISSUER_SEEN})
-"""Once true they stay true: all replicas share the webhook configuration, and somebody who removes
-the bundle there must not make all of them unready at once."""
+"""Once true they stay true: all replicas share the webhook configuration, so all would become
+unready at once if its bundle were removed."""
 NEEDED_TO_ANSWER: Final = frozenset({Condition.CERTIFICATE_LOADED, Condition.CACHES_SYNCED})
 
 

@@ -1,6 +1,6 @@
 """Responses to reviews that came before.
 
-The trick: the reviews of one template's pods are the same bytes, except for the `uid` of the
+The reviews of one template's pods are the same bytes, except for the `uid` of the
 request, timestamps and the random end of the token volume's name, which are always at the same
 places. So a review is compared with earlier ones of its length, except at these places; if one is
 equal, this one is not even parsed. The state of the cluster is not part of a review: the caller

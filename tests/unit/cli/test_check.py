@@ -30,7 +30,7 @@ def wrong(results, *, level="failed"):
     return [(check, message) for check, result_level, message in results if result_level == level]
 
 
-def test_a_cluster_without_the_product_is_told_so(monkeypatch):
+def test_check_reports_a_cluster_without_the_product(monkeypatch):
     fake = kit.FakeCluster()
     fake.failures["list", names.PLURAL] = [refusal(404, "NotFound")]
     status, results = checked(monkeypatch, fake)
@@ -54,7 +54,7 @@ def test_the_version_of_the_cluster_is_judged(monkeypatch, version, level):
     assert version in results[0][2]
 
 
-def test_two_releases_have_to_be_told_apart(monkeypatch):
+def test_of_two_releases_one_must_be_chosen(monkeypatch):
     fake = kit.seeded()
     for place in ("one", "two"):
         fake.seed(api.DEPLOYMENTS, kit.deployment(place))

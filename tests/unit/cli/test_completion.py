@@ -53,7 +53,7 @@ def proposals(tmp_path):
     return ask
 
 
-def test_kubectl_is_told_verbs_options_choices_and_where_files_are_wanted(proposals):
+def test_kubectl_completes_verbs_options_choices_and_files(proposals):
     verbs = [
         "certificates", "check", "completion", "convert", "diff", "explain", "inject", "lint",
         "restart", "run", "status", "uninject", "version",

@@ -50,7 +50,7 @@ def test_a_pod_that_is_not_changed_has_no_diff_but_a_reason(tmp_path):
     assert result.stderr.startswith("demo/Pod/web log NotApplicable Suspended ")
 
 
-def test_what_cannot_be_done_is_told_and_is_exit_status_1(tmp_path):
+def test_what_cannot_be_done_is_reported_with_exit_status_1(tmp_path):
     result = differed(tmp_path, placed(), [clashing(), resource()])
     assert result.exit_code == 1
     assert "+  - name: sidecar" in result.stdout

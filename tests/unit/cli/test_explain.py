@@ -171,7 +171,7 @@ def test_the_table_is_plain_in_a_pipe_with_a_line_for_each_rule(tmp_path):
     assert all(line[at - 2 : at] == "  " and line[at] != " " for line in lines)
 
 
-def test_what_the_pod_keeps_against_the_template_is_told(tmp_path):
+def test_values_that_the_pod_keeps_against_the_template_are_reported(tmp_path):
     parts = {"metadata": {"labels": {"app": "x"}}, "spec": resource()["spec"]["template"]["spec"]}
     result = explained(tmp_path, placed(labels={"app": "web"}), resource(template=parts))
     assert "; kept: /metadata/labels/app" in result.stdout
@@ -222,7 +222,7 @@ def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
         (("svc/web",), "'svc/web': 'svc' makes no pods; KIND is one of cronjob, daemonset,"),
     ],
 )
-def test_what_is_asked_is_either_of_files_or_of_a_cluster(verb, words, message):
+def test_arguments_for_files_and_for_a_cluster_exclude_each_other(verb, words, message):
     result = run(verb, *words)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in " ".join(result.stderr.split())

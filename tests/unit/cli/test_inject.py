@@ -42,7 +42,7 @@ def test_a_pod_is_injected_and_nothing_is_said(run):
     ]
 
 
-def test_an_injection_that_cannot_be_done_is_told_and_is_exit_status_1(run):
+def test_an_injection_that_cannot_be_done_is_reported_with_exit_status_1(run):
     clash = pod(containers=[container("app"), container("sidecar", image="other")])
     result = run(clash, "-n", "demo")
     assert result.exit_code == 1
@@ -50,7 +50,7 @@ def test_an_injection_that_cannot_be_done_is_told_and_is_exit_status_1(run):
     assert result.stderr.startswith("demo/Pod/web log Skipped ContainerConflict ")
 
 
-def test_a_name_that_does_not_exist_is_told_without_being_asked(run):
+def test_a_name_that_does_not_exist_is_reported_without_an_option(run):
     asking = pod(annotations={"sidecar-injector.dev/inject": "ghost"})
     result = run(asking, "-n", "demo")
     assert result.exit_code == 0

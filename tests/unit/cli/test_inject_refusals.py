@@ -176,7 +176,7 @@ WISHES = resource(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(list(paths(FULL))), JUNK)
-def test_whatever_stands_in_a_pod_there_is_no_traceback(run, path, junk):
+def test_no_value_in_a_pod_leads_to_a_traceback(run, path, junk):
     result = run(replaced(FULL, path, junk), "-n", "demo", injections=WISHES)
     assert result.exit_code in (0, 1, 2)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -184,7 +184,7 @@ def test_whatever_stands_in_a_pod_there_is_no_traceback(run, path, junk):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(list(paths(WISHES))), JUNK)
-def test_whatever_stands_in_an_injection_there_is_no_traceback(run, path, junk):
+def test_no_value_in_an_injection_leads_to_a_traceback(run, path, junk):
     result = run(FULL, "-n", "demo", injections=replaced(WISHES, path, junk))
     assert result.exit_code in (0, 1, 2)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

@@ -50,7 +50,7 @@ def actions(answer):
     return {f"{owner['kind']}/{owner['name']}": owner["action"] for owner in answer["owners"]}
 
 
-def test_missing_and_outdated_pods_are_told_apart(monkeypatch, fake):
+def test_missing_and_outdated_pods_are_distinguished(monkeypatch, fake):
     older = resource(template={"spec": {"containers": [{"name": "sidecar", "image": "old"}]}})
     fake.seed(api.PODS, kit.pod("bare"))
     fake.seed(api.PODS, injected(kit.pod("old"), older))

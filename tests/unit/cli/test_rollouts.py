@@ -57,7 +57,7 @@ NODES = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3}
         (DAEMON, deployment(**NODES, numberAvailable=1), 1, "3 of 3 pods are new, 1 available"),
     ],
 )  # fmt: skip
-def test_what_goes_on_is_told_in_numbers(kind, owner, done, message):
+def test_progress_is_reported_in_numbers(kind, owner, done, message):
     rollout = rollouts.judge(kind, owner)
     assert (rollout.done, rollout.message) == (done, message)
     assert (rollout.complete, rollout.stuck) == (False, False)
@@ -116,7 +116,7 @@ def waited(monkeypatch, fake, *more):
         return run("restart", "--wait", *more)
 
 
-def test_each_step_is_told_once_until_it_is_complete(monkeypatch, fake):
+def test_each_step_is_reported_once_until_it_is_complete(monkeypatch, fake):
     advancing(fake, HALF, HALF, FULL)
     result = waited(monkeypatch, fake)
     assert result.exit_code == 0
@@ -136,7 +136,7 @@ def test_one_that_cannot_go_on_ends_the_waiting(monkeypatch, fake, status):
     assert "incomplete: it " in result.stdout
 
 
-def test_when_time_is_up_the_last_step_is_told(fake):
+def test_a_timeout_reports_the_last_step(fake):
     last = asyncio.run(restart.follow(fake, [OWNER], seconds=0))
     assert last[OWNER].message.startswith("2 of 3 pods are new")
     assert not last[OWNER].complete

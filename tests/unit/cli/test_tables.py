@@ -34,7 +34,7 @@ def test_on_a_terminal_results_are_coloured_and_long_cells_folded():
     assert f"{ESCAPE}[31mbad" in text
     assert f"{ESCAPE}[32mgood" in text
     assert len(text.splitlines()) > 3
-    # What people wrote is no markup of rich.
+    # Text of users is not read as markup of rich.
     assert "[red]because[/red]" in text
 
 

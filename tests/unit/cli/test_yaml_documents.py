@@ -178,7 +178,7 @@ def test_anchors_and_merges_become_plain_values():
     assert "*" not in yaml_documents.dump_all(load(text))
 
 
-def test_a_merge_overrides_what_stands_before_it_and_yields_to_what_follows():
+def test_a_merge_overrides_keys_before_it_and_later_keys_override_the_merge():
     assert load("p: 1\n<<: {p: 2, q: 2}\nq: 3\n") == [{"p": 2, "q": 3}]
     assert load("<<: [{p: 1}, {p: 2, q: 2}]\n") == [{"p": 1, "q": 2}]
 

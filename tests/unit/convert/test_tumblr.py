@@ -59,7 +59,7 @@ def test_the_default_version_is_no_part_of_the_name() -> None:
         assert not conversion.warnings
 
 
-def test_another_version_is_told_apart_and_warned_about() -> None:
+def test_another_version_is_recognised_with_a_warning() -> None:
     conversion = converted(
         *(kit.source({"name": name, "containers": [container()]}) for name in ("logs", "logs:v2"))
     )

@@ -188,7 +188,7 @@ def test_a_container_is_judged_once_for_all_pods_and_kept_in_bounds():
     assert of_sleeper(template, sleeper, seconds=19) is not kept
 
 
-def test_a_part_of_a_template_that_somebody_changes_is_judged_again():
+def test_a_changed_part_of_a_template_is_judged_again():
     sleeper = container(lifecycle={"preStop": {"sleep": {"seconds": 20}}})
     volume = {"name": "v", "configMap": {"name": "c"}}
     template = container_rules.TemplateProblems([sleeper], [volume])
@@ -200,7 +200,7 @@ def test_a_part_of_a_template_that_somebody_changes_is_judged_again():
     assert list(template.of_volume(volume))
 
 
-def test_an_injection_that_requires_another_label_is_not_asked():
+def test_an_injection_that_requires_another_label_is_not_tried():
     called = []
 
     def watched(name):
@@ -219,7 +219,7 @@ def test_an_injection_that_requires_another_label_is_not_asked():
 
 
 @pytest.mark.parametrize("value", [None, 7, [], {}])
-def test_a_label_that_is_no_text_is_nobodys_requirement(value):
+def test_a_label_value_that_is_not_text_matches_no_selector(value):
     view = namespace_with(injection(selector={"matchLabels": {"app": "web"}}))
     decision = decided(pod(labels={"app": value, names.APP_NAME_LABEL: "x"}), view)
     assert decision.reasons == [Reason.SELECTOR_MISMATCH]

@@ -57,14 +57,14 @@ def test_ready_says_whether_a_pod_created_now_is_injected(subject, arguments, ex
     assert short(wanted(subject, **arguments), "Ready") == expected
 
 
-def test_what_is_invalid_is_told_with_its_field_and_in_bounds():
+def test_what_is_invalid_is_reported_with_its_field_and_in_bounds():
     message = condition(wanted(injection(**BROKEN)), "Accepted")["message"]
     assert "spec.template.spec.containers[0].image" in message
     many = injection(selector={"matchLabels": {f"a b {n}": "x y" for n in range(200)}})
     assert len(condition(wanted(many), "Accepted")["message"]) == status.MAX_MESSAGE
 
 
-def test_a_namespace_that_is_not_enabled_is_told_with_the_command():
+def test_a_namespace_that_is_not_enabled_is_reported_with_the_command():
     message = condition(wanted(namespace=PLAIN), "Ready")["message"]
     assert "kubectl label namespace demo sidecar-injection=enabled --overwrite" in message
 

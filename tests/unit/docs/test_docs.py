@@ -53,7 +53,7 @@ def prose(page: pathlib.Path) -> str:
 
 
 def spans(page: pathlib.Path) -> list[str]:
-    """What stands in backticks within sentences."""
+    """The words in backticks within sentences."""
     return re.findall(r"`([^`\n]+)`", prose(page))
 
 

@@ -109,7 +109,7 @@ def test_every_reason_has_its_sentence_and_a_remedy(reason):
     assert len(remedy.split()) >= 3
 
 
-def test_the_reasons_stand_in_their_levels():
+def test_the_reasons_are_listed_below_their_levels():
     text = page("decision")
     for level in Level:
         below = text.partition(f"### {level.value.capitalize()}\n")[2].partition("\n### ")[0]

@@ -95,7 +95,7 @@ def test_two_hundred_clients_at_once_are_all_answered(run: Run) -> None:
     assert serving.distrusted == 0
 
 
-def test_answers_that_nobody_reads_do_not_pile_up(run: Run) -> None:
+def test_answers_that_the_client_does_not_read_do_not_pile_up(run: Run) -> None:
     """The client sends without end and never reads: at some point nothing more is read from it."""
     request = kit.post(b"x" * 60_000)
 

@@ -104,7 +104,7 @@ def test_swaps_under_concurrent_connections_break_none(run: Run, swaps: int) -> 
     assert kit.failures(metrics) == {}
 
 
-def test_after_a_change_of_key_type_nobody_is_shown_the_old_leaf(run: Run) -> None:
+def test_after_a_change_of_key_type_no_client_gets_the_old_leaf(run: Run) -> None:
     ca = certificates.certify()
     serving, _, _ = certificates.serving(ca)
     old = certificates.certify(name="rsa", by=ca, rsa_key=True)

@@ -136,7 +136,7 @@ async def test_a_failure_is_logged_once_and_the_event_dropped(
     assert caplog.text.count("dropped") == 1
 
 
-async def test_an_event_that_somebody_deleted_is_posted_again(
+async def test_a_deleted_event_is_posted_again(
     server: fake_api.FakeApi, recorder: events.Recorder
 ) -> None:
     recorder.record(event())

@@ -278,7 +278,7 @@ def test_without_an_event_loop_a_line_is_written_at_once():
     assert b"early" in stream.writes[0]
 
 
-def test_a_log_that_nobody_reads_any_more_breaks_nothing():
+def test_a_closed_log_pipe_breaks_nothing():
     stream = Stream()
 
     def gone(_):

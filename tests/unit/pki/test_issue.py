@@ -21,7 +21,7 @@ def extension(certificate: x509.Certificate, kind: type[x509.ExtensionType]) -> 
 def test_a_webpki_verifier_accepts_the_leaf_for_each_of_its_names() -> None:
     leaf, ca = kit.FIRST.leaf.parsed(), kit.FIRST.ca.parsed()
     builder = verification.PolicyBuilder().store(verification.Store([ca])).time(kit.NOW)
-    for name in kit.DNS_NAMES[1:]:  # One label alone is no name of the web.
+    for name in kit.DNS_NAMES[1:]:  # One label alone is not a name of the web.
         builder.build_server_verifier(x509.DNSName(name)).verify(leaf, [])
     with pytest.raises(verification.VerificationError):
         builder.build_server_verifier(x509.DNSName("other.ns.svc")).verify(leaf, [])

@@ -103,7 +103,7 @@ class Model(stateful.RuleBasedStateMachine):
         if step.action is plan.Action.ADOPT:
             assert isinstance(self.secret, secret_data.CertificateSet)
             replica.adopted = self.secret
-        # Before a step that depends on the configuration the API server is asked for it.
+        # Before a step that depends on the configuration it is read from the API server.
         is_behind = replica.events != len(self.live)
         if step.action.writes and not (step.depends_on_live and is_behind):
             replica.pending = (step, state, self.version)

@@ -50,7 +50,7 @@ def staged_for(current: secret_data.CertificateSet, seconds: float) -> dict[str,
         pytest.param(CA_LEFT, kit.FIRST, Action.WRITE_BACK, id="corrupt-but-remembered"),
         pytest.param(kit.FIRST, LATER, Action.WRITE_BACK, id="an-older-backup"),
         pytest.param(kit.FIRST, None, Action.ADOPT, id="a-good-secret-at-start"),
-        pytest.param(LATER, kit.FIRST, Action.ADOPT, id="somebody-was-faster"),
+        pytest.param(LATER, kit.FIRST, Action.ADOPT, id="another-replica-was-faster"),
         pytest.param(kit.OTHER, kit.FIRST, Action.ADOPT, id="another-of-one-generation"),
         pytest.param(kit.FIRST, kit.FIRST, Action.NOTHING, id="all-is-well"),
     ],
@@ -218,7 +218,7 @@ def test_a_ca_that_another_replica_extended_does_not_count_as_a_stranger_s() -> 
 
 
 def test_what_depends_on_the_live_configuration_says_so() -> None:
-    """Before such a step the API server is asked, as a watch may have died silently."""
+    """Before such a step the configuration is read, as a watch may have died silently."""
     switch = settled(kit.STAGED, live_seconds=staged_for(kit.STAGED, 60))
     replaced = step(kit.OTHER, adopted=kit.FIRST, live_seconds={OURS: 1.0})
     lost = step(None, adopted=kit.FIRST, live_seconds={OURS: 1.0})

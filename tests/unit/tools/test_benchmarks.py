@@ -1,4 +1,4 @@
-"""The arithmetic of `make bench`, and that all whom it compares are asked for the same."""
+"""The arithmetic of `make bench`, and that all compared injectors get the same requests."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_an_injected_pod_is_known_by_our_container() -> None:
 
 
 class ApiServer:
-    """In the place of a connection: names pods by number, and hangs up when it is told to."""
+    """In the place of a connection: names pods by number, and closes when it gets a stop."""
 
     def __init__(self) -> None:
         self.pods: list[str] = []

@@ -1,6 +1,6 @@
 """The control plane's programs are built once, and every obstacle is one clear line.
 
-Go is a script here: what it would compile is in nobody's way.
+Go is a script here, so nothing is compiled.
 """
 
 import fcntl
@@ -93,7 +93,7 @@ def test_everything_is_built_once_and_found_afterwards(machine: Machine) -> None
         assert os.access(path, os.X_OK), path
 
 
-def test_one_binary_stands_for_every_kubernetes_component(machine: Machine) -> None:
+def test_one_binary_is_every_kubernetes_component(machine: Machine) -> None:
     machine.ensure()
     for component in recipes.COMPONENTS:
         assert (machine.folder() / component).readlink() == pathlib.Path("kubernetes")

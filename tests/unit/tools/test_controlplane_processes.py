@@ -1,4 +1,4 @@
-"""No process outlives its owner, and one process can be told from outside what to do."""
+"""No process outlives its owner, and a process can be stopped from outside."""
 
 import contextlib
 import pathlib

@@ -79,7 +79,7 @@ def test_a_damaged_archive_is_one_line_with_a_remedy(
     assert "\n" not in text
 
 
-def test_stand_ins_do_not_pass_for_what_they_stand_for() -> None:
+def test_stand_ins_are_not_mistaken_for_the_real_images() -> None:
     for name in (test_images.ALPINE, test_images.NGINX):
         assert name.startswith("stand-in/")
         assert not name.endswith(":latest")

@@ -58,12 +58,14 @@ def test_version_2_alone_is_named_as_what_is_missing(
 @pytest.mark.parametrize(
     ("platform", "user", "missing"), [("darwin", 0, "Linux"), ("linux", 1000, "root")]
 )
-def test_a_machine_that_cannot_is_told_why(platform: str, user: int, missing: str) -> None:
+def test_a_machine_that_cannot_run_it_gets_the_reason(
+    platform: str, user: int, missing: str
+) -> None:
     with pytest.raises(errors.ConditionError, match=f"a node needs {missing}"):
         conditions.require_machine(platform=platform, user=user)
 
 
-def test_a_full_disk_is_told_before_anything_starts(
+def test_a_full_disk_is_reported_before_anything_starts(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conditions, "MEBIBYTES", 10**9)

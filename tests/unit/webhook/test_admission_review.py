@@ -1,4 +1,4 @@
-"""What no API server sends is told apart from our own bugs."""
+"""A review that no API server sends is not reported as a bug of ours."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_a_new_cluster_injection_reaches_every_namespace_at_once(state):
         assert references(state, where) == ["cluster/c"]
 
 
-def test_our_own_write_to_status_compiles_nothing_anew(state):
+def test_our_own_write_to_status_compiles_nothing_again(state):
     injection = resource("a")
     add(state, injection)
     before = state.of_namespace(NAMESPACE)
@@ -116,7 +116,7 @@ def test_our_own_write_to_status_compiles_nothing_anew(state):
     assert state.of_namespace(NAMESPACE) is before
 
 
-def test_one_that_was_made_anew_under_its_name_is_known_by_its_new_identity(state):
+def test_a_recreated_injection_is_known_by_its_new_identity(state):
     injection = resource("a")
     injection["metadata"]["uid"] = "first"
     add(state, injection)

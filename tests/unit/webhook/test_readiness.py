@@ -41,7 +41,7 @@ def test_one_missing_condition_is_enough_to_be_unready(condition: Condition) -> 
     assert state.ready
 
 
-def test_a_bundle_wiped_by_somebody_does_not_make_replicas_unready() -> None:
+def test_an_emptied_bundle_does_not_make_replicas_unready() -> None:
     state = complete()
     state.unmet(Condition.ISSUER_SEEN)
     assert state.ready

@@ -43,7 +43,7 @@ def managed(second: str) -> list[dict[str, Any]]:
 
 
 def named(name: str) -> response.PodResponse:
-    """A response that can be told from others."""
+    """A response that differs from others."""
     return response.PodResponse(
         version=b"v1", members=b"}", log_line=name.encode(), verdict="", reasons=(), patch_bytes=0,
         namespace="", owner=None, dry_run=False, skipped=(), serial=0, is_cacheable=True,

@@ -76,7 +76,7 @@ async def _schemas(context: CheckContext) -> Mapping[str, Any]:
 def _unknown(
     value: Any, schema: api.Json, schemas: Mapping[str, Any], *, path: str = ""
 ) -> Iterator[str]:
-    """Paths in a value that are no property in the schema of the API server."""
+    """Paths in a value that the schema of the API server does not have."""
     schema = _resolved(schema, schemas)
     if isinstance(value, list):
         for item in value:
@@ -93,7 +93,7 @@ def _unknown(
 def _unknown_properties(
     ours: api.Json, theirs: api.Json, schemas: Mapping[str, Any], *, path: str
 ) -> Iterator[str]:
-    """Paths in a schema of ours that are no property in the schema of the API server."""
+    """Paths in a schema of ours that the schema of the API server does not have."""
     theirs = _resolved(theirs, schemas)
     if "items" in ours:
         yield from _unknown_properties(

@@ -26,7 +26,7 @@ class Certificate:
     begins: datetime.datetime
     ends: datetime.datetime
     due: datetime.datetime | None
-    """When the operator replaces it; None where somebody else does."""
+    """When the operator replaces it; None where cert-manager or an administrator does."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Certificates:
     """NAMESPACE/NAME."""
     mode: str
     generation: int | None
-    """Of the Secret that we write; None where somebody else writes it, or it cannot be read."""
+    """Of the Secret that we write; None in other modes, or if it cannot be read."""
     phase: str
     """Where a rotation is, in a sentence."""
     request: str = ""

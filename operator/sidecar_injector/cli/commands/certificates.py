@@ -38,7 +38,7 @@ PAUSE: Final = 0.3
 
 
 class CannotRotate(click.UsageError):
-    """Somebody else replaces the certificates."""
+    """cert-manager or an administrator replaces the certificates."""
 
 
 @click.group(epilog="Example: sidecar-injector certificates show")

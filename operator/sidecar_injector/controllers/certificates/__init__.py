@@ -1,6 +1,7 @@
 """Certificates of the webhook: their Secret, the one that is served, and `caBundle`.
 
-`self_signed` makes certificates and `provided` takes those of somebody else; both are a `source`
-and hand them to `serving`. `ca_bundle` writes the webhook configurations, `trust` watches them, and
-`self_probe` connects to this replica as an API server does. `pki` decides what is due.
+`self_signed` makes certificates; `provided` takes those that cert-manager or an administrator made.
+Both are a `source` and pass them to `serving`. `ca_bundle` writes the CAs into the webhook
+configurations, and `trust` watches these. `self_probe` connects to this replica as an API server
+does. `pki.plan` decides which step is due.
 """

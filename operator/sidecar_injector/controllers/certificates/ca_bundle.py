@@ -27,8 +27,8 @@ MOST_STEPS: Final = 10
 class CABundleController:
     """Keeps the caBundle of all entries of one webhook configuration as `source` wants it.
 
-    Reports to `trust` what the configuration contains. A missing configuration is not created, so
-    that an uninstall goes on undisturbed.
+    Reports to `trust` what the configuration contains. A missing configuration is not created,
+    because that would disturb an uninstall.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class CABundleController:
         return delay
 
     async def _patch(self, wanted: bytes) -> None:
-        """Send one strategic merge patch, keyed by webhook name, unless somebody has written since.
+        """Send one strategic merge patch, keyed by webhook name, unless it has changed since.
 
         Not server-side apply: of an entry that a chart upgrade removes, the part that we own would
         stay. That part alone is invalid, and the upgrade would fail.

@@ -1,4 +1,4 @@
-"""Certificates that somebody else makes: cert-manager, or the administrator.
+"""Certificates that cert-manager or the administrator makes.
 
 The Secret is only read. A pair that API servers could not verify is never served; the last good
 pair is kept.
@@ -23,7 +23,7 @@ RETRY_SECONDS: Final = 1.0
 class Provided(CertificateSource):
     """Serves `tls.crt` and `tls.key` of the Secret, and publishes `ca.crt` as caBundle.
 
-    With `ca_injector` somebody else writes caBundle (cert-manager's cainjector). `dns_names` are
+    With `ca_injector` cert-manager's cainjector writes caBundle, and we do not. `dns_names` are
     the names that the certificate needs: only the one that the API server verifies. A pair of
     another CA is served once that CA has been in the live configuration for `wait_seconds`. So a
     change of CA in the right order (both CAs in `ca.crt`, then the new pair) costs no pod.

@@ -1,7 +1,7 @@
-"""How often we undo what somebody else does to an object.
+"""How often we undo what another writer does to an object.
 
-An accident is undone at once. A writer that keeps doing it is answered rarely: a write war between
-two controllers has taken whole control planes down.
+An accident is undone at once. If the other writer repeats the change, we undo it rarely: two
+controllers that overwrite each other without a pause have brought down whole control planes.
 https://github.com/istio/istio/issues/36478
 """
 
@@ -13,8 +13,8 @@ FAST_TRIES: Final = 5
 SLOW_SECONDS: Final = 60.0
 """After the fast tries, one a minute."""
 STABLE_SECONDS: Final = 6.0
-"""After so long without a change, the next change is a new accident. So a writer that waits for
-that costs ten writes a minute at most."""
+"""After so long without a change, the next change counts as a new accident. So another writer can
+cause at most ten writes a minute."""
 
 
 class WriteLimiter:
@@ -35,7 +35,7 @@ class WriteLimiter:
         return self._correct_since is not None and now - self._correct_since >= STABLE_SECONDS
 
     def reset(self) -> None:
-        """The wanted state has changed: the next writes are not an answer to anybody."""
+        """The wanted state has changed: the next writes do not undo another writer's."""
         self._tries = 0
 
     def delay(self, now: float) -> float:

@@ -67,8 +67,7 @@ class SecretStore:
         """Write the Secret if the API server still has `over`; otherwise read it again.
 
         The decision to write was based on `over`. The watch may replace `secret` during this call.
-        False if the Secret must not be written, as its Deployment is missing or being deleted: an
-        uninstall goes on undisturbed.
+        False if its Deployment is missing or being deleted: a write would disturb an uninstall.
         """
         owner = await self._owner()
         if owner is None:

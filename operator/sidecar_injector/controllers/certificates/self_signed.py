@@ -108,7 +108,7 @@ class SelfSigned(CertificateSource):
         )
 
     async def _write(self, step: plan.Step) -> bool:
-        """Take the step, or lose the race for it; False if it is not allowed now."""
+        """Try to take the step; False if it is not allowed now. Another replica may be faster."""
         state, secret = self._state(), self._store.secret
         if not await self._may_write(step):
             return False
@@ -117,7 +117,7 @@ class SelfSigned(CertificateSource):
         return await self._store.write(certificates, over=secret)
 
     async def _may_write(self, step: plan.Step) -> bool:
-        """Whether the configuration is as the step needs it, and nobody undoes our writes."""
+        """Whether the configuration is as the step needs it, and our writes are not undone."""
         if step.depends_on_live and not await self._trust.is_current():
             return False
         if step.action is not plan.Action.WRITE_BACK:
@@ -128,7 +128,7 @@ class SelfSigned(CertificateSource):
         return True
 
     def _observe_correct(self) -> None:
-        """The Secret is correct, by our own work or somebody else's."""
+        """The Secret is correct, whether we or another writer made it so."""
         now = self._clocks.monotonic()
         self._limiter.observe_correct(now)
         if self._limiter.is_stable(now):
@@ -156,7 +156,7 @@ class SelfSigned(CertificateSource):
         self._serve()
 
     def _serve(self) -> None:
-        """Serve the adopted leaf if it is good and allowed."""
+        """Serve the adopted leaf, if it is valid and `ServedCertificate` allows the change."""
         adopted = self._adopted
         if adopted is None:
             return

@@ -16,7 +16,7 @@ from sidecar_injector.pki import handover, issue
 log = logging.getLogger(__name__)
 
 Load = Callable[[issue.Pair], None]
-"""Has the TLS server serve a pair; TLSError if the pair cannot be loaded."""
+"""Makes the TLS server serve a pair; raises TLSError if the pair cannot be loaded."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sidecar_injector.observability.metrics import Metrics
 
 
 class CertificateSource(abc.ABC):
-    """Has the certificate of a Secret served, and knows which CAs belong into `caBundle`."""
+    """Takes the certificate of a Secret to the TLS server, and knows the CAs for `caBundle`."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class CertificateSource(abc.ABC):
 
     @abc.abstractmethod
     def bundle(self) -> bytes | None:
-        """What belongs into `caBundle`; None if that is unknown, or somebody else writes it."""
+        """What belongs into `caBundle`; None if that is unknown, or cert-manager writes it."""
 
     @abc.abstractmethod
     async def refresh(self) -> bytes | None:

@@ -1,7 +1,7 @@
 """Which CAs are in the live webhook configurations, and since when.
 
-A certificate may be signed by a new CA only after that CA has been there for long enough, as no API
-tells when a change of a configuration is in force.
+A certificate may be signed by a new CA only after that CA has been there for long enough: no API
+says when every API server uses a changed configuration.
 https://github.com/kubernetes/kubernetes/issues/54712
 """
 
@@ -18,14 +18,14 @@ from sidecar_injector.pki import webhook_configuration
 class _Observation:
     version: str
     since: Mapping[str, float]
-    """Fingerprints of the CAs that every entry contains, with the time of the first sight."""
+    """Fingerprints of the CAs that every entry contains, with the time when each was first seen."""
 
 
 class Trust:
     """The CAs that every entry of every existing configuration of this name contains.
 
     No CA is live while the mutating configuration does not exist or has no entry: then no API
-    server calls us, and a wait would have no end.
+    server calls us, and we would wait for ever.
     """
 
     def __init__(self, client: api.Api, *, name: str, monotonic: Callable[[], float]) -> None:

@@ -38,7 +38,7 @@ mirrors, AlwaysPullImages, vertical autoscalers. The container still counts as o
 
 
 class Fit:
-    """The parts of one injection beside the contents of one pod.
+    """Compares the parts of one injection with the contents of one pod.
 
     `recorded` is what the pod's annotation claims and what this pass has added so far;
     `host_network` is what the author wrote.
@@ -105,7 +105,8 @@ class Fit:
     def _differing(self, *, merges: bool) -> tuple[list[container_union.Union], list[str]]:
         """The author's containers that have the name of a wanted container but differ from it.
 
-        First those that take what they lack, then the names of those that exclude the wanted one.
+        Returns first those that can be merged with the wanted one, then the names of those that
+        cannot, which are conflicts.
         """
         unions, names = [], []
         for field, wanted in self.wanted:
@@ -174,7 +175,7 @@ def is_outdated(fit: Fit) -> bool:
 
 
 def missing_parts(fit: Fit) -> Parts:
-    """The parts that the pod lacks; a container that another injection added is not lacking."""
+    """The parts that the pod lacks; a container that another injection added counts as present."""
     lacking = (addition.missing(fit.pod) for addition in fit.additions)
     return Parts(
         mode=fit.parts.mode,
@@ -201,7 +202,7 @@ def preserved_paths(fit: Fit) -> list[str]:
 
 
 def conflicts_with_author(fit: Fit) -> Iterator[Conflict]:
-    """What the pod's author wrote and what excludes the parts."""
+    """Parts of the pod's author that conflict with the wanted parts."""
     for name in fit.differing:
         yield Conflict(Reason.CONTAINER_CONFLICT, repr(name))
     for volume in fit.needed_volumes:
@@ -219,7 +220,7 @@ def conflicts_with_author(fit: Fit) -> Iterator[Conflict]:
 
 
 def conflicts_with_injections(fit: Fit) -> Iterator[Conflict]:
-    """What other injections added and what excludes the parts."""
+    """Parts of other injections that conflict with the wanted parts."""
     if not fit.other_entries:
         return
     for field, wanted in fit.wanted:

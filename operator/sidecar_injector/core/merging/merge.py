@@ -26,7 +26,7 @@ _FIRST = "First"
 
 
 class Merge:
-    """One pass over a pod: injections are fitted one after another, each whole or not at all.
+    """One pass over a pod: injections are added one after another, each completely or not at all.
 
     `recorded` is what the pod's annotation claims. With `tutorial`, the pod is annotated in the
     tutorial's way too. Without a `view` of the namespace, only the rules of the API server for any
@@ -242,7 +242,7 @@ class _Placing:
             for item in items:
                 self.editor.append(path, item)
             return
-        # Several injections are at the front as one block, in the order of decision.
+        # Several injections are at the front as one block, in the order in which they were decided.
         injected_names = self._injected_names(field)
         present = pod_fields.items(self.editor.document, field)
         leading = itertools.takewhile(lambda item: item["name"] in injected_names, present)

@@ -52,7 +52,7 @@ class Parts:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is wanted."""
+        """Whether the injection adds nothing."""
         return not (
             self.containers
             or self.init_containers

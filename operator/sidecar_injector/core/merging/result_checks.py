@@ -27,7 +27,7 @@ def check(
     view: namespace_view.NamespaceView | None,
     precomputed: container_rules.TemplateProblems | None,
 ) -> Conflict | None:
-    """Why the pod must not come out like this; None if it may.
+    """Why the resulting pod `after` must not be adopted; None if it may be.
 
     Without a `view` of the namespace, only what the API server requires of every pod is checked.
     """
@@ -39,7 +39,7 @@ def check(
 
 
 def _of_namespace(before: Pod, after: Pod, view: namespace_view.NamespaceView) -> Conflict | None:
-    """What the namespace does not accept."""
+    """What the namespace does not accept: a missing ServiceAccount, Pod Security."""
     account = additions.scalar(after, "serviceAccountName")
     exists = view.service_accounts is None or account in view.service_accounts
     if not exists and account != additions.scalar(before, "serviceAccountName"):

@@ -1,4 +1,4 @@
-"""Certificates of somebody else: loaded if they are good, reported if they are not."""
+"""Certificates that we do not make: loaded if they are good, reported if they are not."""
 
 from __future__ import annotations
 

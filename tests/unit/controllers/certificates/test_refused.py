@@ -1,4 +1,4 @@
-"""Clients refuse the certificate, somebody keeps deleting the Secret, a clock is wrong."""
+"""Clients refuse the certificate, the Secret is deleted again and again, a clock is wrong."""
 
 from __future__ import annotations
 

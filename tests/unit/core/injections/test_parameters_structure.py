@@ -14,7 +14,7 @@ STRUCTURES = ['"', "'", "\n", "{{ .x }}", "$(x)", '": ', "- a\n- b", "}]", "\u00
 
 
 def shape(value):
-    """Keys and list lengths, without what stands in the leaves."""
+    """Keys and list lengths, without the leaves."""
     if isinstance(value, dict):
         return {key: shape(item) for key, item in value.items()}
     return [shape(item) for item in value] if isinstance(value, list) else type(value).__name__

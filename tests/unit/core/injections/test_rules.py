@@ -91,7 +91,7 @@ def test_null_counts_as_absent_and_gives_the_same_hash():
     assert one.hash == other.hash
 
 
-def test_an_item_of_a_set_stands_in_it_once():
+def test_an_item_of_a_set_occurs_once():
     volume = {"name": "v", "emptyDir": {}}
     mount = {"name": "v", "mountPath": "/v", "bindMountOptions": ["noexec", "noexec"]}
     (problem,) = read(
@@ -124,6 +124,6 @@ def test_a_pattern_that_re2_refuses_is_refused_with_its_position(pattern, says):
 
 
 def test_a_pattern_ends_where_the_text_ends():
-    """Python's `$` also stands before a last newline, the API server's does not."""
+    """Python's `$` also matches before a last newline, the API server's does not."""
     (problem,) = read({"template": template(containers=[container("sidecar\n")])}).errors
     assert problem.path == "spec.template.spec.containers[0].name"

@@ -1,4 +1,4 @@
-"""Injections that may meet on a pod and want the same part: who is told, and who is not."""
+"""Warnings about two injections that may apply to one pod and set the same part."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_that_another_injection_wants_differently_is_told_to_the_one_that_yields(part):
+def test_a_part_that_another_injection_wants_differently_is_a_warning_that_names_the_loser(part):
     mine, other = PARTS[part]
     competitor = injection("rival", cluster=True, **other)
     (sentence,) = [text for text in warned(competitor, **mine) if "rival" in text]

@@ -23,7 +23,7 @@ def test_an_injection_that_no_pod_can_take_is_an_error():
     assert "99999" in sentence
 
 
-def test_a_default_that_does_not_fit_where_its_token_stands_is_an_error():
+def test_a_default_that_does_not_fit_the_place_of_its_token_is_an_error():
     parameter = {"name": "pull", "from": {"podLabel": "pull"}, "default": "Sometimes"}
     spec = template(containers=[quiet(imagePullPolicy="$(params.pull)")])
     subject = injection(parameters=[parameter], template=spec)
@@ -51,7 +51,7 @@ def test_what_fails_only_in_pods_that_end_is_a_warning():
     assert sentence.startswith("spec cannot be injected where restartPolicy is Never")
 
 
-def test_missing_requests_are_told_per_container_and_a_limit_is_a_request():
+def test_missing_requests_are_reported_per_container_and_a_limit_is_a_request():
     bare, limited = quiet("bare"), quiet("limited")
     del bare["resources"]
     limited["resources"] = {"limits": {"cpu": "1"}, "requests": {"memory": "1Mi"}}
@@ -69,7 +69,7 @@ def test_missing_requests_are_told_per_container_and_a_limit_is_a_request():
     ]
 
 
-def test_what_the_restricted_level_would_refuse_is_told():
+def test_what_the_restricted_level_would_refuse_is_reported():
     loud = quiet()
     loud["securityContext"]["runAsNonRoot"] = False
     volumes = [{"name": "host", "hostPath": {"path": "/x"}}]
@@ -91,7 +91,7 @@ def test_a_mount_of_a_volume_that_is_not_there_needs_the_pods():
     ]
 
 
-def test_a_volume_that_nothing_mounts_is_told_and_one_for_application_containers_is_not():
+def test_a_volume_that_nothing_mounts_is_reported_and_one_for_application_containers_is_not():
     volumes = [{"name": "data", "emptyDir": {}}]
     (sentence,) = warned(template=template(volumes=volumes))
     assert sentence.startswith("spec.template.spec.volumes[0] 'data' is only added to pods")
@@ -99,7 +99,7 @@ def test_a_volume_that_nothing_mounts_is_told_and_one_for_application_containers
     assert warned(template=template(volumes=volumes), applicationContainers=mounts) == []
 
 
-def test_tokens_that_are_not_replaced_and_parameters_that_nothing_uses_are_told():
+def test_tokens_that_are_not_replaced_and_unused_parameters_are_reported():
     parameters = [
         {"name": "used", "from": {"podLabel": "a"}, "default": "$(params.idle)"},
         {"name": "idle", "from": {"podLabel": "b"}, "default": "x"},

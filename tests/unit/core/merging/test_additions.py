@@ -155,7 +155,7 @@ def test_lists_that_are_null_or_empty_count_as_absent(field, own):
     assert jsonpatch.apply_patch(pod(**{field: own}), decision.operations) == decision.pod
 
 
-def test_of_two_injections_that_want_a_scalar_the_later_one_yields():
+def test_of_two_injections_that_set_a_scalar_the_later_one_is_skipped():
     first = adding("a", priority=1, serviceAccountName="a")
     second = adding("b", serviceAccountName="b")
     decision = after(pod(), second, first)

@@ -69,7 +69,7 @@ def test_injected_containers_receive_nothing_from_any_injection():
     assert [("env" in container) for container in result["spec"]["containers"]] == [True, False]
 
 
-def test_variables_stand_in_front_so_that_the_authors_may_use_them():
+def test_variables_are_added_in_front_so_that_the_authors_may_use_them():
     subject = pod(containers=[container("app", env=env(("URL", "http://$(HOST)")))])
     result = after(subject, applied(env=env(("HOST", "h"), ("PORT", "1"))))
     assert [variable["name"] for variable in app(result)["env"]] == ["HOST", "PORT", "URL"]
@@ -91,7 +91,7 @@ def test_a_variable_that_the_container_has_keeps_its_value_and_is_reported():
     assert decision.lines[0].details == {"kept": ["/spec/containers/app/env/A"]}
 
 
-def test_a_source_of_variables_stands_in_front_because_the_last_one_wins():
+def test_a_source_of_variables_is_added_in_front_because_the_last_one_wins():
     own = [{"secretRef": {"name": "own"}}]
     wanted = [{"configMapRef": {"name": "a"}}, {"configMapRef": {"name": "b"}, "prefix": "B_"}]
     result = after(pod(containers=[container("app", envFrom=own)]), applied(envFrom=wanted))

@@ -72,7 +72,7 @@ def test_a_resource_that_changes_between_the_calls_leaves_its_older_parts():
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_another_injectors_container_may_stand_anywhere_in_between(index):
+def test_another_injectors_container_may_be_anywhere_in_between(index):
     both = [
         injection("a", placement={"containers": "First"}),
         injection("b", template={"spec": {"containers": [container("b")]}}),

@@ -54,7 +54,7 @@ def test_a_glob_that_begins_with_a_slash_means_the_path_and_any_other_the_volume
     assert sidecar(result)["volumeMounts"] == expected
 
 
-def test_only_the_named_containers_are_asked_and_the_first_has_the_path():
+def test_a_path_is_inherited_from_the_first_named_container_that_has_it():
     other = {"name": "logs", "mountPath": "/data/"}
     two = pod(
         containers=[container("app", volumeMounts=[DATA]), container("db", volumeMounts=[other])],
@@ -89,7 +89,7 @@ def test_what_another_injection_mounted_is_not_taken():
     assert decided(decision.pod, earlier, later).operations == []
 
 
-def test_a_variable_is_taken_as_it_stands():
+def test_a_variable_is_inherited_unchanged():
     source = {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
     wanted = [{"name": "PASSWORD", "fromContainer": "app"}]
     result = decided(subject(env=[{"name": "A", "value": "1"}, source]), taking(env=wanted))

@@ -44,7 +44,7 @@ def test_containers_come_last_and_init_containers_first_by_default():
     check_patch(pod(initContainers=[container("own")]), decision)
 
 
-def test_several_injections_stand_as_one_block_in_the_order_of_decision():
+def test_several_injections_are_one_block_in_the_order_of_decision():
     first = {"containers": "First", "initContainers": "Last"}
     a = injection(
         "a",
@@ -118,7 +118,7 @@ def test_labels_and_annotations_that_the_pod_has_keep_its_value():
 
 @pytest.mark.parametrize("absent", [{}, {"volumes": None}, {"volumes": []}], ids=str)
 @pytest.mark.parametrize("annotations", [None, {}], ids=str)
-def test_missing_parents_are_created_whatever_stands_for_nothing(absent, annotations):
+def test_missing_parents_are_created_if_absent_null_or_empty(absent, annotations):
     log_injection = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[CONFIG]))
     subject = pod(annotations=annotations, **absent)
     result = decided(subject, log_injection)
@@ -185,7 +185,7 @@ def test_mounting_the_pods_own_volume_is_allowed():
     assert reasons(decided(pod(volumes=[own]), log_injection)) == {"log": "Injected"}
 
 
-def test_of_two_that_want_the_same_name_the_later_yields_on_every_call():
+def test_of_two_injections_with_one_container_name_the_later_is_always_skipped():
     a = injection("a", template=template(container("s", image="a:1")))
     b = injection("b", template=template(container("s", image="b:1")))
     once = decided(pod(), b, a)
@@ -195,7 +195,7 @@ def test_of_two_that_want_the_same_name_the_later_yields_on_every_call():
     assert twice.operations == []
 
 
-def test_of_two_that_set_one_label_the_later_yields():
+def test_of_two_injections_that_set_one_label_the_later_is_skipped():
     a = injection("a", template=template(metadata={"labels": {"k": "a"}}))
     b = injection("b", template=template(metadata={"labels": {"k": "b"}}))
     once = decided(pod(), a, b)

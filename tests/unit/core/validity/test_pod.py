@@ -112,7 +112,7 @@ def test_the_authors_containers_are_looked_at_again_once_what_they_depend_on_cha
     assert "is not there" in str(pod_rules.problem(before=before, after=without_volume))
 
 
-def test_a_container_that_moves_to_the_other_list_is_judged_anew() -> None:
+def test_a_container_that_moves_to_the_other_list_is_judged_again() -> None:
     app = {"name": "app", "image": "x"}
     probed = {"name": "p", "image": "x", "livenessProbe": {"tcpSocket": {"port": 80}}}
     before = validity.pod({"containers": [app, probed]})

@@ -21,7 +21,7 @@ def test_nothing_is_forbidden_at_the_privileged_level() -> None:
     assert pod_security.violations("privileged", pod) == []
 
 
-def test_a_level_that_nobody_knows_is_the_strictest() -> None:
+def test_an_unknown_level_is_the_strictest() -> None:
     pod = sidecar()
     assert pod_security.violations("Baseline", pod) == pod_security.violations("restricted", pod)
     assert pod_security.violations("restricted", pod)
@@ -77,7 +77,7 @@ def test_root_of_a_user_namespace_is_nobody_and_may_be_root() -> None:
     assert pod_security.violations("restricted", pod) == []
 
 
-def test_windows_is_asked_for_what_it_has_only() -> None:
+def test_only_rules_that_windows_has_apply_to_windows() -> None:
     pod = sidecar(securityContext={"runAsNonRoot": True})
     pod["spec"]["os"] = {"name": "windows"}
     assert pod_security.violations("restricted", pod) == []
