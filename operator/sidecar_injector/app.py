@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import datetime
 import gc
 import logging
 import time
@@ -139,7 +138,10 @@ async def _operate(
                     metrics=metrics,
                     ready=ready,
                     recorder=events.Recorder(
-                        api_client, instance=settings.pod_name, now=_now, metrics=metrics
+                        api_client,
+                        instance=settings.pod_name,
+                        now=server_clock.system,
+                        metrics=metrics,
                     ),
                     state=cluster_state.ClusterState(release_namespace=settings.namespace),
                 )
@@ -179,13 +181,14 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
     """The loops that follow the cluster and write the status of injections."""
     settings, metrics = dependencies.settings, dependencies.metrics
     api_client, state = dependencies.api_client, dependencies.state
+    clocks = server_clock.Clocks(now=server_clock.system, monotonic=time.monotonic)
     writer = status.StatusWriter(
         api_client, state=state, serving=lambda: dependencies.ready.ready, metrics=metrics,
-        clock=_now,
+        clock=clocks.now,
     )  # fmt: skip
     auditor = controller.Auditor(
         api_client, settings=settings, state=state, recorder=dependencies.recorder,
-        metrics=metrics, clocks=server_clock.Clocks(now=_now, monotonic=time.monotonic),
+        metrics=metrics, clocks=clocks,
     )  # fmt: skip
     informers = caches.make(
         api_client, state=state, writer=writer, auditor=auditor, metrics=metrics
@@ -222,7 +225,3 @@ def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) 
         ready=dependencies.ready,
         metrics=dependencies.metrics,
     )
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

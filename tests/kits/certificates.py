@@ -167,7 +167,7 @@ class Replica:
             )
             for resource in api.WEBHOOK_CONFIGURATIONS.values()
         ]
-        loops = (self.source.run(), ca_bundle.run_all(self.ca_bundles), self.recorder.run())
+        loops = [controller.run() for controller in (self.source, self.recorder, *self.ca_bundles)]
         self._tasks = [asyncio.ensure_future(loop) for loop in loops]
 
     def load(self, pair: issue.Pair) -> None:

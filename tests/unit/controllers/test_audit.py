@@ -270,7 +270,7 @@ async def test_a_replica_that_does_not_lead_any_more_shows_no_counts(world: Worl
 async def test_a_follower_remembers_nothing_of_what_happens(world: World) -> None:
     await world.follow()
     for number in range(100):
-        world.auditor.namespace_changed(f"ci-{number}")
+        world.auditor.mark(f"ci-{number}")
     assert not world.auditor.schedule.is_due
     world.auditor.schedule.start()
     assert world.auditor.schedule.take() is None
