@@ -67,6 +67,12 @@ class Cluster:
         self.replicas += started
         return started
 
+    async def healthy_replicas(self, count: int = 1) -> list[Replica]:
+        """Start replicas and wait until the cluster is healthy."""
+        started = self.start(count)
+        await self.settle()
+        return started
+
     async def stop(self) -> None:
         for replica in self.replicas:
             await replica.stop()

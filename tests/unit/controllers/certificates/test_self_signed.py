@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,13 +16,6 @@ from tests.kits import fake_api
 from tests.kits import pki as pki_kit
 
 
-@pytest.fixture
-async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[kit.Cluster]:
-    cluster = kit.Cluster(monkeypatch)
-    yield cluster
-    await cluster.stop()
-
-
 def secret_writes(cluster: kit.Cluster) -> int:
     return cluster.server.calls["create", "secrets"] + cluster.server.calls["replace", "secrets"]
 
@@ -31,8 +23,7 @@ def secret_writes(cluster: kit.Cluster) -> int:
 async def test_the_first_replica_makes_the_secret_as_a_tls_secret_of_the_deployment(
     cluster: kit.Cluster,
 ) -> None:
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     assert cluster.secret
     assert cluster.secret["type"] == "kubernetes.io/tls"
     (owner,) = cluster.secret["metadata"]["ownerReferences"]
@@ -60,8 +51,7 @@ async def test_a_new_leaf_is_served_while_a_step_waits_for_the_api(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch, waits_already: bool
 ) -> None:
     """A requested rotation waits: since the new leaf came, or since before."""
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     renewed = secret_data.encode(
         dataclasses.replace(
             cluster.stored(),
@@ -108,8 +98,7 @@ async def test_a_write_is_based_on_what_was_judged_not_on_what_came_in_meanwhile
         return await get(resource, name=name, namespace=namespace)
 
     monkeypatch.setattr(cluster.server, "get", slow_get)
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     assert cluster.stored() == pki_kit.OTHER
 
 
@@ -117,15 +106,13 @@ async def test_a_good_secret_is_taken_over_as_it_is(cluster: kit.Cluster) -> Non
     metadata = {"name": "si-tls", "namespace": "ns"}
     data = secret_data.encode(pki_kit.FIRST)
     cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": data})
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     assert secret_writes(cluster) == 0
     assert cluster.stored() == pki_kit.FIRST
 
 
 async def test_a_deleted_secret_comes_back_with_the_same_contents(cluster: kit.Cluster) -> None:
-    (replica, *_) = cluster.start(3)
-    await cluster.settle()
+    (replica, *_) = await cluster.healthy_replicas(3)
     before = cluster.stored()
     cluster.server.take(api.SECRETS, name="si-tls", namespace="ns")
     await cluster.settle()
@@ -150,8 +137,7 @@ def truncated(good: secret_data.CertificateSet) -> dict[str, str]:
 async def test_a_corrupt_secret_is_healed_from_memory_and_never_served(
     cluster: kit.Cluster, corruption: object
 ) -> None:
-    replicas = cluster.start(2)
-    await cluster.settle()
+    replicas = await cluster.healthy_replicas(2)
     before = cluster.stored()
     assert callable(corruption)
     cluster.set_data(corruption(before))
@@ -161,8 +147,7 @@ async def test_a_corrupt_secret_is_healed_from_memory_and_never_served(
 
 
 async def test_an_older_backup_is_answered_with_the_newer_generation(cluster: kit.Cluster) -> None:
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     assert cluster.secret
     old = dict(cluster.secret["data"])
     cluster.request_rotation(plan.LEAF)
@@ -179,8 +164,7 @@ async def test_a_cold_start_on_a_corrupt_secret_keeps_the_ca_that_is_intact(
     metadata = {"name": "si-tls", "namespace": "ns", "labels": {"keep": "me"}}
     data = swapped_key(pki_kit.FIRST)
     cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": data, "type": "Opaque"})
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     assert cluster.stored().ca == pki_kit.FIRST.ca
     assert cluster.secret
     assert cluster.secret["type"] == "Opaque"  # It cannot be changed.
@@ -190,8 +174,7 @@ async def test_a_cold_start_on_a_corrupt_secret_keeps_the_ca_that_is_intact(
 async def test_the_leaf_is_renewed_in_time_everywhere_and_nothing_else_changes(
     cluster: kit.Cluster,
 ) -> None:
-    replicas = cluster.start(3)
-    await cluster.settle()
+    replicas = await cluster.healthy_replicas(3)
     before, bundle_writes = cluster.stored(), cluster.server.calls.total()
     cluster.clock.move(20 * 86_400)
     await replicas[1].source.reconcile()
@@ -209,8 +192,7 @@ async def test_the_leaf_is_renewed_in_time_everywhere_and_nothing_else_changes(
 async def test_a_requested_rotation_is_done_once_and_the_request_removed(
     cluster: kit.Cluster,
 ) -> None:
-    replicas = cluster.start(3)
-    await cluster.settle()
+    replicas = await cluster.healthy_replicas(3)
     cluster.request_rotation(plan.LEAF)
     await fake_api.eventually(lambda: all(len(replica.loaded) == 2 for replica in replicas))
     await cluster.idle()
@@ -220,8 +202,7 @@ async def test_a_requested_rotation_is_done_once_and_the_request_removed(
 
 
 async def test_a_ca_roll_goes_through_all_its_steps_in_order(cluster: kit.Cluster) -> None:
-    replicas = cluster.start(3)
-    await cluster.settle()
+    replicas = await cluster.healthy_replicas(3)
     first = cluster.stored()
     cluster.request_rotation(plan.CA)
     await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
@@ -250,8 +231,7 @@ async def test_a_ca_roll_goes_through_all_its_steps_in_order(cluster: kit.Cluste
 async def test_the_wait_of_a_roll_starts_again_when_the_bundle_was_wiped(
     cluster: kit.Cluster,
 ) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     cluster.request_rotation(plan.CA)
     await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
     staged = cluster.stored()
@@ -267,8 +247,7 @@ async def test_the_wait_of_a_roll_starts_again_when_the_bundle_was_wiped(
 
 
 async def test_the_wait_starts_again_when_events_were_missed(cluster: kit.Cluster) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     cluster.request_rotation(plan.CA)
     await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
     staged = cluster.stored()
@@ -290,8 +269,7 @@ async def test_the_wait_starts_again_when_events_were_missed(cluster: kit.Cluste
 async def test_nothing_is_signed_by_the_new_ca_while_the_watch_is_behind(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     cluster.request_rotation(plan.CA)
     await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
     staged = cluster.stored()
@@ -305,8 +283,7 @@ async def test_nothing_is_signed_by_the_new_ca_while_the_watch_is_behind(
 
 @pytest.mark.parametrize("going", [False, True], ids=["gone", "being-deleted"])
 async def test_an_uninstall_goes_on_undisturbed(cluster: kit.Cluster, *, going: bool) -> None:
-    cluster.start(2)
-    await cluster.settle()
+    await cluster.healthy_replicas(2)
     if going:
         metadata = {"name": "si", "namespace": "ns", "deletionTimestamp": "now"}
         cluster.server.seed(api.DEPLOYMENTS, {"metadata": metadata})
@@ -322,8 +299,7 @@ async def test_an_uninstall_goes_on_undisturbed(cluster: kit.Cluster, *, going: 
 async def test_what_cannot_be_loaded_leaves_the_last_good_one_in_place_and_makes_one_event(
     cluster: kit.Cluster,
 ) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     good = replica.serving()
     replica.unloadable = True
     cluster.request_rotation(plan.LEAF)
