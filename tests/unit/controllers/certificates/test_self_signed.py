@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import dataclasses
 
 import pytest
 
 from sidecar_injector import names
 from sidecar_injector.kube import api
-from sidecar_injector.pki import issue, keys, plan, secret_data
+from sidecar_injector.pki import plan, secret_data
 from tests.kits import certificates as kit
 from tests.kits import fake_api
 from tests.kits import pki as pki_kit
@@ -52,19 +51,7 @@ async def test_a_new_leaf_is_served_while_a_step_waits_for_the_api(
 ) -> None:
     """A requested rotation waits: since the new leaf came, or since before."""
     (replica,) = await cluster.healthy_replicas()
-    renewed = secret_data.encode(
-        dataclasses.replace(
-            cluster.stored(),
-            generation=2,
-            leaf=issue.leaf(
-                fresh=keys.generate(),
-                issuer=cluster.stored().ca,
-                dns_names=pki_kit.POLICY.dns_names,
-                now=cluster.clock.now(),
-                seconds=pki_kit.POLICY.leaf_seconds,
-            ),
-        )
-    )
+    renewed = secret_data.encode(pki_kit.take(plan.Action.RENEW_LEAF, cluster.stored()))
     waiting = asyncio.Event()
 
     async def never(*_arguments: object, **_options: object) -> api.Json:
@@ -91,8 +78,7 @@ async def test_a_write_is_based_on_what_was_judged_not_on_what_came_in_meanwhile
 
     async def slow_get(resource: api.Resource, *, name: str, namespace: str = "") -> api.Json:
         if resource is api.DEPLOYMENTS and cluster.secret is None:
-            metadata = {"name": "si-tls", "namespace": "ns"}
-            cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": stranger})
+            cluster.create_secret(stranger)
             for _ in range(20):
                 await asyncio.sleep(0)
         return await get(resource, name=name, namespace=namespace)
@@ -103,9 +89,7 @@ async def test_a_write_is_based_on_what_was_judged_not_on_what_came_in_meanwhile
 
 
 async def test_a_good_secret_is_taken_over_as_it_is(cluster: kit.Cluster) -> None:
-    metadata = {"name": "si-tls", "namespace": "ns"}
-    data = secret_data.encode(pki_kit.FIRST)
-    cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": data})
+    cluster.create_secret(secret_data.encode(pki_kit.FIRST))
     await cluster.healthy_replicas()
     assert secret_writes(cluster) == 0
     assert cluster.stored() == pki_kit.FIRST
@@ -161,9 +145,7 @@ async def test_an_older_backup_is_answered_with_the_newer_generation(cluster: ki
 async def test_a_cold_start_on_a_corrupt_secret_keeps_the_ca_that_is_intact(
     cluster: kit.Cluster,
 ) -> None:
-    metadata = {"name": "si-tls", "namespace": "ns", "labels": {"keep": "me"}}
-    data = swapped_key(pki_kit.FIRST)
-    cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": data, "type": "Opaque"})
+    cluster.create_secret(swapped_key(pki_kit.FIRST), labels={"keep": "me"}, type="Opaque")
     await cluster.healthy_replicas()
     assert cluster.stored().ca == pki_kit.FIRST.ca
     assert cluster.secret
@@ -204,9 +186,7 @@ async def test_a_requested_rotation_is_done_once_and_the_request_removed(
 async def test_a_ca_roll_goes_through_all_its_steps_in_order(cluster: kit.Cluster) -> None:
     replicas = await cluster.healthy_replicas(3)
     first = cluster.stored()
-    cluster.request_rotation(plan.CA)
-    await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
-    staged = cluster.stored()
+    staged = await cluster.stage_ca()
     assert cluster.bundles() == [staged.bundle()] * 2
     assert staged.leaf == first.leaf
 
@@ -232,9 +212,7 @@ async def test_the_wait_of_a_roll_starts_again_when_the_bundle_was_wiped(
     cluster: kit.Cluster,
 ) -> None:
     (replica,) = await cluster.healthy_replicas()
-    cluster.request_rotation(plan.CA)
-    await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
-    staged = cluster.stored()
+    staged = await cluster.stage_ca()
     cluster.clock.move(59)
     cluster.set_bundle(staged.ca.certificate)
     await cluster.settle()
@@ -248,9 +226,7 @@ async def test_the_wait_of_a_roll_starts_again_when_the_bundle_was_wiped(
 
 async def test_the_wait_starts_again_when_events_were_missed(cluster: kit.Cluster) -> None:
     (replica,) = await cluster.healthy_replicas()
-    cluster.request_rotation(plan.CA)
-    await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
-    staged = cluster.stored()
+    staged = await cluster.stage_ca()
     cluster.clock.move(59)
     cluster.set_bundle(staged.ca.certificate)  # Wiped and repaired while nobody could see it.
     cluster.set_bundle(staged.bundle())
@@ -270,9 +246,7 @@ async def test_nothing_is_signed_by_the_new_ca_while_the_watch_is_behind(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (replica,) = await cluster.healthy_replicas()
-    cluster.request_rotation(plan.CA)
-    await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
-    staged = cluster.stored()
+    staged = await cluster.stage_ca()
     monkeypatch.setattr(cluster.server, "_wake", lambda: None)  # The watches fall silent.
     cluster.set_bundle(b"")
     cluster.clock.move(600)
