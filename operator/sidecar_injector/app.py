@@ -57,15 +57,6 @@ class Dependencies:
     state: cluster_state.ClusterState
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
-    """The parts of one replica that run."""
-
-    loops: process.Loops
-    """What runs beside Kopf, by name."""
-    handlers: kopf.OperatorRegistry
-
-
 def run(
     settings: Settings,
     *,
@@ -129,31 +120,27 @@ async def _operate(
             return
         clock = server_clock.Clock()
         async with client.Client(source, clock=clock) as api_client:
-            operator = assemble(
-                Dependencies(
-                    settings=settings,
-                    source=source,
-                    api_client=api_client,
-                    clock=clock,
-                    metrics=metrics,
-                    ready=ready,
-                    recorder=events.Recorder(
-                        api_client,
-                        instance=settings.pod_name,
-                        now=server_clock.system,
-                        metrics=metrics,
-                    ),
-                    state=cluster_state.ClusterState(release_namespace=settings.namespace),
-                )
+            recorder = events.Recorder(
+                api_client, instance=settings.pod_name, now=server_clock.system, metrics=metrics
             )
-            await process.operate(operator.handlers, operator.loops, stop)
+            dependencies = Dependencies(
+                settings=settings, source=source, api_client=api_client, clock=clock,
+                metrics=metrics, ready=ready, recorder=recorder,
+                state=cluster_state.ClusterState(release_namespace=settings.namespace),
+            )  # fmt: skip
+            handlers = kopf.OperatorRegistry()
+            loops = assemble(dependencies, handlers)
+            await process.operate(handlers, loops, stop)
     finally:
         gc.unfreeze()  # The next attempt sets its own objects aside.
         admin_port.stop()
 
 
-def assemble(dependencies: Dependencies) -> Operator:
-    """Create every part and connect them; nothing runs yet."""
+def assemble(dependencies: Dependencies, handlers: kopf.OperatorRegistry) -> process.Loops:
+    """Create every part and connect them; nothing runs yet.
+
+    Registers Kopf's handlers, and returns what runs beside Kopf, by name.
+    """
     settings, metrics, ready = dependencies.settings, dependencies.metrics, dependencies.ready
     certificates = build.make(
         settings, dependencies.api_client, recorder=dependencies.recorder, metrics=metrics,
@@ -161,12 +148,11 @@ def assemble(dependencies: Dependencies) -> Operator:
     )  # fmt: skip
     server = _server(dependencies, serving_context=certificates.context)
     probe = self_probe.SelfProbe(settings, certificates=certificates, server=server, ready=ready)
-    handlers = kopf.OperatorRegistry()
     kopf_setup.register(
         handlers, login_handler=kopf_login.Login(dependencies.source), server=server
     )
     kopf_validation.register(handlers, competing=dependencies.state.competing_injections)
-    loops = {
+    return {
         **_cluster_loops(dependencies),
         "certificates": certificates.source.run,
         "caBundle": certificates.run_ca_bundles,
@@ -174,7 +160,6 @@ def assemble(dependencies: Dependencies) -> Operator:
         "readiness": probe.run,
         "loop lag": lambda: measure_lag(metrics, every=LAG_SECONDS),
     }
-    return Operator(loops=loops, handlers=handlers)
 
 
 def _cluster_loops(dependencies: Dependencies) -> process.Loops:

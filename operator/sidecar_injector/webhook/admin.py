@@ -22,18 +22,16 @@ def routes(*, ready: readiness.Readiness, metrics: Metrics) -> messages.Routes:
     answer and restarts the container. A restart helps against nothing else.
     """
 
-    def healthz(request: messages.Request) -> messages.Response:
-        return messages.text(200, "ok")
-
     def readyz(request: messages.Request) -> messages.Response:
         status, first = (503, reasons) if (reasons := ready.reasons()) else (200, ("ok",))
         return messages.text(status, "\n".join((*first, *ready.remarks())))
 
-    def exposition(request: messages.Request) -> messages.Response:
-        return messages.Response(200, metrics.exposition(), prometheus_client.CONTENT_TYPE_LATEST)
-
     return {
-        HEALTH_PATH: {"GET": healthz},
+        HEALTH_PATH: {"GET": lambda _: messages.text(200, "ok")},
         READY_PATH: {"GET": readyz},
-        METRICS_PATH: {"GET": exposition},
+        METRICS_PATH: {
+            "GET": lambda _: messages.Response(
+                200, metrics.exposition(), prometheus_client.CONTENT_TYPE_LATEST
+            )
+        },
     }
