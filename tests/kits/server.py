@@ -20,7 +20,7 @@ from sidecar_injector.observability.metrics import Metrics
 from tests.kits import server_certificates
 
 ON_UVLOOP = pytest.mark.asyncio(loop_factories=["uvloop"])
-"""For tests that the other event loop would disturb, or that take long."""
+"""For a test that runs only on the event loop of the operator."""
 
 
 # A connection in memory.

@@ -131,10 +131,10 @@ class CABundleController:
         except api.ApiError as error:
             if error.status not in {api.CONFLICT, api.NOT_FOUND}:
                 raise
-            self._count("conflict")
+            self._writes.labels(self._resource.plural, "conflict").inc()
             await self._read()
         else:
-            self._count("written")
+            self._writes.labels(self._resource.plural, "written").inc()
             log.info("%s %s: caBundle repaired", self._resource.kind, self._name)
             self._observe(patched, unbroken=True)
 
@@ -167,6 +167,3 @@ class CABundleController:
                 action="RepairCABundle",
             )
         )
-
-    def _count(self, result: str) -> None:
-        self._writes.labels(object=self._resource.plural, result=result).inc()
