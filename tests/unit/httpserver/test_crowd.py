@@ -128,14 +128,9 @@ async def test_idle_strangers_do_not_keep_the_api_server_out() -> None:
 
 @kit.ON_UVLOOP
 async def test_a_replica_that_asks_for_client_certificates_can_still_probe_itself() -> None:
-    ca = certificates.certify()
-    leaf = certificates.certify(name="leaf", by=ca)
-    serving = tls.ServingContext(
-        metrics=Metrics(), scratch_folder="/nowhere", client_ca=ca.cert_pem
-    )
-    serving.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
+    serving, ca, _ = certificates.serving(client_ca=True)
     async with kit.listening(context=serving.context) as (server, _):
         serial = await tls.self_probe(
             port=server.port, server_name=certificates.SERVER_NAME, ca_pem=ca.cert_pem
         )
-        assert serial == leaf.cert.serial_number
+        assert serial == serving.serial

@@ -89,18 +89,15 @@ async def test_a_client_whose_handshake_fails_leaves_the_pool_at_once() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_with_a_client_ca_only_its_clients_are_served(version: ssl.TLSVersion) -> None:
-    ca = certificates.certify()
-    leaf = certificates.certify(name="leaf", by=ca)
-    metrics = Metrics()
-    serving = tls.ServingContext(metrics=metrics, scratch_folder="/nowhere", client_ca=ca.cert_pem)
-    serving.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
+    serving, ca, metrics = certificates.serving(client_ca=True)
+    own = certificates.certify(name="client", by=ca)
     with_certificate = certificates.trusting(ca, version=version)
-    with tls.key_file(leaf.cert_pem + leaf.key_pem, "/nowhere") as path:
+    with tls.key_file(own.cert_pem + own.key_pem, "/nowhere") as path:
         with_certificate.load_cert_chain(path)
     async with kit.listening(context=serving.context) as (server, _):
         with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
             await kit.serial_seen(server.port, certificates.trusting(ca, version=version))
-        assert await kit.serial_seen(server.port, with_certificate) == leaf.cert.serial_number
+        assert await kit.serial_seen(server.port, with_certificate) == serving.serial
     assert kit.failures(metrics) == {"PEER_DID_NOT_RETURN_A_CERTIFICATE": 1}
 
 
