@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import datetime
 import gc
 import logging
 import time
@@ -56,15 +55,6 @@ class Dependencies:
     ready: readiness.Readiness
     recorder: events.Recorder
     state: cluster_state.ClusterState
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
-    """The parts of one replica that run."""
-
-    loops: process.Loops
-    """What runs beside Kopf, by name."""
-    handlers: kopf.OperatorRegistry
 
 
 def run(
@@ -130,28 +120,27 @@ async def _operate(
             return
         clock = server_clock.Clock()
         async with client.Client(source, clock=clock) as api_client:
-            operator = assemble(
-                Dependencies(
-                    settings=settings,
-                    source=source,
-                    api_client=api_client,
-                    clock=clock,
-                    metrics=metrics,
-                    ready=ready,
-                    recorder=events.Recorder(
-                        api_client, instance=settings.pod_name, now=_now, metrics=metrics
-                    ),
-                    state=cluster_state.ClusterState(release_namespace=settings.namespace),
-                )
+            recorder = events.Recorder(
+                api_client, instance=settings.pod_name, now=server_clock.system, metrics=metrics
             )
-            await process.operate(operator.handlers, operator.loops, stop)
+            dependencies = Dependencies(
+                settings=settings, source=source, api_client=api_client, clock=clock,
+                metrics=metrics, ready=ready, recorder=recorder,
+                state=cluster_state.ClusterState(release_namespace=settings.namespace),
+            )  # fmt: skip
+            handlers = kopf.OperatorRegistry()
+            loops = assemble(dependencies, handlers)
+            await process.operate(handlers, loops, stop)
     finally:
         gc.unfreeze()  # The next attempt sets its own objects aside.
         admin_port.stop()
 
 
-def assemble(dependencies: Dependencies) -> Operator:
-    """Create every part and connect them; nothing runs yet."""
+def assemble(dependencies: Dependencies, handlers: kopf.OperatorRegistry) -> process.Loops:
+    """Create every part and connect them; nothing runs yet.
+
+    Registers Kopf's handlers, and returns what runs beside Kopf, by name.
+    """
     settings, metrics, ready = dependencies.settings, dependencies.metrics, dependencies.ready
     certificates = build.make(
         settings, dependencies.api_client, recorder=dependencies.recorder, metrics=metrics,
@@ -159,12 +148,11 @@ def assemble(dependencies: Dependencies) -> Operator:
     )  # fmt: skip
     server = _server(dependencies, serving_context=certificates.context)
     probe = self_probe.SelfProbe(settings, certificates=certificates, server=server, ready=ready)
-    handlers = kopf.OperatorRegistry()
     kopf_setup.register(
         handlers, login_handler=kopf_login.Login(dependencies.source), server=server
     )
     kopf_validation.register(handlers, competing=dependencies.state.competing_injections)
-    loops = {
+    return {
         **_cluster_loops(dependencies),
         "certificates": certificates.source.run,
         "caBundle": certificates.run_ca_bundles,
@@ -172,20 +160,20 @@ def assemble(dependencies: Dependencies) -> Operator:
         "readiness": probe.run,
         "loop lag": lambda: measure_lag(metrics, every=LAG_SECONDS),
     }
-    return Operator(loops=loops, handlers=handlers)
 
 
 def _cluster_loops(dependencies: Dependencies) -> process.Loops:
     """The loops that follow the cluster and write the status of injections."""
     settings, metrics = dependencies.settings, dependencies.metrics
     api_client, state = dependencies.api_client, dependencies.state
+    clocks = server_clock.Clocks(now=server_clock.system, monotonic=time.monotonic)
     writer = status.StatusWriter(
         api_client, state=state, serving=lambda: dependencies.ready.ready, metrics=metrics,
-        clock=_now,
+        clock=clocks.now,
     )  # fmt: skip
     auditor = controller.Auditor(
         api_client, settings=settings, state=state, recorder=dependencies.recorder,
-        metrics=metrics, clocks=server_clock.Clocks(now=_now, monotonic=time.monotonic),
+        metrics=metrics, clocks=clocks,
     )  # fmt: skip
     informers = caches.make(
         api_client, state=state, writer=writer, auditor=auditor, metrics=metrics
@@ -222,7 +210,3 @@ def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) 
         ready=dependencies.ready,
         metrics=dependencies.metrics,
     )
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

@@ -55,16 +55,19 @@ class Cluster:
         self.server = fake_api.FakeApi()
         self.clock = Clock()
         self.replicas: list[Replica] = []
-        self.install()
+        self.server.seed(api.DEPLOYMENTS, {"metadata": {"name": "si", "namespace": "ns"}})
         for resource, entries in ((api.MUTATING, 2), (api.VALIDATING, 1)):
             self.server.seed(resource, configuration(entries))
 
-    def install(self) -> None:
-        self.server.seed(api.DEPLOYMENTS, {"metadata": {"name": "si", "namespace": "ns"}})
-
-    def start(self, count: int = 1, **options: Any) -> list[Replica]:
-        started = [Replica(self, **options) for _ in range(count)]
+    def start(self, count: int = 1) -> list[Replica]:
+        started = [Replica(self) for _ in range(count)]
         self.replicas += started
+        return started
+
+    async def healthy_replicas(self, count: int = 1) -> list[Replica]:
+        """Start replicas and wait until the cluster is healthy."""
+        started = self.start(count)
+        await self.settle()
         return started
 
     async def stop(self) -> None:
@@ -104,11 +107,13 @@ class Cluster:
             for entry in changed["webhooks"]
         ]
         fields = {"f:webhooks": {".": {}, "k:{}": {"f:clientConfig": {"f:caBundle": {}}}}}
-        metadata = {
-            **changed["metadata"],
-            "managedFields": [{"manager": "bot", "fieldsV1": fields}],
-        }
+        managers = [{"manager": "bot", "fieldsV1": fields}]
+        metadata = {**changed["metadata"], "managedFields": managers}
         self.server.seed(resource, {**changed, "metadata": metadata})
+
+    def create_secret(self, data: dict[str, str], *, labels: Any = None, **fields: str) -> None:
+        metadata = {"name": "si-tls", "namespace": "ns", "labels": labels or {}}
+        self.server.seed(api.SECRETS, {"metadata": metadata, "data": data, **fields})
 
     def set_data(self, data: dict[str, str]) -> None:
         assert self.secret
@@ -120,6 +125,12 @@ class Cluster:
         metadata = {**self.secret["metadata"], "annotations": annotations}
         self.server.seed(api.SECRETS, {**self.secret, "metadata": metadata})
 
+    async def stage_ca(self) -> secret_data.CertificateSet:
+        """Request a CA roll; returns the Secret when its first step is taken."""
+        self.request_rotation(plan.CA)
+        await fake_api.eventually(lambda: self.stored().next_ca and self.healthy())
+        return self.stored()
+
     async def settle(self) -> None:
         await fake_api.eventually(self.healthy, "a healthy cluster")
 
@@ -129,46 +140,22 @@ class Cluster:
             await asyncio.sleep(0)
 
 
-class Replica:
-    """The loops as `app` runs them. `loaded` are the leaves that were loaded into TLS."""
+class Serving:
+    """What serves a certificate, without TLS. `loaded` are the leaves that were loaded."""
 
-    def __init__(self, cluster: Cluster, *, policy: plan.Policy = kit.POLICY) -> None:
-        server, clock = cluster.server, cluster.clock
-        self.metrics = Metrics()
+    def __init__(self, server: fake_api.FakeApi, clock: Clock) -> None:
+        self.metrics, self.ready = Metrics(), readiness.Readiness()
         self.loaded: list[bytes] = []
         self.unloadable = False
         self.recorder = events.Recorder(server, instance="r", now=clock.now)
-        self.ready = readiness.Readiness()
         self.trust = trust.Trust(server, name="si", monotonic=clock.monotonic)
-        clocks = server_clock.Clocks(now=clock.now, monotonic=clock.monotonic)
         alarms = problems.Alarms(
             recorder=self.recorder, about=ABOUT, metrics=self.metrics, ready=self.ready
         )
+        clocks = server_clock.Clocks(now=clock.now, monotonic=clock.monotonic)
         self.served = serving.ServedCertificate(
             self.load, trust=self.trust, alarms=alarms, metrics=self.metrics, clocks=clocks
         )
-        self.source = self_signed.SelfSigned(
-            server,
-            secret_ref=SECRET_REF,
-            policy=policy,
-            served=self.served,
-            metrics=self.metrics,
-        )
-        self.ca_bundles = [
-            ca_bundle.CABundleController(
-                server,
-                resource,
-                name="si",
-                source=self.source,
-                trust=self.trust,
-                recorder=self.recorder,
-                metrics=self.metrics,
-                monotonic=clock.monotonic,
-            )
-            for resource in api.WEBHOOK_CONFIGURATIONS.values()
-        ]
-        loops = (self.source.run(), ca_bundle.run_all(self.ca_bundles), self.recorder.run())
-        self._tasks = [asyncio.ensure_future(loop) for loop in loops]
 
     def load(self, pair: issue.Pair) -> None:
         if self.unloadable:
@@ -176,11 +163,32 @@ class Replica:
         tls.check_pair(cert_pem=pair.certificate, key_pem=pair.key)
         self.loaded.append(pair.certificate)
 
-    def serving(self) -> bytes | None:
-        return self.loaded[-1] if self.loaded else None
-
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"sidecar_injector_{name}", labels)
+
+
+class Replica(Serving):
+    """The loops as `app` runs them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        server, clock = cluster.server, cluster.clock
+        super().__init__(server, clock)
+        self.source = self_signed.SelfSigned(
+            server, secret_ref=SECRET_REF, policy=kit.POLICY, served=self.served,
+            metrics=self.metrics,
+        )  # fmt: skip
+        self.ca_bundles = [
+            ca_bundle.CABundleController(
+                server, resource, name="si", source=self.source, trust=self.trust,
+                recorder=self.recorder, metrics=self.metrics, monotonic=clock.monotonic,
+            )
+            for resource in api.WEBHOOK_CONFIGURATIONS.values()
+        ]  # fmt: skip
+        loops = [loop.run() for loop in (self.source, self.recorder, *self.ca_bundles)]
+        self._tasks = [asyncio.ensure_future(loop) for loop in loops]
+
+    def serving(self) -> bytes | None:
+        return self.loaded[-1] if self.loaded else None
 
     async def stop(self) -> None:
         for task in self._tasks:

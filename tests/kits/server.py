@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import dataclasses
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
+import pytest
 from cryptography import x509
 
 from sidecar_injector.httpserver import messages
@@ -18,7 +19,8 @@ from sidecar_injector.httpserver.pool import Pool
 from sidecar_injector.observability.metrics import Metrics
 from tests.kits import server_certificates
 
-T = TypeVar("T")
+ON_UVLOOP = pytest.mark.asyncio(loop_factories=["uvloop"])
+"""For a test that runs only on the event loop of the operator."""
 
 
 # A connection in memory.
@@ -247,13 +249,3 @@ async def serial_seen(port: int, context: ssl.SSLContext) -> int:
         assert (await read_reply(reader)).status == 200
         certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         return x509.load_der_x509_certificate(certificate).serial_number
-
-
-def run_on(factory: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[Any, Any, T]) -> T:
-    """Run on such an event loop. An exception that is not caught fails the test."""
-    errors: list[dict[str, Any]] = []
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.get_loop().set_exception_handler(lambda _, context: errors.append(context))
-        result = runner.run(main)
-    assert errors == []
-    return result

@@ -75,11 +75,15 @@ def trusting(ca: Pair, *, version: ssl.TLSVersion | None = None) -> ssl.SSLConte
     return context
 
 
-def serving(ca: Pair | None = None) -> tuple[tls.ServingContext, Pair, Metrics]:
-    """A context that serves a leaf of this CA or of a new one."""
+def serving(
+    ca: Pair | None = None, *, client_ca: bool = False
+) -> tuple[tls.ServingContext, Pair, Metrics]:
+    """A context that serves a leaf of this CA or of a new one, to its clients alone if wanted."""
     ca = ca or certify()
     metrics = Metrics()
-    context = tls.ServingContext(metrics=metrics, scratch_folder="/nowhere")
+    context = tls.ServingContext(
+        metrics=metrics, scratch_folder="/nowhere", client_ca=ca.cert_pem if client_ca else None
+    )
     leaf = certify(name="leaf", by=ca)
     context.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
     return context, ca, metrics

@@ -26,7 +26,7 @@ def make(
     def namespace_changed(key: informer.Key, old: Any, new: Any) -> None:
         state.namespace_changed(key, old, new)
         writer.namespace_changed(key[1])
-        auditor.namespace_changed(key[1])
+        auditor.mark(key[1])
 
     def injection_changed(key: informer.Key, old: Any, new: Any) -> None:
         state.injection_changed(key, old, new)

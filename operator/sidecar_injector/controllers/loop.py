@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from sidecar_injector.kube import api, backoff
+from sidecar_injector.kube import api, backoff, informer
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.4, 5.0
 """Seconds between attempts while calls to the API fail."""
@@ -40,6 +40,13 @@ class Loop:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    async def run_with(self, cache: informer.Informer) -> None:
+        """Run the informer, and the steps once its first list is complete."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(cache.run())
+            await cache.synced.wait()
+            group.create_task(self.run())
 
     async def _run_step(self) -> float:
         try:

@@ -40,11 +40,8 @@ class StatusWriter:
         metrics: Metrics,
         clock: Callable[[], datetime.datetime],
     ) -> None:
-        self._client = client
-        self._state = state
-        self._serving = serving
-        self._metrics = metrics
-        self._clock = clock
+        self._client, self._state, self._serving = client, state, serving
+        self._writes, self._clock = metrics.writes, clock
         self._resources: Mapping[str, Mapping[informer.Key, api.Json]] = {}
         self._changed: dict[tuple[str, informer.Key], None] = {}
         self._changed_namespaces: set[str] = set()
@@ -130,9 +127,9 @@ class StatusWriter:
                 subresource="status",
             )
         except api.KubeError as error:
-            self._count("failed")
+            self._writes.labels("status", "failed").inc()
             return self._is_deleted(error)
-        self._count("written")
+        self._writes.labels("status", "written").inc()
         self._problem = ""
         ready = change["conditions"][-1]
         _log.info("%s %s: Ready is %s (%s)", kind, injection.name, ready["status"], ready["reason"])
@@ -146,6 +143,3 @@ class StatusWriter:
             self._problem = str(error)
             _log.warning("cannot write the status of an injection: %s", error)
         return False
-
-    def _count(self, result: str) -> None:
-        self._metrics.writes.labels(object="status", result=result).inc()

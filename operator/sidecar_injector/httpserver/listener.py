@@ -177,10 +177,8 @@ async def _wait_readable(client: socket.socket) -> None:
 
 
 def _bind(host: str | None, port: int) -> socket.socket:
-    if host is not None:
-        return socket.create_server((host, port), backlog=BACKLOG)
-    if socket.has_dualstack_ipv6():
+    if host is None and socket.has_dualstack_ipv6():
         return socket.create_server(
             ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
         )
-    return socket.create_server(("", port), backlog=BACKLOG)
+    return socket.create_server((host or "", port), backlog=BACKLOG)

@@ -96,9 +96,8 @@ class ServingContext:
         context = self._new_context()
         try:
             with key_file(cert_pem + b"\n" + key_pem, self._scratch_folder) as path:
-                context.load_cert_chain(
-                    path, password=""
-                )  # Without it, OpenSSL asks on a terminal.
+                # Without a password OpenSSL asks for one on a terminal.
+                context.load_cert_chain(path, password="")
         except ssl.SSLError as error:
             raise TLSError(
                 f"{names.TLS_CERT} (serial {leaf.serial_number:x}): OpenSSL cannot serve it with"

@@ -61,7 +61,7 @@ class CredentialsSource:
             if self.kubeconfig:
                 await self._read(self.kubeconfig, settings)
             else:
-                config.load_incluster_config(  # type: ignore[no-untyped-call]  # as above
+                config.load_incluster_config(  # type: ignore[no-untyped-call]  # no annotations
                     client_configuration=settings
                 )
         except UNUSABLE as error:

@@ -24,7 +24,6 @@ Key = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
 Change = Callable[[Key, api.Json | None, api.Json | None], None]
 """Called with the old and the new object, which differ; None if there is none."""
-Transform = Callable[[api.Json], api.Json]
 
 WATCH_SECONDS: Final = 300
 """The duration of one watch request, as in client-go's reflector."""
@@ -48,14 +47,11 @@ class Informer:
         *,
         metrics: Metrics,
         scope: api.Scope = api.EVERYTHING,
-        transform: Transform | None = None,
         on_change: Change | None = None,
-        clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self.resource, self._scope = api_client, resource, scope
-        self._transform, self._on_change = transform, on_change
-        self._clock, self._sleep = clock, sleep
+        self._on_change, self._sleep = on_change, sleep
         self._backoff = backoff.Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
         self._is_open = False
         self._objects: dict[Key, api.Json] = {}
@@ -96,7 +92,7 @@ class Informer:
             async for page in pages:
                 version = page.resource_version
                 for item in page.items:
-                    listed[key_of(item)] = self._trimmed(item)
+                    listed[key_of(item)] = _trimmed(item)
         self.lists += 1
         deleted = [key for key in self._objects if key not in listed]
         slices = yielding.Slices()
@@ -104,7 +100,7 @@ class Informer:
             self._set(key, listed.get(key))
             await slices.yield_if_due()
 
-        self._last_event_metric.set(self._clock())
+        self._last_event_metric.set(time.time())
         self._synced_metric.set(1)
         self.synced.set()
         log.debug("%s: listed %d", self.resource.plural, len(self._objects))
@@ -141,14 +137,9 @@ class Informer:
         if event["type"] == "DELETED":
             self._set(key_of(item), None)
         elif event["type"] != "BOOKMARK":
-            self._set(key_of(item), self._trimmed(item))
+            self._set(key_of(item), _trimmed(item))
         self._backoff.reset()
-        self._last_event_metric.set(self._clock())
-
-    def _trimmed(self, item: api.Json) -> api.Json:
-        # They are a third of a small object, and noitem here reads them.
-        api.metadata(item).pop("managedFields", None)
-        return self._transform(item) if self._transform else item
+        self._last_event_metric.set(time.time())
 
     def _set(self, key: Key, new: api.Json | None) -> None:
         old = self._objects.get(key)
@@ -191,6 +182,12 @@ def key_of(item: api.Json) -> Key:
     """The key of this object in an informer."""
     metadata = api.metadata(item)
     return (metadata.get("namespace", ""), metadata["name"])
+
+
+def _trimmed(item: api.Json) -> api.Json:
+    # They are a third of a small object, and nothing here reads them.
+    api.metadata(item).pop("managedFields", None)
+    return item
 
 
 def describe(error: api.KubeError, resource: api.Resource) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import prometheus_client
@@ -23,23 +22,16 @@ def routes(*, ready: readiness.Readiness, metrics: Metrics) -> messages.Routes:
     answer and restarts the container. A restart helps against nothing else.
     """
 
-    def healthz(request: messages.Request) -> messages.Response:
-        return messages.text(200, "ok")
-
     def readyz(request: messages.Request) -> messages.Response:
-        return _ready(ready.reasons(), ready.remarks())
-
-    def exposition(request: messages.Request) -> messages.Response:
-        return messages.Response(200, metrics.exposition(), prometheus_client.CONTENT_TYPE_LATEST)
+        status, first = (503, reasons) if (reasons := ready.reasons()) else (200, ("ok",))
+        return messages.text(status, "\n".join((*first, *ready.remarks())))
 
     return {
-        HEALTH_PATH: {"GET": healthz},
+        HEALTH_PATH: {"GET": lambda _: messages.text(200, "ok")},
         READY_PATH: {"GET": readyz},
-        METRICS_PATH: {"GET": exposition},
+        METRICS_PATH: {
+            "GET": lambda _: messages.Response(
+                200, metrics.exposition(), prometheus_client.CONTENT_TYPE_LATEST
+            )
+        },
     }
-
-
-def _ready(reasons: Sequence[str], remarks: Sequence[str]) -> messages.Response:
-    """503 if there are reasons against it; remarks are for people and follow at the end."""
-    status, first = (503, reasons) if reasons else (200, ("ok",))
-    return messages.text(status, "\n".join((*first, *remarks)))

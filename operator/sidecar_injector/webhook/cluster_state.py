@@ -92,15 +92,12 @@ class ClusterState:
 
         In no particular order.
         """
-        if namespace is not None:
-            groups = [self._injections.get(namespace, {})]
+        groups = [self._cluster_injections]
+        if namespace is None:
+            groups += self._injections.values()
         else:
-            groups = list(self._injections.values())
-        return tuple(
-            injection
-            for group in (self._cluster_injections, *groups)
-            for injection in group.values()
-        )
+            groups.append(self._injections.get(namespace, {}))
+        return tuple(injection for group in groups for injection in group.values())
 
     def injection(self, kind: str, key: Key) -> model.Injection | None:
         """A compiled injection, if the cache has it."""

@@ -48,12 +48,13 @@ def warnings_about(resource: Json, *, kind: str, competing: CompetingInjections)
     try:
         injection = model.read({**resource, "kind": kind}, spec_schema=crds.spec_schema(kind))
         findings = validate.validate(injection, others=competing(injection.namespace))
+        errors, warnings = "; ".join(map(str, findings.errors)), findings.short_warnings()
     except Exception:  # noqa: BLE001 - our own bug must not refuse an injection
         _log.exception("cannot judge an injection, it is admitted unjudged")
         return [UNCHECKED]
-    if findings.errors:
-        raise Refused("; ".join(map(str, findings.errors)))
-    return findings.short_warnings()
+    if errors:
+        raise Refused(errors)
+    return warnings
 
 
 def response_without_kopf(admission_request: Json, *, competing: CompetingInjections) -> Json:
@@ -98,7 +99,7 @@ def handler(dispatch: Callable[..., Awaitable[Any]], without_kopf: Respond) -> m
         except Exception as error:  # noqa: BLE001 - the boundary of Kopf
             _log_without_kopf(error)
             async with direct_turn:
-                response = _respond_without_kopf(admission_request, without_kopf)
+                response = without_kopf(admission_request)
                 await asyncio.sleep(0)
             answer = {"apiVersion": version, "kind": "AdmissionReview", "response": response}
         return messages.Response(200, orjson.dumps(answer))
@@ -118,11 +119,3 @@ async def _read(body: bytes) -> admission_review.Review:
     if len(body) <= admission_review.MAX_BLOCKING_BYTES:
         return admission_review.read(body)
     return await asyncio.to_thread(admission_review.read, body)
-
-
-def _respond_without_kopf(admission_request: Json, without_kopf: Respond) -> Json:
-    try:
-        return without_kopf(admission_request)
-    except Exception:  # noqa: BLE001 - our own bug must not refuse an injection
-        _log.exception("cannot judge an injection, it is admitted unjudged")
-        return {"uid": admission_request["uid"], "allowed": True, "warnings": [UNCHECKED]}

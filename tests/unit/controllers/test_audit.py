@@ -24,6 +24,13 @@ START = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 EVERY = 30.0
 
 
+class Pauses(list[float]):
+    """Records pauses instead of sleeping."""
+
+    async def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
 class World:
     """One replica and a cluster in memory."""
 
@@ -76,6 +83,11 @@ class World:
         for informer in self.informers:
             await informer.synced.wait()
 
+    async def count(self) -> None:
+        """Fill the informers, then count all pods."""
+        await self.follow()
+        await self.auditor.recount()
+
     def start(self, *work: Coroutine[Any, Any, None]) -> None:
         self.tasks += [asyncio.create_task(each) for each in work]
 
@@ -124,8 +136,7 @@ async def test_pods_are_counted_by_state_and_the_counts_written(world: World) ->
         {**done, "metadata": {**done["metadata"], "name": "done", "namespace": NAMESPACE}},
     )
     world.pod("host", hostNetwork=True)
-    await world.follow()
-    await world.auditor.recount()
+    await world.count()
     assert numbers(world.counts()) == [2, 1, 0, 0, 1]
     assert world.counts()["observedAt"] == "2030-01-01T00:00:00Z"
     assert world.value("audit_pods", state="selected") == 2
@@ -137,8 +148,7 @@ async def test_pods_that_are_being_deleted_are_not_counted(world: World) -> None
     world.pod("stays")
     gone = {"name": "goes", "namespace": NAMESPACE, "deletionTimestamp": "2030-01-01T00:00:00Z"}
     world.server.seed(api.PODS, {**pod(), "metadata": gone})
-    await world.follow()
-    await world.auditor.recount()
+    await world.count()
     assert numbers(world.counts()) == [1, 0, 0, 0, 1]
 
 
@@ -151,8 +161,7 @@ async def test_more_kinds_of_pods_than_are_remembered_are_counted_all(
         labels = {"number": str(number), "selected": "yes" if number % 2 else "no"}
         world.pod(f"p-{number}", labels=labels)
         world.pod(f"same-{number}", labels={"selected": "yes"})
-    await world.follow()
-    await world.auditor.recount()
+    await world.count()
     assert numbers(world.counts()) == [30, 0, 0, 0, 30]
 
 
@@ -161,14 +170,12 @@ async def test_pods_that_have_ended_are_not_counted(world: World) -> None:
     for phase in ("Succeeded", "Failed"):
         ended = {"metadata": {"name": phase, "namespace": NAMESPACE}, "status": {"phase": phase}}
         world.server.seed(api.PODS, ended)
-    await world.follow()
-    await world.auditor.recount()
+    await world.count()
     assert numbers(world.counts()) == [1, 0, 0, 0, 1]
 
 
 async def test_counts_that_are_right_are_not_written_again(world: World) -> None:
-    await world.follow()
-    await world.auditor.recount()
+    await world.count()
     await fake_api.eventually(lambda: status_is_cached(world))
     before, world.seconds = world.counts(), 100.0
     await world.auditor.recount()
@@ -184,8 +191,7 @@ async def test_a_namespace_in_which_nothing_can_apply_costs_no_call(world: World
     for number in range(20):
         world.namespace(f"empty-{number}")
         world.namespace(f"off-{number}", names.DISABLED)
-    await world.follow()
-    await world.auditor.recount()
+    await world.count()
     assert world.server.calls["list", "pods"] <= 4
 
 
@@ -199,8 +205,7 @@ async def test_many_namespaces_are_one_list_of_the_cluster(world: World) -> None
         )
         world.pod("web", namespace=f"more-{number}")
     world.pod("elsewhere", namespace="not-enabled")
-    await world.follow()
-    await world.auditor.recount()
+    await world.count()
     assert world.server.calls["list", "pods"] < 10
     assert all(numbers(world.counts(namespace=f"more-{n}")) == [1, 0, 0, 0, 1] for n in range(most))
 
@@ -210,8 +215,7 @@ async def test_between_audits_only_the_changed_namespace_is_counted(world: World
     world.server.seed(
         api.INJECTIONS, {**resource(), "metadata": {"name": "log", "namespace": "other"}}
     )
-    await world.follow()
-    await world.auditor.recount()
+    await world.count()
     world.pod("here")
     world.pod("there", namespace="other")
     await world.auditor.recount({"other"})
@@ -222,8 +226,7 @@ async def test_between_audits_only_the_changed_namespace_is_counted(world: World
 
 async def test_counts_of_half_a_list_are_never_written(world: World) -> None:
     world.pod("one")
-    await world.follow()
-    await world.auditor.recount()
+    await world.count()
     await fake_api.eventually(lambda: status_is_cached(world))
     world.pod("two")
     world.server.failures["list", "pods"] = [fake_api.refusal(410, "Expired")]
@@ -270,7 +273,7 @@ async def test_a_replica_that_does_not_lead_any_more_shows_no_counts(world: Worl
 async def test_a_follower_remembers_nothing_of_what_happens(world: World) -> None:
     await world.follow()
     for number in range(100):
-        world.auditor.namespace_changed(f"ci-{number}")
+        world.auditor.mark(f"ci-{number}")
     assert not world.auditor.schedule.is_due
     world.auditor.schedule.start()
     assert world.auditor.schedule.take() is None
@@ -332,12 +335,8 @@ async def test_the_watch_keeps_no_pod_and_begins_again_where_the_server_has_forg
 
 
 async def test_counting_pauses_after_a_short_slice() -> None:
-    now, slept = 0.0, []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    pace = schedule.Pace(clock=lambda: now, sleep=sleep)
+    now, slept = 0.0, Pauses()
+    pace = schedule.Pace(clock=lambda: now, sleep=slept)
     now = schedule.SLICE_SECONDS / 2
     await pace.yield_if_due()
     assert slept == []
@@ -349,12 +348,8 @@ async def test_counting_pauses_after_a_short_slice() -> None:
 
 
 async def test_the_pause_between_pages_follows_the_response_time_up_to_a_limit() -> None:
-    now, slept = 10.0, []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    pace = schedule.Pace(clock=lambda: now, sleep=sleep)
+    now, slept = 10.0, Pauses()
+    pace = schedule.Pace(clock=lambda: now, sleep=slept)
     now = 10.005
     assert pace.restart() == pytest.approx(0.005)
     for seconds in (0.005, 5.0):
@@ -363,15 +358,11 @@ async def test_the_pause_between_pages_follows_the_response_time_up_to_a_limit()
 
 
 async def test_there_is_a_pause_after_every_page(world: World) -> None:
-    slept = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
+    slept = Pauses()
     for number in range(count.PAGE + 1):
         world.pod(f"p-{number}")
     now = iter(range(10_000))
-    pace = schedule.Pace(clock=lambda: float(next(now)), sleep=sleep)
+    pace = schedule.Pace(clock=lambda: float(next(now)), sleep=slept)
     view = namespace_view.NamespaceView(
         namespace=namespace_view.Namespace.assumed(NAMESPACE), injections=()
     )

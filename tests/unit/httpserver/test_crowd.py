@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import uvloop
-
 from sidecar_injector.httpserver import connection, messages, tls
 from sidecar_injector.observability.metrics import Metrics
 from tests.kits import server as kit
@@ -103,47 +101,36 @@ def test_a_connection_can_be_evicted_during_its_handshake() -> None:
     assert handshaking not in crowd.pool.connections
 
 
-def test_idle_strangers_do_not_keep_the_api_server_out() -> None:
+@kit.ON_UVLOOP
+async def test_idle_strangers_do_not_keep_the_api_server_out() -> None:
     serving, ca, _ = certificates.serving()
     trusting = certificates.trusting(ca)
-
-    async def scenario() -> None:
-        limits = messages.Limits(connections=10)
-        async with (
-            kit.listening(context=serving.context, limits=limits) as (server, pool),
-            kit.client(server.port, trusting) as (reader, writer),
-        ):
-            writer.write(kit.post(b"before"))
-            assert (await kit.read_reply(reader)).status == 200
-            strangers = [
-                await asyncio.open_connection(
-                    "127.0.0.1", server.port, ssl=trusting, server_hostname=certificates.SERVER_NAME
-                )
-                for _ in range(30)
-            ]
-            assert len(pool.connections) <= 10
-            assert (await kit.ask(server.port, trusting, kit.post(b"new"))).status == 200
-            writer.write(kit.post(b"still here"))
-            assert (await kit.read_reply(reader)).status == 200
-            for _, stranger in strangers:
-                stranger.transport.abort()
-
-    kit.run_on(uvloop.new_event_loop, scenario())
-
-
-def test_a_replica_that_asks_for_client_certificates_can_still_probe_itself() -> None:
-    ca = certificates.certify()
-    leaf = certificates.certify(name="leaf", by=ca)
-    serving = tls.ServingContext(
-        metrics=Metrics(), scratch_folder="/nowhere", client_ca=ca.cert_pem
-    )
-    serving.load(cert_pem=leaf.cert_pem, key_pem=leaf.key_pem)
-
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (server, _):
-            serial = await tls.self_probe(
-                port=server.port, server_name=certificates.SERVER_NAME, ca_pem=ca.cert_pem
+    limits = messages.Limits(connections=10)
+    async with (
+        kit.listening(context=serving.context, limits=limits) as (server, pool),
+        kit.client(server.port, trusting) as (reader, writer),
+    ):
+        writer.write(kit.post(b"before"))
+        assert (await kit.read_reply(reader)).status == 200
+        strangers = [
+            await asyncio.open_connection(
+                "127.0.0.1", server.port, ssl=trusting, server_hostname=certificates.SERVER_NAME
             )
-            assert serial == leaf.cert.serial_number
+            for _ in range(30)
+        ]
+        assert len(pool.connections) <= 10
+        assert (await kit.ask(server.port, trusting, kit.post(b"new"))).status == 200
+        writer.write(kit.post(b"still here"))
+        assert (await kit.read_reply(reader)).status == 200
+        for _, stranger in strangers:
+            stranger.transport.abort()
 
-    kit.run_on(uvloop.new_event_loop, scenario())
+
+@kit.ON_UVLOOP
+async def test_a_replica_that_asks_for_client_certificates_can_still_probe_itself() -> None:
+    serving, ca, _ = certificates.serving(client_ca=True)
+    async with kit.listening(context=serving.context) as (server, _):
+        serial = await tls.self_probe(
+            port=server.port, server_name=certificates.SERVER_NAME, ca_pem=ca.cert_pem
+        )
+        assert serial == serving.serial

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
-import uvloop
 
 from sidecar_injector.httpserver import listener, messages
 from sidecar_injector.observability.metrics import Metrics
@@ -17,177 +14,133 @@ from sidecar_injector.webhook import admin, readiness
 from tests.kits import server as kit
 from tests.kits import server_certificates as certificates
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return lambda main: kit.run_on(request.param, main)
-
-
 # Clients.
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_800, 70_000, 2_900_000, 8 << 20])
-def test_bodies_of_all_sizes_arrive_whole_over_tls(run: Run, size: int) -> None:
+async def test_bodies_of_all_sizes_arrive_whole_over_tls(size: int) -> None:
     serving, ca, _ = certificates.serving()
     body = b"0123456789abcdef" * (size // 16) + b"x" * (size % 16)
-
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (server, pool):
-            reply = await kit.ask(server.port, certificates.trusting(ca), kit.post(body))
-            assert reply.body == b"%d:" % size + body
-            assert pool.held == 0
-
-    run(scenario())
+    async with kit.listening(context=serving.context) as (server, pool):
+        reply = await kit.ask(server.port, certificates.trusting(ca), kit.post(body))
+        assert reply.body == b"%d:" % size + body
+        assert pool.held == 0
 
 
 @pytest.mark.parametrize("encrypted", [True, False], ids=["tls", "plain"])
-def test_a_client_in_the_middle_of_too_large_a_body_sees_the_413(
-    run: Run, *, encrypted: bool
-) -> None:
+async def test_a_client_in_the_middle_of_too_large_a_body_sees_the_413(*, encrypted: bool) -> None:
     serving, ca, _ = certificates.serving()
     context = certificates.trusting(ca) if encrypted else None
     raw = kit.post(b"x" * (9 << 20))
-
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context if encrypted else None) as (server, _):
-            for request in (raw, kit.chunked(*[b"x" * (1 << 20)] * 9)):
-                reply = await kit.ask(server.port, context, request)
-                assert reply.status == 413
-            assert (await kit.ask(server.port, context, kit.post(b"a"))).status == 200
-
-    run(scenario())
+    async with kit.listening(context=serving.context if encrypted else None) as (server, _):
+        for request in (raw, kit.chunked(*[b"x" * (1 << 20)] * 9)):
+            reply = await kit.ask(server.port, context, request)
+            assert reply.status == 413
+        assert (await kit.ask(server.port, context, kit.post(b"a"))).status == 200
 
 
-def test_a_client_that_sends_byte_by_byte_does_not_delay_others(run: Run) -> None:
+async def test_a_client_that_sends_byte_by_byte_does_not_delay_others() -> None:
     serving, ca, _ = certificates.serving()
     raw = kit.post(b"abc")
-
-    async def scenario() -> None:
-        async with (
-            kit.listening(context=serving.context) as (server, _),
-            kit.client(server.port, certificates.trusting(ca)) as (slow_reader, slow_writer),
-            kit.client(server.port, certificates.trusting(ca)) as (reader, writer),
-        ):
-            for byte in raw:
-                slow_writer.write(bytes([byte]))
-                writer.write(kit.post(b"fast"))
-                assert (await kit.read_reply(reader)).body == b"4:fast"
-            assert (await kit.read_reply(slow_reader)).body == b"3:abc"
-
-    run(scenario())
+    async with (
+        kit.listening(context=serving.context) as (server, _),
+        kit.client(server.port, certificates.trusting(ca)) as (slow_reader, slow_writer),
+        kit.client(server.port, certificates.trusting(ca)) as (reader, writer),
+    ):
+        for byte in raw:
+            slow_writer.write(bytes([byte]))
+            writer.write(kit.post(b"fast"))
+            assert (await kit.read_reply(reader)).body == b"4:fast"
+        assert (await kit.read_reply(slow_reader)).body == b"3:abc"
 
 
-def test_two_hundred_clients_at_once_are_all_answered(run: Run) -> None:
+async def test_two_hundred_clients_at_once_are_all_answered() -> None:
     serving, ca, _ = certificates.serving()
     trusting = certificates.trusting(ca)
-
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (server, _):
-            requests = [kit.post(b"%d" % number) for number in range(200)]
-            answers = [kit.ask(server.port, trusting, request) for request in requests]
-            assert [reply.body for reply in await asyncio.gather(*answers)] == [
-                b"%d:%d" % (len(str(number)), number) for number in range(200)
-            ]
-
-    run(scenario())
+    async with kit.listening(context=serving.context) as (server, _):
+        requests = [kit.post(b"%d" % number) for number in range(200)]
+        answers = [kit.ask(server.port, trusting, request) for request in requests]
+        assert [reply.body for reply in await asyncio.gather(*answers)] == [
+            b"%d:%d" % (len(str(number)), number) for number in range(200)
+        ]
     assert serving.distrusted == 0
 
 
-def test_answers_that_the_client_does_not_read_do_not_pile_up(run: Run) -> None:
+async def test_answers_that_the_client_does_not_read_do_not_pile_up() -> None:
     """The client sends without end and never reads: at some point nothing more is read from it."""
     request = kit.post(b"x" * 60_000)
-
-    async def scenario() -> None:
-        async with (
-            kit.listening() as (server, _),
-            kit.client(server.port) as (reader, writer),
-        ):
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
-            while True:
-                writer.write(request)
-                try:
-                    await asyncio.wait_for(writer.drain(), 0.5)
-                except TimeoutError:
-                    break
-            # Others are served, and the client gets its answers as soon as it reads.
-            assert (await kit.ask(server.port, None, kit.post(b"a"))).status == 200
-            writer.transport.resume_reading()  # type: ignore[attr-defined]
-            assert (await kit.read_reply(reader)).body[:6] == b"60000:"
-
-    run(scenario())
+    async with (
+        kit.listening() as (server, _),
+        kit.client(server.port) as (reader, writer),
+    ):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        while True:
+            writer.write(request)
+            try:
+                await asyncio.wait_for(writer.drain(), 0.5)
+            except TimeoutError:
+                break
+        # Others are served, and the client gets its answers as soon as it reads.
+        assert (await kit.ask(server.port, None, kit.post(b"a"))).status == 200
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert (await kit.read_reply(reader)).body[:6] == b"60000:"
 
 
-def test_clients_that_reset_their_connections_do_not_disturb_others(run: Run) -> None:
-    async def scenario() -> None:
-        async with kit.listening() as (server, pool):
-            for sent in (b"", kit.post(b"abc")[:-1], kit.post(b"abc")):
-                with socket.create_connection(("127.0.0.1", server.port)) as rude:
-                    rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    rude.sendall(sent)
-            assert (await kit.ask(server.port, None, kit.post(b"a"))).status == 200
-            assert await pool.wait_empty(5)
-            assert pool.held == 0
-
-    run(scenario())
+async def test_clients_that_reset_their_connections_do_not_disturb_others() -> None:
+    async with kit.listening() as (server, pool):
+        for sent in (b"", kit.post(b"abc")[:-1], kit.post(b"abc")):
+            with socket.create_connection(("127.0.0.1", server.port)) as rude:
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                rude.sendall(sent)
+        assert (await kit.ask(server.port, None, kit.post(b"a"))).status == 200
+        assert await pool.wait_empty(5)
+        assert pool.held == 0
 
 
-def test_the_sweep_runs_by_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sweep_runs_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.01)
     limits = messages.Limits(request_seconds=0.02, linger_seconds=0.02)
-
-    async def scenario() -> None:
-        async with (
-            kit.listening(limits=limits) as (server, _),
-            kit.client(server.port) as (reader, writer),
-        ):
-            writer.write(kit.post(b"abc")[:-1])
-            assert (await kit.read_reply(reader)).status == 408
-            assert await reader.read() == b""
-
-    run(scenario())
+    async with (
+        kit.listening(limits=limits) as (server, _),
+        kit.client(server.port) as (reader, writer),
+    ):
+        writer.write(kit.post(b"abc")[:-1])
+        assert (await kit.read_reply(reader)).status == 408
+        assert await reader.read() == b""
 
 
-def test_a_taken_port_is_an_error_at_the_start(run: Run) -> None:
-    async def scenario() -> None:
-        async with kit.listening() as (server, pool):
-            second = listener.Listener(pool=pool, port=server.port, host="127.0.0.1")
-            with pytest.raises(OSError, match="in use"):
-                await second.start()
-
-    run(scenario())
+async def test_a_taken_port_is_an_error_at_the_start() -> None:
+    async with kit.listening() as (server, pool):
+        second = listener.Listener(pool=pool, port=server.port, host="127.0.0.1")
+        with pytest.raises(OSError, match="in use"):
+            await second.start()
 
 
 # The admin port.
 
 
-def test_the_admin_port_tells_health_readiness_and_metrics(run: Run) -> None:
+async def test_the_admin_port_tells_health_readiness_and_metrics() -> None:
     state, metrics = readiness.Readiness(), Metrics()
     routes = admin.routes(ready=state, metrics=metrics)
+    async with kit.listening(routes=routes) as (server, _):
 
-    async def scenario() -> None:
-        async with kit.listening(routes=routes) as (server, _):
+        async def get(path: str) -> kit.Reply:
+            line = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            return await kit.ask(server.port, None, line.encode())
 
-            async def get(path: str) -> kit.Reply:
-                line = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-                return await kit.ask(server.port, None, line.encode())
+        health = await get("/healthz")
+        assert (health.status, health.body) == (200, b"ok\n")
 
-            health = await get("/healthz")
-            assert (health.status, health.body) == (200, b"ok\n")
+        ready = await get("/readyz")
+        assert ready.status == 503
+        assert ready.body.decode().splitlines() == list(state.reasons())
+        for condition in readiness.Condition:
+            state.met(condition)
+        ready = await get("/readyz")
+        assert (ready.status, ready.body) == (200, b"ok\n")
 
-            ready = await get("/readyz")
-            assert ready.status == 503
-            assert ready.body.decode().splitlines() == list(state.reasons())
-            for condition in readiness.Condition:
-                state.met(condition)
-            ready = await get("/readyz")
-            assert (ready.status, ready.body) == (200, b"ok\n")
-
-            exposition = await get("/metrics")
-            assert exposition.status == 200
-            assert exposition.headers["content-type"].startswith("text/plain; version=")
-            assert b"sidecar_injector_build_info{" in exposition.body
-            assert (await get("/mutate")).status == 404
-
-    run(scenario())
+        exposition = await get("/metrics")
+        assert exposition.status == 200
+        assert exposition.headers["content-type"].startswith("text/plain; version=")
+        assert b"sidecar_injector_build_info{" in exposition.body
+        assert (await get("/mutate")).status == 404

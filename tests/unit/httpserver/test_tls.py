@@ -7,12 +7,9 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
@@ -21,126 +18,102 @@ from sidecar_injector.observability.metrics import Metrics
 from tests.kits import server as kit
 from tests.kits import server_certificates as certificates
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
 NAME = certificates.SERVER_NAME
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return lambda main: kit.run_on(request.param, main)
-
-
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_client_that_trusts_our_ca_is_served_http_1_1(run: Run, version: ssl.TLSVersion) -> None:
+async def test_a_client_that_trusts_our_ca_is_served_http_1_1(version: ssl.TLSVersion) -> None:
     serving, ca, metrics = certificates.serving()
     trusting = certificates.trusting(ca, version=version)
     trusting.set_alpn_protocols(["h2", "http/1.1"])
-
-    async def scenario() -> None:
-        async with (
-            kit.listening(context=serving.context) as (server, _),
-            kit.client(server.port, trusting) as (reader, writer),
-        ):
-            writer.write(kit.post(b"abc"))
-            assert (await kit.read_reply(reader)).body == b"3:abc"
-            assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
-
-    run(scenario())
+    async with (
+        kit.listening(context=serving.context) as (server, _),
+        kit.client(server.port, trusting) as (reader, writer),
+    ):
+        writer.write(kit.post(b"abc"))
+        assert (await kit.read_reply(reader)).body == b"3:abc"
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
     assert kit.failures(metrics) == {}
     assert serving.context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-def test_a_swap_shows_the_new_leaf_to_new_connections_and_keeps_the_old_ones(run: Run) -> None:
+async def test_a_swap_shows_the_new_leaf_to_new_connections_and_keeps_the_old_ones() -> None:
     serving, ca, _ = certificates.serving()
     new = certificates.certify(name="new", by=ca)
-
-    async def scenario() -> None:
-        async with (
-            kit.listening(context=serving.context) as (server, _),
-            kit.client(server.port, certificates.trusting(ca)) as (reader, writer),
-        ):
-            old_serial = await kit.serial_seen(server.port, certificates.trusting(ca))
-            assert old_serial == serving.serial
-            serving.load(cert_pem=new.cert_pem, key_pem=new.key_pem)
-            assert (
-                await kit.serial_seen(server.port, certificates.trusting(ca))
-                == new.cert.serial_number
-            )
-            assert serving.serial == new.cert.serial_number != old_serial
-            writer.write(kit.post(b"still here"))
-            assert (await kit.read_reply(reader)).status == 200
-
-    run(scenario())
+    async with (
+        kit.listening(context=serving.context) as (server, _),
+        kit.client(server.port, certificates.trusting(ca)) as (reader, writer),
+    ):
+        old_serial = await kit.serial_seen(server.port, certificates.trusting(ca))
+        assert old_serial == serving.serial
+        serving.load(cert_pem=new.cert_pem, key_pem=new.key_pem)
+        assert (
+            await kit.serial_seen(server.port, certificates.trusting(ca)) == new.cert.serial_number
+        )
+        assert serving.serial == new.cert.serial_number != old_serial
+        writer.write(kit.post(b"still here"))
+        assert (await kit.read_reply(reader)).status == 200
 
 
 @pytest.mark.parametrize("swaps", [20, pytest.param(100, marks=pytest.mark.long)])
-def test_swaps_under_concurrent_connections_break_none(run: Run, swaps: int) -> None:
+async def test_swaps_under_concurrent_connections_break_none(swaps: int) -> None:
     serving, ca, metrics = certificates.serving()
     pairs = [certificates.certify(name=f"leaf {i}", by=ca) for i in range(swaps)]
     trusting = certificates.trusting(ca)
+    over = False
+    seen: set[int] = set()
 
-    async def scenario() -> set[int]:
-        over = False
-        seen: set[int] = set()
+    async def visit() -> None:
+        while not over:
+            seen.add(await kit.serial_seen(server.port, trusting))
 
-        async def visit() -> None:
-            while not over:
-                seen.add(await kit.serial_seen(server.port, trusting))
-
-        async with (
-            kit.listening(context=serving.context) as (server, _),
-            asyncio.TaskGroup() as visitors,
-        ):
-            for _ in range(8):
-                visitors.create_task(visit())
-            for pair in pairs:
-                serving.load(cert_pem=pair.cert_pem, key_pem=pair.key_pem)
-                await kit.serial_seen(server.port, trusting)
-            over = True
-        return seen
-
-    assert len(run(scenario())) > swaps // 10
+    async with (
+        kit.listening(context=serving.context) as (server, _),
+        asyncio.TaskGroup() as visitors,
+    ):
+        for _ in range(8):
+            visitors.create_task(visit())
+        for pair in pairs:
+            serving.load(cert_pem=pair.cert_pem, key_pem=pair.key_pem)
+            await kit.serial_seen(server.port, trusting)
+        over = True
+    assert len(seen) > swaps // 10
     assert kit.failures(metrics) == {}
 
 
-def test_after_a_change_of_key_type_no_client_gets_the_old_leaf(run: Run) -> None:
+async def test_after_a_change_of_key_type_no_client_gets_the_old_leaf() -> None:
     ca = certificates.certify()
     serving, _, _ = certificates.serving(ca)
     old = certificates.certify(name="rsa", by=ca, rsa_key=True)
     new = certificates.certify(name="ec", by=ca)
     both = certificates.trusting(ca, version=ssl.TLSVersion.TLSv1_2)
     both.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
-
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (server, _):
-            serving.load(cert_pem=old.cert_pem, key_pem=old.key_pem)
-            assert await kit.serial_seen(server.port, both) == old.cert.serial_number
-            serving.load(cert_pem=new.cert_pem, key_pem=new.key_pem)
-            assert await kit.serial_seen(server.port, both) == new.cert.serial_number
-
-    run(scenario())
+    async with kit.listening(context=serving.context) as (server, _):
+        serving.load(cert_pem=old.cert_pem, key_pem=old.key_pem)
+        assert await kit.serial_seen(server.port, both) == old.cert.serial_number
+        serving.load(cert_pem=new.cert_pem, key_pem=new.key_pem)
+        assert await kit.serial_seen(server.port, both) == new.cert.serial_number
 
 
-def test_a_client_that_names_no_server_is_shown_the_leaf_too(run: Run) -> None:
+async def test_a_client_that_names_no_server_is_shown_the_leaf_too() -> None:
     serving, ca, _ = certificates.serving()
     context = certificates.trusting(ca)
     context.check_hostname = False
-
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (server, _):
-            _, writer = await asyncio.open_connection(
-                "127.0.0.1", server.port, ssl=context, server_hostname=""
-            )
-            der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            writer.transport.abort()
-            assert x509.load_der_x509_certificate(der).serial_number == serving.serial
-
-    run(scenario())
+    async with kit.listening(context=serving.context) as (server, _):
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, ssl=context, server_hostname=""
+        )
+        der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.transport.abort()
+        assert x509.load_der_x509_certificate(der).serial_number == serving.serial
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_session_from_before_a_swap_can_be_resumed_after_it(version: ssl.TLSVersion) -> None:
+@kit.ON_UVLOOP
+async def test_a_session_from_before_a_swap_can_be_resumed_after_it(
+    version: ssl.TLSVersion,
+) -> None:
     serving, ca, metrics = certificates.serving()
     trusting = certificates.trusting(ca, version=version)
     new = certificates.certify(name="new", by=ca)
@@ -156,13 +129,10 @@ def test_a_session_from_before_a_swap_can_be_resumed_after_it(version: ssl.TLSVe
             assert b"200 OK" in tunnel.recv(1000)
             return tunnel.session, bool(tunnel.session_reused)
 
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (server, _):
-            session, _ = await asyncio.to_thread(visit, server.port, None)
-            serving.load(cert_pem=new.cert_pem, key_pem=new.key_pem)
-            await asyncio.to_thread(visit, server.port, session)
-
-    kit.run_on(uvloop.new_event_loop, scenario())
+    async with kit.listening(context=serving.context) as (server, _):
+        session, _ = await asyncio.to_thread(visit, server.port, None)
+        serving.load(cert_pem=new.cert_pem, key_pem=new.key_pem)
+        await asyncio.to_thread(visit, server.port, session)
     assert kit.failures(metrics) == {}
 
 
@@ -209,21 +179,18 @@ ENCRYPTED = STRANGER.key.private_bytes(
         ),
     ],
 )
-def test_a_pair_that_cannot_be_served_is_refused_and_the_old_one_keeps_serving(
+@kit.ON_UVLOOP
+async def test_a_pair_that_cannot_be_served_is_refused_and_the_old_one_keeps_serving(
     cert_pem: bytes, key_pem: bytes, complaint: str
 ) -> None:
     serving, ca, _ = certificates.serving()
     before = serving.serial
-
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context) as (server, _):
-            with pytest.raises(tls.TLSError) as caught:
-                serving.load(cert_pem=cert_pem, key_pem=key_pem)
-            assert str(caught.value).startswith(complaint)
-            assert serving.serial == before
-            assert await kit.serial_seen(server.port, certificates.trusting(ca)) == before
-
-    kit.run_on(uvloop.new_event_loop, scenario())
+    async with kit.listening(context=serving.context) as (server, _):
+        with pytest.raises(tls.TLSError) as caught:
+            serving.load(cert_pem=cert_pem, key_pem=key_pem)
+        assert str(caught.value).startswith(complaint)
+        assert serving.serial == before
+        assert await kit.serial_seen(server.port, certificates.trusting(ca)) == before
 
 
 def test_the_key_never_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ import socket
 import ssl
 
 import pytest
-import uvloop
 
 from sidecar_injector.httpserver import listener, messages
 from tests.kits import server as kit
@@ -62,49 +61,41 @@ def completes_handshake(port: int, context: ssl.SSLContext) -> bool:
             return False
 
 
-def test_a_silent_client_is_cut_even_if_it_was_evicted(
+@kit.ON_UVLOOP
+async def test_a_silent_client_is_cut_even_if_it_was_evicted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     serving, _, _ = certificates.serving()
     limits = messages.Limits(handshake_seconds=0.2, connections=2)
-
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context, limits=limits) as (server, pool):
-            address = ("127.0.0.1", server.port)
-            silent = [socket.create_connection(address, timeout=5) for _ in range(5)]
-            received = [await asyncio.to_thread(client.recv, 1) for client in silent]
-            assert received == len(silent) * [b""]
-            assert not pool.connections
-            for client in silent:
-                client.close()
-        gc.collect()  # A task logs an exception that nobody has read when it is deleted.
-
-    kit.run_on(uvloop.new_event_loop, scenario())
+    async with kit.listening(context=serving.context, limits=limits) as (server, pool):
+        address = ("127.0.0.1", server.port)
+        silent = [socket.create_connection(address, timeout=5) for _ in range(5)]
+        received = [await asyncio.to_thread(client.recv, 1) for client in silent]
+        assert received == len(silent) * [b""]
+        assert not pool.connections
+        for client in silent:
+            client.close()
+    gc.collect()  # A task logs an exception that nobody has read when it is deleted.
     assert not caplog.records
 
 
-def test_few_handshakes_begin_together_and_silent_clients_do_not_count(
+@kit.ON_UVLOOP
+async def test_few_handshakes_begin_together_and_silent_clients_do_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_INTERVAL", 3600.0)
     serving, ca, _ = certificates.serving()
     limits, most = messages.Limits(handshake_seconds=0.5), listener.HANDSHAKES_AT_ONCE
-
-    async def scenario() -> None:
-        async with kit.listening(context=serving.context, limits=limits) as (server, _):
-            silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2 * most)]
-            context = certificates.trusting(ca)
-            with concurrent.futures.ThreadPoolExecutor(most + 2) as clients:
-                loop = asyncio.get_running_loop()
-                calls = [
-                    loop.run_in_executor(clients, completes_handshake, server.port, context)
-                    for _ in range(most + 2)
-                ]
-                assert sorted(await asyncio.gather(*calls)) == [False, False] + most * [True]
-            assert [await asyncio.to_thread(client.recv, 1) for client in silent] == len(silent) * [
-                b""
+    async with kit.listening(context=serving.context, limits=limits) as (server, _):
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2 * most)]
+        context = certificates.trusting(ca)
+        with concurrent.futures.ThreadPoolExecutor(most + 2) as clients:
+            loop = asyncio.get_running_loop()
+            calls = [
+                loop.run_in_executor(clients, completes_handshake, server.port, context)
+                for _ in range(most + 2)
             ]
-            for client in silent:
-                client.close()
-
-    kit.run_on(uvloop.new_event_loop, scenario())
+            assert sorted(await asyncio.gather(*calls)) == [False, False] + most * [True]
+        assert [await asyncio.to_thread(client.recv, 1) for client in silent] == len(silent) * [b""]
+        for client in silent:
+            client.close()

@@ -52,7 +52,10 @@ async def no_pause(_: float) -> None:
     await asyncio.sleep(0)
 
 
-async def post(recorder: events.Recorder) -> None:
+async def post(recorder: events.Recorder, *recorded: events.Event) -> None:
+    """Record these, and post all that wait."""
+    for each in recorded:
+        recorder.record(each)
     await fake_api.run_until_idle(recorder.run)
 
 
@@ -63,8 +66,7 @@ def posted(server: fake_api.FakeApi) -> list[api.Json]:
 async def test_an_event_has_the_reporter_the_reason_and_the_object(
     server: fake_api.FakeApi, recorder: events.Recorder
 ) -> None:
-    recorder.record(event())
-    await post(recorder)
+    await post(recorder, event())
     (only,) = posted(server)
     assert only["metadata"]["namespace"] == "demo"
     assert only["reportingController"] == "sidecar-injector"
@@ -80,8 +82,7 @@ async def test_an_event_has_the_reporter_the_reason_and_the_object(
 async def test_events_of_cluster_scoped_objects_are_in_default(
     server: fake_api.FakeApi, recorder: events.Recorder
 ) -> None:
-    recorder.record(event(regarding=CLUSTER))
-    await post(recorder)
+    await post(recorder, event(regarding=CLUSTER))
     (only,) = posted(server)
     assert only["metadata"]["namespace"] == "default"
     assert "namespace" not in only["regarding"]
@@ -90,13 +91,9 @@ async def test_events_of_cluster_scoped_objects_are_in_default(
 async def test_the_same_event_is_counted_and_another_message_is_another_event(
     server: fake_api.FakeApi, recorder: events.Recorder, clock: Clock
 ) -> None:
-    recorder.record(event())
-    await post(recorder)
+    await post(recorder, event())
     clock.now += datetime.timedelta(seconds=30)
-    for _ in range(3):
-        recorder.record(event())
-    recorder.record(event("another"))
-    await post(recorder)
+    await post(recorder, *[event()] * 3, event("another"))
     first, second = posted(server)
     assert first["series"] == {"count": 4, "lastObservedTime": "2026-01-01T00:00:30.000000Z"}
     assert second["note"] == "another"
@@ -106,11 +103,9 @@ async def test_the_same_event_is_counted_and_another_message_is_another_event(
 async def test_another_replica_s_event_is_counted_rather_than_doubled(
     server: fake_api.FakeApi, recorder: events.Recorder, clock: Clock
 ) -> None:
-    recorder.record(event())
-    await post(recorder)
+    await post(recorder, event())
     other = events.Recorder(server, instance="pod-1", now=clock)
-    other.record(event())
-    await post(other)
+    await post(other, event())
     (only,) = posted(server)
     assert only["series"]["count"] == 2
 
@@ -118,9 +113,7 @@ async def test_another_replica_s_event_is_counted_rather_than_doubled(
 async def test_the_queue_is_bounded(
     server: fake_api.FakeApi, recorder: events.Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for number in range(events.QUEUE_LIMIT + 5):
-        recorder.record(event(str(number)))
-    await post(recorder)
+    await post(recorder, *(event(str(number)) for number in range(events.QUEUE_LIMIT + 5)))
     assert len(posted(server)) == events.QUEUE_LIMIT
     assert caplog.text.count("dropped") == 1
 
@@ -129,9 +122,7 @@ async def test_a_failure_is_logged_once_and_the_event_dropped(
     server: fake_api.FakeApi, recorder: events.Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.failures["create", "events"] = [fake_api.refusal(403, "Forbidden")] * 2
-    for message in ("one", "two", "three"):
-        recorder.record(event(message))
-    await post(recorder)
+    await post(recorder, *(event(message) for message in ("one", "two", "three")))
     assert [only["note"] for only in posted(server)] == ["three"]
     assert caplog.text.count("dropped") == 1
 
@@ -139,12 +130,9 @@ async def test_a_failure_is_logged_once_and_the_event_dropped(
 async def test_a_deleted_event_is_posted_again(
     server: fake_api.FakeApi, recorder: events.Recorder
 ) -> None:
-    recorder.record(event())
-    await post(recorder)
+    await post(recorder, event())
     server.objects[api.EVENTS].clear()
-    for _ in range(2):
-        recorder.record(event())
-    await post(recorder)
+    await post(recorder, *[event()] * 2)
     (only,) = posted(server)
     assert only["series"]["count"] == 2
 
@@ -155,20 +143,17 @@ async def test_a_failure_is_logged_again_only_after_all_have_been_posted(
     refusals = [fake_api.refusal(403, "Forbidden")]
     for failures, logged in ((refusals, 1), (refusals, 1), ([], 1), (refusals, 2)):
         server.failures["create", "events"] = list(failures)
-        recorder.record(event(f"attempt {len(posted(server))}"))
-        await post(recorder)
+        await post(recorder, event(f"attempt {len(posted(server))}"))
         assert caplog.text.count("dropped") == logged
 
 
 async def test_an_event_that_repeats_after_long_is_a_new_one(
     server: fake_api.FakeApi, recorder: events.Recorder, clock: Clock
 ) -> None:
-    recorder.record(event())
-    await post(recorder)
+    await post(recorder, event())
     server.objects[api.EVENTS].clear()
     clock.now += events.WINDOW + datetime.timedelta(seconds=1)
-    recorder.record(event())
-    await post(recorder)
+    await post(recorder, event())
     (only,) = posted(server)
     assert "series" not in only
 
@@ -176,8 +161,7 @@ async def test_an_event_that_repeats_after_long_is_a_new_one(
 async def test_a_long_note_is_cut_to_what_the_api_takes(
     server: fake_api.FakeApi, recorder: events.Recorder
 ) -> None:
-    recorder.record(event("x" * 5000))
-    await post(recorder)
+    await post(recorder, event("x" * 5000))
     assert len(posted(server)[0]["note"]) == events.NOTE_LIMIT
 
 
@@ -216,9 +200,7 @@ async def test_a_storm_of_refused_pods_is_a_handful_of_calls(server: fake_api.Fa
 async def test_one_owner_s_storm_is_one_event_with_its_count(
     server: fake_api.FakeApi, recorder: events.Recorder
 ) -> None:
-    for _ in range(10_000):
-        recorder.record(event())
-    await post(recorder)
+    await post(recorder, *[event()] * 10_000)
     (only,) = posted(server)
     assert only["series"]["count"] == 10_000
     assert server.calls["create", "events"] == 1

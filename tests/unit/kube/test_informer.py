@@ -45,6 +45,10 @@ class World:
         self._tasks.append(asyncio.create_task(self.informer.run()))
         await asyncio.sleep(0)
 
+    async def sync(self) -> None:
+        await self.start()
+        await self.informer.synced.wait()
+
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -64,8 +68,7 @@ async def world() -> AsyncIterator[World]:
 async def test_it_has_the_complete_list_once_it_is_synced(world: World) -> None:
     for number in range(1100):  # Three pages.
         world.server.seed(api.NAMESPACES, namespace(f"n{number}"))
-    await world.start()
-    await world.informer.synced.wait()
+    await world.sync()
     assert len(world.informer.objects) == 1100
     assert world.metrics.registry.get_sample_value(
         "sidecar_injector_cache_synced", {"resource": "namespaces"}
@@ -93,21 +96,20 @@ async def test_other_tasks_run_while_a_whole_list_is_reported() -> None:
 
 
 async def test_changes_are_reported_in_order(world: World) -> None:
-    await world.start()
-    await world.informer.synced.wait()
+    await world.sync()
     world.server.seed(api.NAMESPACES, namespace("a"))
     world.server.seed(api.NAMESPACES, namespace("b"))
     world.server.seed(api.NAMESPACES, namespace("a", note="new"))
     world.server.take(api.NAMESPACES, name="b")
     await fake_api.eventually(lambda: len(world.changes) == 4)
+    assert "managedFields" not in world.informer.objects["", "a"]["metadata"]
     assert world.changes == [("added", "a"), ("added", "b"), ("changed", "a"), ("deleted", "b")]
 
 
 async def test_missed_changes_are_reported_after_a_410_deletions_included(world: World) -> None:
     world.server.seed(api.NAMESPACES, namespace("stays"))
     world.server.seed(api.NAMESPACES, namespace("goes"))
-    await world.start()
-    await world.informer.synced.wait()
+    await world.sync()
     world.changes.clear()
     world.server.take(api.NAMESPACES, name="goes")
     world.server.seed(api.NAMESPACES, namespace("comes"))
@@ -121,8 +123,7 @@ async def test_missed_changes_are_reported_after_a_410_deletions_included(world:
 async def test_a_broken_connection_loses_nothing_and_needs_no_list(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await world.start()
-    await world.informer.synced.wait()
+    await world.sync()
     world.server.break_watches()
     world.server.seed(api.NAMESPACES, namespace("meanwhile"))
     await fake_api.eventually(lambda: world.names() == {"meanwhile"})
@@ -140,8 +141,7 @@ async def test_a_silent_watch_leads_to_a_new_list(world: World) -> None:
 async def test_a_list_that_expires_between_two_pages_is_started_again(world: World) -> None:
     world.server.seed(api.NAMESPACES, namespace("a"))
     world.server.failures["list", "namespaces"] = [fake_api.refusal(410, "Expired")]
-    await world.start()
-    await world.informer.synced.wait()
+    await world.sync()
     assert world.names() == {"a"}
     assert world.informer.problem is None
 
@@ -191,8 +191,7 @@ async def test_pauses_grow_are_capped_and_are_cut_down_when_the_server_is_back(
 ) -> None:
     away = api.UnreachableError(host="fake", detail="refused")
     world.server.failures["list", "namespaces"] = [away] * 30
-    await world.start()
-    await world.informer.synced.wait()
+    await world.sync()
     assert world.pauses[0] <= informer.FIRST_PAUSE
     assert all(pause <= informer.LONGEST_PAUSE for pause in world.pauses)
     assert sum(world.pauses) > 20 * informer.LONGEST_PAUSE / 2
@@ -217,23 +216,6 @@ async def test_a_watch_that_always_ends_at_once_is_not_opened_in_a_tight_loop(
     assert max(world.pauses) <= informer.REOPEN_PAUSE
 
 
-async def test_a_transform_decides_what_is_kept_and_what_counts_as_a_change() -> None:
-    def labels_only(item: api.Json) -> api.Json:
-        assert "managedFields" not in item["metadata"]
-        return {"metadata": {"labels": item["metadata"].get("labels")}}
-
-    world = World(transform=labels_only)
-    world.server.seed(api.NAMESPACES, namespace("a"))
-    await world.start()
-    await world.informer.synced.wait()
-    world.server.seed(api.NAMESPACES, namespace("a", note="of no interest"))
-    world.server.seed(api.NAMESPACES, namespace("b"))
-    await fake_api.eventually(lambda: world.names() == {"a", "b"})
-    assert world.changes == [("added", "a"), ("added", "b")]
-    assert world.informer.objects["", "a"] == {"metadata": {"labels": None}}
-    await world.stop()
-
-
 async def test_a_failing_listener_does_not_stop_later_changes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -241,8 +223,7 @@ async def test_a_failing_listener_does_not_stop_later_changes(
         raise RuntimeError("a bug")
 
     world = World(on_change=fail)
-    await world.start()
-    await world.informer.synced.wait()
+    await world.sync()
     world.server.seed(api.NAMESPACES, namespace("a"))
     world.server.seed(api.NAMESPACES, namespace("b"))
     await fake_api.eventually(lambda: world.names() == {"a", "b"})
@@ -252,8 +233,7 @@ async def test_a_failing_listener_does_not_stop_later_changes(
 
 async def test_only_what_is_in_scope_is_seen() -> None:
     world = World(scope=api.by_name("mine"))
-    await world.start()
-    await world.informer.synced.wait()
+    await world.sync()
     world.server.seed(api.NAMESPACES, namespace("theirs"))
     world.server.seed(api.NAMESPACES, namespace("mine"))
     await fake_api.eventually(lambda: world.changes)

@@ -31,10 +31,8 @@ def changed(path, value):
 
 def test_what_the_api_server_sends_is_no_reason_to_complain():
     assert admission_review.shape_problem(REQUEST) == ""
-    assert (
-        admission_review.shape_problem(changed(("object", "metadata", "ownerReferences"), [OWNER]))
-        == ""
-    )
+    owned = changed(("object", "metadata", "ownerReferences"), [OWNER])
+    assert admission_review.shape_problem(owned) == ""
 
 
 @pytest.mark.parametrize(

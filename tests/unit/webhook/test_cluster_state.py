@@ -23,13 +23,17 @@ def namespace(name=NAMESPACE, **labels):
 ENABLED = {names.INJECTION_LABEL: names.ENABLED}
 
 
+def change(state, old, new, *, cluster=False):
+    """An informer reports a change of an injection."""
+    metadata = (new or old)["metadata"]
+    key = metadata.get("namespace", ""), metadata["name"]
+    changed = state.cluster_injection_changed if cluster else state.injection_changed
+    changed(key, old, new)
+
+
 def add(state, *resources):
     for injection in resources:
-        name = injection["metadata"]["name"]
-        if injection["kind"] == names.CLUSTER_KIND:
-            state.cluster_injection_changed(("", name), None, injection)
-        else:
-            state.injection_changed((injection["metadata"]["namespace"], name), None, injection)
+        change(state, None, injection, cluster=injection["kind"] == names.CLUSTER_KIND)
 
 
 def references(state, where=NAMESPACE):
@@ -81,7 +85,7 @@ def test_a_change_is_seen_by_the_next_call(state):
     add(state, injection)
     before = state.injections(NAMESPACE)[0]
     changed = resource("a", template={"spec": {"containers": [container("other")]}})
-    state.injection_changed((NAMESPACE, "a"), injection, changed)
+    change(state, injection, changed)
     after = state.injections(NAMESPACE)[0]
     assert after.template_spec["containers"][0]["name"] == "other"
     assert before.hash != after.hash
@@ -92,10 +96,7 @@ def test_a_deleted_injection_is_gone_with_the_next_call(state, cluster):
     injection = resource("a", cluster=cluster)
     add(state, injection)
     assert len(state.injections(NAMESPACE)) == 1
-    if cluster:
-        state.cluster_injection_changed(("", "a"), injection, None)
-    else:
-        state.injection_changed((NAMESPACE, "a"), injection, None)
+    change(state, injection, None, cluster=cluster)
     assert state.injections(NAMESPACE) == ()
 
 
@@ -112,7 +113,7 @@ def test_our_own_write_to_status_compiles_nothing_again(state):
     add(state, injection)
     before = state.of_namespace(NAMESPACE)
     written = copy.deepcopy(injection) | {"status": {"observedGeneration": 1}}
-    state.injection_changed((NAMESPACE, "a"), injection, written)
+    change(state, injection, written)
     assert state.of_namespace(NAMESPACE) is before
 
 
@@ -122,7 +123,7 @@ def test_a_recreated_injection_is_known_by_its_new_identity(state):
     add(state, injection)
     again = copy.deepcopy(injection)
     again["metadata"] |= {"uid": "second", "generation": 7}
-    state.injection_changed((NAMESPACE, "a"), injection, again)
+    change(state, injection, again)
     (compiled,) = state.injections(NAMESPACE)
     assert (compiled.uid, compiled.generation) == ("second", 7)
 
@@ -131,10 +132,7 @@ def test_an_item_of_a_list_comes_without_its_kind(state):
     for cluster in (False, True):
         injection = resource("a", cluster=cluster)
         bare = {key: value for key, value in injection.items() if key not in ("kind", "apiVersion")}
-        if cluster:
-            state.cluster_injection_changed(("", "a"), None, bare)
-        else:
-            state.injection_changed((NAMESPACE, "a"), None, bare)
+        change(state, None, bare, cluster=cluster)
     assert [injection.kind for injection in state.injections(NAMESPACE)] == [
         names.CLUSTER_KIND,
         names.KIND,

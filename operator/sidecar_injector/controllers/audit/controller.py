@@ -63,10 +63,6 @@ class Auditor:
         """Set where the injections of each kind and the namespaces are."""
         self._injections, self._namespaces = injections, namespaces
 
-    def namespace_changed(self, name: str) -> None:
-        """A namespace was added, changed or deleted."""
-        self.mark(name)
-
     def injection_changed(self, old: api.Json | None, new: api.Json | None) -> None:
         """An injection was added, changed or deleted; a change of its status is ignored."""
         if old and new and _version(old) == _version(new):
@@ -133,7 +129,9 @@ class Auditor:
             **{name: tally for name, tally in others.items() if name not in namespaces},
             **{name: tally for name, tally in counted.items() if tally},
         }
-        total = self._total()
+        total = audit.Tally()
+        for tally in self._tallies.values():
+            total.update(tally)
         await self._write(total, pace=pace)
         seconds = self._clocks.monotonic() - started_at
         if everything:
@@ -149,8 +147,7 @@ class Auditor:
         if namespace is None:
             self._labels.forget(name)
             return None
-        metadata = api.metadata(self._namespaces[("", name)])
-        self._labels.check(namespace, uid=metadata.get("uid", ""))
+        self._labels.check(namespace, self._namespaces["", name])
         if not namespace.is_enabled:
             return None
         view = namespace_view.NamespaceView(
@@ -159,12 +156,6 @@ class Auditor:
             release_namespace=self._release_namespace,
         )
         return view if audit.can_select(view) else None
-
-    def _total(self) -> audit.Tally:
-        total = audit.Tally()
-        for tally in self._tallies.values():
-            total.update(tally)
-        return total
 
     async def _write(self, total: audit.Tally, *, pace: schedule.Pace) -> None:
         now = self._clocks.now().strftime("%Y-%m-%dT%H:%M:%SZ")

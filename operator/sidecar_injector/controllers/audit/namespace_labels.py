@@ -25,8 +25,8 @@ class Labels:
         self._reported: dict[str, tuple[str, float]] = {}
         """Value and time of the last report, by namespace."""
 
-    def check(self, namespace: namespace_view.Namespace, *, uid: str) -> None:
-        """Report the label of this namespace if it is mistyped."""
+    def check(self, namespace: namespace_view.Namespace, resource: api.Json) -> None:
+        """Report the label of this namespace, which `resource` is, if it is mistyped."""
         if not audit.is_mistyped(namespace):
             self.forget(namespace.name)
             return
@@ -46,12 +46,7 @@ class Labels:
             log.warning("namespace %s: %s", namespace.name, message)
         self._recorder.record(
             events.Event(
-                regarding=events.ObjectRef(
-                    api_version=api.NAMESPACES.api_version,
-                    kind=api.NAMESPACES.kind,
-                    name=namespace.name,
-                    uid=uid,
-                ),
+                regarding=events.ObjectRef.of(resource, api.NAMESPACES),
                 reason="UnknownLabelValue",
                 message=message,
                 action="Audit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -36,7 +37,9 @@ class CertificateParts:
 
     async def run_ca_bundles(self) -> None:
         """Until cancelled."""
-        await ca_bundle.run_all(self.ca_bundles)
+        async with asyncio.TaskGroup() as group:
+            for controller in self.ca_bundles:
+                group.create_task(controller.run())
 
 
 def make(
@@ -55,7 +58,11 @@ def make(
         client_ca=settings.client_ca.encode() or None,
     )
     trust = Trust(client, name=settings.fullname, monotonic=time.monotonic)
-    alarms = _alarms(settings, recorder=recorder, metrics=metrics, ready=ready)
+    about = events.ObjectRef(
+        api_version=api.SECRETS.api_version, kind=api.SECRETS.kind,
+        name=settings.secret_name, namespace=settings.namespace,
+    )  # fmt: skip
+    alarms = problems.Alarms(recorder=recorder, about=about, metrics=metrics, ready=ready)
     problems.watch_clock(clock, alarms=alarms, metrics=metrics)
     served = serving.ServedCertificate(
         lambda pair: context.load(cert_pem=pair.certificate, key_pem=pair.key),
@@ -74,18 +81,6 @@ def make(
         for resource in api.WEBHOOK_CONFIGURATIONS.values()
     ]  # fmt: skip
     return CertificateParts(context=context, trust=trust, source=source, ca_bundles=ca_bundles)
-
-
-def _alarms(
-    settings: Settings, *, recorder: events.Recorder, metrics: Metrics, ready: readiness.Readiness
-) -> problems.Alarms:
-    about = events.ObjectRef(
-        api_version=api.SECRETS.api_version,
-        kind=api.SECRETS.kind,
-        name=settings.secret_name,
-        namespace=settings.namespace,
-    )
-    return problems.Alarms(recorder=recorder, about=about, metrics=metrics, ready=ready)
 
 
 def _source(

@@ -5,10 +5,9 @@ It runs on every replica, without a leader: while a bundle is wrong no pod is in
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from sidecar_injector.controllers import loop
@@ -62,10 +61,7 @@ class CABundleController:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._informer.run())
-            await self._informer.synced.wait()
-            group.create_task(self._loop.run())
+        await self._loop.run_with(self._informer)
 
     async def reconcile(self) -> float:
         """Repair the bundle if it is wrong; returns the seconds until the next turn."""
@@ -127,10 +123,7 @@ class CABundleController:
             {"name": name, "clientConfig": {"caBundle": base64.b64encode(wanted).decode()}}
             for name in webhook_configuration.wrong_entries(live, wanted)
         ]
-        body = {
-            "metadata": {"resourceVersion": api.resource_version(live)},
-            "webhooks": entries,
-        }
+        body = {"metadata": {"resourceVersion": api.resource_version(live)}, "webhooks": entries}
         try:
             patched = await self._api.patch(
                 self._resource, body, name=self._name, content_type=api.STRATEGIC_PATCH
@@ -138,10 +131,10 @@ class CABundleController:
         except api.ApiError as error:
             if error.status not in {api.CONFLICT, api.NOT_FOUND}:
                 raise
-            self._count("conflict")
+            self._writes.labels(self._resource.plural, "conflict").inc()
             await self._read()
         else:
-            self._count("written")
+            self._writes.labels(self._resource.plural, "written").inc()
             log.info("%s %s: caBundle repaired", self._resource.kind, self._name)
             self._observe(patched, unbroken=True)
 
@@ -174,13 +167,3 @@ class CABundleController:
                 action="RepairCABundle",
             )
         )
-
-    def _count(self, result: str) -> None:
-        self._writes.labels(object=self._resource.plural, result=result).inc()
-
-
-async def run_all(controllers: Sequence[CABundleController]) -> None:
-    """Run them until cancelled."""
-    async with asyncio.TaskGroup() as group:
-        for controller in controllers:
-            group.create_task(controller.run())

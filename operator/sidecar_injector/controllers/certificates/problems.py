@@ -25,11 +25,6 @@ class CertificateProblem(enum.Enum):
     SECRET_REWRITTEN = "CertificateSecretRewritten"  # noqa: S105 - a reason, no secret
     CLOCK = "ClockSkew"
 
-    @property
-    def action(self) -> str:
-        """The action that failed, for the Event."""
-        return ACTIONS[self]
-
 
 ACTIONS = {
     CertificateProblem.NOT_LOADED: "LoadCertificate",
@@ -37,6 +32,7 @@ ACTIONS = {
     CertificateProblem.SECRET_REWRITTEN: "RepairSecret",
     CertificateProblem.CLOCK: "CompareClocks",
 }
+"""The action that failed, for the Event."""
 
 
 class Alarms:
@@ -66,7 +62,7 @@ class Alarms:
         self._ready.remark(problem.value, message)
         log.error("%s", message)
         event = events.Event(
-            regarding=self._about, reason=problem.value, message=message, action=problem.action
+            regarding=self._about, reason=problem.value, message=message, action=ACTIONS[problem]
         )
         self._recorder.record(event)
 

@@ -23,10 +23,6 @@ class SecretRef:
     secret: str
     deployment: str
 
-    def scope(self) -> api.Scope:
-        """What to watch."""
-        return api.by_name(self.secret, namespace=self.namespace)
-
 
 class SecretStore:
     """The newest known `secret`, which a watch may replace at any time."""
@@ -73,8 +69,14 @@ class SecretStore:
         if owner is None:
             return False
         body = _body(over, certificates=certificates, secret_ref=self._ref, owner=owner)
+        ref = self._ref
         try:
-            self.secret = await self._put(body, create=over is None)
+            if over is None:
+                self.secret = await self._api.create(api.SECRETS, body, namespace=ref.namespace)
+            else:
+                self.secret = await self._api.replace(
+                    api.SECRETS, body, name=ref.secret, namespace=ref.namespace
+                )
         except api.ApiError as error:
             if error.status not in {api.CONFLICT, api.NOT_FOUND}:
                 raise
@@ -85,27 +87,16 @@ class SecretStore:
             log.info("wrote certificates of generation %d", certificates.generation)
         return True
 
-    async def _put(self, body: api.Json, *, create: bool) -> api.Json:
-        namespace = self._ref.namespace
-        if create:
-            return await self._api.create(api.SECRETS, body, namespace=namespace)
-        return await self._api.replace(
-            api.SECRETS, body, name=self._ref.secret, namespace=namespace
-        )
-
     async def _owner(self) -> api.Json | None:
-        owner = await api.get_or_none(
-            self._api, api.DEPLOYMENTS, name=self._ref.deployment, namespace=self._ref.namespace
+        ref = self._ref
+        owner = await api.owner_reference(
+            self._api, api.DEPLOYMENTS, name=ref.deployment, namespace=ref.namespace
         )
-        gone = owner is None or "deletionTimestamp" in api.metadata(owner)
-        if gone and not self._owner_gone:
-            log.warning(
-                "no certificates are written: there is no Deployment %s/%s to own them",
-                self._ref.namespace,
-                self._ref.deployment,
-            )
-        self._owner_gone = gone
-        return None if gone else owner
+        if owner is None and not self._owner_gone:
+            message = "no certificates are written: there is no Deployment %s/%s to own them"
+            log.warning(message, ref.namespace, ref.deployment)
+        self._owner_gone = owner is None
+        return owner
 
 
 def _body(
@@ -119,12 +110,6 @@ def _body(
     metadata = api.metadata(existing) if existing else {}
     annotations = dict(metadata.get("annotations") or {})
     annotations.pop(names.ROTATE_ANNOTATION, None)
-    reference = {
-        "apiVersion": api.DEPLOYMENTS.api_version,
-        "kind": api.DEPLOYMENTS.kind,
-        "name": secret_ref.deployment,
-        "uid": api.metadata(owner)["uid"],
-    }
     preserved = {key: metadata[key] for key in ("resourceVersion", "labels") if key in metadata}
     return {
         "apiVersion": api.SECRETS.api_version,
@@ -136,7 +121,7 @@ def _body(
             "name": secret_ref.secret,
             "namespace": secret_ref.namespace,
             "annotations": annotations,
-            "ownerReferences": [reference],
+            "ownerReferences": [owner],
         },
         "data": secret_data.encode(certificates),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import asyncio
 from collections.abc import Callable
 
 from sidecar_injector.controllers import loop
@@ -31,17 +30,14 @@ class CertificateSource(abc.ABC):
             client,
             api.SECRETS,
             metrics=metrics,
-            scope=secret_ref.scope(),
+            scope=api.by_name(secret_ref.secret, namespace=secret_ref.namespace),
             on_change=lambda _key, _old, new: self.observe(new),
         )
         self._trust.subscribe(self._loop.wake)
 
     async def run(self) -> None:
         """Keep the certificate loaded until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._informer.run())
-            await self._informer.synced.wait()
-            group.create_task(self._loop.run())
+        await self._loop.run_with(self._informer)
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` when the result of a method below may have changed."""

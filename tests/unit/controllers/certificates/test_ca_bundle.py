@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,13 +16,6 @@ from tests.kits import pki as pki_kit
 MUTATING = "mutatingwebhookconfigurations"
 
 
-@pytest.fixture
-async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[kit.Cluster]:
-    cluster = kit.Cluster(monkeypatch)
-    yield cluster
-    await cluster.stop()
-
-
 def patches(cluster: kit.Cluster) -> int:
     return cluster.server.calls["patch", MUTATING]
 
@@ -32,8 +24,7 @@ async def test_all_entries_are_patched_in_one_write_and_nothing_else_is_touched(
     cluster: kit.Cluster,
 ) -> None:
     before = dict(cluster.server.objects[api.MUTATING]["", "si"])
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     await cluster.idle()
     after = cluster.server.objects[api.MUTATING]["", "si"]
     assert patches(cluster) == 1
@@ -53,8 +44,7 @@ async def test_all_entries_are_patched_in_one_write_and_nothing_else_is_touched(
     ],
 )
 async def test_a_wrong_bundle_is_repaired_at_once(cluster: kit.Cluster, value: bytes) -> None:
-    cluster.start(3)
-    await cluster.settle()
+    await cluster.healthy_replicas(3)
     cluster.clock.move(rate_limit.STABLE_SECONDS)
     cluster.set_bundle(value)
     assert not cluster.healthy()
@@ -62,23 +52,20 @@ async def test_a_wrong_bundle_is_repaired_at_once(cluster: kit.Cluster, value: b
 
 
 async def test_a_foreign_certificate_beside_ours_is_removed(cluster: kit.Cluster) -> None:
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     cluster.set_bundle(cluster.bundles()[0] + pki_kit.OTHER.ca.certificate)
     await cluster.settle()
 
 
 async def test_an_entry_that_a_chart_upgrade_adds_is_filled(cluster: kit.Cluster) -> None:
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     cluster.server.seed(api.MUTATING, kit.configuration(5))
     await cluster.settle()
 
 
 async def test_a_configuration_that_appears_later_is_filled(cluster: kit.Cluster) -> None:
     cluster.server.take(api.MUTATING, name="si")
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     cluster.server.seed(api.MUTATING, kit.configuration(1))
     await cluster.settle()
     assert patches(cluster) == 1
@@ -88,8 +75,7 @@ async def test_a_replica_that_is_behind_does_not_take_a_new_ca_for_a_foreign_one
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The watch of the configuration is faster than the watch of the Secret."""
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     staged = pki_kit.take(pki_kit.plan.Action.STAGE_CA, cluster.stored())
     monkeypatch.setattr(replica.source, "observe", lambda _: None)
     cluster.set_data(pki_kit.secret_data.encode(staged))
@@ -104,8 +90,7 @@ async def test_what_was_read_of_the_secret_is_not_used_on_a_configuration_that_c
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another replica stages and publishes a CA between our read of the Secret and our patch."""
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     before = cluster.stored()
     staged = pki_kit.take(pki_kit.plan.Action.STAGE_CA, before)
     refresh = replica.source.refresh
@@ -130,8 +115,7 @@ async def test_what_was_read_of_the_secret_is_not_used_on_a_configuration_that_c
 
 
 async def test_a_patch_that_comes_too_late_is_not_repeated(cluster: kit.Cluster) -> None:
-    replicas = cluster.start(5)
-    await cluster.settle()
+    replicas = await cluster.healthy_replicas(5)
     cluster.clock.move(rate_limit.STABLE_SECONDS)
     cluster.set_bundle(b"")
     await cluster.settle()
@@ -145,8 +129,7 @@ async def test_a_patch_that_comes_too_late_is_not_repeated(cluster: kit.Cluster)
 async def test_a_writer_that_keeps_rewriting_it_is_answered_five_times_and_then_once_a_minute(
     cluster: kit.Cluster,
 ) -> None:
-    cluster.start(3)
-    await cluster.settle()
+    await cluster.healthy_replicas(3)
     cluster.clock.move(rate_limit.STABLE_SECONDS)
     repaired = 0
     for _ in range(60):
@@ -216,8 +199,7 @@ def test_only_what_every_entry_carries_counts_as_trusted() -> None:
 async def test_nothing_counts_as_trusted_that_one_of_the_configurations_lacks(
     cluster: kit.Cluster,
 ) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     await fake_api.eventually(replica.trust.live_cas)
     cluster.server.failures["patch", "validatingwebhookconfigurations"] = [
         fake_api.refusal(403, "Forbidden")

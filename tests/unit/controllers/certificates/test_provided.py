@@ -7,11 +7,9 @@ import dataclasses
 
 import pytest
 
-from sidecar_injector.controllers.certificates import problems, provided, serving, trust
-from sidecar_injector.kube import api, events, server_clock
-from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.controllers.certificates import provided
+from sidecar_injector.kube import api
 from sidecar_injector.pki import issue, secret_data
-from sidecar_injector.webhook import readiness
 from tests.kits import certificates as kit
 from tests.kits import fake_api
 from tests.kits import pki as pki_kit
@@ -20,38 +18,16 @@ DNS_NAMES = ["si.ns.svc"]
 WAIT = 60
 
 
-class Mode:
+class Mode(kit.Serving):
     """The mode `provided` around a Secret, without any loop running."""
 
     def __init__(self, *, ca_injector: bool = False) -> None:
-        self.server = fake_api.FakeApi()
-        self.clock = kit.Clock()
-        self.loaded: list[bytes] = []
-        self.ready = readiness.Readiness()
-        self.trust = trust.Trust(self.server, name="si", monotonic=self.clock.monotonic)
-        metrics = self.metrics = Metrics()
-        self.recorder = events.Recorder(self.server, instance="r", now=self.clock.now)
+        self.server, self.clock = fake_api.FakeApi(), kit.Clock()
+        super().__init__(self.server, self.clock)
         self.source = provided.Provided(
-            self.server,
-            secret_ref=kit.SECRET_REF,
-            dns_names=DNS_NAMES,
-            ca_injector=ca_injector,
-            wait_seconds=WAIT,
-            served=serving.ServedCertificate(
-                self.load,
-                trust=self.trust,
-                alarms=problems.Alarms(
-                    recorder=self.recorder, about=kit.ABOUT, metrics=metrics, ready=self.ready
-                ),
-                metrics=metrics,
-                clocks=server_clock.Clocks(now=self.clock.now, monotonic=self.clock.monotonic),
-            ),
-            metrics=metrics,
-        )
-
-    def load(self, pair: issue.Pair) -> None:
-        assert pair.key
-        self.loaded.append(pair.certificate)
+            self.server, secret_ref=kit.SECRET_REF, dns_names=DNS_NAMES, ca_injector=ca_injector,
+            wait_seconds=WAIT, served=self.served, metrics=self.metrics,
+        )  # fmt: skip
 
     async def put(self, pair: issue.Pair, cas: bytes) -> list[str]:
         """Put this into the Secret; returns the notes of the Events that follow."""
@@ -186,13 +162,11 @@ def live(bundle: bytes) -> api.Json:
 
 async def test_a_bad_pair_shows_in_metric_and_readiness_until_it_is_put_right() -> None:
     mode = Mode()
-    problem = {"problem": "CertificateNotLoaded"}
     await mode.put(GOOD.leaf, GOOD.bundle())
     await mode.put(GOOD.leaf, b"")
-    name = "sidecar_injector_certificate_problem"
-    assert mode.metrics.registry.get_sample_value(name, problem) == 1
+    assert mode.metric("certificate_problem", problem="CertificateNotLoaded") == 1
     (remark,) = mode.ready.remarks()
     assert remark.endswith("ca.crt is missing")
     await mode.put(GOOD.leaf, GOOD.bundle())
-    assert mode.metrics.registry.get_sample_value(name, problem) == 0
+    assert mode.metric("certificate_problem", problem="CertificateNotLoaded") == 0
     assert mode.ready.remarks() == ()

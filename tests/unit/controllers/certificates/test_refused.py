@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -20,13 +19,6 @@ PROBLEM = "certificate_problem"
 REFUSED = "CertificateRefused"
 
 
-@pytest.fixture
-async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[kit.Cluster]:
-    cluster = kit.Cluster(monkeypatch)
-    yield cluster
-    await cluster.stop()
-
-
 async def renewed(
     cluster: kit.Cluster, *, left: float | None = None
 ) -> tuple[kit.Replica, bytes, bytes]:
@@ -34,8 +26,7 @@ async def renewed(
 
     The old leaf still has `left` seconds to live, or nearly all of its life.
     """
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     leaf = cluster.stored().leaf
     old = leaf.certificate
     if left is not None:
@@ -139,8 +130,7 @@ async def test_an_expired_certificate_is_not_held_on_to(cluster: kit.Cluster) ->
 
 
 async def test_without_a_change_refusals_lead_to_nothing(cluster: kit.Cluster) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     refuse(replica, 100)
     assert len(replica.loaded) == 1
     assert replica.metric(ROLLBACKS) == 0
@@ -149,8 +139,7 @@ async def test_without_a_change_refusals_lead_to_nothing(cluster: kit.Cluster) -
 async def test_a_writer_that_keeps_deleting_the_secret_is_named_and_answered_rarely(
     cluster: kit.Cluster,
 ) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     before = cluster.stored()
     written = 0
     for _ in range(20):

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import dataclasses
-from collections.abc import AsyncIterator
 
 import pytest
 
 from sidecar_injector import names
 from sidecar_injector.kube import api
-from sidecar_injector.pki import issue, keys, plan, secret_data
+from sidecar_injector.pki import plan, secret_data
 from tests.kits import certificates as kit
 from tests.kits import fake_api
 from tests.kits import pki as pki_kit
-
-
-@pytest.fixture
-async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[kit.Cluster]:
-    cluster = kit.Cluster(monkeypatch)
-    yield cluster
-    await cluster.stop()
 
 
 def secret_writes(cluster: kit.Cluster) -> int:
@@ -31,8 +22,7 @@ def secret_writes(cluster: kit.Cluster) -> int:
 async def test_the_first_replica_makes_the_secret_as_a_tls_secret_of_the_deployment(
     cluster: kit.Cluster,
 ) -> None:
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     assert cluster.secret
     assert cluster.secret["type"] == "kubernetes.io/tls"
     (owner,) = cluster.secret["metadata"]["ownerReferences"]
@@ -60,21 +50,8 @@ async def test_a_new_leaf_is_served_while_a_step_waits_for_the_api(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch, waits_already: bool
 ) -> None:
     """A requested rotation waits: since the new leaf came, or since before."""
-    (replica,) = cluster.start()
-    await cluster.settle()
-    renewed = secret_data.encode(
-        dataclasses.replace(
-            cluster.stored(),
-            generation=2,
-            leaf=issue.leaf(
-                fresh=keys.generate(),
-                issuer=cluster.stored().ca,
-                dns_names=pki_kit.POLICY.dns_names,
-                now=cluster.clock.now(),
-                seconds=pki_kit.POLICY.leaf_seconds,
-            ),
-        )
-    )
+    (replica,) = await cluster.healthy_replicas()
+    renewed = secret_data.encode(pki_kit.take(plan.Action.RENEW_LEAF, cluster.stored()))
     waiting = asyncio.Event()
 
     async def never(*_arguments: object, **_options: object) -> api.Json:
@@ -101,31 +78,25 @@ async def test_a_write_is_based_on_what_was_judged_not_on_what_came_in_meanwhile
 
     async def slow_get(resource: api.Resource, *, name: str, namespace: str = "") -> api.Json:
         if resource is api.DEPLOYMENTS and cluster.secret is None:
-            metadata = {"name": "si-tls", "namespace": "ns"}
-            cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": stranger})
+            cluster.create_secret(stranger)
             for _ in range(20):
                 await asyncio.sleep(0)
         return await get(resource, name=name, namespace=namespace)
 
     monkeypatch.setattr(cluster.server, "get", slow_get)
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     assert cluster.stored() == pki_kit.OTHER
 
 
 async def test_a_good_secret_is_taken_over_as_it_is(cluster: kit.Cluster) -> None:
-    metadata = {"name": "si-tls", "namespace": "ns"}
-    data = secret_data.encode(pki_kit.FIRST)
-    cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": data})
-    cluster.start()
-    await cluster.settle()
+    cluster.create_secret(secret_data.encode(pki_kit.FIRST))
+    await cluster.healthy_replicas()
     assert secret_writes(cluster) == 0
     assert cluster.stored() == pki_kit.FIRST
 
 
 async def test_a_deleted_secret_comes_back_with_the_same_contents(cluster: kit.Cluster) -> None:
-    (replica, *_) = cluster.start(3)
-    await cluster.settle()
+    (replica, *_) = await cluster.healthy_replicas(3)
     before = cluster.stored()
     cluster.server.take(api.SECRETS, name="si-tls", namespace="ns")
     await cluster.settle()
@@ -150,8 +121,7 @@ def truncated(good: secret_data.CertificateSet) -> dict[str, str]:
 async def test_a_corrupt_secret_is_healed_from_memory_and_never_served(
     cluster: kit.Cluster, corruption: object
 ) -> None:
-    replicas = cluster.start(2)
-    await cluster.settle()
+    replicas = await cluster.healthy_replicas(2)
     before = cluster.stored()
     assert callable(corruption)
     cluster.set_data(corruption(before))
@@ -161,8 +131,7 @@ async def test_a_corrupt_secret_is_healed_from_memory_and_never_served(
 
 
 async def test_an_older_backup_is_answered_with_the_newer_generation(cluster: kit.Cluster) -> None:
-    cluster.start()
-    await cluster.settle()
+    await cluster.healthy_replicas()
     assert cluster.secret
     old = dict(cluster.secret["data"])
     cluster.request_rotation(plan.LEAF)
@@ -176,11 +145,8 @@ async def test_an_older_backup_is_answered_with_the_newer_generation(cluster: ki
 async def test_a_cold_start_on_a_corrupt_secret_keeps_the_ca_that_is_intact(
     cluster: kit.Cluster,
 ) -> None:
-    metadata = {"name": "si-tls", "namespace": "ns", "labels": {"keep": "me"}}
-    data = swapped_key(pki_kit.FIRST)
-    cluster.server.seed(api.SECRETS, {"metadata": metadata, "data": data, "type": "Opaque"})
-    cluster.start()
-    await cluster.settle()
+    cluster.create_secret(swapped_key(pki_kit.FIRST), labels={"keep": "me"}, type="Opaque")
+    await cluster.healthy_replicas()
     assert cluster.stored().ca == pki_kit.FIRST.ca
     assert cluster.secret
     assert cluster.secret["type"] == "Opaque"  # It cannot be changed.
@@ -190,8 +156,7 @@ async def test_a_cold_start_on_a_corrupt_secret_keeps_the_ca_that_is_intact(
 async def test_the_leaf_is_renewed_in_time_everywhere_and_nothing_else_changes(
     cluster: kit.Cluster,
 ) -> None:
-    replicas = cluster.start(3)
-    await cluster.settle()
+    replicas = await cluster.healthy_replicas(3)
     before, bundle_writes = cluster.stored(), cluster.server.calls.total()
     cluster.clock.move(20 * 86_400)
     await replicas[1].source.reconcile()
@@ -209,8 +174,7 @@ async def test_the_leaf_is_renewed_in_time_everywhere_and_nothing_else_changes(
 async def test_a_requested_rotation_is_done_once_and_the_request_removed(
     cluster: kit.Cluster,
 ) -> None:
-    replicas = cluster.start(3)
-    await cluster.settle()
+    replicas = await cluster.healthy_replicas(3)
     cluster.request_rotation(plan.LEAF)
     await fake_api.eventually(lambda: all(len(replica.loaded) == 2 for replica in replicas))
     await cluster.idle()
@@ -220,12 +184,9 @@ async def test_a_requested_rotation_is_done_once_and_the_request_removed(
 
 
 async def test_a_ca_roll_goes_through_all_its_steps_in_order(cluster: kit.Cluster) -> None:
-    replicas = cluster.start(3)
-    await cluster.settle()
+    replicas = await cluster.healthy_replicas(3)
     first = cluster.stored()
-    cluster.request_rotation(plan.CA)
-    await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
-    staged = cluster.stored()
+    staged = await cluster.stage_ca()
     assert cluster.bundles() == [staged.bundle()] * 2
     assert staged.leaf == first.leaf
 
@@ -250,11 +211,8 @@ async def test_a_ca_roll_goes_through_all_its_steps_in_order(cluster: kit.Cluste
 async def test_the_wait_of_a_roll_starts_again_when_the_bundle_was_wiped(
     cluster: kit.Cluster,
 ) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
-    cluster.request_rotation(plan.CA)
-    await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
-    staged = cluster.stored()
+    (replica,) = await cluster.healthy_replicas()
+    staged = await cluster.stage_ca()
     cluster.clock.move(59)
     cluster.set_bundle(staged.ca.certificate)
     await cluster.settle()
@@ -267,11 +225,8 @@ async def test_the_wait_of_a_roll_starts_again_when_the_bundle_was_wiped(
 
 
 async def test_the_wait_starts_again_when_events_were_missed(cluster: kit.Cluster) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
-    cluster.request_rotation(plan.CA)
-    await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
-    staged = cluster.stored()
+    (replica,) = await cluster.healthy_replicas()
+    staged = await cluster.stage_ca()
     cluster.clock.move(59)
     cluster.set_bundle(staged.ca.certificate)  # Wiped and repaired while nobody could see it.
     cluster.set_bundle(staged.bundle())
@@ -290,11 +245,8 @@ async def test_the_wait_starts_again_when_events_were_missed(cluster: kit.Cluste
 async def test_nothing_is_signed_by_the_new_ca_while_the_watch_is_behind(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
-    cluster.request_rotation(plan.CA)
-    await fake_api.eventually(lambda: cluster.stored().next_ca and cluster.healthy())
-    staged = cluster.stored()
+    (replica,) = await cluster.healthy_replicas()
+    staged = await cluster.stage_ca()
     monkeypatch.setattr(cluster.server, "_wake", lambda: None)  # The watches fall silent.
     cluster.set_bundle(b"")
     cluster.clock.move(600)
@@ -305,8 +257,7 @@ async def test_nothing_is_signed_by_the_new_ca_while_the_watch_is_behind(
 
 @pytest.mark.parametrize("going", [False, True], ids=["gone", "being-deleted"])
 async def test_an_uninstall_goes_on_undisturbed(cluster: kit.Cluster, *, going: bool) -> None:
-    cluster.start(2)
-    await cluster.settle()
+    await cluster.healthy_replicas(2)
     if going:
         metadata = {"name": "si", "namespace": "ns", "deletionTimestamp": "now"}
         cluster.server.seed(api.DEPLOYMENTS, {"metadata": metadata})
@@ -322,8 +273,7 @@ async def test_an_uninstall_goes_on_undisturbed(cluster: kit.Cluster, *, going: 
 async def test_what_cannot_be_loaded_leaves_the_last_good_one_in_place_and_makes_one_event(
     cluster: kit.Cluster,
 ) -> None:
-    (replica,) = cluster.start()
-    await cluster.settle()
+    (replica,) = await cluster.healthy_replicas()
     good = replica.serving()
     replica.unloadable = True
     cluster.request_rotation(plan.LEAF)
