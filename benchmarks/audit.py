@@ -193,7 +193,7 @@ def _cost(target: Target, *, audits: int) -> tuple[float, float, float]:
     """Of one audit: seconds, seconds of processor time, and lists."""
 
     def counters() -> tuple[float, float, float]:
-        return target.audit_seconds(), target.replica.process.cpu_seconds(), target.lists()
+        return target.audit_seconds(), target.replica.cpu_seconds(), target.lists()
 
     before, done = counters(), target.audits()
     for number in range(1, audits + 1):
@@ -258,7 +258,7 @@ def _load(connection: webhook.Connection, *, seconds: float, rate: float) -> Ite
 def _audit_spans(replica: operators.Replica) -> list[tuple[float, float]]:
     """When each audit of everything began and ended, in seconds since 1970."""
     spans = []
-    for text in replica.process.log.read_text("utf-8").splitlines():
+    for text in replica.log.read_text("utf-8").splitlines():
         line = json.loads(text)
         if line.get("whole"):
             end = datetime.datetime.fromisoformat(line["time"]).timestamp()

@@ -190,5 +190,5 @@ def _start(running: operators.Operators, what: str) -> results.Figure:
     seconds = time.perf_counter() - begin
     return results.Figure(
         name=f"start to ready with {what}", value=seconds, unit="s", most=3,
-        note=f"{replica.process.cpu_seconds():.1f} s of processor time",
+        note=f"{replica.cpu_seconds():.1f} s of processor time",
     )  # fmt: skip

@@ -72,7 +72,7 @@ def started(plane: cluster.ControlPlane, *, replicas: int) -> Iterator[operators
 
 def server(replica: operators.Replica) -> servers.Server:
     """A replica as one of the compared servers, on their core from now on."""
-    machine.pin(replica.process.pid, machine.SERVER_CORE)
+    machine.pin(replica.pid, machine.SERVER_CORE)
     return servers.Server(
-        name=OURS, port=replica.backend.port, process=replica.process, path=names.MUTATE_PATH
+        name=OURS, port=replica.backend.port, process=replica, path=names.MUTATE_PATH
     )

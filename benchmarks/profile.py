@@ -22,11 +22,9 @@ from typing import Any, Final
 
 from benchmarks import load, machine, product, results, reviews, servers
 from sidecar_injector import names
-from sidecar_injector.controllers import pod_events
 from sidecar_injector.httpserver import messages
 from sidecar_injector.observability import logs
-from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.webhook import cluster_state, decision_log, mutate
+from tools import trace
 from tools.controlplane import binaries, cluster, operators, release
 
 TOP: Final = 15
@@ -68,38 +66,19 @@ def alone() -> None:
 
 def handler() -> Callable[[], messages.Response]:
     """Calls the product's handler with the recorded pod."""
-    state, metrics = cluster_state.ClusterState(release_namespace=names.PRODUCT), Metrics()
-    recorder: Any = _NoEvents()
-    answers = mutate.PodWebhook(
-        state=state,
-        metrics=metrics,
-        record_events=pod_events.teller(recorder),
-        log=decision_log.DecisionLog(logging.getLogger().handlers),
+    webhook = trace.pod_webhook(
+        product.injection(), namespace=product.NAMESPACE, handlers=logging.getLogger().handlers
     )
-    labels = {names.INJECTION_LABEL: names.ENABLED}
-    namespace = {"metadata": {"name": product.NAMESPACE, "labels": labels}}
-    state.namespace_changed(("", product.NAMESPACE), None, namespace)
-    resource = product.injection()
-    resource["metadata"] |= {"namespace": product.NAMESPACE, "generation": 1, "uid": "0"}
-    state.injection_changed((product.NAMESPACE, product.INJECTION), None, resource)
-
     request = messages.Request(method="POST", path=names.MUTATE_PATH, headers={})
     request.body = reviews.recorded()
 
     def call() -> messages.Response:
-        answer = answers.mutate(request)
+        answer = webhook.mutate(request)
         assert isinstance(answer, messages.Response), "the recorded review is small"
         return answer
 
     servers.require_injected("the handler", request.body, json.loads(call().body))
     return call
-
-
-class _NoEvents:
-    """In the place of the queue of Events; the recorded pod causes none."""
-
-    def record(self, event: object) -> None:
-        raise AssertionError(event)
 
 
 def whole(*, seconds: float) -> None:
@@ -113,7 +92,7 @@ def whole(*, seconds: float) -> None:
         server = product.server(replica)
         servers.wait_serving(server, reviews.recorded())
         target = load.Target(
-            name=server.name, url=server.url, body=reviews.RECORDED, process=replica.process,
+            name=server.name, url=server.url, body=reviews.RECORDED, process=replica,
             varied=reviews.same_template(reviews.recorded()),
         )  # fmt: skip
         run = load.run(target, seconds=seconds)
@@ -133,7 +112,7 @@ def whole(*, seconds: float) -> None:
 def _start_sampled(replica: operators.Replica, target: pathlib.Path) -> None:
     """The same replica again, with its command inside the sampler."""
     replica.terminate()
-    process = replica.process
+    process = replica
     words = process.command[1:]
     process.command = (sys.executable, "-m", "benchmarks.sampling", str(target), *words)
     assert process.environment is not None

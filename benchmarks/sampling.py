@@ -20,32 +20,20 @@ SHORT: Final = 3
 """So many last parts of a file's path are kept."""
 
 
-class Samples:
-    """Counts of functions: where the time went, and what was on the stack meanwhile."""
+OWN: collections.Counter[str] = collections.Counter()
+"""Samples by the function that ran."""
+TOTAL: collections.Counter[str] = collections.Counter()
+"""Samples by every function on the stack."""
 
-    def __init__(self) -> None:
-        self.own: collections.Counter[str] = collections.Counter()
-        self.total: collections.Counter[str] = collections.Counter()
 
-    def start(self) -> None:
-        """From now on, in the main thread."""
-        signal.signal(signal.SIGPROF, self._note)
-        # System calls are resumed: the program must not see that it is watched.
-        signal.siginterrupt(signal.SIGPROF, False)  # noqa: FBT003 - its only signature
-        signal.setitimer(signal.ITIMER_PROF, PERIOD_SECONDS, PERIOD_SECONDS)
-
-    def stop(self) -> None:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-
-    def _note(self, _number: int, frame: FrameType | None) -> None:
-        if frame is None:
-            return
-        self.own[_name(frame)] += 1
-        functions = set()
-        while frame is not None:
-            functions.add(_name(frame))
-            frame = frame.f_back
-        self.total.update(functions)
+def note(_number: int, frame: FrameType | None) -> None:
+    """Count one sample."""
+    functions = []
+    while frame is not None:
+        functions.append(_name(frame))
+        frame = frame.f_back
+    OWN.update(functions[:1])
+    TOTAL.update(set(functions))
 
 
 def _name(frame: FrameType) -> str:
@@ -60,13 +48,15 @@ def main() -> None:
 
     target = pathlib.Path(sys.argv[1])
     sys.argv = ["sidecar-injector", *sys.argv[2:]]
-    samples = Samples()
-    samples.start()
+    signal.signal(signal.SIGPROF, note)
+    # System calls are resumed: the program must not see that it is watched.
+    signal.siginterrupt(signal.SIGPROF, False)  # noqa: FBT003 - its only signature
+    signal.setitimer(signal.ITIMER_PROF, PERIOD_SECONDS, PERIOD_SECONDS)
     try:
         product.main()
     finally:
-        samples.stop()
-        counts = {"own": samples.own.most_common(), "total": samples.total.most_common()}
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        counts = {"own": OWN.most_common(), "total": TOTAL.most_common()}
         target.write_text(json.dumps(counts), "utf-8")
 
 

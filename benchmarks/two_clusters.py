@@ -109,9 +109,9 @@ class TwoClusters:
         for replica in self.large.replicas:
 
             def is_quiet(replica: operators.Replica = replica) -> bool:
-                before = replica.process.cpu_seconds()
+                before = replica.cpu_seconds()
                 time.sleep(LOOK_SECONDS)
-                return replica.process.cpu_seconds() - before <= QUIET_SHARE * LOOK_SECONDS
+                return replica.cpu_seconds() - before <= QUIET_SHARE * LOOK_SECONDS
 
             waiting.until(is_quiet, what=f"{replica.name} is at rest", seconds=120)
 

@@ -20,7 +20,6 @@ from sidecar_injector import names
 from tools import thirdparty
 from tools.controlplane import binaries, cluster, errors, operators, release
 
-RELEASE: Final = (names.PRODUCT, "-n", names.PRODUCT)
 _OF_EACH_RUN: Final = frozenset(
     {"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"}
 )
@@ -76,7 +75,7 @@ def _version(programs: binaries.Binaries) -> str:
 
 def _rendered(programs: binaries.Binaries) -> Objects:
     answer = subprocess.run(
-        [programs.helm, "template", *RELEASE, str(release.CHART), "--kube-version=1.37.0"],
+        [programs.helm, "template", *release.RELEASE, str(release.CHART), "--kube-version=1.37.0"],
         capture_output=True, text=True, check=False, env={**os.environ, "KUBECONFIG": "/dev/null"},
     )  # fmt: skip
     if answer.returncode != 0:
@@ -94,8 +93,8 @@ def _installed(programs: binaries.Binaries) -> Objects:
         with operators.Operators(plane, replicas=1) as running:
             running.wait_ready()
             settings = ("--reuse-values", "--set", "replicas=3")
-            plane.helm("upgrade", *RELEASE, str(release.CHART), *settings)
-            plane.helm("uninstall", *RELEASE, "--wait")
+            plane.helm("upgrade", *release.RELEASE, str(release.CHART), *settings)
+            plane.helm("uninstall", *release.RELEASE, "--wait")
         for plural in (names.PLURAL, names.CLUSTER_PLURAL):
             plane.kubectl("get", "crd", f"{plural}.{names.GROUP}")
         objects = plane.kubectl(
@@ -109,7 +108,7 @@ def _installed(programs: binaries.Binaries) -> Objects:
 
 
 def _live(plane: cluster.ControlPlane) -> Objects:
-    manifest = plane.helm("get", "manifest", *RELEASE).stdout
+    manifest = plane.helm("get", "manifest", *release.RELEASE).stdout
     answer = plane.kubectl("get", "-f", "-", "-o", "json", stdin=manifest)
     return _by_name(map(_lasting, json.loads(answer.stdout)["items"]))
 

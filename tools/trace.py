@@ -16,6 +16,7 @@ import itertools
 import logging
 import pathlib
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -76,24 +77,32 @@ class Transport(asyncio.Transport):
         return False
 
 
+def pod_webhook(
+    injection: dict[str, Any], *, namespace: str, handlers: Sequence[logging.Handler]
+) -> mutate.PodWebhook:
+    """A webhook without a cluster that knows this injection; its pods cause no Events."""
+    state = cluster_state.ClusterState(release_namespace=names.PRODUCT)
+    labels = {names.INJECTION_LABEL: names.ENABLED}
+    state.namespace_changed(
+        ("", namespace), None, {"metadata": {"name": namespace, "labels": labels}}
+    )
+    injection["metadata"] |= {"namespace": namespace, "generation": 1, "uid": "0"}
+    state.injection_changed((namespace, injection["metadata"]["name"]), None, injection)
+    recorder: Any = None
+    return mutate.PodWebhook(
+        state=state,
+        metrics=Metrics(),
+        record_events=pod_events.teller(recorder),
+        log=decision_log.DecisionLog(handlers),
+    )
+
+
 def pod_connection() -> connection.Connection:
     """A client's connection to a webhook that knows the README's injection."""
-    state, metrics = cluster_state.ClusterState(release_namespace=names.PRODUCT), Metrics()
-    labels = {names.INJECTION_LABEL: names.ENABLED}
-    namespace = {"metadata": {"name": NAMESPACE, "labels": labels}}
-    state.namespace_changed(("", NAMESPACE), None, namespace)
     injection = yaml.safe_load((DEMO / "injection.yaml").read_text("utf-8"))
-    injection["metadata"] |= {"namespace": NAMESPACE, "generation": 1, "uid": "0"}
-    state.injection_changed((NAMESPACE, injection["metadata"]["name"]), None, injection)
-    recorder: Any = None
-    webhook = mutate.PodWebhook(
-        state=state,
-        metrics=metrics,
-        record_events=pod_events.teller(recorder),
-        log=decision_log.DecisionLog([logging.NullHandler()]),
-    )
+    webhook = pod_webhook(injection, namespace=NAMESPACE, handlers=[logging.NullHandler()])
     routes = {names.MUTATE_PATH: {"POST": messages.when(lambda: True, webhook.mutate)}}
-    client = connection.Connection(pool.Pool(routes=routes, metrics=metrics))
+    client = connection.Connection(pool.Pool(routes=routes, metrics=Metrics()))
     client.connection_made(Transport())
     return client
 

@@ -56,9 +56,7 @@ def shared_product(controlplane: cluster.ControlPlane) -> Iterator[kit.Product]:
 @pytest.fixture(scope="module")
 def product(shared_product: kit.Product) -> Iterator[kit.Product]:
     """The same; whatever a file has asked of it, its rights were enough and nothing broke."""
-    before = {
-        replica.name: replica.process.log.stat().st_size for replica in shared_product.replicas
-    }
+    before = {replica.name: replica.log.stat().st_size for replica in shared_product.replicas}
     yield shared_product
     for replica in shared_product.replicas:
         for line in kit.log_lines(replica, start=before[replica.name]):

@@ -178,10 +178,10 @@ def test_a_replica_that_is_told_to_end_still_serves_and_then_exits_with_0(
 ) -> None:
     last = product.operators.add()
     last.wait_ready()
-    last.process.signal(signal.SIGTERM)
+    last.signal(signal.SIGTERM)
     product.plane.wait("it says that it goes", lambda: not last.ready())
     answer = product.ask(last, namespace, kit.pod())
-    status = last.process.wait(seconds=10)
+    status = last.wait(seconds=10)
     product.operators.balancer.remove(last.backend)
     product.replicas.remove(last)
     assert "patch" in answer

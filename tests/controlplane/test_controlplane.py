@@ -191,7 +191,7 @@ def test_a_replica_is_the_service_account_to_the_api_server(
     with operators.Operators(
         controlplane, namespace=namespace, name="stand-in", replicas=1
     ) as running:
-        environment = running.replicas[0].process.environment
+        environment = running.replicas[0].environment
         assert environment is not None
         user = yaml.safe_load(pathlib.Path(environment["KUBECONFIG"]).read_text())["users"][0]
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}

@@ -64,8 +64,8 @@ def test_an_upgrade_that_the_replicas_have_followed_injects(installed: kit.Produ
     replica = installed.operators.add()
     replica.wait_ready()
     variable = "SIDECAR_INJECTOR_LOG_LEVEL"
-    assert replica.process.environment is not None
-    assert replica.process.environment[variable] == "debug"
+    assert replica.environment is not None
+    assert replica.environment[variable] == "debug"
     plane.create_namespace("upgraded", labels={names.INJECTION_LABEL: names.ENABLED})
     installed.create_injection("upgraded", kit.injection())
     pod = installed.create_pod("upgraded", kit.pod())
@@ -101,7 +101,7 @@ def test_uninstalling_leaves_the_definitions_and_nothing_else(installed: kit.Pro
     # The garbage collector takes what the Deployment owned.
     plane.wait("its own objects are gone", nothing_but_the_cluster_s_own)
     kit.stays(nothing_but_the_cluster_s_own, seconds=2, what="nobody writes the Secret back")
-    assert replica.process.running
+    assert replica.running
     everywhere = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations"
     resources = left(plane, f"{everywhere},validatingwebhookconfigurations")
     assert [name for name in resources if names.PRODUCT in name] == []

@@ -43,22 +43,22 @@ class Watched:
 
     def __init__(self, product: kit.Product) -> None:
         self.product, self.replica = product, product.replicas[0]
-        environment = self.replica.process.environment
+        environment = self.replica.environment
         assert environment is not None
         self.kubeconfig = pathlib.Path(environment["KUBECONFIG"])
-        self._start = self.replica.process.log.stat().st_size
+        self._start = self.replica.log.stat().st_size
 
     def stop(self) -> None:
-        if self.replica.process.running:
+        if self.replica.running:
             assert self.replica.terminate() == 0
-        self._start = self.replica.process.log.stat().st_size
+        self._start = self.replica.log.stat().st_size
 
     def messages(self) -> list[str]:
         return [line["message"] for line in kit.log_lines(self.replica, start=self._start)]
 
     def says(self, text: str) -> None:
         """Wait for a line with this text, then see that it is said no second time."""
-        process = self.replica.process
+        process = self.replica
         self.product.plane.wait(text, lambda: any(text in line for line in self.messages()))
         kit.stays(lambda: process.running, seconds=WATCHED_SECONDS, what="it runs")
         lines = kit.log_lines(self.replica, start=self._start)
@@ -76,7 +76,7 @@ class Watched:
         self.product.condition(namespace, "proxy", "Ready", reason="Active")
         pod = self.product.create_pod(namespace, kit.pod())
         assert kit.containers(pod) == ["app", "sidecar"]
-        assert "Traceback" not in self.replica.process.log.read_text()
+        assert "Traceback" not in self.replica.log.read_text()
 
 
 @pytest.fixture

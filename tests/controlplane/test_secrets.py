@@ -15,8 +15,7 @@ import yaml
 from sidecar_injector import names
 from tests.kits import installation as installing
 from tests.kits import product as kit
-from tests.kits import verified_tls as verified
-from tools.controlplane import binaries, cluster, errors, operators
+from tools.controlplane import binaries, cluster, errors, operators, webhook
 
 SECRET = f"/api/v1/namespaces/{names.PRODUCT}/secrets/{names.secret_name(names.PRODUCT)}"
 
@@ -89,8 +88,8 @@ def test_no_credential_of_the_operator_is_ever_logged(talkative: kit.Product) ->
     talkative.plane.client.request("PATCH", SECRET, request, **kit.PATCH)
     talkative.plane.wait("another key", lambda: keys(talkative) != before)
     for replica in talkative.replicas:
-        assert replica.process.environment is not None
-        kubeconfig = pathlib.Path(replica.process.environment["KUBECONFIG"])
+        assert replica.environment is not None
+        kubeconfig = pathlib.Path(replica.environment["KUBECONFIG"])
         token = yaml.safe_load(kubeconfig.read_text("utf-8"))["users"][0]["user"]["token"]
         nowhere(talkative, token)
         nowhere(talkative, token.rpartition(".")[2])
@@ -136,14 +135,13 @@ def post(
     headers: dict[str, str],
 ) -> None:
     """Whatever the answer is."""
-    connection = verified.Connection(replica.backend.port, product.ca_bundle())
+    port, authorities = replica.backend.port, product.ca_bundle()
     try:
-        connection.request("POST", path, body, headers)
-        connection.getresponse().read()
+        with webhook.Connection(port, authorities=authorities) as connection:
+            connection.request("POST", path, body, headers)
+            connection.getresponse().read()
     except (http.client.HTTPException, OSError) as error:
         raise errors.ControlPlaneError(str(error)) from error
-    finally:
-        connection.close()
 
 
 def keys(product: kit.Product) -> set[str]:

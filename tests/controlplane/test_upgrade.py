@@ -13,12 +13,11 @@ import sidecar_injector
 from sidecar_injector import names
 from tests.kits import installation as installing
 from tests.kits import product as kit
-from tools.controlplane import binaries, cluster, errors
+from tools.controlplane import binaries, cluster, errors, release
 
 BEFORE = "0.0.9"
 NEW_FIELD = "hostNetworkPods"
 """For this test, the version before did not have it."""
-RELEASE = (names.PRODUCT, "-n", names.PRODUCT)
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{names.PRODUCT}/deployments/{names.PRODUCT}"
 TEAM = "team"
 
@@ -97,13 +96,13 @@ def test_an_upgrade_brings_version_and_definitions_and_a_rollback_takes_them_bac
     assert version(installed) == (BEFORE, f"{names.PRODUCT}:{BEFORE}")
     assert not knows_the_new_field(installed)
 
-    plane.helm("upgrade", *RELEASE, str(installing.CHART), "--reuse-values")
+    plane.helm("upgrade", *release.RELEASE, str(installing.CHART), "--reuse-values")
     assert version(installed) == (ours, f"{names.PRODUCT}:{ours}")
     plane.wait("the new definition serves", lambda: knows_the_new_field(installed))
     assert injects(installed)
     assert untouched(installed) == before
 
-    plane.helm("rollback", *RELEASE, "1")
+    plane.helm("rollback", *release.RELEASE, "1")
     assert version(installed) == (BEFORE, f"{names.PRODUCT}:{BEFORE}")
     plane.wait("the old definition serves", lambda: not knows_the_new_field(installed))
     assert injects(installed)

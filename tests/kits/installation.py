@@ -9,13 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar_injector import names
 from tests.kits import product as kit
-from tools.controlplane import binaries, cluster, operators, ports
+from tools.controlplane import binaries, cluster, operators, ports, release
 
-ROOT = pathlib.Path(__file__).parents[2]
-CHART = ROOT / "charts" / "sidecar-injector"
-VALUES = ROOT / "tools" / "controlplane" / "values.yaml"
+ROOT, CHART, VALUES = release.ROOT, release.CHART, release.VALUES
 DRAIN = "settings.drainSeconds=1"
 """A balancer on loopback needs no longer to hear of it."""
 
@@ -33,18 +30,14 @@ def installation(
     chart: pathlib.Path = CHART,
 ) -> Iterator[kit.Product]:
     """`helm install` as in the README with more `--set` values, and everything gone afterwards."""
-    release, port = names.PRODUCT, ports.free()
-    where = ("-n", release)
-    settings = [word for value in (f"service.port={port}", *values) for word in ("--set", value)]
-    plane.helm(
-        "install", release, str(chart), *where, "--create-namespace", "-f", str(VALUES), *settings
-    )
+    port = ports.free()
+    release.install(plane, f"service.port={port}", *values, chart=chart)
     try:
         with operators.Operators(plane, replicas=replicas) as running:
             running.wait_ready()
             yield kit.Product(plane=plane, operators=running, port=port)
     finally:
-        plane.helm("uninstall", release, *where, "--wait", "--ignore-not-found")
+        plane.helm("uninstall", *release.RELEASE, "--wait", "--ignore-not-found")
 
 
 @contextlib.contextmanager

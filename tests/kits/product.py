@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jsonpatch
-import prometheus_client.parser
 from cryptography import x509
 
 from sidecar_injector import names
-from tests.kits import verified_tls as verified
-from tools.controlplane import client, cluster, operators
+from tools.controlplane import client, cluster, operators, release, webhook
 
 Json = dict[str, Any]
 ALONE = ["app"]
@@ -25,16 +23,16 @@ BOTH = ["app", "sidecar"]
 REQUESTS = "sidecar_injector_admission_requests_total"
 DECISIONS = "sidecar_injector_decisions_total"
 PATCH = {"content": client.MERGE_PATCH}
-CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
-MUTATING = f"{CONFIGURATIONS}/mutatingwebhookconfigurations/{names.PRODUCT}"
-VALIDATING = f"{CONFIGURATIONS}/validatingwebhookconfigurations/{names.PRODUCT}"
+MUTATING = release.CONFIGURATION
+VALIDATING = MUTATING.replace("mutating", "validating")
+
+
+pods_path, injections_path = release.pods, release.injections
 
 
 def pod(name: str = "app", **spec: Any) -> Json:
     """A pod of one container that is called `app`; `spec` overrides."""
-    containers = [{"name": "app", "image": "app:1"}]
-    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
-    return {**body, "spec": {"containers": containers, **spec}}
+    return release.pod(spec=spec, name=name)
 
 
 def conflicting(**metadata: Any) -> Json:
@@ -51,14 +49,7 @@ def with_metadata(thing: Json, **metadata: Any) -> Json:
 
 def injection(name: str = "proxy", *, kind: str = names.KIND, **spec: Any) -> Json:
     """One that adds the container `sidecar` to every pod in scope; `spec` overrides."""
-    containers = [{"name": "sidecar", "image": "sidecar:1"}]
-    given = {"template": {"spec": {"containers": containers}}, **spec}
-    return {
-        "apiVersion": names.API_VERSION,
-        "kind": kind,
-        "metadata": {"name": name},
-        "spec": given,
-    }
+    return release.injection(name, kind=kind, **spec)
 
 
 def workload(kind: str, **spec: Any) -> Json:
@@ -77,14 +68,6 @@ def containers(pod: Mapping[str, Any], field: str = "containers") -> list[str]:
     return [container["name"] for container in pod["spec"].get(field) or ()]
 
 
-def pods_path(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/pods"
-
-
-def injections_path(namespace: str) -> str:
-    return f"/apis/{names.API_VERSION}/namespaces/{namespace}/{names.PLURAL}"
-
-
 def condition(thing: Mapping[str, Any], kind: str) -> Json:
     """Its condition of that type; empty if it has none yet."""
     conditions = (thing.get("status") or {}).get("conditions") or ()
@@ -98,12 +81,9 @@ def condition_of(product: Product, namespace: str, kind: str) -> Json:
 
 def shown_certificate(product: Product, replica: operators.Replica) -> x509.Certificate:
     """What this replica shows to a client that knows the live caBundle."""
-    connection = verified.Connection(replica.backend.port, product.ca_bundle())
-    connection.connect()
-    try:
-        return x509.load_der_x509_certificate(connection.sock.getpeercert(binary_form=True))
-    finally:
-        connection.close()
+    port, authorities = replica.backend.port, product.ca_bundle()
+    with webhook.Connection(port, authorities=authorities) as connection:
+        return connection.certificate()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,45 +161,20 @@ class Product:
         self, replica: operators.Replica, namespace: str, pod: Json, *, version: str, dry_run: bool
     ) -> Json:
         """The answer as it came; the certificate is verified as the API server does it."""
-        asked = {
-            "uid": "6e9d9bd4-0000-4000-8000-000000000000",
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "namespace": namespace,
-            "operation": "CREATE",
-            "object": pod,
-            "dryRun": dry_run,
-        }
-        kind = {"apiVersion": f"admission.k8s.io/{version}", "kind": "AdmissionReview"}
-        return self.post(replica, names.MUTATE_PATH, {**kind, "request": asked})
-
-    def post(self, replica: operators.Replica, path: str, body: Json) -> Json:
-        connection = verified.Connection(replica.backend.port, self.ca_bundle())
-        try:
-            connection.request("POST", path, json.dumps(body))
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            if answer.status != 200:
-                raise ConnectionError(f"{answer.status}: {text}")
-            return json.loads(text)  # type: ignore[no-any-return]
-        finally:
-            connection.close()
+        body = webhook.review(pod, namespace=namespace)
+        body["apiVersion"] = f"admission.k8s.io/{version}"
+        body["request"]["dryRun"] = dry_run
+        port, authorities = replica.backend.port, self.ca_bundle()
+        with webhook.Connection(port, authorities=authorities) as connection:
+            return connection.post(json.dumps(body).encode())
 
     def ca_bundle(self, path: str = MUTATING) -> str:
         """What the API server verifies us by, as PEM; empty if there is none."""
-        (entry,) = self.plane.client.get(path)["webhooks"]
-        return base64.b64decode(entry["clientConfig"].get("caBundle", "")).decode()
+        return release.ca_bundle(self.plane.client.get(path))
 
     def counted(self, metric: str, **labels: str) -> float:
         """The sum of a metric's samples over all replicas."""
-        return sum(
-            sample.value
-            for replica in self.replicas
-            for family in prometheus_client.parser.text_string_to_metric_families(
-                replica.get("/metrics")[1]
-            )
-            for sample in family.samples
-            if sample.name == metric and labels.items() <= sample.labels.items()
-        )
+        return sum(replica.metrics().value(metric, **labels) for replica in self.replicas)
 
     def flush(self) -> None:
         """Wait until the logs contain all earlier lines, which are written a moment later.
@@ -242,7 +197,7 @@ class Product:
 
 def log_lines(replica: operators.Replica, *, start: int = 0) -> list[Json]:
     """What it has logged from this byte on. A line that is no JSON fails: so does a traceback."""
-    text = replica.process.log.read_bytes()[start:].decode()
+    text = replica.log.read_bytes()[start:].decode()
     whole = text[: text.rfind("\n") + 1]
     return [json.loads(line) for line in whole.splitlines()]
 

@@ -72,7 +72,7 @@ class Cluster:
         self.servers = (plane.client, self.second.client)
         self.operators = exits.enter_context(operators.Operators(plane, replicas=REPLICAS))
         self.replicas, self.balancer = self.operators.replicas, self.operators.balancer
-        self._environments = [dict(replica.process.environment or {}) for replica in self.replicas]
+        self._environments = [dict(replica.environment or {}) for replica in self.replicas]
         port = int(plane.client.server.rpartition(":")[2])
         self.late_replica = exits.enter_context(late.Delay(port))
         self._redirect_last_replica()
@@ -116,7 +116,7 @@ class Cluster:
     def start(self, number: int, **environment: str) -> None:
         """Start a replica that has ended, with more environment variables."""
         chosen = {settings.variable(key): text for key, text in (self._settings or {}).items()}
-        process = self.replicas[number].process
+        process = self.replicas[number]
         process.environment = {**self._environments[number], **chosen, **environment}
         process.start()
 

@@ -31,12 +31,10 @@ PROGRAMS: Final = pathlib.Path(sys.executable).parent
 """Where pip put the command that the image has: beside the interpreter that runs this."""
 
 
-class Replica:
-    """One operator process; what it logs is in `process.log`."""
+class Replica(processes.Process):
+    """One operator process; what it logs is in `log`."""
 
-    def __init__(self, *, process: processes.Process, backend: balancer.Backend) -> None:
-        self.process, self.backend = process, backend
-        self.name = process.name
+    backend: balancer.Backend
 
     def get(self, path: str) -> tuple[int, str]:
         """Status code and body from the admin port. Raises OSError while it is not open."""
@@ -60,35 +58,11 @@ class Replica:
         """Raises ProcessDiedError if it ends instead, WaitError if it takes too long."""
 
         def probe() -> bool:
-            self.process.require_running()
+            self.require_running()
             return self.ready()
 
-        what = f"{self.name} is ready ({self.process.log})"
+        what = f"{self.name} is ready ({self.log})"
         waiting.until(probe, what=what, seconds=seconds, pause=pause)
-
-    def start(self) -> None:
-        """Again, after it has ended: the same pod name and ports."""
-        self.process.start()
-
-    def terminate(self, *, seconds: float = 30) -> int | None:
-        """SIGTERM, as a kubelet does; the exit status."""
-        return self.process.terminate(seconds=seconds)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-
-    def freeze(self) -> None:
-        """Stop it with its connections open, like a node without network or memory."""
-        self.process.freeze()
-
-    def thaw(self) -> None:
-        """Continue it."""
-        self.process.thaw()
-
-    def rss(self) -> int:
-        """Bytes of resident memory."""
-        return self.process.rss()
 
     def metrics(self) -> metrics.Metrics:
         """What Prometheus would scrape. Raises OSError as `get` does."""
@@ -129,7 +103,7 @@ class Operators:
         self.workload = self._read_workload()
         number = len(self.replicas)
         backend = balancer.Backend(port=ports.free(), admin_port=ports.free())
-        replica = Replica(process=self._process(number, backend), backend=backend)
+        replica = self._replica(number, backend)
         replica.start()
         self.replicas.append(replica)
         self.balancer.add(backend)
@@ -148,9 +122,9 @@ class Operators:
 
     def logs(self) -> dict[str, str]:
         """The whole log of each replica by its name."""
-        return {replica.name: replica.process.log.read_text("utf-8") for replica in self.replicas}
+        return {replica.name: replica.log.read_text("utf-8") for replica in self.replicas}
 
-    def _process(self, number: int, backend: balancer.Backend) -> processes.Process:
+    def _replica(self, number: int, backend: balancer.Backend) -> Replica:
         pod_name = f"{self._name}-{number}"
         scratch = self._plane.folder / f"{self._namespace}-{pod_name}"
         scratch.mkdir(exist_ok=True)
@@ -167,7 +141,7 @@ class Operators:
                 "HOME": str(scratch),
             },
         )
-        return processes.Process(
+        replica = Replica(
             name=pod_name,
             command=launch.command,
             log=self._plane.folder / f"{self._namespace}-{pod_name}.log",
@@ -175,6 +149,8 @@ class Operators:
             environment=launch.environment,
             folder=scratch,
         )
+        replica.backend = backend
+        return replica
 
     def _identity(self) -> client.Client:
         path = f"/api/v1/namespaces/{self._namespace}/serviceaccounts"

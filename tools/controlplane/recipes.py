@@ -69,33 +69,18 @@ def all_recipes() -> tuple[Recipe, ...]:
     stamps = " ".join(f"-X {_VERSION_PACKAGE}.{key}={text}" for key, text in variables.items())
     return (
         Recipe(
-            name="etcd",
-            version=etcd,
-            verb="build",
-            package="go.etcd.io/etcd/server/v3",
-            flags=_STRIP,
-            minutes=2,
-            provides=("etcd",),
+            name="etcd", version=etcd, verb="build", package="go.etcd.io/etcd/server/v3",
+            flags=_STRIP, minutes=2, provides=("etcd",),
         ),
         Recipe(
-            name="kubernetes",
-            version=kubernetes,
-            verb="build",
-            package="./kubernetes",
-            flags=f"{_STRIP} {stamps}",
-            minutes=11,
-            provides=COMPONENTS,
+            name="kubernetes", version=kubernetes, verb="build", package="./kubernetes",
+            flags=f"{_STRIP} {stamps}", minutes=11, provides=COMPONENTS,
         ),
         Recipe(
-            name="helm",
-            version=HELM.rpartition("@v")[2],
-            verb="install",
-            package=HELM,
-            flags=_STRIP,
-            minutes=3,
-            provides=("helm",),
+            name="helm", version=HELM.rpartition("@v")[2], verb="install", package=HELM,
+            flags=_STRIP, minutes=3, provides=("helm",),
         ),
-    )
+    )  # fmt: skip
 
 
 def key() -> str:

@@ -11,6 +11,7 @@ from tools.controlplane import cluster, ports
 
 ROOT: Final = pathlib.Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / names.PRODUCT
+RELEASE: Final = (names.PRODUCT, "-n", names.PRODUCT)
 VALUES: Final = ROOT / "tools" / "controlplane" / "values.yaml"
 SECRETS: Final = f"/api/v1/namespaces/{names.PRODUCT}/secrets"
 SECRET: Final = f"{SECRETS}/{names.secret_name(names.PRODUCT)}"
@@ -23,11 +24,11 @@ SIDECAR: Final = "sidecar"
 Json = dict[str, Any]
 
 
-def install(plane: cluster.ControlPlane, *settings: str) -> None:
+def install(plane: cluster.ControlPlane, *settings: str, chart: pathlib.Path = CHART) -> None:
     """`helm install` as in the README, with more KEY=VALUE. No replica runs yet."""
     words = [word for text in settings for word in ("--set", text)]
     plane.helm(
-        "install", names.PRODUCT, str(CHART), "-n", names.PRODUCT, "--create-namespace",
+        "install", *RELEASE, str(chart), "--create-namespace",
         "-f", str(VALUES), "--set", f"service.port={ports.free()}", *words,
     )  # fmt: skip
 

@@ -256,7 +256,7 @@ class Steps:
     def _started(self) -> list[processes.Process]:
         plane = self._plane
         started = [plane.etcd, plane.apiserver, plane.controller_manager]
-        return started + [replica.process for replica in self._operators.replicas]
+        return [*started, *self._operators.replicas]
 
     def _report(self, file: str, *more: str) -> str:
         return self._cli(file, *more)[1].strip()

@@ -163,7 +163,7 @@ class Outcome:
 
 def run(replica: operators.Replica, *, namespace: str, count: int, seed: int) -> Outcome:
     """Attack it; the namespace must be enabled and have an injection for every pod."""
-    logged = replica.process.log.stat().st_size
+    logged = replica.log.stat().st_size
     review = review_of(namespace)
     fighter = Attack(replica.backend.port, review=review)
     stream = inputs.stream(seed, review=review)
@@ -171,10 +171,10 @@ def run(replica: operators.Replica, *, namespace: str, count: int, seed: int) ->
     asyncio.run(fighter.run(stream, count=first))
     before = replica.rss()
     result = asyncio.run(fighter.run(stream, count=count - first))
-    log = replica.process.log.read_bytes()[logged:]
+    log = replica.log.read_bytes()[logged:]
     return Outcome(
         result=result,
-        running=replica.process.running,
+        running=replica.running,
         ready=replica.ready(),
         tracebacks=log.count(b"Traceback"),
         rss=(before, replica.rss()),

@@ -27,7 +27,7 @@ def race(row: run.Run) -> None:
     """Until all replicas agree: one CA was created, only one, and it is trusted."""
     servers = row.cluster
     servers.stop()
-    kubeconfig = (servers.replicas[0].process.environment or {})["KUBECONFIG"]
+    kubeconfig = (servers.replicas[0].environment or {})["KUBECONFIG"]
     for _ in row.rounds():
         servers.damage(None)
         servers.write_bundle(b"")
