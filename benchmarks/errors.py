@@ -11,7 +11,6 @@ class MissingError(BenchError):
     """A program or package is missing."""
 
     def __init__(self, *, program: str, remedy: str) -> None:
-        self.program = program
         super().__init__(f"{program} is needed and cannot be found: {remedy}")
 
 
@@ -19,5 +18,4 @@ class WrongAnswerError(BenchError):
     """A server has answered something else than it must: its figures would mean nothing."""
 
     def __init__(self, *, server: str, seen: object, wanted: object) -> None:
-        self.server, self.seen, self.wanted = server, seen, wanted
         super().__init__(f"{server}: answered {seen!r}, wanted {wanted!r}")

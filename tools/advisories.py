@@ -30,7 +30,6 @@ class AdvisoriesError(Exception):
     """The advisories cannot be read: one line with the remedy."""
 
     def __init__(self, *, what: str, reason: str) -> None:
-        self.what, self.reason = what, reason
         super().__init__(f"{what}: {reason}; {_RETRY}")
 
 

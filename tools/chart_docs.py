@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,11 +78,5 @@ def _comment(lines: Sequence[str], *, above: int) -> str:
     return " ".join(word.strip() for word in words).replace("|", "\\|")
 
 
-def generate() -> int:
-    """Write the page."""
-    pages.write(PAGE, text())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(generate())
+    pages.write(PAGE, text())

@@ -5,7 +5,6 @@ Run `python -m tools.cli_docs` after a change of a command; a test compares.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,11 +42,5 @@ def _sections(command: click.Command, parent: click.Context | None, *, name: str
             yield from _sections(command.commands[sub], context, name=sub)
 
 
-def generate() -> int:
-    """Write the page."""
-    pages.write(PAGE, text())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(generate())
+    pages.write(PAGE, text())

@@ -7,7 +7,6 @@ and not repeated.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,11 +178,5 @@ def _flat(description: str) -> str:
     return " ".join(description.split())
 
 
-def main() -> int:
-    """Write the page."""
-    pages.write(FILE, text())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    pages.write(FILE, text())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -131,11 +130,5 @@ def _refused() -> Iterator[str]:
         yield f"| {heading} | {'; '.join(row['case'] for row in yaml.safe_load(rows))} |"
 
 
-def main() -> int:
-    """Write the page."""
-    pages.write(FILE, text())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    pages.write(FILE, text())

@@ -3,13 +3,12 @@
 import pathlib
 import signal
 import socket
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.kits import process_owner
 from tools.controlplane import binaries, cluster, errors, operators, ports, waiting
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -18,13 +17,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 def pods(plane: cluster.ControlPlane, namespace: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = plane.client.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
     return items
-
-
-def alive(pid: int) -> bool:
-    """A zombie is not: nobody may have waited for an orphan yet."""
-    command = ["ps", "-o", "stat=", "-p", str(pid)]
-    state = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return bool(state) and not state.startswith("Z")
 
 
 def test_a_deployment_gets_its_pod_with_a_service_account_token(
@@ -88,11 +80,8 @@ def test_a_second_one_beside_it_knows_nothing_of_it_and_keeps_its_logs_when_a_te
 
 
 OWNER = """
-import pathlib, signal, sys, time
-# Where the tests run in the background of a shell, SIGINT is ignored from birth.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from tools.controlplane import binaries, cluster
-with cluster.ControlPlane(binaries.cached(), folder=pathlib.Path(sys.argv[1])) as plane:
+with cluster.ControlPlane(binaries.cached(), folder=folder) as plane:
     parts = (plane.etcd, plane.apiserver, plane.controller_manager)
     print(plane.guard.pid, *(part.pid for part in parts), flush=True)
     time.sleep(600)
@@ -103,19 +92,7 @@ with cluster.ControlPlane(binaries.cached(), folder=pathlib.Path(sys.argv[1])) a
 def test_no_process_is_left_when_the_owner_is_killed_or_interrupted(
     number: signal.Signals, tmp_path: pathlib.Path
 ) -> None:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(tmp_path)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with owner:
-        assert owner.stdout is not None
-        pids = [int(text) for text in owner.stdout.readline().split()]
-        assert [alive(pid) for pid in pids] == [True] * 4
-        owner.send_signal(number)
-    waiting.until(lambda: not any(alive(pid) for pid in pids), what="all of them end")
+    assert process_owner.end(OWNER, tmp_path, number) == 4
 
 
 OPERATOR = """

@@ -6,9 +6,11 @@ import dataclasses
 
 OURS = '{namespace="sidecar-injector",pod="a"%s}'
 WEBHOOK = '{name="pods.sidecar-injector.dev"%s}'
-LEAF_SECONDS = 10_000
 NOW = 1200
 """Seconds since the beginning when the alerts are looked at, unless a situation says otherwise."""
+LEAF_SECONDS = 10_000
+SOON, LATER = NOW + LEAF_SECONDS // 10, NOW + LEAF_SECONDS
+"""When certificates end: with a tenth of their life left, and right after they were renewed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,163 +38,61 @@ SITUATIONS = (
     Situation("Down", "nothing is scraped", {}, True, labels={"namespace": "sidecar-injector"}),
     Situation("Down", "one replica is", {ours("build_info"): "1x60"}, False),
     Situation("Down", "it has just gone", {ours("build_info"): "1x12 _x20"}, False, 18),
-    Situation(
-        "FailingOpen", "a pod was missed", {webhook("fail_open_count"): "0x15 1x10"}, True, 17
-    ),
+    Situation("FailingOpen", "a pod was missed",
+        {webhook("fail_open_count"): "0x15 1x10"}, True, 17),
     Situation("FailingOpen", "that was long ago", {webhook("fail_open_count"): "0 1x40"}, False),
-    Situation(
-        "FailingOpen",
-        "another webhook was not answered",
-        {'apiserver_admission_webhook_fail_open_count{name="x"}': "0x15 1x10"},
-        False,
-        17,
-    ),
-    Situation(
-        "RefusingPods",
-        "calls fail",
-        {webhook("rejection_count", 'error_type="calling_webhook_error"'): "0x15 1x10"},
-        True,
-        17,
-    ),
-    Situation(
-        "RefusingPods",
-        "an injection refuses",
-        {webhook("rejection_count", 'error_type="no_error"'): "0x15 1x10"},
-        False,
-        17,
-    ),
-    Situation(
-        "Errors",
-        "one in ten",
-        {
-            ours("admission_requests_total", 'result="error"'): "0+6x60",
-            ours("admission_requests_total", 'result="Injected"'): "0+54x60",
-        },
-        True,
-    ),
-    Situation(
-        "Errors",
-        "one in a thousand",
-        {
-            ours("admission_requests_total", 'result="error"'): "0+6x60",
-            ours("admission_requests_total", 'result="Injected"'): "0+5994x60",
-        },
-        False,
-    ),
-    Situation(
-        "Errors", "nobody asks", {ours("admission_requests_total", 'result="error"'): "0x60"}, False
-    ),
-    Situation(
-        "Slow",
-        "one in ten takes a second",
-        {
-            ours("admission_duration_seconds_bucket", 'le="0.5"'): "0+54x60",
-            ours("admission_duration_seconds_bucket", 'le="1.0"'): "0+60x60",
-            ours("admission_duration_seconds_bucket", 'le="+Inf"'): "0+60x60",
-        },
-        True,
-    ),
-    Situation(
-        "Slow",
-        "all take a millisecond",
-        {
-            ours("admission_duration_seconds_bucket", 'le="0.001"'): "0+60x60",
-            ours("admission_duration_seconds_bucket", 'le="+Inf"'): "0+60x60",
-        },
-        False,
-    ),
-    Situation(
-        "CertificateExpiring",
-        "a tenth of its life is left",
-        {
-            ours(
-                "certificate_expiration_timestamp_seconds", 'certificate="leaf"'
-            ): f"{NOW + LEAF_SECONDS // 10}x60"
-        },
-        True,
-    ),
-    Situation(
-        "CertificateExpiring",
-        "it was renewed",
-        {
-            ours(
-                "certificate_expiration_timestamp_seconds", 'certificate="leaf"'
-            ): f"{NOW + LEAF_SECONDS}x60"
-        },
-        False,
-    ),
-    Situation(
-        "CertificateExpiring",
-        "an old CA ends",
+    Situation("FailingOpen", "another webhook was not answered",
+        {'apiserver_admission_webhook_fail_open_count{name="x"}': "0x15 1x10"}, False, 17),
+    Situation("RefusingPods", "calls fail",
+        {webhook("rejection_count", 'error_type="calling_webhook_error"'): "0x15 1x10"}, True, 17),
+    Situation("RefusingPods", "an injection refuses",
+        {webhook("rejection_count", 'error_type="no_error"'): "0x15 1x10"}, False, 17),
+    Situation("Errors", "one in ten",
+        {ours("admission_requests_total", 'result="error"'): "0+6x60",
+         ours("admission_requests_total", 'result="Injected"'): "0+54x60"}, True),
+    Situation("Errors", "one in a thousand",
+        {ours("admission_requests_total", 'result="error"'): "0+6x60",
+         ours("admission_requests_total", 'result="Injected"'): "0+5994x60"}, False),
+    Situation("Errors", "nobody asks",
+        {ours("admission_requests_total", 'result="error"'): "0x60"}, False),
+    Situation("Slow", "one in ten takes a second",
+        {ours("admission_duration_seconds_bucket", 'le="0.5"'): "0+54x60",
+         ours("admission_duration_seconds_bucket", 'le="1.0"'): "0+60x60",
+         ours("admission_duration_seconds_bucket", 'le="+Inf"'): "0+60x60"}, True),
+    Situation("Slow", "all take a millisecond",
+        {ours("admission_duration_seconds_bucket", 'le="0.001"'): "0+60x60",
+         ours("admission_duration_seconds_bucket", 'le="+Inf"'): "0+60x60"}, False),
+    Situation("CertificateExpiring", "a tenth of its life is left",
+        {ours("certificate_expiration_timestamp_seconds", 'certificate="leaf"'): f"{SOON}x60"},
+        True),
+    Situation("CertificateExpiring", "it was renewed",
+        {ours("certificate_expiration_timestamp_seconds", 'certificate="leaf"'): f"{LATER}x60"},
+        False),
+    Situation("CertificateExpiring", "an old CA ends",
         {ours("certificate_expiration_timestamp_seconds", 'certificate="previous"'): "1x60"},
-        False,
-    ),
-    Situation(
-        "BundleOutOfSync",
-        "one replica sees a foreign one",
+        False),
+    Situation("BundleOutOfSync", "one replica sees a foreign one",
         {ours("ca_bundle_in_sync", 'configuration="mutating"'): "0x60"},
-        True,
-        labels={"configuration": "mutating"},
-    ),
-    Situation(
-        "BundleOutOfSync",
-        "it was wiped and mended",
-        {ours("ca_bundle_in_sync", 'configuration="mutating"'): "1x16 0 1x30"},
-        False,
-    ),
-    Situation(
-        "CacheNotSynced",
-        "a list fails",
+        True, labels={"configuration": "mutating"}),
+    Situation("BundleOutOfSync", "it was wiped and mended",
+        {ours("ca_bundle_in_sync", 'configuration="mutating"'): "1x16 0 1x30"}, False),
+    Situation("CacheNotSynced", "a list fails",
         {ours("cache_synced", 'resource="namespaces"'): "0x60"},
-        True,
-        labels={"resource": "namespaces"},
-    ),
-    Situation(
-        "CacheNotSynced",
-        "all is listed",
-        {ours("cache_synced", 'resource="namespaces"'): "1x60"},
-        False,
-    ),
-    Situation(
-        "CertificateProblem",
-        "a pair cannot be loaded",
+        True, labels={"resource": "namespaces"}),
+    Situation("CacheNotSynced", "all is listed",
+        {ours("cache_synced", 'resource="namespaces"'): "1x60"}, False),
+    Situation("CertificateProblem", "a pair cannot be loaded",
         {ours("certificate_problem", 'problem="CertificateNotLoaded"'): "0x5 1x60"},
-        True,
-        labels={"problem": "CertificateNotLoaded"},
-    ),
-    Situation(
-        "CertificateProblem",
-        "it is over",
-        {ours("certificate_problem", 'problem="ClockSkew"'): "1x15 0x60"},
-        False,
-    ),
-    Situation(
-        "AuditStale",
-        "the last one was at the beginning",
-        {ours("audit_last_success_timestamp_seconds"): "1x60"},
-        True,
-    ),
-    Situation(
-        "AuditStale",
-        "the other replica is the leader",
-        {
-            ours("audit_last_success_timestamp_seconds"): "0x60",
-            ours("audit_last_success_timestamp_seconds", 'replica="b"'): "0+60x60",
-        },
-        False,
-    ),
-    Situation(
-        "PodsMissing",
-        "for more than an hour",
-        {ours("audit_pods", 'state="missing"'): "3x90"},
-        True,
-        minutes=80,
-    ),
-    Situation(
-        "PodsMissing",
-        "others are outdated",
-        {ours("audit_pods", 'state="outdated"'): "3x90"},
-        False,
-        minutes=80,
-    ),
-)
+        True, labels={"problem": "CertificateNotLoaded"}),
+    Situation("CertificateProblem", "it is over",
+        {ours("certificate_problem", 'problem="ClockSkew"'): "1x15 0x60"}, False),
+    Situation("AuditStale", "the last one was at the beginning",
+        {ours("audit_last_success_timestamp_seconds"): "1x60"}, True),
+    Situation("AuditStale", "the other replica is the leader",
+        {ours("audit_last_success_timestamp_seconds"): "0x60",
+         ours("audit_last_success_timestamp_seconds", 'replica="b"'): "0+60x60"}, False),
+    Situation("PodsMissing", "for more than an hour",
+        {ours("audit_pods", 'state="missing"'): "3x90"}, True, minutes=80),
+    Situation("PodsMissing", "others are outdated",
+        {ours("audit_pods", 'state="outdated"'): "3x90"}, False, minutes=80),
+)  # fmt: skip

@@ -15,7 +15,6 @@ class BuildError(ControlPlaneError):
     """A program could not be built or installed."""
 
     def __init__(self, *, name: str, reason: str, remedy: str) -> None:
-        self.name, self.reason, self.remedy = name, reason, remedy
         super().__init__(f"cannot build {name}: {reason}; {remedy}")
 
 
@@ -23,7 +22,6 @@ class ProcessDiedError(ControlPlaneError):
     """A process ended that is still needed."""
 
     def __init__(self, *, name: str, status: int | None, log: pathlib.Path, tail: str) -> None:
-        self.name, self.status, self.log = name, status, log
         super().__init__(f"{name} ended with status {status}; the end of {log} is:\n{tail}")
 
 
@@ -31,7 +29,6 @@ class WaitError(ControlPlaneError):
     """Something did not happen in time."""
 
     def __init__(self, *, what: str, seconds: float, last: str) -> None:
-        self.what, self.seconds, self.last = what, seconds, last
         super().__init__(f"{what}: not within {seconds:g} s; last seen: {last}")
 
 
@@ -39,7 +36,6 @@ class CommandError(ControlPlaneError):
     """kubectl or helm ended with another status than 0."""
 
     def __init__(self, *, command: Sequence[str], status: int, stderr: str) -> None:
-        self.command, self.status, self.stderr = tuple(command), status, stderr
         super().__init__(f"{shlex.join(command)}: exit status {status}: {stderr.strip()}")
 
 
@@ -47,7 +43,7 @@ class ApiError(ControlPlaneError):
     """The API server answered with a failure."""
 
     def __init__(self, *, method: str, path: str, status: int, message: str) -> None:
-        self.method, self.path, self.status, self.message = method, path, status, message
+        self.status, self.message = status, message
         super().__init__(f"{method} {path}: {status}: {message}")
 
 
@@ -55,5 +51,4 @@ class DeploymentError(ControlPlaneError):
     """An installed Deployment needs something that only a pod can have."""
 
     def __init__(self, *, deployment: str, field: str, value: object, accepted: str) -> None:
-        self.deployment, self.field, self.value = deployment, field, value
         super().__init__(f"Deployment {deployment}: {field} is {value!r}; accepted is {accepted}")

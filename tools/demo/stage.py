@@ -27,7 +27,6 @@ class StageTakenError(Exception):
     """A demo is up in this checkout."""
 
     def __init__(self, owner: int) -> None:
-        self.owner = owner
         super().__init__(
             f"a demo is up already (process {owner}, KUBECONFIG={KUBECONFIG}); `make down` ends it"
         )

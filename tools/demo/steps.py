@@ -44,7 +44,6 @@ class DemoError(Exception):
     """Something is not as the demo says: what it is, the seen and the wanted value."""
 
     def __init__(self, *, what: str, seen: object, wanted: object) -> None:
-        self.what, self.seen, self.wanted = what, seen, wanted
         super().__init__(f"{what}: seen {seen!r}, wanted {wanted!r}")
 
 

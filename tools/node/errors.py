@@ -11,7 +11,6 @@ class ConditionError(errors.ControlPlaneError):
     """This machine cannot run a node."""
 
     def __init__(self, *, missing: str, found: object, remedy: str) -> None:
-        self.missing, self.found = missing, found
         super().__init__(f"a node needs {missing}; found: {found}; {remedy}")
 
 
@@ -19,7 +18,6 @@ class PortError(errors.ControlPlaneError):
     """Another process has the port at which this machine was to reach the API server."""
 
     def __init__(self, *, address: str, port: int) -> None:
-        self.port = port
         super().__init__(
             f"port {port} of {address} was taken by another process; start again, a node chooses"
             " another port each time"
@@ -30,7 +28,6 @@ class ImageError(errors.ControlPlaneError):
     """An archive could not be imported."""
 
     def __init__(self, *, archive: pathlib.Path, reason: str) -> None:
-        self.archive = archive
         full = "no space left on device" in reason.lower()
         remedy = (
             "free some, or set TMPDIR to a larger disk"

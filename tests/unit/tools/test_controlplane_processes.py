@@ -9,15 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kits import process_owner
 from tools.controlplane import errors, guard, processes, waiting
 
-ROOT = pathlib.Path(__file__).parents[3]
 OWNER = """
-import pathlib, signal, sys, time
-# Where the tests run in the background of a shell, SIGINT is ignored from birth.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from tools.controlplane import guard, processes
-folder = pathlib.Path(sys.argv[1])
 watcher = guard.Guard()
 watcher.discard(folder)
 child = processes.Process(
@@ -35,34 +31,13 @@ time.sleep(600)
 """
 
 
-def alive(pid: int) -> bool:
-    """A zombie is not: nobody may have waited for an orphan yet."""
-    command = ["ps", "-o", "stat=", "-p", str(pid)]
-    state = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return bool(state) and not state.startswith("Z")
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_is_left_when_the_owner_ends(
     number: signal.Signals, tmp_path: pathlib.Path
 ) -> None:
     folder = tmp_path / "owned"
     folder.mkdir()
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(folder)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    with owner:
-        assert owner.stdout is not None
-        pids = [int(text) for text in owner.stdout.readline().split()]
-        assert [alive(pid) for pid in pids] == [True, True, True]
-        owner.send_signal(number)
-    waiting.until(
-        lambda: not any(alive(pid) for pid in pids), what="child, grandchild and guard end"
-    )
+    assert process_owner.end(OWNER, folder, number) == 3  # child, grandchild and guard
     assert not folder.exists()
 
 
@@ -114,7 +89,10 @@ sys.stdin.read()
 
 def test_the_guard_does_not_hold_its_owners_output_open() -> None:
     owner = subprocess.Popen(
-        [sys.executable, "-c", SILENT], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", SILENT],
+        cwd=process_owner.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     with owner:
         assert owner.stdout is not None
