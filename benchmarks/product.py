@@ -44,15 +44,8 @@ def injection(
         "volumeMounts": [{"name": volume, "mountPath": "/etc/nginx"}],
     }
     volumes = [{"name": volume, "configMap": {"name": "nginx-configmap"}}]
-    return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
-        "metadata": {"name": name},
-        "spec": {
-            "selector": {"matchLabels": {"app": app}},
-            "template": {"spec": {"containers": [container], "volumes": volumes}},
-        },
-    }
+    template = {"spec": {"containers": [container], "volumes": volumes}}
+    return release.injection(name, selector={"matchLabels": {"app": app}}, template=template)
 
 
 def install(plane: cluster.ControlPlane) -> None:

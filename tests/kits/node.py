@@ -7,6 +7,7 @@ import shutil
 from typing import Any
 
 from sidecar_injector import names
+from tools.controlplane import release
 from tools.image import recipe
 from tools.node import images, node
 
@@ -68,12 +69,7 @@ def injection(name: str = "one", *, containers: list[Json] | None = None, **spec
     """One that adds a server on PORT, by default."""
     sidecars = [serving(SIDECAR, port=PORT, text="from the sidecar")]
     template = {"spec": {"containers": sidecars if containers is None else containers}}
-    return {
-        "apiVersion": f"{names.GROUP}/{names.VERSION}",
-        "kind": "SidecarInjection",
-        "metadata": {"name": name},
-        "spec": {"template": template, **spec},
-    }
+    return release.injection(name, template=template, **spec)
 
 
 class Scene:

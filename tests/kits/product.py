@@ -161,7 +161,7 @@ class Product:
         self, replica: operators.Replica, namespace: str, pod: Json, *, version: str, dry_run: bool
     ) -> Json:
         """The answer as it came; the certificate is verified as the API server does it."""
-        body = webhook.review(pod, namespace=namespace)
+        body = webhook.review(pod, namespace=namespace, number=0)
         body["apiVersion"] = f"admission.k8s.io/{version}"
         body["request"]["dryRun"] = dry_run
         port, authorities = replica.backend.port, self.ca_bundle()

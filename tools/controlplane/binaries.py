@@ -68,13 +68,18 @@ def build(
 def cached(environment: Mapping[str, str] = os.environ) -> Binaries:
     """The same without a build of a quarter of an hour: raises BuildError if one is missing."""
     folder, assets = _folder(environment), _assets(environment)
-    for recipe in _missing(folder, assets):
+    require(_missing(folder, assets), folder=folder, target="controlplane")
+    return _binaries(folder, assets)
+
+
+def require(missing: Sequence[recipes.Recipe], *, folder: pathlib.Path, target: str) -> None:
+    """Raise BuildError for the first one that is missing; `target` of make builds it."""
+    for recipe in missing:
         raise errors.BuildError(
             name=recipe.name,
             reason=f"{folder / recipe.name} does not exist yet",
-            remedy="run `make controlplane` first",
+            remedy=f"run `make {target}` first",
         )
-    return _binaries(folder, assets)
 
 
 def cache_folder(environment: Mapping[str, str]) -> pathlib.Path:

@@ -6,6 +6,7 @@ started them (see `guard`), and their data is removed with them; logs stay after
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import secrets
@@ -150,11 +151,7 @@ class ControlPlane:
 
     def user(self, token: str) -> client.Client:
         """The same API server as another user."""
-        return client.Client(
-            server=self.client.server,
-            certificate_authority=self.client.certificate_authority,
-            token=token,
-        )
+        return dataclasses.replace(self.client, token=token)
 
     def _component(
         self,

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from tools.controlplane import binaries, errors, progress
+from tools.controlplane import binaries, progress
 from tools.controlplane import recipes as controlplane_recipes
 from tools.node import recipes
 
@@ -58,12 +58,7 @@ def cached(environment: Mapping[str, str] = os.environ) -> Programs:
     """The same without a build: raises BuildError if one is missing."""
     environment = _without_assets(environment)
     folder = _folder(environment)
-    for recipe in _missing(folder):
-        raise errors.BuildError(
-            name=recipe.name,
-            reason=f"{folder / recipe.name} does not exist yet",
-            remedy="run `make node` first",
-        )
+    binaries.require(_missing(folder), folder=folder, target="node")
     return Programs(controlplane=binaries.cached(environment), folder=folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import secrets
@@ -13,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from tools.controlplane import binaries as controlplane_binaries
-from tools.controlplane import client, cluster, components, ports, processes
+from tools.controlplane import cluster, components, ports, processes
 from tools.node import binaries, cgroups, errors, files, images, leftovers, space
 from tools.node import components as node_components
 
@@ -44,11 +45,11 @@ class Node(cluster.ControlPlane):
         super().__init__(programs.controlplane, folder=folder)
         self.folder = self.folder.absolute()
         self._tokens = {user: secrets.token_urlsafe() for user in files.GROUPS}
-        self.client = client.Client(
-            server=_SERVER.format(port=self._layout.api_port),
-            certificate_authority=self._layout.certificate_authority,
-            token=self._tokens[files.ADMINISTRATOR],
+        server, token = (
+            _SERVER.format(port=self._layout.api_port),
+            self._tokens[files.ADMINISTRATOR],
         )
+        self.client = dataclasses.replace(self.client, server=server, token=token)
         self.space = space.Space(
             data=self._data.folder,
             helper=programs.helper,
@@ -170,11 +171,8 @@ class Node(cluster.ControlPlane):
         )
         self._layout.tokens.write_text("".join(lines), "utf-8")
         for user, token in self._tokens.items():
-            inside = client.Client(
-                server=node_components.server(self._layout),
-                certificate_authority=self._layout.certificate_authority,
-                token=token,
-            )
+            server = node_components.server(self._layout)
+            inside = dataclasses.replace(self.client, server=server, token=token)
             inside.write_kubeconfig(files.kubeconfig(self.folder, user))
         kubelet = files.kubelet(cgroup=self.cgroups.name)
         (self.folder / files.KUBELET).write_text(yaml.safe_dump(kubelet), "utf-8")
