@@ -5,12 +5,12 @@ from __future__ import annotations
 import pathlib
 import re
 
-import prometheus_client.parser
 import pytest
 
 from sidecar_injector import names
 from tests.kits import installation as installing
 from tests.kits import product as kit
+from tools.controlplane import metrics
 from tools.dashboard import panels
 
 ALERTS = pathlib.Path(__file__).parents[2] / "charts/sidecar-injector/templates/_alerts.tpl"
@@ -27,15 +27,10 @@ def samples(product: kit.Product) -> dict[str, list[dict[str, str]]]:
     labels = {names.INJECTION_LABEL: names.ENABLED}
     product.plane.create_namespace(namespace, labels=labels)
     product.create_pod(namespace, kit.pod())
-    texts = [
-        product.replicas[0].get("/metrics")[1],
-        product.plane.client.text("GET", "/metrics")[1],
-    ]
+    api_server = metrics.read(product.plane.client.text("GET", "/metrics")[1])
     samples_by_name: dict[str, list[dict[str, str]]] = {}
-    for text in texts:
-        for family in prometheus_client.parser.text_string_to_metric_families(text):
-            for sample in family.samples:
-                samples_by_name.setdefault(sample.name, []).append(sample.labels)
+    for sample in (*product.replicas[0].metrics().samples, *api_server.samples):
+        samples_by_name.setdefault(sample.name, []).append(sample.labels)
     return samples_by_name
 
 
@@ -53,7 +48,7 @@ def test_every_alert_looks_at_something(samples: dict[str, list[dict[str, str]]]
 
 def found(text: str, samples: dict[str, list[dict[str, str]]]) -> list[str]:
     """Every metric that is named, after a look at its labels."""
-    metrics = []
+    matches = []
     for metric, selector in SELECTOR.findall(text):
         # Counted only once there was a failure: the API server shows them from then on.
         if metric.endswith(("fail_open_count", "rejection_count")):
@@ -65,5 +60,5 @@ def found(text: str, samples: dict[str, list[dict[str, str]]]) -> list[str]:
             values = {labels.get(label) for labels in samples[metric]}
             assert values - {None}, f"{metric} has no label {label}"
             assert operator != "=" or value in values, f"{metric} has no {label}={value}"
-        metrics.append(metric)
-    return metrics or [text]
+        matches.append(metric)
+    return matches or [text]

@@ -61,6 +61,12 @@ def injection(name: str, *, kind: str = names.KIND, container: str = SIDECAR, **
     }
 
 
+def conditions(resource: Json) -> dict[str, str]:
+    """The status of each condition of an object by its type."""
+    entries = resource.get("status", {}).get("conditions", ())
+    return {condition["type"]: condition["status"] for condition in entries}
+
+
 def ca_bundle(configuration: Json | None) -> str:
     """The caBundle of a webhook configuration, as PEM; empty if it is missing or not text."""
     entries = configuration["webhooks"] if configuration else []

@@ -11,6 +11,7 @@ from tools.fuzz import campaign
 
 NAMESPACE: Final = "fuzz"
 INJECTIONS: Final = release.injections(NAMESPACE)
+PROXY: Final = f"{INJECTIONS}/proxy"
 
 
 def main() -> int:
@@ -37,16 +38,12 @@ def _attack(*, count: int, seed: int) -> campaign.Outcome:
             running.wait_ready()
             plane.create_namespace(NAMESPACE, labels=release.ENABLED)
             plane.client.request("POST", INJECTIONS, release.injection("proxy"))
-            plane.wait("the injection is in force", lambda: _is_ready(plane))
+            plane.wait(
+                "the injection is in force",
+                lambda: release.conditions(plane.client.get(PROXY)).get("Ready") == "True",
+            )
             (replica,) = running.replicas
             return campaign.run(replica, namespace=NAMESPACE, count=count, seed=seed)
-
-
-def _is_ready(plane: cluster.ControlPlane) -> bool:
-    conditions = plane.client.get(f"{INJECTIONS}/proxy").get("status", {}).get("conditions", [])
-    return any(
-        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
-    )
 
 
 if __name__ == "__main__":

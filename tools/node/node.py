@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from tools.controlplane import binaries as controlplane_binaries
-from tools.controlplane import cluster, components, ports, processes
+from tools.controlplane import cluster, components, ports, processes, release
 from tools.node import binaries, cgroups, errors, files, images, leftovers, space
 from tools.node import components as node_components
 
@@ -149,9 +149,7 @@ class Node(cluster.ControlPlane):
         for process in self.processes_inside():
             process.require_running()
         node = self.client.get(f"/api/v1/nodes/{space.NAME}")
-        conditions = node["status"]["conditions"]
-        states = {condition["type"]: condition["status"] for condition in conditions}
-        return bool(states.get("Ready") == "True")
+        return release.conditions(node).get("Ready") == "True"
 
     def _inside(
         self, name: str, command: Callable[[binaries.Programs, components.Layout], tuple[str, ...]]

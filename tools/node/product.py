@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 from sidecar_injector import names
-from tools.controlplane import progress
+from tools.controlplane import progress, release
 from tools.image import build, recipe, test_images
 from tools.node import node
 
@@ -159,6 +159,5 @@ def start_seconds(pod: Json) -> float:
 
 
 def _at_rest(pod: Json) -> bool:
-    conditions = pod["status"].get("conditions", ())
-    states = {condition["type"]: condition["status"] for condition in conditions}
-    return "deletionTimestamp" not in pod["metadata"] and states.get("Ready") == "True"
+    ready = release.conditions(pod).get("Ready") == "True"
+    return ready and "deletionTimestamp" not in pod["metadata"]
