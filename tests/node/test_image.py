@@ -20,7 +20,7 @@ import pytest
 
 import sidecar_injector
 from sidecar_injector import names, settings
-from tools.controlplane import balancer, binaries, cluster, operators, ports, processes
+from tools.controlplane import balancer, binaries, cluster, operators, release
 from tools.image import archive, build, recipe
 
 _log = logging.getLogger(__name__)
@@ -156,13 +156,8 @@ def test_compiled_files_hold_whatever_the_times_of_their_sources(root: pathlib.P
 @pytest.fixture(scope="module")
 def plane(request: pytest.FixtureRequest) -> Iterator[cluster.ControlPlane]:
     """A control plane with the chart installed, and no operator yet."""
-    chart, values = "charts/sidecar-injector", "tools/controlplane/values.yaml"
     with cluster.ControlPlane(binaries.cached()) as started:
-        where = ("-n", names.PRODUCT, "--create-namespace", "--set", f"service.port={ports.free()}")
-        started.helm(
-            "install", names.PRODUCT, str(recipe.ROOT / chart), *where,
-            "-f", str(recipe.ROOT / values),
-        )  # fmt: skip
+        release.install(started)
         yield started
         started.keep_logs = request.session.testsfailed > 0
 
@@ -176,26 +171,26 @@ class Confined(operators.Operators):
         super().__init__(plane, replicas=1)
         self._root, self._variables = root, environment
 
-    def _process(self, number: int, backend: balancer.Backend) -> processes.Process:
-        process = super()._process(number, backend)
-        scratch = self._plane.folder / f"{names.PRODUCT}-{process.name}"
+    def _replica(self, number: int, backend: balancer.Backend) -> operators.Replica:
+        replica = super()._replica(number, backend)
+        scratch = self._plane.folder / f"{names.PRODUCT}-{replica.name}"
         shutil.copy(self._plane.client.certificate_authority, scratch / "ca.crt")
         inside = pathlib.Path("/tmp")
         identity = dataclasses.replace(self._identity(), certificate_authority=inside / "ca.crt")
         identity.write_kubeconfig(scratch / "kubeconfig")
         for path in (scratch, *scratch.iterdir()):
             os.chown(path, USER, USER)
-        process.command = (
+        replica.command = (
             *("/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", CONFINED),
             *("sh", str(self._root), str(scratch), WRITES, "sidecar-injector"),
         )
-        process.environment = {
-            **(process.environment or {}),
+        replica.environment = {
+            **(replica.environment or {}),
             **self._variables,
             settings.variable("scratch_folder"): str(inside),
             "KUBECONFIG": str(inside / "kubeconfig"),
         }
-        return process
+        return replica
 
 
 def test_it_injects_pods_from_a_read_only_root(

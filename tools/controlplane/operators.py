@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import pathlib
 import sys
-from collections.abc import Callable
 from typing import Final, Self
 
 from sidecar_injector import names, settings
@@ -114,11 +113,10 @@ class Operators:
         for replica in self.replicas:
             replica.wait_ready(seconds=seconds)
         wanted = {replica.backend for replica in self.replicas}
-        self.wait("the balancer has seen it", lambda: set(self.balancer.ready) == wanted)
-
-    def wait(self, what: str, probe: Callable[[], bool], *, seconds: float = READY_SECONDS) -> None:
-        """See `waiting.until`."""
-        waiting.until(probe, what=what, seconds=seconds)
+        waiting.until(
+            lambda: set(self.balancer.ready) == wanted,
+            what="the balancer has seen it", seconds=READY_SECONDS,
+        )  # fmt: skip
 
     def logs(self) -> dict[str, str]:
         """The whole log of each replica by its name."""
