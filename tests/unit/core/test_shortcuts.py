@@ -13,7 +13,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import index, namespace_view
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import render
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import container as container_rules
@@ -63,7 +63,7 @@ class Unindexed(namespace_view.NamespaceView):
 
     def candidates(self, _):
         positions = list(range(len(self.injections)))
-        return index.Candidates(self.injections, positions, set(positions))
+        return namespace_view.Candidates(self.injections, positions, set(positions))
 
 
 def unindexed(view):

@@ -16,7 +16,7 @@ import re2  # type: ignore[import-untyped]  # google-re2 ships no types
 
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.pods import quantity
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Value = str | int
 Values = Mapping[str, Value]
@@ -38,21 +38,12 @@ EXPANDED = frozenset({"command", "args", "value"})
 """Fields in which the kubelet expands `$(VAR)`, so dollars in a value are doubled."""
 
 
-class UnresolvedError(Exception):
-    """A parameter has no valid value on this pod."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
 def resolve(
     parameters: list[Mapping[str, Any]], *, sources: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Value]:
     """The values of all parameters, as `params.NAME`.
 
-    `sources` has the labels and annotations by the names in SOURCES. Raises UnresolvedError with
+    `sources` has the labels and annotations by the names in SOURCES. Raises Conflict with
     MissingValue or InvalidValue.
     """
     return {
@@ -66,11 +57,11 @@ def _resolve(parameter: Mapping[str, Any], *, sources: Mapping[str, Mapping[str,
     raw = sources[source].get(key, parameter.get("default"))
     if raw is None:
         detail = f"parameter {parameter['name']} is read from {_in_words(source)} {key!r}"
-        raise UnresolvedError(Reason.MISSING_VALUE, f"{detail}, which is not set")
+        raise Conflict(Reason.MISSING_VALUE, f"{detail}, which is not set")
     value, sentence = convert(parameter, raw)
     if sentence:
         where = f"{_in_words(source)} {key!r}" if key in sources[source] else "its default"
-        raise UnresolvedError(
+        raise Conflict(
             Reason.INVALID_VALUE, f"parameter {parameter['name']}, from {where}: {sentence}"
         )
     return value

@@ -19,14 +19,13 @@ from typing import Any, Protocol, Self
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import defaults
-from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
     ItemKey,
     Record,
     RecordsByPath,
 )
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
 Pod = Mapping[str, Any]

@@ -11,7 +11,6 @@ from typing import Any
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import additions, defaults
-from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.status_annotation import (
     ItemKey,
     Record,
@@ -19,7 +18,7 @@ from sidecar_injector.core.merging.status_annotation import (
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
 Pod = Mapping[str, Any]

@@ -21,7 +21,6 @@ from sidecar_injector.core.merging import (
     defaults,
     render,
 )
-from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.render import Json, Parts
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
@@ -30,7 +29,7 @@ from sidecar_injector.core.merging.status_annotation import (
     records_by_path,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 REWRITTEN = ("image", "imagePullPolicy", "resources")
 """What other admission controllers are known to rewrite in containers that we added: registry

@@ -10,7 +10,6 @@ from sidecar_injector import names
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import additions, fit, render, result_checks, status_annotation
-from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
     Provenance,
@@ -19,7 +18,7 @@ from sidecar_injector.core.merging.status_annotation import (
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 from sidecar_injector.core.validity import spec as spec_rules
 
 _FIRST = "First"

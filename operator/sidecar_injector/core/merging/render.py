@@ -10,10 +10,9 @@ from typing import Any
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, parameters, schema
 from sidecar_injector.core.merging import additions, container_additions, inherit, pod_additions
-from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.status_annotation import Entry
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 from sidecar_injector.core.validity import container as container_rules
 
 Json = dict[str, Any]
@@ -188,10 +187,7 @@ def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, 
     declared = injection.spec.get("parameters") or []
     if not declared and not injection.has_tokens:
         return injection.spec
-    try:
-        values = parameters.resolve(declared, sources=context.sources)
-    except parameters.UnresolvedError as error:
-        raise Conflict(error.reason, error.detail) from error
+    values = parameters.resolve(declared, sources=context.sources)
     if not injection.has_tokens:
         return injection.spec
 

@@ -11,8 +11,7 @@ from typing import Any
 from sidecar_injector import names
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import additions
-from sidecar_injector.core.merging.conflict import Conflict
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 from sidecar_injector.core.validity import container as container_rules
 from sidecar_injector.core.validity import pod as pod_rules
 from sidecar_injector.core.validity import pod_security
