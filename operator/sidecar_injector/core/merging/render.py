@@ -9,7 +9,7 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, parameters, schema
-from sidecar_injector.core.merging import additions, container_additions, inherit, pod_additions
+from sidecar_injector.core.merging import additions, container_additions, inherit
 from sidecar_injector.core.merging.status_annotation import Entry
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Conflict, Reason
@@ -143,7 +143,7 @@ def _of_template(spec: Mapping[str, Any], mode: str) -> Parts:
         volumes=tuple(pod_spec.get("volumes") or ()),
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
-        additions=tuple(pod_additions.of_pod(pod_spec)),
+        additions=tuple(additions.of_pod(pod_spec)),
         without_inherited={
             container["name"]: container for container in (*init_containers, *containers)
         },

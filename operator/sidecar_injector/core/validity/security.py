@@ -82,8 +82,7 @@ def _privileges(context: Json) -> Iterator[str]:
 
 def _profile(profile: Json, *, field: str) -> Iterator[str]:
     where, kind = f"securityContext.{field}", profile.get("type")
-    if kind not in _PROFILES:
-        yield f"{where}.type {formats.quoted(kind)} must be one of {', '.join(_PROFILES)}"
+    yield from formats.one_of(kind, _PROFILES, where=f"{where}.type")
     name = profile.get("localhostProfile")
     if (kind == _LOCALHOST) != (name is not None):
         yield f"{where}.localhostProfile must be there if type is Localhost, and only then"
