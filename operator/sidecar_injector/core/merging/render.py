@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
@@ -157,14 +157,6 @@ def mode_of(injection: model.Injection, pod: Mapping[str, Any]) -> str:
         return mode
     policy = (pod.get("spec") or {}).get("restartPolicy") or names.CONTAINER_RESTART_ALWAYS
     return "Container" if policy == names.CONTAINER_RESTART_ALWAYS else "Native"
-
-
-def mounted_volumes(containers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The names of the volumes that containers mount or use as block devices."""
-    for container in containers:
-        for field in ("volumeMounts", "volumeDevices"):
-            for mount in container.get(field) or ():
-                yield mount["name"]
 
 
 def _lists(spec: Mapping[str, Any], mode: str) -> tuple[tuple[Json, ...], tuple[Json, ...]]:

@@ -172,21 +172,24 @@ def problems(
     yield from _one_of(container, "imagePullPolicy", volume_rules.PULL_POLICIES)
     yield from _one_of(container, "terminationMessagePolicy", _MESSAGE_POLICIES)
     for field, check in _PARTS:
-        if container.get(field) is not None:
+        if container.get(field):
             yield from check(container)
-    yield from env_rules.problems(container, context.volumes, previous=previous)
-    yield from volume_rules.mount_problems(
-        container, context.volumes, host_users=settings.host_users
-    )
-    yield from resource_rules.problems(lenient.child(container, "resources"), claims=context.claims)
-    yield from security_rules.problems(
-        lenient.child(container, "securityContext"), os=settings.os, host_users=settings.host_users
-    )
+    if container.get("env") or container.get("envFrom"):
+        yield from env_rules.problems(container, context.volumes, previous=previous)
+    if container.get("volumeMounts") or container.get("volumeDevices"):
+        yield from volume_rules.mount_problems(
+            container, context.volumes, host_users=settings.host_users
+        )
+    if resources := lenient.child(container, "resources"):
+        yield from resource_rules.problems(resources, claims=context.claims)
+    if security := lenient.child(container, "securityContext"):
+        yield from security_rules.problems(security, os=settings.os, host_users=settings.host_users)
     yield from _lifetime(container, settings, is_init=is_init)
 
 
 def _one_of(parent: Json, field: str, accepted: tuple[str, ...]) -> Iterator[str]:
-    return formats.one_of(parent.get(field) or accepted[0], accepted, where=field)
+    if value := parent.get(field):
+        yield from formats.one_of(value, accepted, where=field)
 
 
 def _lifetime(container: Json, settings: PodSettings, *, is_init: bool) -> Iterator[str]:
@@ -274,8 +277,8 @@ def _handler(
 
 def _http(action: Json, *, where: str) -> Iterator[str]:
     yield from _port(action.get("port"), where=where)
-    scheme = action.get("scheme") or _SCHEMES[0]
-    yield from formats.one_of(scheme, _SCHEMES, where=f"{where}.scheme")
+    if scheme := action.get("scheme"):
+        yield from formats.one_of(scheme, _SCHEMES, where=f"{where}.scheme")
     for header in lenient.objects(action, "httpHeaders"):
         if not formats.HEADER_NAME.accepts(name := header.get("name")):
             yield f"{where}.httpHeaders: name {formats.HEADER_NAME.refusal(name)}"
@@ -298,8 +301,8 @@ def _ports(container: Json) -> Iterator[str]:
         host = port.get("hostPort") or 0
         if not lenient.is_integer(host, least=0, most=65535):
             yield f"ports[{number}].hostPort {host} must be from 1 to 65535"
-        protocol = port.get("protocol") or _PROTOCOLS[0]
-        yield from formats.one_of(protocol, _PROTOCOLS, where=f"ports[{number}].protocol")
+        if protocol := port.get("protocol"):
+            yield from formats.one_of(protocol, _PROTOCOLS, where=f"ports[{number}].protocol")
         if name := port.get("name"):
             if not formats.PORT_NAME.accepts(name):
                 yield f"ports[{number}].name {formats.PORT_NAME.refusal(name)}"

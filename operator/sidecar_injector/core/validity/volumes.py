@@ -1,8 +1,8 @@
 """What the API server requires of volumes, and of the mounts and devices of a container.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateVolumes, ValidateVolumeMounts, ValidateVolumeDevices). For storage systems that Kubernetes no
-longer supports, only the required members are checked; the API server checks the rest.
+(ValidateVolumes, ValidateVolumeMounts, ValidateVolumeDevices). For storage systems that Kubernetes
+no longer supports, only the required members are checked; the API server checks the rest.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ def _csi(source: Json) -> Iterator[str]:
 
 
 def _image(source: Json) -> Iterator[str]:
-    policy = source.get("pullPolicy") or PULL_POLICIES[0]
-    yield from formats.one_of(policy, PULL_POLICIES, where="image.pullPolicy")
+    if policy := source.get("pullPolicy"):
+        yield from formats.one_of(policy, PULL_POLICIES, where="image.pullPolicy")
 
 
 def _ephemeral(source: Json) -> Iterator[str]:
@@ -250,8 +250,6 @@ def mount_problems(
     """
     mounts = lenient.objects(container, "volumeMounts")
     devices = lenient.objects(container, "volumeDevices")
-    if not mounts and not devices:
-        return
     paths: set[str] = set()
     for mount in mounts:
         name, path = mount.get("name"), mount.get("mountPath") or ""
@@ -283,15 +281,16 @@ def _subpath(mount: Json, *, where: str) -> Iterator[str]:
 
 def _propagation(mount: Json, container: Json, *, where: str) -> Iterator[str]:
     mode = mount.get("mountPropagation") or _PROPAGATIONS[0]
-    yield from formats.one_of(mode, _PROPAGATIONS, where=f"{where}.mountPropagation")
-    privileged = lenient.child(container, "securityContext").get("privileged") is True
-    if mode == "Bidirectional" and not privileged:
-        yield f"{where}.mountPropagation: Bidirectional is for privileged containers"
     recursive = mount.get("recursiveReadOnly") or _RECURSIVE[0]
-    yield from formats.one_of(recursive, _RECURSIVE, where=f"{where}.recursiveReadOnly")
-    is_plain = mount.get("readOnly") is True and mode == _PROPAGATIONS[0]
-    if recursive != _RECURSIVE[0] and not is_plain:
-        yield f"{where}.recursiveReadOnly needs readOnly, and no mountPropagation"
+    if mode != _PROPAGATIONS[0]:
+        yield from formats.one_of(mode, _PROPAGATIONS, where=f"{where}.mountPropagation")
+        privileged = lenient.child(container, "securityContext").get("privileged") is True
+        if mode == "Bidirectional" and not privileged:
+            yield f"{where}.mountPropagation: Bidirectional is for privileged containers"
+    if recursive != _RECURSIVE[0]:
+        yield from formats.one_of(recursive, _RECURSIVE, where=f"{where}.recursiveReadOnly")
+        if mount.get("readOnly") is not True or mode != _PROPAGATIONS[0]:
+            yield f"{where}.recursiveReadOnly needs readOnly, and no mountPropagation"
 
 
 def _devices(devices: list[Json], mounts: list[Json], volumes: Mapping[str, Json]) -> Iterator[str]:
