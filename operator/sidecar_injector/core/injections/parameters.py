@@ -26,7 +26,15 @@ _TOKEN = re.compile(r"\$\$|\$\((params\.[^()$]*|pod\.[^()$]*|injection\.[^()$]*)
 _HINT = ("$(params.", "$(pod.", "$(injection.")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 BUILT_IN = ("pod.namespace", "pod.serviceAccountName", "injection.name")
-SOURCES = ("podAnnotation", "podLabel", "namespaceAnnotation", "namespaceLabel")
+SOURCES: Mapping[str, str] = {
+    "podAnnotation": "the pod's annotation",
+    "podLabel": "the pod's label",
+    "namespaceAnnotation": "the namespace's annotation",
+    "namespaceLabel": "the namespace's label",
+}
+"""The fields of `from`, in words."""
+FILLED = ("template", "applicationContainers", "inherit")
+"""The parts of a spec in which tokens are replaced."""
 IDENTITIES = frozenset(
     {"name", "mountPath", "devicePath", "containerPort", "ip", "topologyKey", "whenUnsatisfiable"}
 )
@@ -56,11 +64,11 @@ def _resolve(parameter: Mapping[str, Any], *, sources: Mapping[str, Mapping[str,
     (source, key) = next((kind, name) for kind, name in parameter["from"].items() if name)
     raw = sources[source].get(key, parameter.get("default"))
     if raw is None:
-        detail = f"parameter {parameter['name']} is read from {_in_words(source)} {key!r}"
+        detail = f"parameter {parameter['name']} is read from {SOURCES[source]} {key!r}"
         raise Conflict(Reason.MISSING_VALUE, f"{detail}, which is not set")
     value, sentence = convert(parameter, raw)
     if sentence:
-        where = f"{_in_words(source)} {key!r}" if key in sources[source] else "its default"
+        where = f"{SOURCES[source]} {key!r}" if key in sources[source] else "its default"
         raise Conflict(
             Reason.INVALID_VALUE, f"parameter {parameter['name']}, from {where}: {sentence}"
         )
@@ -126,7 +134,7 @@ def problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
     for index, parameter in enumerate(parameters):
         yield from _declaration_problems(parameter, path=f"spec.parameters[{index}]")
     known = {f"params.{parameter.get('name')}" for parameter in parameters} | set(BUILT_IN)
-    for part in ("template", "applicationContainers", "inherit"):
+    for part in FILLED:
         for path, field, name in tokens(spec.get(part), path=f"spec.{part}"):
             if name not in known:
                 yield Problem(path, f"$({name}) is unknown; known are {', '.join(sorted(known))}")
@@ -210,12 +218,3 @@ def _same_or_new(old: Any, new: Any) -> Any:
         else zip(old, new, strict=True)
     )
     return old if all(before is after for before, after in pairs) else new
-
-
-def _in_words(source: str) -> str:
-    return {
-        "podAnnotation": "the pod's annotation",
-        "podLabel": "the pod's label",
-        "namespaceAnnotation": "the namespace's annotation",
-        "namespaceLabel": "the namespace's label",
-    }[source]

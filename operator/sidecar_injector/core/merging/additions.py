@@ -20,12 +20,7 @@ from typing import Any, Self
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import defaults
-from sidecar_injector.core.merging.status_annotation import (
-    Entry,
-    ItemKey,
-    Record,
-    RecordsByPath,
-)
+from sidecar_injector.core.merging.status_annotation import Entry, ItemKey, Record, RecordsByPath
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Conflict, Reason
 

@@ -14,12 +14,7 @@ from typing import Any
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.merging import (
-    additions,
-    container_additions,
-    container_union,
-    defaults,
-)
+from sidecar_injector.core.merging import additions, container_additions, container_union, defaults
 from sidecar_injector.core.merging.render import Json, Parts
 from sidecar_injector.core.merging.status_annotation import (
     Entry,

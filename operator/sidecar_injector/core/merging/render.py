@@ -190,7 +190,7 @@ def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, 
     }
     filled = {
         part: parameters.substitute(injection.spec[part], values)
-        for part in ("template", "applicationContainers", "inherit")
+        for part in parameters.FILLED
         if part in injection.spec
     }
     properties = injection.spec_schema["properties"]

@@ -54,11 +54,7 @@ PORT_NAME = Format(
     15,
     "at most 15 of a-z 0-9 and single hyphens inside, with at least one letter",
 )
-VARIABLE = Format(
-    re.compile(r"[ -<>-~]+"),
-    2**20,
-    "printable ASCII without '='",
-)
+VARIABLE = Format(re.compile(r"[ -<>-~]+"), 2**20, "printable ASCII without '='")
 CONFIG_KEY = Format(
     re.compile(r"(?!\.\.)(?!\.$)[-._a-zA-Z0-9]+"),
     253,
