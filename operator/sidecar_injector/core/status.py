@@ -32,11 +32,8 @@ def wanted(
     ready = _ready(injection, namespace, serving=serving, accepted=not errors)
     before = {condition.get("type"): condition for condition in current.get("conditions") or ()}
     present = before.get("Ready") or {}
-    if (
-        present
-        and ready[1] == "Pending"
-        and present.get("observedGeneration") == injection.generation
-    ):
+    is_of_this_spec = present.get("observedGeneration") == injection.generation
+    if present and is_of_this_spec and ready[1] == "Pending":
         ready = tuple(present.get(field, "") for field in ("status", "reason", "message"))
     conditions = [
         _condition(kind, fields, before.get(kind) or {}, injection=injection, now=now)
