@@ -23,8 +23,7 @@ ROOT: Final = Path(__file__).parent.parent
 FILE: Final = ROOT / "docs" / "validity.md"
 TABLES: Final = ROOT / "tests" / "controlplane" / "validity"
 MODULES: Final = (
-    "pod", "container", "env", "mounts", "probes", "resources", "security", "spec", "volumes",
-    "pod_security",
+    "pod", "container", "env", "resources", "security", "spec", "volumes", "pod_security",
 )  # fmt: skip
 NOT_CHECKED: Final[Mapping[str, str]] = {
     "ValidateNodeName, ValidatePriorityClassName, ValidatePreemptionPolicy,"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.kits import validity
+from tests.kits.random_pods import Choices
 
 Json = dict[str, Any]
 Maker = Callable[[], Any]
@@ -15,26 +15,16 @@ PATHS = ("/a", "/b", "/a/b")
 PROBES = ("livenessProbe", "startupProbe", "readinessProbe")
 
 
-class Draw(random.Random):
+class Draw(Choices):
     """Containers, the same for the same seed; `bad_share` of the values are refused."""
 
     bad_share = 0.0
     restrained = False
     """Within the restricted Pod Security level."""
 
-    def sometimes(self, chance: float = 0.3) -> bool:
-        return self.random() < chance
-
-    def some(self, items: Sequence[Any], *, most: int = 2, least: int = 0) -> list[Any]:
-        return self.sample(items, self.randint(least, min(most, len(items))))
-
     def mostly(self, *good: Any, bad: Sequence[Any]) -> Any:
         """A value that is accepted on its own, or now and then one that is not."""
         return self.choice(bad if self.sometimes(self.bad_share) else good)
-
-    def members(self, chance: float, **makers: Maker) -> Json:
-        """Each member with this chance."""
-        return {key: make() for key, make in makers.items() if self.sometimes(chance)}
 
     def container(self, name: str) -> Json:
         rest = self.members(
@@ -149,9 +139,7 @@ class Draw(random.Random):
             memory=lambda: self.mostly("1G", "1e6", bad=["2Gi"]),
         )
         limits = self.members(
-            0.4,
-            cpu=lambda: self.mostly("500m", bad=["1500m", "50m"]),
-            memory=lambda: "1Gi",
+            0.4, cpu=lambda: self.mostly("500m", bad=["1500m", "50m"]), memory=lambda: "1Gi"
         )
         bad = [{"gpu": 1}, {"requests.a/b": 1}, {"a b": 1}]
         resources: Json = {
@@ -226,9 +214,7 @@ class Draw(random.Random):
     def lifecycle(self) -> Json:
         kinds = ("exec", "httpGet", "tcpSocket", "sleep")
         return self.members(
-            0.6,
-            preStop=lambda: self.handler(kinds),
-            postStart=lambda: self.handler(kinds),
+            0.6, preStop=lambda: self.handler(kinds), postStart=lambda: self.handler(kinds)
         )
 
     def handler(self, kinds: Sequence[str]) -> Json:

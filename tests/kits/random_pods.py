@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sidecar_injector import names
@@ -23,22 +24,26 @@ SOURCES = ({"emptyDir": {}}, {"configMap": {"name": "x"}}, {"secret": {"secretNa
 WORDS = ("yes", "no", "one", "one,two", "cluster/one,three", "?")
 
 
-class Draw(random.Random):
-    """One pod or injection after another, the same for the same seed."""
+class Choices(random.Random):
+    """Random choices, the same for the same seed."""
 
     def sometimes(self, chance: float = 0.3) -> bool:
         return self.random() < chance
 
-    def some(self, items: Any, *, most: int = 2) -> list[Any]:
-        return self.sample(items, self.randint(0, min(most, len(items))))
+    def some(self, items: Sequence[Any], *, most: int = 2, least: int = 0) -> list[Any]:
+        return self.sample(items, self.randint(least, min(most, len(items))))
 
-    def optional(self, chance: float, **makers: Any) -> Json:
+    def members(self, chance: float, **makers: Callable[[], Any]) -> Json:
         """Each member with this chance."""
         return {key: make() for key, make in makers.items() if self.sometimes(chance)}
 
+
+class Draw(Choices):
+    """One pod or injection after another, the same for the same seed."""
+
     def variables(self) -> list[Json]:
         return [
-            {"name": name, **self.optional(0.7, value=lambda: self.choice("12"))}
+            {"name": name, **self.members(0.7, value=lambda: self.choice("12"))}
             for name in self.some("AB")
         ]
 
@@ -55,7 +60,7 @@ class Draw(random.Random):
         return {
             "name": name,
             "image": self.choice(["x:1", "y:2"]),
-            **self.optional(
+            **self.members(
                 0.4,
                 env=self.variables,
                 envFrom=lambda: [{"configMapRef": {"name": self.choice(NAMES)}}],
@@ -76,14 +81,14 @@ class Draw(random.Random):
         return containers, init_containers
 
     def metadata(self) -> Json:
-        return self.optional(
+        return self.members(
             0.4,
             labels=lambda: {key: self.choice("12") for key in self.some(NAMES)},
             annotations=lambda: {key: self.choice("12") for key in self.some(NAMES)},
         )
 
     def pod_fields(self, chance: float) -> Json:
-        return self.optional(
+        return self.members(
             chance,
             imagePullSecrets=lambda: [{"name": name} for name in self.some(NAMES)],
             hostAliases=lambda: [
@@ -92,7 +97,7 @@ class Draw(random.Random):
             ],
             serviceAccountName=lambda: self.choice(["", "default", "a", "b"]),
             shareProcessNamespace=lambda: self.sometimes(0.5),
-            dnsConfig=lambda: self.optional(
+            dnsConfig=lambda: self.members(
                 0.5,
                 nameservers=lambda: self.some(("8.8.8.8", "9.9.9.9", "1.1.1.1"), most=3),
                 searches=lambda: self.some(NAMES),
@@ -116,9 +121,9 @@ class Draw(random.Random):
             containers[0]["futureField"] = {"kept": [1]}
         spec = {
             "containers": containers,
-            **self.optional(0.2, hostNetwork=lambda: self.sometimes(0.7)),
-            **self.optional(0.4, restartPolicy=lambda: self.choice(["Always", "Never"])),
-            **self.optional(0.1, **{"another/~": lambda: None}),
+            **self.members(0.2, hostNetwork=lambda: self.sometimes(0.7)),
+            **self.members(0.4, restartPolicy=lambda: self.choice(["Always", "Never"])),
+            **self.members(0.1, **{"another/~": lambda: None}),
             **self.pod_fields(0.2),
         }
         for key, value in (("initContainers", init_containers), ("volumes", self.volumes())):
@@ -127,7 +132,7 @@ class Draw(random.Random):
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
     def application(self) -> Json:
-        spec = self.optional(
+        spec = self.members(
             0.6,
             names=lambda: {"exclude": self.some(NAMES, most=1)},
             initContainers=lambda: "Include",
@@ -141,7 +146,7 @@ class Draw(random.Random):
         return spec
 
     def inheritance(self) -> Json:
-        return self.optional(
+        return self.members(
             0.5,
             volumeMounts=lambda: {"exclude": self.some(("a", "/b*"), most=1)},
             env=lambda: [{"name": self.choice("AB"), "fromContainer": self.choice(["a", "app"])}],
@@ -153,7 +158,7 @@ class Draw(random.Random):
         if self.sometimes() and containers:
             containers[0]["args"] = ["$(params.p)", "x-$(params.p)-$$(params.p)-$(POD)"]
         cluster = self.sometimes(0.4)
-        host = self.optional(0.2, hostNetwork=self.sometimes, hostPID=self.sometimes)
+        host = self.members(0.2, hostNetwork=self.sometimes, hostPID=self.sometimes)
         template = {
             "metadata": self.metadata(),
             "spec": {
@@ -183,7 +188,7 @@ class Draw(random.Random):
             hostNetworkPods=self.choice(["Skip", "Inject"]),
             onConflict=self.choice(["Skip", "Merge"]),
             placement={"containers": self.choice(place), "initContainers": self.choice(place)},
-            **self.optional(
+            **self.members(
                 0.4, applicationContainers=self.application, inherit=self.inheritance
             ),
         )  # fmt: skip

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
+
+import jsonpatch
 
 from sidecar_injector import crds, names
 from sidecar_injector.core import decide, decision
 from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.merging import uninject
 
 Json = dict[str, Any]
 NAMESPACE = "demo"
@@ -58,6 +62,22 @@ def decided(subject: Json, *injections: model.Injection) -> decision.Decision:
     return decide.decide(
         namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), namespace_with(*injections)
     )
+
+
+def applied(subject: Json, *injections: model.Injection) -> decision.Decision:
+    """The decision; its patch, applied strictly, gives the pod; a second pass adds nothing."""
+    result = decided(subject, *injections)
+    assert jsonpatch.apply_patch(copy.deepcopy(subject), result.operations) == result.pod
+    assert all(operation["op"] == "add" for operation in result.operations)
+    assert decided(result.pod, *injections).operations == []
+    return result
+
+
+def round_trip(subject: Json, *injections: model.Injection) -> decision.Decision:
+    """The same; besides, what was added can be removed again."""
+    result = applied(subject, *injections)
+    assert meaningful(uninject.uninject(result.pod)) == meaningful(subject)
+    return result
 
 
 def reasons(result: decision.Decision) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sidecar_injector.core.linting import validate
 from tests.kits.samples import container, injection
+from tests.kits.validity import HARMLESS
 
 
 def sentences(problems):
@@ -16,14 +17,8 @@ def template(**spec):
 
 def quiet(name="sidecar", **fields):
     """A container without a warning."""
-    context = {
-        "allowPrivilegeEscalation": False,
-        "runAsNonRoot": True,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
     resources = {"requests": {"cpu": "10m", "memory": "16Mi"}}
-    return container(name, securityContext=context, resources=resources, **fields)
+    return container(name, securityContext={**HARMLESS}, resources=resources, **fields)
 
 
 def warned(*others, name="log", cluster=False, **spec):

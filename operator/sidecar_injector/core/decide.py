@@ -14,21 +14,18 @@ What the pod's annotation means, in an enabled namespace and before selectors:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from sidecar_injector import names
 from sidecar_injector.core import decision, matching, patch
 from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import merge, render, status_annotation
-from sidecar_injector.core.pods import annotation
+from sidecar_injector.core.pods import annotation, lenient
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
 
 def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceView) -> Decision:
     """What becomes of this pod in this namespace."""
-    recorded = status_annotation.read(_annotations(request.pod))
+    recorded = status_annotation.read(lenient.child(request.pod.get("metadata"), "annotations"))
     candidate = matching.candidate_of(request.pod, recorded)
     if reason := matching.out_of_scope(request, candidate, view):
         verdict, message = PodVerdict.OUT_OF_SCOPE, reason.sentence
@@ -147,8 +144,3 @@ def _refusal(refusing: Line) -> str:
         f"{injection.kind} {injection.reference} must be injected (failurePolicy: Fail)"
         f" and cannot be: {refusing.reason.value}: {refusing.message}. {remedy}"
     )
-
-
-def _annotations(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    annotations = (pod.get("metadata") or {}).get("annotations")
-    return annotations if isinstance(annotations, dict) else {}

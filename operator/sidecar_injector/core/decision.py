@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core import patch
-from sidecar_injector.core.injections import index, model
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason, Verdict
 
 
@@ -47,7 +47,7 @@ class Decision:
     """The resulting pod; the same object where nothing changes."""
     evaluated: Sequence[Line] = ()
     """One line for each injection that might select the pod."""
-    candidates: index.Candidates | None = None
+    candidates: namespace_view.Candidates | None = None
     """These injections, and why the others cannot select the pod."""
     annotation_findings: Sequence[AnnotationFinding] = ()
     operations: Sequence[patch.Operation] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view
@@ -17,7 +17,10 @@ from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import annotation, selectors
 from sidecar_injector.core.reasons import Reason
 
+Request = namespace_view.PodRequest
 View = namespace_view.NamespaceView
+Subject = TypeVar("Subject")
+"""A request, or an injection."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,79 +45,55 @@ def candidate_of(pod: Mapping[str, Any], recorded: status_annotation.Provenance)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ScopeRule:
-    """A reason for which no injection can apply to a pod."""
+class Rule(Generic[Subject]):
+    """A reason for which no injection applies to a request, or one injection not to its pod."""
 
     name: str
-    """What the rule looks at, in a word or two."""
+    """What the rule looks at: a field of the injection, or a part of the pod."""
     reason: Reason
     passed: str
     """For people, the opposite of the reason's sentence."""
-    stops: Callable[[namespace_view.PodRequest, Candidate, View], bool]
-    fact: Callable[[Candidate, View], str] = lambda candidate, view: ""
+    stops: Callable[[Subject, Candidate, View], bool]
+    fact: Callable[[Subject, Candidate, View], str] = lambda subject, candidate, view: ""
     """For people, the value that the rule looked at; empty if the sentence says everything."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class MatchRule:
-    """A reason for which one injection does not apply to a pod in scope."""
-
-    name: str
-    """The field of the injection, or the annotation of the pod, that the rule looks at."""
-    reason: Reason
-    passed: str
-    """For people, the opposite of the reason's sentence."""
-    stops: Callable[[model.Injection, Candidate, View], bool]
-    fact: Callable[[model.Injection, Candidate, View], str] = lambda injection, candidate, view: ""
-    """For people, the value that the rule looked at; empty if the sentence says everything."""
-
-
-def out_of_scope(
-    request: namespace_view.PodRequest, candidate: Candidate, view: View
-) -> Reason | None:
+def out_of_scope(request: Request, candidate: Candidate, view: View) -> Reason | None:
     """Why no injection can apply to this pod; None if one can."""
-    for rule in SCOPE_RULES:
-        if rule.stops(request, candidate, view):
-            return rule.reason
-    return None
+    return _first_reason(SCOPE_RULES, request, candidate, view)
 
 
 def match(injection: model.Injection, candidate: Candidate, view: View) -> Reason | None:
     """Why an injection does not apply to a pod in scope; None if it does."""
-    # Plain loops are faster, and this runs for every injection in scope while a pod waits.
-    for rule in MATCH_RULES:
-        if rule.stops(injection, candidate, view):
+    return _first_reason(MATCH_RULES, injection, candidate, view)
+
+
+def _first_reason(
+    rules: tuple[Rule[Subject], ...], subject: Subject, candidate: Candidate, view: View
+) -> Reason | None:
+    # A plain loop is faster, and this runs for every injection in scope while a pod waits.
+    for rule in rules:
+        if rule.stops(subject, candidate, view):
             return rule.reason
     return None
 
 
-def tried_on_pod(
-    request: namespace_view.PodRequest, candidate: Candidate, view: View
-) -> Iterator[tuple[ScopeRule, bool]]:
-    """The rules that `out_of_scope` tries, in order, each with whether it stops."""
-    for rule in SCOPE_RULES:
-        stops = rule.stops(request, candidate, view)
+def tried(
+    rules: tuple[Rule[Subject], ...], subject: Subject, candidate: Candidate, view: View
+) -> Iterator[tuple[Rule[Subject], bool]]:
+    """The rules that are tried on a subject, in order, each with whether it stops."""
+    for rule in rules:
+        stops = rule.stops(subject, candidate, view)
         yield rule, stops
         if stops:
             return
 
 
-def tried_on_injection(
-    injection: model.Injection, candidate: Candidate, view: View
-) -> Iterator[tuple[MatchRule, bool]]:
-    """The rules that `match` tries, in order, each with whether it stops."""
-    for rule in MATCH_RULES:
-        stops = rule.stops(injection, candidate, view)
-        yield rule, stops
-        if stops:
-            return
-
-
-def _is_not_a_create(request: namespace_view.PodRequest, _: Candidate, __: View) -> bool:
+def _is_not_a_create(request: Request, _: Candidate, __: View) -> bool:
     return request.operation != "CREATE" or bool(request.subresource)
 
 
-def _is_excluded(request: namespace_view.PodRequest, _: Candidate, view: View) -> bool:
+def _is_excluded(request: Request, _: Candidate, view: View) -> bool:
     namespace = request.namespace
     return namespace in names.SYSTEM_NAMESPACES or namespace == view.release_namespace
 
@@ -159,51 +138,51 @@ def _network(injection: model.Injection, candidate: Candidate, _: View) -> str:
     return f"{injection.spec.get('hostNetworkPods')}; the pod has {network}"
 
 
-SCOPE_RULES: tuple[ScopeRule, ...] = (
-    ScopeRule(
+SCOPE_RULES: tuple[Rule[Request], ...] = (
+    Rule(
         "operation", Reason.NOT_A_CREATE, "the pod is being created", _is_not_a_create,
     ),
-    ScopeRule(
+    Rule(
         "namespace", Reason.NAMESPACE_EXCLUDED,
         "the namespace is neither the system's nor the injector's own", _is_excluded,
-        fact=lambda candidate, view: view.namespace.name,
+        fact=lambda request, candidate, view: view.namespace.name,
     ),
-    ScopeRule(
+    Rule(
         "namespace label", Reason.NAMESPACE_NOT_ENABLED,
         "the namespace carries the label sidecar-injection=enabled",
         lambda request, candidate, view: not view.namespace.is_enabled,
-        fact=lambda candidate, view: _label(view.namespace.labels, usual=names.ENABLED),
+        fact=lambda request, candidate, view: _label(view.namespace.labels, usual=names.ENABLED),
     ),
-    ScopeRule(
+    Rule(
         "pod label", Reason.POD_LABEL_DISABLED,
         "the pod does not carry the label sidecar-injection=disabled",
         lambda request, candidate, view: (
             candidate.labels.get(names.INJECTION_LABEL) == names.DISABLED
         ),
-        fact=lambda candidate, view: _label(candidate.labels, usual=names.DISABLED),
+        fact=lambda request, candidate, view: _label(candidate.labels, usual=names.DISABLED),
     ),
-    ScopeRule(
+    Rule(
         "mirror pod", Reason.MIRROR_POD, "the pod is no mirror of a static pod",
         lambda request, candidate, view: names.MIRROR_ANNOTATION in candidate.annotations,
     ),
-    ScopeRule(
+    Rule(
         "own pod", Reason.OWN_POD, "the pod does not belong to the injector",
         lambda request, candidate, view: (
             candidate.labels.get(names.APP_NAME_LABEL) == names.PRODUCT
         ),
     ),
-    ScopeRule(
+    Rule(
         "pod annotation", Reason.POD_ANNOTATION_DISABLED, "the pod's annotation does not say no",
         lambda request, candidate, view: (
             candidate.inject_request.requested is annotation.Requested.NO
         ),
-        fact=lambda candidate, view: str(candidate.inject_request),
+        fact=lambda request, candidate, view: str(candidate.inject_request),
     ),
 )  # fmt: skip
 """In the order in which they are tried."""
 
-MATCH_RULES: tuple[MatchRule, ...] = (
-    MatchRule(
+MATCH_RULES: tuple[Rule[model.Injection], ...] = (
+    Rule(
         "namespaceSelector", Reason.NAMESPACE_SELECTOR_MISMATCH,
         "the namespaceSelector matches the namespace's labels",
         lambda injection, candidate, view: (
@@ -213,30 +192,30 @@ MATCH_RULES: tuple[MatchRule, ...] = (
             injection.spec.get("namespaceSelector"), view.namespace.labels
         ),
     ),
-    MatchRule(
+    Rule(
         "selector", Reason.SELECTOR_MISMATCH, "the selector matches the pod's labels",
         lambda injection, candidate, view: not injection.selector(candidate.labels),
         fact=lambda injection, candidate, view: _comparison(
             injection.spec.get("selector"), candidate.labels
         ),
     ),
-    MatchRule(
+    Rule(
         "suspend", Reason.SUSPENDED, "the injection is not suspended",
         lambda injection, candidate, view: bool(injection.spec.get("suspend")),
     ),
-    MatchRule(
+    Rule(
         "pod annotation", Reason.NOT_LISTED,
         "the pod's annotation names it, or lists no injections", _is_not_listed,
         fact=lambda injection, candidate, view: str(candidate.inject_request),
     ),
-    MatchRule(
+    Rule(
         "activation", Reason.NOT_REQUESTED,
         "activation is Automatic, or the pod's annotation asks for it", _is_not_requested,
         fact=lambda injection, candidate, view: (
             f"{injection.spec.get('activation')}; {candidate.inject_request}"
         ),
     ),
-    MatchRule(
+    Rule(
         "hostNetworkPods", Reason.HOST_NETWORK,
         "the pod is not on the host network, or hostNetworkPods is Inject",
         lambda injection, candidate, view: (

@@ -141,3 +141,12 @@ class Reason(enum.Enum):
         "InvalidAnnotation", Level.ANNOTATION,
         "the annotation is neither yes, no nor a list of injection names",
     )  # fmt: skip
+
+
+class Conflict(Exception):
+    """An injection's parts cannot be added, so none of them is."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -31,8 +31,10 @@ def wanted(
     errors = validate.validate(injection).errors
     ready = _ready(injection, namespace, serving=serving, accepted=not errors)
     before = {condition.get("type"): condition for condition in current.get("conditions") or ()}
-    if ready[1] == "Pending" and "Ready" in before and _same_spec(injection, before["Ready"]):
-        ready = _fields(before["Ready"])
+    present = before.get("Ready") or {}
+    is_of_this_spec = present.get("observedGeneration") == injection.generation
+    if present and is_of_this_spec and ready[1] == "Pending":
+        ready = tuple(present.get(field, "") for field in ("status", "reason", "message"))
     conditions = [
         _condition(kind, fields, before.get(kind) or {}, injection=injection, now=now)
         for kind, fields in (("Accepted", _accepted(errors)), ("Ready", ready))
@@ -92,11 +94,3 @@ def _condition(
         "observedGeneration": injection.generation,
         "lastTransitionTime": since or now,
     }
-
-
-def _fields(condition: Mapping[str, Any]) -> Fields:
-    return condition.get("status", ""), condition.get("reason", ""), condition.get("message", "")
-
-
-def _same_spec(injection: model.Injection, condition: Mapping[str, Any]) -> bool:
-    return bool(condition.get("observedGeneration") == injection.generation)

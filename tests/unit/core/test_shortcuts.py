@@ -13,7 +13,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import index, namespace_view
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import render
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import container as container_rules
@@ -31,7 +31,7 @@ def selector(draw):
         {"key": draw.choice(KEYS), "operator": "NotIn", "values": ["web"]},
         {"key": draw.choice(KEYS), "operator": draw.choice(["Exists", "DoesNotExist"])},
     ]
-    return draw.optional(
+    return draw.members(
         0.5,
         matchLabels=lambda: {key: draw.choice(VALUES) for key in draw.some(KEYS)},
         matchExpressions=lambda: draw.some(expressions, most=2),
@@ -42,7 +42,7 @@ def scene(seed):
     """A pod with some labels, in a namespace with injections that select by them."""
     draw = Draw(seed)
     subject = draw.pod()
-    labels = draw.optional(0.7, **{key: lambda: draw.choice([*VALUES, None, 7]) for key in KEYS})
+    labels = draw.members(0.7, **{key: lambda: draw.choice([*VALUES, None, 7]) for key in KEYS})
     subject["metadata"]["labels"] = (subject["metadata"].get("labels") or {}) | labels
     injections = []
     for number, drawn in enumerate([*draw.injections(), *draw.injections()]):
@@ -63,7 +63,7 @@ class Unindexed(namespace_view.NamespaceView):
 
     def candidates(self, _):
         positions = list(range(len(self.injections)))
-        return index.Candidates(self.injections, positions, set(positions))
+        return namespace_view.Candidates(self.injections, positions, set(positions))
 
 
 def unindexed(view):
@@ -129,11 +129,7 @@ def test_the_parts_of_a_template_are_made_once_and_die_with_their_injection():
             {"terminationGracePeriodSeconds": 10},
         ),
         ({"securityContext": {"runAsUser": 1}}, {}, {"os": {"name": "windows"}}),
-        (
-            {"securityContext": {"procMount": "Unmasked"}},
-            {"hostUsers": False},
-            {"hostUsers": True},
-        ),
+        ({"securityContext": {"procMount": "Unmasked"}}, {"hostUsers": False}, {"hostUsers": True}),
         (
             {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]},
             {"restartPolicy": "Always"},

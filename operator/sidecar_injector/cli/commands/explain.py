@@ -55,23 +55,21 @@ def explanation(subject: inject.Subject) -> Explanation:
     recorded = status_annotation.read(pod_fields.metadata_map(request.pod, "annotations"))
     candidate = matching.candidate_of(request.pod, recorded)
     scope = [
-        _step(rule, stops=stops, fact=rule.fact(candidate, view))
-        for rule, stops in matching.tried_on_pod(request, candidate, view)
+        _step(rule, stops=stops, fact=rule.fact(request, candidate, view))
+        for rule, stops in matching.tried(matching.SCOPE_RULES, request, candidate, view)
     ]
     lines = []
     for line in subject.entry.decision.lines:
         injection = line.injection
         steps = [
             _step(rule, stops=stops, fact=rule.fact(injection, candidate, view))
-            for rule, stops in matching.tried_on_injection(injection, candidate, view)
+            for rule, stops in matching.tried(matching.MATCH_RULES, injection, candidate, view)
         ]
         lines.append(steps if steps[-1].reason else [*steps, *_fit_steps(line)])
     return Explanation(entry=subject.entry, scope=scope, lines=lines)
 
 
-def _step(
-    rule: matching.ScopeRule | matching.MatchRule, *, stops: bool, fact: str
-) -> ExplainStep:  # fmt: skip
+def _step(rule: matching.Rule[Any], *, stops: bool, fact: str) -> ExplainStep:
     sentence = rule.reason.sentence if stops else rule.passed
     message = ": ".join(filter(None, (sentence, fact)))
     return ExplainStep(rule.name, rule.reason if stops else None, message)

@@ -1,15 +1,21 @@
-"""The input of a decision: a request, and what the caches contain about its namespace."""
+"""The input of a decision: a request, and what the caches contain about its namespace.
+
+A namespace has an index of its injections, so that few of them are tried on a pod. The index is
+exact: an injection that is not a candidate fails one of the first two rules of matching, the
+selector for namespaces or the selector for pods, and the index says which.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import index, model
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.reasons import Reason
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,62 @@ class Namespace:
         return cls(name, {names.INJECTION_LABEL: names.ENABLED, names.NAMESPACE_NAME_LABEL: name})
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidates:
+    """Some injections of a namespace, by their positions in ascending order."""
+
+    injections: Sequence[model.Injection]
+    """All injections of the namespace."""
+    positions: Sequence[int]
+    in_namespace: Collection[int]
+    """The positions of the injections whose namespaceSelector matches."""
+
+    def __iter__(self) -> Iterator[model.Injection]:
+        return (self.injections[position] for position in self.positions)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why the other injections do not apply, each reason once."""
+        elsewhere = len(self.in_namespace) < len(self.injections)
+        unselected = len(self.positions) < len(self.in_namespace)
+        return (
+            *((Reason.NAMESPACE_SELECTOR_MISMATCH,) if elsewhere else ()),
+            *((Reason.SELECTOR_MISMATCH,) if unselected else ()),
+        )
+
+    def not_candidates(self) -> Iterator[tuple[model.Injection, Reason]]:
+        """The other injections, each with its reason."""
+        candidates = set(self.positions)
+        for position, injection in enumerate(self.injections):
+            if position not in self.in_namespace:
+                yield injection, Reason.NAMESPACE_SELECTOR_MISMATCH
+            elif position not in candidates:
+                yield injection, Reason.SELECTOR_MISMATCH
+
+
+class Index:
+    """The injections of one namespace, by a label that they require of a pod."""
+
+    def __init__(
+        self, injections: Sequence[model.Injection], *, namespace_labels: Mapping[str, str]
+    ) -> None:
+        self._injections = injections
+        self._in_namespace: set[int] = set()
+        self._by_label: dict[tuple[str, str] | None, list[int]] = {}
+        for position, injection in enumerate(injections):
+            if injection.namespace_selector(namespace_labels):
+                self._in_namespace.add(position)
+                self._by_label.setdefault(injection.required_label, []).append(position)
+
+    def candidates(self, labels: Mapping[str, Any]) -> Candidates:
+        """The injections that may select a pod with these labels, and why the others do not."""
+        positions = list(self._by_label.get(None, ()))
+        for key, value in labels.items():
+            if isinstance(value, str):
+                positions += self._by_label.get((key, value), ())
+        return Candidates(self._injections, sorted(positions), self._in_namespace)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NamespaceView:
     """Everything that is known about one namespace. Its properties are computed once."""
@@ -59,9 +121,9 @@ class NamespaceView:
     """The namespace in which the injector runs; its pods are never injected."""
 
     @functools.cached_property
-    def index(self) -> index.Index:
+    def index(self) -> Index:
         """The injections by the label that they require of a pod."""
-        return index.Index(self.injections, namespace_labels=self.namespace.labels)
+        return Index(self.injections, namespace_labels=self.namespace.labels)
 
     @functools.cached_property
     def references(self) -> frozenset[str]:

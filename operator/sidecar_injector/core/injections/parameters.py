@@ -16,7 +16,7 @@ import re2  # type: ignore[import-untyped]  # google-re2 ships no types
 
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.pods import quantity
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Value = str | int
 Values = Mapping[str, Value]
@@ -26,7 +26,15 @@ _TOKEN = re.compile(r"\$\$|\$\((params\.[^()$]*|pod\.[^()$]*|injection\.[^()$]*)
 _HINT = ("$(params.", "$(pod.", "$(injection.")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 BUILT_IN = ("pod.namespace", "pod.serviceAccountName", "injection.name")
-SOURCES = ("podAnnotation", "podLabel", "namespaceAnnotation", "namespaceLabel")
+SOURCES: Mapping[str, str] = {
+    "podAnnotation": "the pod's annotation",
+    "podLabel": "the pod's label",
+    "namespaceAnnotation": "the namespace's annotation",
+    "namespaceLabel": "the namespace's label",
+}
+"""The fields of `from`, in words."""
+FILLED = ("template", "applicationContainers", "inherit")
+"""The parts of a spec in which tokens are replaced."""
 IDENTITIES = frozenset(
     {"name", "mountPath", "devicePath", "containerPort", "ip", "topologyKey", "whenUnsatisfiable"}
 )
@@ -38,21 +46,12 @@ EXPANDED = frozenset({"command", "args", "value"})
 """Fields in which the kubelet expands `$(VAR)`, so dollars in a value are doubled."""
 
 
-class UnresolvedError(Exception):
-    """A parameter has no valid value on this pod."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
 def resolve(
     parameters: list[Mapping[str, Any]], *, sources: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Value]:
     """The values of all parameters, as `params.NAME`.
 
-    `sources` has the labels and annotations by the names in SOURCES. Raises UnresolvedError with
+    `sources` has the labels and annotations by the names in SOURCES. Raises Conflict with
     MissingValue or InvalidValue.
     """
     return {
@@ -65,12 +64,12 @@ def _resolve(parameter: Mapping[str, Any], *, sources: Mapping[str, Mapping[str,
     (source, key) = next((kind, name) for kind, name in parameter["from"].items() if name)
     raw = sources[source].get(key, parameter.get("default"))
     if raw is None:
-        detail = f"parameter {parameter['name']} is read from {_in_words(source)} {key!r}"
-        raise UnresolvedError(Reason.MISSING_VALUE, f"{detail}, which is not set")
+        detail = f"parameter {parameter['name']} is read from {SOURCES[source]} {key!r}"
+        raise Conflict(Reason.MISSING_VALUE, f"{detail}, which is not set")
     value, sentence = convert(parameter, raw)
     if sentence:
-        where = f"{_in_words(source)} {key!r}" if key in sources[source] else "its default"
-        raise UnresolvedError(
+        where = f"{SOURCES[source]} {key!r}" if key in sources[source] else "its default"
+        raise Conflict(
             Reason.INVALID_VALUE, f"parameter {parameter['name']}, from {where}: {sentence}"
         )
     return value
@@ -135,7 +134,7 @@ def problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
     for index, parameter in enumerate(parameters):
         yield from _declaration_problems(parameter, path=f"spec.parameters[{index}]")
     known = {f"params.{parameter.get('name')}" for parameter in parameters} | set(BUILT_IN)
-    for part in ("template", "applicationContainers", "inherit"):
+    for part in FILLED:
         for path, field, name in tokens(spec.get(part), path=f"spec.{part}"):
             if name not in known:
                 yield Problem(path, f"$({name}) is unknown; known are {', '.join(sorted(known))}")
@@ -219,12 +218,3 @@ def _same_or_new(old: Any, new: Any) -> Any:
         else zip(old, new, strict=True)
     )
     return old if all(before is after for before, after in pairs) else new
-
-
-def _in_words(source: str) -> str:
-    return {
-        "podAnnotation": "the pod's annotation",
-        "podLabel": "the pod's label",
-        "namespaceAnnotation": "the namespace's annotation",
-        "namespaceLabel": "the namespace's label",
-    }[source]

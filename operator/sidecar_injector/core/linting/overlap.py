@@ -10,7 +10,7 @@ from sidecar_injector import names
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import trial
-from sidecar_injector.core.merging import additions, container_additions, defaults, pod_additions
+from sidecar_injector.core.merging import additions, container_additions, defaults
 
 Json = dict[str, Any]
 Wanted = tuple[str, str, Any]
@@ -120,7 +120,7 @@ def _wanted(injection: model.Injection) -> dict[tuple[str, str], Wanted]:
     for index, volume in enumerate(spec.get("volumes") or ()):
         name, path = volume["name"], f"spec.template.spec.volumes[{index}]"
         parts["volume", name] = (f"volume {name!r}", path, volume)
-    for addition in pod_additions.of_pod(spec):
+    for addition in additions.of_pod(spec):
         if isinstance(addition, additions.Scalar):
             path = f"spec.template.spec.{addition.field}"
             parts["scalar", addition.field] = (addition.field, path, addition.value)

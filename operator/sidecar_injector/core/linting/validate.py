@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from sidecar_injector.core.injections import model
+from sidecar_injector.core.injections import model, parameters
 from sidecar_injector.core.injections.schema import Problem
-from sidecar_injector.core.linting import advice, overlap, trial
+from sidecar_injector.core.linting import overlap, trial
 from sidecar_injector.core.reasons import Level
 from sidecar_injector.core.validity import pod_security
 
+RESOURCES = ("cpu", "memory")
 MAX_WARNINGS = 10
 MAX_CHARACTERS = 120
 """Of one warning; the API server cuts it here if all warnings together are too long:
@@ -45,7 +47,9 @@ def validate(injection: model.Injection, *, others: Sequence[model.Injection] = 
         return Findings(injection.errors)
     results = list(trial.outcomes(injection))
     warnings = [
-        *advice.warnings(injection),
+        *_requests(injection),
+        *_volumes(injection),
+        *_tokens(injection),
         *_of_some_pods(results),
         *_of_restricted(results),
         *overlap.warnings(injection, others),
@@ -101,3 +105,54 @@ def _of_restricted(results: Iterable[trial.TrialResult]) -> Iterator[Problem]:
 
 def _why(result: trial.TrialResult) -> str:
     return f"{result.line.reason.value}: {result.line.message}"
+
+
+def _requests(injection: model.Injection) -> Iterator[Problem]:
+    """Containers without requests; a limit without a request counts as one.
+
+    https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/
+    """
+    for path, container in trial.containers(injection):
+        resources: dict[str, Any] = container.get("resources") or {}
+        set_names = (resources.get("requests") or {}).keys() | (
+            resources.get("limits") or {}
+        ).keys()
+        if missing := [name for name in RESOURCES if name not in set_names]:
+            yield Problem(
+                f"{path}.resources",
+                f"requests no {' and no '.join(missing)}: autoscaling and quotas may need it",
+            )
+
+
+def _volumes(injection: model.Injection) -> Iterator[Problem]:
+    for path, name in trial.unresolved(injection):
+        yield Problem(path, f"mounts {name!r}, which the template does not define: the pod must")
+    mounted = {name for _, name in trial.mounts(injection)}
+    for index, volume in enumerate(injection.template_spec.get("volumes") or ()):
+        if volume["name"] not in mounted:
+            yield Problem(
+                f"spec.template.spec.volumes[{index}]",
+                f"{volume['name']!r} is only added to pods that mount it: nothing here does",
+            )
+
+
+def _tokens(injection: model.Injection) -> Iterator[Problem]:
+    """Tokens in parts where tokens are not replaced, and parameters without a token."""
+    spec = injection.spec
+    for part in spec.keys() - set(parameters.FILLED):
+        for path, _, name in parameters.tokens(spec[part], path=f"spec.{part}"):
+            yield Problem(
+                path,
+                f"$({name}) stays as it is: tokens are replaced in {', '.join(parameters.FILLED)}",
+            )
+    used = {
+        name
+        for part in parameters.FILLED
+        for _, _, name in parameters.tokens(spec.get(part), path=f"spec.{part}")
+    }
+    for index, parameter in enumerate(spec.get("parameters") or ()):
+        if f"params.{parameter['name']}" not in used:
+            yield Problem(
+                f"spec.parameters[{index}]",
+                f"$(params.{parameter['name']}) stands nowhere: the parameter changes nothing",
+            )

@@ -12,21 +12,17 @@ In these paths a list item goes by its key (a container's name, a mount's path),
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import defaults
-from sidecar_injector.core.merging.conflict import Conflict
-from sidecar_injector.core.merging.status_annotation import (
-    Entry,
-    ItemKey,
-    Record,
-    RecordsByPath,
-)
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.merging.status_annotation import Entry, ItemKey, Record, RecordsByPath
+from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
 Pod = Mapping[str, Any]
@@ -37,64 +33,75 @@ UNSET: Mapping[str, tuple[Any, ...]] = {
     "hostPID": (None, False),
 }
 """What counts as unset, where more than null does: the API server drops a false `hostNetwork`."""
+SCALARS = ("serviceAccountName", "shareProcessNamespace", "hostNetwork", "hostPID")
+LISTS: Mapping[str, tuple[str, ...]] = {
+    "imagePullSecrets": ("name",),
+    "tolerations": (),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+}
+"""Each with the keys that identify its items; none where an item is one value."""
+DNS_LIMITS = {"nameservers": 3, "searches": 32}
+"""https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go"""
 MAX_PREVIOUS = 64
 """The most bytes of an overwritten value that are recorded for `uninject`."""
 
 
-class Addition(Protocol):
+def of_pod(spec: Mapping[str, Any]) -> Iterator[Addition]:
+    """What the fields of a template's spec add, besides containers and volumes."""
+    for field in SCALARS:
+        if spec.get(field) not in UNSET.get(field, (None,)):
+            yield Scalar(field, spec[field])
+    for field, keys in LISTS.items():
+        if values := spec.get(field):
+            yield ListItems((field,), keys, values=tuple(values))
+    if aliases := spec.get("hostAliases"):
+        yield HostAliases(values=tuple(aliases))
+    dns = spec.get("dnsConfig") or {}
+    for field, limit in DNS_LIMITS.items():
+        if values := dns.get(field):
+            yield ListItems(("dnsConfig", field), limit=limit, values=tuple(values))
+    if options := dns.get("options"):
+        yield ListItems(("dnsConfig", "options"), ("name",), values=tuple(options))
+
+
+class Addition(abc.ABC):
     """What an injection wants in one place of a pod: a field, or some items of one list.
 
-    `records` are those of other injections.
+    Most additions mount nothing, keep no other value, and nothing excludes them. `records` are
+    those of other injections.
     """
-
-    @property
-    def paths(self) -> Sequence[str]:
-        """Where the parts are, one path for each."""
-        ...
-
-    @property
-    def mounts(self) -> Sequence[tuple[str, str]]:
-        """The volumes that the parts mount, each after the path of its mount."""
-        ...
-
-    def missing(self, pod: Pod) -> Addition | None:
-        """The same with only those parts that the pod lacks; None if it lacks nothing."""
-        ...
-
-    def preserved_paths(self, pod: Pod) -> Sequence[str]:
-        """The paths at which the pod keeps a value other than the wanted one."""
-        ...
-
-    def conflicts_with_author(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
-        """What the pod's author wrote and what excludes the parts."""
-        ...
-
-    def conflicts_with_injections(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
-        """What other injections added and what excludes the parts."""
-        ...
-
-    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
-        """Add what the pod lacks now; `recorded` are the items that injections added before."""
-        ...
-
-
-class AdditionDefaults:
-    """True of most additions: they mount nothing, no other value is kept, nothing excludes them."""
 
     __slots__ = ()
 
     @property
+    @abc.abstractmethod
+    def paths(self) -> Sequence[str]:
+        """Where the parts are, one path for each."""
+
+    @property
     def mounts(self) -> Sequence[tuple[str, str]]:
+        """The volumes that the parts mount, each after the path of its mount."""
         return ()
 
+    @abc.abstractmethod
+    def missing(self, pod: Pod) -> Addition | None:
+        """The same with only those parts that the pod lacks; None if it lacks nothing."""
+
     def preserved_paths(self, pod: Pod) -> Sequence[str]:
+        """The paths at which the pod keeps a value other than the wanted one."""
         return ()
 
     def conflicts_with_author(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        """What the pod's author wrote and what excludes the parts."""
         return iter(())
 
     def conflicts_with_injections(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
+        """What other injections added and what excludes the parts."""
         return iter(())
+
+    @abc.abstractmethod
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        """Add what the pod lacks now; `recorded` are the items that injections added before."""
 
 
 def scalar(pod: Pod, field: str) -> Any:
@@ -109,7 +116,7 @@ def scalar(pod: Pod, field: str) -> Any:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Scalar(AdditionDefaults):
+class Scalar(Addition):
     """A field of the pod's spec that is set where the pod leaves it unset."""
 
     field: str
@@ -149,7 +156,7 @@ class Scalar(AdditionDefaults):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Items(AdditionDefaults):
+class Items(Addition):
     """Several items for one list."""
 
     values: tuple[Any, ...] = dataclasses.field(kw_only=True)
@@ -232,6 +239,40 @@ class ListItems(Items):
         return math.inf if self.limit is None else self.limit - len(items)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class HostAliases(Items):
+    """Host names for addresses; those of the pod's own alias of an address are united with them."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return ["/spec/hostAliases"] * len(self.values)
+
+    def missing(self, pod: Pod) -> HostAliases | None:
+        present = _hostnames(pod)
+        return self.narrowed(alias for alias in self.values if _lacking(alias, present))
+
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        present = _hostnames(editor.document)
+        aliases = pod_fields.items(editor.document, "hostAliases")
+        indices = {alias.get("ip"): index for index, alias in reversed([*enumerate(aliases)])}
+        count = len(aliases)
+        records: list[Record] = []
+        for alias in self.values:
+            ip = alias["ip"]
+            if not (hostnames := _lacking(alias, present)):
+                continue
+            value = {"ip": ip, "hostnames": hostnames}
+            if ip in indices:
+                for hostname in hostnames:
+                    editor.append(("spec", "hostAliases", indices[ip], "hostnames"), hostname)
+            else:
+                editor.append(("spec", "hostAliases"), value)
+                indices[ip], count = count, count + 1
+            present.setdefault(ip, set()).update(hostnames)
+            records.append({"op": "add", "path": "/spec/hostAliases", "value": value})
+        return records
+
+
 def belongs_to(part: str, entry: Entry) -> Conflict:
     """The conflict with another injection, which added the part."""
     return Conflict(Reason.INJECTION_CONFLICT, f"{part} belongs to {entry.name}")
@@ -243,3 +284,17 @@ def _previous(value: Any) -> Json:
         return {}
     text = value if isinstance(value, str) else str(value)
     return {"previous": value} if len(text.encode()) <= MAX_PREVIOUS else {}
+
+
+def _hostnames(pod: Pod) -> dict[Any, set[str]]:
+    """The host names that the pod has for each address."""
+    hostnames: dict[Any, set[str]] = {}
+    for alias in pod_fields.items(pod, "hostAliases"):
+        hostnames.setdefault(alias.get("ip"), set()).update(alias.get("hostnames") or ())
+    return hostnames
+
+
+def _lacking(alias: Mapping[str, Any], present: Mapping[Any, set[str]]) -> list[str]:
+    """The host names of an alias that the pod does not have."""
+    names = present.get(alias["ip"], ())
+    return [name for name in alias.get("hostnames") or () if name not in names]

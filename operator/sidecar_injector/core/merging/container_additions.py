@@ -7,11 +7,10 @@ import fnmatch
 import itertools
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import additions, defaults
-from sidecar_injector.core.merging.conflict import Conflict
 from sidecar_injector.core.merging.status_annotation import (
     ItemKey,
     Record,
@@ -19,7 +18,7 @@ from sidecar_injector.core.merging.status_annotation import (
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
 Pod = Mapping[str, Any]
@@ -75,6 +74,10 @@ class Target:
         """The container."""
         return pod_fields.items(pod, self.field)[self.index]
 
+    def steps(self, *steps: str) -> patch.Path:
+        """The steps to something in the container, as the editor takes them."""
+        return ("spec", self.field, self.index, *steps)
+
     def path(self, *steps: str) -> str:
         """The path of the container, or of something in it."""
         return patch.pointer(("spec", self.field, self.name, *steps))
@@ -104,54 +107,75 @@ class ContainerItems(additions.Items):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Variables(ContainerItems):
+class KeyedItems(ContainerItems):
+    """Items for a list in which each key occurs once."""
+
+    list_name: ClassVar[str]
+    key: ClassVar[str]
+
+    @property
+    def paths(self) -> Sequence[str]:
+        return self._paths(self.list_name, self.key)
+
+    def missing(self, pod: Pod) -> Self | None:
+        present = self._by_key(pod)
+        return self.narrowed(value for value in self.values if self._key_of(value) not in present)
+
+    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
+        taken = set(self._by_key(editor.document))
+        position = self._position(editor.document, recorded)
+        records: list[Record] = []
+        for path, value in zip(self.paths, self.values, strict=True):
+            if (key := self._key_of(value)) not in taken:
+                taken.add(key)
+                editor.insert(self.target.steps(self.list_name), position, value)
+                position += 1
+                records.append({"op": "add", "path": path})
+        return records
+
+    def _position(self, pod: Pod, recorded: set[ItemKey]) -> int:
+        """Where the first of them is placed: behind what the container has."""
+        return len(self._present(pod, self.list_name))
+
+    def _by_key(self, pod: Pod) -> dict[str, Json]:
+        """The container's items; of two with one key the first."""
+        items = reversed(self._present(pod, self.list_name))
+        return {self._key_of(item): item for item in items}
+
+    def _key_of(self, item: Json) -> str:
+        key: str = item[self.key]
+        return key
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variables(KeyedItems):
     """Variables of `env`; where the container has one of that name, its own is kept.
 
     They are placed before the author's, which may refer to them.
     """
 
-    @property
-    def paths(self) -> Sequence[str]:
-        return self._paths("env", "name")
-
-    def missing(self, pod: Pod) -> Variables | None:
-        by_name = self._by_name(pod)
-        return self.narrowed(value for value in self.values if value["name"] not in by_name)
+    list_name = "env"
+    key = "name"
 
     def preserved_paths(self, pod: Pod) -> Sequence[str]:
-        by_name = self._by_name(pod)
+        by_key = self._by_key(pod)
         return [
             path
             for path, value in zip(self.paths, self.values, strict=True)
-            if value["name"] in by_name and not _same_variable(by_name[value["name"]], value)
+            if value["name"] in by_key and not _same_variable(by_key[value["name"]], value)
         ]
 
     def conflicts_with_injections(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
-        by_name = self._by_name(pod)
+        by_key = self._by_key(pod)
         for path, value in zip(self.paths, self.values, strict=True):
-            present = by_name.get(value["name"])
+            present = by_key.get(value["name"])
             if present is None or path not in records:
                 continue
             if not _same_variable(_without_appended(present, path, records), value):
                 yield additions.belongs_to(path, records[path][0][0])
 
-    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
-        names = set(self._by_name(editor.document))
-        position = self._leading_variables(editor.document, recorded)
-        records: list[Record] = []
-        for path, value in zip(self.paths, self.values, strict=True):
-            if value["name"] not in names:
-                names.add(value["name"])
-                editor.insert(
-                    ("spec", self.target.field, self.target.index, "env"), position, value
-                )
-                position += 1
-                records.append({"op": "add", "path": path})
-        return records
-
-    def _by_name(self, pod: Pod) -> dict[str, Json]:
-        """The container's variables; of two of one name the first."""
-        return {variable["name"]: variable for variable in reversed(self._present(pod, "env"))}
+    def _position(self, pod: Pod, recorded: set[ItemKey]) -> int:
+        return self._leading_variables(pod, recorded)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,31 +201,22 @@ class Sources(ContainerItems):
         for value in self.values:
             if not index.find(value):
                 index.add(value)
-                editor.insert(
-                    ("spec", self.target.field, self.target.index, "envFrom"), position, value
-                )
+                editor.insert(self.target.steps("envFrom"), position, value)
                 position += 1
                 records.append({"op": "add", "path": path, "value": value})
         return records
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Mounts(ContainerItems):
+class Mounts(KeyedItems):
     """Volume mounts; another mount at the same path is a conflict."""
 
-    @property
-    def paths(self) -> Sequence[str]:
-        return self._paths("volumeMounts", "mountPath")
+    list_name = "volumeMounts"
+    key = "mountPath"
 
     @property
     def mounts(self) -> Sequence[tuple[str, str]]:
         return [(path, value["name"]) for path, value in zip(self.paths, self.values, strict=True)]
-
-    def missing(self, pod: Pod) -> Mounts | None:
-        by_path = self._by_path(pod)
-        return self.narrowed(
-            value for value in self.values if clean_path(value["mountPath"]) not in by_path
-        )
 
     def conflicts_with_author(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
         for path, value in self._differing(pod):
@@ -218,31 +233,17 @@ class Mounts(ContainerItems):
 
     def _differing(self, pod: Pod) -> Iterator[tuple[str, Json]]:
         """The mounts at whose path the container mounts something else."""
-        by_path = self._by_path(pod)
+        by_key = self._by_key(pod)
         for path, value in zip(self.paths, self.values, strict=True):
-            present = by_path.get(clean_path(value["mountPath"]))
+            present = by_key.get(self._key_of(value))
             if present is not None and (
                 present.get("name") != value["name"]
                 or (present.get("subPath") or "") != (value.get("subPath") or "")
             ):
                 yield path, value
 
-    def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
-        taken = set(self._by_path(editor.document))
-        records: list[Record] = []
-        for path, value in zip(self.paths, self.values, strict=True):
-            if (cleaned := clean_path(value["mountPath"])) not in taken:
-                taken.add(cleaned)
-                editor.append(("spec", self.target.field, self.target.index, "volumeMounts"), value)
-                records.append({"op": "add", "path": path})
-        return records
-
-    def _by_path(self, pod: Pod) -> dict[str, Json]:
-        """The container's mounts; of two at one path the first."""
-        return {
-            clean_path(mount.get("mountPath")): mount
-            for mount in reversed(self._present(pod, "volumeMounts"))
-        }
+    def _key_of(self, item: Json) -> str:
+        return clean_path(item.get(self.key))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -270,7 +271,7 @@ class AppendedTexts(ContainerItems):
                 )
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
-        root = ("spec", self.target.field, self.target.index, "env")
+        root = self.target.steps("env")
         variables = self._by_name(editor.document)
         first = self._leading_variables(editor.document, recorded)
         created = 0

@@ -27,7 +27,7 @@ MERGED = frozenset({"resources", "limits", "requests", "securityContext"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Union(additions.AdditionDefaults):
+class Union(additions.Addition):
     """What the template's container has and the pod's container of that name leaves unset."""
 
     target: container_additions.Target
@@ -53,17 +53,15 @@ class Union(additions.AdditionDefaults):
         )
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
-        root = ("spec", self.target.field, self.target.index)
         records: list[Record] = []
         for steps, key, value in list(_missing(self.target.find(editor.document), self.template)):
+            is_item = key or steps[-1] in BY_VALUE
+            (editor.append if is_item else editor.set)(self.target.steps(*steps), value)
             if steps[-1] in BY_VALUE:
-                editor.append((*root, *steps), value)
                 records.append({"op": "add", "path": self.target.path(*steps), "value": value})
             elif key:
-                editor.append((*root, *steps), value)
                 records.append({"op": "add", "path": self.target.path(*steps, key)})
             else:
-                editor.set((*root, *steps), value)
                 records.append({"op": "set", "path": self.target.path(*steps)})
         return records
 

@@ -71,10 +71,7 @@ CONTAINER: Mapping[str, Any] = {
     "lifecycle": {"postStart": _HANDLER, "preStop": _HANDLER},
 }
 _MODE = 0o644
-_ITEMS = {
-    "fieldRef": _FIELD_REF,
-    "resourceFieldRef": _RESOURCE_FIELD_REF,
-}
+_ITEMS = {"fieldRef": _FIELD_REF, "resourceFieldRef": _RESOURCE_FIELD_REF}
 VOLUME: Mapping[str, Any] = {
     "configMap": {"defaultMode": _MODE},
     "secret": {"defaultMode": _MODE},

@@ -14,14 +14,7 @@ from typing import Any
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.merging import (
-    additions,
-    container_additions,
-    container_union,
-    defaults,
-    render,
-)
-from sidecar_injector.core.merging.conflict import Conflict
+from sidecar_injector.core.merging import additions, container_additions, container_union, defaults
 from sidecar_injector.core.merging.render import Json, Parts
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
@@ -30,7 +23,7 @@ from sidecar_injector.core.merging.status_annotation import (
     records_by_path,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 REWRITTEN = ("image", "imagePullPolicy", "resources")
 """What other admission controllers are known to rewrite in containers that we added: registry
@@ -66,6 +59,11 @@ class Fit:
             for field in pod_fields.CONTAINER_LISTS
             for index, container in enumerate(pod_fields.items(pod, field))
         }
+        self.members = [
+            (field, wanted, pod_fields.metadata_map(pod, field))
+            for field, wanted in (("labels", parts.labels), ("annotations", parts.annotations))
+        ]
+        """Labels and annotations, each with what is wanted and what the pod has."""
         self.volumes = {volume["name"]: volume for volume in pod_fields.items(pod, "volumes")}
         self.is_current = bool(self.own_entry and self.own_entry.hash == injection.hash)
 
@@ -144,7 +142,7 @@ class Fit:
         A volume that only another injection mounts must be in the template of that injection.
         """
         volumes = self.parts.volumes
-        mounted = set(render.mounted_volumes(self.all_wanted))
+        mounted = set(_mounted_volumes(self.all_wanted))
         mounted.update(name for addition in self.additions for _, name in addition.mounts)
         if not all(volume["name"] in mounted for volume in volumes):
             mounted.update(self._mounted_by_author())
@@ -177,14 +175,18 @@ def is_outdated(fit: Fit) -> bool:
 def missing_parts(fit: Fit) -> Parts:
     """The parts that the pod lacks; a container that another injection added counts as present."""
     lacking = (addition.missing(fit.pod) for addition in fit.additions)
+    labels, annotations = (
+        {key: value for key, value in wanted.items() if key not in present}
+        for _, wanted, present in fit.members
+    )
     return Parts(
         mode=fit.parts.mode,
         precomputed=fit.parts.precomputed,
         containers=_absent(fit.parts.containers, fit.containers),
         init_containers=_absent(fit.parts.init_containers, fit.containers),
         volumes=_absent(fit.needed_volumes, fit.volumes),
-        labels=_absent_members(fit, "labels", fit.parts.labels),
-        annotations=_absent_members(fit, "annotations", fit.parts.annotations),
+        labels=labels,
+        annotations=annotations,
         additions=tuple(addition for addition in lacking if addition),
     )
 
@@ -193,9 +195,9 @@ def preserved_paths(fit: Fit) -> list[str]:
     """The paths at which the pod keeps its own value and not the template's."""
     paths = [
         patch.pointer(("metadata", field, key))
-        for field, wanted in (("labels", fit.parts.labels), ("annotations", fit.parts.annotations))
+        for field, wanted, present in fit.members
         for key, value in wanted.items()
-        if pod_fields.metadata_map(fit.pod, field).get(key, value) != value
+        if present.get(key, value) != value
     ]
     paths += (path for addition in fit.additions for path in addition.preserved_paths(fit.pod))
     return paths
@@ -242,9 +244,8 @@ def conflicts_with_injections(fit: Fit) -> Iterator[Conflict]:
 
 def _differing_members(fit: Fit) -> Iterator[Conflict]:
     """Labels and annotations that another injection added with another value."""
-    for field, members in (("labels", fit.parts.labels), ("annotations", fit.parts.annotations)):
-        present = pod_fields.metadata_map(fit.pod, field)
-        differing = {key for key, value in members.items() if present.get(key, value) != value}
+    for field, wanted, present in fit.members:
+        differing = {key for key, value in wanted.items() if present.get(key, value) != value}
         for entry in fit.other_entries if differing else ():
             for key, value in entry.members(field).items():
                 if key in differing and present[key] == value:
@@ -257,12 +258,20 @@ def _undefined_mounts(fit: Fit) -> Iterator[tuple[str, str]]:
     mounts = [
         (f"container {container['name']!r}", name)
         for container in fit.all_wanted
-        for name in render.mounted_volumes((container,))
+        for name in _mounted_volumes((container,))
     ]
     mounts += (mount for addition in fit.additions for mount in addition.mounts)
     for part, name in mounts:
         if name not in in_template and (name not in fit.volumes or name in fit.volume_owners):
             yield part, name
+
+
+def _mounted_volumes(containers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The names of the volumes that containers mount or use as block devices."""
+    for container in containers:
+        for field in ("volumeMounts", "volumeDevices"):
+            for mount in container.get(field) or ():
+                yield mount["name"]
 
 
 def _taken_ports(fit: Fit) -> Iterator[tuple[pod_fields.Port, str, str]]:
@@ -279,11 +288,6 @@ def _taken_ports(fit: Fit) -> Iterator[tuple[pod_fields.Port, str, str]]:
 
 def _absent(wanted: Iterable[Json], present: Mapping[str, Any]) -> tuple[Json, ...]:
     return tuple(part for part in wanted if part["name"] not in present)
-
-
-def _absent_members(fit: Fit, field: str, wanted: Mapping[str, str]) -> dict[str, str]:
-    present = pod_fields.metadata_map(fit.pod, field)
-    return {key: value for key, value in wanted.items() if key not in present}
 
 
 def _owners(entries: Iterable[Entry], fields: tuple[str, ...]) -> dict[str, Entry]:

@@ -9,8 +9,7 @@ from typing import Any
 from sidecar_injector import names
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import additions, fit, render, result_checks, status_annotation
-from sidecar_injector.core.merging.conflict import Conflict
+from sidecar_injector.core.merging import additions, fit, render, status_annotation
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
     Provenance,
@@ -19,7 +18,10 @@ from sidecar_injector.core.merging.status_annotation import (
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
+from sidecar_injector.core.validity import container as container_rules
+from sidecar_injector.core.validity import pod as pod_rules
+from sidecar_injector.core.validity import pod_security
 from sidecar_injector.core.validity import spec as spec_rules
 
 _FIRST = "First"
@@ -122,7 +124,7 @@ class Merge:
                 placing.editor.set(("metadata", field, key), value)
 
         after = placing.editor.document
-        if conflict := result_checks.check(
+        if conflict := _result_conflict(
             before, after, view=self._view, precomputed=missing.precomputed
         ):
             raise conflict
@@ -265,3 +267,38 @@ def _names_still_present(entry: Entry, pod: Mapping[str, Any], field: str) -> li
 def _members_still_present(entry: Entry, pod: Mapping[str, Any], field: str) -> dict[str, str]:
     present = pod_fields.metadata_map(pod, field)
     return {key: value for key, value in entry.members(field).items() if present.get(key) == value}
+
+
+def _result_conflict(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    *,
+    view: namespace_view.NamespaceView | None,
+    precomputed: container_rules.TemplateProblems | None,
+) -> Conflict | None:
+    """Why the resulting pod `after` must not be adopted; None if it may be.
+
+    Without a `view` of the namespace, only what the API server requires of every pod is checked.
+    """
+    if view and (conflict := _of_namespace(before, after, view)):
+        return conflict
+    if problem := pod_rules.problem(before=before, after=after, precomputed=precomputed):
+        return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
+    return None
+
+
+def _of_namespace(
+    before: Mapping[str, Any], after: Mapping[str, Any], view: namespace_view.NamespaceView
+) -> Conflict | None:
+    """What the namespace does not accept: a missing ServiceAccount, Pod Security."""
+    account = additions.scalar(after, "serviceAccountName")
+    exists = view.service_accounts is None or account in view.service_accounts
+    if not exists and account != additions.scalar(before, "serviceAccountName"):
+        return Conflict(Reason.MISSING_SERVICE_ACCOUNT, repr(account))
+    level = view.namespace.labels.get(names.POD_SECURITY_ENFORCE_LABEL, "privileged")
+    if level != "privileged":
+        present = set(pod_security.violations(level, before))
+        for violation in pod_security.violations(level, after):
+            if violation not in present:
+                return Conflict(Reason.POD_SECURITY, f"{level}: {violation}")
+    return None

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, parameters, schema
-from sidecar_injector.core.merging import additions, container_additions, inherit, pod_additions
-from sidecar_injector.core.merging.conflict import Conflict
+from sidecar_injector.core.merging import additions, container_additions, inherit
 from sidecar_injector.core.merging.status_annotation import Entry
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 from sidecar_injector.core.validity import container as container_rules
 
 Json = dict[str, Any]
@@ -144,7 +143,7 @@ def _of_template(spec: Mapping[str, Any], mode: str) -> Parts:
         volumes=tuple(pod_spec.get("volumes") or ()),
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
-        additions=tuple(pod_additions.of_pod(pod_spec)),
+        additions=tuple(additions.of_pod(pod_spec)),
         without_inherited={
             container["name"]: container for container in (*init_containers, *containers)
         },
@@ -158,14 +157,6 @@ def mode_of(injection: model.Injection, pod: Mapping[str, Any]) -> str:
         return mode
     policy = (pod.get("spec") or {}).get("restartPolicy") or names.CONTAINER_RESTART_ALWAYS
     return "Container" if policy == names.CONTAINER_RESTART_ALWAYS else "Native"
-
-
-def mounted_volumes(containers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The names of the volumes that containers mount or use as block devices."""
-    for container in containers:
-        for field in ("volumeMounts", "volumeDevices"):
-            for mount in container.get(field) or ():
-                yield mount["name"]
 
 
 def _lists(spec: Mapping[str, Any], mode: str) -> tuple[tuple[Json, ...], tuple[Json, ...]]:
@@ -188,10 +179,7 @@ def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, 
     declared = injection.spec.get("parameters") or []
     if not declared and not injection.has_tokens:
         return injection.spec
-    try:
-        values = parameters.resolve(declared, sources=context.sources)
-    except parameters.UnresolvedError as error:
-        raise Conflict(error.reason, error.detail) from error
+    values = parameters.resolve(declared, sources=context.sources)
     if not injection.has_tokens:
         return injection.spec
 
@@ -202,7 +190,7 @@ def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, 
     }
     filled = {
         part: parameters.substitute(injection.spec[part], values)
-        for part in ("template", "applicationContainers", "inherit")
+        for part in parameters.FILLED
         if part in injection.spec
     }
     properties = injection.spec_schema["properties"]

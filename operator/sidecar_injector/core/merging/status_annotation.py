@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
+from sidecar_injector.core.pods import lenient
+from sidecar_injector.core.pods.lenient import Json
 
 VERSION = 1
 NAMED_LISTS = ("containers", "initContainers", "volumes")
@@ -160,13 +162,17 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
         return NOTHING
     if not isinstance(content, dict) or content.get("version") != VERSION:
         return NOTHING
-    entries = [entry for item in _objects(content, "injections") if (entry := _entry(item))]
+    entries: dict[tuple[str, str], Entry] = {}
+    for item in lenient.objects(content, "injections"):
+        if entry := _entry(item):
+            # A second entry of the same injection is forged.
+            entries.setdefault(entry.identity, entry)
     skipped = [
         Skipped(kind=item["kind"], name=item["name"], reason=item["reason"])
-        for item in _objects(content, "skipped")
+        for item in lenient.objects(content, "skipped")
         if all(isinstance(item.get(key), str) for key in ("kind", "name", "reason"))
     ]
-    return Provenance(tuple(_unique(entries)), tuple(skipped))
+    return Provenance(tuple(entries.values()), tuple(skipped))
 
 
 def author_view(pod: Mapping[str, Any], recorded: Provenance) -> dict[str, dict[str, Any]]:
@@ -179,8 +185,7 @@ def author_view(pod: Mapping[str, Any], recorded: Provenance) -> dict[str, dict[
     view: dict[str, dict[str, Any]] = {}
     for field in MAPS:
         added = {member for entry in recorded.entries for member in entry.members(field).items()}
-        present = metadata.get(field)
-        members = present if isinstance(present, dict) else {}
+        members = lenient.child(metadata, field)
         if added:
             members = {
                 key: value
@@ -202,51 +207,26 @@ def author_scalar(pod: Mapping[str, Any], recorded: Provenance, field: str) -> A
     return value
 
 
-def _objects(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    items = content.get(key)
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-
-
 def _entry(item: Mapping[str, Any]) -> Entry | None:
     """The entry in an item of the annotation; None where it does not name an injection."""
     kind, name, generation = item.get("kind"), item.get("name"), item.get("generation")
     if not isinstance(kind, str) or not isinstance(name, str):
         return None
-    claimed = item.get("added")
-    added = claimed if isinstance(claimed, dict) else {}
-    lists = {key: _strings(added.get(key)) for key in NAMED_LISTS}
-    maps = {key: _string_map(added.get(key)) for key in MAPS}
+    claimed = lenient.child(item, "added")
+    added: Json = {key: lenient.strings(claimed, key) for key in NAMED_LISTS}
+    for key in MAPS:
+        members = lenient.child(claimed, key)
+        added[key] = {key: value for key, value in members.items() if isinstance(value, str)}
     return Entry(
         kind=kind,
         name=name,
         generation=generation if type(generation) is int else None,
-        hash=_string(item.get("hash")),
-        mode=_string(item.get("mode")),
-        added={key: value for key, value in (lists | maps).items() if value},
+        hash=lenient.text(item, "hash"),
+        mode=lenient.text(item, "mode"),
+        added={key: value for key, value in added.items() if value},
         patched=tuple(
             record
-            for record in _objects(item, "patched")
+            for record in lenient.objects(item, "patched")
             if isinstance(record.get("path"), str) and record.get("op") in OPERATIONS
         ),
     )
-
-
-def _string(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _strings(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def _string_map(value: object) -> dict[str, str]:
-    members = value if isinstance(value, dict) else {}
-    return {key: item for key, item in members.items() if isinstance(item, str)}
-
-
-def _unique(entries: Iterable[Entry]) -> Iterable[Entry]:
-    """The first entry of each injection: a second one is forged."""
-    first: dict[tuple[str, str], Entry] = {}
-    for entry in entries:
-        first.setdefault(entry.identity, entry)
-    return first.values()

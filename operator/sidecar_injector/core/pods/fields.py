@@ -18,10 +18,9 @@ def metadata_map(pod: Mapping[str, Any], field: str) -> dict[str, str]:
     return (pod.get("metadata") or {}).get(field) or {}
 
 
-def containers(pod: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All containers of both lists."""
-    for field in CONTAINER_LISTS:
-        yield from items(pod, field)
+    return [*items(pod, "initContainers"), *items(pod, "containers")]
 
 
 Port = tuple[str, int]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import re
+from collections.abc import Iterator
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SEARCH_LABEL = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
@@ -53,11 +54,7 @@ PORT_NAME = Format(
     15,
     "at most 15 of a-z 0-9 and single hyphens inside, with at least one letter",
 )
-VARIABLE = Format(
-    re.compile(r"[ -<>-~]+"),
-    2**20,
-    "printable ASCII without '='",
-)
+VARIABLE = Format(re.compile(r"[ -<>-~]+"), 2**20, "printable ASCII without '='")
 CONFIG_KEY = Format(
     re.compile(r"(?!\.\.)(?!\.$)[-._a-zA-Z0-9]+"),
     253,
@@ -70,6 +67,12 @@ def quoted(value: object) -> str:
     """A value as sentences show it: short, whatever its length is."""
     text = repr(value)
     return text if len(text) <= 70 else f"{text[:60]}…{text[-1]}"
+
+
+def one_of(value: object, accepted: tuple[str, ...], *, where: str) -> Iterator[str]:
+    """The sentence about the field `where` if its value is not one of these words."""
+    if value not in accepted:
+        yield f"{where} {quoted(value)} must be one of {', '.join(accepted)}"
 
 
 def is_ip(value: object) -> bool:

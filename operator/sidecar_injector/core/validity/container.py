@@ -3,7 +3,8 @@
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
 (validateContainers, validateInitContainers, validateContainerCommon, validateContainerPorts,
 validatePullPolicy, validateResizePolicy, validateContainerRestartPolicy,
-validateInitContainerRestartPolicy)
+validateInitContainerRestartPolicy, validateLifecycle, validateLivenessProbe,
+validateReadinessProbe, validateStartupProbe)
 """
 
 from __future__ import annotations
@@ -18,15 +19,25 @@ from sidecar_injector import names
 from sidecar_injector.core.pods import formats, lenient
 from sidecar_injector.core.pods.lenient import Json
 from sidecar_injector.core.validity import env as env_rules
-from sidecar_injector.core.validity import mounts as mount_rules
-from sidecar_injector.core.validity import probes as probe_rules
 from sidecar_injector.core.validity import resources as resource_rules
 from sidecar_injector.core.validity import security as security_rules
 from sidecar_injector.core.validity import volumes as volume_rules
 
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_LIVE_FIELDS = ("lifecycle", *PROBES)
+_PROBE_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+_LIFECYCLE_HANDLERS = ("exec", "httpGet", "tcpSocket", "sleep")
+_COUNTS = (
+    "initialDelaySeconds",
+    "timeoutSeconds",
+    "periodSeconds",
+    "successThreshold",
+    "failureThreshold",
+)
+_SCHEMES = ("HTTP", "HTTPS")
+_DEFAULT_THRESHOLD = (None, 0, 1)
 _DEFAULT_GRACE_SECONDS = 30
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
-_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
 _RESTART_ACTIONS = ("Restart", "RestartAllContainers")
@@ -158,42 +169,127 @@ def problems(
     image = container.get("image") or ""
     if not image or image != image.strip():
         yield f"image {formats.quoted(image)} must not be empty nor have white space around it"
-    yield from _one_of(container, "imagePullPolicy", _PULL_POLICIES)
+    yield from _one_of(container, "imagePullPolicy", volume_rules.PULL_POLICIES)
     yield from _one_of(container, "terminationMessagePolicy", _MESSAGE_POLICIES)
     for field, check in _PARTS:
-        if container.get(field) is not None:
+        if container.get(field):
             yield from check(container)
-    yield from env_rules.problems(container, context.volumes, previous=previous)
-    yield from mount_rules.problems(container, context.volumes, host_users=settings.host_users)
-    yield from resource_rules.problems(lenient.child(container, "resources"), claims=context.claims)
-    yield from security_rules.problems(
-        lenient.child(container, "securityContext"), os=settings.os, host_users=settings.host_users
-    )
+    if container.get("env") or container.get("envFrom"):
+        yield from env_rules.problems(container, context.volumes, previous=previous)
+    if container.get("volumeMounts") or container.get("volumeDevices"):
+        yield from volume_rules.mount_problems(
+            container, context.volumes, host_users=settings.host_users
+        )
+    if resources := lenient.child(container, "resources"):
+        yield from resource_rules.problems(resources, claims=context.claims)
+    if security := lenient.child(container, "securityContext"):
+        yield from security_rules.problems(security, os=settings.os, host_users=settings.host_users)
     yield from _lifetime(container, settings, is_init=is_init)
 
 
 def _one_of(parent: Json, field: str, accepted: tuple[str, ...]) -> Iterator[str]:
-    if (value := parent.get(field) or accepted[0]) not in accepted:
-        yield f"{field} {formats.quoted(value)} must be one of {', '.join(accepted)}"
+    if value := parent.get(field):
+        yield from formats.one_of(value, accepted, where=field)
 
 
 def _lifetime(container: Json, settings: PodSettings, *, is_init: bool) -> Iterator[str]:
     """The problems of probes, of lifecycle handlers and of resize policies."""
     is_plain = is_init and container.get("restartPolicy") != names.CONTAINER_RESTART_ALWAYS
     if is_plain:
-        for field in probe_rules.FIELDS:
+        for field in _LIVE_FIELDS:
             if container.get(field) is not None:
                 yield f"{field} is not for init containers without restartPolicy: Always"
     else:
-        yield from probe_rules.problems(
-            container, grace_seconds=settings.grace_seconds, os=settings.os
-        )
+        yield from _probes(container, grace_seconds=settings.grace_seconds, os=settings.os)
     for policy in lenient.objects(container, "resizePolicy"):
         if policy.get("restartPolicy") == _RESIZE_POLICIES[1]:
             if settings.restart_policy == "Never":
                 yield "resizePolicy must be NotRequired in a pod with restartPolicy: Never"
             elif is_plain:
                 yield "resizePolicy must be NotRequired in an init container that ends"
+
+
+def _probes(container: Json, *, grace_seconds: int, os: str) -> Iterator[str]:
+    """Problems of the probes and lifecycle handlers of a container that may have them.
+
+    A `stopSignal` needs `os.name` only if the feature gate ContainerStopSignals is on; otherwise
+    the API server drops the field. The pod does not show which, so `os.name` is always required.
+    """
+    lifecycle = lenient.child(container, "lifecycle")
+    for moment in ("postStart", "preStop"):
+        if lifecycle.get(moment) is not None:
+            yield from _handler(
+                lenient.child(lifecycle, moment),
+                where=f"lifecycle.{moment}",
+                kinds=_LIFECYCLE_HANDLERS,
+                grace_seconds=grace_seconds,
+            )
+    if lifecycle.get("stopSignal") is not None and not os:
+        yield "lifecycle.stopSignal needs the pod to set os.name"
+    for field in PROBES:
+        if container.get(field) is not None:
+            yield from _probe(lenient.child(container, field), field=field)
+
+
+def _probe(probe: Json, *, field: str) -> Iterator[str]:
+    yield from _handler(probe, where=field, kinds=_PROBE_HANDLERS, grace_seconds=0)
+    for count in _COUNTS:
+        value = probe.get(count)
+        if isinstance(value, int) and value < 0:
+            yield f"{field}.{count} {value} must not be negative"
+    grace = probe.get("terminationGracePeriodSeconds")
+    if field == "readinessProbe":
+        if grace is not None:
+            yield f"{field}.terminationGracePeriodSeconds must not be set"
+        return
+    if isinstance(grace, int) and grace <= 0:
+        yield f"{field}.terminationGracePeriodSeconds {grace} must be greater than 0"
+    if (threshold := probe.get("successThreshold")) not in _DEFAULT_THRESHOLD:
+        yield f"{field}.successThreshold {threshold} must be 1"
+
+
+def _handler(
+    handler: Json, *, where: str, kinds: tuple[str, ...], grace_seconds: int
+) -> Iterator[str]:
+    present = [kind for kind in kinds if handler.get(kind) is not None]
+    if len(present) != 1:
+        existing = " and ".join(present) or "none"
+        yield f"{where} must have exactly one of {', '.join(kinds)}, and has {existing}"
+        return
+    kind, action = present[0], lenient.child(handler, present[0])
+    where = f"{where}.{kind}"
+    if kind == "exec" and not lenient.items(action, "command"):
+        yield f"{where}.command must not be empty"
+    elif kind == "httpGet":
+        yield from _http(action, where=where)
+    elif kind == "tcpSocket":
+        yield from _port(action.get("port"), where=where)
+    elif kind == "grpc" and not lenient.is_integer(action.get("port"), least=1, most=65535):
+        yield f"{where}.port {action.get('port')} must be from 1 to 65535"
+    elif kind == "sleep":
+        seconds = action.get("seconds") or 0
+        if not lenient.is_integer(seconds, least=0, most=grace_seconds):
+            yield (
+                f"{where}.seconds {seconds} must be from 0 to the pod's"
+                f" terminationGracePeriodSeconds ({grace_seconds})"
+            )
+
+
+def _http(action: Json, *, where: str) -> Iterator[str]:
+    yield from _port(action.get("port"), where=where)
+    if scheme := action.get("scheme"):
+        yield from formats.one_of(scheme, _SCHEMES, where=f"{where}.scheme")
+    for header in lenient.objects(action, "httpHeaders"):
+        if not formats.HEADER_NAME.accepts(name := header.get("name")):
+            yield f"{where}.httpHeaders: name {formats.HEADER_NAME.refusal(name)}"
+
+
+def _port(port: object, *, where: str) -> Iterator[str]:
+    if isinstance(port, str):
+        if not formats.PORT_NAME.accepts(port):
+            yield f"{where}.port {formats.PORT_NAME.refusal(port)}"
+    elif not lenient.is_integer(port, least=1, most=65535):
+        yield f"{where}.port {port} must be from 1 to 65535, or a port's name"
 
 
 def _ports(container: Json) -> Iterator[str]:
@@ -205,9 +301,8 @@ def _ports(container: Json) -> Iterator[str]:
         host = port.get("hostPort") or 0
         if not lenient.is_integer(host, least=0, most=65535):
             yield f"ports[{number}].hostPort {host} must be from 1 to 65535"
-        if (protocol := port.get("protocol") or _PROTOCOLS[0]) not in _PROTOCOLS:
-            accepted = ", ".join(_PROTOCOLS)
-            yield f"ports[{number}].protocol {formats.quoted(protocol)} must be one of {accepted}"
+        if protocol := port.get("protocol"):
+            yield from formats.one_of(protocol, _PROTOCOLS, where=f"ports[{number}].protocol")
         if name := port.get("name"):
             if not formats.PORT_NAME.accepts(name):
                 yield f"ports[{number}].name {formats.PORT_NAME.refusal(name)}"
@@ -219,16 +314,12 @@ def _ports(container: Json) -> Iterator[str]:
 def _resize_policy(container: Json) -> Iterator[str]:
     resources: set[str] = set()
     for policy in lenient.objects(container, "resizePolicy"):
-        yield from (f"resizePolicy: {problem}" for problem in _resize_item(policy))
+        for field, accepted in (("resourceName", _RESIZED), ("restartPolicy", _RESIZE_POLICIES)):
+            where = f"resizePolicy: {field}"
+            yield from formats.one_of(policy.get(field), accepted, where=where)
         if (name := str(policy.get("resourceName"))) in resources:
             yield f"resizePolicy: {name} must be there only once"
         resources.add(name)
-
-
-def _resize_item(policy: Json) -> Iterator[str]:
-    for field, accepted in (("resourceName", _RESIZED), ("restartPolicy", _RESIZE_POLICIES)):
-        if (value := policy.get(field)) not in accepted:
-            yield f"{field} {formats.quoted(value)} must be one of {', '.join(accepted)}"
 
 
 def _restart_rules(container: Json) -> Iterator[str]:
@@ -238,9 +329,8 @@ def _restart_rules(container: Json) -> Iterator[str]:
     if len(rules) > _MOST_RESTART_RULES:
         yield f"restartPolicyRules must not be more than {_MOST_RESTART_RULES}"
     for rule in rules:
-        if (action := rule.get("action")) not in _RESTART_ACTIONS:
-            accepted = ", ".join(_RESTART_ACTIONS)
-            yield f"restartPolicyRules: action {formats.quoted(action)} must be one of {accepted}"
+        where = "restartPolicyRules: action"
+        yield from formats.one_of(rule.get("action"), _RESTART_ACTIONS, where=where)
         codes = lenient.child(rule, "exitCodes")
         if codes.get("operator") not in _EXIT_CODE_OPERATORS:
             accepted = " or ".join(_EXIT_CODE_OPERATORS)

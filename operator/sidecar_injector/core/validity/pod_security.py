@@ -13,7 +13,7 @@ from typing import Any
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import formats, lenient
 from sidecar_injector.core.pods.lenient import Json
-from sidecar_injector.core.validity import probes as probe_rules
+from sidecar_injector.core.validity import container as container_rules
 from sidecar_injector.core.validity import security as security_rules
 from sidecar_injector.core.validity import volumes as volume_rules
 
@@ -143,7 +143,7 @@ def _container(container: Json, pod: Mapping[str, Any], *, restricted: bool) -> 
 def _hosts(container: Json) -> Iterator[str]:
     """Probes and lifecycle handlers that call a host outside of the pod."""
     lifecycle = lenient.child(container, "lifecycle")
-    handlers = [lenient.child(container, field) for field in probe_rules.PROBES]
+    handlers = [lenient.child(container, field) for field in container_rules.PROBES]
     handlers += [lenient.child(lifecycle, moment) for moment in ("postStart", "preStop")]
     for handler in handlers:
         for kind in ("httpGet", "tcpSocket"):

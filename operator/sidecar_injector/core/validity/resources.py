@@ -27,8 +27,6 @@ _NOTHING = decimal.Decimal()
 
 def problems(resources: Json, *, claims: Collection[str]) -> Iterator[str]:
     """Problems of one container; `claims` are the names in the pod's `resourceClaims`."""
-    if not resources:
-        return
     limits = _amounts(resources, "limits")
     # The API server sets this default before it compares.
     requests = limits | _amounts(resources, "requests")

@@ -49,8 +49,6 @@ def problems(context: Json, *, os: str, host_users: bool) -> Iterator[str]:
 
     `privileged` itself is not checked: a flag of the API server decides whether it is allowed.
     """
-    if not context:
-        return
     yield from _privileges(context)
     mount = context.get("procMount") or "Default"
     if mount not in ("Default", "Unmasked"):
@@ -82,8 +80,7 @@ def _privileges(context: Json) -> Iterator[str]:
 
 def _profile(profile: Json, *, field: str) -> Iterator[str]:
     where, kind = f"securityContext.{field}", profile.get("type")
-    if kind not in _PROFILES:
-        yield f"{where}.type {formats.quoted(kind)} must be one of {', '.join(_PROFILES)}"
+    yield from formats.one_of(kind, _PROFILES, where=f"{where}.type")
     name = profile.get("localhostProfile")
     if (kind == _LOCALHOST) != (name is not None):
         yield f"{where}.localhostProfile must be there if type is Localhost, and only then"

@@ -132,10 +132,8 @@ def _tolerations(spec: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _dns(config: Json) -> Iterator[str]:
-    nameservers, searches = (
-        lenient.strings(config, "nameservers"),
-        lenient.strings(config, "searches"),
-    )
+    nameservers = lenient.strings(config, "nameservers")
+    searches = lenient.strings(config, "searches")
     if len(nameservers) > _MOST_NAMESERVERS:
         yield f"dnsConfig.nameservers must not be more than {_MOST_NAMESERVERS}"
     for address in nameservers:
@@ -154,11 +152,8 @@ def _dns(config: Json) -> Iterator[str]:
 
 
 def _toleration(toleration: Json) -> Iterator[str]:
-    key, value, operator = (
-        toleration.get("key"),
-        toleration.get("value") or "",
-        toleration.get("operator") or "Equal",
-    )
+    key, value = toleration.get("key"), toleration.get("value") or ""
+    operator = toleration.get("operator") or "Equal"
     where = f"toleration of {formats.quoted(key or '')}"
     if key and not selectors.is_qualified_name(key):
         yield f"{where}: key must be an optional DNS prefix and '/', then a name"
@@ -173,8 +168,8 @@ def _toleration(toleration: Json) -> Iterator[str]:
         yield f"{where}: value must be empty where operator is Exists"
     elif operator == "Equal":
         yield from (f"{where}: {sentence}" for sentence in _label("key", value))
-    if (effect := toleration.get("effect")) and effect not in _EFFECTS:
-        yield f"{where}: effect {formats.quoted(effect)} must be one of {', '.join(_EFFECTS)}"
+    if effect := toleration.get("effect"):
+        yield from formats.one_of(effect, _EFFECTS, where=f"{where}: effect")
 
 
 def _spread(spec: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:

@@ -1,12 +1,13 @@
-"""What the API server requires of volumes.
+"""What the API server requires of volumes, and of the mounts and devices of a container.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateVolumes). For storage systems that Kubernetes no longer supports, only the required
-members are checked; the API server checks the rest.
+(ValidateVolumes, ValidateVolumeMounts, ValidateVolumeDevices). For storage systems that Kubernetes
+no longer supports, only the required members are checked; the API server checks the rest.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterator, Mapping
 
 from sidecar_injector.core.pods import formats, lenient, quantity, selectors
@@ -50,11 +51,14 @@ _HOST_PATH_TYPES = (
     "BlockDevice",
 )  # fmt: skip
 _ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
-_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _FILE_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "metadata.labels",
                 "metadata.annotations")  # fmt: skip
 _PROJECTIONS = ("secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle",
                 "podCertificate")  # fmt: skip
+_PROPAGATIONS = ("None", "HostToContainer", "Bidirectional")
+_RECURSIVE = ("Disabled", "IfPossible", "Enabled")
+_BLOCK_SOURCES = ("persistentVolumeClaim", "ephemeral")
 _HIGHEST_MODE = 0o777
 _TOKEN_SECONDS = (600, 2**32)
 
@@ -115,10 +119,8 @@ def _csi(source: Json) -> Iterator[str]:
 
 
 def _image(source: Json) -> Iterator[str]:
-    policy = source.get("pullPolicy") or _PULL_POLICIES[0]
-    if policy not in _PULL_POLICIES:
-        accepted = ", ".join(_PULL_POLICIES)
-        yield f"image.pullPolicy {formats.quoted(policy)} must be one of {accepted}"
+    if policy := source.get("pullPolicy"):
+        yield from formats.one_of(policy, PULL_POLICIES, where="image.pullPolicy")
 
 
 def _ephemeral(source: Json) -> Iterator[str]:
@@ -236,3 +238,77 @@ _CHECKS: Mapping[str, Callable[[Json], Iterator[str]]] = {
     "projected": _projected,
     "secret": lambda source: _keys(source, where="secret"),
 }
+
+
+def mount_problems(
+    container: Json, volumes: Mapping[str, Json], *, host_users: bool
+) -> Iterator[str]:
+    """Problems of `volumeMounts` and `volumeDevices`.
+
+    Two spellings of one mount path, such as `/a/` and `/a`, count as equal. The API server accepts
+    both, but then the runtime mounts one volume over the other.
+    """
+    mounts = lenient.objects(container, "volumeMounts")
+    devices = lenient.objects(container, "volumeDevices")
+    paths: set[str] = set()
+    for mount in mounts:
+        name, path = mount.get("name"), mount.get("mountPath") or ""
+        where = f"volumeMounts[{path}]"
+        if name not in volumes:
+            yield f"{where} mounts volume {formats.quoted(name)}, which is not there"
+        if not path:
+            yield f"volumeMounts: mountPath of volume {formats.quoted(name)} must not be empty"
+        elif (cleaned := posixpath.normpath(path)) in paths:
+            yield f"{where}: mountPath must be there only once"
+        else:
+            paths.add(cleaned)
+        yield from _subpath(mount, where=where)
+        yield from _propagation(mount, container, where=where)
+    if devices:
+        yield from _devices(devices, mounts, volumes)
+        if not host_users:
+            yield "volumeDevices must not be there in a pod with hostUsers: false"
+
+
+def _subpath(mount: Json, *, where: str) -> Iterator[str]:
+    both = {field: mount.get(field) for field in ("subPath", "subPathExpr") if mount.get(field)}
+    if len(both) > 1:
+        yield f"{where} must not have both subPath and subPathExpr"
+    for field, path in both.items():
+        if str(path).startswith("/") or formats.steps_back(path):
+            yield f"{where}.{field} {formats.quoted(path)} must be relative and without '..'"
+
+
+def _propagation(mount: Json, container: Json, *, where: str) -> Iterator[str]:
+    mode = mount.get("mountPropagation") or _PROPAGATIONS[0]
+    recursive = mount.get("recursiveReadOnly") or _RECURSIVE[0]
+    if mode != _PROPAGATIONS[0]:
+        yield from formats.one_of(mode, _PROPAGATIONS, where=f"{where}.mountPropagation")
+        privileged = lenient.child(container, "securityContext").get("privileged") is True
+        if mode == "Bidirectional" and not privileged:
+            yield f"{where}.mountPropagation: Bidirectional is for privileged containers"
+    if recursive != _RECURSIVE[0]:
+        yield from formats.one_of(recursive, _RECURSIVE, where=f"{where}.recursiveReadOnly")
+        if mount.get("readOnly") is not True or mode != _PROPAGATIONS[0]:
+            yield f"{where}.recursiveReadOnly needs readOnly, and no mountPropagation"
+
+
+def _devices(devices: list[Json], mounts: list[Json], volumes: Mapping[str, Json]) -> Iterator[str]:
+    mounted = {mount.get("name") for mount in mounts}
+    paths = {mount.get("mountPath") for mount in mounts}
+    used: set[str] = set()
+    for device in devices:
+        name, path = str(device.get("name")), device.get("devicePath") or ""
+        where = f"volumeDevices[{name}]"
+        if name not in volumes:
+            yield f"{where}: volume {formats.quoted(name)} is not there"
+        elif not set(kinds(volumes[name])) & set(_BLOCK_SOURCES):
+            yield f"{where}: the volume must be a {' or '.join(_BLOCK_SOURCES)}"
+        if name in used or name in mounted:
+            yield f"{where}: a volume must be used only once, as a device or mounted"
+        if not path or formats.steps_back(path):
+            yield f"{where}.devicePath {formats.quoted(path)} must not be empty nor contain '..'"
+        elif path in paths:
+            yield f"{where}.devicePath {formats.quoted(path)} must be there only once"
+        used.add(name)
+        paths.add(path)

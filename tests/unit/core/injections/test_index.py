@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar_injector.core import matching
-from sidecar_injector.core.injections import index, namespace_view
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.reasons import Reason
 from tests.kits import random_pods
@@ -59,7 +59,7 @@ def test_a_pod_meets_only_the_injections_that_may_select_it():
         injection(f"i{number}", selector={"matchLabels": {"n": str(number)}})
         for number in range(100)
     ]
-    candidates = index.Index(many, namespace_labels={}).candidates({"n": "7", "m": "8"})
+    candidates = namespace_view.Index(many, namespace_labels={}).candidates({"n": "7", "m": "8"})
 
     assert [injection.name for injection in candidates] == ["i7"]
     assert candidates.reasons == (Reason.SELECTOR_MISMATCH,)

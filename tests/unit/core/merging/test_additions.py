@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 import jsonpatch
 import pytest
 
 from sidecar_injector import names
-from sidecar_injector.core.merging import uninject
-from tests.kits.samples import decided, injection, meaningful, pod, reasons
+from tests.kits.samples import decided, injection, pod, reasons, round_trip
 
 
 def adding(name="log", *, cluster=False, priority=0, **spec):
     return injection(name, cluster=cluster, priority=priority, template={"spec": spec})
 
 
-def after(subject, *injections):
-    """The decision; patch, second pass and the way back are as they must be."""
-    result = decided(subject, *injections)
-    assert jsonpatch.apply_patch(copy.deepcopy(subject), result.operations) == result.pod
-    assert decided(result.pod, *injections).operations == []
-    assert meaningful(uninject.uninject(result.pod)) == meaningful(subject)
-    return result
-
-
 def spec(subject, *injections):
-    return after(subject, *injections).pod["spec"]
+    return round_trip(subject, *injections).pod["spec"]
 
 
 @pytest.mark.parametrize(
@@ -52,14 +41,16 @@ def test_a_service_account_is_set_where_there_is_none_or_only_the_default(own, r
 
 @pytest.mark.parametrize("own", [{"serviceAccountName": "web"}, {"serviceAccount": "web"}])
 def test_a_service_account_of_the_authors_is_kept_and_reported(own):
-    decision = after(pod(**own), adding(serviceAccountName="robot", tolerations=[{"key": "a"}]))
+    decision = round_trip(
+        pod(**own), adding(serviceAccountName="robot", tolerations=[{"key": "a"}])
+    )
     assert own.items() <= decision.pod["spec"].items()
     assert decision.lines[0].details == {"kept": ["/spec/serviceAccountName"]}
 
 
 def test_process_namespaces_are_shared_where_the_pod_does_not_say():
     assert spec(pod(), adding(shareProcessNamespace=True))["shareProcessNamespace"] is True
-    decision = after(pod(shareProcessNamespace=False), adding(shareProcessNamespace=True))
+    decision = round_trip(pod(shareProcessNamespace=False), adding(shareProcessNamespace=True))
     assert reasons(decision) == {"log": "AlreadyInjected"}
     assert decision.lines[0].details == {"kept": ["/spec/shareProcessNamespace"]}
 
@@ -74,7 +65,7 @@ def test_host_namespaces_are_the_cluster_kinds(field, own):
 
 def test_an_injection_that_sets_the_host_network_still_matches_on_the_second_call():
     log_injection = adding(cluster=True, hostNetwork=True)
-    once = after(pod(), log_injection)
+    once = round_trip(pod(), log_injection)
     assert reasons(decided(once.pod, log_injection)) == {"cluster/log": "AlreadyInjected"}
 
 
@@ -86,10 +77,7 @@ def test_pull_secrets_are_united_by_name():
 
 def test_host_names_of_one_address_are_united():
     own = [{"ip": "10.0.0.1", "hostnames": ["a"]}]
-    wanted = [
-        {"ip": "10.0.0.1", "hostnames": ["a", "b"]},
-        {"ip": "10.0.0.2", "hostnames": ["c"]},
-    ]
+    wanted = [{"ip": "10.0.0.1", "hostnames": ["a", "b"]}, {"ip": "10.0.0.2", "hostnames": ["c"]}]
     result = spec(pod(hostAliases=own), adding(hostAliases=wanted))
     assert result["hostAliases"] == [
         {"ip": "10.0.0.1", "hostnames": ["a", "b"]},
@@ -111,7 +99,9 @@ def constraint(skew, *, when="ScheduleAnyway", key="zone"):
 def test_spread_constraints_are_known_by_key_and_manner():
     own = [constraint(1)]
     wanted = [constraint(2), constraint(2, when="DoNotSchedule"), constraint(2, key="host")]
-    decision = after(pod(topologySpreadConstraints=own), adding(topologySpreadConstraints=wanted))
+    decision = round_trip(
+        pod(topologySpreadConstraints=own), adding(topologySpreadConstraints=wanted)
+    )
     assert decision.pod["spec"]["topologySpreadConstraints"] == [*own, *wanted[1:]]
     assert decision.lines[0].details == {"kept": ["/spec/topologySpreadConstraints"]}
 
@@ -123,7 +113,7 @@ def test_dns_lists_are_filled_up_to_what_the_api_server_takes():
         "searches": [f"d{number}.example" for number in range(32)],
         "options": [{"name": "ndots", "value": "5"}, {"name": "edns0"}],
     }
-    decision = after(pod(dnsConfig=own), adding(dnsConfig=wanted))
+    decision = round_trip(pod(dnsConfig=own), adding(dnsConfig=wanted))
     assert decision.pod["spec"]["dnsConfig"] == {
         "nameservers": ["10.0.0.1", "10.0.0.2", "10.0.0.3"],
         "searches": wanted["searches"],
@@ -158,20 +148,20 @@ def test_lists_that_are_null_or_empty_count_as_absent(field, own):
 def test_of_two_injections_that_set_a_scalar_the_later_one_is_skipped():
     first = adding("a", priority=1, serviceAccountName="a")
     second = adding("b", serviceAccountName="b")
-    decision = after(pod(), second, first)
+    decision = round_trip(pod(), second, first)
     assert reasons(decision) == {"a": "Injected", "b": "InjectionConflict"}
     assert decision.pod["spec"]["serviceAccountName"] == "a"
     assert "spec.serviceAccountName belongs to a" in decision.lines[1].message
 
 
 def test_two_injections_that_want_the_same_scalar_share_it():
-    decision = after(pod(), adding("a", hostAliases=[], shareProcessNamespace=True),
+    decision = round_trip(pod(), adding("a", hostAliases=[], shareProcessNamespace=True),
                  adding("b", shareProcessNamespace=True))  # fmt: skip
     assert reasons(decision) == {"a": "Injected", "b": "AlreadyInjected"}
 
 
 def test_what_was_patched_is_written_down_with_what_undoes_it():
-    decision = after(pod(serviceAccountName="default"), adding(serviceAccountName="robot"))
+    decision = round_trip(pod(serviceAccountName="default"), adding(serviceAccountName="robot"))
     recorded = json.loads(decision.pod["metadata"]["annotations"][names.STATUS_ANNOTATION])
     assert recorded["injections"][0]["patched"] == [
         {"op": "set", "path": "/spec/serviceAccountName", "previous": "default", "value": "robot"}

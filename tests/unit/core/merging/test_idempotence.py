@@ -10,9 +10,7 @@ import pytest
 from tests.kits.samples import container, decided, injection, pod, reasons
 
 SECOND = {
-    "host network": {
-        "template": {"spec": {"containers": [container()], "hostNetwork": True}},
-    },
+    "host network": {"template": {"spec": {"containers": [container()], "hostNetwork": True}}},
     "annotation that is its own parameter's source": {
         "parameters": [{"name": "p", "from": {"podAnnotation": "level"}, "default": "info"}],
         "template": {
@@ -33,7 +31,7 @@ SECOND = {
                 "containers": [container(args=["$(pod.serviceAccountName)"])],
                 "serviceAccountName": "sidecar",
             }
-        },
+        }
     },
     "variable that it inherits": {
         "applicationContainers": {"env": [{"name": "A", "value": "ours"}]},

@@ -74,53 +74,41 @@ def check_linear(work):
     assert calls(*work(2)) / once < MOST
 
 
-@pytest.mark.parametrize("field", LISTS)
-def test_twice_as_many_containers_cost_twice_as_much(field):
-    log_injection = injecting(field, ITEMS)
-    check_linear(
-        lambda times: (decided, pod(containers=containers(CONTAINERS * times)), log_injection)
-    )
+def more_containers(field, times):
+    return pod(containers=containers(CONTAINERS * times)), injecting(field, ITEMS)
+
+
+def more_items(field, times):
+    return pod(containers=containers(CONTAINERS)), injecting(field, ITEMS * times)
+
+
+def items_that_the_author_has(field, times):
+    own = {"env" if field == "appendEnv" else field: LISTS[field](ITEMS * times)}
+    subject = pod(containers=containers(CONTAINERS, **own), volumes=[VOLUME])
+    return subject, injecting(field, ITEMS * times)
+
+
+def items_of_two_injections(field, times):
+    first = injecting(field, ITEMS * times, name="a", prefix="a", priority=1)
+    second = injecting(field, ITEMS * times, name="b")
+    return pod(containers=containers(CONTAINERS)), first, second
+
+
+def items_of_the_first_call(field, times):
+    subject, log_injection = more_items(field, times)
+    return decided(subject, log_injection).pod, log_injection
 
 
 @pytest.mark.parametrize("field", LISTS)
-def test_twice_as_many_items_cost_twice_as_much(field):
-    subject = pod(containers=containers(CONTAINERS))
-    check_linear(lambda times: (decided, subject, injecting(field, ITEMS * times)))
-
-
-@pytest.mark.parametrize("field", LISTS)
-def test_twice_as_many_items_cost_twice_as_much_where_the_author_has_them(field):
-    def work(times):
-        key = "env" if field == "appendEnv" else field
-        own = {key: LISTS[field](ITEMS * times)}
-        subject = pod(containers=containers(CONTAINERS, **own), volumes=[VOLUME])
-        return decided, subject, injecting(field, ITEMS * times)
-
-    check_linear(work)
-
-
-@pytest.mark.parametrize("field", LISTS)
-def test_twice_as_many_items_of_two_injections_cost_twice_as_much(field):
-    subject = pod(containers=containers(CONTAINERS))
-
-    def work(times):
-        first = injecting(field, ITEMS * times, name="a", prefix="a", priority=1)
-        return decided, subject, first, injecting(field, ITEMS * times, name="b")
-
-    check_linear(work)
-
-
-@pytest.mark.parametrize("field", LISTS)
-def test_the_second_call_costs_twice_as_much_for_twice_as_many_items(field):
-    def work(times):
-        log_injection = injecting(field, ITEMS * times)
-        return (
-            decided,
-            decided(pod(containers=containers(CONTAINERS)), log_injection).pod,
-            log_injection,
-        )
-
-    check_linear(work)
+@pytest.mark.parametrize(
+    "parts",
+    [
+        more_containers, more_items, items_that_the_author_has, items_of_two_injections,
+        items_of_the_first_call,
+    ],
+)  # fmt: skip
+def test_twice_as_much_costs_twice_as_much(parts, field):
+    check_linear(lambda times: (decided, *parts(field, times)))
 
 
 @pytest.mark.parametrize("field", ["env", "envFrom", "volumeMounts"])

@@ -38,9 +38,7 @@ def test_what_would_be_accepted_is_left_alone(case: validity.Case) -> None:
 
 
 @pytest.mark.parametrize("case", RULES, ids=by_name)
-def test_what_the_author_did_wrong_is_not_held_against_what_is_added(
-    case: validity.Case,
-) -> None:
+def test_what_the_author_did_wrong_is_not_held_against_what_is_added(case: validity.Case) -> None:
     author = copy.deepcopy(case.after)
     if "windows" in case.says or "grace" in case.says:
         assert pod_rules.problem(before=author, after=author) is None
