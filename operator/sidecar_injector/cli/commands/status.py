@@ -114,11 +114,7 @@ def as_json(state: InstallationStatus) -> dict[str, Any]:
 
 
 async def _read(
-    client: api.Api,
-    namespace: str | None,
-    *,
-    release_namespace: str | None,
-    now: datetime.datetime,
+    client: api.Api, namespace: str | None, *, release_namespace: str | None, now: datetime.datetime
 ) -> InstallationStatus:
     release = await cluster_release.find(client, namespace=release_namespace)
     injections = await cluster_injections.injections(client, namespace=namespace)
@@ -129,10 +125,7 @@ async def _read(
         injections=injections,
         namespaces=await _labelled_namespaces(client, namespace),
         pods=await cluster_pods.overview(
-            client,
-            namespace=namespace,
-            injections=injections,
-            release_namespace=release.namespace,
+            client, namespace=namespace, injections=injections, release_namespace=release.namespace
         ),
         certificates=await _certificates(client, release, now=now, notes=notes),
         notes=notes,
@@ -147,11 +140,7 @@ async def _labelled_namespaces(client: api.Api, namespace: str | None) -> list[a
 
 
 async def _certificates(
-    client: api.Api,
-    release: cluster_release.Release,
-    *,
-    now: datetime.datetime,
-    notes: list[str],
+    client: api.Api, release: cluster_release.Release, *, now: datetime.datetime, notes: list[str]
 ) -> live.Certificates | None:
     # As in `run`: other verbs should not pay for the import of the cryptography.
     from sidecar_injector.cli.cluster import certificates as live  # noqa: PLC0415
