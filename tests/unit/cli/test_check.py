@@ -79,8 +79,7 @@ def test_of_two_releases_one_must_be_chosen(monkeypatch):
     ],
 )
 def test_replicas_are_counted(monkeypatch, ready, level, message):
-    fake = kit.seeded()
-    fake.seed(api.DEPLOYMENTS, kit.deployment(ready=ready))
+    fake = kit.installed(ready=ready)
     _, results = checked(monkeypatch, fake)
     assert (
         "replicas",
@@ -90,8 +89,7 @@ def test_replicas_are_counted(monkeypatch, ready, level, message):
 
 
 def test_what_the_operator_may_not_do_is_named(monkeypatch):
-    fake = kit.seeded()
-    fake.seed(api.DEPLOYMENTS, kit.deployment())
+    fake = kit.installed()
     fake.allowed = False
     _, results = checked(monkeypatch, fake)
     ((_, message),) = [failure for failure in wrong(results) if failure[0] == "rights"]
@@ -100,8 +98,7 @@ def test_what_the_operator_may_not_do_is_named(monkeypatch):
 
 
 def test_missing_webhooks_and_certificates_are_named(monkeypatch):
-    fake = kit.seeded()
-    fake.seed(api.DEPLOYMENTS, kit.deployment())
+    fake = kit.installed()
     status, results = checked(monkeypatch, fake)
     assert status == 1
     failures = wrong(results)
@@ -111,8 +108,7 @@ def test_missing_webhooks_and_certificates_are_named(monkeypatch):
 
 
 def test_a_webhook_whose_service_has_no_path_is_named(monkeypatch):
-    fake = kit.seeded()
-    fake.seed(api.DEPLOYMENTS, kit.deployment())
+    fake = kit.installed()
     service = {"namespace": names.PRODUCT, "name": names.PRODUCT}
     entry = {"name": names.MUTATE_WEBHOOK, "clientConfig": {"service": service}}
     fake.seed(api.MUTATING, {"metadata": {"name": names.PRODUCT}, "webhooks": [entry]})
@@ -124,8 +120,7 @@ def test_a_webhook_whose_service_has_no_path_is_named(monkeypatch):
 
 
 def test_an_unasked_webhook_fails_although_the_pod_was_created(monkeypatch):
-    fake = kit.seeded()
-    fake.seed(api.DEPLOYMENTS, kit.deployment())
+    fake = kit.installed()
     _, results = checked(monkeypatch, fake)
     assert ("dry-run pod", "ok", "created in demo, and the webhook was asked") in results
     fake.calls_webhook = False
@@ -189,8 +184,7 @@ def test_warnings_are_findings_only_when_strict(monkeypatch):
 
 
 def test_what_may_not_be_looked_at_is_a_line_and_the_rest_goes_on(monkeypatch):
-    fake = kit.seeded()
-    fake.seed(api.DEPLOYMENTS, kit.deployment())
+    fake = kit.installed()
     fake.failures["list", "namespaces"] = [kit.forbidden(api.NAMESPACES)]
     _, results = checked(monkeypatch, fake)
     assert ("namespaces", "namespaces is forbidden") in wrong(results)

@@ -12,7 +12,7 @@ from sidecar_injector.cli.output import report
 from sidecar_injector.core import matching
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason
-from tests.kits.cli import check_refused, clashing, placed, process, run, write
+from tests.kits.cli import check_refused, clashing, on_files, placed, process, run, write
 from tests.kits.random_pods import Draw
 from tests.kits.samples import NAMESPACE, decided, injection, namespace_with, pod, resource
 
@@ -24,8 +24,7 @@ LISTING = {"sidecar-injector.dev/inject": "log,ghost"}
 
 
 def explained(tmp_path, pods, injections, *arguments):
-    files = ("-f", write(tmp_path, "pods.yaml", pods), "-i", write(tmp_path, "in.yaml", injections))
-    return run("explain", *files, *arguments)
+    return on_files(tmp_path, "explain", pods, *arguments, injections=injections)
 
 
 def as_json(tmp_path, pods, injections, *arguments):
@@ -245,8 +244,7 @@ def test_files_without_pods_are_refused(tmp_path):
     ],
 )  # fmt: skip
 def test_unreadable_input_is_one_line_and_exit_status_2(tmp_path, verb, pods, injections, line):
-    files = ("-f", write(tmp_path, "pods.yaml", pods), "-i", write(tmp_path, "in.yaml", injections))
-    check_refused(run(verb, *files), line)
+    check_refused(on_files(tmp_path, verb, pods, injections=injections), line)
 
 
 def test_standard_input_may_hold_the_pods_and_is_read_only_once(tmp_path):
