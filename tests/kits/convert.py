@@ -50,9 +50,20 @@ def warnings(conversion: findings.Conversion) -> list[str]:
     return [str(finding) for finding in conversion.warnings]
 
 
+def names_of(parts: Iterable[Json]) -> list[str]:
+    return [part["name"] for part in parts]
+
+
 def injection_names(conversion: findings.Conversion) -> list[str]:
     """The names of the injections."""
-    return [resource["metadata"]["name"] for resource in conversion.injections]
+    return names_of(resource["metadata"] for resource in conversion.injections)
+
+
+def only_spec(conversion: findings.Conversion) -> Json:
+    """The spec of the only injection."""
+    (resource,) = conversion.injections
+    spec: Json = resource["spec"]
+    return spec
 
 
 def fields(conversion: findings.Conversion) -> list[str]:
