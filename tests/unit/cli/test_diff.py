@@ -66,12 +66,6 @@ def test_of_a_workload_the_template_is_compared(tmp_path):
     assert "+  initContainers:" in result.stdout
 
 
-def test_files_without_pods_are_refused(tmp_path):
-    result = differed(tmp_path, resource(), resource())
-    assert result.exit_code == 2
-    assert "holds no pod" in result.stderr
-
-
 @pytest.mark.parametrize(
     ("operations", "what"),
     [

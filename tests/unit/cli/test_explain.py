@@ -227,11 +227,6 @@ def test_arguments_for_files_and_for_a_cluster_exclude_each_other(verb, words, m
     assert message in " ".join(result.stderr.split())
 
 
-def test_files_without_pods_are_refused(tmp_path):
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
-    check_refused(explained(tmp_path, service, resource()), "pods.yaml: holds no pod; field kind")
-
-
 @pytest.mark.parametrize("verb", ["explain", "diff"])
 @pytest.mark.parametrize(
     ("pods", "injections", "line"),
@@ -241,6 +236,7 @@ def test_files_without_pods_are_refused(tmp_path):
         (placed(labels={"a": 1}), resource(), "field metadata.labels[a]: 1 must be a string"),
         (placed(), resource() | {"apiVersion": "sidecar-injector.dev/v2"}, "r.dev/v2' is unknown"),
         (placed(), placed(), "in.yaml: holds no SidecarInjection"),
+        (resource(), resource(), "pods.yaml: holds no pod; field kind"),
     ],
 )  # fmt: skip
 def test_unreadable_input_is_one_line_and_exit_status_2(tmp_path, verb, pods, injections, line):
