@@ -39,7 +39,7 @@ class Certificates:
     phase: str
     """Where a rotation is, in a sentence."""
     generation: int | None = None
-    """Of the Secret that we write; None where somebody else writes it, or it cannot be read."""
+    """Of the Secret that we write; None in other modes, or if it cannot be read."""
     request: str = ""
     """The rotation that the Secret's annotation asks for; empty if none."""
     certificates: Sequence[Certificate] = ()
