@@ -16,6 +16,7 @@ from sidecar_injector.cli.input import yaml_documents
 from tests.kits.samples import pod, resource
 
 ESCAPE = "\x1b"
+INJECTION = resource()
 
 
 def placed(**metadata):
@@ -32,17 +33,26 @@ def clashing(name="clash", **spec):
 
 
 def write(folder, name, content):
-    """The path of a new file with a text, an object or a list of objects."""
-    if not isinstance(content, str):
+    """The path of a new file with bytes, a text, an object or a list of objects."""
+    if not isinstance(content, bytes | str):
         content = yaml_documents.dump_all(content if isinstance(content, list) else [content])
     path = Path(folder) / name
-    path.write_text(content, encoding="utf-8")
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return str(path)
 
 
-def run(*arguments, stdin=None):
-    runner = click.testing.CliRunner()
+def run(*arguments, stdin=None, **environment):
+    runner = click.testing.CliRunner(env=environment)
     return runner.invoke(main.cli, arguments, input=stdin, prog_name="sidecar-injector")
+
+
+def on_files(folder, verb, pods, *arguments, injections=INJECTION, stdin=None):
+    """A verb on pods and injections, which are written to files first; None is left out."""
+    files = []
+    for option, name, content in (("-f", "pods.yaml", pods), ("-i", "in.yaml", injections)):
+        if content is not None:
+            files += [option, write(folder, name, content)]
+    return run(verb, *files, *arguments, stdin=stdin)
 
 
 def process(*arguments, stdin=None, **environment):

@@ -118,6 +118,13 @@ def seeded(**options):
     return fake
 
 
+def installed(**options):
+    """The same with the operator's Deployment; the options are those of `deployment`."""
+    fake = seeded()
+    fake.seed(api.DEPLOYMENTS, deployment(**options))
+    return fake
+
+
 @contextlib.contextmanager
 def served(monkeypatch, fake):
     """Verbs use this cluster, whatever their options say."""

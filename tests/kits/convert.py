@@ -10,7 +10,7 @@ import yaml
 
 from sidecar_injector import crds, names
 from sidecar_injector.cli.input import yaml_documents
-from sidecar_injector.convert import findings, injection, sidecarset, sources
+from sidecar_injector.convert import findings, sidecarset, sources
 from sidecar_injector.core.injections import model, schema
 from tests.kits.samples import Json, container
 
@@ -18,9 +18,9 @@ SELECTOR = {"matchLabels": {"tier": "web"}}
 DATA = pathlib.Path(__file__).parent / "data/convert"
 
 
-def target(namespace: str | None = None) -> injection.Target:
+def target(namespace: str | None = None) -> findings.Target:
     kind = names.CLUSTER_KIND if namespace is None else names.KIND
-    return injection.Target(namespace, crds.spec_schema(kind))
+    return findings.Target(namespace, crds.spec_schema(kind))
 
 
 def parse(text: str) -> Any:
@@ -50,9 +50,20 @@ def warnings(conversion: findings.Conversion) -> list[str]:
     return [str(finding) for finding in conversion.warnings]
 
 
+def names_of(parts: Iterable[Json]) -> list[str]:
+    return [part["name"] for part in parts]
+
+
 def injection_names(conversion: findings.Conversion) -> list[str]:
     """The names of the injections."""
-    return [resource["metadata"]["name"] for resource in conversion.injections]
+    return names_of(resource["metadata"] for resource in conversion.injections)
+
+
+def only_spec(conversion: findings.Conversion) -> Json:
+    """The spec of the only injection."""
+    (resource,) = conversion.injections
+    spec: Json = resource["spec"]
+    return spec
 
 
 def fields(conversion: findings.Conversion) -> list[str]:

@@ -1,9 +1,12 @@
-"""The result of a conversion, and what is to be said about its source."""
+"""What a conversion makes, its result, and what is to be said about its source."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
+
+from sidecar_injector import names
+from sidecar_injector.core.injections import schema
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,10 +24,37 @@ class ConversionFinding:
         return ": ".join(part for part in (self.place, self.field, self.sentence) if part)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Target:
+    """The kind of injection that a conversion makes, and what its schema accepts."""
+
+    namespace: str | None
+    """Of the SidecarInjections; None for ClusterSidecarInjections."""
+    spec_schema: schema.Schema
+    """The schema of `spec` in the CRD of that kind."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the injections."""
+        return names.CLUSTER_KIND if self.namespace is None else names.KIND
+
+    def part(self, *path: str) -> schema.Schema:
+        """The schema of a field of `spec`; empty where this kind has no such field."""
+        part: schema.Schema = self.spec_schema
+        for name in path:
+            part = (part.get("properties") or {}).get(name) or {}
+        return part
+
+    def pod_part(self, field: str) -> schema.Schema:
+        """The schema of a field of `spec.template.spec`."""
+        return self.part("template", "spec", field)
+
+
 @dataclasses.dataclass(slots=True)
 class Conversion:
     """The result of a conversion; filled while the source is read."""
 
+    target: Target
     injections: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """Custom resources of one of our kinds, each with a name of its own."""
     warnings: list[ConversionFinding] = dataclasses.field(default_factory=list)
@@ -40,6 +70,11 @@ class Location:
     conversion: Conversion
     place: str
     field: str = ""
+
+    @property
+    def target(self) -> Target:
+        """What the conversion makes."""
+        return self.conversion.target
 
     def member(self, key: str) -> Location:
         """A member of the object at this place."""

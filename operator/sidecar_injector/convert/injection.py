@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.convert import findings, fitting
-from sidecar_injector.core.injections import model, parameters, rules, schema
+from sidecar_injector.core.injections import model, parameters, rules
 from sidecar_injector.core.pods import annotation
 
 Json = dict[str, Any]
@@ -20,50 +19,25 @@ _DOT = re.compile(r"[-.]*\.[-.]*")
 """A dot and its neighbours, which must be letters or digits."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Target:
-    """What a converter produces: the kind of injection, and what its schema accepts."""
-
-    namespace: str | None
-    """Of the SidecarInjections; None for ClusterSidecarInjections."""
-    spec_schema: schema.Schema
-    """The schema of `spec` in the CRD of that kind."""
-
-    @property
-    def kind(self) -> str:
-        """The kind of the injections."""
-        return names.CLUSTER_KIND if self.namespace is None else names.KIND
-
-    def part(self, *path: str) -> schema.Schema:
-        """The schema of a field of `spec`; empty where this kind has no such field."""
-        part: schema.Schema = self.spec_schema
-        for name in path:
-            part = (part.get("properties") or {}).get(name) or {}
-        return part
-
-    def pod_part(self, field: str) -> schema.Schema:
-        """The schema of a field of `spec.template.spec`."""
-        return self.part("template", "spec", field)
-
-    def resource(self, name: str, spec: Mapping[str, Any], location: findings.Location) -> Json:
-        """The custom resource; warns about everything for which the API server would refuse it."""
-        metadata = {"name": name} | ({"namespace": self.namespace} if self.namespace else {})
-        resource = {
-            "apiVersion": names.API_VERSION,
-            "kind": self.kind,
-            "metadata": metadata,
-            "spec": dict(spec),
-        }
-        for problem in model.read(resource, spec_schema=self.spec_schema).errors:
-            location.warn(f"the injection {name!r} would be refused: {problem}")
-        for field, _, token in parameters.tokens(resource["spec"], path="spec"):
-            if token in parameters.BUILT_IN:
-                location.warn(f"the injection {name!r} fills in $({token}) per pod: {field}")
-        return resource
+def add(name: str, spec: Mapping[str, Any], location: findings.Location) -> None:
+    """Adds an injection; warns about everything for which the API server would refuse it."""
+    target = location.target
+    resource = {
+        "apiVersion": names.API_VERSION,
+        "kind": target.kind,
+        "metadata": {"name": name} | ({"namespace": target.namespace} if target.namespace else {}),
+        "spec": dict(spec),
+    }
+    for problem in model.read(resource, spec_schema=target.spec_schema).errors:
+        location.warn(f"the injection {name!r} would be refused: {problem}")
+    for field, _, token in parameters.tokens(resource["spec"], path="spec"):
+        if token in parameters.BUILT_IN:
+            location.warn(f"the injection {name!r} fills in $({token}) per pod: {field}")
+    location.conversion.injections.append(resource)
 
 
 def pod_parts(
-    target: Target, fields: tuple[str, ...], value: Mapping[str, Any], location: findings.Location
+    fields: tuple[str, ...], value: Mapping[str, Any], location: findings.Location
 ) -> Json:
     """These fields of a pod's spec, reduced to what a template accepts, without empty ones.
 
@@ -72,11 +46,12 @@ def pod_parts(
     parts: Json = {}
     for field in fields:
         place = location.member(field)
-        if not target.pod_part(field):
+        accepted = location.target.pod_part(field)
+        if not accepted:
             if value.get(field):
                 place.warn(f"is left out: only a {names.CLUSTER_KIND} can set it")
             continue
-        fitted = fitting.fit(target.pod_part(field), value.get(field), place)
+        fitted = fitting.fit(accepted, value.get(field), place)
         if field == "containers":
             fitted = [_without_policy(container, place) for container in fitted or ()]
         if fitted:
@@ -104,24 +79,18 @@ def present(**members: Any) -> Json:
     return {key: value for key, value in members.items() if value not in (None, "", [], {}, False)}
 
 
-class Names:
-    """Gives each injection a name of its own: an object name that a pod's annotation can list."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-
-    def take(self, wanted: str, location: findings.Location) -> str:
-        """The valid name that is nearest to the wanted one; warns where it is another."""
-        name = unique = _valid_name(wanted)
-        count = 1
-        while unique in self._taken:
-            count += 1
-            unique = f"{name[: rules.MAX_NAME - len(f'-{count}')].rstrip('-.')}-{count}"
-        self._taken.add(unique)
-        if unique != wanted:
-            reason = "is no object name" if name != wanted else "is taken already"
-            location.warn(f"{wanted!r} {reason}; the injection is named {unique!r}")
-        return unique
+def free_name(wanted: str, location: findings.Location) -> str:
+    """The nearest name that an object can have and no other injection has; warns about a change."""
+    taken = {resource["metadata"]["name"] for resource in location.conversion.injections}
+    name = unique = _valid_name(wanted)
+    count = 1
+    while unique in taken:
+        count += 1
+        unique = f"{name[: rules.MAX_NAME - len(f'-{count}')].rstrip('-.')}-{count}"
+    if unique != wanted:
+        reason = "is no object name" if name != wanted else "is taken already"
+        location.warn(f"{wanted!r} {reason}; the injection is named {unique!r}")
+    return unique
 
 
 def _valid_name(wanted: str) -> str:

@@ -16,18 +16,17 @@ FIELDS = ("containers", "volumes")
 
 
 def convert(
-    documents: Iterable[sources.SourceObject], *, parse: sources.Parse, target: injection.Target
+    documents: Iterable[sources.SourceObject], *, parse: sources.Parse, target: findings.Target
 ) -> findings.Conversion:
     """An injection for each configuration among the documents, named after its ConfigMap."""
-    conversion = findings.Conversion()
-    object_names = injection.Names()
+    conversion = findings.Conversion(target)
     for document in documents:
         for source in _configurations(list(sources.texts(document, parse=parse)), conversion):
             location = findings.Location(conversion, source.place)
             if source.problem or not isinstance(source.value, dict):
                 location.warn(f"is left out: {source.problem or 'it is no configuration'}")
-                continue
-            _add(source, object_names=object_names, target=target, location=location)
+            else:
+                _add(source, location)
     return conversion
 
 
@@ -43,18 +42,12 @@ def _configurations(
             findings.Location(conversion, source.place).warn(f"is left out: only {KEY} is read")
 
 
-def _add(
-    source: sources.SourceObject,
-    *,
-    object_names: injection.Names,
-    target: injection.Target,
-    location: findings.Location,
-) -> None:
+def _add(source: sources.SourceObject, location: findings.Location) -> None:
     value = fitting.with_known_case(source.value, FIELDS, location)
     for field in value:
         if field not in FIELDS:
             location.member(field).warn("is left out: the tutorial's webhook does not read it")
-    name = object_names.take(source.config_map or injection.FALLBACK_NAME, location)
+    name = injection.free_name(source.config_map or injection.FALLBACK_NAME, location)
     location.note(
         f"pods go on asking with the annotation {names.TUTORIAL_INJECT_ANNOTATION}, or with"
         f' {names.INJECT_ANNOTATION}: "{name}"'
@@ -62,6 +55,6 @@ def _add(
     spec = {
         "activation": "OnRequest",
         "hostNetworkPods": "Inject",
-        "template": {"spec": injection.pod_parts(target, FIELDS, value, location)},
+        "template": {"spec": injection.pod_parts(FIELDS, value, location)},
     }
-    location.conversion.injections.append(target.resource(name, spec, location))
+    injection.add(name, spec, location)

@@ -42,15 +42,13 @@ class SidecarGroup:
         }
 
 
-def split(
-    spec: Mapping[str, Any], *, target: injection.Target, location: findings.Location
-) -> list[SidecarGroup]:
+def split(spec: Mapping[str, Any], location: findings.Location) -> list[SidecarGroup]:
     """The sidecars in as few groups as their settings need, at least one, in their order.
 
     A volume is in each group that mounts it, or else in the first.
     """
     groups: list[SidecarGroup] = []
-    for field, container, place, inherit in _sidecars(spec, target=target, location=location):
+    for field, container, place, inherit in _sidecars(spec, location):
         group = next((group for group in groups if group.takes(field, place, inherit)), None)
         if group is None:
             group = SidecarGroup(inherit)
@@ -64,7 +62,7 @@ def split(
         )
     groups = groups or [SidecarGroup({})]
     mounted = set[str]().union(*(group.mounted() for group in groups))
-    shared = injection.pod_parts(target, ("volumes", "imagePullSecrets"), spec, location)
+    shared = injection.pod_parts(("volumes", "imagePullSecrets"), spec, location)
     for index, group in enumerate(groups):
         volumes = [
             volume
@@ -78,7 +76,7 @@ def split(
 
 
 def _sidecars(
-    spec: Mapping[str, Any], *, target: injection.Target, location: findings.Location
+    spec: Mapping[str, Any], location: findings.Location
 ) -> Iterator[tuple[str, Json, str, Json]]:
     """List, container, place and what it inherits, of each sidecar."""
     without_own: Json = {}
@@ -90,11 +88,11 @@ def _sidecars(
         for index, item in enumerate(lenient.items(spec, field)):
             own = sources.mapping(item)
             at = location.member(field).item(index)
-            pair = _place(field, own, at), _inherit(own, target=target, location=at)
+            pair = _place(field, own, at), _inherit(own, at)
             settings.setdefault((field, str(own.get("name"))), pair)
             _warn_of_own(own, at)
 
-    fitted = injection.pod_parts(target, injection.CONTAINER_LISTS, without_own, location)
+    fitted = injection.pod_parts(injection.CONTAINER_LISTS, without_own, location)
     # The other injector adds them in the order of their names.
     if "initContainers" in fitted:
         fitted["initContainers"].sort(key=lambda container: container["name"])
@@ -123,7 +121,7 @@ def _place(field: str, own: Json, location: findings.Location) -> str:
     return DEFAULT_PLACE[field]
 
 
-def _inherit(own: Json, *, target: injection.Target, location: findings.Location) -> Json:
+def _inherit(own: Json, location: findings.Location) -> Json:
     policy = fitting.mapping(own.get("shareVolumePolicy"), location.member("shareVolumePolicy"))
     at = location.member("transferEnv")
     variables = [
@@ -131,7 +129,7 @@ def _inherit(own: Json, *, target: injection.Target, location: findings.Location
         for item, place in fitting.items(own.get("transferEnv"), at)
         for variable in _transferred(item, place)
     ]
-    env = fitting.fit(target.part("inherit", "env"), variables, at)
+    env = fitting.fit(at.target.part("inherit", "env"), variables, at)
     if env:
         at.note("a pod without one of these variables is not injected, with MissingValue")
     mounts = {"fromContainers": ["*"]} if policy.get("type") == "enabled" else None

@@ -32,16 +32,15 @@ Json = dict[str, Any]
 
 
 def convert(
-    documents: Iterable[sources.SourceObject], *, target: injection.Target
+    documents: Iterable[sources.SourceObject], *, target: findings.Target
 ) -> findings.Conversion:
     """The injections of each SidecarSet in the documents; other objects are skipped."""
-    conversion = findings.Conversion()
-    object_names = injection.Names()
+    conversion = findings.Conversion(target)
     for document in documents:
         for source in sources.objects(document):
             location = findings.Location(conversion, source.place)
             if _is_sidecarset(source.value, location):
-                _add(source.value, object_names=object_names, target=target, location=location)
+                _add(source.value, location)
     return conversion
 
 
@@ -61,21 +60,15 @@ def _is_sidecarset(value: Any, location: findings.Location) -> bool:
     return version in VERSIONS
 
 
-def _add(
-    value: Json,
-    *,
-    object_names: injection.Names,
-    target: injection.Target,
-    location: findings.Location,
-) -> None:
+def _add(value: Json, location: findings.Location) -> None:
     inner = location.member("spec")
     metadata = lenient.child(value, "metadata")
     spec = fitting.mapping(value.get("spec"), inner)
     _warn_of_revisions(metadata, location.member("metadata"))
     _warn_of_strategies(spec, inner)
-    scope = _scope(spec, target=target, location=inner)
-    groups = sidecars.split(spec, target=target, location=inner)
-    annotations = _annotations(spec, target=target, location=inner.member("patchPodMetadata"))
+    scope = _scope(spec, inner)
+    groups = sidecars.split(spec, inner)
+    annotations = _annotations(spec, inner.member("patchPodMetadata"))
 
     name = str(metadata.get("name") or "")
     for index, group in enumerate(groups):
@@ -90,16 +83,15 @@ def _add(
             ),
             inherit=group.inherit,
         )
-        unique_name = object_names.take(wanted_name, location.member("metadata.name"))
-        resource = target.resource(unique_name, injection_spec, location)
-        location.conversion.injections.append(resource)
+        unique_name = injection.free_name(wanted_name, location.member("metadata.name"))
+        injection.add(unique_name, injection_spec, location)
     location.note(
         f"works on pods that are created from now on, in namespaces with the label"
         f" {names.INJECTION_LABEL}={names.ENABLED}"
     )
 
 
-def _scope(spec: Json, *, target: injection.Target, location: findings.Location) -> Json:
+def _scope(spec: Json, location: findings.Location) -> Json:
     """Which pods are selected; suspended where the injection would select more of them."""
     namespaces = spec.get("namespaceSelector")
     if namespace := spec.get("namespace"):
@@ -108,13 +100,13 @@ def _scope(spec: Json, *, target: injection.Target, location: findings.Location)
         namespaces = {"matchLabels": {names.NAMESPACE_NAME_LABEL: namespace}}
 
     before = len(location.conversion.warnings)
-    namespaces = _fitted_selector("namespaceSelector", namespaces, target, location)
-    selector = _fitted_selector("selector", spec.get("selector"), target, location)
+    namespaces = _fitted_selector("namespaceSelector", namespaces, location)
+    selector = _fitted_selector("selector", spec.get("selector"), location)
     if not any((selector or {}).values()):
         location.member("selector").warn("is missing: no pod is selected there, and every pod here")
     at = location.member("injectionStrategy")
     strategy = fitting.mapping(spec.get("injectionStrategy"), at)
-    is_paused = fitting.fit(target.part("suspend"), strategy.get("paused"), at.member("paused"))
+    is_paused = fitting.fit(at.target.part("suspend"), strategy.get("paused"), at.member("paused"))
     is_unsure = len(location.conversion.warnings) > before
     if is_unsure and not is_paused:
         location.warn("the injection is suspended: put this right first")
@@ -125,18 +117,14 @@ def _scope(spec: Json, *, target: injection.Target, location: findings.Location)
     }
 
 
-def _fitted_selector(
-    field: str, value: Any, target: injection.Target, location: findings.Location
-) -> Json | None:
-    fitted: Json | None = fitting.fit(target.part(field), value, location.member(field))
+def _fitted_selector(field: str, value: Any, location: findings.Location) -> Json | None:
+    fitted: Json | None = fitting.fit(location.target.part(field), value, location.member(field))
     for path, sentence in selectors.problems(fitted, path=field):
         location.member(path).warn(sentence)
     return fitted
 
 
-def _annotations(
-    spec: Json, *, target: injection.Target, location: findings.Location
-) -> Json | None:
+def _annotations(spec: Json, location: findings.Location) -> Json | None:
     annotations: Json = {}
     for item, place in fitting.items(spec.get("patchPodMetadata"), location):
         _warn_of_unknown(item, ("annotations", "patchPolicy"), place)
@@ -155,7 +143,7 @@ def _annotations(
                 at.key(key).warn("is left out: an earlier item has the same key")
             else:
                 annotations[key] = value
-    schema = target.part("template", "metadata", "annotations")
+    schema = location.target.part("template", "metadata", "annotations")
     fitted: Json | None = fitting.fit(schema, annotations, location)
     return fitted
 

@@ -36,13 +36,13 @@ class TumblrTemplate:
 
 
 def convert(
-    documents: Iterable[sources.SourceObject], *, parse: sources.Parse, target: injection.Target
+    documents: Iterable[sources.SourceObject], *, parse: sources.Parse, target: findings.Target
 ) -> findings.Conversion:
     """An injection for each template in the documents, with its name.
 
     Of templates with the same name the last one is used.
     """
-    conversion = findings.Conversion()
+    conversion = findings.Conversion(target)
     templates: dict[str, TumblrTemplate] = {}
     for document in documents:
         for source in sources.texts(document, parse=parse):
@@ -51,9 +51,8 @@ def convert(
                 if earlier := templates.pop(template.name.lower(), None):
                     earlier.location.warn(f"is left out: {source.place} has the same name")
                 templates[template.name.lower()] = template
-    object_names = injection.Names()
     for template in templates.values():
-        _add(template, object_names=object_names, target=target)
+        _add(template)
     return conversion
 
 
@@ -70,16 +69,14 @@ def _template(source: sources.SourceObject, location: findings.Location) -> Tumb
     return TumblrTemplate(base if version in {"", LATEST} else name, value, location, source)
 
 
-def _add(
-    template: TumblrTemplate, *, object_names: injection.Names, target: injection.Target
-) -> None:
+def _add(template: TumblrTemplate) -> None:
     location = template.location
-    name = object_names.take(template.name, location.member("name"))
+    name = injection.free_name(template.name, location.member("name"))
     location.note(
         f'pods that ask with the annotation {ANNOTATION}: "{template.name}" now ask with'
         f' {names.INJECT_ANNOTATION}: "{name}"'
     )
-    parts = _merged(template, target=target)
+    parts = _merged(template)
     common = {field: parts.pop(field, []) for field in APPLIED}
     for field in injection.CONTAINER_LISTS:
         if field in parts:
@@ -92,10 +89,10 @@ def _add(
         template=injection.present(spec=parts),
         applicationContainers={"initContainers": "Include", **applied} if applied else None,
     )
-    location.conversion.injections.append(target.resource(name, spec, location))
+    injection.add(name, spec, location)
 
 
-def _merged(template: TumblrTemplate, *, target: injection.Target) -> Json:
+def _merged(template: TumblrTemplate) -> Json:
     """The parts of the template and of the files that it inherits from; its own have priority."""
     conversion, source = template.location.conversion, template.source
     if template.value.get("inherits") and not source.bases:
@@ -105,22 +102,21 @@ def _merged(template: TumblrTemplate, *, target: injection.Target) -> Json:
     for index, layer in enumerate([*reversed(source.bases), source]):
         location = findings.Location(conversion, layer.place)
         value = template.value if layer is source else sources.mapping(layer.value)
-        parts = _layer(value, target=target, location=location)
+        parts = _layer(value, location)
         for field in HOST_FIELDS:
             if index and parts.pop(field, None) and field not in merged:
                 location.member(field).warn("is left out: what inherits could never set it")
         for field, part in parts.items():
             merged[field] = _overlaid(field, merged.get(field), part)
     # Merged lists may be too long, or mount two volumes at one path.
-    whole = _layer(merged, target=target, location=template.location) if source.bases else merged
+    whole = _layer(merged, template.location) if source.bases else merged
     aliases = _united(whole.get("hostAliases", []))
     return {**whole, **injection.present(hostAliases=aliases)}
 
 
-def _layer(
-    raw: Mapping[str, Any], *, target: injection.Target, location: findings.Location
-) -> Json:
+def _layer(raw: Mapping[str, Any], location: findings.Location) -> Json:
     """The parts of one file, reduced to what our schema accepts."""
+    target = location.target
     value = fitting.with_known_case(raw, FIELDS, location)
     for field in value:
         if field not in FIELDS:
@@ -134,7 +130,7 @@ def _layer(
         )
         for field in APPLIED
     }
-    parts = injection.pod_parts(target, POD_FIELDS, value, location)
+    parts = injection.pod_parts(POD_FIELDS, value, location)
     return injection.present(**parts, hostAliases=aliases, **applied)
 
 

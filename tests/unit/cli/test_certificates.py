@@ -18,8 +18,7 @@ from tests.kits.cli import run
 @pytest.fixture
 def fake():
     """A release whose webhook configurations are without webhooks: the empty list is left out."""
-    fake = kit.seeded()
-    fake.seed(api.DEPLOYMENTS, kit.deployment())
+    fake = kit.installed()
     stored = pki.new(datetime.datetime.now(datetime.UTC))
     secret = {"name": names.secret_name(names.PRODUCT), "namespace": names.PRODUCT}
     fake.seed(api.SECRETS, {"metadata": secret, "data": secret_data.encode(stored)})
@@ -35,15 +34,11 @@ def printed(monkeypatch, fake, *arguments):
     return json.loads(result.stdout)
 
 
-def test_certificates_are_shown_although_no_webhook_trusts_them(monkeypatch, fake):
+def test_certificates_and_status_show_them_although_no_webhook_trusts_them(monkeypatch, fake):
     state = printed(monkeypatch, fake, "certificates", "show")
     assert [certificate["role"] for certificate in state["certificates"]] == ["leaf", "CA"]
     assert (state["bundles"], state["problems"]) == ([], [])
-
-
-def test_status_shows_the_same_certificates(monkeypatch, fake):
-    state = printed(monkeypatch, fake, "status")["certificates"]
-    assert [certificate["role"] for certificate in state["certificates"]] == ["leaf", "CA"]
+    assert printed(monkeypatch, fake, "status")["certificates"] == state
 
 
 def test_check_names_the_missing_webhooks(monkeypatch, fake):

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable
 
 import click.testing
 import pytest
 
-from sidecar_injector.cli import main
 from sidecar_injector.cli.input import yaml_documents
 from tests.kits import convert as kit
+from tests.kits.cli import run
 
-Run = Callable[..., click.testing.Result]
+pytestmark = pytest.mark.usefixtures("beside_sources")
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `convert` beside the sources."""
+def beside_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(kit.DATA)
 
-    def call(*arguments: str, stdin: str | None = None) -> click.testing.Result:
-        return click.testing.CliRunner().invoke(
-            main.cli, ["convert", *arguments], input=stdin, prog_name="sidecar-injector"
-        )
 
-    return call
+def converted(*arguments: str, stdin: str | None = None) -> click.testing.Result:
+    return run("convert", *arguments, stdin=stdin)
 
 
-def test_injections_go_to_stdout_and_what_to_know_to_stderr(run: Run) -> None:
-    result = run("morvencao", "-f", "morvencao.yaml")
+def test_injections_go_to_stdout_and_what_to_know_to_stderr() -> None:
+    result = converted("morvencao", "-f", "morvencao.yaml")
     (injection,) = yaml_documents.load_all(result.stdout)
     assert (result.exit_code, injection["kind"]) == (0, "ClusterSidecarInjection")
     (line,) = result.stderr.splitlines()
@@ -38,8 +33,8 @@ def test_injections_go_to_stdout_and_what_to_know_to_stderr(run: Run) -> None:
     )
 
 
-def test_a_warning_says_file_document_and_field_and_is_exit_status_1(run: Run) -> None:
-    result = run("sidecarset", "-f", "sidecarset-v1beta1.yaml")
+def test_a_warning_says_file_document_and_field_and_is_exit_status_1() -> None:
+    result = converted("sidecarset", "-f", "sidecarset-v1beta1.yaml")
     assert result.exit_code == 1
     assert len(list(yaml_documents.load_all(result.stdout))) == 2
     assert (
@@ -48,30 +43,30 @@ def test_a_warning_says_file_document_and_field_and_is_exit_status_1(run: Run) -
     ) in result.stderr
 
 
-def test_a_namespace_makes_the_namespaced_kind(run: Run) -> None:
-    result = run("morvencao", "-f", "morvencao.yaml", "-n", "shop")
+def test_a_namespace_makes_the_namespaced_kind() -> None:
+    result = converted("morvencao", "-f", "morvencao.yaml", "-n", "shop")
     (injection,) = yaml_documents.load_all(result.stdout)
     assert (injection["kind"], injection["metadata"]["namespace"]) == ("SidecarInjection", "shop")
 
 
 def test_the_files_that_a_template_inherits_from_are_read_from_beside_it(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(kit.DATA.parent)
-    result = run("tumblr", "-f", "convert/tumblr-child.yaml")
+    result = converted("tumblr", "-f", "convert/tumblr-child.yaml")
     (injection,) = yaml_documents.load_all(result.stdout)
     assert injection["spec"]["template"]["spec"]["serviceAccountName"] == "shipper"
 
 
-def test_standard_input_inherits_from_the_working_directory(run: Run) -> None:
-    result = run("tumblr", "-f", "-", stdin="name: a\ninherits: tumblr-base.yaml\n")
+def test_standard_input_inherits_from_the_working_directory() -> None:
+    result = converted("tumblr", "-f", "-", stdin="name: a\ninherits: tumblr-base.yaml\n")
     (injection,) = yaml_documents.load_all(result.stdout)
     assert injection["metadata"]["name"] == "a"
     assert injection["spec"]["template"]["spec"]["serviceAccountName"] == "shipper"
 
 
-def test_two_files_are_one_conversion(run: Run) -> None:
-    result = run("tumblr", "-f", "tumblr-base.yaml", "-f", "tumblr-child.yaml")
+def test_two_files_are_one_conversion() -> None:
+    result = converted("tumblr", "-f", "tumblr-base.yaml", "-f", "tumblr-child.yaml")
     names = [injection["metadata"]["name"] for injection in yaml_documents.load_all(result.stdout)]
     assert names == ["shipping", "shipping-v2"]
 
@@ -88,19 +83,19 @@ def test_two_files_are_one_conversion(run: Run) -> None:
     ],
 )  # fmt: skip
 def test_unreadable_input_is_exit_status_2(
-    run: Run, text: str, message: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    text: str, message: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "convert"
     folder.mkdir()
     (folder / "loop.yaml").write_text("name: loop\ninherits: loop.yaml\n", encoding="utf-8")
     monkeypatch.chdir(folder)
-    result = run("tumblr", "-f", "-", stdin=text)
+    result = converted("tumblr", "-f", "-", stdin=text)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr.splitlines()[-1]
 
 
-def test_a_file_without_anything_to_convert_says_why_first(run: Run) -> None:
-    result = run("morvencao", "-f", "-", stdin="just text")
+def test_a_file_without_anything_to_convert_says_why_first() -> None:
+    result = converted("morvencao", "-f", "-", stdin="just text")
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         "warning: standard input, document 1: is left out: it is no configuration",
@@ -108,14 +103,7 @@ def test_a_file_without_anything_to_convert_says_why_first(run: Run) -> None:
     ]
 
 
-def test_standard_input_is_read_once(run: Run) -> None:
-    result = run("sidecarset", "-f", "-", "-f", "-", stdin="")
+def test_standard_input_is_read_once() -> None:
+    result = converted("sidecarset", "-f", "-", "-f", "-", stdin="")
     assert result.exit_code == 2
     assert "can be read only once" in result.stderr
-
-
-@pytest.mark.parametrize("verb", ["", "tumblr", "morvencao", "sidecarset"])
-def test_the_help_has_an_example(run: Run, verb: str) -> None:
-    result = run(*filter(None, (verb, "--help")))
-    assert f"sidecar-injector convert {verb}".strip() in " ".join(result.stdout.split())
-    assert "Example: " in result.stdout

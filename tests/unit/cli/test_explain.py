@@ -12,7 +12,7 @@ from sidecar_injector.cli.output import report
 from sidecar_injector.core import matching
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason
-from tests.kits.cli import check_refused, clashing, placed, process, run, write
+from tests.kits.cli import check_refused, clashing, on_files, placed, process, run, write
 from tests.kits.random_pods import Draw
 from tests.kits.samples import NAMESPACE, decided, injection, namespace_with, pod, resource
 
@@ -24,8 +24,7 @@ LISTING = {"sidecar-injector.dev/inject": "log,ghost"}
 
 
 def explained(tmp_path, pods, injections, *arguments):
-    files = ("-f", write(tmp_path, "pods.yaml", pods), "-i", write(tmp_path, "in.yaml", injections))
-    return run("explain", *files, *arguments)
+    return on_files(tmp_path, "explain", pods, *arguments, injections=injections)
 
 
 def as_json(tmp_path, pods, injections, *arguments):
@@ -228,11 +227,6 @@ def test_arguments_for_files_and_for_a_cluster_exclude_each_other(verb, words, m
     assert message in " ".join(result.stderr.split())
 
 
-def test_files_without_pods_are_refused(tmp_path):
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
-    check_refused(explained(tmp_path, service, resource()), "pods.yaml: holds no pod; field kind")
-
-
 @pytest.mark.parametrize("verb", ["explain", "diff"])
 @pytest.mark.parametrize(
     ("pods", "injections", "line"),
@@ -242,11 +236,11 @@ def test_files_without_pods_are_refused(tmp_path):
         (placed(labels={"a": 1}), resource(), "field metadata.labels[a]: 1 must be a string"),
         (placed(), resource() | {"apiVersion": "sidecar-injector.dev/v2"}, "r.dev/v2' is unknown"),
         (placed(), placed(), "in.yaml: holds no SidecarInjection"),
+        (resource(), resource(), "pods.yaml: holds no pod; field kind"),
     ],
 )  # fmt: skip
 def test_unreadable_input_is_one_line_and_exit_status_2(tmp_path, verb, pods, injections, line):
-    files = ("-f", write(tmp_path, "pods.yaml", pods), "-i", write(tmp_path, "in.yaml", injections))
-    check_refused(run(verb, *files), line)
+    check_refused(on_files(tmp_path, verb, pods, injections=injections), line)
 
 
 def test_standard_input_may_hold_the_pods_and_is_read_only_once(tmp_path):

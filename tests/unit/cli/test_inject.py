@@ -5,41 +5,41 @@ from __future__ import annotations
 import copy
 import functools
 import json
-import os
 import re
 import subprocess
 import sys
 
-import click.testing
 import pytest
 import yaml
 
 from sidecar_injector.cli import main
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests, yaml_documents
-from tests.kits.cli import placed
-from tests.kits.inject import INJECTION, invoke
+from tests.kits import cli as kit
+from tests.kits.cli import INJECTION, placed
 from tests.kits.samples import container, pod, resource
 
 
 @pytest.fixture
 def run(tmp_path):
-    """`invoke` in a folder of the test's own."""
-    return functools.partial(invoke, tmp_path)
+    """`inject` in a folder of the test's own."""
+    return functools.partial(kit.on_files, tmp_path, "inject")
 
 
 def documents(result):
     return list(yaml_documents.load_all(result.stdout))
 
 
+def containers(result):
+    """The names of the containers of the first pod."""
+    return [container["name"] for container in documents(result)[0]["spec"]["containers"]]
+
+
 def test_a_pod_is_injected_and_nothing_is_said(run):
     result = run(placed())
     assert (result.exit_code, result.stderr) == (0, "")
-    (injected_pod,) = documents(result)
-    assert [container["name"] for container in injected_pod["spec"]["containers"]] == [
-        "app",
-        "sidecar",
-    ]
+    assert len(documents(result)) == 1
+    assert containers(result) == ["app", "sidecar"]
 
 
 def test_an_injection_that_cannot_be_done_is_reported_with_exit_status_1(run):
@@ -99,10 +99,7 @@ def test_the_json_report_has_its_documented_shape(run):
 def test_the_pods_may_come_from_standard_input_as_json(run):
     result = run(None, "-f", "-", stdin=json.dumps(placed()))
     assert result.exit_code == 0
-    assert [container["name"] for container in documents(result)[0]["spec"]["containers"]] == [
-        "app",
-        "sidecar",
-    ]
+    assert containers(result) == ["app", "sidecar"]
 
 
 def test_the_injections_may_come_from_standard_input(run):
@@ -117,19 +114,11 @@ def test_standard_input_is_read_only_once(run):
 
 
 def test_several_files_are_printed_in_their_order(run, tmp_path):
-    second = tmp_path / "second.yaml"
-    second.write_text(yaml_documents.dump_all([placed(name="second")]))
-    first = (
-        yaml_documents.dump_all([placed()])
-        + "---\n# empty\n---\n"
-        + yaml_documents.dump_all([placed(name="other")])
-    )
-    result = run(first, "-f", str(second))
-    assert [document["metadata"]["name"] for document in documents(result)] == [
-        "web",
-        "other",
-        "second",
-    ]
+    second = kit.write(tmp_path, "second.yaml", placed(name="second"))
+    web, other = (yaml_documents.dump_all([placed(name=name)]) for name in ("web", "other"))
+    result = run(f"{web}---\n# empty\n---\n{other}", "-f", second)
+    names = [document["metadata"]["name"] for document in documents(result)]
+    assert names == ["web", "other", "second"]
 
 
 def test_the_items_of_a_list_of_pods_need_no_kind(run):
@@ -147,36 +136,23 @@ def test_what_the_author_wrote_is_not_read_as_commands_of_a_terminal(run):
     assert r"\x1b[2J\nweb\u2028x" in result.stderr
 
 
-def process(*arguments, stdin=None, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "sidecar_injector", "inject", *arguments],
-        input=stdin,
-        capture_output=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, **environment},
-    )
-
-
 @pytest.fixture
 def files(tmp_path):
-    (tmp_path / "pod.yaml").write_text(yaml_documents.dump_all([placed(name="näme")]))
-    (tmp_path / "in.yaml").write_text(yaml_documents.dump_all([INJECTION]))
-    return ["-f", str(tmp_path / "pod.yaml"), "-i", str(tmp_path / "in.yaml")]
+    pods, injections = placed(name="näme"), kit.write(tmp_path, "in.yaml", INJECTION)
+    return ["-f", kit.write(tmp_path, "pod.yaml", pods), "-i", injections]
 
 
 def test_the_output_is_utf_8_in_any_locale_and_never_coloured(files):
     for environment in ({"PYTHONIOENCODING": "ascii"}, {"NO_COLOR": "1"}, {"FORCE_COLOR": "1"}):
-        result = process(*files, "--report", **environment)
+        result = kit.process("inject", *files, "--report", **environment)
         assert result.returncode == 0
-        assert yaml.safe_load(result.stdout.decode())["metadata"]["name"] == "näme"
-        assert b"\x1b" not in result.stdout + result.stderr
+        assert yaml.safe_load(result.stdout)["metadata"]["name"] == "näme"
+        assert "\x1b" not in result.stdout + result.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path, files):
-    many = tmp_path / "many.yaml"
-    many.write_text("---\n".join([yaml_documents.dump_all([placed()])] * 300))
-    command = [sys.executable, "-m", "sidecar_injector", "inject", "-f", str(many), *files[2:]]
+    many = kit.write(tmp_path, "many.yaml", [placed()] * 300)
+    command = [sys.executable, "-m", "sidecar_injector", "inject", "-f", many, *files[2:]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout.readline() == b"---\n"
         running.stdout.close()
@@ -197,15 +173,12 @@ def test_the_usage_names_the_command_as_it_was_called(monkeypatch, capsys, path,
 
 
 def test_version_names_the_program_and_its_api():
-    result = click.testing.CliRunner().invoke(main.cli, ["version"])
-    assert re.fullmatch(
-        r"sidecar-injector \d+\.\d+\.\d+ \(sidecar-injector\.dev/v1alpha1\)\n", result.stdout
-    )
+    pattern = r"sidecar-injector \d+\.\d+\.\d+ \(sidecar-injector\.dev/v1alpha1\)\n"
+    assert re.fullmatch(pattern, kit.run("version").stdout)
 
 
 def test_run_with_a_setting_that_cannot_be_used_names_it():
-    environment = {"SIDECAR_INJECTOR_LOG_LEVEL": "loud"}
-    result = click.testing.CliRunner().invoke(main.cli, ["run"], env=environment)
+    result = kit.run("run", SIDECAR_INJECTOR_LOG_LEVEL="loud")
     assert result.exit_code == 2
     assert "SIDECAR_INJECTOR_LOG_LEVEL=loud: must be one of" in result.stderr
 

@@ -10,15 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar_injector.cli.input import yaml_documents
-from tests.kits.cli import check_refused, placed
-from tests.kits.inject import INJECTION, invoke
+from tests.kits.cli import INJECTION, check_refused, on_files, placed
 from tests.kits.samples import container, pod, resource
 
 
 @pytest.fixture
 def run(tmp_path):
-    """`invoke` in a folder of the test's own."""
-    return functools.partial(invoke, tmp_path)
+    """`inject` in a folder of the test's own."""
+    return functools.partial(on_files, tmp_path, "inject")
 
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n"
@@ -175,16 +174,12 @@ WISHES = resource(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.sampled_from(list(paths(FULL))), JUNK)
-def test_no_value_in_a_pod_leads_to_a_traceback(run, path, junk):
-    result = run(replaced(FULL, path, junk), "-n", "demo", injections=WISHES)
-    assert result.exit_code in (0, 1, 2)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.sampled_from(list(paths(WISHES))), JUNK)
-def test_no_value_in_an_injection_leads_to_a_traceback(run, path, junk):
-    result = run(FULL, "-n", "demo", injections=replaced(WISHES, path, junk))
+@given(st.data(), JUNK)
+@pytest.mark.parametrize("place", ["pod", "injection"])
+def test_whatever_stands_in_a_pod_or_an_injection_there_is_no_traceback(run, place, data, junk):
+    manifests = {"pod": FULL, "injection": WISHES}
+    path = data.draw(st.sampled_from(list(paths(manifests[place]))))
+    manifests[place] = replaced(manifests[place], path, junk)
+    result = run(manifests["pod"], "-n", "demo", injections=manifests["injection"])
     assert result.exit_code in (0, 1, 2)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

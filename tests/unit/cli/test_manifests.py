@@ -5,18 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sidecar_injector import names
-from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.cli.input import manifests
+from tests.kits.cli import write
 from tests.kits.samples import pod, resource
 
 
 @pytest.fixture
 def file(tmp_path):
-    def write(*documents, name="file.yaml"):
-        path = tmp_path / name
-        path.write_text(yaml_documents.dump_all(list(documents)))
-        return str(path)
-
-    return write
+    return lambda *documents, name="file.yaml": write(tmp_path, name, list(documents))
 
 
 def test_each_object_knows_its_file_and_number(file):
@@ -27,9 +23,8 @@ def test_each_object_knows_its_file_and_number(file):
 
 
 def test_an_empty_document_counts_and_is_left_out(tmp_path):
-    path = tmp_path / "file.yaml"
-    path.write_text("---\n# nothing\n---\napiVersion: v1\nkind: A\n")
-    assert [document.place for document in manifests.read(str(path))] == [f"{path}, document 2"]
+    path = write(tmp_path, "file.yaml", "---\n# nothing\n---\napiVersion: v1\nkind: A\n")
+    assert [document.place for document in manifests.read(path)] == [f"{path}, document 2"]
 
 
 def test_the_objects_of_nested_lists_know_their_places():

@@ -28,9 +28,7 @@ def injected(pod, injection):
 
 @pytest.fixture
 def fake():
-    fake = kit.seeded()
-    fake.seed(api.DEPLOYMENTS, kit.deployment())
-    return fake
+    return kit.installed()
 
 
 def seed_owner(fake, kind, name, **spec):

@@ -86,8 +86,7 @@ def test_a_deployment_that_has_given_up_is_not_waited_for():
 
 @pytest.fixture
 def fake(monkeypatch):
-    cluster = kit.seeded()
-    cluster.seed(api.DEPLOYMENTS, kit.deployment())
+    cluster = kit.installed()
     cluster.seed(api.WORKLOADS["ReplicaSet"], {
         "metadata": {"name": "web-1", "namespace": "demo", "ownerReferences": [
             {"kind": "Deployment", "name": "web", "controller": True}]}})  # fmt: skip

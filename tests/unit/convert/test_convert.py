@@ -10,13 +10,14 @@ from sidecar_injector.convert import findings, fitting, injection, sources
 from sidecar_injector.core.injections import schema
 from sidecar_injector.core.pods import annotation
 from tests.kits import convert as kit
+from tests.kits.samples import container
 
 CONTAINERS = kit.target().pod_part("containers")
 
 
 @pytest.fixture
 def location() -> findings.Location:
-    return findings.Location(findings.Conversion(), "here", "containers")
+    return findings.Location(findings.Conversion(kit.target()), "here", "containers")
 
 
 @pytest.mark.parametrize(
@@ -36,20 +37,17 @@ def location() -> findings.Location:
 def test_a_name_becomes_one_that_an_object_can_have(
     wanted: str, name: str, location: findings.Location
 ) -> None:
-    assert injection.Names().take(wanted, location) == name
+    assert injection.free_name(wanted, location) == name
     assert len(location.conversion.warnings) == (wanted != name)
     assert annotation.read({"sidecar-injector.dev/inject": name}).listed == (name,)
 
 
 def test_a_name_is_given_out_once(location: findings.Location) -> None:
-    names = injection.Names()
-    long = "n" * 63
-    assert [names.take(name, location) for name in ("a:b", "a-b", long, long)] == [
-        "a-b",
-        "a-b-2",
-        long,
-        f"{'n' * 61}-2",
-    ]
+    long, spec = "n" * 63, {"template": {"spec": {"containers": [container()]}}}
+    for name in ("a:b", "a-b", long, long):
+        injection.add(injection.free_name(name, location), spec, location)
+    names = kit.injection_names(location.conversion)
+    assert names == ["a-b", "a-b-2", long, f"{'n' * 61}-2"]
     assert (
         "'a-b' is taken already; the injection is named 'a-b-2'"
         in kit.warnings(location.conversion)[1]

@@ -21,10 +21,10 @@ def test_the_config_maps_containers_and_volumes_are_taken_over() -> None:
     (source,) = kit.file("morvencao.yaml")
     conversion = converted(source.value)
     (resource,) = conversion.injections
+    spec = resource["spec"]
     assert resource["metadata"] == {"name": "proxy-sidecar"}
-    assert resource["spec"]["activation"] == "OnRequest"
-    assert resource["spec"]["hostNetworkPods"] == "Inject"
-    assert resource["spec"]["template"]["spec"].keys() == {"containers", "volumes"}
+    assert (spec["activation"], spec["hostNetworkPods"]) == ("OnRequest", "Inject")
+    assert spec["template"]["spec"].keys() == {"containers", "volumes"}
     assert not conversion.warnings
 
 
@@ -34,10 +34,7 @@ def test_pods_of_the_tutorial_go_on_asking() -> None:
     annotation = "sidecar-injector-webhook.morven.me/inject"
 
     decision = decided(pod(annotations={annotation: "yes"}), injection)
-    assert [container["name"] for container in decision.pod["spec"]["containers"]] == [
-        "app",
-        "proxy",
-    ]
+    assert kit.names_of(decision.pod["spec"]["containers"]) == ["app", "proxy"]
 
     decision = decided(pod(), injection)
     assert reasons(decision) == {"cluster/proxy-sidecar": "NotRequested"}

@@ -28,26 +28,23 @@ from tests.kits.samples import Json
 )
 def test_an_injection_that_could_reach_more_pods_is_suspended(scope: Json) -> None:
     conversion = converted(sidecar_set(**scope))
-    (resource,) = conversion.injections
-    assert resource["spec"]["suspend"] is True
+    assert kit.only_spec(conversion)["suspend"] is True
     assert "the injection is suspended" in " ".join(kit.warnings(conversion))
 
 
 def test_the_namespace_wins_over_the_namespace_selector() -> None:
     conversion = converted(sidecar_set("v1alpha1", namespace="shop", namespaceSelector=SELECTOR))
-    (resource,) = conversion.injections
-    assert resource["spec"]["namespaceSelector"] == {
-        "matchLabels": {"kubernetes.io/metadata.name": "shop"}
-    }
-    assert "suspend" not in resource["spec"]
+    spec = kit.only_spec(conversion)
+    assert spec["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}
+    assert "suspend" not in spec
     assert kit.fields(conversion) == ["spec.namespaceSelector"]
 
 
 def test_a_label_value_may_be_empty() -> None:
     empty = {"matchLabels": {"mesh": ""}}
-    (resource,) = converted(sidecar_set(selector=empty)).injections
-    assert resource["spec"]["selector"] == empty
-    assert "suspend" not in resource["spec"]
+    spec = kit.only_spec(converted(sidecar_set(selector=empty)))
+    assert spec["selector"] == empty
+    assert "suspend" not in spec
 
 
 def test_an_unknown_version_is_left_out_and_other_objects_are_passed_over() -> None:

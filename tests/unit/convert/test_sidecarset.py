@@ -16,9 +16,7 @@ def only(**spec: Any) -> Json:
     """The spec of the one injection that a SidecarSet becomes without a warning."""
     conversion = converted(sidecar_set(**spec))
     assert kit.warnings(conversion) == []
-    (resource,) = conversion.injections
-    spec: Json = resource["spec"]
-    return spec
+    return kit.only_spec(conversion)
 
 
 def test_a_sidecar_set_becomes_a_cluster_injection() -> None:
@@ -42,8 +40,7 @@ def test_a_sidecar_set_becomes_a_cluster_injection() -> None:
 def test_everything_that_has_a_counterpart_is_taken_over() -> None:
     (source,) = kit.file("sidecarset-v1alpha1.yaml")
     conversion = converted(source.value)
-    (resource,) = conversion.injections
-    spec = resource["spec"]
+    spec = kit.only_spec(conversion)
     assert spec["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}
     assert spec["selector"] == SELECTOR
     assert spec["suspend"] is True
@@ -57,10 +54,7 @@ def test_everything_that_has_a_counterpart_is_taken_over() -> None:
     }
     template = spec["template"]
     assert template["metadata"] == {"annotations": {"example.com/logs": "on"}}
-    assert [container["name"] for container in template["spec"]["initContainers"]] == [
-        "first",
-        "second",
-    ]
+    assert kit.names_of(template["spec"]["initContainers"]) == ["first", "second"]
     assert template["spec"]["initContainers"][0]["restartPolicy"] == "Always"
     assert template["spec"]["imagePullSecrets"] == [{"name": "registry"}]
     assert kit.fields(conversion) == ["metadata.labels[apps.kruise.io/sidecarset-custom-version]"]
@@ -89,14 +83,9 @@ def test_everything_without_a_counterpart_is_warned_about() -> None:
 def test_containers_that_differ_in_their_settings_become_injections_of_their_own() -> None:
     (source,) = kit.file("sidecarset-v1beta1.yaml")
     first, second = (resource["spec"] for resource in converted(source.value).injections)
-    assert (first["placement"], second["placement"]) == (
-        {"containers": "First"},
-        {"containers": "Last"},
-    )
-    assert [volume["name"] for volume in first["template"]["spec"]["volumes"]] == [
-        "certs",
-        "unused",
-    ]
+    assert first["placement"] == {"containers": "First"}
+    assert second["placement"] == {"containers": "Last"}
+    assert kit.names_of(first["template"]["spec"]["volumes"]) == ["certs", "unused"]
     assert "volumes" not in second["template"]["spec"]
     assert first["selector"] == second["selector"]
 
@@ -104,20 +93,16 @@ def test_containers_that_differ_in_their_settings_become_injections_of_their_own
 def test_a_pod_gets_the_containers_of_all_parts_in_their_places() -> None:
     (source,) = kit.file("sidecarset-v1beta1.yaml")
     injections = kit.read(converted(source.value).injections)
-    subject = pod(labels={"mesh": ""})
-    decision = decided(subject, *injections)
+    decision = decided(pod(labels={"mesh": ""}), *injections)
     assert set(reasons(decision).values()) == {"NamespaceSelectorMismatch"}
 
+    mounts, shares = [{"name": "v", "mountPath": "/v"}], {"type": "enabled"}
     parts = converted(
         sidecar_set(
             containers=[
-                container("before", volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+                container("before", volumeMounts=mounts),
                 container("after", podInjectPolicy="AfterAppContainer"),
-                container(
-                    "shares",
-                    shareVolumePolicy={"type": "enabled"},
-                    volumeMounts=[{"name": "v", "mountPath": "/v"}],
-                ),
+                container("shares", shareVolumePolicy=shares, volumeMounts=mounts),
             ],
             volumes=[{"name": "v", "emptyDir": {}}],
             imagePullSecrets=[{"name": "registry"}],
@@ -134,7 +119,7 @@ def test_a_pod_gets_the_containers_of_all_parts_in_their_places() -> None:
     assert names.index("before") < names.index("app") < names.index("after")
     assert [mount["mountPath"] for mount in containers["shares"]["volumeMounts"]] == ["/v", "/data"]
     assert [mount["mountPath"] for mount in containers["before"]["volumeMounts"]] == ["/v"]
-    assert [volume["name"] for volume in decision.pod["spec"]["volumes"]] == ["data", "v"]
+    assert kit.names_of(decision.pod["spec"]["volumes"]) == ["data", "v"]
 
 
 def test_init_containers_come_in_the_order_of_their_names_after_the_pods_own() -> None:
@@ -144,14 +129,13 @@ def test_init_containers_come_in_the_order_of_their_names_after_the_pods_own() -
 
 
 def test_settings_that_are_the_defaults_say_nothing() -> None:
+    sidecar = container(
+        podInjectPolicy="BeforeAppContainer",
+        upgradeStrategy={"upgradeType": "ColdUpgrade"},
+        shareVolumePolicy={"type": "disabled"},
+    )
     spec = only(
-        containers=[
-            container(
-                podInjectPolicy="BeforeAppContainer",
-                upgradeStrategy={"upgradeType": "ColdUpgrade"},
-                shareVolumePolicy={"type": "disabled"},
-            )
-        ],
+        containers=[sidecar],
         updateStrategy={"type": "NotUpdate"},
         injectionStrategy={"paused": False},
         revisionHistoryLimit=10,
@@ -162,22 +146,17 @@ def test_settings_that_are_the_defaults_say_nothing() -> None:
 @pytest.mark.parametrize("policy", ["Somewhere", ["BeforeAppContainer"]])
 def test_an_unknown_place_is_the_default(policy: Any) -> None:
     conversion = converted(sidecar_set(containers=[container(podInjectPolicy=policy)]))
-    (resource,) = conversion.injections
-    assert resource["spec"]["placement"] == {"containers": "First"}
+    assert kit.only_spec(conversion)["placement"] == {"containers": "First"}
     assert kit.fields(conversion) == ["spec.containers[0].podInjectPolicy"]
 
 
 def test_an_annotation_is_taken_over_once() -> None:
-    conversion = converted(
-        sidecar_set(
-            patchPodMetadata=[
-                {"annotations": {"a": "1", "b": ""}, "labels": {"a": "1"}},
-                {"annotations": {"a": "2", "not a key": "3"}, "patchPolicy": "Retain"},
-            ]
-        )
-    )
-    (resource,) = conversion.injections
-    assert resource["spec"]["template"]["metadata"]["annotations"] == {"a": "1", "b": ""}
+    patches = [
+        {"annotations": {"a": "1", "b": ""}, "labels": {"a": "1"}},
+        {"annotations": {"a": "2", "not a key": "3"}, "patchPolicy": "Retain"},
+    ]
+    conversion = converted(sidecar_set(patchPodMetadata=patches))
+    assert kit.only_spec(conversion)["template"]["metadata"]["annotations"] == {"a": "1", "b": ""}
     assert kit.fields(conversion) == [
         "spec.patchPodMetadata[0].labels",
         "spec.patchPodMetadata[1].annotations[a]",
@@ -188,10 +167,9 @@ def test_an_annotation_is_taken_over_once() -> None:
 def test_what_has_another_shape_is_warned_about() -> None:
     sidecar = container(shareVolumePolicy="enabled", transferEnv={"envName": "A"})
     other = container("other", transferEnv=[{"sourceContainerName": "app"}, "A"])
+    patches = [{"annotations": []}, "a"]
     conversion = converted(
-        sidecar_set(
-            containers=[sidecar, other], patchPodMetadata=[{"annotations": []}, "a"], volumes={}
-        )
+        sidecar_set(containers=[sidecar, other], patchPodMetadata=patches, volumes={})
     )
     assert kit.fields(conversion) == [
         "spec.containers[0].shareVolumePolicy",

@@ -18,15 +18,17 @@ def converted(
     return conversion
 
 
+def template_named(name: str, **template: Any) -> sources.SourceObject:
+    return kit.source({"name": name, **template})
+
+
 def only(**template: Any) -> Json:
     """The spec of the one injection that the template becomes."""
-    (resource,) = converted(kit.source({"name": "logs", **template})).injections
-    spec: Json = resource["spec"]
-    return spec
+    return kit.only_spec(converted(template_named("logs", **template)))
 
 
 def test_a_template_is_named_after_its_source_and_asked_for() -> None:
-    conversion = converted(kit.source({"name": "logs", "containers": [container()]}))
+    conversion = converted(template_named("logs", containers=[container()]))
     assert conversion.injections == [
         {
             "apiVersion": "sidecar-injector.dev/v1alpha1",
@@ -43,25 +45,22 @@ def test_a_template_is_named_after_its_source_and_asked_for() -> None:
 
 
 def test_the_namespace_makes_the_namespaced_kind() -> None:
-    (resource,) = converted(
-        kit.source({"name": "logs", "containers": [container()]}), namespace="shop"
-    ).injections
-    assert (resource["kind"], resource["metadata"]) == (
-        "SidecarInjection",
-        {"name": "logs", "namespace": "shop"},
-    )
+    template = template_named("logs", containers=[container()])
+    (resource,) = converted(template, namespace="shop").injections
+    assert resource["kind"] == "SidecarInjection"
+    assert resource["metadata"] == {"name": "logs", "namespace": "shop"}
 
 
 def test_the_default_version_is_no_part_of_the_name() -> None:
     for name in ("logs", "logs:", "logs:latest"):
-        conversion = converted(kit.source({"name": name, "containers": [container()]}))
+        conversion = converted(template_named(name, containers=[container()]))
         assert kit.injection_names(conversion) == ["logs"]
         assert not conversion.warnings
 
 
 def test_another_version_is_recognised_with_a_warning() -> None:
     conversion = converted(
-        *(kit.source({"name": name, "containers": [container()]}) for name in ("logs", "logs:v2"))
+        *(template_named(name, containers=[container()]) for name in ("logs", "logs:v2"))
     )
     assert kit.injection_names(conversion) == ["logs", "logs-v2"]
     assert kit.warnings(conversion) == [
@@ -71,13 +70,12 @@ def test_another_version_is_recognised_with_a_warning() -> None:
 
 
 def test_the_last_of_two_templates_of_one_name_counts() -> None:
-    first = kit.source({"name": "logs", "containers": [container("first")]})
+    first = template_named("logs", containers=[container("first")])
     second = dataclasses.replace(
-        kit.source({"name": "Logs:latest", "containers": [container("second")]}), place="there"
+        template_named("Logs:latest", containers=[container("second")]), place="there"
     )
     conversion = converted(first, second)
-    (resource,) = conversion.injections
-    assert resource["spec"]["template"]["spec"]["containers"] == [container("second")]
+    assert kit.only_spec(conversion)["template"]["spec"]["containers"] == [container("second")]
     assert kit.warnings(conversion) == [
         "here: is left out: there has the same name",
         "there: name: 'Logs' is no object name; the injection is named 'logs'",
@@ -112,17 +110,9 @@ def test_every_container_gets_variables_and_mounts_that_it_has_not() -> None:
 
 def test_a_mount_over_another_volume_of_a_sidecar_is_warned_about() -> None:
     mount = {"name": "own", "mountPath": "/data/"}
-    conversion = converted(
-        kit.source(
-            {
-                "name": "logs",
-                "containers": [container(volumeMounts=[mount])],
-                "volumeMounts": [{"name": "settings", "mountPath": "/data"}],
-            }
-        )
-    )
-    (resource,) = conversion.injections
-    assert resource["spec"]["template"]["spec"]["containers"] == [container(volumeMounts=[mount])]
+    sidecar, settings = container(volumeMounts=[mount]), {"name": "settings", "mountPath": "/data"}
+    conversion = converted(template_named("logs", containers=[sidecar], volumeMounts=[settings]))
+    assert kit.only_spec(conversion)["template"]["spec"]["containers"] == [sidecar]
     assert kit.warnings(conversion) == [
         "here: volumeMounts: container 'sidecar' mounts another volume at '/data' and keeps it"
     ]
@@ -135,7 +125,7 @@ def test_inherited_parts_are_replaced_by_name_and_appended() -> None:
     (resource,) = conversion.injections
     template = resource["spec"]["template"]["spec"]
     assert resource["metadata"]["name"] == "shipping-v2"
-    assert [volume["name"] for volume in template["volumes"]] == ["spool", "settings"]
+    assert kit.names_of(template["volumes"]) == ["spool", "settings"]
     assert template["volumes"][1]["configMap"] == {"name": "shipper-2"}
     assert template["serviceAccountName"] == "shipper"
     assert template["hostAliases"] == [
@@ -154,10 +144,8 @@ def test_inherited_mounts_at_one_path_are_one_mount() -> None:
         {"name": "logs", "volumeMounts": [{"name": "b", "mountPath": "/data"}]}, bases=(base,)
     )
     conversion = converted(child)
-    (resource,) = conversion.injections
-    assert resource["spec"]["applicationContainers"]["volumeMounts"] == [
-        {"name": "a", "mountPath": "/data"}
-    ]
+    applied = kit.only_spec(conversion)["applicationContainers"]
+    assert applied["volumeMounts"] == [{"name": "a", "mountPath": "/data"}]
     assert kit.fields(conversion) == ["volumeMounts[1]"]
 
 
@@ -172,15 +160,14 @@ def test_the_host_is_opened_by_the_first_of_the_files_only() -> None:
 
 def test_a_grandchild_inherits_from_both() -> None:
     layers = [
-        kit.source({"name": "a", "containers": [container("a")], "hostNetwork": True}),
-        kit.source({"name": "b", "containers": [container("b")]}),
+        template_named("a", containers=[container("a")], hostNetwork=True),
+        template_named("b", containers=[container("b")]),
     ]
     child = kit.source(
         {"name": "c", "inherits": "b", "containers": [container("a", tty=True)]},
         bases=tuple(reversed(layers)),
     )
-    (resource,) = converted(child).injections
-    template = resource["spec"]["template"]["spec"]
+    template = kit.only_spec(converted(child))["template"]["spec"]
     assert template["containers"] == [container("a", tty=True), container("b")]
     assert template["hostNetwork"] is True
 
@@ -214,18 +201,10 @@ def test_a_template_without_a_name_is_left_out() -> None:
 
 
 def test_a_restart_policy_and_a_built_in_token_are_warned_about() -> None:
-    conversion = converted(
-        kit.source(
-            {
-                "name": "logs",
-                "containers": [container(restartPolicy="Always", args=["$(pod.namespace)"])],
-            }
-        )
-    )
-    assert [finding.sentence.partition(" ")[0] for finding in conversion.warnings] == [
-        "restartPolicy",
-        "the",
-    ]
+    sidecar = container(restartPolicy="Always", args=["$(pod.namespace)"])
+    conversion = converted(template_named("logs", containers=[sidecar]))
+    first_words = [finding.sentence.partition(" ")[0] for finding in conversion.warnings]
+    assert first_words == ["restartPolicy", "the"]
     (read,) = kit.read(conversion.injections)
     assert not read.errors
 

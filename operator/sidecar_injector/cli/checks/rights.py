@@ -16,9 +16,11 @@ SELF_REVIEWS = api.Resource(
     "authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"
 )
 ADMISSION = "admissionregistration.k8s.io"
+CRD_GROUP = "apiextensions.k8s.io"
 RBAC = "rbac.authorization.k8s.io"
 READ = ("list", "watch")
 OWN_KINDS = (names.PLURAL, names.CLUSTER_PLURAL)
+WEBHOOKS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 WATCHED = ("namespaces", "pods", "serviceaccounts")
 
 
@@ -105,57 +107,38 @@ def needed(settings: Settings) -> list[Right]:
     secrets = (*reads, "update") if writes_secret else reads
     lease = names.lease_name(settings.fullname)
     return [
-        *(right for plural in OWN_KINDS for right in _rights(READ, names.GROUP, plural)),
-        *(
-            right
-            for plural in OWN_KINDS
-            for right in _rights(("patch",), names.GROUP, f"{plural}/status")
-        ),
-        *(right for plural in WATCHED for right in _rights(READ, "", plural)),
-        *_rights(("create", "patch"), "events.k8s.io", "events"),
-        *_rights(READ, "apiextensions.k8s.io", "customresourcedefinitions"),
-        *(
-            right
-            for plural in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
-            for right in _rights(webhooks, ADMISSION, plural, name=settings.fullname)
-        ),
-        *(_rights(("create",), "", "secrets", namespace) if writes_secret else ()),
-        *_rights(secrets, "", "secrets", namespace, settings.secret_name),
-        *_rights(("create",), "coordination.k8s.io", "leases", namespace),
-        *_rights(("get", "update"), "coordination.k8s.io", "leases", namespace, lease),
-        *_rights(("get",), "apps", "deployments", namespace, settings.fullname),
+        *_rights(READ, names.GROUP, OWN_KINDS),
+        *_rights(("patch",), names.GROUP, [f"{plural}/status" for plural in OWN_KINDS]),
+        *_rights(READ, "", WATCHED),
+        *_rights(("create", "patch"), "events.k8s.io", ["events"]),
+        *_rights(READ, CRD_GROUP, ["customresourcedefinitions"]),
+        *_rights(webhooks, ADMISSION, WEBHOOKS, name=settings.fullname),
+        *(_rights(("create",), "", ["secrets"], namespace) if writes_secret else ()),
+        *_rights(secrets, "", ["secrets"], namespace, settings.secret_name),
+        *_rights(("create",), "coordination.k8s.io", ["leases"], namespace),
+        *_rights(("get", "update"), "coordination.k8s.io", ["leases"], namespace, lease),
+        *_rights(("get",), "apps", ["deployments"], namespace, settings.fullname),
     ]
 
 
 def _rights(
-    verbs: Sequence[str], group: str, resource: str, namespace: str = "", name: str = ""
+    verbs: Sequence[str], group: str, resources: Sequence[str], namespace: str = "", name: str = ""
 ) -> list[Right]:
-    return [Right(verb, group, resource, namespace, name) for verb in verbs]
+    return [
+        Right(verb, group, resource, namespace, name) for resource in resources for verb in verbs
+    ]
 
 
 def _installing(namespace: str) -> list[Right]:
-    cluster = [
-        Right("create", group, resource)
-        for group, resource in (
-            ("apiextensions.k8s.io", "customresourcedefinitions"),
-            (ADMISSION, "mutatingwebhookconfigurations"),
-            (ADMISSION, "validatingwebhookconfigurations"),
-            (RBAC, "clusterroles"),
-            (RBAC, "clusterrolebindings"),
-        )
+    create = ("create",)
+    return [
+        *_rights(create, CRD_GROUP, ["customresourcedefinitions"]),
+        *_rights(create, ADMISSION, WEBHOOKS),
+        *_rights(create, RBAC, ["clusterroles", "clusterrolebindings"]),
+        *_rights(create, "apps", ["deployments"], namespace),
+        *_rights(create, "", ["services", "serviceaccounts", "secrets"], namespace),
+        *_rights(create, RBAC, ["roles", "rolebindings"], namespace),
     ]
-    inside = [
-        Right("create", group, resource, namespace)
-        for group, resource in (
-            ("apps", "deployments"),
-            ("", "services"),
-            ("", "serviceaccounts"),
-            ("", "secrets"),
-            (RBAC, "roles"),
-            (RBAC, "rolebindings"),
-        )
-    ]
-    return [*cluster, *inside]
 
 
 def _listed(rights: Sequence[Right]) -> str:

@@ -34,7 +34,7 @@ async def acceptable_fields(context: CheckContext) -> AsyncIterator[CheckResult]
     """Whether the cluster knows every field that a template may have."""
     ours = crds.spec_schema(names.CLUSTER_KIND)["properties"]["template"]["properties"]["spec"]
     schemas = await _schemas(context)
-    unknown = sorted(set(_unknown_properties(ours, schemas[POD_SPEC], schemas, path="")))
+    unknown = sorted(set(_unknown(_example(ours), schemas[POD_SPEC], schemas)))
     if unknown:
         yield CheckResult(
             "fields", WARNING, f"this Kubernetes does not know {_some(unknown)}",
@@ -90,23 +90,11 @@ def _unknown(
                 yield from _unknown(member, inner, schemas, path=f"{path}.{key}")
 
 
-def _unknown_properties(
-    ours: api.Json, theirs: api.Json, schemas: Mapping[str, Any], *, path: str
-) -> Iterator[str]:
-    """Paths in a schema of ours that the schema of the API server does not have."""
-    theirs = _resolved(theirs, schemas)
-    if "items" in ours:
-        yield from _unknown_properties(
-            ours["items"], theirs.get("items") or {}, schemas, path=f"{path}[]"
-        )
-    if "properties" not in theirs:
-        return
-    for key, inner in (ours.get("properties") or {}).items():
-        counterpart = theirs["properties"].get(key)
-        if counterpart is None:
-            yield f"{path}.{key}"
-        else:
-            yield from _unknown_properties(inner, counterpart, schemas, path=f"{path}.{key}")
+def _example(schema: api.Json) -> Any:
+    """A value that has every property of a schema, for a comparison with another schema."""
+    if "items" in schema:
+        return [_example(schema["items"])]
+    return {key: _example(inner) for key, inner in (schema.get("properties") or {}).items()}
 
 
 def _resolved(schema: api.Json, schemas: Mapping[str, Any]) -> api.Json:

@@ -36,15 +36,15 @@ class Certificates:
     secret: str
     """NAMESPACE/NAME."""
     mode: str
-    generation: int | None
-    """Of the Secret that we write; None in other modes, or if it cannot be read."""
     phase: str
     """Where a rotation is, in a sentence."""
+    generation: int | None = None
+    """Of the Secret that we write; None in other modes, or if it cannot be read."""
     request: str = ""
     """The rotation that the Secret's annotation asks for; empty if none."""
-    certificates: Sequence[Certificate]
-    bundles: Sequence[ca_bundles.Bundle]
-    problems: Sequence[str]
+    certificates: Sequence[Certificate] = ()
+    bundles: Sequence[ca_bundles.Bundle] = ()
+    problems: Sequence[str] = ()
     """What keeps the webhook from being served or trusted."""
 
 
@@ -57,90 +57,70 @@ async def read(
         client, api.SECRETS, name=settings.secret_name, namespace=settings.namespace
     )
     live = await ca_bundles.configurations(client, settings.fullname)
+    label, mode = f"{settings.namespace}/{settings.secret_name}", settings.certificate_mode
     if secret is None:
-        return _without_secret(release, live)
-    if settings.certificate_mode == cluster_release.SELF_SIGNED:
-        return _self_signed(release, secret, live=live, now=now)
-    return _provided(release, secret, live=live, now=now)
-
-
-def _without_secret(
-    release: cluster_release.Release, live: ca_bundles.Configurations
-) -> Certificates:
-    label = f"{release.namespace}/{release.settings.secret_name}"
-    return Certificates(
-        secret=label,
-        mode=release.settings.certificate_mode,
-        generation=None,
-        phase="there is no certificate",
-        certificates=(),
-        bundles=list(ca_bundles.compare(live, None)),
-        problems=[f"there is no Secret {label}"],
-    )
+        return Certificates(
+            secret=label,
+            mode=mode,
+            phase="there is no certificate",
+            bundles=list(ca_bundles.compare(live, None)),
+            problems=[f"there is no Secret {label}"],
+        )
+    state = Certificates(secret=label, mode=mode, phase="")
+    if mode == cluster_release.SELF_SIGNED:
+        state, bundle = _self_signed(state, release, secret, live=live, now=now)
+    else:
+        state, bundle = _provided(state, release, secret, now=now)
+    bundles = list(ca_bundles.compare(live, bundle))
+    problems = [*state.problems, *ca_bundles.problems(bundles)]
+    return dataclasses.replace(state, bundles=bundles, problems=problems)
 
 
 def _self_signed(
+    state: Certificates,
     release: cluster_release.Release,
     secret: api.Json,
     *,
     live: ca_bundles.Configurations,
     now: datetime.datetime,
-) -> Certificates:
-    content = _decoded(secret)
-    problems: list[str] = []
-    certificates: list[Certificate] = []
-    wanted_bundle = None
-    if isinstance(content, secret_data.Corrupt):
-        problems.append(f"Secret {_label(secret)} cannot be used: {content}")
-    else:
-        certificates, wanted_bundle = list(_stored(content)), content.bundle()
-        problems += _date_problems(certificates, now)
-    bundles = list(ca_bundles.compare(live, wanted_bundle))
-    return Certificates(
-        secret=_label(secret),
-        mode=cluster_release.SELF_SIGNED,
+) -> tuple[Certificates, bytes | None]:
+    """A Secret that the operator fills, and the caBundle that it wants."""
+    content, request = _decoded(secret), _requested(secret)
+    state = dataclasses.replace(
+        state,
         generation=content.generation or None,
-        phase=_phase(release, content, request=_requested(secret), live=live, now=now),
-        request=_requested(secret),
-        certificates=certificates,
-        bundles=bundles,
-        problems=[*problems, *ca_bundles.problems(bundles)],
+        phase=_phase(release, content, request=request, live=live, now=now),
+        request=request,
     )
+    if isinstance(content, secret_data.Corrupt):
+        problem = f"Secret {state.secret} cannot be used: {content}"
+        return dataclasses.replace(state, problems=[problem]), None
+    certificates = list(_stored(content))
+    problems = list(_date_problems(certificates, now))
+    state = dataclasses.replace(state, certificates=certificates, problems=problems)
+    return state, content.bundle()
 
 
 def _provided(
+    state: Certificates,
     release: cluster_release.Release,
     secret: api.Json,
     *,
-    live: ca_bundles.Configurations,
     now: datetime.datetime,
-) -> Certificates:
-    """A Secret that cert-manager or the administrator fills."""
-    mode = release.settings.certificate_mode
+) -> tuple[Certificates, bytes | None]:
+    """A Secret that cert-manager or the administrator fills, and the caBundle for it."""
+    maker = "cert-manager" if state.mode == "certManager" else "the administrator"
+    state = dataclasses.replace(state, phase=f"made by {maker}")
     dns_name = names.verified_dns_name(service=release.fullname, namespace=release.namespace)
+    data = secret.get("data") or {}
     try:
-        pair, cas = secret_data.decode_provided(
-            secret.get("data") or {}, dns_names=[dns_name], now=now
-        )
+        pair, cas = secret_data.decode_provided(data, dns_names=[dns_name], now=now)
     except checks.FlawedError as error:
-        problems, certificates, wanted_bundle = [f"Secret {_label(secret)}: {error}"], [], None
-    else:
-        issuers = checks.certificates(cas, field=names.CA_CERT)
-        certificates = [
-            _certificate(LEAF, pair.parsed(), due=None),
-            *(_certificate(CA, issuer, due=None) for issuer in issuers),
-        ]
-        problems, wanted_bundle = [], cas
-    bundles = list(ca_bundles.compare(live, wanted_bundle))
-    return Certificates(
-        secret=_label(secret),
-        mode=mode,
-        generation=None,
-        phase=f"made by {'cert-manager' if mode == 'certManager' else 'the administrator'}",
-        certificates=certificates,
-        bundles=bundles,
-        problems=[*problems, *ca_bundles.problems(bundles)],
-    )
+        return dataclasses.replace(state, problems=[f"Secret {state.secret}: {error}"]), None
+    leaf = _certificate(LEAF, pair.parsed(), due=None)
+    issuers = checks.certificates(cas, field=names.CA_CERT)
+    certificates = [leaf, *(_certificate(CA, issuer, due=None) for issuer in issuers)]
+    return dataclasses.replace(state, certificates=certificates), cas
 
 
 def _decoded(secret: api.Json) -> secret_data.CertificateSet | secret_data.Corrupt:
@@ -208,8 +188,3 @@ def _date_problems(certificates: Sequence[Certificate], now: datetime.datetime) 
         begins, ends = certificate.begins, certificate.ends
         if certificate.role in (LEAF, CA) and not begins <= now <= ends:
             yield f"the {certificate.role} is valid from {begins} to {ends} only"
-
-
-def _label(secret: api.Json) -> str:
-    metadata = api.metadata(secret)
-    return f"{metadata['namespace']}/{metadata['name']}"

@@ -59,19 +59,18 @@ def show_(*, form: str, address: cluster_client.Address) -> None:
     of its dates, or a webhook's caBundle is not what it should be.
     """
 
-    async def read(client: api.Api) -> live.Certificates:
-        return await _read(
-            client, await cluster_release.find(client, namespace=address.release_namespace)
-        )
+    async def find_and_read(client: api.Api) -> live.Certificates:
+        release = await cluster_release.find(client, namespace=address.release_namespace)
+        return await read(client, release)
 
-    read_certificates = cluster_client.run(address, read)
+    state = cluster_client.run(address, find_and_read)
     if form == options.TABLE:
-        print_table(read_certificates, _now(), to=tables.console())
-        for problem in read_certificates.problems:
+        print_table(state, to=tables.console())
+        for problem in state.problems:
             click.echo(f"problem: {problem}", err=True)
     else:
-        tables.structured(as_json(read_certificates), form=form)
-    sys.exit(1 if read_certificates.problems else 0)
+        tables.structured(as_json(state), form=form)
+    sys.exit(1 if state.problems else 0)
 
 
 @certificates.command(epilog="Example: sidecar-injector certificates rotate --ca --wait")
@@ -99,7 +98,8 @@ def rotate(*, with_ca: bool, wait: bool, timeout: int, address: cluster_client.A
     sys.exit(0 if cluster_client.run(address, request_and_wait) else 1)
 
 
-async def _read(client: api.Api, release: cluster_release.Release) -> live.Certificates:
+async def read(client: api.Api, release: cluster_release.Release) -> live.Certificates:
+    """The certificates of a release as they are now."""
     # As in `run`: other verbs should not pay for the import of the cryptography.
     from sidecar_injector.cli.cluster import certificates as live  # noqa: PLC0415
 
@@ -116,7 +116,7 @@ async def _request_rotation(
             f"certificates.mode is {settings.certificate_mode}: the Secret {settings.namespace}/"
             f"{settings.secret_name} is replaced by whoever makes it, not by us"
         )
-    before = await _read(client, release)
+    before = await read(client, release)
     await client.patch(
         api.SECRETS,
         {"metadata": {"annotations": {names.ROTATE_ANNOTATION: wanted}}},
@@ -139,7 +139,7 @@ async def _wait(
     phase = ""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        now = await _read(client, release)
+        now = await read(client, release)
         if _is_done(before=before, now=now, role="CA" if with_ca else "leaf"):
             click.echo(f"done: generation {now.generation} is trusted and signed", err=True)
             return True
@@ -157,14 +157,11 @@ async def _wait(
 
 def _is_done(*, before: live.Certificates, now: live.Certificates, role: str) -> bool:
     """Whether the certificate was replaced, no rotation is pending, and all is trusted."""
-    is_replaced = _serial(now, role) not in (None, _serial(before, role))
-    return is_replaced and not now.request and not now.problems
-
-
-def _serial(state: live.Certificates, role: str) -> str | None:
-    return next(
-        (certificate.serial for certificate in state.certificates if certificate.role == role), None
+    old, new = (
+        {certificate.role: certificate.serial for certificate in state.certificates}.get(role)
+        for state in (before, now)
     )
+    return new not in (None, old) and not now.request and not now.problems
 
 
 def as_json(state: live.Certificates) -> dict[str, Any]:
@@ -192,14 +189,12 @@ def as_json(state: live.Certificates) -> dict[str, Any]:
     }
 
 
-def print_table(
-    state: live.Certificates, now: datetime.datetime, *, to: rich.console.Console
-) -> None:
+def print_table(state: live.Certificates, *, to: rich.console.Console) -> None:
     """The Secret, its certificates and the webhooks' trust in them, for people."""
     generation = f"generation {state.generation}, " if state.generation else ""
     tables.heading(f"Secret {state.secret} ({state.mode}): {generation}{state.phase}", to=to)
     if state.certificates:
-        tables.table(COLUMNS, list(_rows(state, now)), styles=STYLES, to=to)
+        tables.table(COLUMNS, list(_rows(state, _now())), styles=STYLES, to=to)
     tables.write("\n")
     bundles = [(bundle.place, bundle.state) for bundle in state.bundles]
     tables.table(BUNDLE_COLUMNS, bundles, styles=STYLES, to=to)

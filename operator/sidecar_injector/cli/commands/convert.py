@@ -14,7 +14,7 @@ from sidecar_injector import crds, names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.input import manifests, yaml_documents
 from sidecar_injector.cli.output import tables
-from sidecar_injector.convert import findings, injection, morvencao, sidecarset, sources, tumblr
+from sidecar_injector.convert import findings, morvencao, sidecarset, sources, tumblr
 from sidecar_injector.observability import logs
 
 _FILES = click.option(
@@ -78,9 +78,9 @@ def sidecarset_command(*, files: tuple[str, ...]) -> None:
     _finish(sidecarset.convert(_documents(*files), target=_target(None)), files)
 
 
-def _target(namespace: str | None) -> injection.Target:
+def _target(namespace: str | None) -> findings.Target:
     kind = names.CLUSTER_KIND if namespace is None else names.KIND
-    return injection.Target(namespace, crds.spec_schema(kind))
+    return findings.Target(namespace, crds.spec_schema(kind))
 
 
 def _documents(*files: str) -> Iterator[sources.SourceObject]:

@@ -69,17 +69,16 @@ def lint(*, files: tuple[str, ...], namespace: str, form: str, strict: bool) -> 
 
 def check(injections: Sequence[model.Injection]) -> list[LintResult]:
     """All injections, in the given order, each with its findings."""
-    return [
-        LintResult(injection, list(_findings(injection, injections))) for injection in injections
-    ]
-
-
-def _findings(
-    injection: model.Injection, injections: Sequence[model.Injection]
-) -> Iterator[LintFinding]:
-    result = validate.validate(injection, others=injections)
-    yield from (LintFinding(ERROR, problem.path, problem.sentence) for problem in result.errors)
-    yield from (LintFinding(WARNING, problem.path, problem.sentence) for problem in result.warnings)
+    results = []
+    for injection in injections:
+        checked = validate.validate(injection, others=injections)
+        findings = [
+            LintFinding(level, problem.path, problem.sentence)
+            for level, problems in ((ERROR, checked.errors), (WARNING, checked.warnings))
+            for problem in problems
+        ]
+        results.append(LintResult(injection, findings))
+    return results
 
 
 def rows(result: LintResult) -> Iterator[tables.Row]:

@@ -136,11 +136,7 @@ def _states(*, outdated: bool, missing: bool) -> set[str]:
 
 
 async def _plans(
-    client: api.Api,
-    namespace: str | None,
-    *,
-    states: set[str],
-    release_namespace: str | None,
+    client: api.Api, namespace: str | None, *, states: set[str], release_namespace: str | None
 ) -> list[OwnerPlan]:
     overview = await cluster_pods.overview(
         client,

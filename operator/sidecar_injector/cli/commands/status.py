@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,14 +66,13 @@ def status(
     shown; `sidecar-injector check` looks for what is wrong.
     """
     chosen = cluster_client.chosen_namespace(namespace, all_namespaces=all_namespaces)
-    now = datetime.datetime.now(datetime.UTC)
     state = cluster_client.run(
         address,
-        lambda client: _read(client, chosen, release_namespace=address.release_namespace, now=now),
+        lambda client: _read(client, chosen, release_namespace=address.release_namespace),
         doing="reading",
     )
     if form == options.TABLE:
-        _print(state, now)
+        _print(state)
     else:
         tables.structured(as_json(state), form=form)
     for note in state.notes:
@@ -114,11 +112,7 @@ def as_json(state: InstallationStatus) -> dict[str, Any]:
 
 
 async def _read(
-    client: api.Api,
-    namespace: str | None,
-    *,
-    release_namespace: str | None,
-    now: datetime.datetime,
+    client: api.Api, namespace: str | None, *, release_namespace: str | None
 ) -> InstallationStatus:
     release = await cluster_release.find(client, namespace=release_namespace)
     injections = await cluster_injections.injections(client, namespace=namespace)
@@ -129,12 +123,9 @@ async def _read(
         injections=injections,
         namespaces=await _labelled_namespaces(client, namespace),
         pods=await cluster_pods.overview(
-            client,
-            namespace=namespace,
-            injections=injections,
-            release_namespace=release.namespace,
+            client, namespace=namespace, injections=injections, release_namespace=release.namespace
         ),
-        certificates=await _certificates(client, release, now=now, notes=notes),
+        certificates=await _certificates(client, release, notes),
         notes=notes,
     )
 
@@ -147,17 +138,10 @@ async def _labelled_namespaces(client: api.Api, namespace: str | None) -> list[a
 
 
 async def _certificates(
-    client: api.Api,
-    release: cluster_release.Release,
-    *,
-    now: datetime.datetime,
-    notes: list[str],
+    client: api.Api, release: cluster_release.Release, notes: list[str]
 ) -> live.Certificates | None:
-    # As in `run`: other verbs should not pay for the import of the cryptography.
-    from sidecar_injector.cli.cluster import certificates as live  # noqa: PLC0415
-
     try:
-        return await live.read(client, release, now=now)
+        return await certificates.read(client, release)
     except api.ApiError as error:
         if error.status != api.FORBIDDEN:
             raise
@@ -194,7 +178,7 @@ def _namespaces(state: InstallationStatus) -> Iterator[tuple[str, str, int, list
         yield name, labels.get(names.INJECTION_LABEL, ""), state.pods.counts.get(name, 0), applying
 
 
-def _print(state: InstallationStatus, now: datetime.datetime) -> None:
+def _print(state: InstallationStatus) -> None:
     console = tables.console()
     release = state.release
     ready = f"{release.ready} of {release.wanted} replicas ready"
@@ -214,7 +198,7 @@ def _print(state: InstallationStatus, now: datetime.datetime) -> None:
             tables.heading(otherwise, to=console)
     if state.certificates:
         tables.write("\n")
-        certificates.print_table(state.certificates, now, to=console)
+        certificates.print_table(state.certificates, to=console)
 
 
 def _injection_rows(state: InstallationStatus) -> Iterator[tables.Row]:

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
-from sidecar_injector.core.reasons import Verdict
+from sidecar_injector.core.decision import Decision, Line
+from sidecar_injector.core.reasons import PodVerdict, Verdict
 from sidecar_injector.observability import logs
 
 NOTHING = "-"
@@ -43,17 +43,13 @@ def lines(entries: Sequence[ReportEntry], *, findings_only: bool = False) -> Ite
         decision = entry.decision
         if not decision.lines and not findings_only:
             reason = decision.reason.value if decision.reason else NOTHING
-            yield _row(entry, NOTHING, decision.verdict.value, reason, decision.message)
+            yield _row(entry, NOTHING, decision.verdict, reason, decision.message)
         for finding in decision.annotation_findings:
-            yield _row(
-                entry, NOTHING, decision.verdict.value, finding.reason.value, finding.message
-            )
+            yield _row(entry, NOTHING, decision.verdict, finding.reason.value, finding.message)
         for line in decision.lines:
             if not findings_only or line.verdict in (Verdict.SKIPPED, Verdict.REFUSED):
-                yield _row(
-                    entry, line.injection.reference, line.verdict.value, line.reason.value,
-                    line.message,
-                )  # fmt: skip
+                reference, reason = line.injection.reference, line.reason.value
+                yield _row(entry, reference, line.verdict, reason, line.message)
 
 
 def as_json(entries: Sequence[ReportEntry]) -> str:
@@ -73,7 +69,13 @@ def pod(entry: ReportEntry) -> dict[str, Any]:
         "injections": [_line(line) for line in decision.lines],
     }
     if decision.annotation_findings:
-        member["words"] = [_annotation_finding(finding) for finding in decision.annotation_findings]
+        member["words"] = [
+            {
+                "reason": finding.reason.value, "message": finding.message,
+                "subject": finding.subject,
+            }
+            for finding in decision.annotation_findings
+        ]  # fmt: skip
     return member
 
 
@@ -88,11 +90,7 @@ def _line(line: Line) -> dict[str, Any]:
     }
 
 
-def _annotation_finding(finding: AnnotationFinding) -> dict[str, Any]:
-    return {
-        "reason": finding.reason.value, "message": finding.message, "subject": finding.subject,
-    }  # fmt: skip
-
-
-def _row(entry: ReportEntry, *columns: str) -> str:
-    return logs.one_line(" ".join((entry.place, *columns)))
+def _row(
+    entry: ReportEntry, reference: str, verdict: PodVerdict | Verdict, reason: str, message: str
+) -> str:
+    return logs.one_line(f"{entry.place} {reference} {verdict.value} {reason} {message}")
