@@ -176,7 +176,7 @@ WISHES = resource(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data(), JUNK)
 @pytest.mark.parametrize("place", ["pod", "injection"])
-def test_whatever_stands_in_a_pod_or_an_injection_there_is_no_traceback(run, place, data, junk):
+def test_no_value_in_a_pod_or_an_injection_leads_to_a_traceback(run, place, data, junk):
     manifests = {"pod": FULL, "injection": WISHES}
     path = data.draw(st.sampled_from(list(paths(manifests[place]))))
     manifests[place] = replaced(manifests[place], path, junk)
