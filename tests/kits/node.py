@@ -125,7 +125,7 @@ def containers(pod: Json) -> list[str]:
 def started(pod: Json, container: str) -> str:
     """When a container of a pod was started for the first time that is still known."""
     statuses = pod["status"].get("initContainerStatuses", []) + pod["status"]["containerStatuses"]
-    (state,) = [one["state"] for one in statuses if one["name"] == container]
+    (state,) = [item["state"] for item in statuses if item["name"] == container]
     (entry,) = state.values()
     return str(entry["startedAt"])
 
@@ -141,8 +141,8 @@ class Table:
 
     def add(self, name: str, *cells: object) -> None:
         self.rows.append((name, *map(str, cells)))
-        shown = [line.split("  ")[0] for line in PAGE.read_text("utf-8").splitlines()]
-        assert name in shown, f"{PAGE} does not show: {name}"
+        quoted = [line.split("  ")[0] for line in PAGE.read_text("utf-8").splitlines()]
+        assert name in quoted, f"{PAGE} does not show: {name}"
 
     def write(self) -> None:
         """Into the run's folder, from where it is printed at the end."""

@@ -56,7 +56,7 @@ class Steady:
             what, tally.tried, tally.injected, tally.bare, allowed, tally.refused, tally.lost
         )
         wrong = (samples.Outcome.REFUSED, samples.Outcome.LOST)
-        assert [one.detail for one in taken if one.outcome in wrong] == []
+        assert [sample.detail for sample in taken if sample.outcome in wrong] == []
         assert bare or tally.unexcused == (), tally
         assert tally.injected > 0
         return tally

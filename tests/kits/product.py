@@ -71,7 +71,7 @@ def containers(pod: Mapping[str, Any], field: str = "containers") -> list[str]:
 def condition(thing: Mapping[str, Any], kind: str) -> Json:
     """Its condition of that type; empty if it has none yet."""
     conditions = (thing.get("status") or {}).get("conditions") or ()
-    return next((one for one in conditions if one["type"] == kind), {})
+    return next((item for item in conditions if item["type"] == kind), {})
 
 
 def condition_of(product: Product, namespace: str, kind: str) -> Json:
@@ -110,8 +110,8 @@ class Product:
     def created_by(self, namespace: str, workload: Json) -> Json:
         """The pod that a controller makes of this workload."""
         self.plane.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(workload))
-        (made,) = self.plane.wait(f"pod of {workload['kind']}", lambda: self.pods(namespace))
-        return made
+        (pod,) = self.plane.wait(f"pod of {workload['kind']}", lambda: self.pods(namespace))
+        return pod
 
     def create_injection(self, namespace: str, injection: Json) -> Json:
         """Return when it is in force on every replica (for pods as `pod` makes them)."""
@@ -129,7 +129,7 @@ class Product:
         def answers_agree() -> bool:
             answers = [self.ask(replica, namespace, asking) for replica in self.replicas]
             unknown = ["UnknownInjection" in str(answer.get("warnings")) for answer in answers]
-            return all(one is not known for one in unknown)
+            return all(name_is_unknown is not known for name_is_unknown in unknown)
 
         self.plane.wait(f"{namespace}/{name} is {'known' if known else 'gone'}", answers_agree)
 

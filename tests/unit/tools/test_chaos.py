@@ -46,13 +46,13 @@ def test_only_as_many_pods_may_hang_later_as_connections_were_open() -> None:
 
 
 def test_bare_pods_that_are_close_together_are_one_window() -> None:
-    found = samples.windows([sample(5, 5.5), sample(0, 0.2), sample(1, 1.5), sample(5.1, 5.3)])
-    assert found == [1.5, 0.5]
+    windows = samples.windows([sample(5, 5.5), sample(0, 0.2), sample(1, 1.5), sample(5.1, 5.3)])
+    assert windows == [1.5, 0.5]
 
 
 def test_every_outcome_is_counted() -> None:
     outcomes = [INJECTED, INJECTED, BARE, samples.Outcome.REFUSED, samples.Outcome.LOST]
-    tally = samples.tally([sample(0, 1, one) for one in outcomes], [])
+    tally = samples.tally([sample(0, 1, outcome) for outcome in outcomes], [])
     counts = (tally.tried, tally.injected, tally.bare, tally.refused, tally.lost)
     assert counts == (5, 2, 1, 1, 1)
 
@@ -76,7 +76,7 @@ def test_a_percentile_is_one_of_the_values(share: float, value: float) -> None:
 
 def result(*, failures: tuple[str, ...] = (), **counts: int) -> run.Result:
     outcomes = {samples.Outcome(name): count for name, count in counts.items()}
-    taken = [sample(0, 1, one) for one, count in outcomes.items() for _ in range(count)]
+    taken = [sample(0, 1, outcome) for outcome, count in outcomes.items() for _ in range(count)]
     return run.Result(
         row=table.ROWS[0], times=3, seconds=1, tally=samples.tally(taken, []), connections=2,
         repairs=[0.25, 0.5], failures=failures, notes=["a note"],
@@ -97,7 +97,7 @@ def test_the_document_is_json_with_the_pods_that_nothing_excuses() -> None:
     assert document["quick"] is True
     assert document["failed"] is False
     (row,) = document["rows"]
-    assert [one["outcome"] for one in row["unexcused"]] == ["bare"]
+    assert [pod["outcome"] for pod in row["unexcused"]] == ["bare"]
 
 
 def test_rows_are_chosen_by_name_and_keep_the_order_of_the_table() -> None:
@@ -161,15 +161,15 @@ NOBODY = client.Client(server="https://x:1", certificate_authority=pathlib.Path(
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> list[ApiServer]:
     """One for each connection."""
-    made: list[ApiServer] = []
+    created: list[ApiServer] = []
 
     def connect(*_: object, **__: object) -> ApiServer:
-        made.append(ApiServer())
-        return made[-1]
+        created.append(ApiServer())
+        return created[-1]
 
     monkeypatch.setattr("http.client.HTTPSConnection", connect)
     monkeypatch.setattr("ssl.create_default_context", lambda **_: None)
-    return made
+    return created
 
 
 def test_the_load_leaves_no_pods_to_the_next_row(servers: list[ApiServer]) -> None:
@@ -189,9 +189,9 @@ def test_a_wait_looks_at_each_pod_once(servers: list[ApiServer]) -> None:
     with load.Load([NOBODY], namespace="x", per_second=500) as running:
         running.more(5, seconds=10)
         assert len(running.taken()) >= 5
-        found = running.wait("a tenth pod", tenth, seconds=10)
+        pod = running.wait("a tenth pod", tenth, seconds=10)
         assert tuple(looked) == running.taken()[:10]
-        assert found is looked[-1]
+        assert pod is looked[-1]
         with pytest.raises(errors.WaitError, match=r"pods to be tried: not within 0 s"):
             running.more(1e6, seconds=0)
 
@@ -212,10 +212,10 @@ def test_the_load_keeps_its_last_pods_only(servers: list[ApiServer]) -> None:
 
 def test_the_second_api_server_reads_the_configuration_on_its_own_and_shares_the_rest() -> None:
     first = ("kube-apiserver", "--etcd-servers=http://127.0.0.1:1", "--secure-port=2", "--x=y")
-    made = late.command(first, port=3, etcd_port=4)
-    assert made[:3] == ("kube-apiserver", "--etcd-servers=http://127.0.0.1:1", "--x=y")
-    assert "--secure-port=3" in made
-    assert f"--etcd-servers-overrides={late.RESOURCE}#http://127.0.0.1:4" in made
+    command = late.command(first, port=3, etcd_port=4)
+    assert command[:3] == ("kube-apiserver", "--etcd-servers=http://127.0.0.1:1", "--x=y")
+    assert "--secure-port=3" in command
+    assert f"--etcd-servers-overrides={late.RESOURCE}#http://127.0.0.1:4" in command
 
 
 def test_a_late_answer_is_whole_and_a_question_is_not_late() -> None:

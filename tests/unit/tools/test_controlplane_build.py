@@ -112,9 +112,9 @@ def test_what_the_kubebuilder_folder_holds_is_not_built(
     assets = tmp_path / "assets"
     assets.mkdir()
     write_program(assets / "etcd", "#!/bin/sh\n")
-    found = machine.ensure(KUBEBUILDER_ASSETS=str(assets))
-    assert found.etcd == assets / "etcd"
-    assert found.apiserver == machine.folder() / "kube-apiserver"
+    programs = machine.ensure(KUBEBUILDER_ASSETS=str(assets))
+    assert programs.etcd == assets / "etcd"
+    assert programs.apiserver == machine.folder() / "kube-apiserver"
     assert machine.built() == [KUBERNETES, recipes.HELM]
 
 

@@ -28,8 +28,8 @@ def workload(**container: Any) -> deployment.Workload:
     )
 
 
-def launch(one: deployment.Workload, **overrides: str) -> deployment.Launch:
-    return one.launch(pod_name="web-0", programs=PROGRAMS, overrides=overrides)
+def launch(workload: deployment.Workload, **overrides: str) -> deployment.Launch:
+    return workload.launch(pod_name="web-0", programs=PROGRAMS, overrides=overrides)
 
 
 def field(name: str, path: str) -> dict[str, Any]:

@@ -100,14 +100,14 @@ def test_the_files_say_what_the_sources_say(kind: definition.Kind) -> None:
 
     assert without(generated["spec"], "versions") == without(committed["spec"], "versions")
     assert without(version, "schema") == without(committed_version, "schema")
-    found = dict(nodes(schema_of(kind)))
+    by_path = dict(nodes(schema_of(kind)))
     for path, node in nodes(version["schema"]["openAPIV3Schema"]):
         # What Kubernetes has to say is not known here, nor is the rule that is made from it.
         unknown = {"type", "properties", "items"}
         if path == ".spec":
             unknown.add("x-kubernetes-validations")
         for key in node.keys() - unknown:
-            assert node[key] == found[path][key], f"{path}: run `make crds`"
+            assert node[key] == by_path[path][key], f"{path}: run `make crds`"
 
 
 def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:

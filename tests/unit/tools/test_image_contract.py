@@ -57,7 +57,7 @@ def test_its_ports_are_those_of_the_chart() -> None:
 
 
 def test_its_labels_name_product_version_and_licence() -> None:
-    labels = dict(one.split("=", 1) for one in shlex.split(final()["LABEL"]))
+    labels = dict(pair.split("=", 1) for pair in shlex.split(final()["LABEL"]))
     prefix = "org.opencontainers.image."
     assert labels[f"{prefix}title"] == names.PRODUCT
     assert labels[f"{prefix}version"] == sidecar_injector.__version__
@@ -103,7 +103,9 @@ def test_everything_that_is_copied_has_been_let_in() -> None:
         for source in rest.split()[:-1]
     ]
     for source in sources:
-        assert any(one == source or one.startswith(f"{source}/") for one in recipe.CONTEXT), source
+        assert any(
+            allowed == source or allowed.startswith(f"{source}/") for allowed in recipe.CONTEXT
+        ), source
         assert (ROOT / source).exists(), source
 
 
@@ -112,9 +114,9 @@ def test_a_build_context_holds_sources_and_wheels_and_nothing_else(tmp_path: pat
     house.mkdir()
     (house / "one-1-py3-none-any.whl").touch()
     recipe.stage(tmp_path / "context", wheels=house)
-    found = {path.relative_to(tmp_path / "context") for path in (tmp_path / "context").rglob("*")}
-    files = {path.as_posix() for path in found}
-    assert {path.parts[0] for path in found} == {
+    paths = {path.relative_to(tmp_path / "context") for path in (tmp_path / "context").rglob("*")}
+    files = {path.as_posix() for path in paths}
+    assert {path.parts[0] for path in paths} == {
         *(name.partition("/")[0] for name in recipe.CONTEXT),
         *recipe.INSTRUCTIONS,
     }

@@ -193,8 +193,8 @@ def test_wheels_are_fetched_as_the_lock_names_them(lock: str) -> None:
 def test_python_packages_are_listed_with_their_licences() -> None:
     first = "Name: Some_Thing\nVersion: 1.0+x\nLicense-Expression: MIT\n\nText: none\n"
     second = "Name: old\nVersion: 2\nClassifier: License :: OSI Approved :: BSD License\n"
-    one, other = sbom.python_components([first, second])
-    assert one == {
+    first_component, other = sbom.python_components([first, second])
+    assert first_component == {
         "type": "library",
         "bom-ref": "pkg:pypi/some-thing@1.0%2Bx",
         "name": "Some_Thing",

@@ -37,12 +37,14 @@ def layout() -> components.Layout:
 
 
 def test_controllers_are_found_where_they_are_mounted() -> None:
-    found = cgroups.hierarchies(V1)
-    assert found["cpu"] == found["cpuacct"] == pathlib.Path("/sys/fs/cgroup/cpu,cpuacct")
-    assert found["memory"] == pathlib.Path("/sys/fs/cgroup/memory")
-    assert found["systemd"] == pathlib.Path("/sys/fs/cgroup/systemd")
-    assert found[cgroups.UNIFIED] == pathlib.Path("/sys/fs/cgroup/unified")
-    assert not {"rw", "ro"} & set(found)
+    hierarchies = cgroups.hierarchies(V1)
+    assert (
+        hierarchies["cpu"] == hierarchies["cpuacct"] == pathlib.Path("/sys/fs/cgroup/cpu,cpuacct")
+    )
+    assert hierarchies["memory"] == pathlib.Path("/sys/fs/cgroup/memory")
+    assert hierarchies["systemd"] == pathlib.Path("/sys/fs/cgroup/systemd")
+    assert hierarchies[cgroups.UNIFIED] == pathlib.Path("/sys/fs/cgroup/unified")
+    assert not {"rw", "ro"} & set(hierarchies)
 
 
 def test_version_2_alone_is_named_as_what_is_missing(

@@ -133,11 +133,13 @@ def problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
     parameters = spec.get("parameters") or ()
     for index, parameter in enumerate(parameters):
         yield from _declaration_problems(parameter, path=f"spec.parameters[{index}]")
-    known = {f"params.{parameter.get('name')}" for parameter in parameters} | set(BUILT_IN)
+    accepted = {f"params.{parameter.get('name')}" for parameter in parameters} | set(BUILT_IN)
     for part in FILLED:
         for path, field, name in tokens(spec.get(part), path=f"spec.{part}"):
-            if name not in known:
-                yield Problem(path, f"$({name}) is unknown; known are {', '.join(sorted(known))}")
+            if name not in accepted:
+                yield Problem(
+                    path, f"$({name}) is unknown; known are {', '.join(sorted(accepted))}"
+                )
             elif field == IN_KEY or field in IDENTITIES:
                 yield Problem(path, f"$({name}) is not accepted in names and keys")
 

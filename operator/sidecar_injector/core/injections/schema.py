@@ -135,10 +135,10 @@ def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iter
     for index, item in enumerate(value):
         where = f"{path}[{index}]"
         yield from problems(schema.get("items") or {}, item, path=where, tokens=tokens)
-        identity, shown = _identity(schema.get("x-kubernetes-list-type"), item, keys)
+        identity, label = _identity(schema.get("x-kubernetes-list-type"), item, keys)
         if identity is not None and identity in seen:
             expectation = "is there already: each may stand in the list only once"
-            yield Problem(where, expectation, shown)
+            yield Problem(where, expectation, label)
         seen.add(identity)
 
 

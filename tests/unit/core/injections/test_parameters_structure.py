@@ -61,20 +61,22 @@ def test_the_template_of_the_next_test_is_valid():
 @settings(deadline=None, max_examples=150)
 def test_no_value_changes_the_structure_of_anything(value):
     harmless = {"params.p": "x"}
-    one = everywhere()
+    template_injection = everywhere()
     for part in ("template", "applicationContainers"):
-        filled = parameters.substitute(one.spec[part], {"params.p": value})
-        assert shape(filled) == shape(parameters.substitute(one.spec[part], harmless))
-        assert shape(filled) == shape(one.spec[part])
+        filled = parameters.substitute(template_injection.spec[part], {"params.p": value})
+        assert shape(filled) == shape(
+            parameters.substitute(template_injection.spec[part], harmless)
+        )
+        assert shape(filled) == shape(template_injection.spec[part])
 
-    decision = decided(pod(annotations={KEY: value}), one)
-    plain = decided(pod(annotations={KEY: "x"}), one)
+    decision = decided(pod(annotations={KEY: value}), template_injection)
+    plain = decided(pod(annotations={KEY: "x"}), template_injection)
     if decision.injected:
         assert shape(without_status(decision.pod)) == shape(without_status(plain.pod))
     else:
         # Too long, say, or with spaces around an image: refused as a whole, and nothing is added.
         assert decision.pod["spec"] == pod()["spec"]
-    assert decided(decision.pod, one).operations == []
+    assert decided(decision.pod, template_injection).operations == []
 
 
 def without_status(subject):

@@ -81,14 +81,14 @@ def test_what_the_api_server_refuses_is_refused_from_files_and_names_the_field(c
 )
 def test_nothing_to_inject_is_what_the_rule_of_the_crd_calls_so(spec, expected):
     problems = sentences(read(spec).errors)
-    assert [one.startswith(expected) for one in problems] == ([True] if expected else [])
+    assert [problem.startswith(expected) for problem in problems] == ([True] if expected else [])
 
 
 def test_null_counts_as_absent_and_gives_the_same_hash():
-    one = read({"template": template(containers=[container(args=None)])})
+    with_null = read({"template": template(containers=[container(args=None)])})
     other = read({"template": template(containers=[container()])})
-    assert one.errors == other.errors == ()
-    assert one.hash == other.hash
+    assert with_null.errors == other.errors == ()
+    assert with_null.hash == other.hash
 
 
 def test_an_item_of_a_set_occurs_once():
