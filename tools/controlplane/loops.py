@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import threading
@@ -48,7 +49,7 @@ class LoopThread:
             await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
 
 
-class Proxy(LoopThread):
+class Proxy(LoopThread, abc.ABC):
     """Forwards connections from `port` to the port that `_target` names, byte by byte.
 
     A reset on one side is passed on to the other. Nothing is retried.
@@ -66,9 +67,9 @@ class Proxy(LoopThread):
         await self._close_port()
         await super()._end()
 
+    @abc.abstractmethod
     def _target(self) -> int | None:
         """The port to forward the next connection to; None aborts the connection."""
-        raise NotImplementedError
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward what the target sends."""

@@ -10,7 +10,7 @@ import kopf
 
 from sidecar_injector import names
 from sidecar_injector.kube import api
-from sidecar_injector.webhook import validate
+from sidecar_injector.webhook import admission_review, validate
 
 
 def register(handlers: kopf.OperatorRegistry, *, competing: validate.CompetingInjections) -> None:
@@ -34,7 +34,9 @@ def register(handlers: kopf.OperatorRegistry, *, competing: validate.CompetingIn
             try:
                 warnings += validate.warnings_about(dict(body), kind=kind, competing=competing)
             except validate.Refused as error:
-                raise kopf.AdmissionError(str(error), code=validate.UNPROCESSABLE) from error
+                raise kopf.AdmissionError(
+                    str(error), code=admission_review.UNPROCESSABLE
+                ) from error
 
 
 class RefusalFilter(logging.Filter):

@@ -17,6 +17,8 @@ from sidecar_injector.core.pods import shapes
 
 Json = dict[str, Any]
 
+UNPROCESSABLE: Final = 422
+"""The status code of a refusal."""
 VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 
 MAX_BLOCKING_BYTES: Final = 1 << 20

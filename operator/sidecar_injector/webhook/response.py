@@ -20,7 +20,6 @@ Json = dict[str, Any]
 
 MAX_WARNINGS: Final = 3
 MAX_WARNING_LENGTH: Final = 120
-UNPROCESSABLE: Final = 422
 UNCHANGED: Final = b'"allowed":true}'
 """Admits a pod as it is; the same part of a response as `PodResponse.members`."""
 
@@ -120,7 +119,7 @@ def _respond(
 def _members(decision: Decision, patch: bytes) -> Json:
     members: Json = {"allowed": decision.verdict is not PodVerdict.REFUSED}
     if decision.verdict is PodVerdict.REFUSED:
-        members["status"] = {"code": UNPROCESSABLE, "message": decision.message}
+        members["status"] = {"code": admission_review.UNPROCESSABLE, "message": decision.message}
     elif patch:
         members["patchType"] = "JSONPatch"
         members["patch"] = base64.b64encode(patch).decode()

@@ -25,7 +25,6 @@ Respond = Callable[[Json], Json]
 CompetingInjections = Callable[[str | None], Sequence[model.Injection]]
 """The injections that may meet one of this namespace (None: of the cluster) on a pod."""
 
-UNPROCESSABLE: Final = 422
 UNCHECKED: Final = f"{names.PRODUCT}: this injection could not be checked; see its status"
 KOPF_SECONDS = 2.0
 """How long to wait for Kopf. The rest of the API server's five seconds is enough without it."""
@@ -71,7 +70,10 @@ def response_without_kopf(admission_request: Json, *, competing: CompetingInject
             admission_request["object"], kind=kind, competing=competing
         )
     except Refused as error:
-        response |= {"allowed": False, "status": {"code": UNPROCESSABLE, "message": str(error)}}
+        response |= {
+            "allowed": False,
+            "status": {"code": admission_review.UNPROCESSABLE, "message": str(error)},
+        }
     return response
 
 
