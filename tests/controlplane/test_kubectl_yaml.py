@@ -45,6 +45,7 @@ STRUCTURES = {
     "keys-that-are-words": "n: a\nyes: b\nnot: c\n",
     "empty": "p:\nq: []\nr: {}\ns: ''\n",
     "flow": "p: {x, y: [a, b: c], z: }\n",
+    "flow-colons": "p: {a: b:, c:, d: [e:], f: 'g:'}\nq: [x::, é:, \U0001f600:, h: i]\n",
     "literal": "p: |\n  a\n   b\n\n  c\nq: |-\n  a\nr: |+\n  a\n\n",
     "folded": "p: >\n  a\n  b\n\n  c\n   d\nq: >-\n  a\n  b\n",
     "multi-line-plain": "p: a\n  b\n\n  c\n",
@@ -87,6 +88,9 @@ STREAMS = {
     "json-with-tabs": '{\n\t"apiVersion": "v1",\n\t"kind": "A", "p": [1e3, 1E2]}',
     "json-with-a-pair": '{"apiVersion": "v1", "kind": "A", "p": "\\ud83d\\ude00"}',
     "flow-mapping": "{apiVersion: v1, kind: A, p: yes}\n",
+    "text-without-a-last-line-break": f"{HEAD}p: |\n  a\n  b",
+    "folded-text-without-a-last-line-break": f"{HEAD}---\n{HEAD}p: >+\n  a",
+    "text-that-ends-in-spaces": f"{HEAD}p: |\n  a\n   ",
     "byte-order-mark": f"\ufeff{HEAD}p: 1\n",
 }
 

@@ -15,8 +15,7 @@ Json = dict[str, Any]
 CONTAINER_LISTS = ("containers", "initContainers")
 FALLBACK_NAME = "sidecar"
 _INVALID = re.compile(r"[^-a-z0-9.]+")
-_DOT = re.compile(r"[-.]*\.[-.]*")
-"""A dot and its neighbours, which must be letters or digits."""
+_PUNCTUATION = re.compile(r"[-.]+")
 
 
 def add(name: str, spec: Mapping[str, Any], location: findings.Location) -> None:
@@ -94,7 +93,10 @@ def free_name(wanted: str, location: findings.Location) -> str:
 
 
 def _valid_name(wanted: str) -> str:
-    name = _DOT.sub(".", _INVALID.sub("-", wanted.lower())).strip("-.")
+    # The neighbours of a dot must be letters or digits.
+    name = _PUNCTUATION.sub(
+        lambda match: "." if "." in match[0] else match[0], _INVALID.sub("-", wanted.lower())
+    ).strip("-.")
     name = name[: rules.MAX_NAME].rstrip("-.")
     if not name or annotation.is_word(name):
         return f"{FALLBACK_NAME}-{name}".rstrip("-")

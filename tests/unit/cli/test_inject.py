@@ -42,6 +42,14 @@ def test_a_pod_is_injected_and_nothing_is_said(run):
     assert containers(result) == ["app", "sidecar"]
 
 
+def test_a_null_in_a_map_of_strings_is_an_empty_string_as_for_the_api_server(run):
+    author = placed()
+    author["metadata"]["labels"] = {"team": None}
+    result = run(author)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert documents(result)[0]["metadata"]["labels"] == {"team": ""}
+
+
 def test_an_injection_that_cannot_be_done_is_reported_with_exit_status_1(run):
     clash = pod(containers=[container("app"), container("sidecar", image="other")])
     result = run(clash, "-n", "demo")

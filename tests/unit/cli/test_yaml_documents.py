@@ -5,8 +5,11 @@ What kubectl reads is measured against kubectl itself in tests/controlplane.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import string
+import time
 
 import pytest
 import yaml
@@ -227,3 +230,36 @@ def test_what_is_deep_but_accepted_can_be_written():
 def test_what_is_no_yaml_at_all_is_a_yaml_error(content):
     with pytest.raises(yaml.YAMLError):
         load(content)
+
+
+@pytest.mark.parametrize("opening", ["", "# ", "p: ", "p: [", "p: |\n  ", "p: '", "{", "---\n"])
+def test_twice_the_text_takes_about_twice_the_time(opening):
+    slow = []
+    for character in string.printable:
+        times = [seconds_to_read(opening + character * length) for length in (20_000, 40_000)]
+        # Below some milliseconds the clock counts more than the reader.
+        if times[1] > 0.01 and times[1] > 3 * times[0]:
+            slow.append((character, times))
+    assert slow == []
+
+
+def seconds_to_read(text):
+    """Of processor time, the best of three."""
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        with contextlib.suppress(yaml.YAMLError):
+            list(yaml_documents.load_all(text))
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def test_colons_at_the_end_of_texts_in_braces_are_bounded():
+    many = yaml_documents.MAX_FLOW_COLONS
+    assert load(f"p: [{'a:, ' * many}]") == [{"p": ["a:"] * many}]
+    with pytest.raises(yaml.YAMLError, match="end in a colon"):
+        load(f"p: [{'a:, ' * (many + 1)}]")
+
+
+def test_a_character_that_could_stand_for_a_colon_stays_what_it_is():
+    assert load("p: [\ue000, a:, '\ue000:']") == [{"p": ["\ue000", "a:", "\ue000:"]}]

@@ -125,10 +125,13 @@ def with_pods(document: Document, change: Change) -> dict[str, Any]:
     path = workloads.pod_path(manifest)
     if path is None:
         return manifest
-    for field, sentence in shapes.problems(shapes.POD, workloads.at(manifest, path)):
+    pod = shapes.without_null_strings(shapes.POD, workloads.at(manifest, path))
+    for field, sentence in shapes.problems(shapes.POD, pod):
         whole_path = ".".join(part for part in (*path, field) if part)
         raise UnreadableInput(f"{document.place}: field {whole_path}: {sentence}")
-    return workloads.transformed(manifest, path, lambda pod: change(manifest, pod))
+    return workloads.transformed(
+        manifest, path, lambda pod: change(manifest, shapes.without_null_strings(shapes.POD, pod))
+    )
 
 
 def file_name(path: str) -> str:

@@ -24,9 +24,12 @@ MAX_DEPTH = 100
 MAX_VALUES = 1_000_000
 """Of one document, with its aliases expanded: a few lines of them can exceed any memory."""
 
-_SEPARATOR = re.compile(r"^---[^\n]*$", re.MULTILINE)
-_EMPTY = re.compile(r"\s*(#[^\n]*\s*)*")
+MAX_FLOW_COLONS = 100
+"""In one document, which is parsed again for each of them."""
 
+_FLOW_COLON = "found unexpected ':'"
+_PRIVATE_USE = range(0xE000, 0xF900)
+_SEPARATOR = re.compile(r"^---[^\n]*$", re.MULTILINE)
 _NO_WHITESPACE = re.compile(r"\S")
 
 # The C parser and emitter where PyYAML was built with them.
@@ -45,11 +48,36 @@ def load_all(text: str) -> Iterator[Any]:
         line, counted = line + text.count("\n", counted, start), start
         if part.lstrip().startswith("{") and (values := _json_values(part)):
             yield from values
-        elif start or not _EMPTY.fullmatch(part):
+        elif start or not _is_empty(part):
             try:
-                yield _Builder(part).document()
+                yield _document(part)
             except yaml.MarkedYAMLError as error:
                 raise _of_file(error, line) from error
+
+
+def _is_empty(text: str) -> bool:
+    """Whether there is nothing but comments."""
+    return all(not line or line.startswith("#") for line in map(str.strip, text.splitlines()))
+
+
+def _document(text: str) -> Any:
+    """The JSON value of a document.
+
+    In a flow mapping or sequence, libyaml refuses a plain text that ends in a colon, as in
+    `[a:, b]`. Go reads it as text. So another character takes the place of each such colon.
+    """
+    # Go adds a missing last line break too; it is part of a block of text.
+    text = text if text.endswith("\n") else f"{text}\n"
+    stand_in = next(character for character in map(chr, _PRIVATE_USE) if character not in text)
+    for _ in range(MAX_FLOW_COLONS + 1):
+        try:
+            return _Builder(text, colon=stand_in).document()
+        except yaml.MarkedYAMLError as error:
+            index = error.problem_mark.index if error.problem_mark else 0
+            if error.problem != _FLOW_COLON or text[index : index + 1] != ":":
+                raise
+            text = f"{text[:index]}{stand_in}{text[index + 1 :]}"
+    raise yaml.YAMLError(f"more than {MAX_FLOW_COLONS} texts in braces or brackets end in a colon")
 
 
 def _of_file(error: yaml.MarkedYAMLError, line: int) -> yaml.MarkedYAMLError:
@@ -149,8 +177,10 @@ def _checked_json(value: Any, depth: int = 0) -> Any:
 class _Builder:
     """Builds the JSON value of a document from its events, without PyYAML's recursion in C."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, colon: str) -> None:
+        """`colon` is the character that stands for one in scalars."""
         self._events = yaml.parse(text, Loader=_Loader)
+        self._colon = colon
         self._anchors: dict[str, tuple[Any, int] | None] = {}
         """Value and size of what an anchor names; None while that is being built."""
         self._count = 0
@@ -180,7 +210,7 @@ class _Builder:
 
     def _content(self, event: Any, depth: int) -> Any:
         if isinstance(event, yaml.ScalarEvent):
-            return _with_place(yaml_scalars.as_json, _scalar(event), event)
+            return _with_place(yaml_scalars.as_json, self._scalar(event), event)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(depth)
         return [self._value(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)]
@@ -204,21 +234,20 @@ class _Builder:
                 members |= _merged(self._value(following, depth + 1), following)
                 continue
             is_scalar = isinstance(event, yaml.ScalarEvent) and not event.anchor
-            key = _scalar(event) if is_scalar else self._value(event, depth + 1)
+            key = self._scalar(event) if is_scalar else self._value(event, depth + 1)
             name = _with_place(yaml_scalars.key, key, event)
             members[name] = self._value(next(self._events), depth + 1)
         return members
 
+    def _scalar(self, event: Any) -> Any:
+        text, plain = event.value.replace(self._colon, ":"), event.implicit[0]
+        return _with_place(
+            lambda text: yaml_scalars.read(text, tag=event.tag, plain=plain), text, event
+        )
+
     def _until(self, end: type[yaml.Event]) -> Iterator[Any]:
         while not isinstance(event := next(self._events), end):
             yield event
-
-
-def _scalar(event: Any) -> Any:
-    plain = event.implicit[0]
-    return _with_place(
-        lambda text: yaml_scalars.read(text, tag=event.tag, plain=plain), event.value, event
-    )
 
 
 def _with_place(convert: Callable[[Any], Any], value: Any, event: yaml.Event) -> Any:

@@ -163,6 +163,19 @@ def _members(
             yield from problems(inner, value[key], path=f"{path}.{key}" if path else key)
 
 
+def without_null_strings(shape: Any, value: Any) -> Any:
+    """The value with an empty string for each null in a map of strings, as Go reads it."""
+    if shape == STRINGS and isinstance(value, dict):
+        return {key: "" if item is None else item for key, item in value.items()}
+    if isinstance(shape, Object) and isinstance(value, dict):
+        return {
+            key: without_null_strings(shape.members.get(key), item) for key, item in value.items()
+        }
+    if isinstance(shape, ListOf) and isinstance(value, list):
+        return [without_null_strings(shape.item, item) for item in value]
+    return value
+
+
 def _is(shape: Any, value: Any) -> bool:
     # In Python True is an int.
     return isinstance(value, shape) and isinstance(value, bool) == (shape is bool)
