@@ -21,11 +21,12 @@ ENDS = ("", "!", "\n", "\x00")
 @pytest.fixture(scope="module")
 def patterns():
     """Every pattern that a module of the package compiles when it is loaded."""
-    modules_of_package = [
-        module.name for module in pkgutil.walk_packages(sidecar_injector.__path__, "sidecar_injector.")
+    in_package = pkgutil.walk_packages(sidecar_injector.__path__, "sidecar_injector.")
+    modules = [
+        importlib.import_module(module.name)
+        for module in in_package
         if not module.name.endswith("__main__")
-    ]  # fmt: skip
-    modules = [importlib.import_module(name) for name in modules_of_package]
+    ]
     patterns = {pattern for module in modules for pattern in patterns_in(vars(module))}
     assert len(patterns) > 20
     for kind in (names.KIND, names.CLUSTER_KIND):

@@ -45,8 +45,8 @@ class Injection:
     errors: tuple[schema.Problem, ...]
     depends_on_token_volume_name: bool
     """Whether the random name of a service account token's volume can change the result."""
-    has_tokens: bool
-    """Whether the spec contains tokens such as `$(params.NAME)`."""
+    token_uses: Mapping[str, int]
+    """How often the spec contains each token, such as `params.NAME`."""
     spec_schema: schema.Schema = dataclasses.field(repr=False)
     """The schema of `spec` in the CRD."""
 
@@ -112,7 +112,7 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
         required_label=None if errors else selectors.required_label(spec.get("selector")),
         errors=errors,
         depends_on_token_volume_name=not errors and _depends_on_token_volume_name(spec),
-        has_tokens=not errors and any(parameters.tokens(spec, path="spec")),
+        token_uses={} if errors else parameters.token_uses(spec),
         spec_schema=spec_schema,
     )
 

@@ -8,6 +8,7 @@ https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-e
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -44,6 +45,11 @@ IN_KEY = "{}"
 """The field of a token in a key; no real field has this name, while some are called `key`."""
 EXPANDED = frozenset({"command", "args", "value"})
 """Fields in which the kubelet expands `$(VAR)`, so dollars in a value are doubled."""
+
+
+MAX_FILLED = 64 * 1024
+"""Characters that all parameters of an injection fill in together, each as often as it is used.
+A pod's author chooses the values, so without a limit one annotation could fill the memory."""
 
 
 def resolve(
@@ -96,6 +102,16 @@ def convert(parameter: Mapping[str, Any], raw: Any) -> tuple[Value, str]:
     return value, ""
 
 
+def check_size(values: Values, uses: Mapping[str, int]) -> None:
+    """Raises Conflict with InvalidValue if the values are too long where they are filled in."""
+    size = sum(count * len(str(values[name])) for name, count in uses.items())
+    if size > MAX_FILLED:
+        raise Conflict(
+            Reason.INVALID_VALUE,
+            f"its parameters fill in {size} characters, at most {MAX_FILLED} are accepted",
+        )
+
+
 def substitute(tree: Any, values: Values, *, field: str = "") -> Any:
     """The tree with its tokens replaced; parts without tokens stay the same objects.
 
@@ -126,6 +142,12 @@ def tokens(tree: Any, *, path: str, field: str = "") -> Iterator[tuple[str, str,
             yield from tokens(item, path=f"{path}[{index}]", field=field)
     elif isinstance(tree, str):
         yield from ((path, field, name) for name in _named(tree))
+
+
+def token_uses(spec: Mapping[str, Any]) -> Mapping[str, int]:
+    """How often each token is in the parts of a spec that are filled in."""
+    parts = (tokens(spec.get(part), path=part) for part in FILLED)
+    return collections.Counter(name for part in parts for _, _, name in part)
 
 
 def problems(spec: Mapping[str, Any]) -> Iterator[Problem]:

@@ -177,10 +177,10 @@ def _lists(spec: Mapping[str, Any], mode: str) -> tuple[tuple[Json, ...], tuple[
 def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, Any]:
     """The spec with its tokens replaced and the result checked against the schema."""
     declared = injection.spec.get("parameters") or []
-    if not declared and not injection.has_tokens:
+    if not declared and not injection.token_uses:
         return injection.spec
     values = parameters.resolve(declared, sources=context.sources)
-    if not injection.has_tokens:
+    if not injection.token_uses:
         return injection.spec
 
     values |= {
@@ -188,6 +188,7 @@ def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, 
         "pod.serviceAccountName": context.service_account,
         "injection.name": injection.name,
     }
+    parameters.check_size(values, injection.token_uses)
     filled = {
         part: parameters.substitute(injection.spec[part], values)
         for part in parameters.FILLED

@@ -127,6 +127,17 @@ def test_a_value_outside_what_is_accepted_is_invalid_and_not_repeated(declared, 
     assert f"parameter p, from the pod's annotation '{KEY}': must" in message
 
 
+@pytest.mark.parametrize("uses", [1, 10, 1000])
+def test_what_all_uses_of_a_value_fill_in_is_bounded(uses):
+    fields = {"args": ["$(params.p) and $(params.p)"] * (uses // 2) + ["$(params.p)"] * (uses % 2)}
+    most = parameters.MAX_FILLED // uses
+    args = valued("x" * most, **fields)["args"]
+    assert "".join(args).count("x") == most * uses
+    reason, message = refused("x" * (most + 1), parameter(), **fields)
+    assert reason == "InvalidValue"
+    assert f"fill in {(most + 1) * uses} characters" in message
+
+
 def test_the_whole_value_matches_a_pattern_in_re2s_syntax():
     sidecar_ = valued("éa", parameter(pattern=r"\p{L}+"), args=["$(params.p)"])
     assert sidecar_["args"] == ["éa"]
