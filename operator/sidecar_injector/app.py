@@ -37,6 +37,9 @@ from sidecar_injector.webhook import (
 )
 from sidecar_injector.webhook.server import AdmissionServer
 
+OWN_FILES = 256
+"""Files that are kept for what is not a client of the admission server: informers, writers, the
+admin port, and clients that have not finished their handshake."""
 LAG_SECONDS = 0.02
 """Between two measurements of the event loop's lag: it shows whatever takes 20 ms longer."""
 
@@ -68,6 +71,7 @@ def run(
     logs.configure_logging(log_format=settings.log_format, log_level=settings.log_level)
     _quieten_kopf()
     _log.info("%s %s starts as %s", names.PRODUCT, __version__, settings.pod_name)
+    settings = _within_files(settings, files=process.raise_file_limit())
 
     async def find_credentials() -> credentials.CredentialsSource:
         source = credentials.find(
@@ -90,6 +94,15 @@ def run(
         _log.info("ended")
 
     uvloop.run(main())
+
+
+def _within_files(settings: Settings, *, files: int) -> Settings:
+    """The settings with no more connections than files may be open beside those of our own."""
+    most = max(1, files - OWN_FILES)
+    if 0 < settings.max_connections <= most:
+        return settings
+    _log.info("at most %d connections: this process may open %d files", most, files)
+    return dataclasses.replace(settings, max_connections=most)
 
 
 def _quieten_kopf() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -18,6 +19,17 @@ RESTART_SECONDS: Final = 5.0
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 _log = logging.getLogger(__name__)
+
+
+def raise_file_limit() -> int:
+    """Open as many files as the kernel lets this process; returns how many that is.
+
+    Containers start with a limit of 1,024, which is there for programs that use `select`.
+    https://github.com/containerd/containerd/blob/main/docs/containerd-2.0.md (LimitNOFILE)
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def obey_signals(stop: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
+import resource
 
 import kopf
 import pytest
@@ -133,3 +134,13 @@ async def test_it_runs_as_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch)
         return kopf_login.connection(configuration.Configuration())
 
     await process.operate(handlers, {}, stop)
+
+
+def test_the_process_may_open_as_many_files_as_the_kernel_lets_it():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        assert process.raise_file_limit() == hard
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -9,6 +9,7 @@ https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-e
 from __future__ import annotations
 
 import collections
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -47,6 +48,12 @@ EXPANDED = frozenset({"command", "args", "value"})
 """Fields in which the kubelet expands `$(VAR)`, so dollars in a value are doubled."""
 
 
+MAX_PATTERN_BYTES = 2 << 20
+"""Of a compiled pattern. RE2 refuses a pattern that needs more."""
+MAX_MATCHED = 1024
+"""Bytes of a value that a pattern accepts."""
+MAX_STEPS = 1 << 18
+"""Bytes of a value times instructions of its pattern: about a millisecond where RE2 is slowest."""
 MAX_FILLED = 64 * 1024
 """Characters that all parameters of an injection fill in together, each as often as it is used.
 A pod's author chooses the values, so without a limit one annotation could fill the memory."""
@@ -97,8 +104,13 @@ def convert(parameter: Mapping[str, Any], raw: Any) -> tuple[Value, str]:
     accepted = [str(item) for item in parameter.get("enum") or ()]
     if accepted and text not in accepted:
         return value, f"must be one of {', '.join(accepted)}"
-    if (pattern := parameter.get("pattern")) and not re2.fullmatch(pattern, text):
-        return value, f"must match {pattern} in full"
+    if pattern := parameter.get("pattern"):
+        regexp = _compiled(pattern)
+        most = min(MAX_MATCHED, MAX_STEPS // regexp.programsize)
+        if len(text.encode(errors="surrogatepass")) > most:
+            return value, f"must have at most {most} bytes, for its pattern"
+        if not regexp.fullmatch(text):
+            return value, f"must match {pattern} in full"
     return value, ""
 
 
@@ -213,14 +225,27 @@ def _located(pattern: str, message: str) -> str:
 
 def _pattern_problem(pattern: str) -> str:
     """Why RE2 does not accept a pattern; empty if it does."""
-    options = re2.Options()
-    options.log_errors = False
     try:
-        re2.compile(pattern, options=options)
+        _compiled(pattern)
     except re2.error as error:
         first = error.args[0] if error.args else error
         return first.decode(errors="replace") if isinstance(first, bytes) else str(first)
     return ""
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(pattern: str) -> Any:
+    """The pattern compiled by RE2, which takes up to 1 ms. Raises re2.error.
+
+    A pattern of an injection has at most 256 characters, and takes up to twice MAX_PATTERN_BYTES in
+    memory while it is used. The module `re2` would keep 128 of them.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MAX_PATTERN_BYTES
+    regexp = re2.compile(pattern, options=options)
+    re2.purge()
+    return regexp
 
 
 def _named(text: str) -> Iterator[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import itertools
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -52,7 +54,13 @@ def is_selected(name: str, globs: Mapping[str, Any]) -> bool:
 
 def matches(name: str, globs: Iterable[str]) -> bool:
     """Whether one of the globs matches; case counts."""
-    return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
+    return any(_compiled(glob).match(name) for glob in globs)
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(glob: str) -> re.Pattern[str]:
+    """A glob of an injection. The module `fnmatch` itself would keep 32,768 of them."""
+    return re.compile(fnmatch.translate(glob))
 
 
 def clean_path(path: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import re2
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
@@ -141,6 +142,30 @@ def test_what_all_uses_of_a_value_fill_in_is_bounded(uses):
 def test_the_whole_value_matches_a_pattern_in_re2s_syntax():
     sidecar_ = valued("éa", parameter(pattern=r"\p{L}+"), args=["$(params.p)"])
     assert sidecar_["args"] == ["éa"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "most"), [("[a-z]+", 1024), (r"[ab]*|(\pL\pN\pS){15}", 9), (r"\pL+", 218)]
+)
+def test_a_value_is_not_matched_if_that_could_take_long(pattern, most, capfd):
+    declared = parameter(pattern=pattern)
+    assert valued("a" * most, declared, args=["$(params.p)"])["args"] == ["a" * most]
+    reason, message = refused("a" * (most + 1), declared, args=["$(params.p)"])
+    assert reason == "InvalidValue"
+    assert f"must have at most {most} bytes, for its pattern" in message
+    assert capfd.readouterr().err == ""
+
+
+def test_a_pattern_that_needs_much_memory_is_an_error_of_the_injection():
+    subject = one_with(parameter(pattern=r"(\pL\pN\pS){150}"), args=["$(params.p)"])
+    assert [problem.path for problem in subject.errors] == ["spec.parameters[0].pattern"]
+    assert "pattern too large" in str(subject.errors[0])
+
+
+def test_patterns_and_their_memory_are_not_kept_by_the_module_re2():
+    for number in range(100):
+        assert parameters.convert({"pattern": f"a{{{number}}}"}, "a" * number)[1] == ""
+    assert re2._Regexp._make.cache_info().currsize <= 1  # There is no public way.
 
 
 def test_a_required_value_that_the_pod_lacks_is_missing_and_a_default_fills_in():
