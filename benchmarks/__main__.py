@@ -10,13 +10,24 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from benchmarks import creations, disturbance, errors, growth, machine, product, results, throughput
+from benchmarks import (
+    creations,
+    disturbance,
+    errors,
+    growth,
+    hostile,
+    machine,
+    product,
+    results,
+    throughput,
+)
 from tools.controlplane import binaries, cluster, progress
 from tools.controlplane import errors as controlplane
 
 PARTS: Final[Mapping[str, Callable[[product.Bench], results.Result]]] = {
     "throughput": throughput.measure,
     "burst": disturbance.measure,
+    "hostile": hostile.measure,
     "growth": growth.measure,
     "creations": creations.measure,
 }

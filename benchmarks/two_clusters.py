@@ -107,17 +107,22 @@ class TwoClusters:
     def settle(self) -> None:
         """Until every replica uses hardly any processor time."""
         for replica in self.large.replicas:
-
-            def is_quiet(replica: operators.Replica = replica) -> bool:
-                before = replica.cpu_seconds()
-                time.sleep(LOOK_SECONDS)
-                return replica.cpu_seconds() - before <= QUIET_SHARE * LOOK_SECONDS
-
-            waiting.until(is_quiet, what=f"{replica.name} is at rest", seconds=120)
+            settle(replica)
 
     def _write(self, what: str, calls: Iterable[Call]) -> None:
         write(self.plane.client, calls, what=what, report=self.bench.report)
         self.settle()
+
+
+def settle(replica: operators.Replica) -> None:
+    """Until a replica uses hardly any processor time."""
+
+    def is_quiet() -> bool:
+        before = replica.cpu_seconds()
+        time.sleep(LOOK_SECONDS)
+        return replica.cpu_seconds() - before <= QUIET_SHARE * LOOK_SECONDS
+
+    waiting.until(is_quiet, what=f"{replica.name} is at rest", seconds=120)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ TIMEOUT_SECONDS: Final = 10
 _LENGTH: Final = b"content-length:"
 UID: Final = "6e9d9bd4-0000-4000-8000-{:012}"
 Json = dict[str, Any]
+StreamPair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Connection(http.client.HTTPConnection):
@@ -33,7 +34,7 @@ class Connection(http.client.HTTPConnection):
 
     def __init__(self, port: int, *, authorities: str | None = None) -> None:
         super().__init__(SERVER_NAME, port, timeout=TIMEOUT_SECONDS)
-        self._context = _context(authorities)
+        self._context = client_context(authorities)
 
     def __enter__(self) -> Self:
         return self
@@ -82,9 +83,9 @@ def review(pod: Json, *, namespace: str, number: int = 1) -> Json:
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
 
 
-async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(port: int) -> StreamPair:
     """A TLS connection for an event loop; any certificate is accepted."""
-    return await asyncio.open_connection(ports.LOOPBACK, port, ssl=_context(None))
+    return await asyncio.open_connection(ports.LOOPBACK, port, ssl=client_context(None))
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -95,7 +96,8 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 @functools.lru_cache(maxsize=8)
-def _context(authorities: str | None) -> ssl.SSLContext:
+def client_context(authorities: str | None) -> ssl.SSLContext:
+    """For clients of TLS; without `authorities`, any certificate is accepted."""
     # Not create_default_context(), which reads all of the system's authorities.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if authorities is None:
