@@ -66,7 +66,7 @@ sbom: $(INSTALLED) ## list what is in the image, as CycloneDX: dist/sbom.cdx.jso
 advisories: $(INSTALLED) ## list known advisories about the packages that the operator runs with
 	@$(BIN)/python -m tools.advisories
 
-bench: .venv/.bench controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes two minutes
+bench: .venv/.bench controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes six minutes
 	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(if $(filter-out 0 no,$(KEEP)),--keep) $(PARTS)
 
 crds: $(INSTALLED) ## regenerate the CRDs and the chart's copies from the API server's OpenAPI

@@ -40,7 +40,7 @@ def main() -> int:
     """0 if everything could be measured, whatever the figures are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--quick", action="store_true", help="two minutes instead of twenty")
+    parser.add_argument("--quick", action="store_true", help="six minutes instead of thirty")
     parser.add_argument("--keep", action="store_true", help="write docs/benchmarks.md as well")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.parts) - set(PARTS))

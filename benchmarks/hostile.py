@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import http
+import math
 import os
 import pathlib
 import subprocess
@@ -32,8 +33,8 @@ from tools.controlplane import client, operators, ports, release, webhook
 TITLE: Final = "Small pods under attack"
 TEXT: Final = """\
 One hostile client at a time, each on a new replica. The recorded review is sent {rate:g} times a
-second over kept-alive connections for {seconds:g} s, after the attack has lasted {before:g} s. The
-time is from when a review was due to its whole answer. Without an answer of `200` within
+second over kept-alive connections for {seconds:g} s from the beginning of the attack. The time
+is from when a review was due to its whole answer. Without an answer of `200` within
 {patience:g} s it is lost, as for the API server, and counts as {patience:g} s. Newcomers send the
 same review five times a second, each over a new connection; `/healthz` is read twice a second. The
 loop is held for as long as its thread works while one of these waits, in processor time, or for
@@ -76,9 +77,8 @@ class Outcome:
             for waits in map(list, (self.reviews, self.newcomers, self.probes))
         )
         p50 = results.percentile(self.reviews, 0.5)
-        return self.name, f"{p50:.1f}", f"{self.p99:.1f}", f"{self.held:,.0f}", *lost, (
-            f"{self.peak:.0f}"
-        )  # fmt: skip
+        peak = "died" if math.isinf(self.peak) else f"{self.peak:.0f}"
+        return self.name, f"{p50:.1f}", f"{self.p99:.1f}", f"{self.held:,.0f}", *lost, peak
 
 
 def measure(bench: product.Bench) -> results.Result:
@@ -90,17 +90,14 @@ def measure(bench: product.Bench) -> results.Result:
             attacked(attack, running.replicas[0], size=sizes[attack.name], bench=bench)
             for attack in hostile_attacks.ATTACKS
         ]
-    before, seconds = durations(bench)
-    text = TEXT.format(
-        rate=1 / REVIEW_SECONDS, before=before, seconds=seconds, patience=PATIENCE_SECONDS
-    )
+    text = TEXT.format(rate=1 / REVIEW_SECONDS, seconds=duration(bench), patience=PATIENCE_SECONDS)
     table = results.Table(headings=HEADINGS, rows=[outcome.row for outcome in outcomes])
     return results.Result(title=TITLE, text=text, tables=[table], figures=promised(outcomes))
 
 
-def durations(bench: product.Bench) -> tuple[float, float]:
-    """Seconds of an attack before anything is measured, and seconds of the measurement."""
-    return bench.pick(4, 1), bench.pick(6, 2)
+def duration(bench: product.Bench) -> float:
+    """Seconds of each attack."""
+    return bench.pick(10, 3)
 
 
 def promised(outcomes: Sequence[Outcome]) -> list[results.Figure]:
@@ -183,9 +180,8 @@ def attacked(
         machine.pin(replica.pid, machine.SERVER_CORE)
         meter = event_loop.Meter(replica)
         with attacker(attack, replica, size=size, bench=bench):
-            time.sleep(durations(bench)[0])
             client = Client(replica)
-            waits = uvloop.run(client.run(seconds=durations(bench)[1]))
+            waits = uvloop.run(client.run(seconds=duration(bench)))
         held = client.held
         with contextlib.suppress(OSError):  # It does not answer even now, or has died.
             held = min(held, meter.growth().longest * 1e3)
@@ -203,7 +199,7 @@ def attacker(
 ) -> Iterator[None]:
     """The process that attacks; it is ended, and ends by itself if it is not."""
     backend, server = replica.backend, bench.plane.client
-    seconds = sum(durations(bench)) + 2 * PATIENCE_SECONDS
+    seconds = duration(bench) + 2 * PATIENCE_SECONDS
     numbers = map(str, (size, backend.port, backend.admin_port, seconds))
     command = (sys.executable, "-m", "benchmarks.hostile_attacks", attack.name, *numbers)
     environment = {
@@ -229,7 +225,7 @@ def attacker(
 def peak(replica: operators.Replica) -> float:
     """The most MiB that were ever resident."""
     if not replica.running:
-        return float("inf")
+        return math.inf
     status = pathlib.Path(f"/proc/{replica.pid}/status").read_text("ascii")
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
@@ -265,7 +261,10 @@ class Client:
             )
             for every, attempt in kinds
         ]
-        return [await each for each in waits]
+        every_wait = [await each for each in waits]
+        for _, writer in self._idle:
+            writer.transport.abort()
+        return every_wait
 
     async def _timed(self, attempt: Callable[[], Awaitable[None]], *, due: float) -> float:
         await asyncio.sleep(max(0.0, due - time.perf_counter()))

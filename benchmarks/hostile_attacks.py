@@ -35,7 +35,7 @@ MIB: Final = 1024**2
 PAUSE_SECONDS: Final = 0.01
 OPEN: Final = 3_000
 """Sockets that a client keeps open; the oldest is reset for a new one."""
-VARIABLES: Final = (5_000, 2_000, 700, 300, 200, 100, 64, 32, 16)
+VARIABLES: Final = (5_000, 2_000, 700, 300, 200, 100, 64, 32, 20, 16)
 APPLIED: Final = "hostile"
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER: closing resets the connection, which leaves no port in TIME_WAIT."""
@@ -96,6 +96,12 @@ def has_variables(count: int) -> Json:
     return injection(template={"spec": {"containers": containers(64, env=variables(count))}})
 
 
+def adds_others(count: int) -> Json:
+    """The same with variables that no other injection adds."""
+    start = f"ADDED_{secrets.token_hex(4)}"
+    return injection(applicationContainers={"env": variables(count, start=start)})
+
+
 def expands(count: int) -> Json:
     """An injection that puts a value of the pod into so many variables."""
     parameter = {"name": "value", "from": {"podAnnotation": APPLIED}}
@@ -113,6 +119,11 @@ def matches_patterns(count: int) -> Json:
         for number, pattern in enumerate(patterns)
     ]
     return injection(parameters=parameters, template={"metadata": {"labels": {"a": "b"}}})
+
+
+def conflicts(_: int) -> Json:
+    """An injection with a container that pods have already."""
+    return injection(template={"spec": {"containers": containers(1)}})
 
 
 def for_other_pods(_: int) -> Json:
@@ -136,13 +147,18 @@ def validation(resource: Json) -> bytes:
 
 
 def review(
-    pod: Sequence[Json] = (), *, namespace: str = product.NAMESPACE, **metadata: Json
+    pod: Sequence[Json] = (),
+    *,
+    namespace: str = product.NAMESPACE,
+    owner: str = "web",
+    **metadata: Json,
 ) -> bytes:
     """The recorded review with other containers and more metadata, always of a new template."""
     changed = json.loads(reviews.recorded())
     changed["request"]["namespace"] = namespace
     recorded = changed["request"]["object"]
     recorded["metadata"]["labels"]["pod-template-hash"] = secrets.token_hex(5)
+    recorded["metadata"]["ownerReferences"][0]["name"] = owner
     for field, members in metadata.items():
         recorded["metadata"].setdefault(field, {}).update(members)
     recorded["spec"]["containers"] = pod or recorded["spec"]["containers"]
@@ -170,7 +186,7 @@ def empty_objects(_: int) -> bytes:
 @functools.cache
 def pod_of_2_mib(_: int) -> bytes:
     """What the API server makes of 2 MiB of `env: [{},{},…]`."""
-    return review(containers(1, env=[{"name": ""}] * (2 * MIB // len("{},"))))
+    return review(containers(1, env=[{"name": ""}] * 690_000))
 
 
 # What a client does.
@@ -222,24 +238,29 @@ async def connect(target: Target, *, rate: int, first: bytes = b"") -> None:
     kept: collections.deque[socket.socket] = collections.deque()
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    for number in itertools.count(1):
-        opened = socket.socket()
-        opened.setblocking(False)  # noqa: FBT003 - its only signature
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        opened.connect_ex((ports.LOOPBACK, target.port))
-        with contextlib.suppress(OSError):
-            opened.send(first)
-        kept.append(opened)
-        if len(kept) > OPEN:
-            kept.popleft().close()
-        await asyncio.sleep(begin + number / rate - loop.time())
+    try:
+        for number in itertools.count(1):
+            kept.append(opened := socket.socket())
+            opened.setblocking(False)  # noqa: FBT003 - its only signature
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            opened.connect_ex((ports.LOOPBACK, target.port))
+            with contextlib.suppress(OSError):
+                opened.send(first)
+            if len(kept) > OPEN:
+                kept.popleft().close()
+            await asyncio.sleep(begin + number / rate - loop.time())
+    finally:
+        for opened in kept:
+            opened.close()
 
 
 async def shake_hands(target: Target) -> None:
     """Whole handshakes, one after the other, without a request."""
-    kept = collections.deque[asyncio.StreamWriter](maxlen=OPEN)
+    kept: collections.deque[asyncio.StreamWriter] = collections.deque()
     while True:
         kept.append((await webhook.connect(target.port))[1])
+        if len(kept) > OPEN:
+            kept.popleft().transport.abort()
 
 
 async def drip(target: Target, *, at_once: int) -> None:
@@ -317,6 +338,14 @@ ATTACKS: Final[Sequence[Attack]] = (
     pods("10 containers × 100 variables, each gets {size:,}", lambda _: many(10, 100), adds=100),
     pods("100 containers × 20 variables, each gets {size:,}", lambda _: many(100, 20), adds=20),
     Attack(
+        name="20 containers, {installed:,} injections add {size:,} variables to each",
+        body=lambda _: many(20, 5), injection=adds_others, sizes=(16,), installed=50,
+    ),
+    Attack(
+        name="{installed:,} stored injections of 64 containers × {size:,} variables",
+        send=lambda _: asyncio.sleep(1), injection=has_variables, sizes=(24, 16, 8), installed=100,
+    ),
+    Attack(
         name="an annotation of 200 KB, put into {size:,} variables",
         body=lambda _: annotated("x" * 200_000), injection=expands, sizes=(100, 64, 32),
         installed=1,
@@ -342,13 +371,18 @@ ATTACKS: Final[Sequence[Attack]] = (
     Attack(name="handshakes without a request", send=shake_hands, clients=4),
     pods("names of 240 KB", lambda _: review(containers(1, name=secrets.token_hex(120_000)))),
     Attack(
+        name="owners with names of 200 KB, of pods that cannot be injected",
+        body=lambda _: review(containers(1), owner=secrets.token_hex(100_000)),
+        injection=conflicts, installed=1,
+    ),
+    Attack(
         name="made-up namespaces, {installed:,} injections",
         body=lambda _: review(namespace=secrets.token_hex(8)),
         injection=for_other_pods, installed=1_000,
     ),
     pods(
-        "a forged status of 2,000 entries",
-        lambda _: annotated(forged_status(2_000), names.STATUS_ANNOTATION),
+        "a forged status of 1,800 entries",
+        lambda _: annotated(forged_status(1_800), names.STATUS_ANNOTATION),
     ),
     pods(
         "an annotation that lists 30,000 names",

@@ -117,6 +117,8 @@ class Result:
 
 def number(value: float) -> str:
     """Three significant digits."""
+    if math.isinf(value):
+        return "∞"
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
