@@ -83,13 +83,10 @@ class Outcome:
 
 def measure(bench: product.Bench) -> results.Result:
     """Each attack in turn."""
-    # No replica runs yet, which would judge the injections.
     sizes = {attack.name: accepted(attack, bench) for attack in hostile_attacks.ATTACKS}
-    with product.started(bench.plane, replicas=1) as running:
-        outcomes = [
-            attacked(attack, running.replicas[0], size=sizes[attack.name], bench=bench)
-            for attack in hostile_attacks.ATTACKS
-        ]
+    outcomes = [
+        attacked(attack, size=sizes[attack.name], bench=bench) for attack in hostile_attacks.ATTACKS
+    ]
     text = TEXT.format(rate=1 / REVIEW_SECONDS, seconds=duration(bench), patience=PATIENCE_SECONDS)
     table = results.Table(headings=HEADINGS, rows=[outcome.row for outcome in outcomes])
     return results.Result(title=TITLE, text=text, tables=[table], figures=promised(outcomes))
@@ -149,7 +146,7 @@ def accepted(attack: hostile_attacks.Attack, bench: product.Bench) -> int:
 def installed(
     attack: hostile_attacks.Attack, count: int, *, size: int, bench: product.Bench
 ) -> Iterator[None]:
-    """With so many copies of the attack's injection."""
+    """With so many copies of its injection. No replica runs yet, which could refuse them."""
     injections = [attack.injection(size) for _ in range(count)] if attack.injection else []
     paths = []
     for number, injection in enumerate(injections):
@@ -165,32 +162,28 @@ def installed(
     server.text("DELETE", f"{release.injections(product.NAMESPACE)}/{hostile_attacks.APPLIED}")
 
 
-def attacked(
-    attack: hostile_attacks.Attack, replica: operators.Replica, *, size: int, bench: product.Bench
-) -> Outcome:
+def attacked(attack: hostile_attacks.Attack, *, size: int, bench: product.Bench) -> Outcome:
     """One row, of a replica that is new and at rest."""
     count = min(attack.installed, int(bench.pick(1_000, 100)))
     name = attack.name.replace("{size:,}", f"{size:,}").replace("{installed:,}", f"{count:,}")
     bench.report.begin(f"attack: {name}")
-    with installed(attack, count, size=size, bench=bench):
-        replica.kill()
-        replica.start()
-        replica.wait_ready()
+    with (
+        installed(attack, count, size=size, bench=bench),
+        product.started(bench.plane, replicas=1) as running,
+    ):
+        (replica,) = running.replicas
         two_clusters.settle(replica)
         machine.pin(replica.pid, machine.SERVER_CORE)
-        meter = event_loop.Meter(replica)
+        meter, client = event_loop.Meter(replica), Client(replica)
         with attacker(attack, replica, size=size, bench=bench):
-            client = Client(replica)
             waits = uvloop.run(client.run(seconds=duration(bench)))
         held = client.held
         with contextlib.suppress(OSError):  # It does not answer even now, or has died.
             held = min(held, meter.growth().longest * 1e3)
-        outcome = Outcome(
+        return Outcome(
             name=name, reviews=waits[0], newcomers=waits[1], probes=waits[2], held=held,
             peak=peak(replica),
         )  # fmt: skip
-        replica.kill()
-    return outcome
 
 
 @contextlib.contextmanager

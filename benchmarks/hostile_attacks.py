@@ -343,7 +343,7 @@ ATTACKS: Final[Sequence[Attack]] = (
     ),
     Attack(
         name="{installed:,} stored injections of 64 containers × {size:,} variables",
-        send=lambda _: asyncio.sleep(1), injection=has_variables, sizes=(24, 16, 8), installed=100,
+        send=lambda _: asyncio.sleep(1), injection=has_variables, sizes=(24, 16, 8), installed=30,
     ),
     Attack(
         name="an annotation of 200 KB, put into {size:,} variables",

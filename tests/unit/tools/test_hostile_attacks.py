@@ -106,7 +106,10 @@ async def test_a_slow_client_sends_a_whole_request(monkeypatch):
     arrived = asyncio.Queue()
     routes = {names.MUTATE_PATH: {"POST": lambda request: arrived.put_nowait(request.body) or OK}}
     context, _, _ = server_certificates.serving()
-    async with server.listening(context=context.context, routes=routes) as (listener, _):
+    async with (
+        server.listening(context=context.context, routes=routes) as (listener, _),
+        asyncio.timeout(30),
+    ):
         task = asyncio.create_task(hostile_attacks.drip(target(listener.port), at_once=200))
         body = await arrived.get()
         await task
