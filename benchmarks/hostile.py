@@ -49,6 +49,7 @@ REVIEW_SECONDS, NEWCOMER_SECONDS, PROBE_SECONDS = 0.02, 0.2, 0.5
 PATIENCE_SECONDS: Final = 5.0
 """The webhooks' timeout."""
 LOST: Final = PATIENCE_SECONDS * 1e3
+VALIDATING: Final = release.CONFIGURATIONS.replace("mutating", "validating")
 Json = dict[str, Any]
 
 
@@ -142,6 +143,16 @@ def accepted(attack: hostile_attacks.Attack, bench: product.Bench) -> int:
     raise errors.BenchError(f"no size is accepted for {attack.name!r}: {message[:300]}")
 
 
+def set_validated(server: client.Client, *, selector: Json) -> None:
+    """Which injections the API server sends to `/validate`.
+
+    Without a replica it tries for five seconds, for each of them.
+    """
+    path, change = f"{VALIDATING}/{names.PRODUCT}", "/webhooks/0/objectSelector"
+    body: Any = [{"op": "add", "path": change, "value": selector}]
+    server.request("PATCH", path, body, content="application/json-patch+json")
+
+
 @contextlib.contextmanager
 def installed(
     attack: hostile_attacks.Attack, count: int, *, size: int, bench: product.Bench
@@ -154,7 +165,9 @@ def installed(
         paths.append(f"{path_of(injection)}/{injection['metadata']['name']}")
     server, report = bench.plane.client, bench.report
     create = [("POST", path_of(injection), injection) for injection in injections]
+    set_validated(server, selector={"matchLabels": {"validated": "yes"}})
     two_clusters.write(server, create, what="injections", report=report)
+    set_validated(server, selector={})
     yield
     delete = [("DELETE", path, None) for path in paths]
     two_clusters.write(server, delete, what="deletions", report=report)
