@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sidecar_injector.kube import api, backoff, informer
+from sidecar_injector.observability import logs
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.4, 5.0
 """Seconds between attempts while calls to the API fail."""
@@ -56,8 +57,8 @@ class Loop:
                 self._problem = str(error)
                 _log.warning("%s: %s", self._what, error)
             return self._backoff.next()
-        except Exception:  # noqa: BLE001 - our own bug must not end the loop
-            _log.exception("%s: a step failed", self._what)
+        except Exception as error:  # noqa: BLE001 - our own bug must not end the loop
+            _log.exception("%s: a step failed", self._what, exc_info=logs.unquoted(error))
             return LONGEST_PAUSE
         if self._problem:
             _log.info("%s: well again", self._what)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model
+from sidecar_injector.core.pods import formats, lenient
 from sidecar_injector.kube import events
+from sidecar_injector.observability import logs
 from sidecar_injector.webhook import response
 
 ACTION = "Inject"
+
+_API_VERSION = formats.Format(
+    re.compile(r"([a-z0-9][-.a-z0-9]*/)?[a-z][a-z0-9]*"), 317, "a version"
+)
+_KIND = formats.Format(re.compile(r"[A-Za-z][A-Za-z0-9]*"), 63, "a kind")
+_UID = formats.Format(re.compile(r"[-A-Za-z0-9]+"), 64, "a uid")
 
 
 def teller(recorder: events.Recorder) -> Callable[[response.PodResponse], None]:
@@ -34,9 +43,12 @@ def of(pod_response: response.PodResponse) -> list[events.Event]:
     owner = _owner(pod_response)
     return [
         events.Event(
-            regarding=owner or _injection(line.injection, namespace=pod_response.namespace),
+            regarding=owner or _injection(line.injection),
             reason=line.reason.value,
-            message=f"{line.injection.kind} {line.injection.name} not injected: {line.message}",
+            message=logs.shortened(
+                f"{line.injection.kind} {line.injection.name} not injected: {line.message}",
+                events.NOTE_LIMIT,
+            ),
             action=ACTION,
         )
         for line in pod_response.skipped
@@ -44,23 +56,34 @@ def of(pod_response: response.PodResponse) -> list[events.Event]:
 
 
 def _owner(pod_response: response.PodResponse) -> events.ObjectRef | None:
-    owner = pod_response.owner
-    if owner is None:
+    """The pod's owner; None also if it is none that Events can be about.
+
+    The API server validates the pod after it has called us, so the reference may hold any JSON.
+    """
+    owner = pod_response.owner or {}
+    api_version, kind, name = (lenient.text(owner, key) for key in ("apiVersion", "kind", "name"))
+    if not (
+        _API_VERSION.accepts(api_version)
+        and _KIND.accepts(kind)
+        and formats.DNS_SUBDOMAIN.accepts(name)
+        and formats.DNS_LABEL.accepts(pod_response.namespace)
+    ):
         return None
+    uid = lenient.text(owner, "uid")
     return events.ObjectRef(
-        api_version=owner["apiVersion"],
-        kind=owner["kind"],
-        name=owner["name"],
+        api_version=api_version,
+        kind=kind,
+        name=name,
         namespace=pod_response.namespace,
-        uid=owner.get("uid", ""),
+        uid=uid if _UID.accepts(uid) else "",
     )
 
 
-def _injection(injection: model.Injection, *, namespace: str) -> events.ObjectRef:
+def _injection(injection: model.Injection) -> events.ObjectRef:
     return events.ObjectRef(
         api_version=names.API_VERSION,
         kind=injection.kind,
         name=injection.name,
-        namespace="" if injection.is_cluster else namespace,
+        namespace=injection.namespace or "",
         uid=injection.uid,
     )

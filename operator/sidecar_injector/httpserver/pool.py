@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from sidecar_injector.httpserver import messages
+from sidecar_injector.observability import logs
 from sidecar_injector.observability.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ class Pool:
             return handler
         try:
             return handler(request)
-        except Exception:  # noqa: BLE001 - the boundary of a request: the next must be answered
-            return self._bug(request)
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: the next is answered
+            return self._bug(request, error)
 
     async def settle(
         self, request: messages.Request, awaitable: Awaitable[messages.Response]
@@ -141,8 +142,8 @@ class Pool:
         self.awaited += 1
         try:
             return await awaitable
-        except Exception:  # noqa: BLE001 - as in `answer`
-            return self._bug(request)
+        except Exception as error:  # noqa: BLE001 - as in `answer`
+            return self._bug(request, error)
         finally:
             self.awaited -= 1
 
@@ -164,6 +165,7 @@ class Pool:
         for client in list(self.connections):
             client.abort()
 
-    def _bug(self, request: messages.Request) -> messages.Response:
-        _log.exception("The handler of %s %s failed", request.method, request.path)
+    def _bug(self, request: messages.Request, error: Exception) -> messages.Response:
+        place = request.method, request.path
+        _log.exception("The handler of %s %s failed", *place, exc_info=logs.unquoted(error))
         return self.count_error(messages.text(500, "the handler failed; the log says how"))

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final, NoReturn
 
 from sidecar_injector.kube import api, backoff, yielding
+from sidecar_injector.observability import logs
 from sidecar_injector.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -153,8 +154,9 @@ class Informer:
             return
         try:
             self._on_change(key, old, new)
-        except Exception:  # an outermost boundary: one bad object must not stop later changes
-            log.exception("%s %s: the change could not be taken over", self.resource.plural, key)
+        except Exception as error:  # an outermost boundary: one bad object must not stop the others
+            message = "%s %s: the change could not be taken over"
+            log.exception(message, self.resource.plural, key, exc_info=logs.unquoted(error))
 
     def _watch_opened(self) -> None:
         self._is_open = True

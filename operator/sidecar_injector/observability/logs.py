@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import datetime
 import functools
@@ -19,25 +20,64 @@ from sidecar_injector import settings
 FLUSH_SECONDS: Final = 0.05
 """How long a line may wait for others before all of them are written."""
 
-_CONTROLS: Final = {
-    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-}
+FLOOD_SECONDS: Final = 60.0
+MOST_OF_A_KIND: Final = 20
+MOST_KINDS: Final = 200
+LONGEST_MESSAGE: Final = 4096
+LONGEST_TRACEBACK: Final = 32_768
+"""Characters of a record: a client chooses the length of some texts in it."""
+TRACEBACK_PREFIX: Final = "  | "
+"""Before each line of a traceback in a text log. The text of an exception may have line breaks:
+with the prefix such a line does not look like a record."""
 
 
 def one_line(text: str) -> str:
-    """The text with line breaks and terminal commands written as escapes.
+    """The text with every character that has no shape of its own written as an escape.
 
-    The author of a pod chooses some of the names that people read in a log or on a terminal.
+    These are line breaks, terminal commands, changes of direction, characters without width and
+    halves of surrogate pairs. The author of a pod chooses some of the names that people read in a
+    log or on a terminal.
     """
-    return text.translate(_CONTROLS)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, cut if it is longer than so many characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+class UnquotedError(Exception):
+    """Stands in a traceback for an exception whose text must not be logged; its text is the type.
+
+    The text of an exception that a request or an object causes may repeat a value of it.
+    """
+
+
+def unquoted(error: BaseException) -> UnquotedError:
+    """For `exc_info`: where the exception was raised and its type, without its text."""
+    return UnquotedError(type(error).__name__).with_traceback(error.__traceback__)
 
 
 class TextFormatter(logging.Formatter):
-    """One line a record; a traceback has more."""
+    """One line a record; the lines of a traceback follow, each with a prefix."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return text if record.exc_info else one_line(text)
+        record.message = shortened(record.getMessage(), LONGEST_MESSAGE)
+        record.asctime = self.formatTime(record)
+        lines = [one_line(self.formatMessage(record))]
+        if text := _traceback(self, record):
+            lines += [TRACEBACK_PREFIX + one_line(line) for line in text.split("\n")]
+        return "\n".join(lines)
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """The end of the record's traceback, which says what was raised and where; mostly empty."""
+    if not record.exc_info:
+        return ""
+    text = formatter.formatException(record.exc_info)
+    return text if len(text) <= LONGEST_TRACEBACK else f"…{text[1 - LONGEST_TRACEBACK :]}"
 
 
 def _rfc3339(seconds: float) -> str:
@@ -57,21 +97,56 @@ class JsonFormatter(logging.Formatter):
             "time": _rfc3339(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": shortened(record.getMessage(), LONGEST_MESSAGE),
             **getattr(record, "fields", {}),
         }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if text := _traceback(self, record):
+            line["traceback"] = text
         return dumped(line).decode()
 
 
 def dumped(line: dict[str, Any]) -> bytes:
-    """The line as JSON, whatever is in it."""
+    """The line as JSON, whatever is in it. All its characters are printable, as in `one_line`."""
     try:
-        return orjson.dumps(line, default=str)
+        encoded = orjson.dumps(line, default=str)
     except orjson.JSONEncodeError:
         # Half a surrogate pair, or an integer of more than 64 bits.
-        return json.dumps(line, default=str).encode()
+        encoded = json.dumps(line, default=str).encode()
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    text = encoded.decode()
+    if text.isprintable():
+        return encoded
+    # Such characters are in strings alone, where an escape stands for each of them.
+    return "".join(char if char.isprintable() else _escape(char) for char in text).encode()
+
+
+def _escape(char: str) -> str:
+    """The character as JSON writes it in ASCII; json.dumps leaves DEL as it is."""
+    return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]
+
+
+class FloodFilter:
+    """Limits warnings and errors: so many of one kind in a minute, of so many kinds.
+
+    Clients can cause some of them with each request. A kind is the logger and the text without its
+    arguments.
+    """
+
+    def __init__(self) -> None:
+        self._counts: collections.Counter[tuple[str, str]] = collections.Counter()
+        self._since = 0.0
+
+    def passes(self, record: logging.LogRecord) -> bool:
+        """Whether to write the record; the last one says that others will be missing."""
+        if abs(record.created - self._since) > FLOOD_SECONDS:
+            self._counts.clear()
+            self._since = record.created
+        kind = (record.name, str(record.msg)[:200]) if len(self._counts) < MOST_KINDS else ("", "")
+        self._counts[kind] += 1
+        if self._counts[kind] == MOST_OF_A_KIND:
+            record.msg = f"{record.msg} (for a minute no more of these are logged)"
+        return self._counts[kind] <= MOST_OF_A_KIND
 
 
 class Lines(logging.Handler):
@@ -87,15 +162,18 @@ class Lines(logging.Handler):
         self.is_json = isinstance(formatter, JsonFormatter)
         self._stream = stream
         self._pending: list[bytes] = []
+        self._flood = FloodFilter()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
+        if record.levelno >= logging.WARNING and not self._flood.passes(record):
+            return
         try:
-            text = self.format(record).encode(errors="backslashreplace")
-        except Exception:  # noqa: BLE001 - logging expects it of every handler
-            self.handleError(record)
-        else:
-            self._write(text + b"\n", at_once=record.levelno >= logging.WARNING)
+            text = self.format(record)
+        except Exception as error:  # noqa: BLE001 - logging expects it of every handler
+            text = self.format(_unwritten(record, error))
+        at_once = record.levelno >= logging.WARNING
+        self._write(text.encode(errors="backslashreplace") + b"\n", at_once=at_once)
 
     def write_members(self, members: bytes) -> None:
         """Write a JSON line without a record: the time, then these members of an object."""
@@ -119,6 +197,14 @@ class Lines(logging.Handler):
                 asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
             except RuntimeError:  # No loop runs in this thread.
                 self.flush()
+
+
+def _unwritten(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
+    """What is written for a record with a mistake; its arguments may hold anything."""
+    message = f"a line of {record.name} cannot be written: {type(error).__name__}"
+    return logging.LogRecord(
+        record.name, logging.ERROR, record.pathname, record.lineno, message, (), None
+    )
 
 
 def configure_logging(*, log_format: str, log_level: str) -> None:

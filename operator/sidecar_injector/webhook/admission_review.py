@@ -14,6 +14,7 @@ import orjson
 
 from sidecar_injector import names
 from sidecar_injector.core.pods import shapes
+from sidecar_injector.observability import logs
 
 Json = dict[str, Any]
 
@@ -21,6 +22,8 @@ UNPROCESSABLE: Final = 422
 """The status code of a refusal."""
 VERSIONS: Final = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 
+LONGEST_NAME: Final = 253
+"""The API server accepts no longer names."""
 MAX_BLOCKING_BYTES: Final = 1 << 20
 """Bytes that are parsed in one call, during which no other thread runs: about 6 ms."""
 
@@ -70,9 +73,17 @@ def read(body: bytes) -> Review:
     if version not in VERSIONS:
         raise InvalidReview(f"apiVersion must be one of {', '.join(VERSIONS)}")
     admission_request = review.get("request")
-    if not isinstance(admission_request, dict) or not isinstance(admission_request.get("uid"), str):
+    if not isinstance(admission_request, dict) or not _is_text(admission_request.get("uid")):
         raise InvalidReview("request.uid is missing")
     return Review(version, admission_request)
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a string that can be sent back; `json` also reads half a surrogate pair."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _loads_in_steps(body: bytes) -> Any:
@@ -118,17 +129,33 @@ def shape_problem(admission_request: Mapping[str, Any]) -> str:
     """
     problems = shapes.problems(_REQUEST, admission_request, path="request")
     path = next((path for path, _ in problems), "")
-    return f"{path} is missing or has another type than the API gives it" if path else ""
+    if path:
+        return f"{path} is missing or has another type than the API gives it"
+    try:
+        orjson.dumps(admission_request)
+    except orjson.JSONEncodeError:
+        # `json`, which reads large bodies, accepts all of these.
+        return "half a surrogate pair, a number of more than 64 bits, or too many levels"
+    return ""
+
+
+def short_name(value: object) -> str | None:
+    """A name as the log has it; None if it is no text.
+
+    The API server validates a pod after it has called us, so a name may be as long as the review.
+    """
+    return logs.shortened(value, LONGEST_NAME) if isinstance(value, str) else None
 
 
 def pod_name(admission_request: Mapping[str, Any]) -> str:
-    """Namespace and name of the pod, as far as it has a name."""
-    namespace, pod = admission_request.get("namespace"), admission_request.get("object")
+    """Namespace and name of the pod, as far as it has a name; as short as `short_name`."""
+    namespace = short_name(admission_request.get("namespace"))
+    pod = admission_request.get("object")
     metadata = pod.get("metadata") if isinstance(pod, dict) else None
     if not isinstance(metadata, dict):
         return f"{namespace}/?"
-    name = metadata.get("name") or f"{metadata.get('generateName') or ''}*"
-    return f"{namespace}/{name}"
+    name = short_name(metadata.get("name"))
+    return f"{namespace}/{name or (short_name(metadata.get('generateName')) or '') + '*'}"
 
 
 def owner(admission_request: Mapping[str, Any]) -> Json | None:

@@ -18,22 +18,27 @@ Json = dict[str, Any]
 LOGGER: Final = "sidecar_injector.server.admission"
 """Promised: users filter by it. It is the name of a module that has moved."""
 
+USUAL_UID: Final = 38
+"""A UUID and its quotation marks."""
+
 _log = logging.getLogger(LOGGER)
 
 
 def line_of(admission_request: Json, decision: Decision, *, cache_is_behind: bool) -> bytes:
     """What the lines of all pods like this one share: the members of a JSON object, no braces."""
     metadata = admission_request["object"].get("metadata") or {}
-    owner = admission_review.owner(admission_request)
+    owner, short_name = admission_review.owner(admission_request), admission_review.short_name
     verdict = decision.verdict.value
     line = {
         "level": "info",
         "logger": LOGGER,
-        "message": f"pod {admission_review.pod_name(admission_request)}: {verdict}:"
-        f" {decision.message}",
-        "namespace": admission_request.get("namespace"),
-        "pod": metadata.get("name") or metadata.get("generateName"),
-        "owner": f"{owner.get('kind')}/{owner.get('name')}" if owner else None,
+        "message": logs.shortened(
+            f"pod {admission_review.pod_name(admission_request)}: {verdict}: {decision.message}",
+            logs.LONGEST_MESSAGE,
+        ),
+        "namespace": short_name(admission_request.get("namespace")),
+        "pod": short_name(metadata.get("name") or metadata.get("generateName")),
+        "owner": short_name(f"{owner.get('kind')}/{owner.get('name')}") if owner else None,
         "verdict": verdict,
         "reasons": [reason.value for reason in decision.reasons],
     } | ({"cacheBehind": True} if cache_is_behind else {})
@@ -48,6 +53,13 @@ def message_of(line: bytes) -> str:
 def _fields(line: bytes) -> Json:
     fields: Json = json.loads(b"{%b}" % line)
     return fields
+
+
+def _short_uid(uid: bytes) -> bytes:
+    """The `uid` of a request as the log has it; it is JSON, and the API server's is short."""
+    if len(uid) <= USUAL_UID and uid.isascii() and b"\x7f" not in uid:
+        return uid
+    return logs.dumped({"": admission_review.short_name(orjson.loads(uid))})[len(b'{"":') : -1]
 
 
 class DecisionLog:
@@ -78,13 +90,14 @@ class DecisionLog:
         if self._json_lines is not None:
             trace_member = b',"trace":"%b"' % trace.encode() if trace else b""
             self._json_lines.write_members(
-                b'%b,"uid":%b,"milliseconds":%.3f%b' % (line, uid, milliseconds, trace_member)
+                b'%b,"uid":%b,"milliseconds":%.3f%b'
+                % (line, _short_uid(uid), milliseconds, trace_member)
             )
             return
         fields = _fields(line)
         message = fields.pop("message")
         del fields["level"], fields["logger"]
-        fields |= {"uid": orjson.loads(uid), "milliseconds": round(milliseconds, 3)}
+        fields |= {"uid": orjson.loads(_short_uid(uid)), "milliseconds": round(milliseconds, 3)}
         if trace:
             fields["trace"] = trace
         _log.info("%s", message, extra={"fields": fields})

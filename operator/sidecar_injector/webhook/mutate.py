@@ -20,6 +20,7 @@ import orjson
 
 from sidecar_injector import names
 from sidecar_injector.httpserver import messages
+from sidecar_injector.observability import logs
 from sidecar_injector.observability.metrics import ERROR, Metrics
 from sidecar_injector.webhook import (
     admission_review,
@@ -129,9 +130,11 @@ class PodWebhook:
                 trace=trace_id(traceparent) if traceparent else "",
             )
             self._record_events(pod_response)
-        except Exception:  # noqa: BLE001 - the answer is sent even if it cannot be logged
+        except Exception as error:  # noqa: BLE001 - the answer is sent even if it cannot be logged
             message = decision_log.message_of(pod_response.log_line)
-            _log.exception("cannot tell of this decision: %s", message)
+            _log.exception(
+                "cannot tell of this decision: %s", message, exc_info=logs.unquoted(error)
+            )
         return self._timed(_REVIEW % (pod_response.version, uid, pod_response.members), start)
 
     def _unchanged(self, review: admission_review.Review, start: float) -> messages.Response:

@@ -14,6 +14,7 @@ from sidecar_injector.core import decide
 from sidecar_injector.core.decision import Decision, Line
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import PodVerdict
+from sidecar_injector.observability import logs
 from sidecar_injector.webhook import admission_review, cluster_state, decision_log
 
 Json = dict[str, Any]
@@ -70,12 +71,13 @@ def respond(
     """
     try:
         return _respond(review, state, token_volume)
-    except Exception:  # noqa: BLE001 - our own bug must not cost a pod
+    except Exception as error:  # noqa: BLE001 - our own bug must not cost a pod
         message = "cannot decide, the pod is admitted as it is"
         if problem := admission_review.shape_problem(review.request):
             _log.warning("%s: no API server sends this: %s", message, problem)
         else:
-            _log.exception("%s: %s", message, admission_review.pod_name(review.request))
+            name = admission_review.pod_name(review.request)
+            _log.exception("%s: %s", message, name, exc_info=logs.unquoted(error))
         return None
 
 

@@ -17,6 +17,7 @@ from sidecar_injector import crds, names
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.linting import validate
 from sidecar_injector.httpserver import messages
+from sidecar_injector.observability import logs
 from sidecar_injector.webhook import admission_review
 
 Json = dict[str, Any]
@@ -48,8 +49,9 @@ def warnings_about(resource: Json, *, kind: str, competing: CompetingInjections)
         injection = model.read({**resource, "kind": kind}, spec_schema=crds.spec_schema(kind))
         findings = validate.validate(injection, others=competing(injection.namespace))
         errors, warnings = "; ".join(map(str, findings.errors)), findings.short_warnings()
-    except Exception:  # noqa: BLE001 - our own bug must not refuse an injection
-        _log.exception("cannot judge an injection, it is admitted unjudged")
+    except Exception as error:  # noqa: BLE001 - our own bug must not refuse an injection
+        message = "cannot judge an injection, it is admitted unjudged"
+        _log.exception("%s", message, exc_info=logs.unquoted(error))
         return [UNCHECKED]
     if errors:
         raise Refused(errors)
