@@ -34,17 +34,32 @@ def webhook(name: str, labels: str = "") -> str:
     return f"apiserver_admission_webhook_{name}{WEBHOOK % (labels and f',{labels}')}"
 
 
+def leaf(*, ends: int, lifetime: int) -> dict[str, str]:
+    """The series of a serving certificate."""
+    return {
+        ours("certificate_expiration_timestamp_seconds", 'certificate="leaf"'): f"{ends}x60",
+        ours("certificate_lifetime_seconds"): f"{lifetime}x60",
+    }
+
+
 SITUATIONS = (
     Situation("Down", "nothing is scraped", {}, True, labels={"namespace": "sidecar-injector"}),
     Situation("Down", "one replica is", {ours("build_info"): "1x60"}, False),
     Situation("Down", "it has just gone", {ours("build_info"): "1x12 _x20"}, False, 18),
     Situation("FailingOpen", "a pod was missed",
         {webhook("fail_open_count"): "0x15 1x10"}, True, 17),
+    Situation("FailingOpen", "the first one ever was missed",
+        {webhook("fail_open_count"): "_x15 1x10", "up": "1x40"}, True, 17),
+    Situation("FailingOpen", "Prometheus has just begun to scrape a server that missed some",
+        {webhook("fail_open_count"): "_x15 7x10", "up": "_x15 1x10"}, False, 17),
     Situation("FailingOpen", "that was long ago", {webhook("fail_open_count"): "0 1x40"}, False),
     Situation("FailingOpen", "another webhook was not answered",
         {'apiserver_admission_webhook_fail_open_count{name="x"}': "0x15 1x10"}, False, 17),
     Situation("RefusingPods", "calls fail",
         {webhook("rejection_count", 'error_type="calling_webhook_error"'): "0x15 1x10"}, True, 17),
+    Situation("RefusingPods", "the first call ever fails",
+        {webhook("rejection_count", 'error_type="calling_webhook_error"'): "_x15 1x10",
+         "up": "1x40"}, True, 17),
     Situation("RefusingPods", "an injection refuses",
         {webhook("rejection_count", 'error_type="no_error"'): "0x15 1x10"}, False, 17),
     Situation("Errors", "one in ten",
@@ -63,13 +78,18 @@ SITUATIONS = (
         {ours("admission_duration_seconds_bucket", 'le="0.001"'): "0+60x60",
          ours("admission_duration_seconds_bucket", 'le="+Inf"'): "0+60x60"}, False),
     Situation("CertificateExpiring", "a tenth of its life is left",
-        {ours("certificate_expiration_timestamp_seconds", 'certificate="leaf"'): f"{SOON}x60"},
-        True),
+        leaf(ends=SOON, lifetime=LEAF_SECONDS), True),
     Situation("CertificateExpiring", "it was renewed",
-        {ours("certificate_expiration_timestamp_seconds", 'certificate="leaf"'): f"{LATER}x60"},
-        False),
+        leaf(ends=LATER, lifetime=LEAF_SECONDS), False),
+    Situation("CertificateExpiring", "another issuer's lives for a short time, a quarter is left",
+        leaf(ends=SOON, lifetime=LEAF_SECONDS * 2 // 5), False),
+    Situation("CertificateExpiring", "another issuer's lives for a short time, a tenth is left",
+        leaf(ends=NOW + LEAF_SECONDS // 25, lifetime=LEAF_SECONDS * 2 // 5), True),
+    Situation("CertificateExpiring", "the administrator's lives for years, a tenth is left",
+        leaf(ends=LATER, lifetime=10 * LEAF_SECONDS), False),
     Situation("CertificateExpiring", "an old CA ends",
-        {ours("certificate_expiration_timestamp_seconds", 'certificate="previous"'): "1x60"},
+        {ours("certificate_expiration_timestamp_seconds", 'certificate="previous"'): "1x60",
+         ours("certificate_lifetime_seconds"): f"{LEAF_SECONDS}x60"},
         False),
     Situation("BundleOutOfSync", "one replica sees a foreign one",
         {ours("ca_bundle_in_sync", 'configuration="mutating"'): "0x60"},

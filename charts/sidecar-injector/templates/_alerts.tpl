@@ -17,6 +17,14 @@ is the alert's name in lower case, as Markdown headings have it.
 {{- end }}
 
 {{/*
+Whether a counter of the API server grew in the last five minutes. increase() does not see the first
+count of a counter, with which its series begins; `up` says that nobody has just begun to scrape it.
+*/}}
+{{- define "sidecar-injector.grew" -}}
+sum(increase({{ . }}[5m])) > 0 or sum(({{ . }} unless {{ . }} offset 5m) and on (job, instance) up offset 5m) > 0
+{{- end }}
+
+{{/*
 Two sources: the API server's own figures see what the operator cannot (that it is not reached at
 all), and the operator's say why.
 */}}
@@ -29,12 +37,12 @@ all), and the operator's say why.
     "summary" "No replica of sidecar-injector is being scraped."
     "description" "Pods of enabled namespaces probably start without their sidecars.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorFailingOpen"
-    "expr" (printf "sum(increase(apiserver_admission_webhook_fail_open_count{%s}[5m])) > 0" $pods)
+    "expr" (include "sidecar-injector.grew" (printf "apiserver_admission_webhook_fail_open_count{%s}" $pods))
     "for" "0m" "severity" "critical"
     "summary" "The API server created pods without asking sidecar-injector."
     "description" "It got no answer in time. Restart the pods that miss their sidecars once this is over.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorRefusingPods"
-    "expr" (printf "sum(increase(apiserver_admission_webhook_rejection_count{%s,error_type!=\"no_error\"}[5m])) > 0" $pods)
+    "expr" (include "sidecar-injector.grew" (printf "apiserver_admission_webhook_rejection_count{%s,error_type!=\"no_error\"}" $pods))
     "for" "0m" "severity" "critical"
     "summary" "The API server refused pods because sidecar-injector did not answer."
     "description" "The webhook's failurePolicy is Fail and calls to it fail.") }}
@@ -49,15 +57,15 @@ all), and the operator's say why.
     "summary" "One admission in a hundred takes more than half a second."
     "description" "The operator lacks CPU, or something blocks its event loop.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorCertificateExpiring"
-    "expr" (printf "min(sidecar_injector_certificate_expiration_timestamp_seconds{%s,certificate=\"leaf\"}) - time() < %d" $ours (div (int64 .Values.settings.leafSeconds) 5))
+    "expr" (printf "min(sidecar_injector_certificate_expiration_timestamp_seconds{%s,certificate=\"leaf\"} - ignoring(certificate) clamp_max(sidecar_injector_certificate_lifetime_seconds{%s} / 5, %d)) - time() < 0" $ours $ours (div (int64 .Values.settings.leafSeconds) 5))
     "for" "5m" "severity" "critical"
     "summary" "The serving certificate was not renewed in time."
     "description" "It is renewed when a third of its life is left, and now less than a fifth is.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorBundleOutOfSync"
     "expr" (printf "min by (configuration) (sidecar_injector_ca_bundle_in_sync{%s}) == 0" $ours)
     "for" "5m" "severity" "critical"
-    "summary" "A webhook configuration does not carry our CA bundle."
-    "description" "Something keeps rewriting it; an Event on the configuration names the other manager.") }}
+    "summary" "A webhook configuration does not trust the replicas."
+    "description" "Something keeps rewriting its CA bundle, and an Event on it names the other manager; in mode certManager cainjector does not write it.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorCacheNotSynced"
     "expr" (printf "min by (resource) (sidecar_injector_cache_synced{%s}) == 0" $ours)
     "for" "5m" "severity" "warning"

@@ -181,6 +181,9 @@ class Metrics:
             "End of the certificate's life.",
             "certificate",
         )
+        self.certificate_lifetime = self._gauge(
+            "certificate_lifetime_seconds", "How long the serving certificate is valid in all."
+        )
         self.certificate_problem = self._gauge(
             "certificate_problem", "1 while there is this problem; an Event tells more.", "problem"
         )
@@ -191,7 +194,9 @@ class Metrics:
             "clock_skew_seconds", "How far our clock is ahead of the API server's, at least."
         )
         self.ca_bundle_in_sync = self._gauge(
-            "ca_bundle_in_sync", "1 while the configuration carries our bundle.", "configuration"
+            "ca_bundle_in_sync",
+            "1 while the configuration carries our bundle or, if others write it, trusts us.",
+            "configuration",
         )
 
     def _add_writes(self) -> None:

@@ -29,6 +29,7 @@ METRICS = {
     "cache_synced": "gauge",
     "cache_last_event_timestamp_seconds": "gauge",
     "certificate_expiration_timestamp_seconds": "gauge",
+    "certificate_lifetime_seconds": "gauge",
     "certificate_problem": "gauge",
     "certificate_rollbacks": "counter",
     "clock_skew_seconds": "gauge",

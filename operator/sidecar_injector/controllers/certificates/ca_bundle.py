@@ -96,11 +96,19 @@ class CABundleController:
     def _is_right(self, wanted: bytes | None) -> bool:
         """Whether nothing has to be done; also true while the wanted bundle is unknown."""
         right = not webhook_configuration.wrong_entries(self.live, wanted)
-        self._in_sync.set(right and wanted is not None)
+        self._in_sync.set(right if wanted is not None else self._is_trusted())
         if right and wanted is not None:
             self._wanted = wanted
             self._limiter.observe_correct(self._monotonic())
         return right
+
+    def _is_trusted(self) -> bool:
+        """Whether every entry trusts the served certificate; for bundles that others write."""
+        entries = (self.live or {}).get("webhooks")
+        if not entries:
+            return True
+        cas = webhook_configuration.common_cas({"webhooks": entries})
+        return not cas.isdisjoint(self._source.issuers())
 
     def _delay(self, wanted: bytes) -> float:
         if wanted != self._wanted:

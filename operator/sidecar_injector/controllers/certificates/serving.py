@@ -61,6 +61,11 @@ class ServedCertificate:
         """The CA certificates that came with it."""
         return self._current.cas if self._current else None
 
+    @property
+    def issuers(self) -> frozenset[str]:
+        """Fingerprints of those of them by which clients can verify the served certificate."""
+        return self._current.issuers() if self._current else frozenset()
+
     def change(self, pair: issue.Pair, *, cas: bytes, why: str, wait_seconds: float = 0.0) -> bool:
         """Serve this pair once its issuer has been live for `wait_seconds`.
 
@@ -137,6 +142,7 @@ class ServedCertificate:
             return False
         leaf = servable.pair.parsed()
         log.info("serving certificate %x: %s", leaf.serial_number, why)
-        expires = leaf.not_valid_after_utc.timestamp()
-        self._metrics.certificate_expiration.labels(certificate="leaf").set(expires)
+        begins, expires = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        self._metrics.certificate_expiration.labels(certificate="leaf").set(expires.timestamp())
+        self._metrics.certificate_lifetime.set((expires - begins).total_seconds())
         return True

@@ -47,6 +47,10 @@ class CertificateSource(abc.ABC):
         """The CAs by which this replica verifies its own certificate."""
         return self._served.ca_certificates
 
+    def issuers(self) -> frozenset[str]:
+        """Fingerprints of the CAs by which clients can verify the served certificate."""
+        return self._served.issuers
+
     @abc.abstractmethod
     def bundle(self) -> bytes | None:
         """What belongs into `caBundle`; None if that is unknown, or cert-manager writes it."""
