@@ -61,6 +61,7 @@ LABELS: dict[str, dict[str, str | Sequence[str]]] = {
         "decisions_total": "a reason code",
         "tls_handshake_failures_total": "OpenSSL's word, or `other`",
     },
+    "loop": {"loop_failures_total": "a part of the operator, as its log names it"},
     "code": {"http_errors_total": "an HTTP status of 400 or more"},
     "resource": {
         "cache_synced": "what is watched, by its plural",

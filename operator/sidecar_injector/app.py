@@ -122,6 +122,7 @@ async def _operate(
 ) -> None:
     """One life of the operator, from the admin port's first answer to the end."""
     metrics, ready = Metrics(), readiness.Readiness()
+    logs.count_dropped(metrics.log_lines_dropped.inc)
     admin_port = listener.Listener(
         pool=pool.Pool(routes=admin.routes(ready=ready, metrics=metrics)),
         port=settings.admin_port,
@@ -143,7 +144,8 @@ async def _operate(
             )  # fmt: skip
             handlers = kopf.OperatorRegistry()
             loops = assemble(dependencies, handlers)
-            await process.operate(handlers, loops, stop)
+            failures = metrics.count_loops(loops)
+            await process.operate(handlers, loops, stop, count_failure=failures)
     finally:
         gc.unfreeze()  # The next attempt sets its own objects aside.
         admin_port.stop()

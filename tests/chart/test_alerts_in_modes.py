@@ -46,6 +46,7 @@ BROKEN: dict[str, Series] = {
     },
     "CacheNotSynced": {'cache_synced{resource="secrets"}': f"0x{LONG}"},
     "CertificateProblem": {'certificate_problem{problem="CertificateNotLoaded"}': f"1x{LONG}"},
+    "LoopBroken": {'loop_failures_total{loop="status"}': f"0+1x{LONG}"},
     "AuditStale": {"audit_last_success_timestamp_seconds": f"1x{LONG}"},
     "PodsMissing": {'audit_pods{state="missing"}': f"3x{LONG}"},
 }
@@ -54,6 +55,7 @@ LABELS = {
     "BundleOutOfSync": {"configuration": "mutatingwebhookconfigurations"},
     "CacheNotSynced": {"resource": "secrets"},
     "CertificateProblem": {"problem": "CertificateNotLoaded"},
+    "LoopBroken": {"loop": "status"},
 }
 OF_THE_API_SERVER = {"FailingOpen", "RefusingPods"}
 """They do not depend on what a replica exposes."""

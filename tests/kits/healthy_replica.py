@@ -54,6 +54,7 @@ class Replica:
     async def running(self) -> AsyncIterator[None]:
         """Run all loops."""
         loops = app.assemble(self._dependencies, kopf.OperatorRegistry())
+        self.metrics.count_loops(loops)
         tasks = [asyncio.ensure_future(loop()) for loop in loops.values()]
         try:
             yield

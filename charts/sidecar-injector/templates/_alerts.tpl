@@ -76,6 +76,11 @@ all), and the operator's say why.
     "for" "5m" "severity" "warning"
     "summary" "A replica has trouble with its certificate."
     "description" "It goes on with the last good one; an Event on the Secret tells what is wrong with the other.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorLoopBroken"
+    "expr" (printf "sum by (loop) (increase(sidecar_injector_loop_failures_total{%s}[15m])) > 3" $ours)
+    "for" "5m" "severity" "warning"
+    "summary" "A part of a replica breaks again and again."
+    "description" "The label says which; its work (certificates, caches, status or audit) is late. The log has the tracebacks.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorAuditStale"
     "expr" (printf "time() - max(sidecar_injector_audit_last_success_timestamp_seconds{%s}) > %d" $ours (max 600 (mul 5 (int64 .Values.settings.auditSeconds))))
     "for" "5m" "severity" "warning"

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
 import orjson
@@ -56,7 +57,12 @@ class UnquotedError(Exception):
 
 
 def unquoted(error: BaseException) -> UnquotedError:
-    """For `exc_info`: where the exception was raised and its type, without its text."""
+    """For `exc_info`: where the exception was raised and its type, without its text.
+
+    Of a group it is the first exception.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     return UnquotedError(type(error).__name__).with_traceback(error.__traceback__)
 
 
@@ -163,10 +169,13 @@ class Lines(logging.Handler):
         self._stream = stream
         self._pending: list[bytes] = []
         self._flood = FloodFilter()
+        self.on_drop: Callable[[], None] = lambda: None
+        """Called for each record that `FloodFilter` keeps out."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
         if record.levelno >= logging.WARNING and not self._flood.passes(record):
+            self.on_drop()
             return
         try:
             text = self.format(record)
@@ -205,6 +214,13 @@ def _unwritten(record: logging.LogRecord, error: Exception) -> logging.LogRecord
     return logging.LogRecord(
         record.name, logging.ERROR, record.pathname, record.lineno, message, (), None
     )
+
+
+def count_dropped(count: Callable[[], None]) -> None:
+    """Call `count` for each record of the process that `FloodFilter` keeps out."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Lines):
+            handler.on_drop = count
 
 
 def configure_logging(*, log_format: str, log_level: str) -> None:

@@ -13,7 +13,7 @@ import itertools
 import math
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import prometheus_client
@@ -121,6 +121,12 @@ class Metrics:
         """All metrics of ours."""
         return tuple(self._instruments)
 
+    def count_loops(self, loops: Iterable[str]) -> Callable[[str], None]:
+        """A function that counts a failure of one of these loops."""
+        for loop in loops:
+            self.loop_failures.labels(loop)
+        return lambda loop: self.loop_failures.labels(loop).inc()
+
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         return prometheus_client.generate_latest(self.registry)
@@ -160,6 +166,12 @@ class Metrics:
             "loop_held_seconds",
             "How long our own work may have kept the event loop from waking us.",
             LAG_BUCKETS,
+        )
+        self.log_lines_dropped = self._counter(
+            "log_lines_dropped_total", "Warnings and errors that came too often to be logged."
+        )
+        self.loop_failures = self._counter(
+            "loop_failures_total", "How often a loop of the operator broke and began anew.", "loop"
         )
         self._gauge(
             "build_info", "Always 1; the labels tell the version.", "version", "python"

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import kopf
 
 from sidecar_injector import names
+from sidecar_injector.observability import logs
 
 Result = TypeVar("Result")
 Loops = Mapping[str, Callable[[], Awaitable[None]]]
@@ -69,11 +70,21 @@ async def unless_stopped(work: Coroutine[Any, Any, Result], stop: asyncio.Event)
         await _cancel([work_task, stop_task])
 
 
-async def operate(handlers: kopf.OperatorRegistry, loops: Loops, stop: asyncio.Event) -> None:
-    """Run Kopf and the loops until `stop` is set. The loops go on while the server drains."""
+async def operate(
+    handlers: kopf.OperatorRegistry,
+    loops: Loops,
+    stop: asyncio.Event,
+    *,
+    count_failure: Callable[[str], None],
+) -> None:
+    """Run Kopf and the loops until `stop` is set. The loops go on while the server drains.
+
+    `count_failure` is called with the name of a loop that broke.
+    """
     ignored = asyncio.all_tasks()
     tasks = [
-        asyncio.create_task(_restart_forever(name, loop), name=name) for name, loop in loops.items()
+        asyncio.create_task(restart_forever(name, loop, count_failure), name=name)
+        for name, loop in loops.items()
     ]
 
     # Kopf calls this after its own tasks have ended. Then it waits 5 s for all tasks that are not
@@ -107,12 +118,22 @@ async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _restart_forever(name: str, loop: Callable[[], Awaitable[None]]) -> None:
-    """Run a loop, and start it again whenever it breaks."""
+async def restart_forever(
+    name: str, loop: Callable[[], Awaitable[None]], count_failure: Callable[[str], None]
+) -> None:
+    """Run a loop until it returns or this task is cancelled; start it again whenever it breaks."""
+    task = asyncio.current_task()
     while True:
         try:
             return await loop()
-        except Exception:  # noqa: BLE001 - a bug must not end the process that serves pods
-            # A cancellation is not an Exception and ends the loop.
-            _log.exception("the loop %r broke, it starts anew in %g s", name, RESTART_SECONDS)
+        except asyncio.CancelledError as error:
+            if task is None or task.cancelling():
+                raise
+            # Something that the loop waited for was cancelled, not the loop.
+            broken_by: BaseException = error
+        except Exception as error:  # noqa: BLE001 - a bug must not end the process that serves pods
+            broken_by = error
+        count_failure(name)
+        message = "the loop %r broke, it starts anew in %g s"
+        _log.error(message, name, RESTART_SECONDS, exc_info=logs.unquoted(broken_by))
         await asyncio.sleep(RESTART_SECONDS)

@@ -19,7 +19,8 @@ def routes(*, ready: readiness.Readiness, metrics: Metrics) -> messages.Routes:
     """`/healthz`, `/readyz` and `/metrics`, for a pool of their own.
 
     `/healthz` is answered as long as the event loop runs: if it does not, the kubelet gets no
-    answer and restarts the container. A restart helps against nothing else.
+    answer and restarts the container. It says nothing of the loops beside the server: one that
+    breaks begins anew in this process, and `loop_failures_total` counts it.
     """
 
     def readyz(request: messages.Request) -> messages.Response:

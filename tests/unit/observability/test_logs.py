@@ -136,6 +136,14 @@ def test_warnings_of_one_kind_have_a_limit_and_the_last_one_says_so():
     assert lines[logs.MOST_OF_A_KIND - 1 :] == [last, "another", "again"]
 
 
+def test_those_that_are_dropped_are_counted():
+    handler, dropped = logs.Lines(io.BytesIO(), TEXT), []
+    handler.on_drop = lambda: dropped.append(1)
+    for _ in range(logs.MOST_OF_A_KIND + 3):
+        handler.emit(at(100.0, "again"))
+    assert len(dropped) == 3
+
+
 def test_after_a_minute_they_are_logged_again():
     many = [at(100.0, "again") for _ in range(logs.MOST_OF_A_KIND + 1)]
     lines = emitted(*many, at(101.0 + logs.FLOOD_SECONDS, "again"))
@@ -155,11 +163,9 @@ def test_other_lines_have_no_limit():
 
 @pytest.mark.parametrize("name", ["aiohttp.client", "asyncio", "kopf.objects", "kubernetes.client"])
 def test_the_lines_of_libraries_are_written_by_the_same_handler(name):
-    logger = logging.getLogger(name)
-    handlers, parent = [], logger
-    while parent is not None:
-        handlers += parent.handlers if parent is not logging.getLogger() else []
-        parent = parent.parent if parent.propagate else None
-        last = parent or logging.getLogger()
-    assert handlers == []
-    assert last is logging.getLogger()
+    logger, root = logging.getLogger(name), logging.getLogger()
+    while logger is not root:
+        assert not any(isinstance(each, logging.StreamHandler) for each in logger.handlers)
+        assert logger.propagate
+        assert logger.parent is not None
+        logger = logger.parent

@@ -37,6 +37,8 @@ METRICS = {
     "writes": "counter",
     "loop_lag_seconds": "histogram",
     "loop_held_seconds": "histogram",
+    "log_lines_dropped": "counter",
+    "loop_failures": "counter",
     "build_info": "gauge",
     "events": "counter",
     "leader": "gauge",

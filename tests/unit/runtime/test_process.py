@@ -6,12 +6,15 @@ import asyncio
 import getpass
 import logging
 import resource
+from collections.abc import Awaitable, Callable
 
 import kopf
 import pytest
 from kubernetes.aio.client import configuration
 
 from sidecar_injector.kube import api
+from sidecar_injector.observability import logs
+from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.runtime import kopf_login, kopf_setup, process
 
 
@@ -133,7 +136,65 @@ async def test_it_runs_as_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch)
         stop.set()
         return kopf_login.connection(configuration.Configuration())
 
-    await process.operate(handlers, {}, stop)
+    await process.operate(handlers, {}, stop, count_failure=fail)
+
+
+def fail(loop: str) -> None:
+    raise AssertionError(f"the loop {loop} broke")
+
+
+async def forgotten() -> None:
+    """Wait for something that another task cancels."""
+    waited_for = asyncio.get_running_loop().create_future()
+    waited_for.cancel()
+    await waited_for
+
+
+async def bug(value: str = "canary") -> None:
+    raise ValueError(value)
+
+
+async def group() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(bug())
+
+
+@pytest.mark.parametrize("ending", [forgotten, bug, group])
+async def test_a_loop_that_dies_is_counted_and_begins_anew(
+    ending: Callable[[], Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(process, "RESTART_SECONDS", 0)
+    metrics, lives = Metrics(), 0
+
+    async def loop() -> None:
+        nonlocal lives
+        lives += 1
+        if lives < 3:
+            await ending()
+
+    async with asyncio.timeout(5):
+        await process.restart_forever("status", loop, metrics.count_loops(["status", "audit"]))
+    assert lives == 3
+    name = "sidecar_injector_loop_failures_total"
+    assert metrics.registry.get_sample_value(name, {"loop": "status"}) == 2
+    assert metrics.registry.get_sample_value(name, {"loop": "audit"}) == 0
+    assert [record.getMessage()[:23] for record in caplog.records] == [
+        "the loop 'status' broke"
+    ] * 2
+    assert "Error: canary" not in "".join(map(logs.JsonFormatter().format, caplog.records))
+
+
+async def test_a_loop_that_is_cancelled_at_the_end_of_the_process_does_not_begin_anew() -> None:
+    async def loop() -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(process.restart_forever("status", loop, fail))
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
 
 
 def test_the_process_may_open_as_many_files_as_the_kernel_lets_it():
