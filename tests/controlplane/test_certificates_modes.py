@@ -5,6 +5,7 @@ On control planes of their own, since the mode is chosen at installation.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +14,12 @@ from sidecar_injector.pki import issue
 from tests.kits import certificate_modes as modes
 from tests.kits import controlplane_cli as cli
 from tools.controlplane import binaries, cluster
+
+
+def is_trusted(mode: modes.Mode, kind: str) -> bool:
+    """Whether every replica says that the API server trusts it."""
+    gauge = "sidecar_injector_ca_bundle_in_sync"
+    return mode.product.counted(gauge, configuration=kind) == len(mode.product.replicas)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +160,7 @@ def test_with_cert_manager_we_load_and_cainjector_writes_the_bundle(
             writes = "sidecar_injector_writes_total"
             for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
                 assert mode.product.counted(writes, object=kind) == 0
+                plane.wait(f"{kind} trust us", functools.partial(is_trusted, mode, kind))
             new = modes.new_ca()
             modes.put(plane, second := modes.leaf(new), new.certificate)
             plane.wait("it is shown", lambda: modes.all_show(mode.product, second))
