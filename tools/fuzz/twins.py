@@ -32,7 +32,8 @@ _ENDS: Final = ("abcde", "x9z8y", "00000", "upper", "ABCDE", "ab-de")
 _WORDS: Final = (
     *_ENDS, TOKEN, f"{TIME}Z", f"2031{TIME[4:]}Z", "kube-api-access-",
     r"kube\u002dapi-access-abcde", r"kube\\u002dapi-access-abcde", r"\u0061bcde", r"\\u0061bcde",
-    r"\u005cu0061bcde", r"\u0000", r"\\u006\u0041", r"\u0026\u0026 \u003cb\u003e", "\0", "\1", "\\", '"', "x", "small",
+    r"\u005cu0061bcde", r"\u0000", r"\\u006\u0041",
+    r"\u0026\u0026 \u003cb\u003e", "\0", "\1", "\\", '"', "x", "small",
 )  # fmt: skip
 _MEMBERS: Final = (
     '"uid":"9-9"', '"request":{}', '"metadata":{}', '"spec":{}', '"volumes":[]',
@@ -110,8 +111,12 @@ class Twins:
         request.body = body
         answer = self._webhook.mutate(request)
         assert isinstance(answer, messages.Response), "the reviews are small"
-        told = self._response and dataclasses.replace(self._response, is_cacheable=True)
-        return answer.status, answer.body, self._log.line, told
+        return answer.status, answer.body, self._log.line, self._told()
+
+    def _told(self) -> response.PodResponse | None:
+        """What Events are made from."""
+        told = self._response
+        return dataclasses.replace(told, is_cacheable=True) if told is not None else None
 
 
 def run(*, count: int, seed: int) -> Result:
