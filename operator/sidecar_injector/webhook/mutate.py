@@ -61,23 +61,40 @@ class PodWebhook:
     def mutate(self, request: messages.Request) -> messages.Answer:
         """The answer to the review of a pod; 400 if the body is not a review."""
         start = time.perf_counter()
-        if hit := self._cache.get(request.body):
-            cached, uid = hit
-            if cached.serial == self._state.of_namespace(cached.namespace).serial:
+        key, uid = response_cache.masked(request.body) or (None, b"")
+        cached = self._cache.get(key) if key is not None else None
+        if cached and cached.serial == self._state.of_namespace(cached.namespace).serial:
+            if cached.is_cacheable:
                 return self._finish(cached, uid=uid, request=request, start=start)
+            key = None
         if len(request.body) > response_cache.MAX_REVIEW_BYTES:
             return self._in_worker_thread(request, start)
         try:
-            review = admission_review.read(request.body)
+            return self._decide(request, key=key, uid=uid, start=start)
         except admission_review.InvalidReview as error:
             return _bad_request(error)
+
+    def _decide(
+        self, request: messages.Request, *, key: bytes | None, uid: bytes, start: float
+    ) -> messages.Response:
+        """The answer to a review that did not come before. Raises InvalidReview.
+
+        Without a key the decision is about the review itself, and is not cached.
+        """
+        review = response_cache.canonical_review(key, uid) if key is not None else None
+        if review is None:
+            key, review = None, admission_review.read(request.body)
         if not admission_review.is_pod(review):
             return self._unchanged(review, start)
-        layout = response_cache.layout_of(request.body)
-        token_volume = layout.token_volume(request.body) if layout else ""
-        pod_response = response.respond(review, self._state_for(review), token_volume=token_volume)
-        if layout and pod_response and pod_response.is_cacheable:
-            self._cache.put(request.body, pod_response, layout=layout)
+        has_token_volume = key is not None and response_cache.has_token_volume(key)
+        token_volume = names.TOKEN_VOLUME_PREFIX if has_token_volume else ""
+        state = self._state_for(review)
+        pod_response = response.respond(review, state, token_volume=token_volume)
+        if key is not None and pod_response:
+            self._cache.put(key, pod_response)
+            if not pod_response.is_cacheable:
+                review = admission_review.read(request.body)
+                pod_response = response.respond(review, state)
         return self._respond(review, pod_response, request=request, start=start)
 
     async def _in_worker_thread(self, request: messages.Request, start: float) -> messages.Response:
