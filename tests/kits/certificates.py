@@ -59,8 +59,8 @@ class Cluster:
         for resource, entries in ((api.MUTATING, 2), (api.VALIDATING, 1)):
             self.server.seed(resource, configuration(entries))
 
-    def start(self, count: int = 1) -> list[Replica]:
-        started = [Replica(self) for _ in range(count)]
+    def start(self, count: int = 1, *, policy: plan.Policy = kit.POLICY) -> list[Replica]:
+        started = [Replica(self, policy) for _ in range(count)]
         self.replicas += started
         return started
 
@@ -173,13 +173,12 @@ class Serving:
 class Replica(Serving):
     """The loops as `app` runs them."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, policy: plan.Policy) -> None:
         server, clock = cluster.server, cluster.clock
         super().__init__(server, clock)
         self.source = self_signed.SelfSigned(
-            server, secret_ref=SECRET_REF, policy=kit.POLICY, served=self.served,
-            metrics=self.metrics,
-        )  # fmt: skip
+            server, secret_ref=SECRET_REF, policy=policy, served=self.served, metrics=self.metrics
+        )
         self.ca_bundles = [
             ca_bundle.CABundleController(
                 server, resource, name="si", source=self.source, trust=self.trust,
