@@ -75,7 +75,10 @@ class WriteLimiter:
         return max(tries.last + SLOW_SECONDS - self._monotonic(), 0.0)
 
     def count(self, key: Hashable = None, value: Hashable = None) -> None:
-        """The object is written now."""
+        """The object was written, or another writer was faster.
+
+        Failed attempts do not count: they have a backoff of their own.
+        """
         now = self._monotonic()
         tries = self._tries.pop(key, None)
         if tries is None or tries.value != value:

@@ -126,7 +126,6 @@ class CABundleController:
             for name in webhook_configuration.wrong_entries(live, wanted)
         ]
         body = {"metadata": {"resourceVersion": api.resource_version(live)}, "webhooks": entries}
-        self._limiter.count(value=wanted)
         try:
             await self._api.patch(
                 self._resource, body, name=self._name, content_type=api.STRATEGIC_PATCH
@@ -134,8 +133,10 @@ class CABundleController:
         except api.ApiError as error:
             if error.status not in {api.CONFLICT, api.NOT_FOUND}:
                 raise
+            self._limiter.count(value=wanted)
             self._writes.labels(self._resource.plural, "conflict").inc()
             return False
+        self._limiter.count(value=wanted)
         self._writes.labels(self._resource.plural, "written").inc()
         log.info("%s %s: caBundle repaired", self._resource.kind, self._name)
         return True

@@ -124,10 +124,12 @@ class SelfSigned(CertificateSource):
         state, secret = self._state(), self._store.secret
         if step.depends_on_live and not await self._trust.is_current():
             return False
-        self._limiter.count()
         log.info("certificates: %s: %s", step.action.value, step.why)
         certificates = plan.apply_step(step, state, policy=self._policy, generate=self._generate)
-        return await self._store.write(certificates, over=secret)
+        if not await self._store.write(certificates, over=secret):
+            return False
+        self._limiter.count()
+        return True
 
     def _observe_correct(self) -> None:
         """The Secret is correct, whether we or another writer made it so."""
