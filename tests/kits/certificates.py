@@ -195,9 +195,7 @@ class Replica(Serving):
     def has_seen(self, server: fake_api.FakeApi) -> bool:
         """Whether its watches have told both configurations as they are."""
         newest = [server.objects[each].get(("", "si")) for each in (api.MUTATING, api.VALIDATING)]
-        return all(
-            map(_same_version, newest, [controller.live for controller in self.ca_bundles])
-        )
+        return all(map(_same_version, newest, [controller.live for controller in self.ca_bundles]))
 
     async def stop(self) -> None:
         for task in self._tasks:

@@ -33,8 +33,9 @@ class StatusWriter:
 
     Any number of replicas may run it: all compute the same status, and the later ones have nothing
     to write. Replicas of two versions agree on one (`agreement`), and no status is written again
-    and again (`rate_limit`). What is not known to be correct stays marked. Informers report the changes, not Kopf's event handlers, which receive nothing more
-    after a CRD was deleted and recreated.
+    and again (`rate_limit`). An injection stays marked until its status is known to be correct.
+    Informers report the changes, not Kopf's event handlers, which receive nothing more after a CRD
+    was deleted and recreated.
     """
 
     def __init__(

@@ -66,7 +66,7 @@ def content(status: Mapping[str, Any]) -> Content:
     )
 
 
-def is_complete(status: Mapping[str, Any], *, generation: int) -> bool:
+def is_complete(status: Mapping[str, Any], *, generation: int | None) -> bool:
     """Whether a replica, of whatever version, may have written this status for this spec."""
     judged = {
         condition.get("type")

@@ -179,10 +179,9 @@ async def test_two_versions_settle_on_the_status_of_the_one_that_started_last(
     await cluster.passes(600)
     assert cluster.writes == 2
     assert cluster.status() == before
-    is_new = (
-        before["templateHash"] == "0123456789abcdef"
-        or cluster.condition("Accepted")["message"].startswith("spec.template is")
-    )
+    is_new = before["templateHash"] == "0123456789abcdef" or cluster.condition("Accepted")[
+        "message"
+    ].startswith("spec.template is")
     assert is_new is not newer_first
 
 

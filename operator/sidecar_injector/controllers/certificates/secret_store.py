@@ -88,9 +88,7 @@ class SecretStore:
             if over is None:
                 await self._api.create(api.SECRETS, body, namespace=ref.namespace)
             else:
-                await self._api.replace(
-                    api.SECRETS, body, name=ref.secret, namespace=ref.namespace
-                )
+                await self._api.replace(api.SECRETS, body, name=ref.secret, namespace=ref.namespace)
         except api.ApiError as error:
             if error.status not in {api.CONFLICT, api.NOT_FOUND}:
                 raise

@@ -107,9 +107,7 @@ async def test_a_rival_of_the_secret_that_answers_before_our_response_is_repaire
     """After the rotation everything looks well in the response, and no event would follow."""
     await cluster.healthy_replicas()
     cluster.clock.move(rate_limit.STABLE_SECONDS)
-    delayed = answer_late(
-        monkeypatch, cluster, method, api.SECRETS, lambda: cluster.set_data({})
-    )
+    delayed = answer_late(monkeypatch, cluster, method, api.SECRETS, lambda: cluster.set_data({}))
     cluster.request_rotation("leaf")
     await fake_api.eventually(lambda: delayed)
     await cluster.settle()
