@@ -77,9 +77,8 @@ class Informer:
             except api.KubeError as error:
                 self._handle(error)
                 pause = self._backoff.next(error)
-            except (
-                Exception
-            ):  # an outermost boundary: what we cannot read must not end the informer
+            except Exception:
+                # An outermost boundary: an object that we cannot read must not end the informer.
                 log.exception("%s: a list or watch could not be read", self.resource.plural)
                 self._version, pause = None, LONGEST_PAUSE
             else:

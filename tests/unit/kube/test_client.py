@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from aiohttp import web
-from kubernetes.aio.client import configuration
+from aiohttp import http_exceptions, web
+from kubernetes.aio.client import configuration, rest
 
 from sidecar_injector.kube import api, client, credentials
 
@@ -294,6 +296,40 @@ async def test_the_bytes_on_the_wire_are_the_path_of_this_object_or_nothing(
     path = api.EVENTS.path(namespace="n", name=name)
     assert line == f"PATCH {path}?fieldManager=sidecar-injector HTTP/1.1"
     assert urllib.parse.unquote(path.rsplit("/", 1)[1]) == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "%2e%2e", "a b", "a\r\nX: y", "a" * 254])
+async def test_a_name_that_no_object_has_is_not_sent(
+    server: Server, connected: client.Client, name: str
+) -> None:
+    with pytest.raises(api.InvalidNameError):
+        await connected.get(api.PODS, name=name, namespace="n")
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.ClientPayloadError("cut off"),
+        http_exceptions.ContentEncodingError("cannot be decompressed"),
+        TimeoutError(),
+        ssl.SSLError("handshake"),
+        UnicodeDecodeError("utf-8", b"x", 0, 1, "no"),
+        ValueError("Chunk too big"),
+        LookupError("unknown encoding: x"),
+        RuntimeError("Session is closed"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_the_library_raises_is_an_error_of_ours(
+    connected: client.Client, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(rest.RESTClientObject, "request", fail)
+    with pytest.raises(api.UnreachableError):
+        await connected.get(api.NAMESPACES, name="n")
 
 
 async def test_a_namespace_that_leads_elsewhere_is_refused_by_every_call(

@@ -217,7 +217,8 @@ async def test_an_object_that_cannot_be_read_does_not_end_the_informer(
         yield event
 
     monkeypatch.setattr(world.server, "watch", strange)
-    await world.start()
+    await world.sync()
+    await fake_api.eventually(lambda: world.pauses)
     world.server.seed(api.NAMESPACES, namespace("a"))
     await fake_api.eventually(lambda: world.names() == {"a"})
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from sidecar_injector.controllers import loop, rate_limit
+from sidecar_injector.controllers.certificates import secret_store
 from sidecar_injector.kube import api
+from sidecar_injector.observability import metrics
 from sidecar_injector.pki import secret_data
 from tests.kits import certificates as kit
 from tests.kits import fake_api
@@ -123,3 +125,22 @@ async def test_a_rival_that_answers_the_first_write_of_the_secret_is_repaired(
     )
     await cluster.healthy_replicas()
     assert delayed
+
+
+async def test_a_read_of_the_secret_does_not_replace_what_the_watch_told_meanwhile(
+    cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = secret_store.SecretStore(
+        cluster.server, secret_ref=kit.SECRET_REF, metrics=metrics.Metrics()
+    )
+    cluster.create_secret(secret_data.encode(pki_kit.FIRST))
+
+    def renew() -> None:
+        cluster.set_data(secret_data.encode(pki_kit.STAGED))
+        store.observe(cluster.secret)
+
+    answer_late(monkeypatch, cluster, "get", api.SECRETS, renew)
+    await store.read()
+    assert store.content() == pki_kit.STAGED
+    await store.read()
+    assert store.content() == pki_kit.STAGED
