@@ -43,9 +43,15 @@ FAILURES: Final = (
 )
 """What aiohttp raises while it sends a request and reads the response."""
 PARTIAL: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Of a page of a list; parsed it takes several times as much. One object can have 1.5 MiB."""
 MAX_DIGITS: Final = 9
 """Of the seconds in `Retry-After`; more are as good as this many."""
 WRITES: Final = {"fieldManager": names.PRODUCT}
+
+
+class PageTooLargeError(Exception):
+    """A page of a list is too large: request fewer objects at once."""
 
 
 class Client:
@@ -82,11 +88,17 @@ class Client:
         self, resource: api.Resource, *, scope: api.Scope = api.EVERYTHING, limit: int = 500
     ) -> AsyncGenerator[api.Page]:
         path = _path(resource, namespace=scope.namespace)
-        query = {"limit": str(limit), **scope.query()}
+        query = scope.query()
         accept = PARTIAL.format("List") if scope.metadata_only else ""
         more = True
         while more:
-            page = await self._json("GET", path, query=query, accept=accept)
+            query["limit"] = str(limit)
+            try:
+                page = await self._page(path, query=query, accept=accept, is_single=limit == 1)
+            except PageTooLargeError:
+                # People with rights in one namespace decide how large its objects are.
+                limit = max(limit // 10, 1)
+                continue
             yield api.Page(page.get("items") or [], api.resource_version(page))
             query["continue"] = api.metadata(page).get("continue", "")
             more = bool(query["continue"])
@@ -153,6 +165,16 @@ class Client:
     ) -> api.Json:
         path = _path(resource, namespace=namespace, name=name, subresource=subresource)
         return await self._json("PATCH", path, query=WRITES, body=body, content_type=content_type)
+
+    async def _page(self, path: str, *, is_single: bool, **options: Any) -> api.Json:
+        """A page of a list; PageTooLargeError if it has too many bytes and could have less."""
+        async with self._request("GET", path, **options) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > PAGE_BYTES and not is_single:
+                    raise PageTooLargeError
+            return _object(bytes(body))
 
     async def _json(self, method: str, path: str, **options: Any) -> api.Json:
         async with self._request(method, path, **options) as response:

@@ -374,6 +374,16 @@ async def test_the_watch_keeps_no_pod_and_begins_again_where_the_server_has_forg
     await fake_api.eventually(lambda: marked == [NAMESPACE] * 3)
 
 
+@pytest.mark.parametrize("code", [429, 500, 503])
+async def test_a_refused_watch_of_pods_goes_on_without_a_list(world: World, code: int) -> None:
+    world.server.failures["watch", "pods"] = [fake_api.refusal(code, "Busy")] * 20
+    watch = pod_watch.PodWatch(world.server, mark=lambda _: None, sleep=world.sleep)
+    world.start(watch.run())
+    await fake_api.eventually(lambda: world.server.calls["watch", "pods"] == 21)
+    assert world.server.calls["list", "pods"] == 1
+    assert max(world.slept) > pod_watch.LONGEST_PAUSE / 3
+
+
 async def test_counting_pauses_after_a_short_slice() -> None:
     now, slept = 0.0, Pauses()
     pace = schedule.Pace(clock=lambda: now, sleep=slept)

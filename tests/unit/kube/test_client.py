@@ -131,6 +131,43 @@ async def test_a_list_goes_on_until_there_is_no_more(
     assert "resourceVersion" not in server.requests[0].query
 
 
+async def test_large_objects_are_listed_in_smaller_pages(
+    server: Server, connected: client.Client
+) -> None:
+    """Nobody can make us read 500 objects of a megabyte at once."""
+    total, limits = 30, []
+
+    async def pages(request: web.Request) -> web.StreamResponse:
+        start, limit = int(request.query.get("continue") or 0), int(request.query["limit"])
+        limits.append(limit)
+        items = [
+            {"metadata": {"name": str(number), "annotations": {"blob": "x" * 1_000_000}}}
+            for number in range(start, min(start + limit, total))
+        ]
+        more = str(start + limit) if start + limit < total else ""
+        return web.json_response(
+            {"metadata": {"resourceVersion": "7", "continue": more}, "items": items}
+        )
+
+    server.respond = pages
+    sizes, listed = [], []
+    async for page in connected.pages(api.NAMESPACES):
+        sizes.append(len(page.items))
+        listed += [item["metadata"]["name"] for item in page.items]
+    assert listed == [str(number) for number in range(total)]
+    assert max(sizes) * 1_000_000 <= client.PAGE_BYTES
+    assert limits[:3] == [500, 50, 5]
+
+
+async def test_a_single_object_is_read_whatever_its_size(
+    server: Server, connected: client.Client
+) -> None:
+    blob = "x" * (client.PAGE_BYTES + 1)
+    server.respond = status(200, {"metadata": {"resourceVersion": "7"}, "items": [{"blob": blob}]})
+    (page,) = [page async for page in connected.pages(api.NAMESPACES)]
+    assert page.items == [{"blob": blob}]
+
+
 async def test_a_watch_puts_events_together_however_they_are_cut(
     server: Server, connected: client.Client
 ) -> None:
