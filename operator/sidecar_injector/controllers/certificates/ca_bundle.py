@@ -71,11 +71,13 @@ class CABundleController:
     async def reconcile(self) -> float:
         """Repair the bundle if it is wrong; returns the seconds until the next turn.
 
-        Once a minute the configuration is read from the API server, whatever the watch says.
+        Once a minute the configuration is read from the API server, whatever the watch says. Where
+        cert-manager writes the bundle, we have no right to read it so.
         """
-        age = self._monotonic() - self._read_at
-        if age < loop.TICK_SECONDS and self._is_right(self.live, self._source.bundle()):
-            return loop.TICK_SECONDS - age
+        wanted = self._source.bundle()
+        left = self._read_at + loop.TICK_SECONDS - self._monotonic()
+        if (wanted is None or left > 0) and self._is_right(self.live, wanted):
+            return left if left > 0 else loop.TICK_SECONDS
         for _ in range(MOST_STEPS):
             # First the configuration, then the Secret. If another replica writes both in between,
             # the configuration has changed: the watch tells it, or our patch is refused.

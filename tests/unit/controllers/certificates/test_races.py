@@ -102,6 +102,19 @@ async def test_the_metric_follows_what_is_read_at_the_tick(
     assert replica.metric("ca_bundle_in_sync", configuration=MUTATING) == 0
 
 
+async def test_a_configuration_that_cert_manager_writes_is_only_watched(
+    cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chart grants no more in that mode."""
+    (replica,) = await cluster.healthy_replicas()
+    monkeypatch.setattr(replica.source, "bundle", lambda: None)
+    reads = cluster.server.calls["get", MUTATING]
+    for _ in range(3):
+        cluster.clock.move(loop.TICK_SECONDS)
+        assert await replica.ca_bundles[0].reconcile() > 0
+    assert cluster.server.calls["get", MUTATING] == reads
+
+
 @pytest.mark.parametrize("method", ["replace", "get"])
 async def test_a_rival_of_the_secret_that_answers_before_our_response_is_repaired(
     cluster: kit.Cluster, monkeypatch: pytest.MonkeyPatch, method: str
