@@ -49,6 +49,36 @@ def wanted(
 
 Fields = tuple[str, str, str]
 """Status, reason and message of a condition."""
+Content = tuple[Any, ...]
+"""What a status says, without times; hashable."""
+
+
+def content(status: Mapping[str, Any]) -> Content:
+    """What a status says, whoever wrote it."""
+    fields = ("type", "status", "reason", "message", "observedGeneration")
+    return (
+        status.get("observedGeneration"),
+        status.get("templateHash"),
+        *(
+            tuple(str(condition.get(field, "")) for field in fields)
+            for condition in status.get("conditions") or ()
+        ),
+    )
+
+
+def is_complete(status: Mapping[str, Any], *, generation: int | None) -> bool:
+    """Whether a replica, of whatever version, may have written this status for this spec."""
+    judged = {
+        condition.get("type")
+        for condition in status.get("conditions") or ()
+        if condition.get("observedGeneration") == generation
+        and condition.get("status") in {"True", "False", "Unknown"}
+    }
+    return (
+        status.get("observedGeneration") == generation
+        and bool(status.get("templateHash"))
+        and judged >= {"Accepted", "Ready"}
+    )
 
 
 def _accepted(errors: Sequence[schema.Problem]) -> Fields:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -29,8 +28,8 @@ Change = Callable[[Key, api.Json | None, api.Json | None], None]
 WATCH_SECONDS: Final = 300
 """The duration of one watch request, as in client-go's reflector."""
 FIRST_PAUSE, REOPEN_PAUSE, LONGEST_PAUSE = 0.1, 0.5, 5.0
-"""Seconds between attempts. They double, because the API server may be away for long. An accepted
-watch shortens the pause to the second value, and an event on it to the first."""
+"""Seconds between attempts. They double, because the API server may be away for long. A watch that
+was accepted and then ends shortens the pause to the second value, an event on it to the first."""
 
 
 class Informer:
@@ -78,8 +77,19 @@ class Informer:
                 await self._watch(self._version)
             except api.KubeError as error:
                 self._handle(error)
-            jitter = random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load
-            await self._sleep(self._backoff.next() * jitter)
+                pause = self._backoff.next(error)
+            except Exception as error:
+                # An outermost boundary: an object that we cannot read must not end the informer.
+                log.exception(
+                    "%s: a list or watch could not be read",
+                    self.resource.plural,
+                    exc_info=logs.unquoted(error),
+                )
+                self._version, pause = None, LONGEST_PAUSE
+            else:
+                self._backoff.reset(at_most=REOPEN_PAUSE)
+                pause = self._backoff.next()
+            await self._sleep(pause)
 
     async def _list(self) -> str:
         """Take over a complete list and report the differences; returns the version to watch from.
@@ -128,12 +138,7 @@ class Informer:
     def _apply(self, event: api.Json) -> None:
         item: api.Json = event["object"]
         if event["type"] == "ERROR":
-            raise api.ApiError(
-                status=int(item.get("code", 500)),
-                reason=str(item.get("reason", "Unknown")),
-                message=str(item.get("message", "")),
-                path=self.resource.path(namespace=self._scope.namespace),
-            )
+            raise api.error_of(item, path=self.resource.path(namespace=self._scope.namespace))
         self._version = api.resource_version(item)
         if event["type"] == "DELETED":
             self._set(key_of(item), None)
@@ -160,17 +165,19 @@ class Informer:
 
     def _watch_opened(self) -> None:
         self._is_open = True
-        self._backoff.reset(at_most=REOPEN_PAUSE)
         if self.problem is not None:
             self.problem = None
             log.info("%s: watching again, %d known", self.resource.plural, len(self._objects))
 
     def _handle(self, error: api.KubeError) -> None:
         """Decide whether to list again, and log a problem once, not at every attempt."""
-        if isinstance(error, api.ApiError | api.SilentError):
+        if api.needs_list(error):
             self._version = None
         expired = isinstance(error, api.ApiError) and error.status == api.GONE
-        if expired or (self._is_open and isinstance(error, api.UnreachableError)):
+        broken = self._is_open and isinstance(error, api.UnreachableError)
+        if broken:
+            self._backoff.reset(at_most=REOPEN_PAUSE)
+        if expired or broken:
             # This is usual. The next attempt shows whether there is a problem.
             log.debug("%s: beginning again: %s", self.resource.plural, error)
             return
