@@ -98,11 +98,6 @@ class Provenance:
         """What this injection added, as recorded; None without a record."""
         return next((entry for entry in self.entries if entry.identity == identity), None)
 
-    def with_entry(self, new: Entry) -> Provenance:
-        """The same with this entry in the place of the injection's older one, or at the end."""
-        by_identity = {entry.identity: entry for entry in (*self.entries, new)}
-        return dataclasses.replace(self, entries=tuple(by_identity.values()))
-
     def same_skipped(self, other: Provenance) -> bool:
         """Whether both name the same injections as skipped; the reasons may differ."""
         return [(skipped.kind, skipped.name) for skipped in self.skipped] == [
@@ -131,15 +126,7 @@ def json_text(value: Any) -> str:
 
 
 RecordsByPath = Mapping[str, Sequence[tuple[Entry, Record]]]
-
-
-def records_by_path(entries: Iterable[Entry]) -> RecordsByPath:
-    """The records of the entries, each with its entry, in their order."""
-    by_path: dict[str, list[tuple[Entry, Record]]] = {}
-    for entry in entries:
-        for record in entry.patched:
-            by_path.setdefault(record["path"], []).append((entry, record))
-    return by_path
+"""Records by their paths, each with its entry."""
 
 
 def item_keys(records: Iterable[Record]) -> Iterator[ItemKey]:
