@@ -125,9 +125,14 @@ class Merge:
                 placing.editor.set(("metadata", field, key), value)
 
         after = placing.editor.document
-        if conflict := _result_conflict(
-            before, after, view=self._view, precomputed=missing.precomputed
-        ):
+        conflict = _result_conflict(
+            before,
+            after,
+            view=self._view,
+            precomputed=missing.precomputed,
+            is_template_only=not (records or missing.labels or injection.spec.get("inherit")),
+        )
+        if conflict:
             raise conflict
         self._record(injection, missing, annotations, records)
         self._editor.adopt(placing.editor)
@@ -260,13 +265,19 @@ def _result_conflict(
     *,
     view: namespace_view.NamespaceView | None,
     precomputed: container_rules.TemplateProblems | None,
+    is_template_only: bool,
 ) -> Conflict | None:
     """Why the resulting pod `after` must not be adopted; None if it may be.
 
     Without a `view` of the namespace, only what the API server requires of every pod is checked.
+    `is_template_only`: nothing but containers and volumes of the template, and annotations, came.
     """
     if view and (conflict := _of_namespace(before, after, view)):
         return conflict
+    if is_template_only and pod_rules.is_surely_valid(
+        before=before, after=after, precomputed=precomputed
+    ):
+        return None
     if problem := pod_rules.problem(before=before, after=after, precomputed=precomputed):
         return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
     return None
@@ -282,8 +293,9 @@ def _of_namespace(
         return Conflict(Reason.MISSING_SERVICE_ACCOUNT, repr(account))
     level = view.namespace.labels.get(names.POD_SECURITY_ENFORCE_LABEL, "privileged")
     if level != "privileged":
-        present = set(pod_security.violations(level, before))
-        for violation in pod_security.violations(level, after):
+        violations = pod_security.violations(level, after)
+        present = set(pod_security.violations(level, before)) if violations else set()
+        for violation in violations:
             if violation not in present:
                 return Conflict(Reason.POD_SECURITY, f"{level}: {violation}")
     return None

@@ -154,8 +154,9 @@ def constant(injection: model.Injection, mode: str) -> Parts:
     compiled = _COMPILED.setdefault(injection, {})
     if (parts := compiled.get(mode)) is None:
         parts = _of_template(injection.spec, mode)
-        containers = (*parts.init_containers, *parts.containers)
-        precomputed = container_rules.TemplateProblems(containers, parts.volumes)
+        precomputed = container_rules.TemplateProblems(
+            parts.containers, parts.volumes, init_containers=parts.init_containers
+        )
         # Another thread may do the same at the same time: its parts are as good as these.
         parts = compiled[mode] = dataclasses.replace(parts, precomputed=precomputed)
     return parts

@@ -13,7 +13,7 @@ whether a ServiceAccount exists, and whether the cluster allows privileged conta
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core.pods import fields as pod_fields
@@ -48,6 +48,30 @@ def problem(
     return next(
         (sentence for sentence in itertools.chain((first,), problems) if sentence not in old), None
     )
+
+
+def is_surely_valid(
+    *, before: Pod, after: Pod, precomputed: container_rules.TemplateProblems | None
+) -> bool:
+    """Whether `problem` is None, found out without a look at each container and each volume.
+
+    `after` must be `before` with containers and volumes of the template, with all volumes that
+    these containers mount, and with other annotations. So all else is as valid as before, but for
+    the rules that are applied here.
+    """
+    spec = after.get("spec") or {}
+    if precomputed is None or spec.get("hostNetwork") or spec.get("resources"):
+        return False
+    if not precomputed.are_none_in(container_rules.settings_of(spec)):
+        return False
+    metadata = lenient.child(before, "metadata")
+    problems = itertools.chain(
+        _names(after),
+        spec_rules.metadata_problems(after, previous=metadata),
+        security_rules.pod_problems(after),
+        security_rules.annotation_problems(after),
+    )
+    return next(problems, None) is None
 
 
 def _problems(
@@ -98,7 +122,9 @@ def _names(pod: Pod) -> Iterator[str]:
     yield from _repeated("volume", pod_fields.items(pod, "volumes"))
 
 
-def _repeated(kind: str, items: Iterable[Json]) -> Iterator[str]:
+def _repeated(kind: str, items: Sequence[Json]) -> Iterator[str]:
+    if len({item["name"] for item in items}) == len(items):
+        return
     names = set()
     for item in items:
         if (name := item["name"]) in names:
