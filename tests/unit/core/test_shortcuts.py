@@ -192,6 +192,47 @@ def test_what_is_surely_valid_for_a_merge_has_no_problem(size, monkeypatch):
     assert min(answers[True], answers[False]) > size // 10
 
 
+MATCHING = {
+    "topologyKey": "k",
+    "matchLabelKeys": ["l"],
+    "labelSelector": {"matchLabels": {"l": "m"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("author", "template", "spec"),
+    [
+        (
+            {"affinity": {"podAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [MATCHING]}}},
+            {"metadata": {"labels": {"l": "m"}}},
+            {},
+        ),
+        (
+            {"dnsConfig": {"searches": ["a" * 60 + ".b"] * 30}},
+            {"spec": {"dnsConfig": {"searches": ["c" * 60 + ".d" * 90, "e" * 60 + ".f" * 60]}}},
+            {},
+        ),
+        (
+            {"volumes": [{"name": "v"}],
+             "containers": [container("app", volumeMounts=[
+                 {"name": "v", "mountPath": "/v", "subPath": "/s"}])]},
+            {},
+            {"inherit": {"volumeMounts": {}}},
+        ),
+    ],
+)  # fmt: skip
+def test_what_comes_besides_items_of_the_template_is_judged_with_the_pod(author, template, spec):
+    spec = {"sidecarMode": "Container", **spec}
+    containers = {"containers": [container()]}
+    good = injection(template={"spec": containers}, **spec)
+    whole = {**template, "spec": {**containers, **template.get("spec", {})}}
+    (line,) = decided(pod(**author), namespace_with(injection(template=whole, **spec))).lines
+    assert line.reason is Reason.POD_WOULD_BE_INVALID, line.message
+    (line,) = decided(pod(), namespace_with(good)).lines
+    assert line.reason is Reason.INJECTED, line.message
+
+
 def of_sleeper(template, sleeper, *, seconds):
     context = container_rules.context_of({"terminationGracePeriodSeconds": seconds})
     return template.of_container(sleeper, context, is_init=False)
