@@ -145,14 +145,14 @@ class Merge:
         records: list[Record],
     ) -> None:
         """Record what was added, and what the pod still has of the injection's older entry."""
-        older = self._claims.entry(injection.identity)
-        names_added = dict(added.names)
+        names_added = added.names
         members_added = {"labels": dict(added.labels), "annotations": annotations}
-        if older:
+        if older := self._claims.entry(injection.identity):
             pod = self._editor.document
-            for field, added_names in names_added.items():
-                still_present = _names_still_present(older, pod, field)
-                names_added[field] = list(dict.fromkeys([*still_present, *added_names]))
+            names_added = {
+                field: list(dict.fromkeys([*_names_still_present(older, pod, field), *added_names]))
+                for field, added_names in names_added.items()
+            }
             for field, members in members_added.items():
                 members_added[field] = _members_still_present(older, pod, field) | members
             texts = set(map(json_text, records))
@@ -225,6 +225,8 @@ class _Placing:
 
         https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
         """
+        if not parts.empty_dirs:
+            return []
         key = names.SAFE_TO_EVICT_ANNOTATION
         current = pod_fields.metadata_map(self.editor.document, "annotations").get(key)
         listed = (current or "").split(",")
@@ -236,6 +238,8 @@ class _Placing:
         return [{"op": "append", "path": patch.pointer(path), "suffix": suffix}]
 
     def _insert(self, field: str, items: tuple[dict[str, Any], ...], *, first: bool) -> None:
+        if not items:
+            return
         path = ("spec", field)
         if not first:
             for item in items:

@@ -60,7 +60,8 @@ class Entry:
 
     def names(self, field: str) -> list[str]:
         """The names that it added to a list of the pod's spec."""
-        return [name for name in self.added.get(field) or () if isinstance(name, str)]
+        names: list[str] = self.added.get(field) or []
+        return names
 
     def members(self, field: str) -> dict[str, str]:
         """The labels or annotations that it added."""
