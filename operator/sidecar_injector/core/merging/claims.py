@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sidecar_injector.core.merging import status_annotation
-from sidecar_injector.core.merging.status_annotation import Entry, ItemKey, Record
+from sidecar_injector.core.merging.status_annotation import (
+    Entry,
+    ItemKey,
+    Record,
+    RecordsByPath,
+)
 from sidecar_injector.core.pods import fields as pod_fields
 
 
 class Claims:
-    """Entries of the status annotation, read once for all injections of a merge.
-
-    Where two entries claim the same container or volume, the first one counts.
-    """
+    """Entries of the status annotation, read once for all injections of a merge."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries: dict[tuple[str, str], Entry] = {}
@@ -21,10 +23,10 @@ class Claims:
         self._records_without_key: list[Record] = []
         self.names: dict[str, set[str]] = {field: set() for field in status_annotation.NAMED_LISTS}
         """What was added to the lists of the pod's spec, by list."""
-        self.containers: dict[str, Entry] = {}
-        """Which injection added a container, to whichever list."""
-        self.volumes: dict[str, Entry] = {}
-        """Which injection added a volume."""
+        self.containers: dict[str, list[Entry]] = {}
+        """Who claims a container, of whichever list, by its name."""
+        self.volumes: dict[str, list[Entry]] = {}
+        """Who claims a volume, by its name."""
         self.records: dict[str, list[tuple[Entry, Record]]] = {}
         """The records by path, each with its entry."""
         for entry in entries:
@@ -46,11 +48,16 @@ class Claims:
         """What this injection added; None without an entry."""
         return self._entries.get(identity)
 
-    def without(self, identity: tuple[str, str]) -> Claims:
-        """The claims of all other injections."""
-        if identity not in self._entries:
-            return self
-        return Claims(entry for entry in self.entries if entry.identity != identity)
+    def records_of_others(self, own: Entry | None) -> RecordsByPath:
+        """The records without those of one entry."""
+        if own is None or not own.patched:
+            return self.records
+        others: dict[str, list[tuple[Entry, Record]]] = dict(self.records)
+        for path in {record["path"] for record in own.patched}:
+            others[path] = [pair for pair in others[path] if pair[0] is not own]
+            if not others[path]:
+                del others[path]
+        return others
 
     def with_entry(self, new: Entry) -> Claims:
         """The claims with this entry, in the place of the injection's older one if there is one.
@@ -68,7 +75,7 @@ class Claims:
             owners = self.containers if field in pod_fields.CONTAINER_LISTS else self.volumes
             for name in entry.names(field):
                 names.add(name)
-                owners.setdefault(name, entry)
+                owners.setdefault(name, []).append(entry)
         for record in entry.patched:
             self.records.setdefault(record["path"], []).append((entry, record))
         self._records_without_key += entry.patched

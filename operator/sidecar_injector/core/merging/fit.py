@@ -7,6 +7,7 @@ the same reason.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import additions, container_additions, container_union, defaults
 from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.render import Json, Parts
+from sidecar_injector.core.merging.status_annotation import Entry, RecordsByPath
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Conflict, Reason
 
@@ -45,7 +47,8 @@ class Fit:
         self.host_network = host_network
         self.wanted = (("initContainers", parts.init_containers), ("containers", parts.containers))
         self.own_entry = claims.entry(injection.identity)
-        self.others = claims.without(injection.identity)
+        self.other_entries = [entry for entry in claims.entries if entry is not self.own_entry]
+        self._claims = claims
         self.containers = {
             container["name"]: (field, index, container)
             for field in pod_fields.CONTAINER_LISTS
@@ -62,6 +65,22 @@ class Fit:
         unions, self.differing = self._differing(merges=injection.spec.get("onConflict") == "Merge")
         self.additions: tuple[additions.Addition, ...] = (*parts.additions, *unions)
         self.needed_volumes = self._needed_volumes()
+
+    @functools.cached_property
+    def records(self) -> RecordsByPath:
+        """The records of other injections."""
+        return self._claims.records_of_others(self.own_entry)
+
+    def container_owner(self, name: str) -> Entry | None:
+        """Which other injection added a container; the first claim counts."""
+        return self._other(self._claims.containers.get(name, ()))
+
+    def volume_owner(self, name: str) -> Entry | None:
+        """Which other injection added a volume; the first claim counts."""
+        return self._other(self._claims.volumes.get(name, ()))
+
+    def _other(self, claimants: Iterable[Entry]) -> Entry | None:
+        return next((entry for entry in claimants if entry is not self.own_entry), None)
 
     @property
     def lacks_everything(self) -> bool:
@@ -95,7 +114,7 @@ class Fit:
         for field, wanted in self.wanted:
             for container in wanted:
                 name = container["name"]
-                if name not in self.containers or name in self.others.containers:
+                if name not in self.containers or self.container_owner(name):
                     continue
                 if self.has_container(field, container) or self._is_own(field, container):
                     continue
@@ -137,11 +156,11 @@ class Fit:
         for field in pod_fields.CONTAINER_LISTS:
             for container in pod_fields.items(self.pod, field):
                 name = container["name"]
-                if name in self.others.containers:
+                if self.container_owner(name):
                     continue
                 for mount in container.get("volumeMounts") or ():
                     path = ("spec", field, name, "volumeMounts", mount.get("mountPath") or "")
-                    if patch.pointer(path) not in self.others.records:
+                    if patch.pointer(path) not in self.records:
                         yield mount["name"]
                 yield from (device["name"] for device in container.get("volumeDevices") or ())
 
@@ -195,44 +214,46 @@ def conflicts_with_author(fit: Fit) -> Iterator[Conflict]:
         yield Conflict(Reason.CONTAINER_CONFLICT, repr(name))
     for volume in fit.needed_volumes:
         name = volume["name"]
-        if name in fit.volumes and name not in fit.others.volumes and not fit.has_volume(volume):
+        if name in fit.volumes and not fit.volume_owner(name) and not fit.has_volume(volume):
             yield Conflict(Reason.VOLUME_CONFLICT, repr(name))
     for part, name in _undefined_mounts(fit):
         yield Conflict(Reason.MISSING_VOLUME, f"{part} mounts {name!r}")
     for port, name, holder in _taken_ports(fit):
-        if holder not in fit.others.containers:
+        if not fit.container_owner(holder):
             message = f"{port[0]} {port[1]} of {name!r} is used by {holder!r}"
             yield Conflict(Reason.PORT_CONFLICT, message)
     for addition in fit.additions:
-        yield from addition.conflicts_with_author(fit.pod, fit.others.records)
+        yield from addition.conflicts_with_author(fit.pod, fit.records)
 
 
 def conflicts_with_injections(fit: Fit) -> Iterator[Conflict]:
     """Parts of other injections that conflict with the wanted parts."""
-    if not fit.others.entries:
+    if not fit.other_entries:
         return
     for field, wanted in fit.wanted:
         for container in wanted:
             name = container["name"]
-            is_placed = name in fit.containers and name in fit.others.containers
-            if is_placed and not fit.has_container(field, container):
-                yield additions.belongs_to(repr(name), fit.others.containers[name])
+            owner = fit.container_owner(name) if name in fit.containers else None
+            if owner and not fit.has_container(field, container):
+                yield additions.belongs_to(repr(name), owner)
     for volume in fit.needed_volumes:
         name = volume["name"]
-        if name in fit.volumes and name in fit.others.volumes and not fit.has_volume(volume):
-            yield additions.belongs_to(f"volume {name!r}", fit.others.volumes[name])
+        owner = fit.volume_owner(name) if name in fit.volumes else None
+        if owner and not fit.has_volume(volume):
+            yield additions.belongs_to(f"volume {name!r}", owner)
     for port, _, holder in _taken_ports(fit):
-        yield additions.belongs_to(f"{port[0]} {port[1]}", fit.others.containers[holder])
+        if owner := fit.container_owner(holder):
+            yield additions.belongs_to(f"{port[0]} {port[1]}", owner)
     yield from _differing_members(fit)
     for addition in fit.additions:
-        yield from addition.conflicts_with_injections(fit.pod, fit.others.records)
+        yield from addition.conflicts_with_injections(fit.pod, fit.records)
 
 
 def _differing_members(fit: Fit) -> Iterator[Conflict]:
     """Labels and annotations that another injection added with another value."""
     for field, wanted, present in fit.members:
         differing = {key for key, value in wanted.items() if present.get(key, value) != value}
-        for entry in fit.others.entries if differing else ():
+        for entry in fit.other_entries if differing else ():
             for key, value in entry.members(field).items():
                 if key in differing and present[key] == value:
                     yield additions.belongs_to(f"metadata.{field}[{key}]", entry)
@@ -243,7 +264,7 @@ def _undefined_mounts(fit: Fit) -> Iterator[tuple[str, str]]:
     in_template = set(fit.parts.names["volumes"])
     of_additions = (mount for addition in fit.additions for mount in addition.mounts)
     for part, name in itertools.chain(fit.parts.foreign_mounts, of_additions):
-        if name not in in_template and (name not in fit.volumes or name in fit.others.volumes):
+        if name not in in_template and (name not in fit.volumes or fit.volume_owner(name)):
             yield part, name
 
 
