@@ -130,7 +130,9 @@ class Merge:
             after,
             view=self._view,
             precomputed=missing.precomputed,
-            is_template_only=not (records or missing.labels or injection.spec.get("inherit")),
+            is_template_only=not (
+                missing.additions or missing.labels or injection.spec.get("inherit")
+            ),
         )
         if conflict:
             raise conflict

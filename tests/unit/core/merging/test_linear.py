@@ -147,6 +147,29 @@ def test_lists_of_the_pod_are_linear_too(field, item):
     check_linear(work)
 
 
+def sidecar(number):
+    """An injection as most are: a container with a volume."""
+    mounts = [{"name": f"v{number}", "mountPath": "/v"}]
+    volume = {"name": f"v{number}", "emptyDir": {}}
+    containers = [container(f"s{number}", volumeMounts=mounts)]
+    return injection(
+        f"i{number}", template={"spec": {"containers": containers, "volumes": [volume]}}
+    )
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_an_injection_costs_the_same_however_many_others_match(passes):
+    def work(times):
+        injections = [sidecar(number) for number in range(32 * times)]
+        subject = pod()
+        for _ in range(passes):
+            decision = decided(subject, *injections)
+            before, subject = subject, decision.pod
+        return decided, before, *injections
+
+    check_linear(work)
+
+
 class CountingText(str):
     """Text that counts how often it is compared."""
 
