@@ -77,7 +77,10 @@ def is_surely_valid(
 def _problems(
     pod: Pod, *, previous: Pod, precomputed: container_rules.TemplateProblems
 ) -> Iterator[str]:
-    """The problems of a pod, without those of the parts that are equal in `previous`."""
+    """The problems of a pod, without those of the parts that are equal in `previous`.
+
+    A rule for which one part of the pod is not enough must have its place in `is_surely_valid` too.
+    """
     spec, old = pod.get("spec") or {}, previous.get("spec") or {}
     changed = list(_changed_containers(spec, old))
     affected = changed if _is_same_context(spec, old) else list(_changed_containers(spec, _EMPTY))
