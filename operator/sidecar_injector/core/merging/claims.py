@@ -39,7 +39,7 @@ class Claims:
 
     @property
     def item_keys(self) -> set[ItemKey]:
-        """The keys of the list items that were added; computed when the first merge needs them."""
+        """The keys of the list items that were added; computed when they are needed first."""
         self._item_keys.update(status_annotation.item_keys(self._records_without_key))
         self._records_without_key.clear()
         return self._item_keys
@@ -73,7 +73,8 @@ class Claims:
         self._entries[entry.identity] = entry
         for field, names in self.names.items():
             owners = self.containers if field in pod_fields.CONTAINER_LISTS else self.volumes
-            for name in entry.names(field):
+            # A forged entry may repeat a name.
+            for name in dict.fromkeys(entry.names(field)):
                 names.add(name)
                 owners.setdefault(name, []).append(entry)
         for record in entry.patched:
