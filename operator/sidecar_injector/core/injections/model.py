@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import parameters, rules, schema
@@ -21,6 +24,15 @@ UNHASHED = frozenset(
 )
 """Fields that decide whether a pod is injected; all others shape the pod and are hashed."""
 HASH_DIGITS = 16
+MAX_BYTES = 128 * 1024
+"""Of the spec as compact JSON. The largest templates that are known have a tenth of it, and to
+judge an injection of this size takes a fraction of a second."""
+MAX_MATCHING_BYTES = 4 * 1024
+"""Of the fields that say which pods are meant: those of a larger injection are kept up to here."""
+MAX_ERRORS = 50
+"""Errors of one injection. More of them help nobody, and each costs time."""
+MATCHING = UNHASHED | {"hostNetworkPods"}
+"""Fields that decide whether an injection applies to a pod."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
@@ -77,12 +89,16 @@ class Injection:
 
     @property
     def template_spec(self) -> Mapping[str, Any]:
-        """The pod spec of the template; empty if the template has no spec."""
+        """The pod spec of the template; empty if it has none, or the injection has errors."""
+        if self.errors:
+            return {}
         return (self.spec.get("template") or {}).get("spec") or {}
 
     @property
     def template_metadata(self) -> Mapping[str, Any]:
-        """The metadata of the template; empty if the template has no metadata."""
+        """The metadata of the template; empty if it has none, or the injection has errors."""
+        if self.errors:
+            return {}
         return (self.spec.get("template") or {}).get("metadata") or {}
 
 
@@ -94,10 +110,14 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
     """
     kind = str(resource.get("kind"))
     metadata = resource.get("metadata") or {}
-    spec = schema.defaulted(spec_schema, resource.get("spec") or {})
-    errors = tuple(schema.problems(spec_schema, spec, path="spec"))
-    if not errors:
-        errors = tuple(rules.problems(kind=kind, name=metadata.get("name", ""), spec=spec))
+    spec: Any = resource.get("spec") or {}
+    errors: tuple[schema.Problem, ...]
+    if (size := _bytes(spec)) > MAX_BYTES:
+        errors = (schema.Problem("spec", f"has {size} bytes, at most {MAX_BYTES} are accepted"),)
+        spec = _matching_fields(spec)
+    else:
+        spec = schema.defaulted(spec_schema, spec)
+        errors = _errors(spec, spec_schema, kind=kind, name=metadata.get("name", ""))
 
     return Injection(
         kind=kind,
@@ -115,6 +135,32 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
         token_uses={} if errors else parameters.token_uses(spec),
         spec_schema=spec_schema,
     )
+
+
+def _errors(
+    spec: Any, spec_schema: schema.Schema, *, kind: str, name: str
+) -> tuple[schema.Problem, ...]:
+    """The first errors; what the schema refuses is not judged by the rules."""
+    problems = schema.problems(spec_schema, spec, path="spec")
+    if errors := tuple(itertools.islice(problems, MAX_ERRORS)):
+        return errors
+    return tuple(itertools.islice(rules.problems(kind=kind, name=name, spec=spec), MAX_ERRORS))
+
+
+def _bytes(spec: Any) -> int:
+    """The size of a spec as compact JSON."""
+    try:
+        return len(orjson.dumps(spec))
+    except TypeError:
+        # Half a surrogate pair, an integer of more than 64 bits, or what only YAML can contain.
+        return len(json.dumps(spec, separators=(",", ":"), default=str))
+
+
+def _matching_fields(spec: Any) -> Any:
+    """The fields of a spec that is too large by which a pod is told that it is not injected."""
+    members = spec if isinstance(spec, dict) else {}
+    matching = {key: members[key] for key in members.keys() & MATCHING}
+    return matching if _bytes(matching) <= MAX_MATCHING_BYTES else {}
 
 
 def template_hash(spec: Any) -> str:
