@@ -47,8 +47,8 @@ manual of Kubernetes, to which these link; a misspelt one is refused.
 LIMITS = f"""## Limits of an injection
 
 Each list, map and string has a limit, in the fields that Kubernetes defines too: `kubectl apply`
-refuses what is longer. Where the tables above name none, a list has at most {bounds.ITEMS} items, a map
-{bounds.PROPERTIES} members and a string {bounds.LENGTH:,} characters, with these exceptions:
+refuses what is longer. Where the tables above name none, a list has at most {bounds.ITEMS} items,
+a map {bounds.PROPERTIES} members and a string {bounds.LENGTH:,} characters, with these exceptions:
 
 | field | at most | reason |
 |---|---|---|
@@ -63,9 +63,9 @@ refuses what is longer. Where the tables above name none, a list has at most {bo
 | a token in the place of a number, word or quantity | {bounds.TOKEN_LENGTH} characters | |
 
 The whole `spec` has at most {model.MAX_BYTES // 1024} KiB, as compact JSON. A larger one is
-refused with one error that names its bytes and the limit, and nothing else of it is judged. One that is in the
-cluster from before gets `Accepted=False` with the same sentence and is not injected: a pod that it
-selects is started without it, or refused where it says `failurePolicy: Fail`. At most
+refused with one error that names its bytes and the limit, and nothing else of it is judged. One
+that is in the cluster from before gets `Accepted=False` with the same sentence and is not injected:
+a pod that it selects is started without it, or refused where it says `failurePolicy: Fail`. At most
 {model.MAX_ERRORS} errors of one injection are listed.
 
 """

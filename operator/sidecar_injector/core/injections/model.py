@@ -112,8 +112,8 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
     metadata = resource.get("metadata") or {}
     spec: Any = resource.get("spec") or {}
     errors: tuple[schema.Problem, ...]
-    if (size := _bytes(spec)) > MAX_BYTES:
-        errors = (schema.Problem("spec", f"has {size} bytes, at most {MAX_BYTES} are accepted"),)
+    if (count := size(spec)) > MAX_BYTES:
+        errors = (schema.Problem("spec", f"has {count} bytes, at most {MAX_BYTES} are accepted"),)
         spec = _matching_fields(spec)
     else:
         spec = schema.defaulted(spec_schema, spec)
@@ -147,8 +147,8 @@ def _errors(
     return tuple(itertools.islice(rules.problems(kind=kind, name=name, spec=spec), MAX_ERRORS))
 
 
-def _bytes(spec: Any) -> int:
-    """The size of a spec as compact JSON."""
+def size(spec: Any) -> int:
+    """The bytes of a spec as compact JSON."""
     try:
         return len(orjson.dumps(spec))
     except TypeError:
@@ -160,7 +160,7 @@ def _matching_fields(spec: Any) -> Any:
     """The fields of a spec that is too large by which a pod is told that it is not injected."""
     members = spec if isinstance(spec, dict) else {}
     matching = {key: members[key] for key in members.keys() & MATCHING}
-    return matching if _bytes(matching) <= MAX_MATCHING_BYTES else {}
+    return matching if size(matching) <= MAX_MATCHING_BYTES else {}
 
 
 def template_hash(spec: Any) -> str:
