@@ -31,6 +31,8 @@ MAX_MATCHING_BYTES = 4 * 1024
 """Of the fields that say which pods are meant: those of a larger injection are kept up to here."""
 MAX_ERRORS = 50
 """Errors of one injection. More of them help nobody, and each costs time."""
+QUANTITY_PARTS = 8
+"""A quantity counts as so many values, because it is compared as a number."""
 MATCHING = UNHASHED | {"hostNetworkPods"}
 """Fields that decide whether an injection applies to a pod."""
 
@@ -59,6 +61,8 @@ class Injection:
     """Whether the random name of a service account token's volume can change the result."""
     token_uses: Mapping[str, int]
     """How often the spec contains each token, such as `params.NAME`."""
+    parts: int
+    """How many values the spec consists of: to merge it is that much work."""
     spec_schema: schema.Schema = dataclasses.field(repr=False)
     """The schema of `spec` in the CRD."""
 
@@ -133,6 +137,7 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
         errors=errors,
         depends_on_token_volume_name=not errors and _depends_on_token_volume_name(spec),
         token_uses={} if errors else parameters.token_uses(spec),
+        parts=0 if errors else _parts(spec),
         spec_schema=spec_schema,
     )
 
@@ -191,6 +196,13 @@ def _depends_on_token_volume_name(spec: Any) -> bool:
     inherited = (spec.get("inherit") or {}).get("volumeMounts") or {}
     globs = [glob for glob in inherited.get("exclude") or () if not glob.startswith("/")]
     return bool(globs) or names.TOKEN_VOLUME_PREFIX in json.dumps(spec)
+
+
+def _parts(value: Any) -> int:
+    if isinstance(value, dict):
+        quantities = sum(len(value.get(key) or ()) for key in ("limits", "requests"))
+        return 1 + (QUANTITY_PARTS - 1) * quantities + sum(map(_parts, value.values()))
+    return 1 + sum(map(_parts, value)) if isinstance(value, list) else 1
 
 
 def _integer(value: Any) -> int:

@@ -9,7 +9,14 @@ from typing import Any
 
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, parameters
-from sidecar_injector.core.merging import container_additions, merge, render, status_annotation
+from sidecar_injector.core.merging import (
+    budget,
+    container_additions,
+    merge,
+    render,
+    status_annotation,
+)
+from sidecar_injector.core.reasons import Reason
 
 Json = dict[str, Any]
 OWN = "application"
@@ -92,7 +99,8 @@ def _tried(
     )
 
     merging = merge.Merge(editor, status_annotation.NOTHING, context=context)
-    line = merging.fit(injection)
+    is_small = budget.Budget(pod, status_annotation.NOTHING).admits(injection)
+    line = merging.fit(injection) if is_small else decision.line(injection, Reason.TOO_MUCH_WORK)
     return TrialResult(before=pod, after=editor.document, line=line, guessed=guesses[1])
 
 
