@@ -99,7 +99,8 @@ def _tried(
     )
 
     merging = merge.Merge(editor, status_annotation.NOTHING, context=context)
-    is_small = budget.Budget(pod, status_annotation.NOTHING).admits(injection)
+    smallest: Json = {"spec": {"containers": [{"name": OWN}]}}
+    is_small = budget.Budget(smallest, status_annotation.NOTHING).admits(injection)
     line = merging.fit(injection) if is_small else decision.line(injection, Reason.TOO_MUCH_WORK)
     return TrialResult(before=pod, after=editor.document, line=line, guessed=guesses[1])
 

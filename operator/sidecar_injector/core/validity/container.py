@@ -40,6 +40,7 @@ _DEFAULT_GRACE_SECONDS = 30
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
+_SYSTEMS = ("linux", "windows")
 _RESTART_ACTIONS = ("Restart", "RestartAllContainers")
 _EXIT_CODE_OPERATORS = ("In", "NotIn")
 _RESIZED = ("cpu", "memory")
@@ -80,12 +81,17 @@ def context_of(spec: Mapping[str, Any]) -> PodContext:
                  if volume.get("name")},
         claims={str(claim.get("name")) for claim in lenient.objects(spec, "resourceClaims")},
         settings=PodSettings(
-            restart_policy=lenient.text(spec, "restartPolicy") or "Always",
+            restart_policy=_known(lenient.text(spec, "restartPolicy"), _RESTART_POLICIES, "Always"),
             grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
-            os=lenient.text(lenient.child(spec, "os"), "name"),
+            os=_known(lenient.text(lenient.child(spec, "os"), "name"), _SYSTEMS, ""),
             host_users=spec.get("hostUsers") is not False,
         ),
     )  # fmt: skip
+
+
+def _known(text: str, accepted: Collection[str], default: str) -> str:
+    """The text, or the default in the place of any other: no text of a client becomes a key."""
+    return text if text in accepted else default
 
 
 class TemplateProblems:
