@@ -14,6 +14,7 @@ from typing import Any
 from sidecar_injector import crds, names
 from sidecar_injector.controllers.certificates import problems
 from sidecar_injector.core.injections import model
+from sidecar_injector.core.merging import budget
 from sidecar_injector.observability.metrics import (
     EVENT_RESULTS,
     NAMESPACE,
@@ -67,6 +68,15 @@ refused with one error that names its bytes and the limit, and nothing else of i
 that is in the cluster from before gets `Accepted=False` with the same sentence and is not injected:
 a pod that it selects is started without it, or refused where it says `failurePolicy: Fail`. At most
 {model.MAX_ERRORS} errors of one injection are listed.
+
+## Limits of a decision
+
+The webhook counts how much work the injections of one pod are, and skips one that would be too much
+(reason `TooMuchWork`) before it does any of it. In this sum an injection counts as many as its spec
+has values, and {budget.INJECTION} more. Each container of the pod that receives something counts
+{budget.CHANGED}, and each variable, source and mount that it receives counts one. For each
+injection, what the pod has already counts an {budget.PRESENT}th. At most {budget.MOST:,} are
+accepted: 20 variables in each of 100 containers are a third of it.
 
 """
 

@@ -17,14 +17,14 @@ from sidecar_injector.core.merging.status_annotation import Provenance
 from sidecar_injector.core.pods import fields as pod_fields
 
 MOST: Final = 10_000
-"""Of one pod. 100 variables in each of 10 containers are 1,500, 20 in each of 100 are 3,500."""
+"""Of one pod. 100 variables in each of 10 containers are 1,500, 20 in each of 100 are 3,200."""
 SHORT: Final = 2_500
 """Of one pod for which others wait: up to 20 ms."""
-_INJECTION = 10
+INJECTION = 10
 """For each injection, whatever it is."""
-_CHANGED = 10
+CHANGED = 10
 """For each container that receives something: all of it is looked at again."""
-_PRESENT, _GROWN = 8, 32
+PRESENT, _GROWN = 8, 32
 """So many parts of the pod, or so many that injections add, cost each injection as much as one
 part of its own."""
 _ADDED_BEFORE = 3
@@ -57,10 +57,10 @@ class Budget:
     def admits(self, injection: model.Injection) -> bool:
         """Whether this injection can be tried too; if so, its work is counted."""
         additions = self._applied(injection) + self._inherited(injection)
-        own = self._own + injection.parts + additions + _INJECTION
+        own = self._own + injection.parts + additions + INJECTION
         added = self._added + injection.parts // 2 + additions
         count = self._injections + 1
-        work = own + count * self._parts // _PRESENT + count * added // _GROWN
+        work = own + count * self._parts // PRESENT + count * added // _GROWN
         most = MOST * (_ADDED_BEFORE if injection.identity in self._added_before else 1)
         if work > most:
             return False
@@ -107,7 +107,7 @@ class Budget:
         if not applied:
             return 0
         items = sum(len(applied.get(field) or ()) for field in _APPLIED)
-        return len(self._own_containers) * (items + _CHANGED) if items else 0
+        return len(self._own_containers) * (items + CHANGED) if items else 0
 
     def _inherited(self, injection: model.Injection) -> int:
         """What the template's containers take from the author's."""
