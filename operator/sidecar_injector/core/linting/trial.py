@@ -21,6 +21,8 @@ from sidecar_injector.core.reasons import Reason
 Json = dict[str, Any]
 OWN = "application"
 """The name of its container, unless the injection names another one."""
+MOST_NAMED = 8
+"""Containers that the example pod has because `names.include` means them."""
 GUESSES = (
     "x", "1", "10", "true", "a-b", "x1", "1s", "64Mi", "example.com", "/x", "https://x", "x=1",
 )  # fmt: skip
@@ -126,7 +128,7 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
         variable = {"name": source["name"], "value": "x"}
         variables.setdefault(source["fromContainer"], []).append(variable)
     globs = (injection.spec.get("applicationContainers") or {}).get("names") or {}
-    for glob in globs.get("include") or ():
+    for glob in (globs.get("include") or ())[:MOST_NAMED]:
         name = OWN if glob == "*" else re.sub(r"[*?]", "x", glob)
         if container_additions.is_selected(name, globs):
             variables.setdefault(name, [])
