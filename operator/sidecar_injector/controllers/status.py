@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from sidecar_injector.controllers import agreement, loop, rate_limit
 from sidecar_injector.core import status
+from sidecar_injector.core.injections import model
 from sidecar_injector.kube import api, informer, yielding
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state, judge

@@ -22,6 +22,7 @@ import orjson
 
 from sidecar_injector.core.injections import model, schema
 from sidecar_injector.core.linting import validate
+from sidecar_injector.observability import logs
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state
 
@@ -123,7 +124,7 @@ class Judge:
                 "an injection is admitted unjudged: %s; further ones are counted for %d s",
                 why,
                 LOG_SECONDS,
-                exc_info=bug,
+                exc_info=logs.unquoted(bug) if bug else None,
             )
         return UncheckedError(why)
 
