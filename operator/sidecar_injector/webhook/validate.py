@@ -144,8 +144,8 @@ def _log_without_kopf(error: Exception) -> None:
     if isinstance(error, TimeoutError):
         why = f"not within {KOPF_SECONDS:g} s (TimeoutError); many may have been applied at once"
     else:
-        why = str(error) or type(error).__name__
-    _log.warning("Kopf cannot dispatch an injection, it is answered directly: %s", why)
+        why = type(error).__name__  # Its text may repeat a value of the injection.
+    _log.warning("Kopf cannot dispatch an injection, it is judged directly: %s", why)
 
 
 async def _read(body: bytes) -> admission_review.Review:
