@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from sidecar_injector.controllers import status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.webhook import cluster_state, readiness
+from sidecar_injector.webhook import cluster_state, judge, readiness
 
 
 def make(
@@ -19,6 +20,7 @@ def make(
     state: cluster_state.ClusterState,
     writer: status.StatusWriter,
     auditor: controller.Auditor,
+    injection_judge: judge.Judge,
     metrics: Metrics,
 ) -> list[informer.Informer]:
     """Informers for both kinds and for namespaces; the caller runs them."""
@@ -39,10 +41,18 @@ def make(
         auditor.injection_changed(old, new)
 
     injections = informer.Informer(
-        api_client, api.INJECTIONS, metrics=metrics, on_change=injection_changed
+        api_client,
+        api.INJECTIONS,
+        metrics=metrics,
+        on_change=injection_changed,
+        prepare=functools.partial(injection_judge.read_ahead, kind=names.KIND),
     )
     cluster_injections = informer.Informer(
-        api_client, api.CLUSTER_INJECTIONS, metrics=metrics, on_change=cluster_injection_changed
+        api_client,
+        api.CLUSTER_INJECTIONS,
+        metrics=metrics,
+        on_change=cluster_injection_changed,
+        prepare=functools.partial(injection_judge.read_ahead, kind=names.CLUSTER_KIND),
     )
     namespaces = informer.Informer(
         api_client,

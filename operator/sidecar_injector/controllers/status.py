@@ -7,13 +7,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from sidecar_injector import crds
 from sidecar_injector.controllers import agreement, loop, rate_limit
 from sidecar_injector.core import status
 from sidecar_injector.core.injections import model
 from sidecar_injector.kube import api, informer, yielding
 from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.webhook import cluster_state
+from sidecar_injector.webhook import cluster_state, judge
 
 SERVING_SECONDS = 1.0
 """How often to check whether this replica has become ready."""
@@ -43,12 +42,14 @@ class StatusWriter:
         client: api.Api,
         *,
         state: cluster_state.ClusterState,
+        injection_judge: judge.Judge,
         serving: Callable[[], bool],
         metrics: Metrics,
         clock: Callable[[], datetime.datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client, self._state, self._serving = client, state, serving
+        self._judge = injection_judge
         self._writes, self._clock, self._monotonic = metrics.writes, clock, monotonic
         self._resources: Mapping[str, Mapping[informer.Key, api.Json]] = {}
         self._changed: dict[Key, None] = {}
@@ -128,12 +129,14 @@ class StatusWriter:
         """
         key = kind, informer.key_of(resource)
         # The cluster state receives a change before this writer, and has compiled it.
-        injection = self._state.injection(*key) or model.read(
-            {**resource, "kind": kind}, spec_schema=crds.spec_schema(kind)
-        )
+        injection = self._state.injection(*key)
+        if injection is None:
+            return 0  # It is deleted by now.
+        errors = await self._judge.errors(injection)
         current = resource.get("status") or {}
         change = status.wanted(
             injection,
+            errors=errors,
             namespace=self._state.namespace(injection.namespace or ""),
             serving=self._serving(),
             current=current,

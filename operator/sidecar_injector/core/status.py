@@ -7,7 +7,6 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view, schema
-from sidecar_injector.core.linting import validate
 
 Json = dict[str, Any]
 MAX_MESSAGE = 1024
@@ -17,6 +16,7 @@ MAX_MESSAGE = 1024
 def wanted(
     injection: model.Injection,
     *,
+    errors: Sequence[schema.Problem],
     namespace: namespace_view.Namespace | None,
     serving: bool,
     current: Mapping[str, Any],
@@ -24,11 +24,11 @@ def wanted(
 ) -> Json | None:
     """The members of `status` that should change; None if nothing should.
 
-    `namespace` is the injection's own (None for the cluster kind, or while it is unknown),
-    `serving` is whether this replica injects pods now, `now` is an RFC 3339 time. A replica that
-    does not serve yet keeps the condition `Ready`, because another replica may serve.
+    `errors` are those that `linting.validate` finds, `namespace` is the injection's own (None for
+    the cluster kind, or while it is unknown), `serving` is whether this replica injects pods now,
+    `now` is an RFC 3339 time. A replica that does not serve yet keeps the condition `Ready`,
+    because another replica may serve.
     """
-    errors = validate.validate(injection).errors
     ready = _ready(injection, namespace, serving=serving, accepted=not errors)
     before = {condition.get("type"): condition for condition in current.get("conditions") or ()}
     present = before.get("Ready") or {}

@@ -7,7 +7,6 @@ missing or repeated Host, encodings other than `chunked`, HTTP/1.0 with an encod
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -265,7 +264,6 @@ def _check_version(version: str, headers: dict[bytes, bytes]) -> None:
             )
 
 
-@functools.lru_cache(maxsize=64)
 def _path(target: bytes) -> str:
     """The path of any form of request target (RFC 9112 section 3.2.2: servers accept all)."""
     if not target.startswith(b"/") and target != b"*":

@@ -35,8 +35,9 @@ was accepted and then ends shortens the pause to the second value, an event on i
 class Informer:
     """Keeps `objects` equal to the API server's objects until cancelled; it never gives up.
 
-    `on_change` is called synchronously, in the order of the API server's events. After a break that
-    lost events it is called with the differences, deletions included, in no particular order.
+    `on_change` is called synchronously, in the order of the API server's events. Before it,
+    `prepare` is awaited with the new object. After a break that lost events they are called with
+    the differences, deletions included, in no particular order.
     `synced` is set after the first complete list, and stays set.
     """
 
@@ -48,10 +49,11 @@ class Informer:
         metrics: Metrics,
         scope: api.Scope = api.EVERYTHING,
         on_change: Change | None = None,
+        prepare: Callable[[api.Json], Awaitable[None]] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self.resource, self._scope = api_client, resource, scope
-        self._on_change, self._sleep = on_change, sleep
+        self._on_change, self._prepare, self._sleep = on_change, prepare, sleep
         self._backoff = backoff.Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
         self._is_open = False
         self._objects: dict[Key, api.Json] = {}
@@ -108,6 +110,7 @@ class Informer:
         deleted = [key for key in self._objects if key not in listed]
         slices = yielding.Slices()
         for key in (*deleted, *listed):
+            await self._prepared(key, listed.get(key))
             self._set(key, listed.get(key))
             await slices.yield_if_due()
 
@@ -132,8 +135,21 @@ class Informer:
                 if event is api.OPENED:
                     self._watch_opened()
                 else:
+                    if event["type"] in {"ADDED", "MODIFIED"}:
+                        item = _trimmed(event["object"])
+                        await self._prepared(key_of(item), item)
                     self._apply(event)
                     await slices.yield_if_due()
+
+    async def _prepared(self, key: Key, new: api.Json | None) -> None:
+        """Let the receiver of a change do what takes long before it."""
+        if self._prepare and new is not None and new != self._objects.get(key):
+            try:
+                await self._prepare(new)
+            except Exception:  # as in `_set`
+                log.exception(
+                    "%s %s: the change is taken over unprepared", self.resource.plural, key
+                )
 
     def _apply(self, event: api.Json) -> None:
         item: api.Json = event["object"]

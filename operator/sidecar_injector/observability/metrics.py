@@ -144,6 +144,10 @@ class Metrics:
         self.admission_duration = self._histogram(
             "admission_duration_seconds", "From the whole request to its answer.", LATENCY_BUCKETS
         )
+        self.unchecked_injections = self._counter(
+            "unchecked_injections_total",
+            "Injections admitted unjudged, as too many waited or one took too long.",
+        )
         self.patch_bytes = self._histogram(
             "patch_bytes", "Size of the JSON patches.", PATCH_BUCKETS
         )

@@ -16,7 +16,7 @@ from sidecar_injector.controllers.audit import controller, count, pod_watch, sch
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import POD_STATES, Metrics
-from sidecar_injector.webhook import cluster_state
+from sidecar_injector.webhook import cluster_state, judge
 from tests.kits import fake_api
 from tests.kits.samples import NAMESPACE, decided, injection, pod, resource
 
@@ -55,12 +55,12 @@ class World:
             ),
         )
         writer = status.StatusWriter(
-            self.server, state=self.state, serving=lambda: True, metrics=self.metrics,
-            clock=self.now,
+            self.server, state=self.state, injection_judge=judge.Judge(self.metrics),
+            serving=lambda: True, metrics=self.metrics, clock=self.now,
         )  # fmt: skip
         self.informers = caches.make(
             self.server, state=self.state, writer=writer, auditor=self.auditor,
-            metrics=self.metrics,
+            injection_judge=judge.Judge(self.metrics), metrics=self.metrics,
         )  # fmt: skip
         self.slept: list[float] = []
         self.turns = 1

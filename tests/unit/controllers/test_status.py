@@ -15,7 +15,7 @@ from sidecar_injector.controllers import agreement, rate_limit, status
 from sidecar_injector.core.injections import model, schema
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.webhook import cluster_state
+from sidecar_injector.webhook import cluster_state, judge
 from tests.kits import fake_api
 from tests.kits.samples import NAMESPACE, resource
 
@@ -49,8 +49,9 @@ class Replica:
         self.state = State(version)
         self.serving = True
         self.writer = status.StatusWriter(
-            cluster.server, state=self.state, serving=lambda: self.serving, metrics=self.metrics,
-            clock=cluster.now, monotonic=lambda: cluster.seconds,
+            cluster.server, state=self.state, injection_judge=judge.Judge(self.metrics),
+            serving=lambda: self.serving, metrics=self.metrics, clock=cluster.now,
+            monotonic=lambda: cluster.seconds,
         )  # fmt: skip
         self.injections = informer.Informer(
             cluster.server, api.INJECTIONS, metrics=self.metrics, on_change=self.changed

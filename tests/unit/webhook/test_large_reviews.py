@@ -169,9 +169,9 @@ async def test_large_ones_are_parsed_one_at_a_time_and_further_ones_are_to_come_
         assert not gc.isenabled(), "a collection would look at everything in the review"
         return read(body)
 
-    def respond_too(*arguments: Any) -> Any:
+    def respond_too(*arguments: Any, **options: Any) -> Any:
         calls.append("respond")
-        return respond(*arguments)
+        return respond(*arguments, **options)
 
     body = orjson.dumps(review(pod(annotations=BALLAST)))
     monkeypatch.setattr(admission_review, "read", read_slowly)

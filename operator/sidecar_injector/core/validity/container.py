@@ -40,6 +40,7 @@ _DEFAULT_GRACE_SECONDS = 30
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
+_SYSTEMS = ("linux", "windows")
 _RESTART_ACTIONS = ("Restart", "RestartAllContainers")
 _EXIT_CODE_OPERATORS = ("In", "NotIn")
 _RESIZED = ("cpu", "memory")
@@ -89,11 +90,16 @@ def settings_of(spec: Mapping[str, Any]) -> PodSettings:
     """The settings in the spec of a pod."""
     grace = spec.get("terminationGracePeriodSeconds")
     return PodSettings(
-        restart_policy=lenient.text(spec, "restartPolicy") or "Always",
+        restart_policy=_known(lenient.text(spec, "restartPolicy"), _RESTART_POLICIES, "Always"),
         grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
-        os=lenient.text(spec.get("os"), "name"),
+        os=_known(lenient.text(spec.get("os"), "name"), _SYSTEMS, ""),
         host_users=spec.get("hostUsers") is not False,
     )
+
+
+def _known(text: str, accepted: Collection[str], default: str) -> str:
+    """The text, or the default in the place of any other: no text of a client becomes a key."""
+    return text if text in accepted else default
 
 
 class TemplateProblems:
