@@ -124,7 +124,7 @@ async def _operate(
     metrics, ready = Metrics(), readiness.Readiness()
     logs.count_dropped(metrics.log_lines_dropped.inc)
     admin_port = listener.Listener(
-        pool=pool.Pool(routes=admin.routes(ready=ready, metrics=metrics)),
+        pool=pool.Pool(routes=admin.routes(ready=ready, metrics=metrics), limits=admin.LIMITS),
         port=settings.admin_port,
     )
     await admin_port.start()
