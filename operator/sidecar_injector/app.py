@@ -37,7 +37,7 @@ from sidecar_injector.webhook import (
 )
 from sidecar_injector.webhook.server import AdmissionServer
 
-OWN_FILES = 256
+OWN_FILES = 1024
 """Files that are kept for what is not a client of the admission server: informers, writers, the
 admin port, and clients that have not finished their handshake."""
 LAG_SECONDS = 0.02
@@ -98,7 +98,7 @@ def run(
 
 def _within_files(settings: Settings, *, files: int) -> Settings:
     """The settings with no more connections than files may be open beside those of our own."""
-    most = max(1, files - OWN_FILES)
+    most = max(files // 4, files - OWN_FILES)
     if 0 < settings.max_connections <= most:
         return settings
     _log.info("at most %d connections: this process may open %d files", most, files)
