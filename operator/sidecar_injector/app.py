@@ -37,7 +37,7 @@ from sidecar_injector.webhook import (
 )
 from sidecar_injector.webhook.server import AdmissionServer
 
-OWN_FILES = 1024
+OWN_FILES = 1280
 """Files that are kept for what is not a client of the admission server: informers, writers, the
 admin port, and clients that have not finished their handshake."""
 LAG_SECONDS = 0.02

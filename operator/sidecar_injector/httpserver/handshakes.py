@@ -16,9 +16,9 @@ from typing import Any, Final, TypeVar
 from sidecar_injector.httpserver.pool import Pool
 from sidecar_injector.httpserver.tls_transport import TLSTransport
 
-MOST_SILENT: Final = 256
+MOST_SILENT: Final = 512
 """Clients that have not sent their whole ClientHello. With 64, Go clients that open a hundred
-connections at once lose some; with 2,000 silent clients in a second, each has 0.13 s to send it."""
+connections at once lose some; with 2,000 silent clients in a second, each has 0.25 s to send it."""
 MOST_WAITING: Final = 256
 """Clients that have sent it. They cost nothing but their place until their handshake begins."""
 MOST_SHAKING: Final = 256
