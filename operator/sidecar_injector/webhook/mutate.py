@@ -91,7 +91,8 @@ class PodWebhook:
         state = self._state_for(review)
         pod_response = response.respond(review, state, token_volume=token_volume)
         if key is not None and pod_response:
-            self._cache.put(key, pod_response)
+            if state.is_kept:
+                self._cache.put(key, pod_response)
             if not pod_response.is_cacheable:
                 review = admission_review.read(request.body)
                 pod_response = response.respond(review, state)

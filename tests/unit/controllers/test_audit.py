@@ -363,9 +363,7 @@ async def test_there_is_a_pause_after_every_page(world: World) -> None:
         world.pod(f"p-{number}")
     now = iter(range(10_000))
     pace = schedule.Pace(clock=lambda: float(next(now)), sleep=slept)
-    view = namespace_view.NamespaceView(
-        namespace=namespace_view.Namespace.assumed(NAMESPACE), injections=()
-    )
+    view = namespace_view.NamespaceView(namespace=namespace_view.Namespace.assumed(NAMESPACE))
     await count.count(world.server, {NAMESPACE: view}, pace=pace)
     # Two of those that are not on the host network, and an empty one of those that are.
     assert slept.count(schedule.LONGEST_SERVER_PAUSE) == 3

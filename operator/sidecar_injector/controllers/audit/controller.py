@@ -37,7 +37,6 @@ class Auditor:
         clocks: server_clock.Clocks,
     ) -> None:
         self._api, self._state, self._metrics, self._clocks = client, state, metrics, clocks
-        self._release_namespace = settings.namespace
         ref = leader_election.LeaseRef(
             namespace=settings.namespace,
             name=names.lease_name(settings.fullname),
@@ -150,11 +149,7 @@ class Auditor:
         self._labels.check(namespace, self._namespaces["", name])
         if not namespace.is_enabled:
             return None
-        view = namespace_view.NamespaceView(
-            namespace=namespace,
-            injections=self._state.injections(name),
-            release_namespace=self._release_namespace,
-        )
+        view = self._state.of_namespace(name).view
         return view if audit.can_select(view) else None
 
     async def _write(self, total: audit.Tally, *, pace: schedule.Pace) -> None:
