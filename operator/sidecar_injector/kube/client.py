@@ -27,6 +27,9 @@ https://github.com/kubernetes/apiserver/blob/master/pkg/storage/cacher/cache_wat
 """
 PARTIAL: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 WRITES: Final = {"fieldManager": names.PRODUCT}
+MAX_PAGE_BYTES: Final = 1 << 20
+"""Of one page of a list: parsed it takes ten times as much memory, and 10 ms of the event loop. An
+object may have 1.5 MiB, so a number of them is no limit."""
 
 
 class Client:
@@ -63,14 +66,34 @@ class Client:
         self, resource: api.Resource, *, scope: api.Scope = api.EVERYTHING, limit: int = 500
     ) -> AsyncGenerator[api.Page]:
         path = resource.path(namespace=scope.namespace)
-        query = {"limit": str(limit), **scope.query()}
+        query = scope.query()
         accept = PARTIAL.format("List") if scope.metadata_only else ""
-        more = True
+        size, more = limit, True
         while more:
-            page = await self._json("GET", path, query=query, accept=accept)
-            yield api.Page(page.get("items") or [], api.resource_version(page))
+            query["limit"] = str(size)
+            limit_bytes = MAX_PAGE_BYTES if size > 1 else None
+            body = await self._page(path, query=query, accept=accept, limit_bytes=limit_bytes)
+            if body is None:
+                size = max(size // 4, 1)
+                continue
+            page, page_bytes = body
+            # The next one has half of the limit, if its objects are as large as these.
+            size = min(max(size * MAX_PAGE_BYTES // (2 * page_bytes), 1), limit)
             query["continue"] = api.metadata(page).get("continue", "")
             more = bool(query["continue"])
+            yield api.Page(page.get("items") or [], api.resource_version(page))
+
+    async def _page(
+        self, path: str, *, query: dict[str, str], accept: str, limit_bytes: int | None
+    ) -> tuple[api.Json, int] | None:
+        """A page of a list and its bytes; None if it is larger than the limit."""
+        async with self._request("GET", path, query=query, accept=accept) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if limit_bytes is not None and len(body) > limit_bytes:
+                    return None
+            return orjson.loads(body), len(body)
 
     async def watch(
         self,

@@ -1,4 +1,4 @@
-"""An informer: lists and watches one kind of object, and keeps all of them in memory.
+"""An informer: lists and watches one kind of object, and keeps what is needed of all of them.
 
 We do not use Kopf's indices: they keep objects that were deleted while a watch was broken, because
 the list that follows `410 Gone` contains no DELETED events.
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -25,6 +26,8 @@ Key = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
 Change = Callable[[Key, api.Json | None, api.Json | None], None]
 """Called with the old and the new object, which differ; None if there is none."""
+Keep = Callable[[api.Json], api.Json]
+"""From an object to what is kept of it. A change of anything else is no change."""
 
 WATCH_SECONDS: Final = 300
 """The duration of one watch request, as in client-go's reflector."""
@@ -35,6 +38,8 @@ watch shortens the pause to the second value, and an event on it to the first.""
 
 class Informer:
     """Keeps `objects` equal to the API server's objects until cancelled; it never gives up.
+
+    What it does not `keep` of an object is in memory only as long as its page or its event.
 
     `on_change` is called synchronously, in the order of the API server's events. After a break that
     lost events it is called with the differences, deletions included, in no particular order.
@@ -48,11 +53,12 @@ class Informer:
         *,
         metrics: Metrics,
         scope: api.Scope = api.EVERYTHING,
+        keep: Keep | None = None,
         on_change: Change | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self.resource, self._scope = api_client, resource, scope
-        self._on_change, self._sleep = on_change, sleep
+        self._keep, self._on_change, self._sleep = keep or _trimmed, on_change, sleep
         self._backoff = backoff.Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
         self._is_open = False
         self._objects: dict[Key, api.Json] = {}
@@ -60,8 +66,8 @@ class Informer:
         self.objects: Mapping[Key, api.Json] = MappingProxyType(self._objects)
         self.synced = asyncio.Event()
         self.lists = 0
-        """Complete lists so far, including the one whose changes are being reported. Each after
-        the first means that events may have been missed."""
+        """Lists so far, including the one whose changes are being reported. Each after the first
+        means that events may have been missed."""
         self.problem: str | None = None
         """Why there is no watch at present, for people; None while there is one."""
         self._synced_metric = metrics.cache_synced.labels(resource=resource.plural)
@@ -82,23 +88,25 @@ class Informer:
             await self._sleep(self._backoff.next() * jitter)
 
     async def _list(self) -> str:
-        """Take over a complete list and report the differences; returns the version to watch from.
+        """Take over a complete list, page by page; returns the version to watch from.
 
         The request has no resourceVersion, so it reads the newest state. (`0` reads from a watch
         cache, which may be older than `objects`.)
         """
-        listed: dict[Key, api.Json] = {}
+        deleted = set(self._objects)
         version = ""
+        self.lists += 1
+        slices = yielding.Slices()
         async with contextlib.aclosing(self._api.pages(self.resource, scope=self._scope)) as pages:
             async for page in pages:
                 version = page.resource_version
                 for item in page.items:
-                    listed[key_of(item)] = _trimmed(item)
-        self.lists += 1
-        deleted = [key for key in self._objects if key not in listed]
-        slices = yielding.Slices()
-        for key in (*deleted, *listed):
-            self._set(key, listed.get(key))
+                    key = key_of(item)
+                    deleted.discard(key)
+                    self._set(key, self._keep(item))
+                    await slices.yield_if_due()
+        for key in deleted:
+            self._set(key, None)
             await slices.yield_if_due()
 
         self._last_event_metric.set(time.time())
@@ -138,7 +146,7 @@ class Informer:
         if event["type"] == "DELETED":
             self._set(key_of(item), None)
         elif event["type"] != "BOOKMARK":
-            self._set(key_of(item), _trimmed(item))
+            self._set(key_of(item), self._keep(item))
         self._backoff.reset()
         self._last_event_metric.set(time.time())
 
@@ -183,7 +191,8 @@ class Informer:
 def key_of(item: api.Json) -> Key:
     """The key of this object in an informer."""
     metadata = api.metadata(item)
-    return (metadata.get("namespace", ""), metadata["name"])
+    # Thousands of objects have the same namespace.
+    return (sys.intern(metadata.get("namespace", "")), metadata["name"])
 
 
 def _trimmed(item: api.Json) -> api.Json:

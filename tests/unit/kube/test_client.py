@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -122,6 +122,44 @@ async def test_a_list_goes_on_until_there_is_no_more(
     assert server.requests[0].query["labelSelector"] == "a=b"
     assert "as=PartialObjectMetadataList" in server.requests[0].headers["Accept"]
     assert "resourceVersion" not in server.requests[0].query
+
+
+@pytest.mark.parametrize("large", [range(400), range(100), range(50, 60), [399], []])
+async def test_a_page_that_is_too_large_is_asked_for_again_with_fewer_objects(
+    server: Server,
+    connected: client.Client,
+    large: Collection[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "MAX_PAGE_BYTES", 100_000)
+    sizes = []
+
+    async def pages(request: web.Request) -> web.StreamResponse:
+        start, limit = int(request.query.get("continue") or 0), int(request.query["limit"])
+        items = [
+            {"number": number, "text": "x" * (40_000 if number in large else 10)}
+            for number in range(400)
+        ][start : start + limit]
+        metadata = {"continue": str(start + limit) if start + limit < 400 else ""}
+        response = web.json_response({"metadata": metadata, "items": items})
+        sizes.append(len(response.body))
+        return response
+
+    server.respond = pages
+    listed = [page async for page in connected.pages(api.NAMESPACES)]
+    assert [item["number"] for page in listed for item in page.items] == list(range(400))
+    parsed = [sum(len(item["text"]) for item in page.items) for page in listed]
+    assert max(parsed) <= client.MAX_PAGE_BYTES
+    assert len(sizes) - len(listed) <= 12, "few pages were read in vain"
+
+
+async def test_an_object_larger_than_a_page_is_listed(
+    server: Server, connected: client.Client
+) -> None:
+    item = {"text": "x" * (3 * client.MAX_PAGE_BYTES)}
+    server.respond = status(200, {"metadata": {}, "items": [item]})
+    listed = [page.items async for page in connected.pages(api.NAMESPACES)]
+    assert listed == [[item]]
 
 
 async def test_a_watch_puts_events_together_however_they_are_cut(
