@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sidecar_injector import names
-from sidecar_injector.controllers import status
+from sidecar_injector.controllers import injections, status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state, readiness
 
-INJECTION_METADATA: Final = ("name", "namespace", "uid", "generation")
-PARTS: Final = ("spec", "status")
 NAMESPACE_METADATA: Final = ("name", "uid", "labels")
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 ONLY_THE_KEY: Final[api.Json] = {}
@@ -37,30 +34,16 @@ def make(
         writer.namespace_changed(key[1])
         auditor.mark(key[1])
 
-    def injection_changed(key: informer.Key, old: Any, new: Any) -> None:
-        state.injection_changed(key, old, new)
-        writer.changed(names.KIND, key)
-        auditor.injection_changed(old, new)
+    def following(kind: str) -> informer.Informer:
+        def changed(key: informer.Key, old: Any, new: Any) -> None:
+            writer.changed(kind, key)
+            auditor.injection_changed(old, new)
 
-    def cluster_injection_changed(key: informer.Key, old: Any, new: Any) -> None:
-        state.cluster_injection_changed(key, old, new)
-        writer.changed(names.CLUSTER_KIND, key)
-        auditor.injection_changed(old, new)
+        return injections.Follower(
+            api_client, kind, state=state, changed=changed, metrics=metrics
+        ).informer
 
-    injections = informer.Informer(
-        api_client,
-        api.INJECTIONS,
-        metrics=metrics,
-        keep=injection_fields,
-        on_change=injection_changed,
-    )
-    cluster_injections = informer.Informer(
-        api_client,
-        api.CLUSTER_INJECTIONS,
-        metrics=metrics,
-        keep=injection_fields,
-        on_change=cluster_injection_changed,
-    )
+    by_kind = {kind: following(kind) for kind in api.OWN_KINDS}
     namespaces = informer.Informer(
         api_client,
         api.NAMESPACES,
@@ -69,10 +52,10 @@ def make(
         keep=namespace_fields,
         on_change=namespace_changed,
     )
-    by_kind = {names.KIND: injections.objects, names.CLUSTER_KIND: cluster_injections.objects}
-    writer.follow(by_kind)
-    auditor.follow(by_kind, namespaces.objects)
-    return [injections, cluster_injections, namespaces]
+    resources = {kind: each.objects for kind, each in by_kind.items()}
+    writer.follow(resources)
+    auditor.follow(resources, namespaces.objects)
+    return [*by_kind.values(), namespaces]
 
 
 def of_accounts(
@@ -87,13 +70,6 @@ def of_accounts(
         keep=lambda account: ONLY_THE_KEY,
         on_change=state.service_accounts.changed,
     )
-
-
-def injection_fields(injection: api.Json) -> api.Json:
-    """What is read of an injection; the compiled one shares the spec."""
-    metadata = api.metadata(injection)
-    kept = {field: metadata[field] for field in INJECTION_METADATA if field in metadata}
-    return {"metadata": kept, **{part: injection[part] for part in PARTS if part in injection}}
 
 
 def namespace_fields(namespace: api.Json) -> api.Json:

@@ -63,6 +63,7 @@ class Informer:
         self._is_open = False
         self._objects: dict[Key, api.Json] = {}
         self._version: str | None = None
+        self._must_list = False
         self.objects: Mapping[Key, api.Json] = MappingProxyType(self._objects)
         self.synced = asyncio.Event()
         self.lists = 0
@@ -74,12 +75,24 @@ class Informer:
         self._last_event_metric = metrics.cache_last_event.labels(resource=resource.plural)
         self._synced_metric.set(0)
 
+    def replace(self, key: Key, item: api.Json | None) -> None:
+        """Keep this of an object from now on, or nothing of it, until its next change or list."""
+        if item is None:
+            self._objects.pop(key, None)
+        else:
+            self._objects[key] = item
+
+    def list_again(self) -> None:
+        """List once more when the present watch ends, which is at most `WATCH_SECONDS` away."""
+        self._must_list = True
+
     async def run(self) -> NoReturn:
         """List and watch; start again after every error."""
         while True:
             self._is_open = False
             try:
-                if self._version is None:
+                if self._version is None or self._must_list:
+                    self._must_list = False
                     self._version = await self._list()
                 await self._watch(self._version)
             except api.KubeError as error:

@@ -47,6 +47,8 @@ class ClusterState:
         self._cluster_injections: dict[str, model.Injection] = {}
         self._injections: dict[str, dict[str, model.Injection]] = {}
         """By namespace, then by name."""
+        self._not_kept: dict[tuple[str, Key], model.Injection] = {}
+        """By kind and key; no pod ever meets them."""
         self._compiled: dict[str, NamespaceState] = {}
         """By namespace, compiled for the first pod after a change."""
         self._cluster_index: namespace_view.Index | None = None
@@ -115,6 +117,8 @@ class ClusterState:
     def injection(self, kind: str, key: Key) -> model.Injection | None:
         """A compiled injection, if the cache has it."""
         namespace, name = key
+        if injection := self._not_kept.get((kind, key)):
+            return injection
         if kind == names.CLUSTER_KIND:
             return self._cluster_injections.get(name)
         return self._injections.get(namespace, {}).get(name)
@@ -153,6 +157,13 @@ class ClusterState:
         if self._update(self._cluster_injections, key[1], old, new, kind=names.CLUSTER_KIND):
             self._cluster_index = None
             self._forget(None)
+
+    def injection_not_kept(self, kind: str, key: Key, resource: Json | None, why: str = "") -> None:
+        """An injection is not applied, as there is no room for it; None: it was deleted."""
+        if resource is None:
+            self._not_kept.pop((kind, key), None)
+        else:
+            self._not_kept[kind, key] = model.not_kept(resource, kind=kind, sentence=why)
 
     def _update(
         self,
