@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sidecar_injector.controllers import injections, status
 from sidecar_injector.controllers.audit import controller
+from sidecar_injector.core.injections import parameters
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state, readiness
@@ -75,10 +76,26 @@ def of_accounts(
 def namespace_fields(namespace: api.Json) -> api.Json:
     """What is read of a namespace."""
     metadata = api.metadata(namespace)
+    kept: api.Json = {field: metadata[field] for field in NAMESPACE_METADATA if field in metadata}
     annotations = dict(metadata.get("annotations") or {})
     annotations.pop(LAST_APPLIED, None)
-    kept = {field: metadata[field] for field in NAMESPACE_METADATA if field in metadata}
-    return {"metadata": kept | ({"annotations": annotations} if annotations else {})}
+    if annotations:
+        kept["annotations"], kept["leftOut"] = _bounded(annotations)
+    return {"metadata": kept}
+
+
+def _bounded(annotations: dict[str, str]) -> tuple[dict[str, str], int]:
+    """The shortest annotations that are kept, and the number of the others."""
+    sizes = {key: len(key.encode()) + len(value.encode()) for key, value in annotations.items()}
+    if sum(sizes.values()) <= parameters.MAX_NAMESPACE_BYTES:
+        return annotations, 0
+    kept, room = parameters.Incomplete(), parameters.MAX_NAMESPACE_BYTES
+    for key in sorted(annotations, key=lambda key: (sizes[key], key)):
+        room -= sizes[key]
+        if room < 0:
+            break
+        kept[key] = annotations[key]
+    return kept, len(annotations) - len(kept)
 
 
 async def set_ready_when_synced(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,8 @@ def wanted(
     `serving` is whether this replica injects pods now, `now` is an RFC 3339 time. A replica that
     does not serve yet keeps the condition `Ready`, because another replica may serve.
     """
-    errors = validate.validate(injection).errors
+    # Of a copy: what the trials find out about an injection is in memory as long as it is.
+    errors = validate.validate(dataclasses.replace(injection)).errors
     ready = _ready(injection, namespace, serving=serving, accepted=not errors)
     before = {condition.get("type"): condition for condition in current.get("conditions") or ()}
     present = before.get("Ready") or {}
