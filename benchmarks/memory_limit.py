@@ -3,7 +3,7 @@
 Two replicas on a real API server, each in a control group with the limit of the chart's Deployment
 (root and cgroup version 1 are needed). The cluster has cluster injections and enabled namespaces
 with a pod in every one; each replica is asked about a pod of every namespace; the leader audits all
-of it; meanwhile one client sends bodies of 8 MiB. It fails if a replica dies.
+of it; meanwhile one client sends bodies of up to 8 MiB. It fails if a replica dies.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -40,7 +41,8 @@ NAMESPACE: Final = "load-{}"
 SETTINGS: Final = ("settings.auditSeconds=30", "settings.drainSeconds=1")
 AUDITS: Final = 2
 """Of the whole cluster, after everything was created."""
-BODY_BYTES: Final = 8 * MIB - 1024
+BODY_BYTES: Final = (8 * MIB - 1024, 4 * MIB - 1024, 2 * MIB)
+"""More than any pod has, less than the API server accepts, and as much as a real pod may have."""
 Json = dict[str, Any]
 
 
@@ -91,8 +93,9 @@ class Table:
 class Bodies:
     """A client that sends large bodies to all replicas in turn, until it is stopped."""
 
-    def __init__(self, replicas: list[Limited], body: bytes) -> None:
-        self._replicas, self._body = replicas, body
+    def __init__(self, replicas: list[Limited], kind: str) -> None:
+        self._replicas = replicas
+        self._bodies = [_large_body(kind, size) for size in BODY_BYTES]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._send)
         self.sent = 0
@@ -107,15 +110,16 @@ class Bodies:
         self._thread.join()
 
     def _send(self) -> None:
-        while not self._over.is_set():
-            for limited in self._replicas:
-                try:
-                    with webhook.Connection(limited.replica.backend.port) as connection:
-                        connection.post(self._body)
-                except OSError as error:
-                    answer = str(error)[:60]
-                    self.refused[answer] = self.refused.get(answer, 0) + 1
-                self.sent += 1
+        for body, limited in itertools.cycle(itertools.product(self._bodies, self._replicas)):
+            if self._over.is_set():
+                return
+            try:
+                with webhook.Connection(limited.replica.backend.port) as connection:
+                    connection.post(body)
+            except OSError as error:
+                answer = str(error)[:60]
+                self.refused[answer] = self.refused.get(answer, 0) + 1
+            self.sent += 1
 
 
 def main() -> int:
@@ -194,8 +198,7 @@ def _measure(
     _create_namespaces(plane, arguments.namespaces, report)
     table.row(f"{arguments.namespaces:,} namespaces")
 
-    body = _large_body(arguments.body)
-    bodies = Bodies(replicas, body) if body else None
+    bodies = None if arguments.body == "none" else Bodies(replicas, arguments.body)
     started_at = time.monotonic()
     with bodies or contextlib.nullcontext():
         calls = [("POST", release.pods(NAMESPACE.format(n)), _pod("web"))
@@ -287,14 +290,12 @@ def _pod(name: str) -> Json:
     return release.pod(name=name, labels={"app": "web", "pod-template-hash": "5d4f8c7b9"})
 
 
-def _large_body(kind: str) -> bytes:
-    """A review of a pod that is as large as a body may be."""
-    if kind == "none":
-        return b""
+def _large_body(kind: str, size: int) -> bytes:
+    """A review of a pod, of about so many bytes."""
     pod = _pod("large")
     pod["spec"]["containers"][0]["env"] = ["FILL"]
     text = json.dumps(webhook.review(pod, namespace=NAMESPACE.format(0))).encode()
-    room = BODY_BYTES - len(text)
+    room = size - len(text)
     item = b"{}," if kind == "objects" else b'{"name":"A","value":"%b"},' % (b"x" * 100_000)
     return text.replace(b'"FILL"', item * (room // len(item)) + b"{}")
 
