@@ -13,6 +13,8 @@ from typing import Any
 
 from sidecar_injector import crds, names
 from sidecar_injector.controllers.certificates import problems
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.merging import budget
 from sidecar_injector.kube import api
 from sidecar_injector.observability.metrics import (
     EVENT_RESULTS,
@@ -24,7 +26,7 @@ from sidecar_injector.observability.metrics import (
     Metrics,
 )
 from tools import pages
-from tools.crds import definition
+from tools.crds import bounds, definition
 
 FILE = Path(__file__).parent.parent / "docs" / "reference.md"
 MANUAL = "https://kubernetes.io/docs/reference/kubernetes-api"
@@ -42,6 +44,41 @@ The fields of `{names.KIND}` (short `sinj`, in one namespace) and `{names.CLUSTE
 `csinj`, in all enabled namespaces), API version `{names.API_VERSION}`. `kubectl explain
 sidecarinjection.spec` says the same. What a field of the template means inside of a pod is in the
 manual of Kubernetes, to which these link; a misspelt one is refused.
+"""
+
+LIMITS = f"""## Limits of an injection
+
+Each list, map and string has a limit, in the fields that Kubernetes defines too: `kubectl apply`
+refuses what is longer. Where the tables above name none, a list has at most {bounds.ITEMS} items,
+a map {bounds.PROPERTIES} members and a string {bounds.LENGTH:,} characters, with these exceptions:
+
+| field | at most | reason |
+|---|---|---|
+| `env`, `command`, `args` | {bounds.MOST_ITEMS["env"]} items | |
+| `hostAliases`, `items`, `values` | {bounds.MOST_ITEMS["items"]} items | |
+| `envFrom` | {bounds.MOST_ITEMS["envFrom"]} items | |
+| `nameservers` | {bounds.MOST_ITEMS["nameservers"]} items | the API server accepts three in a pod |
+| `annotations` | {bounds.MOST_PROPERTIES["annotations"]} members | |
+| one of `command` and `args`; `value` | {bounds.ARGUMENT // 1024} KiB | no longer one in Linux |
+| one of `annotations` | {bounds.ARGUMENT // 1024} KiB | |
+| `image`, `mountPath` and other paths | {bounds.PATH:,} characters | `PATH_MAX` of Linux |
+| a token in the place of a number, word or quantity | {bounds.TOKEN_LENGTH} characters | |
+
+The whole `spec` has at most {model.MAX_BYTES // 1024} KiB, as compact JSON. A larger one is
+refused with one error that names its bytes and the limit, and nothing else of it is judged. One
+that is in the cluster from before gets `Accepted=False` with the same sentence and is not injected:
+a pod that it selects is started without it, or refused where it says `failurePolicy: Fail`. At most
+{model.MAX_ERRORS} errors of one injection are listed.
+
+## Limits of a decision
+
+The webhook counts how much work the injections of one pod are, and skips one that would be too much
+(reason `TooMuchWork`) before it does any of it. In this sum an injection counts as many as its spec
+has values, and {budget.INJECTION} more. Each container of the pod that receives something counts
+{budget.CHANGED}, and each variable, source and mount that it receives counts one. For each
+injection, what the pod has already counts an {budget.PRESENT}th. At most {budget.MOST:,} are
+accepted: 20 variables in each of 100 containers are a third of it.
+
 """
 
 METRICS = """## Metrics
@@ -94,7 +131,7 @@ def text() -> str:
         source = definition.source(part)
         parts += [f"## {part}\n", f"{_flat(source['description'])}\n"]
         parts += _table(schema[part], source, path=part)
-    return "\n".join([*parts, METRICS, *_metrics(), ""])
+    return "\n".join([*parts, LIMITS, METRICS, *_metrics(), ""])
 
 
 def _metrics() -> Iterator[str]:

@@ -76,6 +76,10 @@ class Transport(asyncio.Transport):
         """Never."""
         return False
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """There is no buffer."""
+        del high, low
+
 
 def pod_webhook(
     injection: dict[str, Any], *, namespace: str, handlers: Sequence[logging.Handler]

@@ -31,13 +31,14 @@ from sidecar_injector.webhook import (
     admin,
     cluster_state,
     decision_log,
+    judge,
     mutate,
     readiness,
     validate,
 )
 from sidecar_injector.webhook.server import AdmissionServer
 
-OWN_FILES = 256
+OWN_FILES = 1280
 """Files that are kept for what is not a client of the admission server: informers, writers, the
 admin port, and clients that have not finished their handshake."""
 LAG_SECONDS = 0.02
@@ -58,6 +59,7 @@ class Dependencies:
     ready: readiness.Readiness
     recorder: events.Recorder
     state: cluster_state.ClusterState
+    injection_judge: judge.Judge
 
 
 def run(
@@ -98,7 +100,7 @@ def run(
 
 def _within_files(settings: Settings, *, files: int) -> Settings:
     """The settings with no more connections than files may be open beside those of our own."""
-    most = max(1, files - OWN_FILES)
+    most = max(files // 4, files - OWN_FILES)
     if 0 < settings.max_connections <= most:
         return settings
     _log.info("at most %d connections: this process may open %d files", most, files)
@@ -124,7 +126,7 @@ async def _operate(
     metrics, ready = Metrics(), readiness.Readiness()
     logs.count_dropped(metrics.log_lines_dropped.inc)
     admin_port = listener.Listener(
-        pool=pool.Pool(routes=admin.routes(ready=ready, metrics=metrics)),
+        pool=pool.Pool(routes=admin.routes(ready=ready, metrics=metrics), limits=admin.LIMITS),
         port=settings.admin_port,
     )
     await admin_port.start()
@@ -137,10 +139,14 @@ async def _operate(
             recorder = events.Recorder(
                 api_client, instance=settings.pod_name, now=server_clock.system, metrics=metrics
             )
+            injection_judge = judge.Judge(metrics)
             dependencies = Dependencies(
                 settings=settings, source=source, api_client=api_client, clock=clock,
                 metrics=metrics, ready=ready, recorder=recorder,
-                state=cluster_state.ClusterState(release_namespace=settings.namespace),
+                state=cluster_state.ClusterState(
+                    release_namespace=settings.namespace, read_injection=injection_judge.read
+                ),
+                injection_judge=injection_judge,
             )  # fmt: skip
             handlers = kopf.OperatorRegistry()
             loops = assemble(dependencies, handlers)
@@ -166,7 +172,7 @@ def assemble(dependencies: Dependencies, handlers: kopf.OperatorRegistry) -> pro
     kopf_setup.register(
         handlers, login_handler=kopf_login.Login(dependencies.source), server=server
     )
-    kopf_validation.register(handlers, competing=dependencies.state.competing_injections)
+    kopf_validation.register(handlers)
     return {
         **_cluster_loops(dependencies),
         "certificates": certificates.source.run,
@@ -183,16 +189,17 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
     api_client, state = dependencies.api_client, dependencies.state
     clocks = server_clock.Clocks(now=server_clock.system, monotonic=time.monotonic)
     writer = status.StatusWriter(
-        api_client, state=state, serving=lambda: dependencies.ready.ready, metrics=metrics,
-        clock=clocks.now,
+        api_client, state=state, injection_judge=dependencies.injection_judge,
+        serving=lambda: dependencies.ready.ready, metrics=metrics, clock=clocks.now,
     )  # fmt: skip
     auditor = controller.Auditor(
         api_client, settings=settings, state=state, recorder=dependencies.recorder,
         metrics=metrics, clocks=clocks,
     )  # fmt: skip
     informers = caches.make(
-        api_client, state=state, writer=writer, auditor=auditor, metrics=metrics
-    )
+        api_client, state=state, writer=writer, auditor=auditor,
+        injection_judge=dependencies.injection_judge, metrics=metrics,
+    )  # fmt: skip
     return {
         **{f"cache of {informer.resource.plural}": informer.run for informer in informers},
         "cache of serviceaccounts": lambda: state.service_accounts.run(
@@ -218,8 +225,8 @@ def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) 
     return AdmissionServer(
         dependencies.settings,
         mutate=pod_webhook.mutate,
-        without_kopf=lambda request: validate.response_without_kopf(
-            request, competing=state.competing_injections
+        injection_webhook=validate.InjectionWebhook(
+            dependencies.injection_judge, competing=state.competing_injections
         ),
         serving_context=serving_context,
         ready=dependencies.ready,

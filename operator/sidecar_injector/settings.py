@@ -64,10 +64,10 @@ class Settings:
     """How long a terminating replica serves on, until no endpoint names it any more."""
     max_requests_per_connection: int = 0
     """A connection is closed after so many requests, which spreads load; 0 is no limit."""
-    max_connections: int = 1000
-    """TLS connections at the same time, 30 KiB each; 0 is as many as files may be open. An API
-    server has at most 200 writes at the same time (--max-mutating-requests-inflight). If there is
-    one connection too many, the oldest that was never used is closed."""
+    max_connections: int = 500
+    """TLS connections at the same time, 25 to 80 KiB each; 0 is as many as files may be open. An
+    API server has at most 200 writes at the same time (--max-mutating-requests-inflight). If there
+    is one connection too many, the oldest that was never used is closed."""
     client_ca: str = ""
     """PEM of a CA, for API servers that present a client certificate: only clients with one of this
     CA are answered. Empty answers everybody, who can learn what injections do to a pod."""

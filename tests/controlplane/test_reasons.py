@@ -84,6 +84,10 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
         {"parameters": [PARAMETER]},
         kit.with_metadata(kit.pod(), annotations={"p": "b"}),
     ),
+    Reason.TOO_MUCH_WORK: (
+        {"applicationContainers": {"env": [{"name": f"E{n}", "value": "x"} for n in range(500)]}},
+        kit.pod(containers=[{"name": f"c{n}", "image": "app:1"} for n in range(30)]),
+    ),
     Reason.POD_SECURITY: ({"template": template(securityContext={"privileged": True})}, kit.pod()),
     Reason.POD_WOULD_BE_INVALID: (
         {"template": {"spec": {"shareProcessNamespace": True}}},

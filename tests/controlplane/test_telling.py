@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
 import json
 
 import pytest
 
 from sidecar_injector import names
+from sidecar_injector.kube import client, credentials
+from sidecar_injector.kube import events as recording
 from tests.kits import product as kit
 from tools.controlplane import errors
 
@@ -77,6 +81,41 @@ def test_a_conflict_of_a_bare_pod_is_an_event_at_the_injection_and_a_dry_run_mak
     assert event["regarding"]["kind"] == names.KIND
     assert event["regarding"]["name"] == "proxy"
     assert "series" not in event
+
+
+def test_a_note_in_another_language_is_cut_to_the_bytes_that_the_api_server_takes(
+    product: kit.Product, namespace: str
+) -> None:
+    """It counts bytes, and one of these characters has three."""
+
+    async def post() -> None:
+        source = credentials.CredentialsSource(kubeconfig=str(product.plane.kubeconfig))
+        async with client.Client(source) as api_client:
+            recorder = recording.Recorder(
+                api_client, instance="実" * 100, now=lambda: datetime.datetime.now(datetime.UTC)
+            )
+            recorder.record(
+                recording.Event(
+                    regarding=recording.ObjectRef(
+                        api_version="v1", kind="Pod", name="web", namespace=namespace
+                    ),
+                    reason="理" * 100,
+                    message="値は次のいずれかでなければなりません。" * 100,
+                    action="行" * 100,
+                )
+            )
+            running = asyncio.create_task(recorder.run())
+            await asyncio.to_thread(
+                product.plane.wait, "an Event", lambda: events(product, namespace)
+            )
+            running.cancel()
+
+    asyncio.run(post())
+    (event,) = events(product, namespace)
+    sizes = [
+        len(event[field].encode()) for field in ("note", "reason", "action", "reportingInstance")
+    ]
+    assert sizes == [1023, 126, 126, 126]
 
 
 def test_every_pod_is_counted_by_result_and_reason(product: kit.Product, namespace: str) -> None:

@@ -59,8 +59,8 @@ class Cluster:
         for resource, entries in ((api.MUTATING, 2), (api.VALIDATING, 1)):
             self.server.seed(resource, configuration(entries))
 
-    def start(self, count: int = 1) -> list[Replica]:
-        started = [Replica(self) for _ in range(count)]
+    def start(self, count: int = 1, *, policy: plan.Policy = kit.POLICY) -> list[Replica]:
+        started = [Replica(self, policy) for _ in range(count)]
         self.replicas += started
         return started
 
@@ -92,7 +92,10 @@ class Cluster:
             set(self.bundles(resource)) == {stored.bundle()}
             for resource in (api.MUTATING, api.VALIDATING)
             if ("", "si") in self.server.objects[resource]
-        ) and all(replica.serving() == stored.leaf.certificate for replica in self.replicas)
+        ) and all(
+            replica.serving() == stored.leaf.certificate and replica.has_seen(self.server)
+            for replica in self.replicas
+        )
 
     def bundles(self, resource: api.Resource = api.MUTATING) -> list[bytes]:
         entries = self.server.objects[resource]["", "si"]["webhooks"]
@@ -170,13 +173,12 @@ class Serving:
 class Replica(Serving):
     """The loops as `app` runs them."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, policy: plan.Policy) -> None:
         server, clock = cluster.server, cluster.clock
         super().__init__(server, clock)
         self.source = self_signed.SelfSigned(
-            server, secret_ref=SECRET_REF, policy=kit.POLICY, served=self.served,
-            metrics=self.metrics,
-        )  # fmt: skip
+            server, secret_ref=SECRET_REF, policy=policy, served=self.served, metrics=self.metrics
+        )
         self.ca_bundles = [
             ca_bundle.CABundleController(
                 server, resource, name="si", source=self.source, trust=self.trust,
@@ -190,10 +192,21 @@ class Replica(Serving):
     def serving(self) -> bytes | None:
         return self.loaded[-1] if self.loaded else None
 
+    def has_seen(self, server: fake_api.FakeApi) -> bool:
+        """Whether its watches have told both configurations as they are."""
+        newest = [server.objects[each].get(("", "si")) for each in (api.MUTATING, api.VALIDATING)]
+        return all(map(_same_version, newest, [controller.live for controller in self.ca_bundles]))
+
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _same_version(first: api.Json | None, second: api.Json | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return api.resource_version(first) == api.resource_version(second)
 
 
 def configuration(entries: int) -> api.Json:

@@ -16,7 +16,7 @@ from sidecar_injector.kube import api, credentials, events, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.pki import issue, keys
 from sidecar_injector.settings import Settings
-from sidecar_injector.webhook import cluster_state, readiness
+from sidecar_injector.webhook import cluster_state, judge, readiness
 from tests.kits import certificates, fake_api
 from tests.kits.samples import NAMESPACE, resource
 
@@ -48,6 +48,7 @@ class Replica:
                 self.server, instance="a", now=server_clock.system, metrics=self.metrics
             ),
             state=cluster_state.ClusterState(release_namespace=PRODUCT),
+            injection_judge=judge.Judge(self.metrics),
         )  # fmt: skip
 
     @contextlib.asynccontextmanager

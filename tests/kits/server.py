@@ -33,6 +33,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.reading = True
+        self.unsent = 0
         self.closed = self.aborted = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -50,6 +51,12 @@ class Transport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def close(self) -> None:
         self.closed = True
@@ -83,8 +90,9 @@ class Wire:
         return self
 
     def pass_time(self, seconds: float) -> None:
-        self.clock.now += seconds
-        self.pool.sweep()
+        for _ in range(round(seconds)):  # As the listener does it.
+            self.clock.now += 1
+            self.pool.sweep()
 
     def answers(self) -> list[Reply]:
         return replies(self.transport.written)
@@ -138,7 +146,7 @@ class Slow:
 
 async def turn() -> None:
     """Let the tasks run that are ready."""
-    for _ in range(5):
+    for _ in range(20):
         await asyncio.sleep(0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sidecar_injector import names
-from tools.crds import rules, structural
+from tools.crds import bounds, rules, structural
 
 Schema = structural.Schema
 Embed = Callable[[str], Schema]
@@ -106,7 +106,7 @@ def json_text(crd: Mapping[str, Any]) -> str:
 
 
 def _root(kind: Kind, *, embed: Embed) -> Schema:
-    spec = _resolve(source("spec"), kind=kind, embed=embed)
+    spec = bounds.bounded(_resolve(source("spec"), kind=kind, embed=embed))
     spec["x-kubernetes-validations"] = [rules.something_to_inject(spec)]
     return {
         "type": "object",
@@ -121,7 +121,7 @@ def _root(kind: Kind, *, embed: Embed) -> Schema:
             # The API server forbids to say more about metadata, even to describe it.
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": spec,
-            "status": _resolve(source("status"), kind=kind, embed=embed),
+            "status": bounds.bounded(_resolve(source("status"), kind=kind, embed=embed)),
         },
         "x-kubernetes-validations": list(rules.name_rules()),
     }

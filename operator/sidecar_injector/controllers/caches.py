@@ -5,6 +5,7 @@ What they keep is most of a replica's memory in a large cluster, so it is only w
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from sidecar_injector.controllers.audit import controller
 from sidecar_injector.core.injections import parameters
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
-from sidecar_injector.webhook import cluster_state, readiness
+from sidecar_injector.webhook import cluster_state, judge, readiness
 
 NAMESPACE_METADATA: Final = ("name", "uid", "labels")
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -26,6 +27,7 @@ def make(
     state: cluster_state.ClusterState,
     writer: status.StatusWriter,
     auditor: controller.Auditor,
+    injection_judge: judge.Judge,
     metrics: Metrics,
 ) -> list[informer.Informer]:
     """Informers for both kinds and for namespaces; the caller runs them."""
@@ -41,7 +43,12 @@ def make(
             auditor.injection_changed(old, new)
 
         return injections.Follower(
-            api_client, kind, state=state, changed=changed, metrics=metrics
+            api_client,
+            kind,
+            state=state,
+            changed=changed,
+            metrics=metrics,
+            prepare=functools.partial(injection_judge.read_ahead, kind=kind),
         ).informer
 
     by_kind = {kind: following(kind) for kind in api.OWN_KINDS}

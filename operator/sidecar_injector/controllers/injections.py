@@ -1,7 +1,7 @@
 """Follows the injections of one kind, and keeps those in memory that fit.
 
-`core.injections.budget` says which. Of another one only the metadata is kept, and its status says
-why it is never applied.
+`core.injections.memory_budget` says which. Of another one only the metadata is kept, and its status
+says why it is never applied.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import budget
+from sidecar_injector.core.injections import memory_budget
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state
@@ -20,7 +20,7 @@ METADATA: Final = ("name", "namespace", "uid", "generation", "creationTimestamp"
 PARTS: Final = ("spec", "status")
 MOST_WITH_STATUS: Final = 1000
 """Injections that do not fit and whose status says so; of more, nothing is kept."""
-LIMITS: Final = {names.KIND: budget.NAMESPACED, names.CLUSTER_KIND: budget.CLUSTER}
+LIMITS: Final = {names.KIND: memory_budget.NAMESPACED, names.CLUSTER_KIND: memory_budget.CLUSTER}
 
 log = logging.getLogger(__name__)
 
@@ -36,22 +36,28 @@ class Follower:
         state: cluster_state.ClusterState,
         changed: Callable[[informer.Key, api.Json | None, api.Json | None], None],
         metrics: Metrics,
+        prepare: informer.Prepare | None = None,
     ) -> None:
         """`changed` is called after the cluster state has received a change."""
         self._kind, self._state, self._changed = kind, state, changed
-        self._budget = budget.Budget(LIMITS[kind])
+        self._budget = memory_budget.MemoryBudget(LIMITS[kind])
         self._not_kept: set[informer.Key] = set()
         self._metric = metrics.injections_not_kept.labels(kind=kind)
         self._metric.set(0)
         self.informer = informer.Informer(
-            client, api.OWN_KINDS[kind], metrics=metrics, keep=fields, on_change=self._on_change
+            client,
+            api.OWN_KINDS[kind],
+            metrics=metrics,
+            keep=fields,
+            on_change=self._on_change,
+            prepare=prepare,
         )
 
     def _on_change(self, key: informer.Key, old: api.Json | None, new: api.Json | None) -> None:
         dropped: dict[informer.Key, str] = {}
         if new is not None:
             created = api.metadata(new).get("creationTimestamp") or ""
-            spec_weight = budget.weight(new.get("spec"))
+            spec_weight = memory_budget.weight(new.get("spec"))
             dropped = self._budget.put(key, created=created, spec_weight=spec_weight)
         else:
             self._budget.remove(key)

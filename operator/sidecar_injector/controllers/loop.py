@@ -56,7 +56,7 @@ class Loop:
             if str(error) != self._problem:
                 self._problem = str(error)
                 _log.warning("%s: %s", self._what, error)
-            return self._backoff.next()
+            return self._backoff.next(error)
         except Exception as error:  # noqa: BLE001 - our own bug must not end the loop
             _log.exception("%s: a step failed", self._what, exc_info=logs.unquoted(error))
             return LONGEST_PAUSE

@@ -18,13 +18,16 @@ from sidecar_injector import names
 from sidecar_injector.core import decision, matching, patch
 from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import merge, render, status_annotation
+from sidecar_injector.core.merging import budget, merge, render, status_annotation
 from sidecar_injector.core.pods import annotation, lenient
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
 
 def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceView) -> Decision:
-    """What becomes of this pod in this namespace."""
+    """What becomes of this pod in this namespace.
+
+    Raises `budget.LongWorkError` if the request is waited for and the decision takes long.
+    """
     recorded = status_annotation.read(lenient.child(request.pod.get("metadata"), "annotations"))
     candidate = matching.candidate_of(request.pod, recorded)
     if reason := matching.out_of_scope(request, candidate, view):
@@ -36,7 +39,13 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     tutorial = candidate.inject_request.tutorial
     merging = merge.Merge(editor, recorded, context=context, view=view, tutorial=tutorial)
     candidates = view.candidates(candidate.labels)
-    lines = [_line(injection, candidate, view, merging) for injection in candidates]
+    work = budget.Budget(request.pod, recorded)
+    refusals = [
+        (injection, _refusal_to_try(injection, candidate, view, work)) for injection in candidates
+    ]
+    if request.is_waited_for and work.work > budget.SHORT:
+        raise budget.LongWorkError
+    lines = [line or merging.fit(injection) for injection, line in refusals]
     findings = _annotation_findings(candidate.inject_request, view)
 
     refusing = next((line for line in lines if line.verdict is Verdict.REFUSED), None)
@@ -65,18 +74,18 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     )
 
 
-def _line(
+def _refusal_to_try(
     injection: model.Injection,
     candidate: matching.Candidate,
     view: namespace_view.NamespaceView,
-    merging: merge.Merge,
-) -> Line:
-    """What becomes of one injection."""
+    work: budget.Budget,
+) -> Line | None:
+    """Why an injection is not tried on the pod; None if it is."""
     if reason := matching.match(injection, candidate, view):
         return decision.line(injection, reason)
     if injection.errors:
         return decision.line(injection, Reason.INVALID, str(injection.errors[0]))
-    return merging.fit(injection)
+    return None if work.admits(injection) else decision.line(injection, Reason.TOO_MUCH_WORK)
 
 
 def _render_context(

@@ -6,6 +6,7 @@ Log, metric, event, warning, status annotation, audit annotation and `explain` p
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ class AnnotationFinding:
     """The name or the annotation key that the finding is about."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Decision:
     """What becomes of a pod, with a line for each injection and the patch."""
 
@@ -53,7 +54,7 @@ class Decision:
     operations: Sequence[patch.Operation] = ()
     """RFC 6902 operations from the original pod to `pod`."""
 
-    @property
+    @functools.cached_property
     def skipped(self) -> list[Line]:
         """Injections that apply and cannot be done, those that refuse the pod included."""
         return [line for line in self.evaluated if line.reason.level is Level.FIT]
@@ -70,7 +71,7 @@ class Decision:
         lines = [*self.evaluated, *(line(injection, reason) for injection, reason in others)]
         return sorted(lines, key=lambda line: line.injection.order)
 
-    @property
+    @functools.cached_property
     def reasons(self) -> list[Reason]:
         """All reasons in the decision, each once."""
         reasons = [self.reason] if self.reason else []

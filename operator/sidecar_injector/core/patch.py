@@ -9,7 +9,6 @@ before 2,000 others becomes thousands of operations.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -80,10 +79,20 @@ class Editor:
         return parent
 
 
-@functools.lru_cache(maxsize=4096)
+_CACHED: dict[Path, str] = {}
+_MOST_CACHED, _LONGEST_CACHED = 1024, 128
+"""Less than a megabyte: names in a pod may be long, as nobody has validated them yet."""
+
+
 def pointer(path: Path) -> str:
     """The RFC 6901 pointer of a path: `~` becomes `~0`, then `/` becomes `~1`.
 
-    It is cached because the same few paths occur with every pod.
+    Short ones are cached, because the same few paths occur with every pod.
     """
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+    if (text := _CACHED.get(path)) is None:
+        text = "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+        if len(text) <= _LONGEST_CACHED:
+            if len(_CACHED) >= _MOST_CACHED:
+                _CACHED.clear()
+            _CACHED[path] = text
+    return text

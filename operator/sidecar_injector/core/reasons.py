@@ -120,6 +120,10 @@ class Reason(enum.Enum):
     INJECTION_CONFLICT = (
         "InjectionConflict", Level.FIT, "an injection of higher order holds the same part",
     )  # fmt: skip
+    TOO_MUCH_WORK = (
+        "TooMuchWork", Level.FIT,
+        "the pod and the injections before it are too large for this one to be added",
+    )  # fmt: skip
     POD_SECURITY = (
         "PodSecurity", Level.FIT, "the namespace's enforced Pod Security level forbids the parts",
     )  # fmt: skip

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view, schema
-from sidecar_injector.core.linting import validate
 
 Json = dict[str, Any]
 MAX_MESSAGE = 1024
@@ -18,6 +16,7 @@ MAX_MESSAGE = 1024
 def wanted(
     injection: model.Injection,
     *,
+    errors: Sequence[schema.Problem],
     namespace: namespace_view.Namespace | None,
     serving: bool,
     current: Mapping[str, Any],
@@ -25,12 +24,11 @@ def wanted(
 ) -> Json | None:
     """The members of `status` that should change; None if nothing should.
 
-    `namespace` is the injection's own (None for the cluster kind, or while it is unknown),
-    `serving` is whether this replica injects pods now, `now` is an RFC 3339 time. A replica that
-    does not serve yet keeps the condition `Ready`, because another replica may serve.
+    `errors` are those that `linting.validate` finds, `namespace` is the injection's own (None for
+    the cluster kind, or while it is unknown), `serving` is whether this replica injects pods now,
+    `now` is an RFC 3339 time. A replica that does not serve yet keeps the condition `Ready`,
+    because another replica may serve.
     """
-    # Of a copy: what the trials find out about an injection is in memory as long as it is.
-    errors = validate.validate(dataclasses.replace(injection)).errors
     ready = _ready(injection, namespace, serving=serving, accepted=not errors)
     before = {condition.get("type"): condition for condition in current.get("conditions") or ()}
     present = before.get("Ready") or {}
@@ -51,6 +49,36 @@ def wanted(
 
 Fields = tuple[str, str, str]
 """Status, reason and message of a condition."""
+Content = tuple[Any, ...]
+"""What a status says, without times; hashable."""
+
+
+def content(status: Mapping[str, Any]) -> Content:
+    """What a status says, whoever wrote it."""
+    fields = ("type", "status", "reason", "message", "observedGeneration")
+    return (
+        status.get("observedGeneration"),
+        status.get("templateHash"),
+        *(
+            tuple(str(condition.get(field, "")) for field in fields)
+            for condition in status.get("conditions") or ()
+        ),
+    )
+
+
+def is_complete(status: Mapping[str, Any], *, generation: int | None) -> bool:
+    """Whether a replica, of whatever version, may have written this status for this spec."""
+    judged = {
+        condition.get("type")
+        for condition in status.get("conditions") or ()
+        if condition.get("observedGeneration") == generation
+        and condition.get("status") in {"True", "False", "Unknown"}
+    }
+    return (
+        status.get("observedGeneration") == generation
+        and bool(status.get("templateHash"))
+        and judged >= {"Accepted", "Ready"}
+    )
 
 
 def _accepted(errors: Sequence[schema.Problem]) -> Fields:

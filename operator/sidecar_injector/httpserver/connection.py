@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 class State(enum.IntEnum):  # With integers, because the hash of other members is slow.
     """What a connection does now."""
 
-    HANDSHAKE = enum.auto()
-    """TLS is negotiated; there is no transport yet."""
     IDLE = enum.auto()
     """No request has begun."""
     RECEIVING = enum.auto()
@@ -45,8 +43,6 @@ class State(enum.IntEnum):  # With integers, because the hash of other members i
 class Event(enum.IntEnum):
     """What may happen to a connection."""
 
-    CONNECTED = enum.auto()
-    """The transport is there."""
     BEGUN = enum.auto()
     """The first part of a request has arrived."""
     REQUESTED = enum.auto()
@@ -59,15 +55,14 @@ class Event(enum.IntEnum):
     ENDED = enum.auto()
     """The last answer is sent, or the time is over: we close."""
     LOST = enum.auto()
-    """The transport is gone, or will never come."""
+    """The transport is gone."""
 
 
 # As constants, because an attribute of an enum takes several times as long to read.
-HANDSHAKE, IDLE, RECEIVING, ANSWERING, REFUSING, LINGERING, CLOSING, CLOSED = State
-CONNECTED, BEGUN, REQUESTED, ANSWERED, REFUSED, REFUSAL_SENT, ENDED, LOST = Event
+IDLE, RECEIVING, ANSWERING, REFUSING, LINGERING, CLOSING, CLOSED = State
+BEGUN, REQUESTED, ANSWERED, REFUSED, REFUSAL_SENT, ENDED, LOST = Event
 
 TRANSITIONS: Final = {
-    HANDSHAKE: {CONNECTED: IDLE, LOST: CLOSED},
     IDLE: {
         BEGUN: RECEIVING, REQUESTED: ANSWERING, REFUSED: REFUSING, ENDED: CLOSING, LOST: CLOSED,
     },
@@ -83,62 +78,70 @@ TRANSITIONS: Final = {
 """The next state after an event. Any other event in a state is a bug of ours: KeyError."""
 ACCEPTS_REQUESTS: Final = frozenset({IDLE, RECEIVING, ANSWERING})
 """The states in which bytes of the client are parsed."""
+SLICE_BYTES: Final = 256
+"""What is parsed together of bytes that may contain several requests: ten of the smallest ones."""
+REQUEST_COST: Final = 16 << 10
+"""Bytes of memory that a parsed request takes beside its body, at most."""
 
 
-class Connection(asyncio.Protocol):
-    """The server's side of one connection, plain or TLS.
+class Connection(asyncio.BufferedProtocol):
+    """The server's side of one connection, on a socket or on a `TLSTransport`.
 
-    Requests that arrive while an answer is due wait in a queue and nothing more is read, so a
-    client can make us hold one read's worth of them.
+    One request is answered in a turn of the event loop. Bytes that arrive while an answer is due
+    are not parsed, and nothing more is read.
     """
 
     __slots__ = (
-        "_can_write", "_held", "_parser", "_pool", "_queue", "_reading", "_refusal", "_served",
-        "_state", "_task", "_transport", "deadline",
+        "_can_write", "_has_turn", "_parser", "_pool", "_queue", "_reading", "_refusal", "_served",
+        "_state", "_task", "_transport", "_unparsed", "_waiting_body", "deadline", "held",
     )  # fmt: skip
 
-    _parser: parser.Parser
     _transport: asyncio.Transport
 
     def __init__(self, pool: Pool) -> None:
-        # Later than the deadline of the listener, which ends the handshake by itself.
-        self.deadline = pool.now + 2 * pool.limits.handshake_seconds
+        self.deadline = pool.now + pool.limits.idle_seconds
         """When the pool calls `expire`, by its clock."""
+        self.held = 0
+        """Bytes of memory that count in the budget of the pool."""
         self._pool = pool
-        self._state = HANDSHAKE
+        self._parser = parser.Parser(pool.limits)
+        self._state = IDLE
+        self._unparsed = b""
         self._queue: collections.deque[messages.Request] = collections.deque()
+        """Parsed requests whose answer is due."""
         self._task: asyncio.Task[None] | None = None
+        self._waiting_body = 0
+        """The size of the body for which `_task` runs."""
+        self._has_turn = False
+        """Whether the pool is going to call `take_turn`."""
         self._refusal: messages.Response | None = None
         self._reading = self._can_write = True
         self._served = 0
-        self._held = 0
-        pool.join(self)
 
     # Calls of the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._parser = parser.Parser(self._pool.limits)
-        if self._state is CLOSED:
-            # It was evicted during its handshake, which asyncio has no way to end.
-            self._transport.abort()
-            return
-        self._enter(CONNECTED, seconds=self._pool.limits.idle_seconds)
+        # So `pause_writing` is called for whatever the kernel does not take at once.
+        self._transport.set_write_buffer_limits(high=0)
         self._pool.join(self)
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._pool.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._pool.buffer[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
+        """As a protocol without a buffer has it: `TLSTransport` calls it."""
         if self._state not in ACCEPTS_REQUESTS:
             return
-        reader = self._parser
-        requests = reader.feed(data)
-        if requests:
-            self._queue.extend(requests)
-            self._state = TRANSITIONS[self._state][REQUESTED]
-        if reader.refusal is not None:
-            self._refuse(self._pool.count_error(reader.refusal))
-        elif reader.unfinished or self._held:
-            self._account()
+        self._unparsed += data
         self._advance()
+        is_large = self._parser.unfinished and len(data) >= self._pool.limits.turn_bytes
+        if is_large and self._reading:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
 
     def pause_writing(self) -> None:
         self._can_write = False
@@ -149,12 +152,17 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state = TRANSITIONS[self._state][LOST]
-        self._queue.clear()
-        self._hold(0)
+        self._drop_requests()
         self._parser.close()
         self._pool.leave(self)
 
     # Calls of the pool.
+
+    def take_turn(self) -> None:
+        """Answer the next of several requests that came together."""
+        self._has_turn = False
+        if self._state is not CLOSED:
+            self._advance()
 
     @property
     def idle(self) -> bool:
@@ -167,9 +175,24 @@ class Connection(asyncio.Protocol):
             return not self._served
         return self._state not in {ANSWERING, REFUSING}
 
+    @property
+    def releasable(self) -> int:
+        """Bytes of `held` that `release` gives back."""
+        return self.held - self._waiting_body
+
+    def release(self) -> None:
+        """Give back memory: the pool has none left, and this connection has most of it."""
+        if self._can_write and self._state in ACCEPTS_REQUESTS:
+            self._queue.clear()
+            self._refuse(self._pool.count_error(messages.busy("this replica has no memory left")))
+            self._advance()
+        else:
+            self._pool.count_eviction()
+            self.abort()
+
     def expire(self) -> None:
         """The deadline has passed."""
-        if self._state in {HANDSHAKE, CLOSING, CLOSED} or not self._can_write:
+        if self._state in {CLOSING, CLOSED} or not self._can_write:
             self.abort()
         elif self._state is RECEIVING:
             seconds = self._pool.limits.request_seconds
@@ -197,10 +220,8 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection now."""
-        if self._state is HANDSHAKE:
-            self._state = TRANSITIONS[self._state][LOST]
-            self._pool.leave(self)
-        elif self._state is not CLOSED:
+        self._drop_requests()
+        if self._state is not CLOSED:
             self._transport.abort()
 
     # The state.
@@ -214,31 +235,52 @@ class Connection(asyncio.Protocol):
         """Read no further; the refusal is sent after the answers that are due."""
         self._state = TRANSITIONS[self._state][REFUSED]
         self._refusal = refusal
-        self._hold(0)
+        self._unparsed = b""
+        self._parser.discard()
 
     def _close(self) -> None:
         self._enter(ENDED, seconds=self._pool.limits.linger_seconds)
-        self._queue.clear()
+        self._drop_requests()
         self._transport.close()
+
+    def _drop_requests(self) -> None:
+        self._unparsed = b""
+        self._queue.clear()
+        self._parser.discard()
+        self._pool.hold(self, self._waiting_body)
 
     # Requests in.
 
-    def _account(self) -> None:
-        """Limit the time and the memory of a request that is only partly here."""
-        reader, limits = self._parser, self._pool.limits
-        if self._state is IDLE and reader.unfinished:
-            self._enter(BEGUN, seconds=limits.request_seconds)
-        self._hold(reader.held)
-        if self._pool.held > limits.held_bytes:
-            busy = messages.busy("too many unfinished requests")
-            self._refuse(self._pool.count_error(busy))
-        elif reader.held >= limits.turn_bytes:
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._read_on)
+    def _parse(self) -> None:
+        """Parse what has arrived, or a part of it that contains few requests."""
+        reader, data = self._parser, self._unparsed
+        # The JSON of an API server has no line end but the last. Only what follows it could have
+        # another request.
+        if data.find(b"\n", data.find(b"\r\n\r\n") + 4, -1) < 0:
+            self._unparsed = b""
+            requests = reader.feed(data)
+        else:
+            requests, end = [], 0
+            while end < len(data) and not requests and reader.refusal is None:
+                requests = reader.feed(data[end : end + SLICE_BYTES])
+                end += SLICE_BYTES
+            self._unparsed = data[end:]
+        if requests:
+            self._queue.extend(requests)
+            self._state = TRANSITIONS[self._state][REQUESTED]
+        if reader.refusal is not None:
+            self._refuse(self._pool.count_error(reader.refusal))
 
-    def _hold(self, held: int) -> None:
-        self._pool.held += held - self._held
-        self._held = held
+    def _account(self) -> None:
+        """Count what this connection makes us keep."""
+        held = len(self._unparsed)
+        if self._parser.unfinished:
+            held += REQUEST_COST + self._parser.held
+        if self._queue:
+            held += len(self._queue) * REQUEST_COST + sum(len(each.body) for each in self._queue)
+        if not self._can_write and self._state is not CLOSED:
+            held += self._transport.get_write_buffer_size()
+        self._pool.hold(self, held + self._waiting_body)
 
     def _read_on(self) -> None:
         if self._reading and not self._transport.is_closing():
@@ -262,29 +304,41 @@ class Connection(asyncio.Protocol):
     # Answers out.
 
     def _advance(self) -> None:
-        """Answer in order, until an answer must be awaited or the client has to read first."""
-        queue = self._queue
-        while queue and self._task is None and self._can_write:
-            request = queue.popleft()
-            answer = self._pool.answer(request)
-            if isinstance(answer, messages.Response):
-                self._send(request, answer)
-            else:
-                task = self._send_later(request, answer)
-                self._task = asyncio.get_running_loop().create_task(task)
-        if not queue and self._task is None:
-            self._after_last_answer()
-        must_wait = bool(queue) or self._state is REFUSING
-        if must_wait is self._reading and self._state is not CLOSING:
+        """Answer a request, unless an answer must be awaited or the client has to read first."""
+        if self._can_write and self._task is None:
+            if self._unparsed and not self._queue:
+                self._parse()
+            if self._queue:
+                self._answer(self._queue.popleft())
+        must_wait = bool(self._queue or self._unparsed)
+        if self._task is None:
+            if not must_wait:
+                self._after_last_answer()
+            elif self._can_write and not self._has_turn:
+                self._has_turn = True
+                self._pool.add_turn(self)
+        must_wait = must_wait or self._state is REFUSING
+        if must_wait is self._reading and self._state not in {CLOSING, CLOSED}:
             self._pause_or_resume_reading()
+        if must_wait or self.held or self._parser.unfinished or self._task or not self._can_write:
+            self._account()
+
+    def _answer(self, request: messages.Request) -> None:
+        answer = self._pool.answer(request)
+        if isinstance(answer, messages.Response):
+            self._send(request, answer)
+        else:
+            self._waiting_body = REQUEST_COST + len(request.body)
+            task = self._send_later(request, answer)
+            self._task = asyncio.get_running_loop().create_task(task)
 
     def _after_last_answer(self) -> None:
         """No answer is due any more: continue with what the client has begun."""
-        limits = self._pool.limits
+        limits, unfinished = self._pool.limits, self._parser.unfinished
         if self._state is ANSWERING:
             self._enter(ANSWERED, seconds=limits.idle_seconds)
-            if self._parser.unfinished:
-                self._enter(BEGUN, seconds=limits.request_seconds)
+        if self._state is IDLE and unfinished:
+            self._enter(BEGUN, seconds=limits.request_seconds)
         if self._state is RECEIVING and self._parser.expect_continue is not None:
             self._send_100_continue(self._parser.expect_continue)
         if self._state is REFUSING and self._can_write:
@@ -295,8 +349,12 @@ class Connection(asyncio.Protocol):
     async def _send_later(
         self, request: messages.Request, answer: Awaitable[messages.Response]
     ) -> None:
-        response = await self._pool.settle(request, answer)
-        self._task = None
+        try:
+            response = await self._pool.settle(request, answer)
+        finally:
+            self._task = None
+            self._waiting_body = 0
+            self._account()
         if not self._transport.is_closing():
             self._send(request, response)
             self._advance()

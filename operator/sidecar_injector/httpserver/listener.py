@@ -7,26 +7,24 @@ import contextlib
 import logging
 import socket
 import ssl
-from typing import Any, Final
+from typing import Final
 
 from sidecar_injector.httpserver.connection import Connection
+from sidecar_injector.httpserver.handshakes import Handshakes
 from sidecar_injector.httpserver.pool import Pool
 
 _log = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 1.0
-SHUTDOWN_SECONDS: Final = 2.0
-"""For the client's `close_notify` at the end of TLS, which many clients never send."""
 FINISH_SECONDS: Final = 10.0
 """For requests in flight at the end: twice the webhooks' timeout."""
 BACKLOG: Final = 1024
 ACCEPTED_AT_ONCE: Final = 16
 """Clients that are accepted before the event loop serves others."""
-HANDSHAKES_AT_ONCE: Final = 4
-"""TLS handshakes that begin together. Each needs nearly a millisecond of processor time, so pods on
-other connections would wait if two hundred clients began theirs at once."""
-HANDSHAKE_INTERVAL: Final = 0.005
-"""Seconds after which the next handshake may begin in the place of one."""
+RECEIVE_BYTES: Final = 32 << 10
+SEND_BYTES: Final = 64 << 10
+"""Of a client's bytes in the kernel, which doubles both. They count in the container's memory. By
+default there are up to 10 MiB, for clients at a great distance."""
 ACCEPT_RETRY_SECONDS: Final = 0.1
 """Before the next try if a client cannot be accepted, because too many files are open."""
 
@@ -45,10 +43,9 @@ class Listener:
         self._pool = pool
         self._port = port
         self._host = host
-        self._context = context
         self._socket: socket.socket | None = None
         self._accepting: set[asyncio.Task[None]] = set()
-        self._handshakes = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
+        self._handshakes = Handshakes(context, clients=pool) if context else None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -61,7 +58,6 @@ class Listener:
     async def start(self) -> None:
         """Open the port, on every address unless there is a host. Raises OSError if it is taken."""
         self._socket = _bind(self._host, self._port)
-        self._socket.setblocking(False)  # noqa: FBT003 - its only signature
         self._listen()
         self._tick()
 
@@ -78,12 +74,16 @@ class Listener:
             await self._pool.wait_empty(seconds)
             # Closing the port resets clients that only the kernel has accepted, and these believe
             # that they are connected. So they are accepted first, without an await in between.
+            if self._handshakes is not None:
+                self._handshakes.most_silent = BACKLOG
             self._accept(most=BACKLOG)
             self._close_port()
             self._pool.close_when_idle()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FINISH_SECONDS):
                     await asyncio.gather(*self._accepting)
+                    if self._handshakes is not None:
+                        await self._handshakes.wait_empty()
                     await self._pool.wait_empty(FINISH_SECONDS)
         finally:
             if self._pool.connections:
@@ -95,6 +95,8 @@ class Listener:
         self._close_port()
         for task in self._accepting:
             task.cancel()
+        if self._handshakes is not None:
+            self._handshakes.abort()
         self._pool.abort()
         if self._timer is not None:
             self._timer.cancel()
@@ -109,7 +111,12 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             for _ in range(most):
-                task = loop.create_task(self._connect(self._socket.accept()[0]))
+                client = self._socket.accept()[0]
+                client.setblocking(False)  # noqa: FBT003
+                if self._handshakes is not None:
+                    self._handshakes.admit(client)
+                    continue
+                task = loop.create_task(self._connect(client))
                 self._accepting.add(task)
                 task.add_done_callback(self._accepting.discard)
         except (BlockingIOError, ConnectionAbortedError):
@@ -120,40 +127,15 @@ class Listener:
             loop.call_later(ACCEPT_RETRY_SECONDS, self._listen)
 
     async def _connect(self, client: socket.socket) -> None:
-        client.setblocking(False)  # noqa: FBT003
-        protocol = Connection(self._pool)
-        try:
-            tls_options = await self._wait_for_handshake(client) if self._context else {}
-        except TimeoutError:
-            protocol.abort()
-            client.close()
-            return
-        except asyncio.CancelledError:
-            client.close()
-            raise
+        """Serve a client without TLS."""
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: protocol, client, **tls_options
+                lambda: Connection(self._pool), client
             )
-        except OSError:  # The handshake failed, and the event loop does not tell the protocol.
-            protocol.abort()
-
-    async def _wait_for_handshake(self, client: socket.socket) -> dict[str, Any]:
-        """Wait until the client has begun its handshake and it is its turn.
-
-        Returns the options of the handshake. Raises TimeoutError if the client sends nothing.
-        """
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._pool.limits.handshake_seconds
-        async with asyncio.timeout_at(end):
-            await _wait_readable(client)
-            await self._handshakes.acquire()
-            loop.call_later(HANDSHAKE_INTERVAL, self._handshakes.release)
-        return {
-            "ssl": self._context,
-            "ssl_handshake_timeout": max(end - loop.time(), HANDSHAKE_INTERVAL),
-            "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
-        }
+        except BaseException as error:
+            client.close()
+            if not isinstance(error, OSError):
+                raise
 
     def _close_port(self) -> None:
         if self._socket is not None:
@@ -162,23 +144,22 @@ class Listener:
         self._socket = None
 
     def _tick(self) -> None:
-        self._pool.sweep()
+        # First, so that an error does not end all deadlines.
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._tick)
-
-
-async def _wait_readable(client: socket.socket) -> None:
-    """Wait until the client has sent something or has left."""
-    loop, readable = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(client, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(client)
+        self._pool.sweep()
+        if self._handshakes is not None:
+            self._handshakes.sweep()
 
 
 def _bind(host: str | None, port: int) -> socket.socket:
     if host is None and socket.has_dualstack_ipv6():
-        return socket.create_server(
+        listening = socket.create_server(
             ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
         )
-    return socket.create_server((host or "", port), backlog=BACKLOG)
+    else:
+        listening = socket.create_server((host or "", port), backlog=BACKLOG)
+    listening.setblocking(False)  # noqa: FBT003 - its only signature
+    # Connections inherit them.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+    return listening

@@ -22,17 +22,18 @@ class Limits:
     """What a client may cost. Sizes are bytes. Times may last up to a second longer."""
 
     body_bytes: int = 8 << 20
-    """One request. The API server accepts objects of 3 MiB, and an update contains two of them."""
-    turn_bytes: int = 256 << 10
-    """A body, before other connections have their turn. Without this limit the event loop would
-    read eight megabytes of one client at once.
-    https://github.com/libuv/libuv/blob/v1.x/src/unix/stream.c (uv__read tries 32 times)"""
+    """One request. The API server accepts requests of 3 MiB, and makes a larger JSON of some."""
+    turn_bytes: int = 4 << 10
+    """Of an incomplete request, before other connections have their turn: the event loop would read
+    32 times in a row. https://github.com/libuv/libuv/blob/v1.x/src/unix/stream.c (uv__read)"""
     head_bytes: int = 16 << 10
     """Request line and headers; the API server sends half a KiB."""
+    headers: int = 100
+    """Of one request: each takes up to 150 bytes of memory beside its text."""
     target_bytes: int = 8 << 10
     """The request line's path and query."""
-    held_bytes: int = 64 << 20
-    """Bodies of incomplete requests, on all connections together. It limits slow clients."""
+    held_bytes: int = 24 << 20
+    """Bytes without an answer and answers without a reader, on all connections together."""
     handshake_seconds: float = 5.0
     """TLS. A client that needs longer has reached its own timeout of the webhook."""
     request_seconds: float = 30.0

@@ -7,8 +7,7 @@ missing or repeated Host, encodings other than `chunked`, HTTP/1.0 with an encod
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import httptools
@@ -61,6 +60,11 @@ class HeadBudget:
         """The request is complete."""
         self._visible = self._silent = 0
 
+    @property
+    def spent(self) -> int:
+        """Bytes that were read since the request began or the last part of its body."""
+        return self._visible + self._silent
+
 
 class Parser:
     """The reading side of one connection.
@@ -97,26 +101,35 @@ class Parser:
 
     @property
     def held(self) -> int:
-        """Bytes of the body of the incomplete request."""
+        """Bytes of the body of the incomplete request, or of its head if there is no body yet."""
+        return (self._body_size or self._budget.spent) if self.unfinished else 0
+
+    @property
+    def _body_size(self) -> int:
         return len(self._body) if self._gathered is None else len(self._gathered)
 
     def feed(self, data: bytes) -> list[messages.Request]:
         """The requests that `data` completes, in order; what follows a refusal is not read."""
         assert self._llhttp is not None
         self._read_size = len(data)
-        held = self.held if self.unfinished else None
+        held = self._body_size if self.unfinished else None
         try:
             self._llhttp.feed_data(data)
         except httptools.HttpParserError as error:
             self.refusal = _refusal(error)
         if self.unfinished:
-            progress = bool(self._requests) or self.held != held
-            if not self._budget.spend(len(data), progress=progress):
+            progress = bool(self._requests) or self._body_size != held
+            within = self._budget.spend(len(data), progress=progress)
+            if not within or self._has_too_many_headers(self._headers):
                 self.refusal = self._head_too_large()
         elif held is not None:
             self._budget.refill()
         requests, self._requests = self._requests, []
         return requests
+
+    def discard(self) -> None:
+        """Forget the incomplete request; `feed` must not be called again."""
+        self._clear()
 
     def close(self) -> None:
         """Break the reference cycle with llhttp's callbacks."""
@@ -145,8 +158,9 @@ class Parser:
         llhttp, limits, headers = self._llhttp, self._limits, self._headers
         assert llhttp is not None
         self._headers = {}  # For trailers, which come too late to become headers.
-        if self._budget.may_exceed(self._read_size) and (
-            _size(headers.items()) + _size(self._repeated) > limits.head_bytes
+        if self._has_too_many_headers(headers) or (
+            self._budget.may_exceed(self._read_size)
+            and _size(headers.items()) + _size(self._repeated) > limits.head_bytes
         ):
             raise RefusedError(self._head_too_large())
         if llhttp.should_upgrade():
@@ -158,7 +172,12 @@ class Parser:
         if self._repeated:
             _join(headers, self._repeated)
         keep_alive = llhttp.should_keep_alive()
-        if b"host" not in headers or b"connection" in headers or b"transfer-encoding" in headers:
+        if (
+            not keep_alive  # llhttp says this of HTTP/2.0, too.
+            or b"host" not in headers
+            or b"connection" in headers
+            or b"transfer-encoding" in headers
+        ):
             version = llhttp.get_http_version()  # Only here, because it is slow.
             _check_version(version, headers)
             # To keep alive an HTTP/1.0 connection is an extension with its own answer header.
@@ -182,18 +201,27 @@ class Parser:
             self._body = b""  # `held` does not count it twice, so it must not be kept.
         else:
             self._body = part  # Usually the whole body, which is then never copied.
-        if self.held > self._limits.body_bytes:
+        if self._body_size > self._limits.body_bytes:
             raise RefusedError(self._body_too_large())
 
     def on_message_complete(self) -> None:
         request = self._request
         assert request is not None
+        if self._headers:  # A trailer can say `Connection: close`.
+            assert self._llhttp is not None
+            request.keep_alive = request.keep_alive and self._llhttp.should_keep_alive()
         request.body = self._body if self._gathered is None else bytes(self._gathered)
         self._requests.append(request)
         self._clear()
 
+    def _has_too_many_headers(self, headers: Mapping[bytes, bytes]) -> bool:
+        return len(headers) + len(self._repeated) > self._limits.headers
+
     def _head_too_large(self) -> messages.Response:
-        return messages.text(431, f"the headers are over {self._limits.head_bytes} bytes")
+        limits = self._limits
+        return messages.text(
+            431, f"the headers are over {limits.head_bytes} bytes, or more than {limits.headers}"
+        )
 
     def _body_too_large(self) -> messages.Response:
         return messages.text(413, f"the body is over {self._limits.body_bytes} bytes")
@@ -224,7 +252,7 @@ def _check_expectation(expectation: bytes) -> None:
 
 def _check_version(version: str, headers: dict[bytes, bytes]) -> None:
     if version not in {"1.0", "1.1"}:
-        raise RefusedError(messages.text(400, f"HTTP/{version} is not spoken here, HTTP/1.1 is"))
+        raise RefusedError(messages.text(505, f"HTTP/{version} is not spoken here, HTTP/1.1 is"))
     if version == "1.1" and b"host" not in headers:
         raise RefusedError(messages.text(400, "an HTTP/1.1 request needs a Host header"))
     if b"transfer-encoding" in headers:
@@ -236,7 +264,6 @@ def _check_version(version: str, headers: dict[bytes, bytes]) -> None:
             )
 
 
-@functools.lru_cache(maxsize=64)
 def _path(target: bytes) -> str:
     """The path of any form of request target (RFC 9112 section 3.2.2: servers accept all)."""
     if not target.startswith(b"/") and target != b"*":

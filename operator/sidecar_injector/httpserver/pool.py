@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,15 @@ from sidecar_injector.observability.metrics import Metrics
 if TYPE_CHECKING:
     from sidecar_injector.httpserver.connection import Connection
 
-ERRORS: Final = (400, 404, 405, 408, 413, 414, 417, 431, 500, 501, 503)
+ERRORS: Final = (400, 404, 405, 408, 413, 414, 417, 431, 500, 501, 503, 505)
+READ_BYTES: Final = 8 << 10
+"""What is read of a client at once: a usual review. OpenSSL keeps as much room for each client."""
+TURNS_AT_ONCE: Final = 4
+"""Clients that send several requests at once get so many answers in a turn of the event loop: all
+of them together, so they do not delay the clients that send one."""
+WARNING_SECONDS: Final = 60.0
+MOST_SECONDS: Final = 2.0
+"""What a sweep counts at most: while the event loop is held, no client can do anything."""
 _log = logging.getLogger(__name__)
 
 
@@ -40,12 +49,17 @@ class Pool:
         self.connections: set[Connection] = set()
         self._unused: dict[Connection, None] = {}
         """Connections without an answer so far, oldest first."""
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        """For all connections: what is read into it is copied before the next read."""
         self.held = 0
-        """Bytes of incomplete bodies, on all connections together."""
+        """Bytes of memory that all connections together make us keep."""
+        self._turns: deque[Connection] = deque()
+        """Connections with several requests at once, in the order of their turns."""
         self.awaited = 0
         """Requests whose handler is awaited."""
         self.closing = False
         """Every answer from now on is the last of its connection."""
+        self._next_warning: dict[str, float] = {}
         self._routes = routes
         self._error_counters = {}
         self._eviction_counter = metrics.connections_evicted if metrics else None
@@ -53,29 +67,59 @@ class Pool:
             self._error_counters = {code: metrics.http_errors.labels(code) for code in ERRORS}
             metrics.inflight_requests.set_function(lambda: self.awaited)
         self._clock = clock
+        self._last_sweep = self.now = clock()
         self._empty = asyncio.Event()
         self.sweep()
 
     def sweep(self) -> None:
         """Move the clock, and call `expire` on connections whose deadline has passed."""
-        self.now = self._clock()
+        time = self._clock()
+        self.now += min(time - self._last_sweep, MOST_SECONDS)
+        self._last_sweep = time
         self.date = email.utils.formatdate(usegmt=True).encode()
         for client in list(self.connections):
             if client.deadline <= self.now:
                 client.expire()
 
+    def hold(self, client: Connection, held: int) -> None:
+        """Count the memory that a connection takes now.
+
+        If all together take too much, the largest give theirs back: a small request is answered
+        while others send megabytes.
+        """
+        self.held += held - client.held
+        client.held = held
+        while self.held > self.limits.held_bytes:
+            largest = max(self.connections, key=lambda each: each.releasable, default=None)
+            if largest is None or largest.releasable <= 0:
+                return
+            self._warn("clients make this replica keep too much: the largest of them give way")
+            largest.release()
+
+    def add_turn(self, client: Connection) -> None:
+        """Call `take_turn` of a connection later, when the event loop has served others."""
+        self._turns.append(client)
+        if len(self._turns) == 1:
+            asyncio.get_running_loop().call_soon(self._take_turns)
+
+    def _take_turns(self) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(min(TURNS_AT_ONCE, len(self._turns))):
+            loop.call_soon(self._turns.popleft().take_turn)
+        if self._turns:
+            loop.call_soon(self._take_turns)
+
     def join(self, client: Connection) -> None:
-        """Add a connection, before its handshake and again after it.
+        """Add a connection, after its handshake.
 
         If there are too many, the oldest that was never used is evicted: a stranger opens
         connections and leaves them, while the API server sends a request at once. If all were used,
         the one that has been idle for longest is evicted; if none is idle, the new one.
         """
         limit = self.limits.connections
-        if client not in self.connections and 0 < limit <= len(self.connections):
+        if 0 < limit <= len(self.connections):
             evicted = self._eviction_candidate() or client
-            if self._eviction_counter is not None:
-                self._eviction_counter.inc()
+            self.count_eviction()
             evicted.abort()
             self.leave(evicted)  # Its `connection_lost` comes later, perhaps after others.
             if evicted is client:
@@ -153,6 +197,18 @@ class Pool:
         if counter is not None:
             counter.inc()
         return response
+
+    def count_eviction(self) -> None:
+        """Count a client that is cut as there are too many, or as it does not read its answers."""
+        self._warn("there are too many clients at once: those that do nothing are cut")
+        if self._eviction_counter is not None:
+            self._eviction_counter.inc()
+
+    def _warn(self, sentence: str) -> None:
+        """Log it, once a minute: strangers can repeat it."""
+        if self.now >= self._next_warning.get(sentence, self.now):
+            self._next_warning[sentence] = self.now + WARNING_SECONDS
+            _log.warning("%s", sentence)
 
     def close_when_idle(self) -> None:
         """Close every connection: idle ones now, the others after their next answer."""

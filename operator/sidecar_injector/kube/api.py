@@ -6,6 +6,8 @@ Objects are plain JSON dicts everywhere, so fields that we do not know are prese
 from __future__ import annotations
 
 import dataclasses
+import re
+import urllib.parse
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, Protocol
 
@@ -26,7 +28,17 @@ CONFLICT: Final = 409
 GONE: Final = 410
 """The API server no longer has this resourceVersion: list again."""
 INVALID: Final = 422
+BAD_REQUEST: Final = 400
+TOO_MANY_REQUESTS: Final = 429
+GATEWAY_TIMEOUT: Final = 504
 
+LONGEST_RETRY_AFTER: Final = 60.0
+"""Seconds. A longer `Retry-After` is cut: whatever a proxy sends, we try again in a minute."""
+NAME_BYTES: Final = 253
+NAMESPACE_BYTES: Final = 63
+_NOT_IN_A_NAME: Final = re.compile(r"[/%\x00-\x20\x7f-\x9f\ud800-\udfff]")
+_LABEL: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_SUBDOMAIN: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 OPENED: Final[Json] = {"type": "OPENED"}
 """The first event of every watch, made by the client: the API server has accepted the watch.
@@ -47,8 +59,15 @@ class CredentialsError(KubeError):
         self.source, self.detail = source, detail
 
 
+class InvalidNameError(KubeError):
+    """The name or namespace cannot be a part of a URL path, so nothing was sent."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{cut(name, 100)!a} cannot be the name of an object")
+
+
 class UnreachableError(KubeError):
-    """There was no response: connection refused or broken, timeout, or TLS failure."""
+    """There was no usable response: connection refused or broken, timeout, TLS or HTTP failure."""
 
     def __init__(self, *, host: str, detail: str) -> None:
         super().__init__(f"the API server {host} is unreachable: {detail}")
@@ -66,12 +85,67 @@ class SilentError(UnreachableError):
 class ApiError(KubeError):
     """The API server refused a request.
 
-    `reason` is the code in its Status object, `path` the path of the request.
+    `reason` is the code in its Status object, `path` the path of the request, and `retry_after`
+    the seconds before which we should not try again.
     """
 
-    def __init__(self, *, status: int, reason: str, message: str, path: str) -> None:
+    def __init__(
+        self, *, status: int, reason: str, message: str, path: str, retry_after: float = 0.0
+    ) -> None:
         super().__init__(f"{status} {reason} at {path}: {message}")
         self.status, self.reason, self.message, self.path = status, reason, message, path
+        self.retry_after = min(max(retry_after, 0.0), LONGEST_RETRY_AFTER)
+
+
+def is_overload(error: KubeError) -> bool:
+    """Whether the API server cannot handle requests at present, whatever they are."""
+    return isinstance(error, ApiError) and (
+        error.status == TOO_MANY_REQUESTS or error.status >= 500
+    )
+
+
+def needs_list(error: KubeError) -> bool:
+    """Whether a watch cannot be continued from its resourceVersion, so that only a list helps.
+
+    After any other refusal the version is still good. A list would only add load.
+    """
+    if isinstance(error, ApiError):
+        too_large = (
+            error.status == GATEWAY_TIMEOUT and "too large resource version" in str(error).lower()
+        )
+        # 400: the API server cannot read the version.
+        return error.status in {GONE, BAD_REQUEST} or too_large
+    return isinstance(error, SilentError)
+
+
+def is_name(name: str) -> bool:
+    """Whether an object may have this name: a DNS subdomain, as nearly all kinds demand.
+
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+    """
+    return len(name) <= NAME_BYTES and _SUBDOMAIN.fullmatch(name) is not None
+
+
+def check_segment(name: str, *, limit: int = NAME_BYTES) -> None:
+    """InvalidNameError unless this is one segment of a path, for the API server as for us.
+
+    The API server decodes a path before it splits it, so quotes do not help against `/`.
+    https://github.com/kubernetes/apimachinery/blob/master/pkg/api/validation/path/name.go
+    """
+    if name in {"", ".", ".."} or _NOT_IN_A_NAME.search(name) or len(name.encode()) > limit:
+        raise InvalidNameError(name)
+
+
+def cut(text: str, limit: int) -> str:
+    """The beginning of a text, at most `limit` bytes of UTF-8: the API server counts bytes."""
+    encoded = text.encode(errors="replace")
+    return encoded[:limit].decode(errors="ignore") if len(encoded) > limit else text
+
+
+def _quoted(segment: str) -> str:
+    if segment in {".", ".."}:
+        return segment.replace(".", "%2E")
+    return urllib.parse.quote(segment.encode(errors="surrogatepass"), safe="")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,9 +164,11 @@ class Resource:
     def path(
         self, *, namespace: str | None = None, name: str | None = None, subresource: str = ""
     ) -> str:
-        """The URL path of the collection, of one object, or of its subresource."""
-        root = "/apis" if self.group else "/api"
-        parts = [root, self.api_version]
+        """The URL path of the collection, of one object, or of its subresource.
+
+        Each name is one segment, whatever it contains.
+        """
+        parts = ["apis" if self.group else "api", *self.api_version.split("/", maxsplit=1)]
         if namespace is not None:
             parts += ["namespaces", namespace]
         parts.append(self.plural)
@@ -100,7 +176,7 @@ class Resource:
             parts.append(name)
         if subresource:
             parts.append(subresource)
-        return "/".join(parts)
+        return "/" + "/".join(map(_quoted, parts))
 
 
 NAMESPACES: Final = Resource("v1", "namespaces", "Namespace")
@@ -276,6 +352,19 @@ async def owner_reference(
         "name": name,
         "uid": metadata(owner)["uid"],
     }
+
+
+def error_of(status: Mapping[str, Any], *, path: str) -> ApiError:
+    """The error in an ERROR event of a watch, whose object is a Status."""
+    details = status.get("details")
+    seconds = details.get("retryAfterSeconds") if isinstance(details, dict) else None
+    return ApiError(
+        status=int(status.get("code", 500)),
+        reason=str(status.get("reason", "Unknown")),
+        message=str(status.get("message", "")),
+        path=path,
+        retry_after=float(seconds) if isinstance(seconds, int) else 0.0,
+    )
 
 
 def metadata(item: Mapping[str, Any]) -> Json:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
+import email.utils
 import urllib.parse
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final, Self
 
 import aiohttp
 import orjson
+import yarl
+from aiohttp import http_exceptions
 from kubernetes.aio import config
 from kubernetes.aio.client import configuration, rest
 
@@ -25,11 +29,30 @@ WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=1
 """A watch has no total limit, but the API server sends a bookmark every 45 to 75 seconds.
 https://github.com/kubernetes/apiserver/blob/master/pkg/storage/cacher/cache_watcher.go
 """
+FAILURES: Final = (
+    aiohttp.ClientError,
+    # Of a body that cannot be decompressed.
+    http_exceptions.HttpProcessingError,
+    OSError,
+    TimeoutError,
+    # The text of a response is not UTF-8, or not JSON, or not what the API sends.
+    ValueError,
+    LookupError,
+    # "Session is closed": another task has replaced the connection pool, or closed the client.
+    RuntimeError,
+)
+"""What aiohttp raises while it sends a request and reads the response."""
 PARTIAL: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+PAGE_BYTES: Final = 1024 * 1024
+"""Of a page of a list; parsed it takes ten times as much memory, and 10 ms of the event loop. One
+object can have 1.5 MiB."""
+MAX_DIGITS: Final = 9
+"""Of the seconds in `Retry-After`; more are as good as this many."""
 WRITES: Final = {"fieldManager": names.PRODUCT}
-MAX_PAGE_BYTES: Final = 1 << 20
-"""Of one page of a list: parsed it takes ten times as much memory, and 10 ms of the event loop. An
-object may have 1.5 MiB, so a number of them is no limit."""
+
+
+class PageTooLargeError(Exception):
+    """A page of a list is too large: request fewer objects at once."""
 
 
 class Client:
@@ -60,40 +83,30 @@ class Client:
     async def get(
         self, resource: api.Resource, *, name: str, namespace: str | None = None
     ) -> api.Json:
-        return await self._json("GET", resource.path(namespace=namespace, name=name))
+        return await self._json("GET", _path(resource, namespace=namespace, name=name))
 
     async def pages(
         self, resource: api.Resource, *, scope: api.Scope = api.EVERYTHING, limit: int = 500
     ) -> AsyncGenerator[api.Page]:
-        path = resource.path(namespace=scope.namespace)
+        path = _path(resource, namespace=scope.namespace)
         query = scope.query()
         accept = PARTIAL.format("List") if scope.metadata_only else ""
         size, more = limit, True
         while more:
             query["limit"] = str(size)
-            limit_bytes = MAX_PAGE_BYTES if size > 1 else None
-            body = await self._page(path, query=query, accept=accept, limit_bytes=limit_bytes)
-            if body is None:
-                size = max(size // 4, 1)
+            try:
+                page, length = await self._page(
+                    path, query=query, accept=accept, is_single=size == 1
+                )
+            except PageTooLargeError:
+                # People with rights in one namespace decide how large its objects are.
+                size = max(size // 10, 1)
                 continue
-            page, page_bytes = body
-            # The next one has half of the limit, if its objects are as large as these.
-            size = min(max(size * MAX_PAGE_BYTES // (2 * page_bytes), 1), limit)
+            # The next one has half of the bytes, if its objects are as large as these.
+            size = min(max(size * PAGE_BYTES // (2 * length), 1), limit)
+            yield api.Page(page.get("items") or [], api.resource_version(page))
             query["continue"] = api.metadata(page).get("continue", "")
             more = bool(query["continue"])
-            yield api.Page(page.get("items") or [], api.resource_version(page))
-
-    async def _page(
-        self, path: str, *, query: dict[str, str], accept: str, limit_bytes: int | None
-    ) -> tuple[api.Json, int] | None:
-        """A page of a list and its bytes; None if it is larger than the limit."""
-        async with self._request("GET", path, query=query, accept=accept) as response:
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if limit_bytes is not None and len(body) > limit_bytes:
-                    return None
-            return orjson.loads(body), len(body)
 
     async def watch(
         self,
@@ -112,7 +125,7 @@ class Client:
         }
         request = self._request(
             "GET",
-            resource.path(namespace=scope.namespace),
+            _path(resource, namespace=scope.namespace),
             query=query,
             accept=PARTIAL.format("") if scope.metadata_only else "",
             limits=WATCH_TIMEOUT,
@@ -125,7 +138,7 @@ class Client:
                 *lines, rest_of_line = (rest_of_line + chunk).split(b"\n")
                 for line in lines:
                     if line:
-                        yield orjson.loads(line)
+                        yield _event(line)
 
     async def create(
         self,
@@ -136,12 +149,13 @@ class Client:
         dry_run: bool = False,
     ) -> api.Json:
         query = {**WRITES, "dryRun": "All"} if dry_run else WRITES
-        return await self._json("POST", resource.path(namespace=namespace), query=query, body=body)
+        path = _path(resource, namespace=namespace)
+        return await self._json("POST", path, query=query, body=body)
 
     async def replace(
         self, resource: api.Resource, body: api.Json, *, name: str, namespace: str | None = None
     ) -> api.Json:
-        path = resource.path(namespace=namespace, name=name)
+        path = _path(resource, namespace=namespace, name=name)
         return await self._json("PUT", path, query=WRITES, body=body)
 
     async def patch(
@@ -154,13 +168,22 @@ class Client:
         content_type: str = api.MERGE_PATCH,
         subresource: str = "",
     ) -> api.Json:
-        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        path = _path(resource, namespace=namespace, name=name, subresource=subresource)
         return await self._json("PATCH", path, query=WRITES, body=body, content_type=content_type)
+
+    async def _page(self, path: str, *, is_single: bool, **options: Any) -> tuple[api.Json, int]:
+        """A page of a list and its bytes; PageTooLargeError if they are too many for one page."""
+        async with self._request("GET", path, **options) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > PAGE_BYTES and not is_single:
+                    raise PageTooLargeError
+            return _object(bytes(body)), len(body)
 
     async def _json(self, method: str, path: str, **options: Any) -> api.Json:
         async with self._request(method, path, **options) as response:
-            body: api.Json = orjson.loads(await response.read())
-            return body
+            return _object(await response.read())
 
     @contextlib.asynccontextmanager
     async def _request(
@@ -184,13 +207,13 @@ class Client:
             # Closed, not released: a watch may go on sending, and nobody reads it any more.
             with contextlib.closing(response):
                 if response.status >= 400:
-                    raise _refusal(path, status=response.status, body=await response.read())
+                    raise await _refusal(path, response)
                 yield response
         except aiohttp.SocketTimeoutError as error:
             host = connection.configuration.host
             kind = api.SilentError if limits is WATCH_TIMEOUT else api.UnreachableError
             raise kind(host=host, detail="nothing was heard in time") from error
-        except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError) as error:
+        except FAILURES as error:
             detail = str(error) or type(error).__name__
             raise api.UnreachableError(host=connection.configuration.host, detail=detail) from error
 
@@ -270,6 +293,8 @@ async def _send(
     if token:
         headers["Authorization"] = str(token["value"])
     url = settings.host + path + ("?" + urllib.parse.urlencode(query) if query else "")
+    # Encoded already. yarl would decode `%2E%2E` in it, and then follow that to another object.
+    url = yarl.URL(url, encoded=True)
     rest_response = await connection.request(  # type: ignore[no-untyped-call]  # not annotated there
         method, url, headers=headers, body=body, _request_timeout=limits
     )
@@ -281,11 +306,62 @@ def _is_same_server(new: configuration.Configuration, old: configuration.Configu
     return bool(new.api_key) and (new.host, new.ssl_ca_cert) == (old.host, old.ssl_ca_cert)
 
 
-def _refusal(path: str, *, status: int, body: bytes) -> api.ApiError:
+def _path(
+    resource: api.Resource,
+    *,
+    namespace: str | None = None,
+    name: str | None = None,
+    subresource: str = "",
+) -> str:
+    """The URL path; InvalidNameError instead of the path of another object."""
+    if namespace is not None:
+        api.check_segment(namespace, limit=api.NAMESPACE_BYTES)
+    if name is not None:
+        api.check_segment(name)
+    return resource.path(namespace=namespace, name=name, subresource=subresource)
+
+
+def _object(text: bytes) -> api.Json:
+    """A JSON object; ValueError if it is something else, as a proxy may send it."""
+    value = orjson.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("the response is not an object of the API")  # noqa: TRY004 - of its content
+    return value
+
+
+def _event(line: bytes) -> api.Json:
+    event = _object(line)
+    if not (isinstance(event.get("type"), str) and isinstance(event.get("object"), dict)):
+        raise ValueError("the response is not an event of a watch")  # noqa: TRY004 - of its content
+    return event
+
+
+async def _refusal(path: str, response: aiohttp.ClientResponse) -> api.ApiError:
     """The error of the API server's Status object, or of another body (a proxy's, for example)."""
+    try:
+        body = await response.read()
+    except FAILURES:
+        # The status alone says what happened.
+        body = b""
     try:
         api_status = orjson.loads(body)
         reason, message = str(api_status["reason"]), str(api_status["message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         reason, message = "Unknown", body.decode(errors="replace").strip()[:200]
-    return api.ApiError(status=status, reason=reason, message=message, path=path)
+    return api.ApiError(
+        status=response.status, reason=reason, message=message, path=path,
+        retry_after=_retry_after(response.headers),
+    )  # fmt: skip
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds of the header `Retry-After`, which is a number or a date."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isdecimal() and text.isascii():
+        return float(text[:MAX_DIGITS])
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+        until = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        return (until - server_clock.system()).total_seconds()
+    except (ValueError, OverflowError):
+        return 0.0

@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 
 from sidecar_injector import names
 from sidecar_injector.kube import api
+from sidecar_injector.observability import logs
 from sidecar_injector.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,12 @@ call a second, the oldest Event first. Equal Events that wait are posted by one 
 WINDOW: Final = datetime.timedelta(minutes=10)
 """An Event that repeats within this time is counted in its series, not posted again."""
 NOTE_LIMIT: Final = 1024
-"""The API server refuses a longer note."""
+FIELD_LIMIT: Final = 128
+"""Bytes of the note, and of reason, action and instance; the API server refuses longer ones.
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/events.go
+"""
+NAME_LIMIT: Final = 200
+"""Of the object's name, in the name of its Event."""
 NORMAL, WARNING = "Normal", "Warning"
 
 
@@ -90,7 +96,8 @@ class Event:
         """The name of its object: equal Events have the same name in every replica."""
         parts = [self.regarding.as_json(), self.reason, self.message, self.action, self.kind]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-        return f"{self.regarding.name[:200]}.{digest}"
+        # A part of a DNS name ends neither with a dot nor with a hyphen.
+        return f"{self.regarding.name[:NAME_LIMIT].rstrip('.-')}.{digest}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,7 +142,8 @@ class Recorder:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._api, self._instance, self._now = api_client, instance, now
+        self._api, self._now = api_client, now
+        self._instance = api.cut(instance, FIELD_LIMIT)
         self._results = (metrics or Metrics()).events
         self._budget, self._sleep = Budget(monotonic), sleep
         self._waiting: dict[Event, int] = {}
@@ -145,7 +153,11 @@ class Recorder:
         self._is_dropping = False
 
     def record(self, event: Event) -> None:
-        """Queue an Event; drop it if the queue is full."""
+        """Queue an Event; drop it if the queue is full, or if no object can have that name."""
+        regarding = event.regarding
+        if not (api.is_name(regarding.name) and api.is_name(regarding.event_namespace)):
+            self._drop("dropped", f"{api.cut(regarding.name, 100)!a} is not the name of an object")
+            return
         if event not in self._waiting and len(self._waiting) >= QUEUE_LIMIT:
             self._drop("dropped", f"{QUEUE_LIMIT} wait to be posted")
             return
@@ -168,6 +180,12 @@ class Recorder:
             result = await self._post(event, times)
         except api.KubeError as error:
             self._drop("failed", str(error))
+            if isinstance(error, api.ApiError):
+                await self._sleep(error.retry_after)
+            return
+        except Exception as error:  # an outermost boundary: one Event must not end the others
+            log.exception("an Event could not be posted", exc_info=logs.unquoted(error))
+            self._drop("failed", type(error).__name__)
             return
         self._results.labels(result).inc()
         if not self._waiting:
@@ -205,9 +223,9 @@ class Recorder:
             "reportingController": names.PRODUCT,
             "reportingInstance": self._instance,
             "regarding": event.regarding.as_json(),
-            "reason": event.reason,
-            "action": event.action,
-            "note": event.message[:NOTE_LIMIT],
+            "reason": api.cut(event.reason, FIELD_LIMIT),
+            "action": api.cut(event.action, FIELD_LIMIT),
+            "note": api.cut(event.message, NOTE_LIMIT),
             "type": event.kind,
         }
         if series.count > 1:

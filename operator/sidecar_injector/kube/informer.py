@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,14 +25,15 @@ Key = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
 Change = Callable[[Key, api.Json | None, api.Json | None], None]
 """Called with the old and the new object, which differ; None if there is none."""
+Prepare = Callable[[api.Json], Awaitable[None]]
 Keep = Callable[[api.Json], api.Json]
 """From an object to what is kept of it. A change of anything else is no change."""
 
 WATCH_SECONDS: Final = 300
 """The duration of one watch request, as in client-go's reflector."""
 FIRST_PAUSE, REOPEN_PAUSE, LONGEST_PAUSE = 0.1, 0.5, 5.0
-"""Seconds between attempts. They double, because the API server may be away for long. An accepted
-watch shortens the pause to the second value, and an event on it to the first."""
+"""Seconds between attempts. They double, because the API server may be away for long. A watch that
+was accepted and then ends shortens the pause to the second value, an event on it to the first."""
 
 
 class Informer:
@@ -41,8 +41,9 @@ class Informer:
 
     What it does not `keep` of an object is in memory only as long as its page or its event.
 
-    `on_change` is called synchronously, in the order of the API server's events. After a break that
-    lost events it is called with the differences, deletions included, in no particular order.
+    `on_change` is called synchronously, in the order of the API server's events. Before it,
+    `prepare` is awaited with the new object. After a break that lost events they are called with
+    the differences, deletions included, in no particular order.
     `synced` is set after the first complete list, and stays set.
     """
 
@@ -55,10 +56,12 @@ class Informer:
         scope: api.Scope = api.EVERYTHING,
         keep: Keep | None = None,
         on_change: Change | None = None,
+        prepare: Prepare | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self.resource, self._scope = api_client, resource, scope
-        self._keep, self._on_change, self._sleep = keep or _trimmed, on_change, sleep
+        self._keep, self._prepare = keep or _trimmed, prepare
+        self._on_change, self._sleep = on_change, sleep
         self._backoff = backoff.Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
         self._is_open = False
         self._objects: dict[Key, api.Json] = {}
@@ -97,8 +100,19 @@ class Informer:
                 await self._watch(self._version)
             except api.KubeError as error:
                 self._handle(error)
-            jitter = random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load
-            await self._sleep(self._backoff.next() * jitter)
+                pause = self._backoff.next(error)
+            except Exception as error:
+                # An outermost boundary: an object that we cannot read must not end the informer.
+                log.exception(
+                    "%s: a list or watch could not be read",
+                    self.resource.plural,
+                    exc_info=logs.unquoted(error),
+                )
+                self._version, pause = None, LONGEST_PAUSE
+            else:
+                self._backoff.reset(at_most=REOPEN_PAUSE)
+                pause = self._backoff.next()
+            await self._sleep(pause)
 
     async def _list(self) -> str:
         """Take over a complete list, page by page; returns the version to watch from.
@@ -114,9 +128,10 @@ class Informer:
             async for page in pages:
                 version = page.resource_version
                 for item in page.items:
-                    key = key_of(item)
+                    key, kept = key_of(item), self._keep(item)
                     deleted.discard(key)
-                    self._set(key, self._keep(item))
+                    await self._prepared(key, kept)
+                    self._set(key, kept)
                     await slices.yield_if_due()
         for key in deleted:
             self._set(key, None)
@@ -143,23 +158,30 @@ class Informer:
                 if event is api.OPENED:
                     self._watch_opened()
                 else:
-                    self._apply(event)
+                    await self._apply(event)
                     await slices.yield_if_due()
 
-    def _apply(self, event: api.Json) -> None:
+    async def _prepared(self, key: Key, new: api.Json) -> None:
+        """Let the receiver of a change do what takes long before it."""
+        if self._prepare and new != self._objects.get(key):
+            try:
+                await self._prepare(new)
+            except Exception:  # as in `_set`
+                log.exception(
+                    "%s %s: the change is taken over unprepared", self.resource.plural, key
+                )
+
+    async def _apply(self, event: api.Json) -> None:
         item: api.Json = event["object"]
         if event["type"] == "ERROR":
-            raise api.ApiError(
-                status=int(item.get("code", 500)),
-                reason=str(item.get("reason", "Unknown")),
-                message=str(item.get("message", "")),
-                path=self.resource.path(namespace=self._scope.namespace),
-            )
+            raise api.error_of(item, path=self.resource.path(namespace=self._scope.namespace))
         self._version = api.resource_version(item)
         if event["type"] == "DELETED":
             self._set(key_of(item), None)
         elif event["type"] != "BOOKMARK":
-            self._set(key_of(item), self._keep(item))
+            key, kept = key_of(item), self._keep(item)
+            await self._prepared(key, kept)
+            self._set(key, kept)
         self._backoff.reset()
         self._last_event_metric.set(time.time())
 
@@ -181,17 +203,19 @@ class Informer:
 
     def _watch_opened(self) -> None:
         self._is_open = True
-        self._backoff.reset(at_most=REOPEN_PAUSE)
         if self.problem is not None:
             self.problem = None
             log.info("%s: watching again, %d known", self.resource.plural, len(self._objects))
 
     def _handle(self, error: api.KubeError) -> None:
         """Decide whether to list again, and log a problem once, not at every attempt."""
-        if isinstance(error, api.ApiError | api.SilentError):
+        if api.needs_list(error):
             self._version = None
         expired = isinstance(error, api.ApiError) and error.status == api.GONE
-        if expired or (self._is_open and isinstance(error, api.UnreachableError)):
+        broken = self._is_open and isinstance(error, api.UnreachableError)
+        if broken:
+            self._backoff.reset(at_most=REOPEN_PAUSE)
+        if expired or broken:
             # This is usual. The next attempt shows whether there is a problem.
             log.debug("%s: beginning again: %s", self.resource.plural, error)
             return

@@ -76,6 +76,7 @@ class Lease:
         self._observed_at = 0.0
         """When we noticed its last change: clocks of other machines are not trusted."""
         self._problem = ""
+        self._pause = RETRY_SECONDS
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> NoReturn:
         """Run `work` while this replica holds the Lease, and cancel it otherwise, until cancelled.
@@ -84,7 +85,7 @@ class Lease:
         """
         while True:
             while not await self._try():
-                await self._clocks.sleep(RETRY_SECONDS)
+                await self._clocks.sleep(self._pause)
             log.info("%s: leading as %s", self._ref.name, self._identity)
             self._leader.set(1)
             task = asyncio.ensure_future(work())
@@ -103,7 +104,7 @@ class Lease:
         """Renew until that fails for too long, another replica holds the Lease, or work ends."""
         renewed_at = self._clocks.monotonic()
         while not task.done():
-            await self._clocks.sleep(RETRY_SECONDS)
+            await self._clocks.sleep(self._pause)
             started_at = self._clocks.monotonic()
             if started_at - renewed_at >= GIVE_UP_SECONDS:
                 return
@@ -113,13 +114,18 @@ class Lease:
                 return
 
     async def _try(self) -> bool:
-        """Take or renew the Lease if that is allowed; returns whether this replica holds it."""
+        """Take or renew the Lease if that is allowed; returns whether this replica holds it.
+
+        There is one attempt in `RETRY_SECONDS`, and none before the API server's `Retry-After`.
+        """
+        self._pause = RETRY_SECONDS
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS / 2):
                 return await self._take()
         except TimeoutError:
             self._report("the API server takes too long")
         except api.ApiError as error:
+            self._pause = max(RETRY_SECONDS, error.retry_after)
             if error.status == api.CONFLICT:
                 # Another replica was faster. The next read shows which.
                 self._writes.labels("lease", "conflict").inc()

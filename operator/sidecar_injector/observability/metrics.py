@@ -39,8 +39,11 @@ WRITTEN: Final = (
 WRITE_RESULTS: Final = ("written", "conflict", "failed")
 EVENT_RESULTS: Final = ("posted", "counted", "dropped", "failed")
 ERROR: Final = "error"
-RESULTS: Final = (*(verdict.value for verdict in reasons.PodVerdict), ERROR)
-"""What the answer to a review was; an error admits the pod as it is."""
+TOO_LARGE: Final = "TooLarge"
+BUSY: Final = "Busy"
+RESULTS: Final = (*(verdict.value for verdict in reasons.PodVerdict), ERROR, TOO_LARGE, BUSY)
+"""What the answer to a review was. An error and a review that is too large admit the pod as it is;
+while too many large ones wait, the API server is to ask again."""
 REASONS: Final = tuple(reason.value for reason in reasons.Reason)
 POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing")
 
@@ -140,6 +143,10 @@ class Metrics:
         )
         self.admission_duration = self._histogram(
             "admission_duration_seconds", "From the whole request to its answer.", LATENCY_BUCKETS
+        )
+        self.unchecked_injections = self._counter(
+            "unchecked_injections_total",
+            "Injections admitted unjudged, as too many waited or one took too long.",
         )
         self.patch_bytes = self._histogram(
             "patch_bytes", "Size of the JSON patches.", PATCH_BUCKETS

@@ -109,7 +109,8 @@ def serving(
     findings = validity(leaf, field=field, now=now)
     if is_ca(leaf):
         findings.append(CertificateFinding(field, Flaw.IS_A_CA))
-    missing = [name for name in dns_names if name not in _dns_names(leaf)]
+    present = dns_names_of(leaf)
+    missing = [name for name in dns_names if name not in present]
     if missing:
         findings.append(CertificateFinding(field, Flaw.WRONG_NAMES, ", ".join(missing)))
     purposes = _extension(leaf, x509.ExtendedKeyUsage)
@@ -171,7 +172,8 @@ def _signed(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:
     return is_ca(by)
 
 
-def _dns_names(certificate: x509.Certificate) -> list[str]:
+def dns_names_of(certificate: x509.Certificate) -> list[str]:
+    """The DNS names of a serving certificate."""
     alternatives = _extension(certificate, x509.SubjectAlternativeName)
     return alternatives.get_values_for_type(x509.DNSName) if alternatives is not None else []
 

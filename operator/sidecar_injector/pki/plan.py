@@ -27,6 +27,8 @@ Generate = Callable[[], keys.Material]
 
 LEAF, CA = "leaf", "ca"
 """The two values of the rotate annotation."""
+MOST_DNS_NAMES = 20
+"""A repaired leaf keeps names that it has already, up to this many in all."""
 
 
 class Action(enum.Enum):
@@ -60,6 +62,11 @@ class Policy:
     leaf_seconds: int
     ca_seconds: int
     roll_wait_seconds: int
+
+    @property
+    def verified_names(self) -> Sequence[str]:
+        """Those of `dns_names` by which API servers verify a certificate: SERVICE.NAMESPACE.svc."""
+        return [name for name in self.dns_names if name.endswith(".svc")] or self.dns_names
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:
@@ -180,7 +187,7 @@ def _replaced_by_stranger(
 def _repair(
     current: secret_data.CertificateSet, state: CertificateState, policy: Policy
 ) -> Step | None:
-    """Replace a pair that no API server accepts, without a wait for trust."""
+    """Replace a pair that no API server accepts, or that lacks a name, without a wait for trust."""
     if not _alive(current.ca, state.now):
         if current.next_ca and _alive(current.next_ca, state.now):
             return Step(Action.SWITCH_ISSUER, "the CA has expired and its successor is here")
@@ -325,7 +332,7 @@ def _changed(
     newer = dataclasses.replace(current, generation=current.generation + 1)
     match step.action:
         case Action.RENEW_LEAF:
-            return dataclasses.replace(newer, leaf=issuer.leaf(current.ca))
+            return dataclasses.replace(newer, leaf=issuer.renewed_leaf(current))
         case Action.EXTEND_CA:
             return dataclasses.replace(newer, ca=issuer.extended_ca(current.ca))
         case Action.STAGE_CA:
@@ -368,11 +375,23 @@ class _Issuer:
             ca, fresh=self.generate(), now=self.now, seconds=self.policy.ca_seconds
         )
 
-    def leaf(self, ca: issue.Pair) -> issue.Pair:
+    def renewed_leaf(self, current: secret_data.CertificateSet) -> issue.Pair:
+        """A leaf that keeps the names of one that lacks some of ours.
+
+        Replicas with other settings need those names, while a rollout changes `clusterDomain`. They
+        would take the next leaf for a flawed one, and replace it again. So one leaf has the names
+        of both, until it is renewed by its date.
+        """
+        names_of_leaf = checks.dns_names_of(current.leaf.parsed())
+        lacks_names = not set(self.policy.dns_names).issubset(names_of_leaf)
+        both = list(dict.fromkeys((*self.policy.dns_names, *names_of_leaf)))
+        return self.leaf(current.ca, both[:MOST_DNS_NAMES] if lacks_names else ())
+
+    def leaf(self, ca: issue.Pair, dns_names: Sequence[str] = ()) -> issue.Pair:
         return issue.leaf(
             fresh=self.generate(),
             issuer=ca,
-            dns_names=self.policy.dns_names,
+            dns_names=dns_names or self.policy.dns_names,
             now=self.now,
             seconds=self.policy.leaf_seconds,
         )

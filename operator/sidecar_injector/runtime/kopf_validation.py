@@ -1,8 +1,10 @@
-"""Kopf's handlers for the validating webhook; `webhook.validate` decides."""
+"""Kopf's handlers for the validating webhook; `webhook.validate` has judged before.
+
+They run on the event loop, in the context of the review that is dispatched.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
@@ -13,9 +15,9 @@ from sidecar_injector.kube import api
 from sidecar_injector.webhook import admission_review, validate
 
 
-def register(handlers: kopf.OperatorRegistry, *, competing: validate.CompetingInjections) -> None:
+def register(handlers: kopf.OperatorRegistry) -> None:
     """Make Kopf answer `/validate` for both kinds."""
-    for kind, resource in api.OWN_KINDS.items():
+    for resource in api.OWN_KINDS.values():
 
         @kopf.on.validate(
             names.GROUP,
@@ -25,18 +27,11 @@ def register(handlers: kopf.OperatorRegistry, *, competing: validate.CompetingIn
             operations=["CREATE", "UPDATE"],
             registry=handlers,
         )
-        async def validate_injection(
-            body: kopf.Body, warnings: list[str], *, kind: str = kind, **_: Any
-        ) -> None:
-            # Kopf has held the event loop for some milliseconds, and the validation takes as long:
-            # requests about pods are answered in between.
-            await asyncio.sleep(0)
-            try:
-                warnings += validate.warnings_about(dict(body), kind=kind, competing=competing)
-            except validate.Refused as error:
-                raise kopf.AdmissionError(
-                    str(error), code=admission_review.UNPROCESSABLE
-                ) from error
+        async def validate_injection(warnings: list[str], **_: Any) -> None:
+            verdict = validate.current_verdict.get()
+            if verdict.refusal:
+                raise kopf.AdmissionError(verdict.refusal, code=admission_review.UNPROCESSABLE)
+            warnings += verdict.warnings
 
 
 class RefusalFilter(logging.Filter):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 import prometheus_client
@@ -13,6 +15,32 @@ from sidecar_injector.webhook import readiness
 HEALTH_PATH: Final = "/healthz"
 READY_PATH: Final = "/readyz"
 METRICS_PATH: Final = "/metrics"
+LIMITS: Final = messages.Limits(
+    body_bytes=0, head_bytes=4 << 10, target_bytes=1 << 10, held_bytes=1 << 20,
+    request_seconds=5.0, connections=32,
+)  # fmt: skip
+"""Of the admin port, which shares the event loop with pods: a few probes and scrapers."""
+CACHE_SECONDS: Final = 1.0
+SHARE: Final = 0.01
+"""Of the processor's time, for the text of `/metrics` at most: it is kept the longer, the longer it
+takes."""
+
+
+class Exposition:
+    """The text of `/metrics`, which is made once a second at most."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._metrics, self._clock = metrics, clock
+        self._text, self._fresh_until = b"", -1.0
+
+    def text(self) -> bytes:
+        """The current text, or one that is not old."""
+        start = self._clock()
+        if start >= self._fresh_until:
+            self._text = self._metrics.exposition()
+            end = self._clock()
+            self._fresh_until = end + max(CACHE_SECONDS, (end - start) / SHARE)
+        return self._text
 
 
 def routes(*, ready: readiness.Readiness, metrics: Metrics) -> messages.Routes:
@@ -27,12 +55,13 @@ def routes(*, ready: readiness.Readiness, metrics: Metrics) -> messages.Routes:
         status, first = (503, reasons) if (reasons := ready.reasons()) else (200, ("ok",))
         return messages.text(status, "\n".join((*first, *ready.remarks())))
 
+    exposition = Exposition(metrics)
     return {
         HEALTH_PATH: {"GET": lambda _: messages.text(200, "ok")},
         READY_PATH: {"GET": readyz},
         METRICS_PATH: {
             "GET": lambda _: messages.Response(
-                200, metrics.exposition(), prometheus_client.CONTENT_TYPE_LATEST
+                200, exposition.text(), prometheus_client.CONTENT_TYPE_LATEST
             )
         },
     }

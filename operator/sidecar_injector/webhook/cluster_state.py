@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sidecar_injector import crds, names
@@ -19,6 +19,7 @@ from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.webhook import service_accounts
 
 Json = Mapping[str, Any]
+Read = Callable[[Json, str], model.Injection]
 Key = tuple[str, str]
 """Namespace and name."""
 
@@ -37,11 +38,19 @@ class NamespaceState:
     another one."""
 
 
+def read(resource: Json, kind: str) -> model.Injection:
+    """The injection in a resource of a kind."""
+    # In a list the API server leaves out the kind of each item.
+    return model.read({**resource, "kind": kind}, spec_schema=crds.spec_schema(kind))
+
+
 class ClusterState:
     """Namespaces and injections, ready for `decide`."""
 
-    def __init__(self, *, release_namespace: str) -> None:
+    def __init__(self, *, release_namespace: str, read_injection: Read = read) -> None:
+        """`read_injection` reads the injection in a resource of a kind."""
         self._release_namespace = release_namespace
+        self._read = read_injection
         self.service_accounts = service_accounts.ServiceAccounts(on_change=self._forget)
         self._namespaces: dict[str, namespace_view.Namespace] = {}
         self._cluster_injections: dict[str, model.Injection] = {}
@@ -181,9 +190,7 @@ class ClusterState:
         # a watch that was interrupted reports a deleted and recreated resource as a change.
         if old is not None and name in group and _identity(old) == _identity(new):
             return False
-        # In a list the API server leaves out the kind of each item.
-        resource = {**new, "kind": kind}
-        injection = model.read(resource, spec_schema=crds.spec_schema(kind))
+        injection = self._read(new, kind)
         group[name] = injection
         self.service_accounts.injection_changed(injection)
         return True

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
+import gc
 import logging
+import math
 import re
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from sidecar_injector import names
+from sidecar_injector.core.merging import budget
 from sidecar_injector.httpserver import messages
 from sidecar_injector.observability import logs
-from sidecar_injector.observability.metrics import ERROR, Metrics
+from sidecar_injector.observability.metrics import BUSY, ERROR, TOO_LARGE, Metrics
 from sidecar_injector.webhook import (
     admission_review,
     cluster_state,
@@ -30,10 +34,19 @@ from sidecar_injector.webhook import (
     response_cache,
 )
 
+SHORT_BYTES: Final = 64 << 10
+"""Of a review that is decided while others wait. To look at the densest pod of this size takes up
+to 20 ms, before anything is added."""
 _REVIEW: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}'
 """With `PodResponse.members`, which close the response."""
+MAX_WAITING_BYTES: Final = 12 << 20
+"""Of large bodies, half of what all connections may hold: the other half is for smaller ones."""
+WARNING_SECONDS: Final = 60.0
+"""Between two lines of the log about reviews that are too large: anyone can send them."""
+NOT_READ: Final = "the pod is unchanged, as reading it would take too much memory"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
+Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +67,10 @@ class PodWebhook:
         self._log = log
         self._cache = response_cache.ResponseCache()
         # One thread: large pods may wait for each other, and the loop for one of them at a time.
+        self._one_large = asyncio.Lock()
+        self._waiting_bytes = 0
+        """Of the bodies that wait for the worker thread or are in it."""
+        self._next_warning = -math.inf
         self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=names.PRODUCT)
         self._results = metrics.admission_requests.counts
         self._reasons = metrics.decisions.counts
@@ -67,10 +84,15 @@ class PodWebhook:
             if cached.is_cacheable:
                 return self._finish(cached, uid=uid, request=request, start=start)
             key = None
-        if len(request.body) > response_cache.MAX_REVIEW_BYTES:
-            return self._in_worker_thread(request, start)
+        body = request.body
         try:
+            if len(body) > SHORT_BYTES or admission_review.is_heavy(body):
+                return self._long(request, key=key, uid=uid, start=start)
             return self._decide(request, key=key, uid=uid, start=start)
+        except budget.LongWorkError:
+            return self._long(request, key=key, uid=uid, start=start)
+        except admission_review.TooLargeReview:
+            return self._unread(body, start)
         except admission_review.InvalidReview as error:
             return _bad_request(error)
 
@@ -81,15 +103,13 @@ class PodWebhook:
 
         Without a key the decision is about the review itself, and is not cached.
         """
-        review = response_cache.canonical_review(key, uid) if key is not None else None
-        if review is None:
-            key, review = None, admission_review.read(request.body)
+        key, review = _read(request.body, key, uid)
         if not admission_review.is_pod(review):
             return self._unchanged(review, start)
-        has_token_volume = key is not None and response_cache.has_token_volume(key)
-        token_volume = names.TOKEN_VOLUME_PREFIX if has_token_volume else ""
         state = self._state_for(review)
-        pod_response = response.respond(review, state, token_volume=token_volume)
+        pod_response = response.respond(
+            review, state, token_volume=_token_volume(key), is_waited_for=True
+        )
         if key is not None and pod_response:
             if state.is_kept:
                 self._cache.put(key, pod_response)
@@ -98,18 +118,73 @@ class PodWebhook:
                 pod_response = response.respond(review, state)
         return self._respond(review, pod_response, request=request, start=start)
 
-    async def _in_worker_thread(self, request: messages.Request, start: float) -> messages.Response:
-        """The same for a large body, which the event loop does not wait for; it is not cached."""
-        loop = asyncio.get_running_loop()
+    def _long(
+        self, request: messages.Request, *, key: bytes | None, uid: bytes, start: float
+    ) -> messages.Answer:
+        """The same for what takes long, so that the event loop does not wait for it.
+
+        If too many wait, the API server is to ask again: it does so within its timeout, and a later
+        sidecar is better than none. Raises TooLargeReview.
+        """
+        if self._waiting_bytes + len(request.body) > MAX_WAITING_BYTES:
+            self._results[BUSY] += 1
+            return messages.busy("too many large reviews wait")
+        admission_review.check_size(request.body)
+        return self._in_worker_thread(request, key=key, uid=uid, start=start)
+
+    async def _in_worker_thread(
+        self, request: messages.Request, *, key: bytes | None, uid: bytes, start: float
+    ) -> messages.Response:
+        self._waiting_bytes += len(request.body)
         try:
-            review = await loop.run_in_executor(self._worker, admission_review.read, request.body)
+            # From first to last: two parsed reviews would take twice as much memory.
+            async with self._one_large:
+                key, review = await self._without_gc(_read, request.body, key, uid)
+                if not admission_review.is_pod(review):
+                    return self._unchanged(review, start)
+                state = self._state_for(review)
+                respond = functools.partial(response.respond, token_volume=_token_volume(key))
+                pod_response = await self._without_gc(respond, review, state)
+                if key is not None and pod_response:
+                    if state.is_kept:
+                        self._cache.put(key, pod_response)
+                    if not pod_response.is_cacheable:
+                        _, review = await self._without_gc(_read, request.body, None, uid)
+                        pod_response = await self._without_gc(response.respond, review, state)
+                return self._respond(review, pod_response, request=request, start=start)
         except admission_review.InvalidReview as error:
             return _bad_request(error)
-        if not admission_review.is_pod(review):
-            return self._unchanged(review, start)
-        state = self._state_for(review)
-        pod_response = await loop.run_in_executor(self._worker, response.respond, review, state)
-        return self._respond(review, pod_response, request=request, start=start)
+        finally:
+            self._waiting_bytes -= len(request.body)
+
+    async def _without_gc(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function in the worker thread.
+
+        A collection would look at everything in a large review, and no thread runs meanwhile.
+        """
+
+        def call() -> Result:
+            gc.disable()
+            try:
+                return function(*arguments)
+            finally:
+                gc.enable()
+
+        return await asyncio.get_running_loop().run_in_executor(self._worker, call)
+
+    def _unread(self, body: bytes, start: float) -> messages.Response:
+        """The answer to a review that is too large to be parsed: its pod stays as it is."""
+        self._results[TOO_LARGE] += 1
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + WARNING_SECONDS
+            _log.warning("a review of %d bytes was not read: %s", len(body), NOT_READ)
+        opening = admission_review.opening(body)
+        if opening is None:
+            return messages.text(413, f"no API server sends this, and it is too large: {NOT_READ}")
+        warning = orjson.dumps([f"{names.PRODUCT}: {TOO_LARGE}: {NOT_READ}"])
+        members = b'"allowed":true,"warnings":%b}' % warning
+        return self._timed(_REVIEW % (*opening, members), start)
 
     def _state_for(self, review: admission_review.Review) -> cluster_state.NamespaceState:
         return self._state.of_namespace(review.request.get("namespace") or "")
@@ -162,6 +237,23 @@ class PodWebhook:
     def _timed(self, body: bytes, start: float) -> messages.Response:
         self._metrics.admission_duration.observe(time.perf_counter() - start)
         return messages.Response(200, body)
+
+
+def _read(
+    body: bytes, key: bytes | None, uid: bytes
+) -> tuple[bytes | None, admission_review.Review]:
+    """The review to decide about, and the key for its response; None if it is not cached.
+
+    Raises InvalidReview.
+    """
+    review = response_cache.canonical_review(key, uid) if key is not None else None
+    return (key, review) if review else (None, admission_review.read(body))
+
+
+def _token_volume(key: bytes | None) -> str:
+    """The name of the token volume in a masked review; empty if it has none."""
+    has_one = key is not None and response_cache.has_token_volume(key)
+    return names.TOKEN_VOLUME_PREFIX if has_one else ""
 
 
 def _bad_request(error: admission_review.InvalidReview) -> messages.Response:

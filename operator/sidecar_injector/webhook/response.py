@@ -14,6 +14,7 @@ from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.core.decision import Decision, Line
 from sidecar_injector.core.injections import namespace_view
+from sidecar_injector.core.merging import budget
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.observability import logs
@@ -102,14 +103,21 @@ class PodResponse:
 
 
 def respond(
-    review: admission_review.Review, state: cluster_state.NamespaceState, *, token_volume: str = ""
+    review: admission_review.Review,
+    state: cluster_state.NamespaceState,
+    *,
+    token_volume: str = "",
+    is_waited_for: bool = False,
 ) -> PodResponse | None:
     """Decide about the pod of a review; None, and a line in the log, if that fails.
 
-    `token_volume` is the name of the pod's token volume; it counts for `is_cacheable` alone.
+    Raises `budget.LongWorkError` if `is_waited_for` and it takes long. `token_volume` is the name
+    of the pod's token volume; it counts for `is_cacheable` alone.
     """
     try:
-        return _respond(review, state, token_volume)
+        return _respond(review, state, token_volume, is_waited_for=is_waited_for)
+    except budget.LongWorkError:
+        raise
     except Exception as error:  # noqa: BLE001 - our own bug must not cost a pod
         message = "cannot decide, the pod is admitted as it is"
         if problem := admission_review.shape_problem(review.request):
@@ -121,7 +129,11 @@ def respond(
 
 
 def _respond(
-    review: admission_review.Review, state: cluster_state.NamespaceState, token_volume: str
+    review: admission_review.Review,
+    state: cluster_state.NamespaceState,
+    token_volume: str,
+    *,
+    is_waited_for: bool,
 ) -> PodResponse:
     admission_request = review.request
     pod_request = namespace_view.PodRequest(
@@ -129,6 +141,7 @@ def _respond(
         pod=admission_request["object"],
         operation=admission_request.get("operation") or "",
         subresource=admission_request.get("subResource") or "",
+        is_waited_for=is_waited_for,
     )
     decision = decide.decide(pod_request, state.view)
     patch = orjson.dumps(decision.operations) if decision.operations else b""

@@ -24,12 +24,12 @@ class AdmissionServer:
         settings: Settings,
         *,
         mutate: messages.Handler,
-        without_kopf: validate.Respond,
+        injection_webhook: validate.InjectionWebhook,
         serving_context: tls.ServingContext,
         ready: readiness.Readiness,
         metrics: Metrics,
     ) -> None:
-        self._ready, self._without_kopf = ready, without_kopf
+        self._ready, self._injection_webhook = ready, injection_webhook
         self._drain_seconds = settings.drain_seconds
         # `/validate` is added when Kopf starts the server and says how its handlers are called.
         self._routes: dict[str, dict[str, messages.Handler]] = {
@@ -48,7 +48,7 @@ class AdmissionServer:
 
     async def __call__(self, dispatch: Callable[..., Awaitable[Any]]) -> AsyncIterator[Any]:
         """Serve until Kopf ends; `dispatch` runs Kopf's handlers on a review."""
-        self._routes[names.VALIDATE_PATH] = {"POST": validate.handler(dispatch, self._without_kopf)}
+        self._routes[names.VALIDATE_PATH] = {"POST": self._injection_webhook.handler(dispatch)}
         await self._listener.start()
         self.started.set()
         _log.info("the admission server listens on port %d", self._listener.port)

@@ -7,108 +7,137 @@ applied is admitted, with warnings about what its author should look at.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import orjson
 
-from sidecar_injector import crds, names
+from sidecar_injector import names
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.linting import validate
 from sidecar_injector.httpserver import messages
-from sidecar_injector.observability import logs
-from sidecar_injector.webhook import admission_review
+from sidecar_injector.webhook import admission_review, judge
 
 Json = dict[str, Any]
-Respond = Callable[[Json], Json]
-"""From an admission request to its response."""
 CompetingInjections = Callable[[str | None], Sequence[model.Injection]]
 """The injections that may meet one of this namespace (None: of the cluster) on a pod."""
 
 UNCHECKED: Final = f"{names.PRODUCT}: this injection could not be checked; see its status"
 KOPF_SECONDS = 2.0
-"""How long to wait for Kopf. The rest of the API server's five seconds is enough without it."""
+"""How long to wait for Kopf, beside `judge.JUDGE_SECONDS` of the API server's five seconds."""
+MAX_REVIEW_BYTES: Final = 2 << 20
+"""Of a review of an injection. It has the object twice, with what was applied last and who owns
+which field: sixteen times the most bytes of a spec."""
 
 _log = logging.getLogger(__name__)
 
 
-class Refused(Exception):
-    """The injection has errors; the text names every field."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the API server is told about an injection."""
+
+    refusal: str = ""
+    """Names every field that is wrong; empty for an injection that is admitted."""
+    warnings: Sequence[str] = ()
 
 
-def warnings_about(resource: Json, *, kind: str, competing: CompetingInjections) -> list[str]:
-    """The warnings about an injection. Raises Refused if it has errors.
-
-    An injection that is being deleted is admitted: its last update must not be held up. One that
-    we fail to check is admitted too, with a warning.
-    """
-    if (resource.get("metadata") or {}).get("deletionTimestamp"):
-        return []
-    try:
-        injection = model.read({**resource, "kind": kind}, spec_schema=crds.spec_schema(kind))
-        findings = validate.validate(injection, others=competing(injection.namespace))
-        errors, warnings = "; ".join(map(str, findings.errors)), findings.short_warnings()
-    except Exception as error:  # noqa: BLE001 - our own bug must not refuse an injection
-        message = "cannot judge an injection, it is admitted unjudged"
-        _log.exception("%s", message, exc_info=logs.unquoted(error))
-        return [UNCHECKED]
-    if errors:
-        raise Refused(errors)
-    return warnings
+_ADMITTED = Verdict()
+_UNCHECKED = Verdict(warnings=(UNCHECKED,))
+current_verdict: contextvars.ContextVar[Verdict] = contextvars.ContextVar(
+    "current_verdict", default=_UNCHECKED
+)
+"""The verdict of the review that Kopf dispatches now."""
 
 
-def response_without_kopf(admission_request: Json, *, competing: CompetingInjections) -> Json:
+class InjectionWebhook:
+    """Judges the injections of `/validate`."""
+
+    def __init__(self, injection_judge: judge.Judge, *, competing: CompetingInjections) -> None:
+        self._judge, self._competing = injection_judge, competing
+
+    async def verdict(self, resource: Json, *, kind: str) -> Verdict:
+        """The verdict about an injection.
+
+        One that is being deleted is admitted: its last update must not be held up. One that is not
+        judged is admitted too, with a warning.
+        """
+        metadata = resource.get("metadata") or {}
+        if metadata.get("deletionTimestamp"):
+            return _ADMITTED
+        namespace = None if kind == names.CLUSTER_KIND else metadata.get("namespace")
+        try:
+            findings = await self._judge.findings(
+                resource, kind=kind, others=lambda: self._competing(namespace)
+            )
+        except judge.UncheckedError:
+            return _UNCHECKED
+        return Verdict("; ".join(map(str, findings.errors)), findings.short_warnings())
+
+    def handler(self, dispatch: Callable[..., Awaitable[Any]]) -> messages.Handler:
+        """The handler of `/validate`: Kopf's handler answers with the verdict, or we do without it.
+
+        If the injection is not judged, it is admitted; its status says `Accepted=False` if it has
+        errors.
+        """
+        # Kopf holds the event loop for a millisecond: pods are answered after each review.
+        kopf_turn = asyncio.Lock()
+
+        async def validate_injection(request: messages.Request) -> messages.Response:
+            if len(request.body) > MAX_REVIEW_BYTES:
+                size = f"{len(request.body)} bytes, at most {MAX_REVIEW_BYTES} are accepted"
+                return messages.text(413, f"the review of an injection has {size}")
+            try:
+                version, admission_request = await _read(request.body)
+            except admission_review.InvalidReview as error:
+                return messages.text(400, f"no AdmissionReview: {error}")
+            if not admission_review.is_injection(admission_request):
+                return messages.text(400, "no AdmissionReview of an injection")
+            kind = admission_request["kind"]["kind"]
+            verdict = await self.verdict(admission_request["object"], kind=kind)
+            current_verdict.set(verdict)
+            review = {
+                "apiVersion": version,
+                "kind": "AdmissionReview",
+                "request": _outline(admission_request),
+            }
+            try:
+                async with asyncio.timeout(KOPF_SECONDS), kopf_turn:
+                    answer = await dispatch(review, webhook=names.VALIDATE_HANDLER)
+                    await asyncio.sleep(0)  # Nothing in `dispatch` waits: let others run.
+            except Exception as error:  # noqa: BLE001 - the boundary of Kopf
+                _log_without_kopf(error)
+                response = response_without_kopf(admission_request["uid"], verdict)
+                answer = {"apiVersion": version, "kind": "AdmissionReview", "response": response}
+            return messages.Response(200, orjson.dumps(answer))
+
+        return validate_injection
+
+
+def response_without_kopf(uid: str, verdict: Verdict) -> Json:
     """The response to a request that Kopf does not dispatch.
 
     Kopf looks up which resources the API server serves when a CRD changes, which is before the
     resource is served. After a CRD was recreated Kopf may not know it until the next change.
     https://github.com/nolar/kopf/blob/main/kopf/_core/reactor/observation.py
     """
-    response: Json = {"uid": admission_request["uid"], "allowed": True}
-    kind = admission_request["kind"]["kind"]
-    try:
-        response["warnings"] = warnings_about(
-            admission_request["object"], kind=kind, competing=competing
-        )
-    except Refused as error:
-        response |= {
-            "allowed": False,
-            "status": {"code": admission_review.UNPROCESSABLE, "message": str(error)},
-        }
-    return response
+    if not verdict.refusal:
+        return {"uid": uid, "allowed": True, "warnings": list(verdict.warnings)}
+    status = {"code": admission_review.UNPROCESSABLE, "message": verdict.refusal}
+    return {"uid": uid, "allowed": False, "status": status}
 
 
-def handler(dispatch: Callable[..., Awaitable[Any]], without_kopf: Respond) -> messages.Handler:
-    """The handler of `/validate`: Kopf's handlers decide, or `without_kopf` if Kopf cannot.
-
-    If both fail, the injection is admitted; its status says `Accepted=False` if it has errors.
-    """
-    # To validate an injection takes some milliseconds. When many are applied at once, pods are
-    # answered after each of them, also when Kopf's time is over for all of them at the same moment.
-    kopf_turn, direct_turn = asyncio.Lock(), asyncio.Lock()
-
-    async def validate_injection(request: messages.Request) -> messages.Response:
-        try:
-            version, admission_request = await _read(request.body)
-        except admission_review.InvalidReview as error:
-            return messages.text(400, f"no AdmissionReview: {error}")
-        if not admission_review.is_injection(admission_request):
-            return messages.text(400, "no AdmissionReview of an injection")
-        review = {"apiVersion": version, "kind": "AdmissionReview", "request": admission_request}
-        try:
-            async with asyncio.timeout(KOPF_SECONDS), kopf_turn:
-                answer = await dispatch(review, webhook=names.VALIDATE_HANDLER)
-                await asyncio.sleep(0)  # Nothing in `dispatch` waits: let others run.
-        except Exception as error:  # noqa: BLE001 - the boundary of Kopf
-            _log_without_kopf(error)
-            async with direct_turn:
-                response = without_kopf(admission_request)
-                await asyncio.sleep(0)
-            answer = {"apiVersion": version, "kind": "AdmissionReview", "response": response}
-        return messages.Response(200, orjson.dumps(answer))
-
-    return validate_injection
+def _outline(admission_request: Json) -> Json:
+    """The request without the content of the object, of which Kopf makes copies and a diff."""
+    resource = admission_request["object"]
+    metadata = resource.get("metadata") or {}
+    outline = {key: metadata[key] for key in ("name", "namespace", "uid") if key in metadata}
+    return {
+        **admission_request,
+        "object": {**resource, "metadata": outline, "spec": {}, "status": {}},
+        "oldObject": None,
+    }
 
 
 def _log_without_kopf(error: Exception) -> None:

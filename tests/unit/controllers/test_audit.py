@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from sidecar_injector import names, settings
-from sidecar_injector.controllers import caches, status
+from sidecar_injector.controllers import caches, rate_limit, status
 from sidecar_injector.controllers.audit import controller, count, pod_watch, schedule
 from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import POD_STATES, Metrics
-from sidecar_injector.webhook import cluster_state
+from sidecar_injector.webhook import cluster_state, judge
 from tests.kits import fake_api
 from tests.kits.samples import NAMESPACE, decided, injection, pod, resource
 
@@ -59,12 +59,12 @@ class World:
             ),
         )
         writer = status.StatusWriter(
-            self.server, state=self.state, serving=lambda: True, metrics=self.metrics,
-            clock=self.now,
+            self.server, state=self.state, injection_judge=judge.Judge(self.metrics),
+            serving=lambda: True, metrics=self.metrics, clock=self.now,
         )  # fmt: skip
         self.informers = caches.make(
             self.server, state=self.state, writer=writer, auditor=self.auditor,
-            metrics=self.metrics,
+            injection_judge=judge.Judge(self.metrics), metrics=self.metrics,
         )  # fmt: skip
         self.slept: list[float] = []
         self.turns = 1
@@ -348,6 +348,46 @@ async def test_a_failed_audit_is_counted_and_done_again(world: World) -> None:
     assert numbers(world.counts()) == [1, 0, 0, 0, 1]
 
 
+async def test_a_refused_write_is_not_answered_with_another_list_of_pods(world: World) -> None:
+    world.pod("one")
+    world.server.failures["patch", "sidecarinjections"] = [fake_api.refusal(429, "TooMany")]
+    await world.follow()
+    world.auditor.schedule.start()
+    with pytest.raises(api.ApiError):
+        await world.auditor.step()
+    lists = world.server.calls["list", "pods"]
+    await world.auditor.step()
+    assert world.server.calls["list", "pods"] == lists
+    world.seconds += EVERY
+    await world.auditor.step()
+    assert numbers(world.counts()) == [1, 0, 0, 0, 1]
+
+
+async def test_a_writer_that_changes_the_counts_is_answered_five_times_and_then_once_a_minute(
+    world: World,
+) -> None:
+    world.pod("one")
+    await world.count()
+    writes = []
+    for second in range(300):
+        stored = world.server.objects[api.INJECTIONS][NAMESPACE, "log"]
+        world.server.seed(api.INJECTIONS, {**stored, "status": {"pods": {"selected": 9}}})
+        await fake_api.eventually(lambda: selected_in_cache(world) == 9)
+        calls = world.server.calls["patch", "sidecarinjections"]
+        await world.auditor.recount()
+        writes += [second // 60] * (world.server.calls["patch", "sidecarinjections"] - calls)
+        world.seconds = float(second + 1)
+    assert [writes.count(minute) for minute in range(5)] == [rate_limit.FAST_TRIES - 1, 1, 1, 1, 1]
+    world.pod("two")
+    await world.auditor.recount()
+    assert numbers(world.counts()) == [2, 0, 0, 0, 2], "other counts are written at once"
+
+
+def selected_in_cache(world: World) -> int:
+    cached = world.informers[0].objects[NAMESPACE, "log"].get("status") or {}
+    return int(cached.get("pods", {}).get("selected", 0))
+
+
 async def test_a_mistyped_label_is_reported_once_and_again_after_an_hour(world: World) -> None:
     world.namespace("typo", "true")
     world.namespace("off", names.DISABLED)
@@ -388,6 +428,16 @@ async def test_the_watch_keeps_no_pod_and_begins_again_where_the_server_has_forg
     await fake_api.eventually(lambda: world.server.calls["watch", "pods"] == 3)
     world.pod("newer")
     await fake_api.eventually(lambda: marked == [NAMESPACE] * 3)
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+async def test_a_refused_watch_of_pods_goes_on_without_a_list(world: World, code: int) -> None:
+    world.server.failures["watch", "pods"] = [fake_api.refusal(code, "Busy")] * 20
+    watch = pod_watch.PodWatch(world.server, mark=lambda _: None, sleep=world.sleep)
+    world.start(watch.run())
+    await fake_api.eventually(lambda: world.server.calls["watch", "pods"] == 21)
+    assert world.server.calls["list", "pods"] == 1
+    assert max(world.slept) > pod_watch.LONGEST_PAUSE / 3
 
 
 async def test_counting_pauses_after_a_short_slice() -> None:

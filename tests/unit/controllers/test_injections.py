@@ -11,14 +11,14 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.controllers import injections
-from sidecar_injector.core.injections import budget
+from sidecar_injector.core.injections import memory_budget
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state
 from tests.kits import fake_api
 from tests.kits.samples import NAMESPACE, resource
 
-LIMITS = budget.Limits(number=2, namespace_bytes=1 << 20, all_bytes=2 << 20, where="all")
+LIMITS = memory_budget.Limits(number=2, namespace_bytes=1 << 20, all_bytes=2 << 20, where="all")
 
 
 class Cluster:
@@ -59,6 +59,8 @@ class Cluster:
 @pytest.fixture
 async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     monkeypatch.setitem(injections.LIMITS, names.KIND, LIMITS)
+    for pause in ("FIRST_PAUSE", "REOPEN_PAUSE"):
+        monkeypatch.setattr(informer, pause, 0.0)
     cluster = Cluster()
     task = asyncio.create_task(cluster.follower.informer.run())
     await cluster.follower.informer.synced.wait()

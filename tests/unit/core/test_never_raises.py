@@ -62,7 +62,12 @@ def test_any_value_at_any_place_of_an_injection_is_judged(kind, place, value):
     findings = validate.validate(read, others=[injection("other")])
     assert all(isinstance(str(error), str) for error in findings.errors)
     change = status.wanted(
-        read, namespace=None, serving=True, current={}, now="2026-01-01T00:00:00Z"
+        read,
+        errors=findings.errors,
+        namespace=None,
+        serving=True,
+        current={},
+        now="2026-01-01T00:00:00Z",
     )
     accepted = change["conditions"][0]
     assert accepted["status"] == ("False" if read.errors else "True")

@@ -17,6 +17,8 @@ from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import render
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import container as container_rules
+from sidecar_injector.core.validity import pod as pod_rules
+from tests.kits import broken_pods
 from tests.kits.random_pods import SEED, Draw
 from tests.kits.samples import NAMESPACE, container, injection, namespace_with, pod
 
@@ -162,6 +164,71 @@ def test_several_threads_may_decide_with_the_same_injections():
     expected = result(decided(pods[0], view))[1][-1]
     assert len(expected) > 1
     assert all(result(decision)[1][-1] == expected for decision in decisions)
+
+
+@every_size
+def test_what_is_surely_valid_for_a_merge_has_no_problem(size, monkeypatch):
+    surely_valid = pod_rules.is_surely_valid
+    answers = collections.Counter()
+
+    def checked(*, before, after, precomputed):
+        sure = surely_valid(before=before, after=after, precomputed=precomputed)
+        answers[sure] += 1
+        assert not sure or pod_rules.problem(before=before, after=after) is None
+        return sure
+
+    monkeypatch.setattr(pod_rules, "is_surely_valid", checked)
+    for seed in range(SEED, SEED + size):
+        draw = Draw(seed)
+        decided(draw.pod(), namespace_with(*draw.injections()))
+        broken = broken_pods.Draw(seed)
+        author, _, _ = broken.pair()
+        mounts = [{"name": "v", "mountPath": "/v"}]
+        containers = [broken.container("s"), container("t", volumeMounts=mounts)]
+        template = {"spec": {"containers": containers, "volumes": [broken.volume("v")]}}
+        decided(author, namespace_with(injection(template=template)))
+    assert min(answers[True], answers[False]) > size // 10
+
+
+MATCHING = {
+    "topologyKey": "k",
+    "matchLabelKeys": ["l"],
+    "labelSelector": {"matchLabels": {"l": "m"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("author", "template", "spec"),
+    [
+        (
+            {"affinity": {"podAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [MATCHING]}}},
+            {"metadata": {"labels": {"l": "m"}}},
+            {},
+        ),
+        (
+            {"dnsConfig": {"searches": ["a" * 60 + ".b"] * 30}},
+            {"spec": {"dnsConfig": {"searches": ["c" * 60 + ".d" * 90, "e" * 60 + ".f" * 60]}}},
+            {},
+        ),
+        (
+            {"volumes": [{"name": "v"}],
+             "containers": [container("app", volumeMounts=[
+                 {"name": "v", "mountPath": "/v", "subPath": "/s"}])]},
+            {},
+            {"inherit": {"volumeMounts": {}}},
+        ),
+    ],
+)  # fmt: skip
+def test_what_comes_besides_items_of_the_template_is_judged_with_the_pod(author, template, spec):
+    spec = {"sidecarMode": "Container", **spec}
+    containers = {"containers": [container()]}
+    good = injection(template={"spec": containers}, **spec)
+    whole = {**template, "spec": {**containers, **template.get("spec", {})}}
+    (line,) = decided(pod(**author), namespace_with(injection(template=whole, **spec))).lines
+    assert line.reason is Reason.POD_WOULD_BE_INVALID, line.message
+    (line,) = decided(pod(), namespace_with(good)).lines
+    assert line.reason is Reason.INJECTED, line.message
 
 
 def of_sleeper(template, sleeper, *, seconds):

@@ -6,6 +6,7 @@ import pytest
 
 from sidecar_injector.core import status
 from sidecar_injector.core.injections import namespace_view
+from sidecar_injector.core.linting import validate
 from tests.kits.samples import injection
 
 NOW = "2030-01-01T00:00:00Z"
@@ -16,8 +17,10 @@ BROKEN = {"template": {"spec": {"containers": [{"name": "a"}]}}}
 
 
 def wanted(subject=None, *, namespace=ENABLED, serving=True, current=None, now=NOW):
+    subject = subject or injection()
+    errors = validate.validate(subject).errors
     return status.wanted(
-        subject or injection(), namespace=namespace, serving=serving, current=current or {}, now=now
+        subject, errors=errors, namespace=namespace, serving=serving, current=current or {}, now=now
     )
 
 
@@ -60,7 +63,7 @@ def test_ready_says_whether_a_pod_created_now_is_injected(subject, arguments, ex
 def test_what_is_invalid_is_reported_with_its_field_and_in_bounds():
     message = condition(wanted(injection(**BROKEN)), "Accepted")["message"]
     assert "spec.template.spec.containers[0].image" in message
-    many = injection(selector={"matchLabels": {f"a b {n}": "x y" for n in range(200)}})
+    many = injection(selector={"matchLabels": {f"a b {n}": "x y" for n in range(60)}})
     assert len(condition(wanted(many), "Accepted")["message"]) == status.MAX_MESSAGE
 
 

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from sidecar_injector.controllers.certificates import rate_limit
+from sidecar_injector.controllers import rate_limit
 from sidecar_injector.httpserver import messages
 from sidecar_injector.kube import events
 from sidecar_injector.observability import logs, metrics

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 
-from sidecar_injector.httpserver import connection, messages, tls
+import pytest
+
+from sidecar_injector.httpserver import handshakes, messages, tls
 from sidecar_injector.observability.metrics import Metrics
 from tests.kits import server as kit
 from tests.kits import server_certificates as certificates
@@ -35,7 +39,9 @@ class Crowd:
         return self.metrics.registry.get_sample_value(name)
 
 
-def test_over_the_limit_the_oldest_that_was_never_used_is_evicted() -> None:
+def test_over_the_limit_the_oldest_that_was_never_used_is_evicted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     crowd = Crowd()
     crowd.wires[0].send(kit.post())
     for _ in range(4):
@@ -43,6 +49,10 @@ def test_over_the_limit_the_oldest_that_was_never_used_is_evicted() -> None:
     assert crowd.aborted() == [1, 2]
     assert crowd.evictions() == 2
     assert len(crowd.pool.connections) == 3
+    assert len(caplog.records) == 1, "one line a minute"
+    crowd.wires[0].pass_time(60)
+    crowd.connect()
+    assert len(caplog.records) == 2
 
 
 def test_a_connection_with_half_a_request_was_never_used() -> None:
@@ -88,19 +98,6 @@ def test_without_a_limit_no_connection_is_evicted() -> None:
     assert crowd.aborted() == []
 
 
-def test_a_connection_can_be_evicted_during_its_handshake() -> None:
-    crowd = Crowd()
-    handshaking = connection.Connection(crowd.pool)
-    crowd.wires[0].send(kit.post())
-    for _ in range(2):
-        crowd.connect()
-    assert handshaking not in crowd.pool.connections
-    transport = kit.Transport()
-    handshaking.connection_made(transport)
-    assert transport.aborted
-    assert handshaking not in crowd.pool.connections
-
-
 @kit.ON_UVLOOP
 async def test_idle_strangers_do_not_keep_the_api_server_out() -> None:
     serving, ca, _ = certificates.serving()
@@ -134,3 +131,108 @@ async def test_a_replica_that_asks_for_client_certificates_can_still_probe_itsel
             port=server.port, server_name=certificates.SERVER_NAME, ca_pem=ca.cert_pem
         )
         assert serial == serving.serial
+
+
+# Clients before the end of their handshake.
+
+
+def client_hello() -> bytes:
+    """What a client sends first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="x")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+async def connect(port: int, sent: bytes = b"") -> socket.socket:
+    """A client that connects, sends this and nothing else."""
+    client = socket.socket()
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(client, ("127.0.0.1", port))
+    await loop.sock_sendall(client, sent)
+    return client
+
+
+HELLO = client_hello()
+
+
+@pytest.mark.parametrize(
+    ("sent", "clients"),
+    [
+        pytest.param(b"", 2000, id="silent"),
+        pytest.param(b"", 20_000, id="many silent", marks=pytest.mark.long),
+        pytest.param(HELLO[:-1], 2000, id="nearly a ClientHello"),
+    ],
+)
+@kit.ON_UVLOOP
+async def test_clients_without_a_handshake_shut_nobody_out(
+    sent: bytes, clients: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the places of the port's connections are taken by them, its places would be: 3."""
+    monkeypatch.setattr(handshakes, "MOST_SILENT", 64)
+    serving, ca, _ = certificates.serving()
+    trusting = certificates.trusting(ca)
+    async with kit.listening(context=serving.context, limits=messages.Limits(connections=3)) as (
+        server,
+        pool,
+    ):
+        for number in range(clients):
+            (await connect(server.port, sent)).close() if number % 10 else None
+            if number % 500 == 0:
+                left = [await connect(server.port, sent) for _ in range(handshakes.MOST_SILENT)]
+                assert (await kit.ask(server.port, trusting, kit.post(b"new"))).status == 200
+                for client in left:
+                    client.close()
+        assert len(pool.connections) <= 3
+
+
+@kit.ON_UVLOOP
+async def test_the_oldest_silent_client_is_cut_if_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handshakes, "MOST_SILENT", 8)
+    serving, _, _ = certificates.serving()
+    async with kit.listening(context=serving.context) as (server, _):
+        silent = [await connect(server.port) for _ in range(handshakes.MOST_SILENT)]
+        (first, second, *_) = silent
+        silent.append(await connect(server.port))
+        assert await asyncio.get_running_loop().sock_recv(first, 1) == b""
+        with pytest.raises(BlockingIOError):
+            second.recv(1)
+        for client in silent:
+            client.close()
+
+
+@kit.ON_UVLOOP
+async def test_clients_that_never_finish_their_handshake_push_out_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handshakes, "MOST_SHAKING", 8)
+    serving, ca, _ = certificates.serving()
+    trusting = certificates.trusting(ca)
+    async with kit.listening(context=serving.context) as (server, pool):
+        unfinished = [await connect(server.port, HELLO) for _ in range(50)]
+        assert (await kit.ask(server.port, trusting, kit.post(b"new"))).status == 200
+        loop = asyncio.get_running_loop()
+        ended = 0
+        for client in unfinished[:-8]:
+            while received := await loop.sock_recv(client, 1 << 14):
+                assert received
+            ended += 1
+        assert ended == 42
+        assert len(pool.connections) <= 1
+        for client in unfinished:
+            client.close()
+
+
+def test_a_newcomer_has_greeted_with_a_whole_client_hello_or_with_something_else() -> None:
+    newcomer = handshakes.Newcomer(socket.socket(), deadline=0)
+    for size in range(len(HELLO)):
+        newcomer.hello = HELLO[:size]
+        assert not newcomer.has_greeted
+    for greeting in (HELLO, HELLO + b"more", b"G", b"\x16\x03\x01\xff\xff" + bytes(5000)):
+        newcomer.hello = greeting
+        assert newcomer.has_greeted
+    newcomer.socket.close()

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from sidecar_injector.httpserver import listener, messages
+from sidecar_injector.httpserver import listener, messages, pool
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import admin, readiness
 from tests.kits import server as kit
@@ -109,9 +109,34 @@ async def test_the_sweep_runs_by_itself(monkeypatch: pytest.MonkeyPatch) -> None
         assert await reader.read() == b""
 
 
+async def test_a_sweep_that_fails_does_not_end_the_deadlines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.01)
+    failed: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failed.append(context["exception"]))
+    original = pool.Pool.sweep
+
+    def sweep(self: pool.Pool) -> None:
+        original(self)
+        if len(failed) < 2 and self.connections:
+            raise LookupError("a bug")
+
+    monkeypatch.setattr(pool.Pool, "sweep", sweep)
+    limits = messages.Limits(request_seconds=0.5, linger_seconds=0.02)
+    async with (
+        kit.listening(limits=limits) as (server, _),
+        kit.client(server.port) as (reader, writer),
+    ):
+        writer.write(kit.post(b"abc")[:-1])
+        assert (await kit.read_reply(reader)).status == 408
+    assert len(failed) == 2
+
+
 async def test_a_taken_port_is_an_error_at_the_start() -> None:
-    async with kit.listening() as (server, pool):
-        second = listener.Listener(pool=pool, port=server.port, host="127.0.0.1")
+    async with kit.listening() as (server, connections):
+        second = listener.Listener(pool=connections, port=server.port, host="127.0.0.1")
         with pytest.raises(OSError, match="in use"):
             await second.start()
 
@@ -122,7 +147,7 @@ async def test_a_taken_port_is_an_error_at_the_start() -> None:
 async def test_the_admin_port_tells_health_readiness_and_metrics() -> None:
     state, metrics = readiness.Readiness(), Metrics()
     routes = admin.routes(ready=state, metrics=metrics)
-    async with kit.listening(routes=routes) as (server, _):
+    async with kit.listening(routes=routes, limits=admin.LIMITS) as (server, _):
 
         async def get(path: str) -> kit.Reply:
             line = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -144,3 +169,47 @@ async def test_the_admin_port_tells_health_readiness_and_metrics() -> None:
         assert exposition.headers["content-type"].startswith("text/plain; version=")
         assert b"sidecar_injector_build_info{" in exposition.body
         assert (await get("/mutate")).status == 404
+
+
+@pytest.mark.parametrize("body", [kit.post(b"x", path="/healthz"), kit.chunked(b"x")])
+async def test_the_admin_port_accepts_no_body(body: bytes) -> None:
+    routes = admin.routes(ready=readiness.Readiness(), metrics=Metrics())
+    async with kit.listening(routes=routes, limits=admin.LIMITS) as (server, _):
+        assert (await kit.ask(server.port, None, body)).status == 413
+
+
+async def test_clients_of_the_admin_port_do_not_keep_others_out() -> None:
+    routes = admin.routes(ready=readiness.Readiness(), metrics=Metrics())
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with kit.listening(routes=routes, limits=admin.LIMITS) as (server, connections):
+        idle = [
+            await asyncio.open_connection("127.0.0.1", server.port)
+            for _ in range(2 * admin.LIMITS.connections)
+        ]
+        assert (await kit.ask(server.port, None, request)).status == 200
+        assert len(connections.connections) <= admin.LIMITS.connections
+        for _, writer in idle:
+            writer.transport.abort()
+
+
+def test_the_text_of_metrics_is_made_once_a_second_and_seldom_if_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics, clock, made, seconds = Metrics(), kit.Clock(), 0, 0.0
+
+    def make() -> bytes:
+        nonlocal made
+        made += 1
+        clock.now += seconds
+        return b"%d" % made
+
+    monkeypatch.setattr(metrics, "exposition", make)
+    exposition = admin.Exposition(metrics, clock)
+    assert [exposition.text() for _ in range(1500)] == 1500 * [b"1"]
+    clock.now += 1
+    seconds = 0.5
+    assert exposition.text() == b"2"
+    clock.now += 49
+    assert exposition.text() == b"2", "half a second of work is done once in 50 s at most"
+    clock.now += 1
+    assert exposition.text() == b"3"

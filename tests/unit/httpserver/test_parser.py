@@ -130,8 +130,14 @@ def test_a_request_does_not_depend_on_the_ones_before_it_or_on_the_reads(
         ),
         pytest.param(b"GET /echo HTTP/1.1\r\n\r\n", 400, id="no Host"),
         pytest.param(HEAD + b"Host: y\r\n\r\n", 400, id="two Hosts"),
-        pytest.param(b"GET /echo\r\n\r\n", 400, id="HTTP/0.9"),
+        pytest.param(b"GET /echo\r\n\r\n", 505, id="HTTP/0.9"),
         pytest.param(b"GET /echo HTTP/1.2\r\nHost: x\r\n\r\n", 400, id="HTTP/1.2"),
+        pytest.param(b"GET /echo HTTP/2.0\r\nHost: x\r\n\r\n", 505, id="HTTP/2.0"),
+        pytest.param(
+            b"GET /echo HTTP/2.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n",
+            505,
+            id="HTTP/2.0, kept",
+        ),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, id="HTTP/2"),
         pytest.param(b"\x16\x03\x01\x00\xa5\x01", 400, id="TLS"),
         pytest.param(b"BREW /echo HTTP/1.1\r\nHost: x\r\n\r\n", 400, id="an unknown method"),
@@ -236,6 +242,15 @@ def test_every_form_of_target_has_a_path(line: str, path: str) -> None:
 def test_a_connection_is_kept_for_http_1_1_only(version: str, headers: str, *, kept: bool) -> None:
     (request,), _ = feed(f"GET / HTTP/{version}\r\nHost: x\r\n{headers}\r\n".encode())
     assert request.keep_alive is kept
+
+
+def test_a_connection_is_not_kept_if_a_trailer_says_so() -> None:
+    trailer = kit.chunked(b"x")[:-2] + b"Connection: close\r\n\r\n"
+    (request,), refusal = feed(trailer)
+    assert (request.keep_alive, refusal) == (False, None)
+    other = kit.chunked(b"x")[:-2] + b"Checksum: 1\r\n\r\n"
+    (first, second), refusal = feed(other + kit.post(b"a"))
+    assert (first.keep_alive, second.body, refusal) == (True, b"a", None)
 
 
 def test_held_bytes_are_those_of_the_unfinished_body() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from sidecar_injector.kube import api, events
 from sidecar_injector.observability.metrics import Metrics
@@ -163,6 +166,93 @@ async def test_a_long_note_is_cut_to_what_the_api_takes(
 ) -> None:
     await post(recorder, event("x" * 5000))
     assert len(posted(server)[0]["note"]) == events.NOTE_LIMIT
+
+
+@hypothesis.given(text=st.text(), limit=st.integers(0, 40))
+def test_a_text_is_cut_between_characters_as_late_as_possible(text: str, limit: int) -> None:
+    cut = api.cut(text, limit)
+    size = len(cut.encode())
+    assert text.startswith(cut)
+    assert size <= limit
+    assert cut == text or size + len(text[len(cut)].encode()) > limit
+
+
+@hypothesis.given(
+    message=st.text(alphabet=st.characters(), min_size=200).map(lambda text: text * 20),
+    instance=st.text(max_size=300),
+)
+@hypothesis.settings(max_examples=25)
+def test_no_field_is_longer_than_the_api_takes_whatever_the_language(
+    message: str, instance: str
+) -> None:
+    server = fake_api.FakeApi()
+    recorder = events.Recorder(server, instance=instance, now=Clock(), sleep=no_pause)
+    long = events.Event(regarding=POD, reason="理由" * 50, message=message, action="行" * 99)
+
+    async def post_it() -> None:
+        recorder.record(long)
+        running = asyncio.create_task(recorder.run())
+        await fake_api.eventually(lambda: posted(server))
+        running.cancel()
+
+    asyncio.run(post_it())
+    (only,) = posted(server)
+    limits = {"note": 1024, "reason": 128, "action": 128, "reportingInstance": 128}
+    assert all(len(only[field].encode()) <= limit for field, limit in limits.items())
+    assert len(only["note"].encode()) > 1024 - 4
+
+
+@pytest.mark.parametrize("end", ["-", ".", "-.-"])
+async def test_the_name_of_an_event_about_a_long_name_is_a_dns_name(
+    server: fake_api.FakeApi, recorder: events.Recorder, end: str
+) -> None:
+    name = "a" * (events.NAME_LIMIT - len(end)) + "-" * len(end) + "b" * 40
+    name = name.replace("-" * len(end), end) if end == "." else name
+    await post(recorder, event(regarding=dataclasses.replace(POD, name=name)))
+    (only,) = posted(server)
+    assert api.is_name(only["metadata"]["name"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../../../namespaces/kube-system/pods/victim?x=", "a/b", "a%2fb", "A", "a\nb",
+     "é", "a" * 254, "-a", "a..b", "\ud800"],
+)  # fmt: skip
+async def test_nothing_is_posted_about_what_no_object_can_be_called(
+    server: fake_api.FakeApi, recorder: events.Recorder, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    await post(
+        recorder,
+        event(regarding=dataclasses.replace(POD, name=name)),
+        event(regarding=dataclasses.replace(POD, namespace=name or "/")),
+    )
+    assert posted(server) == []
+    assert not server.calls
+    assert caplog.text.count("Events are being dropped") == 1
+    assert caplog.text.isascii()
+
+
+async def test_an_overloaded_server_gets_its_pause(server: fake_api.FakeApi) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    recorder = events.Recorder(server, instance="pod-0", now=Clock(), sleep=sleep)
+    busy = api.ApiError(status=429, reason="r", message="m", path="/", retry_after=30.0)
+    server.failures["create", "events"] = [busy]
+    await post(recorder, event("a"), event("b"))
+    assert pauses == [0.0, 30.0, 0.0]
+    assert [only["note"] for only in posted(server)] == ["b"]
+
+
+async def test_a_bug_with_one_event_does_not_end_the_others(
+    server: fake_api.FakeApi, recorder: events.Recorder
+) -> None:
+    server.failures["create", "events"] = [RuntimeError("a bug")]  # type: ignore[list-item]
+    await post(recorder, event("a"), event("b"))
+    assert [only["note"] for only in posted(server)] == ["b"]
 
 
 async def test_a_storm_of_refused_pods_is_a_handful_of_calls(server: fake_api.FakeApi) -> None:

@@ -138,6 +138,91 @@ async def test_a_silent_watch_leads_to_a_new_list(world: World) -> None:
     await fake_api.eventually(lambda: world.informer.lists == 2)
 
 
+def refusal(status: int, *, retry_after: float = 0.0, message: str = "no") -> api.ApiError:
+    return api.ApiError(
+        status=status, reason="r", message=message, path="/fake", retry_after=retry_after
+    )
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 502, 503, 504])
+async def test_a_refused_watch_goes_on_from_its_version_without_a_list(
+    world: World, status: int
+) -> None:
+    world.server.failures["watch", "namespaces"] = [refusal(status)] * 20
+    await world.sync()
+    world.server.seed(api.NAMESPACES, namespace("meanwhile"))
+    await fake_api.eventually(lambda: world.names() == {"meanwhile"})
+    assert world.informer.lists == 1
+    assert world.server.calls["watch", "namespaces"] == 21
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_an_error_event_other_than_gone_needs_no_list_and_pauses_grow(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    async def refuses(*_: object, **__: object) -> AsyncGenerator[api.Json]:
+        yield api.OPENED
+        yield {"type": "ERROR", "object": {"kind": "Status", "code": status, "message": "no"}}
+
+    monkeypatch.setattr(world.server, "watch", refuses)
+    await world.start()
+    await fake_api.eventually(lambda: len(world.pauses) > 20)
+    assert world.informer.lists == 1
+    assert max(world.pauses) > informer.LONGEST_PAUSE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal(410),
+        refusal(400, message="invalid resource version"),
+        refusal(504, message="Too large resource version: 9, current: 3"),
+    ],
+    ids=lambda error: str(error.status),
+)
+async def test_a_version_that_cannot_be_used_leads_to_a_new_list(
+    world: World, error: api.ApiError
+) -> None:
+    world.server.failures["watch", "namespaces"] = [error]
+    await world.start()
+    await fake_api.eventually(lambda: world.informer.lists == 2)
+
+
+async def test_the_server_s_retry_after_is_obeyed(world: World) -> None:
+    world.server.failures["list", "namespaces"] = [refusal(429, retry_after=7.0)]
+    world.server.failures["watch", "namespaces"] = [refusal(503, retry_after=9.0)]
+    await world.sync()
+    await fake_api.eventually(lambda: len(world.pauses) == 2)
+    assert 7.0 <= world.pauses[0] <= 10.5
+    assert 9.0 <= world.pauses[1] <= 13.5
+
+
+async def test_refused_lists_back_off(world: World) -> None:
+    world.server.failures["list", "namespaces"] = [refusal(503)] * 20
+    await world.sync()
+    assert sum(world.pauses) > 60
+
+
+@pytest.mark.parametrize(
+    "event", [{"type": "ADDED", "object": {}}, {"type": "ADDED", "object": {"metadata": {}}}]
+)
+async def test_an_object_that_cannot_be_read_does_not_end_the_informer(
+    world: World, monkeypatch: pytest.MonkeyPatch, event: api.Json
+) -> None:
+    watch = world.server.watch
+
+    async def strange(*_: object, **__: object) -> AsyncGenerator[api.Json]:
+        monkeypatch.setattr(world.server, "watch", watch)
+        yield api.OPENED
+        yield event
+
+    monkeypatch.setattr(world.server, "watch", strange)
+    await world.sync()
+    await fake_api.eventually(lambda: world.pauses)
+    world.server.seed(api.NAMESPACES, namespace("a"))
+    await fake_api.eventually(lambda: world.names() == {"a"})
+
+
 async def test_a_list_that_expires_between_two_pages_is_started_again(world: World) -> None:
     world.server.seed(api.NAMESPACES, namespace("a"))
     world.server.failures["list", "namespaces"] = [fake_api.refusal(410, "Expired")]

@@ -178,6 +178,16 @@ async def test_another_takes_over_in_less_than_twenty_seconds_whatever_the_clock
     assert replica.leading
 
 
+async def test_an_overloaded_server_gets_its_pause(world: World) -> None:
+    busy = api.ApiError(status=429, reason="r", message="m", path="/", retry_after=20.0)
+    world.server.failures["get", "leases"] = [busy]
+    replica = world.start("a")
+    await world.time.passes(19)
+    assert world.server.calls["get", "leases"] == 1
+    await world.time.passes(2)
+    assert replica.leading
+
+
 async def test_a_restarted_leader_goes_on_at_once(world: World) -> None:
     first = world.start("a")
     await world.time.passes(1)

@@ -47,6 +47,7 @@ METRICS = {
     "audit_last_success_timestamp_seconds": "gauge",
     "audit_failures": "counter",
     "audit_pods": "gauge",
+    "unchecked_injections": "counter",
 }
 
 

@@ -95,7 +95,7 @@ def test_the_package_carries_the_schema_of_the_crd(kind: definition.Kind) -> Non
 @every_kind
 def test_the_files_say_what_the_sources_say(kind: definition.Kind) -> None:
     committed = crd_of(kind)
-    generated = definition.definition(kind, embed=lambda _: {"type": "array"})
+    generated = definition.definition(kind, embed=lambda _: {"type": "object"})
     version, committed_version = version_of(generated), version_of(committed)
 
     assert without(generated["spec"], "versions") == without(committed["spec"], "versions")
@@ -172,6 +172,36 @@ def test_nothing_but_a_quantity_is_left_open(kind: definition.Kind) -> None:
             assert node["pattern"] == structural.QUANTITY, path
         elif node.get("type") == "object":
             assert "properties" in node or "additionalProperties" in node, path
+
+
+def limit_of(node: Schema) -> str | None:
+    """The keyword that limits the size of a value here; None if the type already does."""
+    if node.get("type") == "array":
+        return "maxItems"
+    if "additionalProperties" in node:
+        return "maxProperties"
+    is_text = node.get("type") == "string" and "enum" not in node
+    return "maxLength" if is_text or is_of_several_types(node) else None
+
+
+def is_of_several_types(node: Schema) -> bool:
+    """Whether a value may also be text: a quantity, or a token in the place of a number or word."""
+    marks = ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string", "anyOf")
+    return any(mark in node for mark in marks)
+
+
+@every_kind
+def test_every_list_map_and_string_has_a_limit(kind: definition.Kind) -> None:
+    # The API server limits these, and lets no CRD describe them.
+    given = {".apiVersion", ".kind", ".metadata.name"}
+    places = [
+        (path, limit, node)
+        for path, node in nodes(schema_of(kind))
+        if (limit := limit_of(node)) and path not in given
+    ]
+
+    assert len(places) > 500
+    assert [path for path, limit, node in places if limit not in node] == []
 
 
 @every_kind

@@ -16,7 +16,8 @@ from sidecar_injector import names
 from sidecar_injector.controllers import pod_events
 from sidecar_injector.httpserver import messages
 from sidecar_injector.observability import logs
-from sidecar_injector.webhook import admission_review, decision_log, validate
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.webhook import admission_review, decision_log, judge, validate
 from tests.kits.admission import Server, clash, review
 from tests.kits.samples import container, pod, resource
 
@@ -210,10 +211,9 @@ async def post_injection(injection, *, fails):
             raise ValueError(f"a bug that quotes {CANARY}")
         return []
 
-    def without_kopf(request):
-        return validate.response_without_kopf(request, competing=competing)
-
-    handler = validate.handler(dispatch, without_kopf)
+    injection_judge = judge.Judge(Metrics())
+    webhook = validate.InjectionWebhook(injection_judge, competing=competing)
+    handler = webhook.handler(dispatch)
     body = {
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {"uid": "1", "kind": {"kind": injection["kind"]}, "object": injection},

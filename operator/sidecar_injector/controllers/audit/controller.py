@@ -11,7 +11,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 
 from sidecar_injector import names
-from sidecar_injector.controllers import loop
+from sidecar_injector.controllers import loop, rate_limit
 from sidecar_injector.controllers.audit import count, namespace_labels, pod_watch, schedule
 from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
@@ -52,6 +52,9 @@ class Auditor:
         self._namespaces: Mapping[informer.Key, api.Json] = {}
         self._tallies = count.Tallies()
         self._every = settings.audit_seconds
+        self._limiter = rate_limit.WriteLimiter(clocks.monotonic)
+        self._is_counted = False
+        """Whether the count that runs has all numbers, and only has to write them."""
         self._loop = loop.Loop(self.step, what="the audit")
         self.schedule = schedule.Schedule(every=settings.audit_seconds, monotonic=clocks.monotonic)
 
@@ -104,7 +107,9 @@ class Auditor:
             try:
                 await self.recount(self.schedule.take())
             except Exception:
-                self.schedule.recount_everything()
+                # If only a write failed, the next audit writes. A count would add to an overload.
+                if not self._is_counted:
+                    self.schedule.recount_everything()
                 self._metrics.audit_failures.inc()
                 raise
             self.schedule.finished()
@@ -113,6 +118,7 @@ class Auditor:
     async def recount(self, namespaces: Collection[str] | None = None) -> None:
         """Count the pods of these namespaces, or of all, and write what differs."""
         started_at = self._clocks.monotonic()
+        self._is_counted = False
         pace = schedule.Pace()
         everything = namespaces is None
         if namespaces is None:
@@ -130,6 +136,7 @@ class Auditor:
             tallies.replace(name, counted.get(name, audit.Tally()))
             await pace.yield_if_due()
         self._take(tallies)
+        self._is_counted = True
         await self._write(tallies.total, pace=pace)
         seconds = self._clocks.monotonic() - started_at
         if everything:
@@ -168,8 +175,12 @@ class Auditor:
                 current = (injection.get("status") or {}).get("pods") or {}
                 counts = audit.counts(total, (kind, *key))
                 change = audit.wanted(counts, current=current, now=now)
-                if change is not None:
+                value = tuple(counts.values())
+                if change is None:
+                    self._limiter.observe_correct((kind, key))
+                elif not self._limiter.delay((kind, key), value):
                     await self._write_counts(kind, key, change)
+                    self._limiter.count((kind, key), value)
                     pace.restart()
                 await pace.yield_if_due()
 

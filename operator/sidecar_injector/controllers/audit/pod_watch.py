@@ -49,8 +49,12 @@ class PodWatch:
             except api.KubeError as error:
                 # Only debug: the audit uses the same API server and reports its problems.
                 log.debug("the watch of pods begins again: %s", error)
-                self._version = None
-            await self._sleep(self._backoff.next())
+                if api.needs_list(error):
+                    self._version = None
+                pause = self._backoff.next(error)
+            else:
+                pause = self._backoff.next()
+            await self._sleep(pause)
 
     async def _present(self) -> str:
         async with contextlib.aclosing(self._api.pages(api.PODS, scope=SCOPE, limit=1)) as pages:
@@ -67,8 +71,7 @@ class PodWatch:
                 if event is api.OPENED:
                     continue
                 if event["type"] == "ERROR":
-                    self._version = None
-                    return
+                    raise api.error_of(event["object"], path=api.PODS.path())
                 pod = event["object"]
                 self._version = api.resource_version(pod)
                 self._backoff.reset()

@@ -10,8 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from sidecar_injector.controllers import loop
-from sidecar_injector.controllers.certificates import rate_limit
+from sidecar_injector.controllers import loop, rate_limit
 from sidecar_injector.controllers.certificates.source import CertificateSource
 from sidecar_injector.controllers.certificates.trust import Trust
 from sidecar_injector.kube import api, events, informer
@@ -47,11 +46,9 @@ class CABundleController:
         self._monotonic = monotonic
         self._in_sync = metrics.ca_bundle_in_sync.labels(configuration=resource.plural)
         self._writes = metrics.writes
-        self.live: api.Json | None = None
-        """The configuration as last seen."""
         self._seen_lists = 0
-        self._wanted: bytes | None = None
-        self._limiter = rate_limit.WriteLimiter()
+        self._read_at = float("-inf")
+        self._limiter = rate_limit.WriteLimiter(monotonic)
         self._reported_conflict = False
         self._loop = loop.Loop(self.reconcile, what=f"{resource.kind} {name}")
         self._informer = informer.Informer(
@@ -63,102 +60,100 @@ class CABundleController:
         """Until cancelled."""
         await self._loop.run_with(self._informer)
 
+    @property
+    def live(self) -> api.Json | None:
+        """The configuration that the watch told last.
+
+        A response never replaces it: the watch may have told something newer meanwhile.
+        """
+        return self._informer.objects.get(("", self._name))
+
     async def reconcile(self) -> float:
-        """Repair the bundle if it is wrong; returns the seconds until the next turn."""
+        """Repair the bundle if it is wrong; returns the seconds until the next turn.
+
+        Once a minute the configuration is read from the API server, whatever the watch says. Where
+        cert-manager writes the bundle, we have no right to read it so.
+        """
+        wanted = self._source.bundle()
+        left = self._read_at + loop.TICK_SECONDS - self._monotonic()
+        if (wanted is None or left > 0) and self._is_right(self.live, wanted):
+            return left if left > 0 else loop.TICK_SECONDS
         for _ in range(MOST_STEPS):
+            # First the configuration, then the Secret. If another replica writes both in between,
+            # the configuration has changed: the watch tells it, or our patch is refused.
+            observed, live = self.live, await self._read()
             wanted = self._source.bundle()
-            if self._is_right(wanted):
+            if not self._is_right(live, wanted):
+                # The bundle may be newer than the Secret that this replica has seen.
+                wanted = await self._source.refresh()
+                if self.live is not observed:
+                    continue
+            if live is None or wanted is None or self._is_right(live, wanted):
                 break
-            # The bundle may be newer than the Secret that this replica has seen: read the Secret.
-            judged = self.live
-            wanted = await self._source.refresh()
-            if self.live is not judged:
-                # Another replica may have written it from a newer Secret than was just read.
-                continue
-            if wanted is None or self._is_right(wanted):
-                break
-            delay = self._delay(wanted)
+            delay = self._limiter.delay(value=wanted)
             if delay > 0:
-                await self._report_conflict(wanted)
+                self._report_conflict(live)
                 return delay
-            await self._patch(wanted)
+            self._reported_conflict = False
+            if await self._patch(live, wanted):
+                break
         return loop.TICK_SECONDS
 
     def _changed(self, _key: informer.Key, _old: api.Json | None, new: api.Json | None) -> None:
-        self._observe(new, unbroken=self._informer.lists == self._seen_lists)
+        unbroken = self._informer.lists == self._seen_lists
         self._seen_lists = self._informer.lists
+        self._trust.observe(self._resource, new, unbroken=unbroken)
         self._loop.wake()
 
-    def _observe(self, live: api.Json | None, *, unbroken: bool) -> None:
-        self.live = live
-        self._trust.observe(self._resource, live, unbroken=unbroken)
+    async def _read(self) -> api.Json | None:
+        self._read_at = self._monotonic()
+        return await api.get_or_none(self._api, self._resource, name=self._name)
 
-    def _is_right(self, wanted: bytes | None) -> bool:
+    def _is_right(self, live: api.Json | None, wanted: bytes | None) -> bool:
         """Whether nothing has to be done; also true while the wanted bundle is unknown."""
-        right = not webhook_configuration.wrong_entries(self.live, wanted)
-        self._in_sync.set(right if wanted is not None else self._is_trusted())
+        right = not webhook_configuration.wrong_entries(live, wanted)
+        self._in_sync.set(right if wanted is not None else self._is_trusted(live))
         if right and wanted is not None:
-            self._wanted = wanted
-            self._limiter.observe_correct(self._monotonic())
+            self._limiter.observe_correct()
         return right
 
-    def _is_trusted(self) -> bool:
+    def _is_trusted(self, live: api.Json | None) -> bool:
         """Whether every entry trusts the served certificate; for bundles that others write."""
-        entries = (self.live or {}).get("webhooks")
+        entries = (live or {}).get("webhooks")
         if not entries:
             return True
         cas = webhook_configuration.common_cas({"webhooks": entries})
         return not cas.isdisjoint(self._source.issuers())
 
-    def _delay(self, wanted: bytes) -> float:
-        if wanted != self._wanted:
-            self._limiter.reset()
-            self._wanted = wanted
-        delay = self._limiter.delay(self._monotonic())
-        self._reported_conflict = self._reported_conflict and delay > 0
-        return delay
-
-    async def _patch(self, wanted: bytes) -> None:
-        """Send one strategic merge patch, keyed by webhook name, unless it has changed since.
+    async def _patch(self, live: api.Json, wanted: bytes) -> bool:
+        """Send one strategic merge patch, keyed by webhook name; False if `live` has changed.
 
         Not server-side apply: of an entry that a chart upgrade removes, the part that we own would
         stay. That part alone is invalid, and the upgrade would fail.
         """
-        live = self.live
-        if live is None:
-            return
         entries = [
             {"name": name, "clientConfig": {"caBundle": base64.b64encode(wanted).decode()}}
             for name in webhook_configuration.wrong_entries(live, wanted)
         ]
         body = {"metadata": {"resourceVersion": api.resource_version(live)}, "webhooks": entries}
         try:
-            patched = await self._api.patch(
+            await self._api.patch(
                 self._resource, body, name=self._name, content_type=api.STRATEGIC_PATCH
             )
         except api.ApiError as error:
             if error.status not in {api.CONFLICT, api.NOT_FOUND}:
                 raise
+            self._limiter.count(value=wanted)
             self._writes.labels(self._resource.plural, "conflict").inc()
-            await self._read()
-        else:
-            self._writes.labels(self._resource.plural, "written").inc()
-            log.info("%s %s: caBundle repaired", self._resource.kind, self._name)
-            self._observe(patched, unbroken=True)
+            return False
+        self._limiter.count(value=wanted)
+        self._writes.labels(self._resource.plural, "written").inc()
+        log.info("%s %s: caBundle repaired", self._resource.kind, self._name)
+        return True
 
-    async def _read(self) -> api.Json | None:
-        live = await api.get_or_none(self._api, self._resource, name=self._name)
-        # A change in between may have been missed.
-        self._observe(live, unbroken=False)
-        return live
-
-    async def _report_conflict(self, wanted: bytes) -> None:
+    def _report_conflict(self, live: api.Json) -> None:
         """Report once in a conflict which manager keeps writing."""
         if self._reported_conflict:
-            return
-        live = await self._read()
-        if live is None or self._is_right(wanted):
-            # Another replica has repaired it, and is its last writer now.
             return
         self._reported_conflict = True
         managers = ", ".join(webhook_configuration.other_managers(live)) or "somebody"

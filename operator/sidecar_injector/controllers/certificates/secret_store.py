@@ -25,11 +25,17 @@ class SecretRef:
 
 
 class SecretStore:
-    """The newest known `secret`, which a watch may replace at any time."""
+    """The newest known `secret`, which a watch may replace at any time.
+
+    A response replaces it only if the watch has told nothing since the request was sent: the
+    response may be older than what the watch has told meanwhile, and no event would follow.
+    """
 
     def __init__(self, client: api.Api, *, secret_ref: SecretRef, metrics: Metrics) -> None:
         self._api, self._ref, self._writes = client, secret_ref, metrics.writes
         self.secret: api.Json | None = None
+        self._observed = 0
+        """How often the watch has told something."""
         self._owner_gone = False
 
     @property
@@ -51,16 +57,24 @@ class SecretStore:
         annotations = api.metadata(self.secret).get("annotations") or {} if self.secret else {}
         return str(annotations.get(names.ROTATE_ANNOTATION, ""))
 
+    def observe(self, secret: api.Json | None) -> None:
+        """The watch has told this."""
+        self.secret = secret
+        self._observed += 1
+
     async def read(self) -> None:
         """Read the Secret from the API server."""
-        self.secret = await api.get_or_none(
+        observed = self._observed
+        secret = await api.get_or_none(
             self._api, api.SECRETS, name=self._ref.secret, namespace=self._ref.namespace
         )
+        if self._observed == observed:
+            self.secret = secret
 
     async def write(
         self, certificates: secret_data.CertificateSet, *, over: api.Json | None
     ) -> bool:
-        """Write the Secret if the API server still has `over`; otherwise read it again.
+        """Write the Secret if the API server still has `over`, and read it again.
 
         The decision to write was based on `over`. The watch may replace `secret` during this call.
         False if its Deployment is missing or being deleted: a write would disturb an uninstall.
@@ -72,19 +86,17 @@ class SecretStore:
         ref = self._ref
         try:
             if over is None:
-                self.secret = await self._api.create(api.SECRETS, body, namespace=ref.namespace)
+                await self._api.create(api.SECRETS, body, namespace=ref.namespace)
             else:
-                self.secret = await self._api.replace(
-                    api.SECRETS, body, name=ref.secret, namespace=ref.namespace
-                )
+                await self._api.replace(api.SECRETS, body, name=ref.secret, namespace=ref.namespace)
         except api.ApiError as error:
             if error.status not in {api.CONFLICT, api.NOT_FOUND}:
                 raise
             self._writes.labels(object="secret", result="conflict").inc()
-            await self.read()
         else:
             self._writes.labels(object="secret", result="written").inc()
             log.info("wrote certificates of generation %d", certificates.generation)
+        await self.read()
         return True
 
     async def _owner(self) -> api.Json | None:

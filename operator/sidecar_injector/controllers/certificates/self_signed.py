@@ -7,12 +7,13 @@ replica that loses the race adopts what the winner wrote. There is no leader.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import logging
 from typing import Final
 
 from sidecar_injector import names
-from sidecar_injector.controllers import loop
-from sidecar_injector.controllers.certificates import problems, rate_limit, secret_store, serving
+from sidecar_injector.controllers import loop, rate_limit
+from sidecar_injector.controllers.certificates import problems, secret_store, serving
 from sidecar_injector.controllers.certificates.source import CertificateSource
 from sidecar_injector.kube import api
 from sidecar_injector.observability.metrics import Metrics
@@ -42,7 +43,7 @@ class SelfSigned(CertificateSource):
         self._policy, self._generate = policy, generate
         self._alarms, self._expiration = served.alarms, metrics.certificate_expiration
         self._adopted: secret_data.CertificateSet | None = None
-        self._limiter = rate_limit.WriteLimiter()
+        self._limiter = rate_limit.WriteLimiter(self._clocks.monotonic)
 
     def bundle(self) -> bytes | None:
         return self._adopted.bundle() if self._adopted else None
@@ -76,17 +77,28 @@ class SelfSigned(CertificateSource):
             elif not step.action.writes:
                 break
             else:
-                # The watch may be behind, so nothing is written before a read.
-                await self._store.read()
-                newest = self._next_step()
-                if newest.action.writes and not await self._write(newest):
-                    step = dataclasses.replace(newest, action=plan.Action.WAIT)
+                step = await self._take_write()
+                if step.action is plan.Action.WAIT:
                     break
             step = self._next_step()
         if not self._next_step().action.writes:
             self._observe_correct()
         self._serve()
         return step
+
+    async def _take_write(self) -> plan.Step:
+        """Take the step if it is due and allowed; a step with WAIT if it is not allowed."""
+        delay = self._limiter.delay()
+        if delay > 0:
+            self._report_write_conflict()
+            until = self._clocks.now() + datetime.timedelta(seconds=delay)
+            return plan.Step(plan.Action.WAIT, "the Secret was written too often", until)
+        # The watch may be behind, so nothing is written before a read.
+        await self._store.read()
+        newest = self._next_step()
+        if newest.action.writes and not await self._write(newest):
+            return dataclasses.replace(newest, action=plan.Action.WAIT)
+        return newest
 
     def observe(self, secret: api.Json | None) -> None:
         super().observe(secret)
@@ -110,28 +122,19 @@ class SelfSigned(CertificateSource):
     async def _write(self, step: plan.Step) -> bool:
         """Try to take the step; False if it is not allowed now. Another replica may be faster."""
         state, secret = self._state(), self._store.secret
-        if not await self._may_write(step):
+        if step.depends_on_live and not await self._trust.is_current():
             return False
         log.info("certificates: %s: %s", step.action.value, step.why)
         certificates = plan.apply_step(step, state, policy=self._policy, generate=self._generate)
-        return await self._store.write(certificates, over=secret)
-
-    async def _may_write(self, step: plan.Step) -> bool:
-        """Whether the configuration is as the step needs it, and our writes are not undone."""
-        if step.depends_on_live and not await self._trust.is_current():
+        if not await self._store.write(certificates, over=secret):
             return False
-        if step.action is not plan.Action.WRITE_BACK:
-            return True
-        if self._limiter.delay(self._clocks.monotonic()) > 0:
-            self._report_write_conflict()
-            return False
+        self._limiter.count()
         return True
 
     def _observe_correct(self) -> None:
         """The Secret is correct, whether we or another writer made it so."""
-        now = self._clocks.monotonic()
-        self._limiter.observe_correct(now)
-        if self._limiter.is_stable(now):
+        self._limiter.observe_correct()
+        if self._limiter.is_stable():
             self._alarms.clear(problems.CertificateProblem.SECRET_REWRITTEN)
 
     def _report_write_conflict(self) -> None:
@@ -139,7 +142,7 @@ class SelfSigned(CertificateSource):
         managers = ", ".join(webhook_configuration.other_managers(secret)) if secret else ""
         message = (
             f"{managers or 'somebody'} keeps changing or deleting the Secret {self._store.name}:"
-            " it is written back once a minute from now on, and served from memory"
+            " it is repaired once a minute from now on, and served from memory"
         )
         self._alarms.set(problems.CertificateProblem.SECRET_REWRITTEN, message)
 
@@ -163,7 +166,8 @@ class SelfSigned(CertificateSource):
         findings = checks.serving(
             adopted.leaf.parsed(),
             field=names.TLS_CERT,
-            dns_names=self._policy.dns_names,
+            # Enough for API servers. The others follow with the next write of the Secret.
+            dns_names=self._policy.verified_names,
             now=self._clocks.now(),
         )
         if findings:

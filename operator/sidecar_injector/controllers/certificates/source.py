@@ -69,7 +69,7 @@ class CertificateSource(abc.ABC):
 
     def observe(self, secret: api.Json | None) -> None:
         """The watch has delivered a change of the Secret."""
-        self._store.secret = secret
+        self._store.observe(secret)
         self._loop.wake()
 
     def _notify(self) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import parameters, rules, schema
@@ -21,6 +24,17 @@ UNHASHED = frozenset(
 )
 """Fields that decide whether a pod is injected; all others shape the pod and are hashed."""
 HASH_DIGITS = 16
+MAX_BYTES = 128 * 1024
+"""Of the spec as compact JSON. The largest templates that are known have a tenth of it, and to
+judge an injection of this size takes a fraction of a second."""
+MAX_MATCHING_BYTES = 4 * 1024
+"""Of the fields that say which pods are meant: those of a larger injection are kept up to here."""
+MAX_ERRORS = 50
+"""Errors of one injection. More of them help nobody, and each costs time."""
+QUANTITY_PARTS = 8
+"""A quantity counts as so many values, because it is compared as a number."""
+MATCHING = UNHASHED | {"hostNetworkPods"}
+"""Fields that decide whether an injection applies to a pod."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
@@ -47,6 +61,8 @@ class Injection:
     """Whether the random name of a service account token's volume can change the result."""
     token_uses: Mapping[str, int]
     """How often the spec contains each token, such as `params.NAME`."""
+    parts: int
+    """How many values the spec consists of: to merge it is that much work."""
     spec_schema: schema.Schema = dataclasses.field(repr=False)
     """The schema of `spec` in the CRD."""
 
@@ -77,12 +93,16 @@ class Injection:
 
     @property
     def template_spec(self) -> Mapping[str, Any]:
-        """The pod spec of the template; empty if the template has no spec."""
+        """The pod spec of the template; empty if it has none, or the injection has errors."""
+        if self.errors:
+            return {}
         return (self.spec.get("template") or {}).get("spec") or {}
 
     @property
     def template_metadata(self) -> Mapping[str, Any]:
-        """The metadata of the template; empty if the template has no metadata."""
+        """The metadata of the template; empty if it has none, or the injection has errors."""
+        if self.errors:
+            return {}
         return (self.spec.get("template") or {}).get("metadata") or {}
 
 
@@ -94,10 +114,14 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
     """
     kind = str(resource.get("kind"))
     metadata = resource.get("metadata") or {}
-    spec = schema.defaulted(spec_schema, resource.get("spec") or {})
-    errors = tuple(schema.problems(spec_schema, spec, path="spec"))
-    if not errors:
-        errors = tuple(rules.problems(kind=kind, name=metadata.get("name", ""), spec=spec))
+    spec: Any = resource.get("spec") or {}
+    errors: tuple[schema.Problem, ...]
+    if (count := size(spec)) > MAX_BYTES:
+        errors = (schema.Problem("spec", f"has {count} bytes, at most {MAX_BYTES} are accepted"),)
+        spec = _matching_fields(spec)
+    else:
+        spec = schema.defaulted(spec_schema, spec)
+        errors = _errors(spec, spec_schema, kind=kind, name=metadata.get("name", ""))
 
     return Injection(
         kind=kind,
@@ -113,8 +137,35 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
         errors=errors,
         depends_on_token_volume_name=not errors and _depends_on_token_volume_name(spec),
         token_uses={} if errors else parameters.token_uses(spec),
+        parts=0 if errors else _parts(spec),
         spec_schema=spec_schema,
     )
+
+
+def _errors(
+    spec: Any, spec_schema: schema.Schema, *, kind: str, name: str
+) -> tuple[schema.Problem, ...]:
+    """The first errors; what the schema refuses is not judged by the rules."""
+    problems = schema.problems(spec_schema, spec, path="spec")
+    if errors := tuple(itertools.islice(problems, MAX_ERRORS)):
+        return errors
+    return tuple(itertools.islice(rules.problems(kind=kind, name=name, spec=spec), MAX_ERRORS))
+
+
+def size(spec: Any) -> int:
+    """The bytes of a spec as compact JSON."""
+    try:
+        return len(orjson.dumps(spec))
+    except TypeError:
+        # Half a surrogate pair, an integer of more than 64 bits, or what only YAML can contain.
+        return len(json.dumps(spec, separators=(",", ":"), default=str))
+
+
+def _matching_fields(spec: Any) -> Any:
+    """The fields of a spec that is too large by which a pod is told that it is not injected."""
+    members = spec if isinstance(spec, dict) else {}
+    matching = {key: members[key] for key in members.keys() & MATCHING}
+    return matching if size(matching) <= MAX_MATCHING_BYTES else {}
 
 
 def not_kept(resource: Mapping[str, Any], *, kind: str, sentence: str) -> Injection:
@@ -153,6 +204,13 @@ def _depends_on_token_volume_name(spec: Any) -> bool:
     inherited = (spec.get("inherit") or {}).get("volumeMounts") or {}
     globs = [glob for glob in inherited.get("exclude") or () if not glob.startswith("/")]
     return bool(globs) or names.TOKEN_VOLUME_PREFIX in json.dumps(spec)
+
+
+def _parts(value: Any) -> int:
+    if isinstance(value, dict):
+        quantities = sum(len(value.get(key) or ()) for key in ("limits", "requests"))
+        return 1 + (QUANTITY_PARTS - 1) * quantities + sum(map(_parts, value.values()))
+    return 1 + sum(map(_parts, value)) if isinstance(value, list) else 1
 
 
 def _integer(value: Any) -> int:

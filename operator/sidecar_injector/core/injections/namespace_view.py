@@ -32,6 +32,8 @@ class PodRequest:
     pod: Mapping[str, Any]
     operation: str = "CREATE"
     subresource: str = ""
+    is_waited_for: bool = False
+    """Whether others wait until it is decided, so that it must not take long."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -18,6 +18,11 @@ from sidecar_injector.core.pods import quantity
 
 Schema = Mapping[str, Any]
 
+MAX_SHOWN = 60
+"""Characters of a value in a message."""
+MAX_KEY = 128
+"""Characters of a key in the path of a message."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
@@ -101,6 +106,10 @@ def problems(
     if wanted and not _is(value, wanted):
         yield Problem(path, f"must be {_article(wanted)}", _shown(value))
         return
+    if isinstance(value, str | list | dict) and (problem := _size(schema, value, path=path)):
+        # Work ends here: the size of a value limits what its patterns and its items cost.
+        yield problem
+        return
     yield from _limits(schema, value, path=path, tokens=tokens)
     if isinstance(value, dict):
         yield from _object(schema, value, path=path, tokens=tokens)
@@ -113,20 +122,25 @@ def _object(schema: Schema, value: dict[str, Any], *, path: str, tokens: bool) -
     rest = schema.get("additionalProperties")
     open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or (not properties and not rest)
     for key, item in value.items():
-        where = f"{path}.{key}" if path else key
         if key in properties:
             # The API server drops an optional field that is null.
             if item is not None or key in (schema.get("required") or ()):
+                where = f"{path}.{key}" if path else key
                 yield from problems(properties[key], item, path=where, tokens=tokens)
         elif isinstance(rest, dict):
-            yield from problems(rest, item, path=f"{path}[{key}]", tokens=tokens)
+            yield from problems(rest, item, path=f"{path}[{_cut(key)}]", tokens=tokens)
         elif not rest and not open_ended:
-            near = difflib.get_close_matches(key, properties, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(properties)}"
-            yield Problem(where, f"unknown field; {hint}")
+            where = f"{path}.{_cut(key)}" if path else _cut(key)
+            yield Problem(where, f"unknown field; {_hint(key, properties)}")
     for key in schema.get("required") or ():
         if key not in value:
             yield Problem(f"{path}.{key}" if path else key, "is required")
+
+
+def _hint(key: str, properties: Sequence[str] | Schema) -> str:
+    """What an unknown field might mean. The search takes long for a key that is no field's name."""
+    near = difflib.get_close_matches(key, properties, n=1) if len(key) <= MAX_SHOWN else []
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(properties)}"
 
 
 def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iterator[Problem]:
@@ -152,7 +166,7 @@ def _identity(list_type: Any, item: Any, keys: Sequence[str]) -> tuple[object, s
 
 def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
     # Compared as text, because in Python True equals 1.
-    if repr(value) in map(repr, (schema.get("not") or {}).get("enum", ())):
+    if "not" in schema and repr(value) in map(repr, schema["not"].get("enum", ())):
         yield Problem(path, "is not accepted here", _shown(value))
     if "enum" in schema and value not in schema["enum"]:
         expectation = f"must be one of {', '.join(map(str, schema['enum']))}"
@@ -165,12 +179,7 @@ def _limits(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[
         words += f" or {PLACEHOLDER}" if tokens else ""
         yield Problem(path, f"must be one of {words}", _shown(value))
     if isinstance(value, str):
-        yield from _length(schema, len(value), "Length", "characters", path=path)
         yield from _pattern(schema, value, path=path, tokens=tokens)
-    elif isinstance(value, list):
-        yield from _length(schema, len(value), "Items", "items", path=path)
-    elif isinstance(value, dict):
-        yield from _length(schema, len(value), "Properties", "members", path=path)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         if "minimum" in schema and value < schema["minimum"]:
             yield Problem(path, f"must be at least {schema['minimum']}", str(value))
@@ -203,11 +212,23 @@ def _is_quantity(schema: Schema) -> bool:
     return bool(schema.get("x-kubernetes-preserve-unknown-fields"))
 
 
-def _length(schema: Schema, size: int, limit: str, unit: str, *, path: str) -> Iterator[Problem]:
-    if size > schema.get(f"max{limit}", size):
-        yield Problem(path, f"has {size} {unit}, at most {schema[f'max{limit}']} are accepted")
-    if size < schema.get(f"min{limit}", size):
-        yield Problem(path, f"has {size} {unit}, at least {schema[f'min{limit}']} are needed")
+_SIZES: Mapping[type, tuple[str, str]] = {
+    str: ("Length", "characters"),
+    list: ("Items", "items"),
+    dict: ("Properties", "members"),
+}
+"""The end of the schema's keywords for the size of a value, and what is counted."""
+
+
+def _size(schema: Schema, value: Any, *, path: str) -> Problem | None:
+    """Whether the value is too long or too short."""
+    limit, unit = _SIZES[type(value)]
+    most, least, size = schema.get(f"max{limit}"), schema.get(f"min{limit}"), len(value)
+    if most is not None and size > most:
+        return Problem(path, f"has {size} {unit}, at most {most} are accepted")
+    if least is not None and size < least:
+        return Problem(path, f"has {size} {unit}, at least {least} are needed")
+    return None
 
 
 def _int_or_string(schema: Schema, value: Any, *, path: str, tokens: bool) -> Iterator[Problem]:
@@ -215,6 +236,8 @@ def _int_or_string(schema: Schema, value: Any, *, path: str, tokens: bool) -> It
         yield Problem(path, "must be an integer or a string", _shown(value))
     elif isinstance(value, str) and not tokens and _accepts_token(schema):
         yield Problem(path, "must be an integer", _shown(value))
+    elif isinstance(value, str) and (problem := _size(schema, value, path=path)):
+        yield problem
     else:
         yield from _limits(schema, value, path=path, tokens=tokens)
 
@@ -237,4 +260,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def _cut(key: str) -> str:
+    """A key for the path of a message."""
+    return key if len(key) <= MAX_KEY else f"{key[:MAX_KEY]}…"

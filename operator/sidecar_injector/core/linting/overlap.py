@@ -12,6 +12,9 @@ from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.merging import additions, container_additions, defaults
 
+MAX_COMPETING = 100
+"""Injections that one is compared with; on pods of more than these nobody can follow the order."""
+
 Json = dict[str, Any]
 Wanted = tuple[str, str, Any]
 """The part in words, its field path, its value."""
@@ -25,7 +28,10 @@ def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> I
     own = _wanted(injection)
     candidates = _with_compatible_labels(injection, others)
     competing = [other for other in candidates if _competes(injection, other)]
-    for other in sorted(competing, key=lambda other: other.order):
+    if len(competing) > MAX_COMPETING:
+        sentence = f"may meet {len(competing)} injections on a pod: it is compared with the first"
+        yield Problem("spec", f"{sentence} {MAX_COMPETING} of them")
+    for other in sorted(competing, key=lambda other: other.order)[:MAX_COMPETING]:
         theirs = _wanted(other)
         yielding = "that" if injection.order < other.order else "this"
         for key, (what, path, value) in own.items():
@@ -34,7 +40,8 @@ def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> I
 
 
 def _competes(injection: model.Injection, other: model.Injection) -> bool:
-    if not can_meet(injection, other) or other.errors or other.spec.get("suspend"):
+    # An injection with errors comes first: its selectors may have any shape.
+    if other.errors or other.spec.get("suspend") or not can_meet(injection, other):
         return False
     return other.identity != injection.identity or other.namespace != injection.namespace
 

@@ -9,11 +9,20 @@ from typing import Any
 
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, parameters
-from sidecar_injector.core.merging import container_additions, merge, render, status_annotation
+from sidecar_injector.core.merging import (
+    budget,
+    container_additions,
+    merge,
+    render,
+    status_annotation,
+)
+from sidecar_injector.core.reasons import Reason
 
 Json = dict[str, Any]
 OWN = "application"
 """The name of its container, unless the injection names another one."""
+MOST_NAMED = 8
+"""Containers that the example pod has because `names.include` means them."""
 GUESSES = (
     "x", "1", "10", "true", "a-b", "x1", "1s", "64Mi", "example.com", "/x", "https://x", "x=1",
 )  # fmt: skip
@@ -92,7 +101,9 @@ def _tried(
     )
 
     merging = merge.Merge(editor, status_annotation.NOTHING, context=context)
-    line = merging.fit(injection)
+    smallest: Json = {"spec": {"containers": [{"name": OWN}]}}
+    is_small = budget.Budget(smallest, status_annotation.NOTHING).admits(injection)
+    line = merging.fit(injection) if is_small else decision.line(injection, Reason.TOO_MUCH_WORK)
     return TrialResult(before=pod, after=editor.document, line=line, guessed=guesses[1])
 
 
@@ -117,7 +128,7 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
         variable = {"name": source["name"], "value": "x"}
         variables.setdefault(source["fromContainer"], []).append(variable)
     globs = (injection.spec.get("applicationContainers") or {}).get("names") or {}
-    for glob in globs.get("include") or ():
+    for glob in (globs.get("include") or ())[:MOST_NAMED]:
         name = OWN if glob == "*" else re.sub(r"[*?]", "x", glob)
         if container_additions.is_selected(name, globs):
             variables.setdefault(name, [])

@@ -52,9 +52,19 @@ def validate(injection: model.Injection, *, others: Sequence[model.Injection] = 
         *_tokens(injection),
         *_of_some_pods(results),
         *_of_restricted(results),
-        *overlap.warnings(injection, others),
     ]
-    return Findings(tuple(dict.fromkeys(_errors(results))), tuple(dict.fromkeys(warnings)))
+    findings = Findings(tuple(dict.fromkeys(_errors(results))), tuple(dict.fromkeys(warnings)))
+    return with_others(injection, findings, others)
+
+
+def with_others(
+    injection: model.Injection, findings: Findings, others: Sequence[model.Injection]
+) -> Findings:
+    """The findings about an injection by itself, and the warnings about it beside the others."""
+    if injection.errors or not others:
+        return findings
+    warnings = (*findings.warnings, *overlap.warnings(injection, others))
+    return Findings(findings.errors, tuple(dict.fromkeys(warnings)))
 
 
 def shortened(text: str) -> str:

@@ -8,7 +8,7 @@ import functools
 import itertools
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from sidecar_injector.core import patch
@@ -27,7 +27,7 @@ Pod = Mapping[str, Any]
 
 
 def additions_of(
-    spec: Mapping[str, Any], *, pod: Pod, injected_names: frozenset[str]
+    spec: Mapping[str, Any], *, pod: Pod, injected_names: Collection[str]
 ) -> Iterator[additions.Addition]:
     """What `spec` (applicationContainers) adds to the containers of `pod`.
 

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import additions, container_additions, container_union, defaults
+from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.render import Json, Parts
-from sidecar_injector.core.merging.status_annotation import (
-    Entry,
-    Provenance,
-    RecordsByPath,
-    records_by_path,
-)
+from sidecar_injector.core.merging.status_annotation import Entry, RecordsByPath
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Conflict, Reason
 
@@ -33,7 +29,7 @@ mirrors, AlwaysPullImages, vertical autoscalers. The container still counts as o
 class Fit:
     """Compares the parts of one injection with the contents of one pod.
 
-    `recorded` is what the pod's annotation claims and what this pass has added so far;
+    `claims` are those of the pod's annotation and of what this pass has added so far;
     `host_network` is what the author wrote.
     """
 
@@ -42,7 +38,7 @@ class Fit:
         parts: Parts,
         *,
         pod: Mapping[str, Any],
-        recorded: Provenance,
+        claims: Claims,
         injection: model.Injection,
         host_network: bool,
     ) -> None:
@@ -50,10 +46,9 @@ class Fit:
         self.parts = parts
         self.host_network = host_network
         self.wanted = (("initContainers", parts.init_containers), ("containers", parts.containers))
-        self.own_entry = recorded.entry(injection.identity)
-        self.other_entries = [
-            entry for entry in recorded.entries if entry.identity != injection.identity
-        ]
+        self.own_entry = claims.entry(injection.identity)
+        self.other_entries = [entry for entry in claims.entries if entry is not self.own_entry]
+        self._claims = claims
         self.containers = {
             container["name"]: (field, index, container)
             for field in pod_fields.CONTAINER_LISTS
@@ -72,19 +67,33 @@ class Fit:
         self.needed_volumes = self._needed_volumes()
 
     @functools.cached_property
-    def container_owners(self) -> dict[str, Entry]:
-        """Which other injection added a container."""
-        return _owners(self.other_entries, pod_fields.CONTAINER_LISTS)
-
-    @functools.cached_property
-    def volume_owners(self) -> dict[str, Entry]:
-        """Which other injection added a volume."""
-        return _owners(self.other_entries, ("volumes",))
-
-    @functools.cached_property
     def records(self) -> RecordsByPath:
         """The records of other injections."""
-        return records_by_path(self.other_entries)
+        return self._claims.records_of_others(self.own_entry)
+
+    def container_owner(self, name: str) -> Entry | None:
+        """Which other injection added a container; the first claim counts."""
+        return self._other(self._claims.containers.get(name, ()))
+
+    def volume_owner(self, name: str) -> Entry | None:
+        """Which other injection added a volume; the first claim counts."""
+        return self._other(self._claims.volumes.get(name, ()))
+
+    def _other(self, claimants: Iterable[Entry]) -> Entry | None:
+        return next((entry for entry in claimants if entry is not self.own_entry), None)
+
+    @property
+    def lacks_everything(self) -> bool:
+        """Whether the pod has no part at all; False if some are additions, which may be there."""
+        names = self.parts.names
+        return (
+            not self.additions
+            and len(self.needed_volumes) == len(self.parts.volumes)
+            and self.volumes.keys().isdisjoint(names["volumes"])
+            and self.containers.keys().isdisjoint(names["containers"])
+            and self.containers.keys().isdisjoint(names["initContainers"])
+            and all(present.keys().isdisjoint(wanted) for _, wanted, present in self.members)
+        )
 
     def has_container(self, field: str, wanted: Json) -> bool:
         """Whether the pod's container of that name has all that the wanted one sets."""
@@ -94,11 +103,6 @@ class Fit:
     def has_volume(self, wanted: Json) -> bool:
         """Whether the pod's volume of that name is the wanted one."""
         return defaults.same_volume(self.volumes[wanted["name"]], wanted)
-
-    @property
-    def all_wanted(self) -> Iterator[Json]:
-        """The wanted containers of both lists."""
-        return itertools.chain(self.parts.init_containers, self.parts.containers)
 
     def _differing(self, *, merges: bool) -> tuple[list[container_union.Union], list[str]]:
         """The author's containers that have the name of a wanted container but differ from it.
@@ -110,7 +114,7 @@ class Fit:
         for field, wanted in self.wanted:
             for container in wanted:
                 name = container["name"]
-                if name not in self.containers or name in self.container_owners:
+                if name not in self.containers or self.container_owner(name):
                     continue
                 if self.has_container(field, container) or self._is_own(field, container):
                     continue
@@ -136,24 +140,23 @@ class Fit:
         same_kind = container.get("restartPolicy") == wanted.get("restartPolicy")
         return placed_field == field and same_kind
 
-    def _needed_volumes(self) -> list[Json]:
+    def _needed_volumes(self) -> Sequence[Json]:
         """The template's volumes that this injection or the author mounts.
 
         A volume that only another injection mounts must be in the template of that injection.
         """
-        volumes = self.parts.volumes
-        mounted = set(_mounted_volumes(self.all_wanted))
-        mounted.update(name for addition in self.additions for _, name in addition.mounts)
-        if not all(volume["name"] in mounted for volume in volumes):
-            mounted.update(self._mounted_by_author())
-        return [volume for volume in volumes if volume["name"] in mounted]
+        if not self.parts.unmounted:
+            return self.parts.volumes
+        unmounted = self.parts.unmounted.difference(self._mounted_by_author())
+        unmounted -= {name for addition in self.additions for _, name in addition.mounts}
+        return [volume for volume in self.parts.volumes if volume["name"] not in unmounted]
 
     def _mounted_by_author(self) -> Iterator[str]:
         """The volumes that the author's containers mount, without what other injections added."""
         for field in pod_fields.CONTAINER_LISTS:
             for container in pod_fields.items(self.pod, field):
                 name = container["name"]
-                if name in self.container_owners:
+                if self.container_owner(name):
                     continue
                 for mount in container.get("volumeMounts") or ():
                     path = ("spec", field, name, "volumeMounts", mount.get("mountPath") or "")
@@ -174,6 +177,8 @@ def is_outdated(fit: Fit) -> bool:
 
 def missing_parts(fit: Fit) -> Parts:
     """The parts that the pod lacks; a container that another injection added counts as present."""
+    if fit.lacks_everything:
+        return fit.parts
     lacking = (addition.missing(fit.pod) for addition in fit.additions)
     labels, annotations = (
         {key: value for key, value in wanted.items() if key not in present}
@@ -209,12 +214,12 @@ def conflicts_with_author(fit: Fit) -> Iterator[Conflict]:
         yield Conflict(Reason.CONTAINER_CONFLICT, repr(name))
     for volume in fit.needed_volumes:
         name = volume["name"]
-        if name in fit.volumes and name not in fit.volume_owners and not fit.has_volume(volume):
+        if name in fit.volumes and not fit.volume_owner(name) and not fit.has_volume(volume):
             yield Conflict(Reason.VOLUME_CONFLICT, repr(name))
     for part, name in _undefined_mounts(fit):
         yield Conflict(Reason.MISSING_VOLUME, f"{part} mounts {name!r}")
     for port, name, holder in _taken_ports(fit):
-        if holder not in fit.container_owners:
+        if not fit.container_owner(holder):
             message = f"{port[0]} {port[1]} of {name!r} is used by {holder!r}"
             yield Conflict(Reason.PORT_CONFLICT, message)
     for addition in fit.additions:
@@ -228,15 +233,17 @@ def conflicts_with_injections(fit: Fit) -> Iterator[Conflict]:
     for field, wanted in fit.wanted:
         for container in wanted:
             name = container["name"]
-            is_placed = name in fit.containers and name in fit.container_owners
-            if is_placed and not fit.has_container(field, container):
-                yield additions.belongs_to(repr(name), fit.container_owners[name])
+            owner = fit.container_owner(name) if name in fit.containers else None
+            if owner and not fit.has_container(field, container):
+                yield additions.belongs_to(repr(name), owner)
     for volume in fit.needed_volumes:
         name = volume["name"]
-        if name in fit.volumes and name in fit.volume_owners and not fit.has_volume(volume):
-            yield additions.belongs_to(f"volume {name!r}", fit.volume_owners[name])
+        owner = fit.volume_owner(name) if name in fit.volumes else None
+        if owner and not fit.has_volume(volume):
+            yield additions.belongs_to(f"volume {name!r}", owner)
     for port, _, holder in _taken_ports(fit):
-        yield additions.belongs_to(f"{port[0]} {port[1]}", fit.container_owners[holder])
+        if owner := fit.container_owner(holder):
+            yield additions.belongs_to(f"{port[0]} {port[1]}", owner)
     yield from _differing_members(fit)
     for addition in fit.additions:
         yield from addition.conflicts_with_injections(fit.pod, fit.records)
@@ -254,24 +261,11 @@ def _differing_members(fit: Fit) -> Iterator[Conflict]:
 
 def _undefined_mounts(fit: Fit) -> Iterator[tuple[str, str]]:
     """What mounts a volume that neither the template nor the author defines, and the volume."""
-    in_template = {volume["name"] for volume in fit.parts.volumes}
-    mounts = [
-        (f"container {container['name']!r}", name)
-        for container in fit.all_wanted
-        for name in _mounted_volumes((container,))
-    ]
-    mounts += (mount for addition in fit.additions for mount in addition.mounts)
-    for part, name in mounts:
-        if name not in in_template and (name not in fit.volumes or name in fit.volume_owners):
+    in_template = set(fit.parts.names["volumes"])
+    of_additions = (mount for addition in fit.additions for mount in addition.mounts)
+    for part, name in itertools.chain(fit.parts.foreign_mounts, of_additions):
+        if name not in in_template and (name not in fit.volumes or fit.volume_owner(name)):
             yield part, name
-
-
-def _mounted_volumes(containers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The names of the volumes that containers mount or use as block devices."""
-    for container in containers:
-        for field in ("volumeMounts", "volumeDevices"):
-            for mount in container.get(field) or ():
-                yield mount["name"]
 
 
 def _taken_ports(fit: Fit) -> Iterator[tuple[pod_fields.Port, str, str]]:
@@ -279,7 +273,8 @@ def _taken_ports(fit: Fit) -> Iterator[tuple[pod_fields.Port, str, str]]:
     if not fit.host_network:
         return
     holders: dict[pod_fields.Port, str] = {}
-    for container in itertools.chain(pod_fields.containers(fit.pod), fit.all_wanted):
+    all_wanted = (*fit.parts.init_containers, *fit.parts.containers)
+    for container in (*pod_fields.containers(fit.pod), *all_wanted):
         for port in pod_fields.ports(container):
             holder = holders.setdefault(port, container["name"])
             if holder != container["name"]:
@@ -288,13 +283,3 @@ def _taken_ports(fit: Fit) -> Iterator[tuple[pod_fields.Port, str, str]]:
 
 def _absent(wanted: Iterable[Json], present: Mapping[str, Any]) -> tuple[Json, ...]:
     return tuple(part for part in wanted if part["name"] not in present)
-
-
-def _owners(entries: Iterable[Entry], fields: tuple[str, ...]) -> dict[str, Entry]:
-    """Which injection added a part, by the part's name; the first claim counts."""
-    owners: dict[str, Entry] = {}
-    for entry in entries:
-        for field in fields:
-            for name in entry.names(field):
-                owners.setdefault(name, entry)
-    return owners

@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import container_additions
-from sidecar_injector.core.merging.status_annotation import Entry
+from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Conflict, Reason
 
@@ -23,20 +23,13 @@ TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a p
 class Inheritance:
     """What the containers of an injection take from one pod."""
 
-    def __init__(
-        self,
-        spec: Mapping[str, Any],
-        *,
-        pod: Mapping[str, Any],
-        injected_names: frozenset[str],
-        entries: Sequence[Entry],
-    ) -> None:
+    def __init__(self, spec: Mapping[str, Any], *, pod: Mapping[str, Any], claims: Claims) -> None:
         self._containers = {
             container["name"]: container
             for container in reversed(pod_fields.items(pod, "containers"))
-            if container["name"] not in injected_names
+            if container["name"] not in claims.containers
         }
-        self._recorded = {record["path"] for entry in entries for record in entry.patched}
+        self._recorded = claims.records
         mounts = spec.get("volumeMounts")
         self._mounts = self._inherited_mounts(mounts) if mounts is not None else {}
         self._env = self._inherited_variables(spec.get("env") or ())

@@ -10,6 +10,7 @@ from sidecar_injector import names
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import additions, fit, render, status_annotation
+from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
     Provenance,
@@ -46,7 +47,7 @@ class Merge:
     ) -> None:
         self._editor = editor
         self._recorded = recorded
-        self._recorded_before = recorded
+        self._claims = Claims(recorded.entries)
         self._context = context
         self._view = view
         self._tutorial = tutorial
@@ -57,7 +58,7 @@ class Merge:
             parts = render.render(
                 injection,
                 pod=self._editor.document,
-                entries=self._recorded.entries,
+                claims=self._claims,
                 context=self._context,
             )
             return self._fit_parts(injection, parts)
@@ -68,7 +69,7 @@ class Merge:
         fitting = fit.Fit(
             parts,
             pod=self._editor.document,
-            recorded=self._recorded,
+            claims=self._claims,
             injection=injection,
             host_network=self._context.host_network,
         )
@@ -86,7 +87,7 @@ class Merge:
         if conflict:
             raise conflict
         self._add(injection, missing)
-        return decision.line(injection, Reason.INJECTED, missing.summary(), details=details)
+        return decision.line(injection, Reason.INJECTED, missing.summary, details=details)
 
     def finish(self, skipped_lines: Sequence[decision.Line]) -> None:
         """Write the annotation, if it does not record what was added and skipped already."""
@@ -94,7 +95,7 @@ class Merge:
             Skipped(kind=line.injection.kind, name=line.injection.name, reason=line.reason.value)
             for line in skipped_lines
         )
-        after, before = Provenance(self._recorded.entries, skipped), self._recorded_before
+        after, before = Provenance(self._claims.entries, skipped), self._recorded
         # On a second call another reason for skipping may come first: that is not worth a patch.
         is_right = after.entries == before.entries and after.same_skipped(before)
         if not is_right and (after.entries or after.skipped):
@@ -111,7 +112,7 @@ class Merge:
     def _add(self, injection: model.Injection, missing: render.Parts) -> None:
         """Add all that is missing, or nothing: the result is checked before it is adopted."""
         before = self._editor.document
-        placing = _Placing(self._editor.fork(), self._recorded)
+        placing = _Placing(self._editor.fork(), self._claims)
         placement = injection.spec.get("placement") or {}
         records = placing.place(missing, placement)
         annotations = {**missing.annotations, **placing.companions(missing, placement)}
@@ -124,9 +125,16 @@ class Merge:
                 placing.editor.set(("metadata", field, key), value)
 
         after = placing.editor.document
-        if conflict := _result_conflict(
-            before, after, view=self._view, precomputed=missing.precomputed
-        ):
+        conflict = _result_conflict(
+            before,
+            after,
+            view=self._view,
+            precomputed=missing.precomputed,
+            is_template_only=not (
+                missing.additions or missing.labels or injection.spec.get("inherit")
+            ),
+        )
+        if conflict:
             raise conflict
         self._record(injection, missing, annotations, records)
         self._editor.adopt(placing.editor)
@@ -139,25 +147,21 @@ class Merge:
         records: list[Record],
     ) -> None:
         """Record what was added, and what the pod still has of the injection's older entry."""
-        older = self._recorded.entry(injection.identity)
-        names_added = {
-            "containers": [container["name"] for container in added.containers],
-            "initContainers": [container["name"] for container in added.init_containers],
-            "volumes": [volume["name"] for volume in added.volumes],
-        }
+        names_added = added.names
         members_added = {"labels": dict(added.labels), "annotations": annotations}
-        if older:
+        if older := self._claims.entry(injection.identity):
             pod = self._editor.document
-            for field, added_names in names_added.items():
-                still_present = _names_still_present(older, pod, field)
-                names_added[field] = list(dict.fromkeys([*still_present, *added_names]))
+            names_added = {
+                field: list(dict.fromkeys([*_names_still_present(older, pod, field), *added_names]))
+                for field, added_names in names_added.items()
+            }
             for field, members in members_added.items():
                 members_added[field] = _members_still_present(older, pod, field) | members
             texts = set(map(json_text, records))
             older_records = (record for record in older.patched if json_text(record) not in texts)
             records = [*older_records, *records]
         parts = {**names_added, **members_added}
-        self._recorded = self._recorded.with_entry(
+        self._claims = self._claims.with_entry(
             Entry(
                 kind=injection.kind,
                 name=injection.name,
@@ -171,11 +175,11 @@ class Merge:
 
 
 class _Placing:
-    """Where parts go in a pod; `recorded` says which items injections added before."""
+    """Where parts go in a pod; `claims` say which items injections added before."""
 
-    def __init__(self, editor: patch.Editor, recorded: Provenance) -> None:
+    def __init__(self, editor: patch.Editor, claims: Claims) -> None:
         self.editor = editor
-        self._recorded = recorded
+        self._claims = claims
 
     def place(self, parts: render.Parts, placement: Mapping[str, str]) -> list[Record]:
         """Put the parts into the pod; the records of those that are not whole items."""
@@ -190,11 +194,7 @@ class _Placing:
 
     def _apply(self, parts: Iterable[additions.Addition]) -> list[Record]:
         records: list[Record] = []
-        item_keys = {
-            key
-            for entry in self._recorded.entries
-            for key in status_annotation.item_keys(entry.patched)
-        }
+        item_keys = set(self._claims.item_keys)
         for addition in parts:
             added = addition.apply(self.editor, item_keys)
             # The next items go behind these: the template's order stays.
@@ -207,15 +207,14 @@ class _Placing:
         annotations: dict[str, str] = {}
         if placement.get("containers") == _FIRST and parts.containers:
             # kubectl logs and exec would otherwise choose the sidecar.
-            injected_names = self._injected_names("containers")
-            injected_names.update(container["name"] for container in parts.containers)
+            injected_names = self._claims.names["containers"].union(parts.names["containers"])
             containers = pod_fields.items(self.editor.document, "containers")
             own_names = (container["name"] for container in containers)
             own_name = next((name for name in own_names if name not in injected_names), None)
             if own_name:
                 annotations |= self.lacking(names.DEFAULT_CONTAINER_ANNOTATION, own_name)
-        if volumes := _empty_dirs(parts):
-            annotations |= self.lacking(names.SAFE_TO_EVICT_ANNOTATION, ",".join(volumes))
+        if parts.empty_dirs:
+            annotations |= self.lacking(names.SAFE_TO_EVICT_ANNOTATION, ",".join(parts.empty_dirs))
         return annotations
 
     def lacking(self, key: str, value: str) -> dict[str, str]:
@@ -228,10 +227,12 @@ class _Placing:
 
         https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
         """
+        if not parts.empty_dirs:
+            return []
         key = names.SAFE_TO_EVICT_ANNOTATION
         current = pod_fields.metadata_map(self.editor.document, "annotations").get(key)
         listed = (current or "").split(",")
-        suffix = "".join(f",{name}" for name in _empty_dirs(parts) if name not in listed)
+        suffix = "".join(f",{name}" for name in parts.empty_dirs if name not in listed)
         if not current or not suffix:
             return []
         path = ("metadata", "annotations", key)
@@ -239,24 +240,19 @@ class _Placing:
         return [{"op": "append", "path": patch.pointer(path), "suffix": suffix}]
 
     def _insert(self, field: str, items: tuple[dict[str, Any], ...], *, first: bool) -> None:
+        if not items:
+            return
         path = ("spec", field)
         if not first:
             for item in items:
                 self.editor.append(path, item)
             return
         # Several injections are at the front as one block, in the order in which they were decided.
-        injected_names = self._injected_names(field)
+        injected_names = self._claims.names[field]
         present = pod_fields.items(self.editor.document, field)
         leading = itertools.takewhile(lambda item: item["name"] in injected_names, present)
         for index, item in enumerate(items, sum(1 for _ in leading)):
             self.editor.insert(path, index, item)
-
-    def _injected_names(self, field: str) -> set[str]:
-        return {name for entry in self._recorded.entries for name in entry.names(field)}
-
-
-def _empty_dirs(parts: render.Parts) -> list[str]:
-    return [volume["name"] for volume in parts.volumes if volume.get("emptyDir") is not None]
 
 
 def _names_still_present(entry: Entry, pod: Mapping[str, Any], field: str) -> list[str]:
@@ -275,13 +271,19 @@ def _result_conflict(
     *,
     view: namespace_view.NamespaceView | None,
     precomputed: container_rules.TemplateProblems | None,
+    is_template_only: bool,
 ) -> Conflict | None:
     """Why the resulting pod `after` must not be adopted; None if it may be.
 
     Without a `view` of the namespace, only what the API server requires of every pod is checked.
+    `is_template_only`: nothing but containers and volumes of the template, and annotations, came.
     """
     if view and (conflict := _of_namespace(before, after, view)):
         return conflict
+    if is_template_only and pod_rules.is_surely_valid(
+        before=before, after=after, precomputed=precomputed
+    ):
+        return None
     if problem := pod_rules.problem(before=before, after=after, precomputed=precomputed):
         return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
     return None
@@ -297,8 +299,9 @@ def _of_namespace(
         return Conflict(Reason.MISSING_SERVICE_ACCOUNT, repr(account))
     level = view.namespace.labels.get(names.POD_SECURITY_ENFORCE_LABEL, "privileged")
     if level != "privileged":
-        present = set(pod_security.violations(level, before))
-        for violation in pod_security.violations(level, after):
+        violations = pod_security.violations(level, after)
+        present = set(pod_security.violations(level, before)) if violations else set()
+        for violation in violations:
             if violation not in present:
                 return Conflict(Reason.POD_SECURITY, f"{level}: {violation}")
     return None

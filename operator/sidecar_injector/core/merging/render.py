@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, parameters, schema
 from sidecar_injector.core.merging import additions, container_additions, inherit
-from sidecar_injector.core.merging.status_annotation import Entry
-from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.merging.claims import Claims
+from sidecar_injector.core.merging.status_annotation import NAMED_LISTS
 from sidecar_injector.core.reasons import Conflict, Reason
 from sidecar_injector.core.validity import container as container_rules
 
@@ -32,9 +33,12 @@ class RenderContext:
     """Labels and annotations, by the names in `parameters.SOURCES`."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What an injection wants a pod to have. The dicts are shared, so they are never changed."""
+    """What an injection wants a pod to have. The dicts are shared, so they are never changed.
+
+    Its properties are computed once, so for a template without tokens once for all pods.
+    """
 
     mode: str = "Container"
     containers: tuple[Json, ...] = ()
@@ -49,6 +53,38 @@ class Parts:
     precomputed: container_rules.TemplateProblems | None = None
     """The problems of a template that is the same for every pod."""
 
+    @functools.cached_property
+    def names(self) -> dict[str, list[str]]:
+        """The names of the whole items that are added, by the list of the pod's spec."""
+        lists = zip(NAMED_LISTS, (self.containers, self.init_containers, self.volumes), strict=True)
+        return {field: [item["name"] for item in items] for field, items in lists}
+
+    @functools.cached_property
+    def empty_dirs(self) -> list[str]:
+        """The names of the volumes that are an `emptyDir`."""
+        return [volume["name"] for volume in self.volumes if volume.get("emptyDir") is not None]
+
+    @functools.cached_property
+    def mounts(self) -> list[tuple[str, str]]:
+        """What mounts a volume or uses it as a device, and the volume's name."""
+        return [
+            (f"container {container['name']!r}", mount["name"])
+            for container in (*self.init_containers, *self.containers)
+            for field in ("volumeMounts", "volumeDevices")
+            for mount in container.get(field) or ()
+        ]
+
+    @functools.cached_property
+    def foreign_mounts(self) -> list[tuple[str, str]]:
+        """Those mounts whose volume is not among the parts."""
+        volumes = set(self.names["volumes"])
+        return [(part, name) for part, name in self.mounts if name not in volumes]
+
+    @functools.cached_property
+    def unmounted(self) -> set[str]:
+        """The names of the volumes that no container among the parts mounts."""
+        return set(self.names["volumes"]).difference(name for _, name in self.mounts)
+
     @property
     def is_empty(self) -> bool:
         """Whether the injection adds nothing."""
@@ -61,6 +97,7 @@ class Parts:
             or self.additions
         )
 
+    @functools.cached_property
     def summary(self) -> str:
         """The parts in a few words, for people."""
         parts = [
@@ -80,10 +117,10 @@ def render(
     injection: model.Injection,
     *,
     pod: Mapping[str, Any],
-    entries: Sequence[Entry],
+    claims: Claims,
     context: RenderContext,
 ) -> Parts:
-    """The parts for this pod; `entries` record what injections added to it.
+    """The parts for this pod; `claims` are what injections added to it.
 
     Raises Conflict where a value is missing or not accepted.
     """
@@ -91,25 +128,17 @@ def render(
     mode = mode_of(injection, pod)
     parts = constant(injection, mode) if spec is injection.spec else _of_template(spec, mode)
     inherited, applied = spec.get("inherit"), spec.get("applicationContainers")
-    if not inherited and not applied:
-        return parts
-    injected_names = frozenset(
-        name
-        for entry in entries
-        for field in pod_fields.CONTAINER_LISTS
-        for name in entry.names(field)
-    )
     if inherited:
-        inheritance = inherit.Inheritance(
-            inherited, pod=pod, injected_names=injected_names, entries=entries
-        )
+        inheritance = inherit.Inheritance(inherited, pod=pod, claims=claims)
         parts = dataclasses.replace(
             parts,
             containers=tuple(map(inheritance.into, parts.containers)),
             init_containers=tuple(map(inheritance.into, parts.init_containers)),
         )
     if applied:
-        added = container_additions.additions_of(applied, pod=pod, injected_names=injected_names)
+        added = container_additions.additions_of(
+            applied, pod=pod, injected_names=claims.containers.keys()
+        )
         parts = dataclasses.replace(parts, additions=(*parts.additions, *added))
     return parts
 
@@ -125,8 +154,9 @@ def constant(injection: model.Injection, mode: str) -> Parts:
     compiled = _COMPILED.setdefault(injection, {})
     if (parts := compiled.get(mode)) is None:
         parts = _of_template(injection.spec, mode)
-        containers = (*parts.init_containers, *parts.containers)
-        precomputed = container_rules.TemplateProblems(containers, parts.volumes)
+        precomputed = container_rules.TemplateProblems(
+            parts.containers, parts.volumes, init_containers=parts.init_containers
+        )
         # Another thread may do the same at the same time: its parts are as good as these.
         parts = compiled[mode] = dataclasses.replace(parts, precomputed=precomputed)
     return parts

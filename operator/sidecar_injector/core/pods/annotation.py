@@ -16,6 +16,9 @@ from sidecar_injector import names
 YES = frozenset({"yes", "true", "y", "on", "1"})
 NO = frozenset({"no", "false", "n", "off", "0"})
 
+MAX_CHARACTERS = 16 * 1024
+"""Of a list: more than two hundred of the longest names."""
+
 _NAME = re.compile(r"(cluster/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
@@ -76,7 +79,7 @@ def is_word(name: str) -> bool:
 
 
 def _parse(value: object) -> InjectRequest | None:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > MAX_CHARACTERS:
         return None
     word = value.strip().lower()
     if word in YES:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sidecar_injector.core.pods import formats
+
 Labels = Mapping[str, str]
 Selector = Callable[[Labels], bool]
 
@@ -88,15 +90,14 @@ def problems(selector: Mapping[str, Any] | None, *, path: str) -> Iterator[tuple
 def label_problems(key: str, value: object, *, path: str) -> Iterator[tuple[str, str]]:
     """Why key and value cannot be a label, as (field path, sentence)."""
     if not is_qualified_name(key):
-        yield path, f"key {key!r} is no label key (an optional DNS prefix and '/', then a name)"
+        expected = "no label key (an optional DNS prefix and '/', then a name)"
+        yield path, f"key {formats.quoted(key)} is {expected}"
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
-        yield (
-            path,
-            (
-                f"value {value!r} is no label value (a string of at most 63 of A-Z a-z 0-9 - _ .,"
-                " with a letter or digit at both ends)"
-            ),
+        expected = (
+            "no label value (a string of at most 63 of A-Z a-z 0-9 - _ ., with a letter or digit"
+            " at both ends)"
         )
+        yield path, f"value {formats.quoted(value)} is {expected}"
 
 
 def is_qualified_name(key: str) -> bool:

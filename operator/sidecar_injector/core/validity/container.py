@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sidecar_injector import names
@@ -40,6 +40,7 @@ _DEFAULT_GRACE_SECONDS = 30
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
+_SYSTEMS = ("linux", "windows")
 _RESTART_ACTIONS = ("Restart", "RestartAllContainers")
 _EXIT_CODE_OPERATORS = ("In", "NotIn")
 _RESIZED = ("cpu", "memory")
@@ -48,6 +49,9 @@ _MOST_RESTART_RULES = 20
 MOST_CONTEXTS = 64
 """Kinds of pods for which the problems of a template's container are kept."""
 
+_NONE: frozenset[str] = frozenset()
+_CLAIMING = frozenset({"ephemeral", "persistentVolumeClaim"})
+"""Volumes of these kinds must not use the same claim."""
 CONTEXT_FIELDS = (
     "hostUsers", "os", "resourceClaims", "restartPolicy", "terminationGracePeriodSeconds"
 )  # fmt: skip
@@ -74,18 +78,28 @@ class PodContext:
 
 def context_of(spec: Mapping[str, Any]) -> PodContext:
     """The context of the containers in the spec of a pod."""
-    grace = spec.get("terminationGracePeriodSeconds")
     return PodContext(
         volumes={volume["name"]: volume for volume in lenient.objects(spec, "volumes")
                  if volume.get("name")},
         claims={str(claim.get("name")) for claim in lenient.objects(spec, "resourceClaims")},
-        settings=PodSettings(
-            restart_policy=lenient.text(spec, "restartPolicy") or "Always",
-            grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
-            os=lenient.text(lenient.child(spec, "os"), "name"),
-            host_users=spec.get("hostUsers") is not False,
-        ),
+        settings=settings_of(spec),
     )  # fmt: skip
+
+
+def settings_of(spec: Mapping[str, Any]) -> PodSettings:
+    """The settings in the spec of a pod."""
+    grace = spec.get("terminationGracePeriodSeconds")
+    return PodSettings(
+        restart_policy=_known(lenient.text(spec, "restartPolicy"), _RESTART_POLICIES, "Always"),
+        grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
+        os=_known(lenient.text(spec.get("os"), "name"), _SYSTEMS, ""),
+        host_users=spec.get("hostUsers") is not False,
+    )
+
+
+def _known(text: str, accepted: Collection[str], default: str) -> str:
+    """The text, or the default in the place of any other: no text of a client becomes a key."""
+    return text if text in accepted else default
 
 
 class TemplateProblems:
@@ -95,16 +109,41 @@ class TemplateProblems:
     was changed is judged again. Several threads may use it.
     """
 
-    def __init__(self, containers: Iterable[Json], volumes: Iterable[Json]) -> None:
+    def __init__(
+        self,
+        containers: Sequence[Json],
+        volumes: Sequence[Json],
+        *,
+        init_containers: Sequence[Json] = (),
+    ) -> None:
         self._containers = {
-            container["name"]: _TemplateContainer(container)
-            for container in containers
+            container["name"]: _TemplateContainer(container, is_init=is_init)
+            for is_init, group in ((True, init_containers), (False, containers))
+            for container in group
             if _depends_on_names_only(container)
         }
         self._volumes = {
             volume["name"]: (copy.deepcopy(volume), tuple(volume_rules.problems(volume)))
             for volume in volumes
         }
+        everything = (*containers, *init_containers)
+        self._is_plain = (
+            len(self._containers) == len(everything)
+            and not any(port.get("hostPort") for container in everything
+                        for port in lenient.objects(container, "ports"))
+            and not any(sentences for _, sentences in self._volumes.values())
+            and not any(_CLAIMING.intersection(volume) for volume in volumes)
+        )  # fmt: skip
+
+    def are_none_in(self, settings: PodSettings) -> bool:
+        """Whether all containers and volumes, added to a pod with these settings, surely have none.
+
+        The pod must have the volumes that they mount, and not be on the host network.
+        """
+        return self._is_plain and not any(
+            container.problems(_NONE, settings, container.is_init)
+            for container in self._containers.values()
+        )
 
     def of_volume(self, volume: Json) -> Iterable[str]:
         """The same as `volumes.problems`."""
@@ -123,9 +162,10 @@ class TemplateProblems:
 class _TemplateContainer:
     """A container of a template, with its problems in the contexts of the latest pods."""
 
-    __slots__ = ("container", "mounted", "problems")
+    __slots__ = ("container", "is_init", "mounted", "problems")
 
-    def __init__(self, container: Json) -> None:
+    def __init__(self, container: Json, *, is_init: bool) -> None:
+        self.is_init = is_init
         self.container = copy.deepcopy(container)
         self.mounted = frozenset(
             str(mount.get("name")) for mount in lenient.objects(container, "volumeMounts")

@@ -13,7 +13,7 @@ whether a ServiceAccount exists, and whether the cluster allows privileged conta
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core.pods import fields as pod_fields
@@ -50,10 +50,37 @@ def problem(
     )
 
 
+def is_surely_valid(
+    *, before: Pod, after: Pod, precomputed: container_rules.TemplateProblems | None
+) -> bool:
+    """Whether `problem` is None, found out without a look at each container and each volume.
+
+    `after` must be `before` with containers and volumes of the template, with all volumes that
+    these containers mount, and with other annotations. So all else is as valid as before, but for
+    the rules that are applied here.
+    """
+    spec = after.get("spec") or {}
+    if precomputed is None or spec.get("hostNetwork") or spec.get("resources"):
+        return False
+    if not precomputed.are_none_in(container_rules.settings_of(spec)):
+        return False
+    metadata = lenient.child(before, "metadata")
+    problems = itertools.chain(
+        _names(after),
+        spec_rules.metadata_problems(after, previous=metadata),
+        security_rules.pod_problems(after),
+        security_rules.annotation_problems(after),
+    )
+    return next(problems, None) is None
+
+
 def _problems(
     pod: Pod, *, previous: Pod, precomputed: container_rules.TemplateProblems
 ) -> Iterator[str]:
-    """The problems of a pod, without those of the parts that are equal in `previous`."""
+    """The problems of a pod, without those of the parts that are equal in `previous`.
+
+    A rule for which one part of the pod is not enough must have its place in `is_surely_valid` too.
+    """
     spec, old = pod.get("spec") or {}, previous.get("spec") or {}
     changed = list(_changed_containers(spec, old))
     affected = changed if _is_same_context(spec, old) else list(_changed_containers(spec, _EMPTY))
@@ -98,7 +125,9 @@ def _names(pod: Pod) -> Iterator[str]:
     yield from _repeated("volume", pod_fields.items(pod, "volumes"))
 
 
-def _repeated(kind: str, items: Iterable[Json]) -> Iterator[str]:
+def _repeated(kind: str, items: Sequence[Json]) -> Iterator[str]:
+    if len({item["name"] for item in items}) == len(items):
+        return
     names = set()
     for item in items:
         if (name := item["name"]) in names:

@@ -23,6 +23,7 @@ _CPU_AND_MEMORY = frozenset({"cpu", "memory"})
 _STANDARD = _CPU_AND_MEMORY | {"ephemeral-storage"}
 _NATIVE_DOMAIN = "kubernetes.io/"
 _NOTHING = decimal.Decimal()
+_LONGEST_CACHED = 16
 
 
 def problems(resources: Json, *, claims: Collection[str]) -> Iterator[str]:
@@ -66,14 +67,15 @@ def pod_problems(spec: Mapping[str, Any]) -> Iterator[str]:
                 )
 
 
-@functools.lru_cache(maxsize=1024, typed=True)
-def _parse(value: float | str) -> decimal.Decimal | None:
-    """The quantity; cached, because most pods use the same few quantities."""
-    return quantity.parse(value)
+@functools.lru_cache(maxsize=1024)
+def _parse(text: str) -> decimal.Decimal | None:
+    """A quantity of few characters; cached, because most pods use the same few quantities."""
+    return quantity.parse(text)
 
 
 def _amount_of(value: object) -> decimal.Decimal | None:
-    return _parse(value) if isinstance(value, int | float | str) else None
+    is_short = isinstance(value, str) and len(value) <= _LONGEST_CACHED
+    return _parse(str(value)) if is_short else quantity.parse(value)
 
 
 def _amounts(resources: Json, field: str) -> Amounts:
@@ -135,7 +137,7 @@ def _against_limits(requests: Amounts, limits: Amounts) -> Iterator[str]:
 
 
 def _claims(resources: Json, pod_claims: Collection[str]) -> Iterator[str]:
-    seen: set[tuple[str, str]] = set()
+    requests_of: dict[str, set[str]] = {}
     for claim in lenient.objects(resources, "claims"):
         name, request = str(claim.get("name") or ""), str(claim.get("request") or "")
         if name not in pod_claims:
@@ -143,10 +145,10 @@ def _claims(resources: Json, pod_claims: Collection[str]) -> Iterator[str]:
         if request and not formats.DNS_LABEL.accepts(request):
             yield f"resources.claims[{name}].request {formats.DNS_LABEL.refusal(request)}"
         # A claim as a whole overlaps with each of its requests.
-        same = {claimed for claimed in seen if claimed[0] == name}
-        if (name, request) in same or (name, "") in same or (same and not request):
+        same = requests_of.setdefault(name, set())
+        if request in same or "" in same or (same and not request):
             yield f"resources.claims {formats.quoted(name)} must be there only once"
-        seen.add((name, request))
+        same.add(request)
 
 
 def _aggregate(spec: Mapping[str, Any], field: str) -> Amounts:

@@ -141,11 +141,11 @@ def _host_process(pod: Mapping[str, Any]) -> Iterator[str]:
 
     https://kubernetes.io/docs/tasks/configure-pod-container/create-hostprocess-pod/
     """
-    spec = pod.get("spec") or {}
+    spec, containers = pod.get("spec") or {}, pod_fields.containers(pod)
+    if not any(map(_is_host_process, (spec, *containers))):
+        return
     of_pod = _is_host_process(spec)
-    by_container = {
-        container["name"]: _is_host_process(container) for container in pod_fields.containers(pod)
-    }
+    by_container = {container["name"]: _is_host_process(container) for container in containers}
     if not of_pod and not any(by_container.values()):
         return
     for name, is_host_process in by_container.items():

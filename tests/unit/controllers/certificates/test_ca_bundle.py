@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from sidecar_injector.controllers.certificates import rate_limit
+from sidecar_injector.controllers import rate_limit
 from sidecar_injector.kube import api
 from sidecar_injector.pki import webhook_configuration
 from tests.kits import certificates as kit
@@ -145,26 +145,6 @@ async def test_a_writer_that_keeps_rewriting_it_is_answered_five_times_and_then_
     cluster.clock.move(rate_limit.SLOW_SECONDS)
     cluster.set_bundle(b"x")
     await cluster.settle()
-
-
-def test_five_tries_then_one_a_minute_and_fast_again_after_a_quiet_while() -> None:
-    limiter = rate_limit.WriteLimiter()
-    assert [limiter.delay(float(second)) for second in range(5)] == [0.0] * 5
-    assert limiter.delay(5.0) == 59.0
-    assert limiter.delay(63.5) == 0.5
-    assert limiter.delay(64.0) == 0.0
-    assert limiter.delay(65.0) == 59.0
-    limiter.observe_correct(66.0)
-    assert limiter.delay(66.0 + rate_limit.STABLE_SECONDS - 0.1) > 0
-    limiter.observe_correct(80.0)
-    assert limiter.delay(80.0 + rate_limit.STABLE_SECONDS) == 0.0
-
-
-def test_a_change_of_what_is_wanted_is_not_a_write_conflict() -> None:
-    limiter = rate_limit.WriteLimiter()
-    for _ in range(20):
-        limiter.reset()
-        assert limiter.delay(0.0) == 0.0
 
 
 def test_the_other_manager_is_the_owner_of_the_bundle_or_the_last_writer() -> None:

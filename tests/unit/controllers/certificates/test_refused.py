@@ -6,7 +6,8 @@ import datetime
 
 import pytest
 
-from sidecar_injector.controllers.certificates import problems, rate_limit
+from sidecar_injector.controllers import rate_limit
+from sidecar_injector.controllers.certificates import problems
 from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.pki import handover, issue, plan
@@ -141,6 +142,7 @@ async def test_a_writer_that_keeps_deleting_the_secret_is_named_and_answered_rar
 ) -> None:
     (replica,) = await cluster.healthy_replicas()
     before = cluster.stored()
+    cluster.clock.move(rate_limit.STABLE_SECONDS)
     written = 0
     for _ in range(20):
         cluster.server.take(api.SECRETS, name="si-tls", namespace="ns")

@@ -109,3 +109,30 @@ def test_an_injection_is_no_rival_of_its_own_older_version_nor_of_an_idle_one():
     mine, other = PARTS["container"]
     assert warned(injection("log", **other), **mine) == []
     assert warned(injection("rival", suspend=True, **other), **mine) == []
+
+
+@pytest.mark.parametrize("odd", [
+    {"selector": {"matchExpressions": [{}]}},
+    {"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
+    {"selector": {"matchLabels": ["a"]}},
+    {"selector": "text"},
+    {"selector": {"matchExpressions": "text"}},
+    {"template": "text"},
+    {"applicationContainers": "text"},
+])  # fmt: skip
+def test_a_stored_injection_of_any_shape_does_not_stop_the_judgement_of_another(odd):
+    competitor = injection("rival", cluster=True, **odd)
+
+    assert competitor.errors
+    assert warned(competitor, **PARTS["container"][0]) == []
+
+
+def test_an_injection_is_compared_with_few_others_and_says_so():
+    mine, other = PARTS["container"]
+    count = overlap.MAX_COMPETING + 5
+    others = [injection(f"rival-{number}", **other) for number in range(count)]
+
+    texts = warned(*others, **mine)
+
+    assert f"may meet {count} injections" in texts[0]
+    assert len(texts) == overlap.MAX_COMPETING + 1

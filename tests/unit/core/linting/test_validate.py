@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar_injector import names
-from sidecar_injector.core import status
-from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.linting import validate
-from sidecar_injector.webhook import validate as webhook_validate
 from tests.kits import random_pods
-from tests.kits.samples import container, injection, resource
+from tests.kits.samples import container, injection
 from tests.kits.validate import quiet, sentences, template, warned
 
 
@@ -124,50 +120,6 @@ def test_what_the_api_server_passes_on_is_short_and_not_much():
 
 
 BROKEN = template(containers=[quiet(ports=[{"containerPort": 99999}])])
-
-
-def test_the_condition_says_what_the_webhook_says():
-    raw = resource(template=BROKEN)
-    with pytest.raises(webhook_validate.Refused) as refusal:
-        webhook_validate.warnings_about(raw, kind=names.KIND, competing=lambda _: [])
-    status_ = status.wanted(
-        injection(template=BROKEN), namespace=namespace_view.Namespace.assumed("demo"),
-        serving=True, current={}, now="2030-01-01T00:00:00Z",
-    )  # fmt: skip
-    accepted, ready = status_["conditions"]
-    assert (accepted["status"], accepted["message"]) == ("False", str(refusal.value))
-    assert (ready["status"], ready["reason"]) == ("False", "NotAccepted")
-
-
-def test_the_webhook_warns_of_rivals_in_the_injections_namespace():
-    namespaces = []
-
-    def competing(namespace):
-        namespaces.append(namespace)
-        return [injection("rival", cluster=True, template=template(containers=[quiet(image="y")]))]
-
-    raw = resource(template=template(containers=[quiet()]))
-    (warning,) = webhook_validate.warnings_about(raw, kind=names.KIND, competing=competing)
-    assert "cluster/rival" in warning
-    webhook_validate.warnings_about(
-        resource(cluster=True), kind=names.CLUSTER_KIND, competing=competing
-    )
-    assert namespaces == ["demo", None]
-
-
-def test_an_injection_that_is_being_deleted_is_let_through():
-    raw = resource(template=BROKEN)
-    raw["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
-    assert webhook_validate.warnings_about(raw, kind=names.KIND, competing=lambda _: []) == []
-
-
-def test_an_injection_that_we_fail_to_judge_is_let_in_with_a_warning():
-    def broken(_):
-        raise RuntimeError("ours")
-
-    assert webhook_validate.warnings_about(resource(), kind=names.KIND, competing=broken) == [
-        webhook_validate.UNCHECKED
-    ]
 
 
 @pytest.mark.parametrize("size", [60, pytest.param(300, marks=pytest.mark.long)])

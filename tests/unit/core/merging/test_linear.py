@@ -68,9 +68,7 @@ def calls(function, *arguments):
 
 def check_linear(work):
     """`work` makes a function and its arguments for a number of parts."""
-    patch.pointer.cache_clear()
     once = calls(*work(1))
-    patch.pointer.cache_clear()
     assert calls(*work(2)) / once < MOST
 
 
@@ -143,6 +141,29 @@ def test_lists_of_the_pod_are_linear_too(field, item):
     def work(times):
         items = [item(number) for number in range(ITEMS * times * 2)]
         return decided, pod(**{field: items[::2]}), injection(template={"spec": {field: items}})
+
+    check_linear(work)
+
+
+def sidecar(number):
+    """An injection as most are: a container with a volume."""
+    mounts = [{"name": f"v{number}", "mountPath": "/v"}]
+    volume = {"name": f"v{number}", "emptyDir": {}}
+    containers = [container(f"s{number}", volumeMounts=mounts)]
+    return injection(
+        f"i{number}", template={"spec": {"containers": containers, "volumes": [volume]}}
+    )
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_an_injection_costs_the_same_however_many_others_match(passes):
+    def work(times):
+        injections = [sidecar(number) for number in range(32 * times)]
+        subject = pod()
+        for _ in range(passes):
+            decision = decided(subject, *injections)
+            before, subject = subject, decision.pod
+        return decided, before, *injections
 
     check_linear(work)
 

@@ -12,16 +12,18 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.controllers import injections
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import budget, namespace_view
+from sidecar_injector.core.injections import memory_budget, namespace_view
 from sidecar_injector.webhook import cluster_state
 from tests.kits.samples import NAMESPACE, container, pod, resource
 
-SMALL = budget.Limits(
+SMALL = memory_budget.Limits(
     number=3, namespace_bytes=4 << 20, all_bytes=6 << 20, where="all namespaces together"
 )
 
 
-def put(subject: budget.Budget, namespace: str, name: str, mebibytes: int) -> dict[budget.Key, str]:
+def put(
+    subject: memory_budget.MemoryBudget, namespace: str, name: str, mebibytes: int
+) -> dict[memory_budget.Key, str]:
     """Add one that was created when its name says."""
     return subject.put((namespace, name), created=name, spec_weight=mebibytes << 20)
 
@@ -39,8 +41,8 @@ def test_the_oldest_that_fit_are_kept_in_whatever_order_they_come(
     injections: list[tuple[str, str, int]], expected: str
 ) -> None:
     for order in itertools.permutations(injections):
-        subject = budget.Budget(SMALL)
-        kept: set[budget.Key] = set()
+        subject = memory_budget.MemoryBudget(SMALL)
+        kept: set[memory_budget.Key] = set()
         for namespace, name, mebibytes in order:
             kept.add((namespace, name))
             kept -= put(subject, namespace, name, mebibytes).keys()
@@ -48,7 +50,7 @@ def test_the_oldest_that_fit_are_kept_in_whatever_order_they_come(
 
 
 def test_the_reason_names_the_limit() -> None:
-    subject = budget.Budget(SMALL)
+    subject = memory_budget.MemoryBudget(SMALL)
     for name in "123":
         assert not put(subject, "a", name, 1)
     expected = "the namespace has more than 3 injections"
@@ -60,7 +62,7 @@ def test_the_reason_names_the_limit() -> None:
 
 
 def test_what_is_removed_makes_room() -> None:
-    subject = budget.Budget(SMALL)
+    subject = memory_budget.MemoryBudget(SMALL)
     for name in "123":
         put(subject, "a", name, 1)
     subject.remove(("a", "1"))
@@ -103,5 +105,5 @@ def test_the_weight_is_about_what_an_injection_takes_in_memory(fields: dict[str,
         in_memory, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    counted = sum(budget.weight(each["spec"]) for each in objects)
+    counted = sum(memory_budget.weight(each["spec"]) for each in objects)
     assert in_memory < 1.5 * counted

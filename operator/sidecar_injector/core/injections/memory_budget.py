@@ -74,7 +74,7 @@ class _Exceeded:
         return f"is never applied: {self.cause}, and older ones come first"
 
 
-class Budget:
+class MemoryBudget:
     """The injections of one kind that fit."""
 
     def __init__(self, limits: Limits) -> None:

@@ -1,0 +1,169 @@
+"""Reads and validates injections beside the event loop, in one thread, and each of them once.
+
+An injection of the largest size takes a fraction of a second, and pods must not wait for it. What
+an injection is by itself is remembered: the status writer gets what `/validate` found. How many may
+wait is limited, and for how long: beyond that the injection is admitted unjudged, and its status
+follows when there is time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from sidecar_injector.core.injections import model, schema
+from sidecar_injector.core.linting import validate
+from sidecar_injector.observability import logs
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.webhook import cluster_state
+
+Json = Mapping[str, Any]
+Result = TypeVar("Result")
+
+MOST_WAITING: Final = 32
+"""Reviews of injections at the same time; those of a chart or of a repository are fewer."""
+JUDGE_SECONDS: Final = 2.5
+"""How long a review may wait for its turn and its judgement, of the API server's five seconds."""
+INLINE_BYTES: Final = 4 * 1024
+"""Of a spec that is read on the event loop: most are smaller, and it takes few milliseconds."""
+REMEMBERED_BYTES: Final = 1 << 20
+LOG_SECONDS: Final = 60.0
+"""Between two lines about injections that could not be checked: a stranger can cause them."""
+
+_log = logging.getLogger(__name__)
+
+
+class UncheckedError(Exception):
+    """An injection is not judged; the text says why."""
+
+
+class Judge:
+    """The one place where injections are judged."""
+
+    def __init__(self, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="judge")
+        self._waiting = 0
+        self._memory = _Memory(REMEMBERED_BYTES)
+        self._read_ahead: dict[str, tuple[Json, model.Injection]] = {}
+        self._unchecked = metrics.unchecked_injections
+        self._clock = clock
+        self._next_line = -LOG_SECONDS
+
+    async def findings(
+        self, resource: Json, *, kind: str, others: Callable[[], Sequence[model.Injection]]
+    ) -> validate.Findings:
+        """What `/validate` says about an injection. Raises UncheckedError.
+
+        `others` returns the injections that it may meet on a pod.
+        """
+
+        def judge(competing: Sequence[model.Injection]) -> validate.Findings:
+            injection = cluster_state.read(resource, kind)
+            return validate.with_others(injection, self._by_itself(injection), competing)
+
+        if self._waiting >= MOST_WAITING:
+            raise self._gave_up(f"{self._waiting} others wait to be checked")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(JUDGE_SECONDS):
+                return await self._in_thread(functools.partial(judge, others()))
+        except TimeoutError:
+            raise self._gave_up(f"not within {JUDGE_SECONDS:g} s") from None
+        except Exception as error:  # our own bug must not refuse an injection
+            raise self._gave_up("cannot judge an injection", bug=error) from error
+        finally:
+            self._waiting -= 1
+
+    async def errors(self, injection: model.Injection) -> tuple[schema.Problem, ...]:
+        """Why an injection is not accepted, for its status."""
+        if injection.errors:
+            return injection.errors
+        # A copy: what the trials find out about an injection is in memory as long as it is.
+        judged = dataclasses.replace(injection)
+        findings = await self._in_thread(lambda: self._by_itself(judged))
+        return findings.errors
+
+    async def read_ahead(self, resource: Json, *, kind: str) -> None:
+        """Read an injection before the cache takes it over, if it takes long; then `read` returns
+        what was read. One of a kind at a time."""
+        if model.size(resource.get("spec")) > INLINE_BYTES:
+            injection = await self._in_thread(lambda: cluster_state.read(resource, kind))
+            self._read_ahead[kind] = resource, injection
+
+    def read(self, resource: Json, kind: str) -> model.Injection:
+        """The injection in a resource of this kind."""
+        ahead = self._read_ahead.pop(kind, None)
+        return ahead[1] if ahead and ahead[0] is resource else cluster_state.read(resource, kind)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    def _by_itself(self, injection: model.Injection) -> validate.Findings:
+        """The findings about an injection without others. Only in the thread."""
+        if injection.errors:
+            return validate.Findings(injection.errors)
+        key = _key(injection)
+        if (findings := self._memory.get(key)) is None:
+            findings = validate.validate(injection)
+            self._memory.put(key, findings)
+        return findings
+
+    def _gave_up(self, why: str, *, bug: Exception | None = None) -> UncheckedError:
+        self._unchecked.inc()
+        if self._clock() >= self._next_line:
+            self._next_line = self._clock() + LOG_SECONDS
+            _log.log(
+                logging.ERROR if bug else logging.WARNING,
+                "an injection is admitted unjudged: %s; further ones are counted for %d s",
+                why,
+                LOG_SECONDS,
+                exc_info=logs.unquoted(bug) if bug else None,
+            )
+        return UncheckedError(why)
+
+
+class _Memory:
+    """Findings by what was judged, the latest up to a number of bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes, self._bytes = most_bytes, 0
+        self._findings: collections.OrderedDict[bytes, validate.Findings] = (
+            collections.OrderedDict()
+        )
+
+    def get(self, key: bytes) -> validate.Findings | None:
+        if findings := self._findings.get(key):
+            self._findings.move_to_end(key)
+        return findings
+
+    def put(self, key: bytes, findings: validate.Findings) -> None:
+        self._findings[key] = findings
+        self._bytes += _bytes(findings)
+        while self._bytes > self._most_bytes:
+            _, oldest = self._findings.popitem(last=False)
+            self._bytes -= _bytes(oldest)
+
+
+def _key(injection: model.Injection) -> bytes:
+    """A hash of all of an injection that is judged."""
+    judged = [injection.kind, injection.namespace, injection.name, injection.spec]
+    return hashlib.sha256(orjson.dumps(judged, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _bytes(findings: validate.Findings) -> int:
+    """About how many bytes they take in memory."""
+    problems = (*findings.errors, *findings.warnings)
+    return 512 + sum(
+        256 + len(problem.path) + len(problem.expectation) + len(problem.value)
+        for problem in problems
+    )
