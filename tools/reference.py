@@ -15,6 +15,7 @@ from sidecar_injector import crds, names
 from sidecar_injector.controllers.certificates import problems
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import budget
+from sidecar_injector.kube import api
 from sidecar_injector.observability.metrics import (
     EVENT_RESULTS,
     NAMESPACE,
@@ -104,6 +105,7 @@ LABELS: dict[str, dict[str, str | Sequence[str]]] = {
         "cache_synced": "what is watched, by its plural",
         "cache_last_event_timestamp_seconds": "what is watched, by its plural",
     },
+    "kind": {"injections_not_kept": tuple(api.OWN_KINDS)},
     "certificate": {"certificate_expiration_timestamp_seconds": ("leaf", "ca")},
     "configuration": {"ca_bundle_in_sync": WRITTEN[1:3]},
     "object": {"writes_total": WRITTEN},

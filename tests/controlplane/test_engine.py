@@ -114,9 +114,9 @@ def make_twin(product, api, index):
     return Twin(
         plain,
         enabled,
-        namespace_view.NamespaceView(
-            namespace=namespace_view.Namespace(enabled, labels),
-            injections=namespace_view.ordered(injections),
+        namespace_view.NamespaceView.of(
+            namespace_view.Namespace(enabled, labels),
+            injections,
             service_accounts=ACCOUNTS,
         ),
     )

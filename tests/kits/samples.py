@@ -53,9 +53,7 @@ def namespace_with(*injections: model.Injection, **labels: str) -> namespace_vie
     """An enabled namespace with these injections."""
     assumed = namespace_view.Namespace.assumed(NAMESPACE)
     namespace = namespace_view.Namespace(NAMESPACE, {**assumed.labels, **labels})
-    return namespace_view.NamespaceView(
-        namespace=namespace, injections=namespace_view.ordered(injections)
-    )
+    return namespace_view.NamespaceView.of(namespace, injections)
 
 
 def decided(subject: Json, *injections: model.Injection) -> decision.Decision:

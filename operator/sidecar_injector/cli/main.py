@@ -2,63 +2,55 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from sidecar_injector import __version__, names
-from sidecar_injector.cli.commands import (
-    certificates,
-    check,
-    completion,
-    convert,
-    diff,
-    explain,
-    inject,
-    lint,
-    restart,
-    run,
-    status,
-    uninject,
-)
+from sidecar_injector import names
 
-PLUGIN = "kubectl-sidecar_injector"
+PLUGIN: Final = "kubectl-sidecar_injector"
 """The file name by which kubectl finds its plugin `sidecar-injector`."""
+VERBS: Final = (
+    "certificates", "check", "completion", "convert", "diff", "explain", "inject", "lint",
+    "restart", "run", "status", "uninject", "version",
+)  # fmt: skip
+"""Each is a function in a module of this name in `cli/commands`."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Verbs(Mapping[str, click.Command]):
+    """Imports a verb when it is used: a replica keeps the code of `run` alone in memory."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in VERBS:
+            raise KeyError(name)
+        module = importlib.import_module(f"sidecar_injector.cli.commands.{name}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+commands: Any = Verbs()
+"""Click would accept more verbs and never adds one by itself."""
+
+
+@click.group(
+    commands=commands, context_settings={"help_option_names": ["-h", "--help"],
+                                         "max_content_width": 100},
+)  # fmt: skip
 def cli() -> None:
     """Put sidecar containers into pods, and say why or why not.
 
     Exit status: 0 fine, 1 findings, 2 wrong usage or unreadable input.
     """
-
-
-@cli.command()
-def version() -> None:
-    """Print the version of this program and of the API that it reads.
-
-    Example: sidecar-injector version
-    """
-    click.echo(f"{names.PRODUCT} {__version__} ({names.API_VERSION})")
-
-
-for verb in (
-    certificates.certificates,
-    check.check,
-    completion.completion,
-    convert.convert,
-    diff.diff,
-    explain.explain,
-    inject.inject,
-    lint.lint,
-    restart.restart,
-    run.run,
-    status.status,
-    uninject.uninject,
-):
-    cli.add_command(verb)
 
 
 def main() -> None:

@@ -1,17 +1,24 @@
-"""The informers that admission needs, and who receives their changes."""
+"""The informers that admission needs, what they keep, and who receives their changes.
+
+What they keep is most of a replica's memory in a large cluster, so it is only what is read.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sidecar_injector import names
-from sidecar_injector.controllers import status
+from sidecar_injector.controllers import injections, status
 from sidecar_injector.controllers.audit import controller
+from sidecar_injector.core.injections import parameters
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state, judge, readiness
+
+NAMESPACE_METADATA: Final = ("name", "uid", "labels")
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+ONLY_THE_KEY: Final[api.Json] = {}
 
 
 def make(
@@ -30,41 +37,33 @@ def make(
         writer.namespace_changed(key[1])
         auditor.mark(key[1])
 
-    def injection_changed(key: informer.Key, old: Any, new: Any) -> None:
-        state.injection_changed(key, old, new)
-        writer.changed(names.KIND, key)
-        auditor.injection_changed(old, new)
+    def following(kind: str) -> informer.Informer:
+        def changed(key: informer.Key, old: Any, new: Any) -> None:
+            writer.changed(kind, key)
+            auditor.injection_changed(old, new)
 
-    def cluster_injection_changed(key: informer.Key, old: Any, new: Any) -> None:
-        state.cluster_injection_changed(key, old, new)
-        writer.changed(names.CLUSTER_KIND, key)
-        auditor.injection_changed(old, new)
+        return injections.Follower(
+            api_client,
+            kind,
+            state=state,
+            changed=changed,
+            metrics=metrics,
+            prepare=functools.partial(injection_judge.read_ahead, kind=kind),
+        ).informer
 
-    injections = informer.Informer(
-        api_client,
-        api.INJECTIONS,
-        metrics=metrics,
-        on_change=injection_changed,
-        prepare=functools.partial(injection_judge.read_ahead, kind=names.KIND),
-    )
-    cluster_injections = informer.Informer(
-        api_client,
-        api.CLUSTER_INJECTIONS,
-        metrics=metrics,
-        on_change=cluster_injection_changed,
-        prepare=functools.partial(injection_judge.read_ahead, kind=names.CLUSTER_KIND),
-    )
+    by_kind = {kind: following(kind) for kind in api.OWN_KINDS}
     namespaces = informer.Informer(
         api_client,
         api.NAMESPACES,
         metrics=metrics,
         scope=api.Scope(metadata_only=True),
+        keep=namespace_fields,
         on_change=namespace_changed,
     )
-    by_kind = {names.KIND: injections.objects, names.CLUSTER_KIND: cluster_injections.objects}
-    writer.follow(by_kind)
-    auditor.follow(by_kind, namespaces.objects)
-    return [injections, cluster_injections, namespaces]
+    resources = {kind: each.objects for kind, each in by_kind.items()}
+    writer.follow(resources)
+    auditor.follow(resources, namespaces.objects)
+    return [*by_kind.values(), namespaces]
 
 
 def of_accounts(
@@ -76,8 +75,34 @@ def of_accounts(
         api.SERVICE_ACCOUNTS,
         metrics=metrics,
         scope=api.Scope(metadata_only=True),
+        keep=lambda account: ONLY_THE_KEY,
         on_change=state.service_accounts.changed,
     )
+
+
+def namespace_fields(namespace: api.Json) -> api.Json:
+    """What is read of a namespace."""
+    metadata = api.metadata(namespace)
+    kept: api.Json = {field: metadata[field] for field in NAMESPACE_METADATA if field in metadata}
+    annotations = dict(metadata.get("annotations") or {})
+    annotations.pop(LAST_APPLIED, None)
+    if annotations:
+        kept["annotations"], kept["leftOut"] = _bounded(annotations)
+    return {"metadata": kept}
+
+
+def _bounded(annotations: dict[str, str]) -> tuple[dict[str, str], int]:
+    """The shortest annotations that are kept, and the number of the others."""
+    sizes = {key: len(key.encode()) + len(value.encode()) for key, value in annotations.items()}
+    if sum(sizes.values()) <= parameters.MAX_NAMESPACE_BYTES:
+        return annotations, 0
+    kept, room = parameters.Incomplete(), parameters.MAX_NAMESPACE_BYTES
+    for key in sorted(annotations, key=lambda key: (sizes[key], key)):
+        room -= sizes[key]
+        if room < 0:
+            break
+        kept[key] = annotations[key]
+    return kept, len(annotations) - len(kept)
 
 
 async def set_ready_when_synced(

@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import model
-from sidecar_injector.core.pods import formats, lenient
+from sidecar_injector.core.pods import formats
 from sidecar_injector.kube import events
 from sidecar_injector.observability import logs
 from sidecar_injector.webhook import response
@@ -43,15 +42,14 @@ def of(pod_response: response.PodResponse) -> list[events.Event]:
     owner = _owner(pod_response)
     return [
         events.Event(
-            regarding=owner or _injection(line.injection),
-            reason=line.reason.value,
+            regarding=owner or _injection(skipped),
+            reason=skipped.reason.value,
             message=logs.shortened(
-                f"{line.injection.kind} {line.injection.name} not injected: {line.message}",
-                events.NOTE_LIMIT,
+                f"{skipped.kind} {skipped.name} not injected: {skipped.message}", events.NOTE_LIMIT
             ),
             action=ACTION,
         )
-        for line in pod_response.skipped
+        for skipped in pod_response.skipped
     ]
 
 
@@ -60,30 +58,28 @@ def _owner(pod_response: response.PodResponse) -> events.ObjectRef | None:
 
     The API server validates the pod after it has called us, so the reference may hold any JSON.
     """
-    owner = pod_response.owner or {}
-    api_version, kind, name = (lenient.text(owner, key) for key in ("apiVersion", "kind", "name"))
-    if not (
-        _API_VERSION.accepts(api_version)
-        and _KIND.accepts(kind)
-        and formats.DNS_SUBDOMAIN.accepts(name)
+    owner = pod_response.owner
+    if owner is None or not (
+        _API_VERSION.accepts(owner.api_version)
+        and _KIND.accepts(owner.kind)
+        and formats.DNS_SUBDOMAIN.accepts(owner.name)
         and formats.DNS_LABEL.accepts(pod_response.namespace)
     ):
         return None
-    uid = lenient.text(owner, "uid")
     return events.ObjectRef(
-        api_version=api_version,
-        kind=kind,
-        name=name,
+        api_version=owner.api_version,
+        kind=owner.kind,
+        name=owner.name,
         namespace=pod_response.namespace,
-        uid=uid if _UID.accepts(uid) else "",
+        uid=owner.uid if _UID.accepts(owner.uid) else "",
     )
 
 
-def _injection(injection: model.Injection) -> events.ObjectRef:
+def _injection(skipped: response.SkippedInjection) -> events.ObjectRef:
     return events.ObjectRef(
         api_version=names.API_VERSION,
-        kind=injection.kind,
-        name=injection.name,
-        namespace=injection.namespace or "",
-        uid=injection.uid,
+        kind=skipped.kind,
+        name=skipped.name,
+        namespace=skipped.namespace,
+        uid=skipped.uid,
     )

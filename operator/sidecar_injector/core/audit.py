@@ -46,7 +46,7 @@ def states(
     request = namespace_view.PodRequest(namespace=view.namespace.name, pod=pod)
     if matching.out_of_scope(request, candidate, view):
         return
-    for injection in view.index.candidates(candidate.labels):
+    for injection in view.candidates(candidate.labels):
         if not injection.errors and matching.match(injection, candidate, view) is None:
             yield injection, _state(injection, recorded)
 
@@ -65,12 +65,7 @@ def can_select(view: namespace_view.NamespaceView) -> bool:
         namespace.is_enabled
         and namespace.name not in names.SYSTEM_NAMESPACES
         and namespace.name != view.release_namespace
-        and any(
-            not injection.errors
-            and not injection.spec.get("suspend")
-            and injection.namespace_selector(namespace.labels)
-            for injection in view.injections
-        )
+        and view.can_select
     )
 
 

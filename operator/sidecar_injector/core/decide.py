@@ -38,7 +38,7 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     context = _render_context(request, candidate, view, recorded)
     tutorial = candidate.inject_request.tutorial
     merging = merge.Merge(editor, recorded, context=context, view=view, tutorial=tutorial)
-    candidates = view.index.candidates(candidate.labels)
+    candidates = view.candidates(candidate.labels)
     work = budget.Budget(request.pod, recorded)
     refusals = [
         (injection, _refusal_to_try(injection, candidate, view, work)) for injection in candidates
@@ -117,7 +117,7 @@ def _annotation_findings(
     findings += [
         (Reason.UNKNOWN_INJECTION, name)
         for name in requested.listed
-        if name not in view.references and names.CLUSTER_PREFIX + name not in view.references
+        if not view.has(name) and not view.has(names.CLUSTER_PREFIX + name)
     ]
     return [
         AnnotationFinding(reason, f"{reason.sentence}: {subject}", subject)

@@ -107,9 +107,7 @@ def _is_not_listed(injection: model.Injection, candidate: Candidate, view: View)
     ):
         return False
     return not (
-        injection.is_cluster
-        and injection.name in request.listed
-        and injection.name not in view.references
+        injection.is_cluster and injection.name in request.listed and not view.has(injection.name)
     )
 
 

@@ -274,7 +274,7 @@ class Api(Protocol):
     def pages(
         self, resource: Resource, *, scope: Scope = EVERYTHING, limit: int = 500
     ) -> AsyncGenerator[Page]:
-        """A consistent list in pages of `limit` objects; there is always at least one page.
+        """A consistent list in pages of at most `limit` objects; there is at least one page.
 
         ApiError 410 after the first page means that the snapshot has expired: start again.
         """

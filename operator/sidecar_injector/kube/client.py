@@ -43,8 +43,9 @@ FAILURES: Final = (
 )
 """What aiohttp raises while it sends a request and reads the response."""
 PARTIAL: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
-PAGE_BYTES: Final = 4 * 1024 * 1024
-"""Of a page of a list; parsed it takes several times as much. One object can have 1.5 MiB."""
+PAGE_BYTES: Final = 1024 * 1024
+"""Of a page of a list; parsed it takes ten times as much memory, and 10 ms of the event loop. One
+object can have 1.5 MiB."""
 MAX_DIGITS: Final = 9
 """Of the seconds in `Retry-After`; more are as good as this many."""
 WRITES: Final = {"fieldManager": names.PRODUCT}
@@ -90,15 +91,19 @@ class Client:
         path = _path(resource, namespace=scope.namespace)
         query = scope.query()
         accept = PARTIAL.format("List") if scope.metadata_only else ""
-        more = True
+        size, more = limit, True
         while more:
-            query["limit"] = str(limit)
+            query["limit"] = str(size)
             try:
-                page = await self._page(path, query=query, accept=accept, is_single=limit == 1)
+                page, length = await self._page(
+                    path, query=query, accept=accept, is_single=size == 1
+                )
             except PageTooLargeError:
                 # People with rights in one namespace decide how large its objects are.
-                limit = max(limit // 10, 1)
+                size = max(size // 10, 1)
                 continue
+            # The next one has half of the bytes, if its objects are as large as these.
+            size = min(max(size * PAGE_BYTES // (2 * length), 1), limit)
             yield api.Page(page.get("items") or [], api.resource_version(page))
             query["continue"] = api.metadata(page).get("continue", "")
             more = bool(query["continue"])
@@ -166,15 +171,15 @@ class Client:
         path = _path(resource, namespace=namespace, name=name, subresource=subresource)
         return await self._json("PATCH", path, query=WRITES, body=body, content_type=content_type)
 
-    async def _page(self, path: str, *, is_single: bool, **options: Any) -> api.Json:
-        """A page of a list; PageTooLargeError if it has too many bytes and could have less."""
+    async def _page(self, path: str, *, is_single: bool, **options: Any) -> tuple[api.Json, int]:
+        """A page of a list and its bytes; PageTooLargeError if they are too many for one page."""
         async with self._request("GET", path, **options) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > PAGE_BYTES and not is_single:
                     raise PageTooLargeError
-            return _object(bytes(body))
+            return _object(bytes(body)), len(body)
 
     async def _json(self, method: str, path: str, **options: Any) -> api.Json:
         async with self._request(method, path, **options) as response:

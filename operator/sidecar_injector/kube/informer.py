@@ -1,4 +1,4 @@
-"""An informer: lists and watches one kind of object, and keeps all of them in memory.
+"""An informer: lists and watches one kind of object, and keeps what is needed of all of them.
 
 We do not use Kopf's indices: they keep objects that were deleted while a watch was broken, because
 the list that follows `410 Gone` contains no DELETED events.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -24,6 +25,9 @@ Key = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
 Change = Callable[[Key, api.Json | None, api.Json | None], None]
 """Called with the old and the new object, which differ; None if there is none."""
+Prepare = Callable[[api.Json], Awaitable[None]]
+Keep = Callable[[api.Json], api.Json]
+"""From an object to what is kept of it. A change of anything else is no change."""
 
 WATCH_SECONDS: Final = 300
 """The duration of one watch request, as in client-go's reflector."""
@@ -34,6 +38,8 @@ was accepted and then ends shortens the pause to the second value, an event on i
 
 class Informer:
     """Keeps `objects` equal to the API server's objects until cancelled; it never gives up.
+
+    What it does not `keep` of an object is in memory only as long as its page or its event.
 
     `on_change` is called synchronously, in the order of the API server's events. Before it,
     `prepare` is awaited with the new object. After a break that lost events they are called with
@@ -48,33 +54,48 @@ class Informer:
         *,
         metrics: Metrics,
         scope: api.Scope = api.EVERYTHING,
+        keep: Keep | None = None,
         on_change: Change | None = None,
-        prepare: Callable[[api.Json], Awaitable[None]] | None = None,
+        prepare: Prepare | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self.resource, self._scope = api_client, resource, scope
-        self._on_change, self._prepare, self._sleep = on_change, prepare, sleep
+        self._keep, self._prepare = keep or _trimmed, prepare
+        self._on_change, self._sleep = on_change, sleep
         self._backoff = backoff.Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
         self._is_open = False
         self._objects: dict[Key, api.Json] = {}
         self._version: str | None = None
+        self._must_list = False
         self.objects: Mapping[Key, api.Json] = MappingProxyType(self._objects)
         self.synced = asyncio.Event()
         self.lists = 0
-        """Complete lists so far, including the one whose changes are being reported. Each after
-        the first means that events may have been missed."""
+        """Lists so far, including the one whose changes are being reported. Each after the first
+        means that events may have been missed."""
         self.problem: str | None = None
         """Why there is no watch at present, for people; None while there is one."""
         self._synced_metric = metrics.cache_synced.labels(resource=resource.plural)
         self._last_event_metric = metrics.cache_last_event.labels(resource=resource.plural)
         self._synced_metric.set(0)
 
+    def replace(self, key: Key, item: api.Json | None) -> None:
+        """Keep this of an object from now on, or nothing of it, until its next change or list."""
+        if item is None:
+            self._objects.pop(key, None)
+        else:
+            self._objects[key] = item
+
+    def list_again(self) -> None:
+        """List once more when the present watch ends, which is at most `WATCH_SECONDS` away."""
+        self._must_list = True
+
     async def run(self) -> NoReturn:
         """List and watch; start again after every error."""
         while True:
             self._is_open = False
             try:
-                if self._version is None:
+                if self._version is None or self._must_list:
+                    self._must_list = False
                     self._version = await self._list()
                 await self._watch(self._version)
             except api.KubeError as error:
@@ -94,24 +115,26 @@ class Informer:
             await self._sleep(pause)
 
     async def _list(self) -> str:
-        """Take over a complete list and report the differences; returns the version to watch from.
+        """Take over a complete list, page by page; returns the version to watch from.
 
         The request has no resourceVersion, so it reads the newest state. (`0` reads from a watch
         cache, which may be older than `objects`.)
         """
-        listed: dict[Key, api.Json] = {}
+        deleted = set(self._objects)
         version = ""
+        self.lists += 1
+        slices = yielding.Slices()
         async with contextlib.aclosing(self._api.pages(self.resource, scope=self._scope)) as pages:
             async for page in pages:
                 version = page.resource_version
                 for item in page.items:
-                    listed[key_of(item)] = _trimmed(item)
-        self.lists += 1
-        deleted = [key for key in self._objects if key not in listed]
-        slices = yielding.Slices()
-        for key in (*deleted, *listed):
-            await self._prepared(key, listed.get(key))
-            self._set(key, listed.get(key))
+                    key, kept = key_of(item), self._keep(item)
+                    deleted.discard(key)
+                    await self._prepared(key, kept)
+                    self._set(key, kept)
+                    await slices.yield_if_due()
+        for key in deleted:
+            self._set(key, None)
             await slices.yield_if_due()
 
         self._last_event_metric.set(time.time())
@@ -135,15 +158,12 @@ class Informer:
                 if event is api.OPENED:
                     self._watch_opened()
                 else:
-                    if event["type"] in {"ADDED", "MODIFIED"}:
-                        item = _trimmed(event["object"])
-                        await self._prepared(key_of(item), item)
-                    self._apply(event)
+                    await self._apply(event)
                     await slices.yield_if_due()
 
-    async def _prepared(self, key: Key, new: api.Json | None) -> None:
+    async def _prepared(self, key: Key, new: api.Json) -> None:
         """Let the receiver of a change do what takes long before it."""
-        if self._prepare and new is not None and new != self._objects.get(key):
+        if self._prepare and new != self._objects.get(key):
             try:
                 await self._prepare(new)
             except Exception:  # as in `_set`
@@ -151,7 +171,7 @@ class Informer:
                     "%s %s: the change is taken over unprepared", self.resource.plural, key
                 )
 
-    def _apply(self, event: api.Json) -> None:
+    async def _apply(self, event: api.Json) -> None:
         item: api.Json = event["object"]
         if event["type"] == "ERROR":
             raise api.error_of(item, path=self.resource.path(namespace=self._scope.namespace))
@@ -159,7 +179,9 @@ class Informer:
         if event["type"] == "DELETED":
             self._set(key_of(item), None)
         elif event["type"] != "BOOKMARK":
-            self._set(key_of(item), _trimmed(item))
+            key, kept = key_of(item), self._keep(item)
+            await self._prepared(key, kept)
+            self._set(key, kept)
         self._backoff.reset()
         self._last_event_metric.set(time.time())
 
@@ -206,7 +228,8 @@ class Informer:
 def key_of(item: api.Json) -> Key:
     """The key of this object in an informer."""
     metadata = api.metadata(item)
-    return (metadata.get("namespace", ""), metadata["name"])
+    # Thousands of objects have the same namespace.
+    return (sys.intern(metadata.get("namespace", "")), metadata["name"])
 
 
 def _trimmed(item: api.Json) -> api.Json:

@@ -188,6 +188,11 @@ class Metrics:
         self.cache_synced = self._gauge(
             "cache_synced", "1 once a cache has been filled by a whole list.", "resource"
         )
+        self.injections_not_kept = self._gauge(
+            "injections_not_kept",
+            "Injections that are never applied, because there is no room for more in memory.",
+            "kind",
+        )
         self.cache_last_event = self._gauge(
             "cache_last_event_timestamp_seconds",
             "When a cache last heard from the API.",

@@ -1,7 +1,10 @@
 """The cluster as admission sees it: namespaces and injections, compiled when they change.
 
-A change recompiles only what it concerns. Nothing here waits: informers report changes and the
-webhook reads, both on the one event loop.
+A change recompiles only what it concerns, for the next pod. Nothing here waits: informers report
+changes and the webhook reads, both on the one event loop.
+
+Nothing is kept for a name that only a request contains. A compiled namespace takes some hundred
+bytes beside the injections, so all of a cluster are kept.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from sidecar_injector import crds, names
 from sidecar_injector.core.injections import model, namespace_view
@@ -19,9 +22,6 @@ Json = Mapping[str, Any]
 Read = Callable[[Json, str], model.Injection]
 Key = tuple[str, str]
 """Namespace and name."""
-
-MAX_COMPILED: Final = 1024
-"""Namespaces that are kept compiled: in no cluster do more of them create pods at once."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +33,9 @@ class NamespaceState:
     """The cache does not have the namespace as enabled, but the API server called us for it."""
     serial: int
     """Differs from that of every other state, of whatever namespace."""
+    is_kept: bool
+    """Whether the namespace has this state until something changes; otherwise each request gets
+    another one."""
 
 
 def read(resource: Json, kind: str) -> model.Injection:
@@ -53,8 +56,13 @@ class ClusterState:
         self._cluster_injections: dict[str, model.Injection] = {}
         self._injections: dict[str, dict[str, model.Injection]] = {}
         """By namespace, then by name."""
+        self._not_kept: dict[tuple[str, Key], model.Injection] = {}
+        """By kind and key; no pod ever meets them."""
         self._compiled: dict[str, NamespaceState] = {}
         """By namespace, compiled for the first pod after a change."""
+        self._cluster_index: namespace_view.Index | None = None
+        self._indexes: dict[str, namespace_view.Index] = {}
+        """Of the injections of a namespace, by namespace."""
         self._serials = itertools.count(1)
 
     def of_namespace(self, namespace: str) -> NamespaceState:
@@ -62,10 +70,7 @@ class ClusterState:
         state = self._compiled.get(namespace)
         if state is None:
             state = self._compile(namespace)
-            # While the ServiceAccounts are listed, their names arrive without a change.
-            if self.service_accounts.is_settled:
-                if len(self._compiled) >= MAX_COMPILED:
-                    self._compiled.clear()
+            if state.is_kept:
                 self._compiled[namespace] = state
         return state
 
@@ -76,11 +81,28 @@ class ClusterState:
             namespace = namespace_view.Namespace.assumed(name)
         view = namespace_view.NamespaceView(
             namespace=namespace,
-            injections=self.injections(name),
+            cluster=self._cluster(),
+            own=self._own(name),
             service_accounts=self.service_accounts.names(name),
             release_namespace=self._release_namespace,
         )
-        return NamespaceState(view, cache_is_behind, next(self._serials))
+        # While the ServiceAccounts are listed, their names arrive without a change.
+        is_kept = name in self._namespaces and self.service_accounts.is_settled
+        return NamespaceState(view, cache_is_behind, next(self._serials), is_kept)
+
+    def _cluster(self) -> namespace_view.Index:
+        if self._cluster_index is None:
+            self._cluster_index = namespace_view.Index(self._cluster_injections.values())
+        return self._cluster_index
+
+    def _own(self, namespace: str) -> namespace_view.Index:
+        group = self._injections.get(namespace)
+        if not group:
+            return namespace_view.NO_INJECTIONS
+        index = self._indexes.get(namespace)
+        if index is None:
+            index = self._indexes[namespace] = namespace_view.Index(group.values())
+        return index
 
     def _forget(self, namespace: str | None) -> None:
         """Compile this namespace again for its next pod; None: all of them."""
@@ -88,13 +110,6 @@ class ClusterState:
             self._compiled.clear()
         else:
             self._compiled.pop(namespace, None)
-
-    def injections(self, namespace: str) -> tuple[model.Injection, ...]:
-        """All that may apply in a namespace, in the order in which they are tried."""
-        return namespace_view.ordered(
-            list(self._cluster_injections.values()),
-            list(self._injections.get(namespace, {}).values()),
-        )
 
     def competing_injections(self, namespace: str | None) -> tuple[model.Injection, ...]:
         """All that may meet an injection of this namespace on a pod; None: one of the cluster.
@@ -111,6 +126,8 @@ class ClusterState:
     def injection(self, kind: str, key: Key) -> model.Injection | None:
         """A compiled injection, if the cache has it."""
         namespace, name = key
+        if injection := self._not_kept.get((kind, key)):
+            return injection
         if kind == names.CLUSTER_KIND:
             return self._cluster_injections.get(name)
         return self._injections.get(namespace, {}).get(name)
@@ -139,6 +156,7 @@ class ClusterState:
         namespace, name = key
         group = self._injections.setdefault(namespace, {})
         if self._update(group, name, old, new, kind=names.KIND):
+            self._indexes.pop(namespace, None)
             self._forget(namespace)
         if not group:
             del self._injections[namespace]
@@ -146,7 +164,15 @@ class ClusterState:
     def cluster_injection_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
         """A ClusterSidecarInjection was added, changed or deleted."""
         if self._update(self._cluster_injections, key[1], old, new, kind=names.CLUSTER_KIND):
+            self._cluster_index = None
             self._forget(None)
+
+    def injection_not_kept(self, kind: str, key: Key, resource: Json | None, why: str = "") -> None:
+        """An injection is not applied, as there is no room for it; None: it was deleted."""
+        if resource is None:
+            self._not_kept.pop((kind, key), None)
+        else:
+            self._not_kept[kind, key] = model.not_kept(resource, kind=kind, sentence=why)
 
     def _update(
         self,

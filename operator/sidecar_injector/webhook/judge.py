@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import concurrent.futures
+import dataclasses
 import functools
 import hashlib
 import logging
@@ -87,7 +88,9 @@ class Judge:
         """Why an injection is not accepted, for its status."""
         if injection.errors:
             return injection.errors
-        findings = await self._in_thread(lambda: self._by_itself(injection))
+        # A copy: what the trials find out about an injection is in memory as long as it is.
+        judged = dataclasses.replace(injection)
+        findings = await self._in_thread(lambda: self._by_itself(judged))
         return findings.errors
 
     async def read_ahead(self, resource: Json, *, kind: str) -> None:

@@ -111,7 +111,8 @@ class PodWebhook:
             review, state, token_volume=_token_volume(key), is_waited_for=True
         )
         if key is not None and pod_response:
-            self._cache.put(key, pod_response)
+            if state.is_kept:
+                self._cache.put(key, pod_response)
             if not pod_response.is_cacheable:
                 review = admission_review.read(request.body)
                 pod_response = response.respond(review, state)
@@ -145,7 +146,8 @@ class PodWebhook:
                 respond = functools.partial(response.respond, token_volume=_token_volume(key))
                 pod_response = await self._without_gc(respond, review, state)
                 if key is not None and pod_response:
-                    self._cache.put(key, pod_response)
+                    if state.is_kept:
+                        self._cache.put(key, pod_response)
                     if not pod_response.is_cacheable:
                         _, review = await self._without_gc(_read, request.body, None, uid)
                         pod_response = await self._without_gc(response.respond, review, state)

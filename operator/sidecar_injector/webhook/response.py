@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import logging
+import sys
 from typing import Any, Final
 
 import orjson
@@ -14,7 +15,8 @@ from sidecar_injector.core import decide
 from sidecar_injector.core.decision import Decision, Line
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import budget
-from sidecar_injector.core.reasons import PodVerdict
+from sidecar_injector.core.pods import lenient
+from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.observability import logs
 from sidecar_injector.webhook import admission_review, cluster_state, decision_log
 
@@ -25,7 +27,35 @@ MAX_WARNING_LENGTH: Final = 120
 UNCHANGED: Final = b'"allowed":true}'
 """Admits a pod as it is; the same part of a response as `PodResponse.members`."""
 
+_FIXED_BYTES: Final = 256
+"""Of a response in memory, without its texts."""
+_SKIPPED_BYTES: Final = 104
+"""Of a skipped injection in memory, without its texts."""
+
 _log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The controller that created the pod."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedInjection:
+    """An injection that applied and could not be done."""
+
+    kind: str
+    namespace: str
+    """Empty for the cluster kind."""
+    name: str
+    uid: str
+    reason: Reason
+    message: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +63,8 @@ class PodResponse:
     """What follows from the review of a pod, and of every pod whose review is like it.
 
     `uid`, duration and trace belong to one request; they are added when the response is sent.
+    A response may be kept for long. So it has only texts: a reference to the decision would keep
+    injections in memory that were changed or deleted since.
     """
 
     version: bytes
@@ -46,11 +78,9 @@ class PodResponse:
     patch_bytes: int
     """0 without a patch."""
     namespace: str
-    owner: Json | None
-    """The reference to the controller that created the pod, if there is one."""
+    owner: Owner | None
     dry_run: bool
-    skipped: tuple[Line, ...]
-    """The injections that applied and could not be done."""
+    skipped: tuple[SkippedInjection, ...]
     serial: int
     """`NamespaceState.serial` at the time of the decision."""
     is_cacheable: bool
@@ -59,8 +89,17 @@ class PodResponse:
     @property
     def size(self) -> int:
         """About how many bytes it takes in memory."""
-        skipped = sum(256 + len(line.message) for line in self.skipped)
-        return 4096 + len(self.members) + len(self.log_line) + skipped
+        texts: list[str | bytes] = [self.version, self.members, self.log_line, self.namespace]
+        if owner := self.owner:
+            texts += owner.api_version, owner.kind, owner.name, owner.uid
+        for skipped in self.skipped:
+            texts += skipped.name, skipped.uid, skipped.message
+        return (
+            _FIXED_BYTES
+            + 8 * len(self.reasons)
+            + _SKIPPED_BYTES * len(self.skipped)
+            + sum(map(sys.getsizeof, texts))
+        )
 
 
 def respond(
@@ -119,15 +158,37 @@ def _respond(
         verdict=decision.verdict.value,
         reasons=tuple(reason.value for reason in decision.reasons),
         patch_bytes=len(patch),
-        namespace=admission_request.get("namespace") or "",
-        owner=admission_review.owner(admission_request),
+        namespace=state.view.namespace.name,
+        owner=_owner(admission_request),
         dry_run=admission_request.get("dryRun") is True,
-        skipped=skipped,
+        skipped=tuple(map(_skipped, skipped)),
         serial=state.serial,
         is_cacheable=not token_volume
         or not (
             state.view.depends_on_token_volume_name or any(token_volume in text for text in texts)
         ),
+    )
+
+
+def _owner(admission_request: Json) -> Owner | None:
+    """The owner, if its reference has all that an Event needs."""
+    reference = admission_review.owner(admission_request) or {}
+    texts = (lenient.text(reference, field) for field in ("apiVersion", "kind", "name", "uid"))
+    api_version, kind, name, uid = texts
+    if not (api_version and kind and name):
+        return None
+    return Owner(api_version=api_version, kind=kind, name=name, uid=uid)
+
+
+def _skipped(line: Line) -> SkippedInjection:
+    injection = line.injection
+    return SkippedInjection(
+        kind=injection.kind,
+        namespace=injection.namespace or "",
+        name=injection.name,
+        uid=injection.uid,
+        reason=line.reason,
+        message=line.message,
     )
 
 

@@ -7,10 +7,22 @@ clusters no injection sets one, and a list of all of them would cost memory with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+import dataclasses
+from collections.abc import Callable, Container, Mapping
 
 from sidecar_injector.core.injections import model
 from sidecar_injector.kube import informer
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Names(Container[str]):
+    """The names in one namespace; the informer has those of all namespaces, once."""
+
+    namespace: str
+    objects: Mapping[informer.Key, object]
+
+    def __contains__(self, name: object) -> bool:
+        return (self.namespace, name) in self.objects
 
 
 class ServiceAccounts:
@@ -20,7 +32,6 @@ class ServiceAccounts:
         """`on_change` is called with the namespace of a change; None: of all of them."""
         self._on_change = on_change
         self._needed = asyncio.Event()
-        self._names: dict[str, set[str]] = {}
         self._informer: informer.Informer | None = None
 
     def injection_changed(self, injection: model.Injection) -> None:
@@ -31,12 +42,7 @@ class ServiceAccounts:
 
     def changed(self, key: tuple[str, str], old: object, new: object) -> None:
         """A ServiceAccount was added, changed or deleted."""
-        namespace, name = key
-        if new is not None:
-            self._names.setdefault(namespace, set()).add(name)
-        else:
-            self._names.get(namespace, set()).discard(name)
-        self._on_change(namespace)
+        self._on_change(key[0])
 
     @property
     def is_settled(self) -> bool:
@@ -45,11 +51,11 @@ class ServiceAccounts:
             return True
         return self._informer is not None and self._informer.synced.is_set()
 
-    def names(self, namespace: str) -> Collection[str] | None:
+    def names(self, namespace: str) -> Names | None:
         """The names in a namespace; None while they have not been listed."""
         if self._informer is None or not self._informer.synced.is_set():
             return None
-        return self._names.get(namespace, ())
+        return Names(namespace, self._informer.objects)
 
     async def run(self, make_informer: Callable[[], informer.Informer]) -> None:
         """Wait until they are needed, then run an informer that calls `changed`."""

@@ -19,9 +19,7 @@ from tests.kits.samples import resource
 def injected(pod, injection):
     """The pod as the webhook would change it."""
     injections = kit.read_injections([injection]).of("demo")
-    view = namespace_view.NamespaceView(
-        namespace=namespace_view.Namespace.assumed("demo"), injections=injections
-    )
+    view = namespace_view.NamespaceView.of(namespace_view.Namespace.assumed("demo"), injections)
     request = namespace_view.PodRequest(namespace="demo", pod=pod)
     return dict(decide.decide(request, view).pod)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gc
+import random
+import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 from sidecar_injector import names, settings
 from sidecar_injector.controllers import caches, rate_limit, status
 from sidecar_injector.controllers.audit import controller, count, pod_watch, schedule
+from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import POD_STATES, Metrics
@@ -163,6 +167,58 @@ async def test_more_kinds_of_pods_than_are_remembered_are_counted_all(
         world.pod(f"same-{number}", labels={"selected": "yes"})
     await world.count()
     assert numbers(world.counts()) == [30, 0, 0, 0, 30]
+
+
+async def test_when_the_tallies_of_namespaces_do_not_fit_everything_is_counted_only_together(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(count, "MOST_ENTRIES", 1)
+    world.namespace("other")
+    world.server.seed(api.CLUSTER_INJECTIONS, resource("all", cluster=True))
+    for namespace in (NAMESPACE, "other"):
+        world.pod("web", namespace=namespace)
+    await world.count()
+    await world.auditor.recount()
+    assert numbers(world.counts()) == [1, 0, 0, 0, 1]
+    stored = world.server.objects[api.CLUSTER_INJECTIONS]["", "all"]
+    assert stored["status"]["pods"]["selected"] == 2
+    assert len([line for line in caplog.messages if "counted only every 30 s" in line]) == 1
+
+    lists = world.server.calls["list", "pods"]
+    world.pod("more")
+    await world.auditor.recount({NAMESPACE})
+    assert world.server.calls["list", "pods"] == lists
+    await world.auditor.recount()
+    assert numbers(world.counts()) == [2, 0, 0, 0, 2]
+
+
+def test_the_tally_of_all_namespaces_is_the_sum_of_theirs() -> None:
+    tallies, draw = count.Tallies(), random.Random(7)
+    keys = [(("kind", "", str(number)), "missing") for number in range(5)]
+    latest: dict[str, audit.Tally] = {}
+    for _ in range(300):
+        name = str(draw.randrange(6))
+        latest[name] = audit.Tally(draw.choices(keys, k=draw.randrange(4)))
+        tallies.replace(name, audit.Tally(latest[name]))
+        assert tallies.total == sum(latest.values(), audit.Tally())
+        assert 0 not in tallies.total.values()
+
+
+def test_what_is_remembered_of_pods_does_not_grow_with_their_annotations() -> None:
+    view = namespace_view.NamespaceView.of(
+        namespace_view.Namespace.assumed(NAMESPACE), [injection()]
+    )
+    classifier = count.Classifier(host_network=False)
+    classifier.states(pod(), view)
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            classifier.states(pod(annotations={"a": f"{number}" * 10_000}), view)
+        gc.collect()
+        in_memory, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert in_memory < 300 * 400
 
 
 async def test_pods_that_have_ended_are_not_counted(world: World) -> None:
@@ -413,9 +469,7 @@ async def test_there_is_a_pause_after_every_page(world: World) -> None:
         world.pod(f"p-{number}")
     now = iter(range(10_000))
     pace = schedule.Pace(clock=lambda: float(next(now)), sleep=slept)
-    view = namespace_view.NamespaceView(
-        namespace=namespace_view.Namespace.assumed(NAMESPACE), injections=()
-    )
+    view = namespace_view.NamespaceView(namespace=namespace_view.Namespace.assumed(NAMESPACE))
     await count.count(world.server, {NAMESPACE: view}, pace=pace)
     # Two of those that are not on the host network, and an empty one of those that are.
     assert slept.count(schedule.LONGEST_SERVER_PAUSE) == 3

@@ -122,7 +122,7 @@ def test_what_the_audit_says_is_what_the_decision_says_of_a_second_call():
 
 def view_of(name=NAMESPACE, *injections, **labels):
     namespace = namespace_view.Namespace(name, {names.INJECTION_LABEL: names.ENABLED, **labels})
-    return namespace_view.NamespaceView(namespace=namespace, injections=injections)
+    return namespace_view.NamespaceView.of(namespace, injections)
 
 
 def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
@@ -134,9 +134,7 @@ def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
     assert not audit.can_select(view_of(NAMESPACE, injection(suspend=True)))
     assert not audit.can_select(view_of("kube-system", injection()))
     assert not audit.can_select(view_of(names.PRODUCT, injection()))
-    off = namespace_view.NamespaceView(
-        namespace=namespace_view.Namespace(NAMESPACE, {}), injections=[injection()]
-    )
+    off = namespace_view.NamespaceView.of(namespace_view.Namespace(NAMESPACE, {}), [injection()])
     assert not audit.can_select(off)
 
 

@@ -59,17 +59,15 @@ def scene(seed):
 class Unindexed(namespace_view.NamespaceView):
     """A namespace in which every injection is tried."""
 
-    @property
-    def index(self):
-        return self
-
     def candidates(self, _):
-        positions = list(range(len(self.injections)))
-        return namespace_view.Candidates(self.injections, positions, set(positions))
+        indexes = self.cluster, self.own
+        return namespace_view.Candidates(
+            tuple(namespace_view.Part(index, index.all, index.all) for index in indexes)
+        )
 
 
 def unindexed(view):
-    return Unindexed(namespace=view.namespace, injections=view.injections)
+    return Unindexed(namespace=view.namespace, cluster=view.cluster, own=view.own)
 
 
 def decided(subject, view):

@@ -159,6 +159,29 @@ async def test_large_objects_are_listed_in_smaller_pages(
     assert limits[:3] == [500, 50, 5]
 
 
+async def test_pages_are_large_again_after_large_objects(
+    server: Server, connected: client.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PAGE_BYTES", 100_000)
+    limits = []
+
+    async def pages(request: web.Request) -> web.StreamResponse:
+        start, limit = int(request.query.get("continue") or 0), int(request.query["limit"])
+        limits.append(limit)
+        items = [
+            {"number": number, "text": "x" * (40_000 if number < 10 else 10)}
+            for number in range(start, min(start + limit, 2000))
+        ]
+        more = str(start + limit) if start + limit < 2000 else ""
+        return web.json_response({"metadata": {"continue": more}, "items": items})
+
+    server.respond = pages
+    listed = [page async for page in connected.pages(api.NAMESPACES)]
+    assert [item["number"] for page in listed for item in page.items] == list(range(2000))
+    assert max(limits[-3:]) == 500
+    assert len(limits) < 30
+
+
 async def test_a_single_object_is_read_whatever_its_size(
     server: Server, connected: client.Client
 ) -> None:

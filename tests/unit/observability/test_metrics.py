@@ -27,6 +27,7 @@ METRICS = {
     "tls_handshake_failures": "counter",
     "connections_evicted": "counter",
     "cache_synced": "gauge",
+    "injections_not_kept": "gauge",
     "cache_last_event_timestamp_seconds": "gauge",
     "certificate_expiration_timestamp_seconds": "gauge",
     "certificate_lifetime_seconds": "gauge",

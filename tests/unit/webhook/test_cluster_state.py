@@ -36,8 +36,12 @@ def add(state, *resources):
         change(state, None, injection, cluster=injection["kind"] == names.CLUSTER_KIND)
 
 
+def injections(state, where=NAMESPACE):
+    return state.of_namespace(where).view.injections
+
+
 def references(state, where=NAMESPACE):
-    return [injection.reference for injection in state.injections(where)]
+    return [injection.reference for injection in injections(state, where)]
 
 
 def test_a_known_and_enabled_namespace_is_taken_as_the_cache_has_it(state):
@@ -83,10 +87,10 @@ def test_injections_are_those_of_the_namespace_and_of_the_cluster_in_order(state
 def test_a_change_is_seen_by_the_next_call(state):
     injection = resource("a")
     add(state, injection)
-    before = state.injections(NAMESPACE)[0]
+    before = injections(state)[0]
     changed = resource("a", template={"spec": {"containers": [container("other")]}})
     change(state, injection, changed)
-    after = state.injections(NAMESPACE)[0]
+    after = injections(state)[0]
     assert after.template_spec["containers"][0]["name"] == "other"
     assert before.hash != after.hash
 
@@ -95,9 +99,9 @@ def test_a_change_is_seen_by_the_next_call(state):
 def test_a_deleted_injection_is_gone_with_the_next_call(state, cluster):
     injection = resource("a", cluster=cluster)
     add(state, injection)
-    assert len(state.injections(NAMESPACE)) == 1
+    assert len(injections(state)) == 1
     change(state, injection, None, cluster=cluster)
-    assert state.injections(NAMESPACE) == ()
+    assert injections(state) == ()
 
 
 def test_a_new_cluster_injection_reaches_every_namespace_at_once(state):
@@ -111,6 +115,7 @@ def test_a_new_cluster_injection_reaches_every_namespace_at_once(state):
 def test_our_own_write_to_status_compiles_nothing_again(state):
     injection = resource("a")
     add(state, injection)
+    state.namespace_changed(("", NAMESPACE), None, namespace(**ENABLED))
     before = state.of_namespace(NAMESPACE)
     written = copy.deepcopy(injection) | {"status": {"observedGeneration": 1}}
     change(state, injection, written)
@@ -124,7 +129,7 @@ def test_a_recreated_injection_is_known_by_its_new_identity(state):
     again = copy.deepcopy(injection)
     again["metadata"] |= {"uid": "second", "generation": 7}
     change(state, injection, again)
-    (compiled,) = state.injections(NAMESPACE)
+    (compiled,) = injections(state)
     assert (compiled.uid, compiled.generation) == ("second", 7)
 
 
@@ -133,7 +138,7 @@ def test_an_item_of_a_list_comes_without_its_kind(state):
         injection = resource("a", cluster=cluster)
         bare = {key: value for key, value in injection.items() if key not in ("kind", "apiVersion")}
         change(state, None, bare, cluster=cluster)
-    assert [injection.kind for injection in state.injections(NAMESPACE)] == [
+    assert [injection.kind for injection in injections(state)] == [
         names.CLUSTER_KIND,
         names.KIND,
     ]
@@ -143,7 +148,7 @@ def test_an_injection_that_is_broken_does_not_hide_the_others(state):
     broken = resource("broken")
     broken["spec"] = [1]
     add(state, broken, resource("a"))
-    errors = {injection.name: bool(injection.errors) for injection in state.injections(NAMESPACE)}
+    errors = {injection.name: bool(injection.errors) for injection in injections(state)}
     assert errors == {"a": False, "broken": True}
 
 
@@ -166,16 +171,41 @@ def test_whatever_changes_makes_another_world_where_it_counts(state, cluster):
     assert state.of_namespace(NAMESPACE) is not last
 
 
-def test_only_so_many_namespaces_are_kept_compiled(state, monkeypatch):
-    monkeypatch.setattr(cluster_state, "MAX_COMPILED", 3)
-    first = state.of_namespace("n0")
-    for number in range(1, 4):
-        state.of_namespace(f"n{number}")
-    assert state.of_namespace("n0") is not first
-    assert state.of_namespace("n0") is state.of_namespace("n0")
+def test_a_namespace_of_which_only_a_request_knows_is_never_kept(state):
+    add(state, resource("c", cluster=True))
+    first = state.of_namespace("made-up")
+    assert not first.is_kept
+    assert references(state, "made-up") == ["cluster/c"]
+    assert state.of_namespace("made-up") is not first
+    assert state.of_namespace("made-up").serial != first.serial
+
+    state.namespace_changed(("", "made-up"), None, namespace("made-up", **ENABLED))
+    kept = state.of_namespace("made-up")
+    assert kept.is_kept
+    assert state.of_namespace("made-up") is kept
+
+
+def test_all_namespaces_share_the_index_of_the_cluster(state):
+    """A thousand injections in a thousand namespaces take the memory of a thousand."""
+    gold = {"namespaceSelector": {"matchLabels": {"tier": "gold"}}}
+    for number in range(100):
+        add(state, resource(f"c{number}", cluster=True, **(gold if number % 2 else {})))
+    for number in range(300):
+        labels = {**ENABLED, "tier": "gold" if number % 3 else "iron"}
+        state.namespace_changed(("", f"n{number}"), None, namespace(f"n{number}", **labels))
+    views = [state.of_namespace(f"n{number}").view for number in range(300)]
+    assert len({id(view.cluster) for view in views}) == 1
+    assert len({id(view.in_cluster) for view in views}) == 2, "equal sets are one object"
+    assert {len(list(view.candidates({}))) for view in views} == {50, 100}
+
+    add(state, resource("more", cluster=True))
+    assert state.of_namespace("n0").view.cluster is not views[0].cluster
+    assert len(list(state.of_namespace("n1").view.candidates({}))) == 101
 
 
 def test_while_service_accounts_are_being_listed_nothing_is_kept(state):
     template = {"spec": {"containers": [container("a")], "serviceAccountName": "robot"}}
+    state.namespace_changed(("", NAMESPACE), None, namespace(**ENABLED))
     add(state, resource("a", template=template))
+    assert not state.of_namespace(NAMESPACE).is_kept
     assert state.of_namespace(NAMESPACE) is not state.of_namespace(NAMESPACE)

@@ -17,6 +17,7 @@ from sidecar_injector.controllers import pod_events
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.observability import logs
 from sidecar_injector.webhook import decision_log, mutate
+from sidecar_injector.webhook.response import Owner
 from tests.kits.admission import Server, clash, review
 from tests.kits.samples import NAMESPACE, container, pod, resource
 
@@ -84,11 +85,12 @@ def test_a_dry_run_is_answered_like_any_other_and_leaves_no_event():
 def test_events_get_the_verdict_the_owner_and_the_namespace_of_the_request():
     server = Server(resource())
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "controller": True}
+    expected = Owner(api_version="apps/v1", kind="ReplicaSet", name="web-1", uid="")
     subject = pod()
     subject["metadata"]["ownerReferences"] = [{"kind": "Node", "name": "n"}, owner]
     server.response(subject)
     (response,) = server.decided
-    assert (response.namespace, response.owner) == (NAMESPACE, owner)
+    assert (response.namespace, response.owner) == (NAMESPACE, expected)
     assert response.verdict == PodVerdict.INJECTED.value
 
 

@@ -11,9 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from sidecar_injector import names
 from sidecar_injector.core import decide
-from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.webhook import cluster_state, decision_log, response, response_cache
 from tests.kits import random_pods
 from tests.kits.admission import Server, review
@@ -75,7 +73,7 @@ class Subject:
         """All that is said about a pod."""
         answer = self.server.post(blank + orjson.dumps(review(subject, **changes)))
         decided = self.server.decided[-1]
-        skipped = [(line.injection.name, line.reason, line.message) for line in decided.skipped]
+        skipped = [(skip.name, skip.reason, skip.message) for skip in decided.skipped]
         response = orjson.loads(answer.body)["response"]
         return response, self.log.lines[-1], decided.owner, decided.dry_run, skipped
 
@@ -87,27 +85,15 @@ class Subject:
         return Subject(state=self.server.state).respond(subject, blank=b" ", **changes)
 
 
-class RandomState(cluster_state.ClusterState):
-    """The state of a cluster with these injections, those in a namespace all in the same."""
-
-    def __init__(self, injections: list[model.Injection]) -> None:
-        super().__init__(release_namespace=names.PRODUCT)
-        self._random = injections
-
-    def injections(self, namespace: str) -> tuple[model.Injection, ...]:
-        return namespace_view.ordered(
-            [
-                injection
-                for injection in self._random
-                if injection.is_cluster or namespace == NAMESPACE
-            ]
-        )
-
-
 def random_subject(draw: random_pods.Draw) -> Subject:
     """One whose injections are random."""
     by_name = {(injection.is_cluster, injection.name): injection for injection in draw.injections()}
-    return Subject(state=RandomState(list(by_name.values())))
+    return Subject(
+        *(
+            resource(injection.name, cluster=injection.is_cluster, **injection.spec)
+            for injection in by_name.values()
+        )
+    )
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -357,7 +343,7 @@ def test_only_so_much_is_cached_and_what_was_used_last_stays(
         original(cache, *arguments, **named)
         cached.add(len(cache))
 
-    monkeypatch.setattr(response_cache, "MAX_BYTES", 4 * 8192)
+    monkeypatch.setattr(response_cache, "MAX_BYTES", 6 * 1400)
     monkeypatch.setattr(response_cache.ResponseCache, "put", put)
     subject = Subject(resource())
     subject.respond(pod())
@@ -401,6 +387,25 @@ def test_what_is_cached_is_counted_with_what_python_needs_for_it() -> None:
     finally:
         tracemalloc.stop()
     assert (after - before) / len(cache) < response_cache.ENTRY_BYTES
+
+
+def test_only_a_response_of_a_namespace_in_the_cluster_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client may make up a name for each review."""
+    kept, original = list[str](), response_cache.ResponseCache.put
+
+    def put(
+        cache: response_cache.ResponseCache, key: bytes, pod_response: response.PodResponse
+    ) -> None:
+        kept.append(pod_response.namespace)
+        original(cache, key, pod_response)
+
+    monkeypatch.setattr(response_cache.ResponseCache, "put", put)
+    server = Server(resource("log", cluster=True))
+    for name in (NAMESPACE, "made-up", "made-up", NAMESPACE):
+        assert "patch" in server.response(pod(), namespace=name, uid="0-1")
+    assert kept == [NAMESPACE]
 
 
 def test_a_response_of_an_earlier_state_is_not_sent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 from sidecar_injector import crds, names
@@ -29,7 +30,7 @@ class LiveInjection:
     injection: model.Injection
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadInjections:
     """All injections that the user may see."""
 
@@ -39,10 +40,20 @@ class ReadInjections:
 
     def of(self, namespace: str) -> tuple[model.Injection, ...]:
         """The injections that may apply in a namespace, in the order in which they are tried."""
-        injections = [live.injection for live in self.injections]
-        return views.ordered(
-            [injection for injection in injections if injection.namespace in (None, namespace)]
-        )
+        return views.ordered((*self.cluster.injections, *self._own(namespace)))
+
+    @functools.cached_property
+    def cluster(self) -> views.Index:
+        """The injections of the cluster."""
+        return views.Index(self._own(None))
+
+    def own(self, namespace: str) -> views.Index:
+        """The injections of a namespace."""
+        return views.Index(self._own(namespace))
+
+    def _own(self, namespace: str | None) -> list[model.Injection]:
+        injections = (live.injection for live in self.injections)
+        return [injection for injection in injections if injection.namespace == namespace]
 
 
 async def injections(client: api.Api, *, namespace: str | None = None) -> ReadInjections:
@@ -94,11 +105,11 @@ async def namespace_view(
     resource: api.Json | None = None,
 ) -> views.NamespaceView:
     """What decisions look at in a namespace; `resource` is the namespace, if already read."""
-    applying = injections.of(name)
     return views.NamespaceView(
         namespace=namespace(resource or await client.get(api.NAMESPACES, name=name)),
-        injections=applying,
-        service_accounts=await _service_accounts(client, name, applying),
+        cluster=injections.cluster,
+        own=injections.own(name),
+        service_accounts=await _service_accounts(client, name, injections.of(name)),
         release_namespace=release_namespace,
     )
 

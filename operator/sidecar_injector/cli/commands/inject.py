@@ -67,15 +67,13 @@ def offline(
 
     def view_of(name: str) -> namespace_view.NamespaceView:
         assumed = namespace_view.Namespace.assumed(name)
-        return namespace_view.NamespaceView(
-            namespace=namespace_view.Namespace(name, {**assumed.labels, **namespace_labels}),
-            injections=namespace_view.ordered(
-                [
-                    injection
-                    for injection in injections
-                    if injection.is_cluster or injection.namespace == name
-                ]
-            ),
+        return namespace_view.NamespaceView.of(
+            namespace_view.Namespace(name, {**assumed.labels, **namespace_labels}),
+            [
+                injection
+                for injection in injections
+                if injection.is_cluster or injection.namespace == name
+            ],
         )
 
     return Injector(view_of=view_of, namespace=namespace)

@@ -37,7 +37,6 @@ class Auditor:
         clocks: server_clock.Clocks,
     ) -> None:
         self._api, self._state, self._metrics, self._clocks = client, state, metrics, clocks
-        self._release_namespace = settings.namespace
         ref = leader_election.LeaseRef(
             namespace=settings.namespace,
             name=names.lease_name(settings.fullname),
@@ -51,7 +50,8 @@ class Auditor:
         self._watch = pod_watch.PodWatch(client, mark=self.mark, sleep=clocks.sleep)
         self._injections: Mapping[str, Mapping[informer.Key, api.Json]] = {}
         self._namespaces: Mapping[informer.Key, api.Json] = {}
-        self._tallies: count.Tallies = {}
+        self._tallies = count.Tallies()
+        self._every = settings.audit_seconds
         self._limiter = rate_limit.WriteLimiter(clocks.monotonic)
         self._is_counted = False
         """Whether the count that runs has all numbers, and only has to write them."""
@@ -95,7 +95,7 @@ class Auditor:
                 group.create_task(self._loop.run())
         finally:
             self.schedule.stop()
-            self._tallies = {}
+            self._tallies = count.Tallies()
             self._labels.forget_all()
             self._metrics.audit_last.set(0)
             self._show(audit.Tally())
@@ -123,30 +123,38 @@ class Auditor:
         everything = namespaces is None
         if namespaces is None:
             namespaces = {name for _, name in self._namespaces}
+        elif not self._tallies.has_namespaces:
+            return
         views = {}
         for name in sorted(namespaces):
             if view := self._view(name):
                 views[name] = view
             await pace.yield_if_due()
         counted = await count.count(self._api, views, pace=pace)
-
-        others = {} if everything else self._tallies
-        self._tallies = {
-            **{name: tally for name, tally in others.items() if name not in namespaces},
-            **{name: tally for name, tally in counted.items() if tally},
-        }
-        total = audit.Tally()
-        for tally in self._tallies.values():
-            total.update(tally)
+        tallies = count.Tallies() if everything else self._tallies
+        for name in namespaces:
+            tallies.replace(name, counted.get(name, audit.Tally()))
+            await pace.yield_if_due()
+        self._take(tallies)
         self._is_counted = True
-        await self._write(total, pace=pace)
+        await self._write(tallies.total, pace=pace)
         seconds = self._clocks.monotonic() - started_at
         if everything:
             self._metrics.audit_duration.observe(seconds)
             self._metrics.audit_last.set(self._clocks.now().timestamp())
-        self._show(total)
+        self._show(tallies.total)
         fields = {"namespaces": len(views), "seconds": round(seconds, 3), "whole": everything}
         log.debug("audited %d namespaces", len(views), extra={"fields": fields})
+
+    def _take(self, tallies: count.Tallies) -> None:
+        if self._tallies.has_namespaces and not tallies.has_namespaces:
+            log.warning(
+                "the counts of each namespace would take more than %d entries in memory:"
+                " pods are counted only every %d s, not when they come and go",
+                count.MOST_ENTRIES,
+                self._every,
+            )
+        self._tallies = tallies
 
     def _view(self, name: str) -> namespace_view.NamespaceView | None:
         """The namespace and the injections that may apply in it; None if none can apply."""
@@ -157,11 +165,7 @@ class Auditor:
         self._labels.check(namespace, self._namespaces["", name])
         if not namespace.is_enabled:
             return None
-        view = namespace_view.NamespaceView(
-            namespace=namespace,
-            injections=self._state.injections(name),
-            release_namespace=self._release_namespace,
-        )
+        view = self._state.of_namespace(name).view
         return view if audit.can_select(view) else None
 
     async def _write(self, total: audit.Tally, *, pace: schedule.Pace) -> None:

@@ -1,14 +1,16 @@
 """Counts running pods from their metadata, in small pieces.
 
 Metadata does not say whether a pod is on the host network, so there are two lists: of pods that
-are, and of pods that are not. A page is dropped when its pods are counted, so memory does not grow.
+are, and of pods that are not. A page is dropped when its pods are counted, so memory does not grow
+with their number or size. What is kept has the names of injections and no injection.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -26,23 +28,56 @@ RELEVANT_METADATA: Final = ("labels", "annotations", "deletionTimestamp")
 ALIVE: Final = "status.phase!=Succeeded,status.phase!=Failed"
 NETWORKS: Final = {False: "spec.hostNetwork=false", True: "spec.hostNetwork=true"}
 
-MOST_REMEMBERED: Final = 500
-"""States of different pods that are kept: the pods of a template are equal."""
+MOST_REMEMBERED: Final = 10_000
+"""States of different pods that are kept, and their pods: the pods of a template are equal."""
+MOST_ENTRIES: Final = 200_000
+"""Of the tallies of single namespaces: with 100 bytes each, 20 MB."""
 
-States = list[tuple[audit.Identity, str]]
-Tallies = dict[str, audit.Tally]
-"""By namespace."""
+States = tuple[tuple[audit.Identity, str], ...]
+
+
+class Tallies:
+    """The pods by injection and state: of all namespaces together, and of each.
+
+    The second may not fit: it can have as many entries as there are injections times namespaces.
+    Then only the first is kept, until the next count of everything.
+    """
+
+    def __init__(self) -> None:
+        self.total = audit.Tally()
+        self.has_namespaces = True
+        """Whether the tally of a single namespace can be replaced."""
+        self._by_namespace: dict[str, audit.Tally] = {}
+        self._entries = 0
+
+    def replace(self, namespace: str, tally: audit.Tally) -> None:
+        """Put this tally of a namespace in the place of its last one."""
+        former = self._by_namespace.pop(namespace, audit.Tally())
+        self.total.subtract(former)
+        self.total.update(tally)
+        for key in former:
+            if not self.total[key]:
+                del self.total[key]
+        if not self.has_namespaces:
+            return
+        self._entries += len(tally) - len(former)
+        if tally:
+            self._by_namespace[namespace] = tally
+        if self._entries > MOST_ENTRIES:
+            self.has_namespaces = False
+            self._by_namespace = {}
 
 
 async def count(
     client: api.Api, views: Mapping[str, namespace_view.NamespaceView], *, pace: schedule.Pace
-) -> Tallies:
-    """Count all pods of these namespaces; raises KubeError rather than count only some."""
-    tallies: Tallies = {name: audit.Tally() for name in views}
-    if not views:
-        return tallies
+) -> dict[str, audit.Tally]:
+    """Count all pods of these namespaces; raises KubeError rather than count only some.
+
+    A namespace without selected pods has no tally.
+    """
+    tallies: dict[str, audit.Tally] = {}
     namespaces: list[str | None] = [*views] if len(views) <= MOST_SINGLE_LISTS else [None]
-    for namespace in namespaces:
+    for namespace in namespaces if views else ():
         for host_network in NETWORKS:
             await _list(client, namespace, views, tallies, host_network=host_network, pace=pace)
     return tallies
@@ -52,7 +87,7 @@ async def _list(
     client: api.Api,
     namespace: str | None,
     views: Mapping[str, namespace_view.NamespaceView],
-    tallies: Tallies,
+    tallies: dict[str, audit.Tally],
     *,
     host_network: bool,
     pace: schedule.Pace,
@@ -62,7 +97,7 @@ async def _list(
         field_selector=f"{ALIVE},{NETWORKS[host_network]}",
         metadata_only=True,
     )
-    classifier = _Classifier(host_network=host_network)
+    classifier = Classifier(host_network=host_network)
     pages = client.pages(api.PODS, scope=scope, limit=PAGE)
     pace.restart()
     async with contextlib.aclosing(pages):
@@ -70,39 +105,39 @@ async def _list(
             response_seconds = pace.restart()
             for pod in page.items:
                 name = api.metadata(pod)["namespace"]
-                if view := views.get(name):
-                    tallies[name].update(classifier.states(pod, view))
+                view = views.get(name)
+                if view and (states := classifier.states(pod, view)):
+                    tallies.setdefault(name, audit.Tally()).update(states)
                 await pace.yield_if_due()
             await pace.throttle(response_seconds=response_seconds)
 
 
-def compact_json(value: Any) -> bytes:
-    """JSON that takes no more memory than its bytes.
-
-    orjson's result keeps the buffer in which it grew: 4 KB for two braces, else up to six times
-    as much as the JSON. https://github.com/ijl/orjson/tree/master/src/serialize/writer
-    """
-    return memoryview(orjson.dumps(value)).tobytes()
-
-
-class _Classifier:
+class Classifier:
     """Finds the states of pods, only once for pods that are equal."""
 
     def __init__(self, *, host_network: bool) -> None:
         self._host_network = host_network
-        self._remembered: dict[tuple[str, bytes], States] = {}
+        self._remembered: dict[bytes, States] = {}
+        """By the hash of what they depend on, which may be long."""
+        self._equal: dict[tuple[audit.Identity, str], tuple[audit.Identity, str]] = {}
+        """One object of all equal ones, for the tallies of thousands of namespaces."""
+        self._weight = 0
 
     def states(self, pod: api.Json, view: namespace_view.NamespaceView) -> States:
         """The injections that apply to this pod, each with its state."""
         relevant = [api.metadata(pod).get(field) for field in RELEVANT_METADATA]
-        key = view.namespace.name, compact_json(relevant)
+        text = orjson.dumps([view.namespace.name, *relevant])
+        key = hashlib.blake2b(text, digest_size=16).digest()
         states = self._remembered.get(key)
         if states is None:
             whole = {**pod, "spec": {"hostNetwork": self._host_network}}
-            states = [
+            entries = (
                 (audit.identity(injection), state) for injection, state in audit.states(whole, view)
-            ]
-            if len(self._remembered) >= MOST_REMEMBERED:
+            )
+            states = tuple(self._equal.setdefault(entry, entry) for entry in entries)
+            if self._weight > MOST_REMEMBERED:
                 self._remembered.clear()
+                self._weight = 0
             self._remembered[key] = states
+            self._weight += 1 + len(states)
         return states

@@ -168,6 +168,14 @@ def _matching_fields(spec: Any) -> Any:
     return matching if size(matching) <= MAX_MATCHING_BYTES else {}
 
 
+def not_kept(resource: Mapping[str, Any], *, kind: str, sentence: str) -> Injection:
+    """An injection of which only the metadata is kept, with the reason as its error."""
+    bare = {"kind": kind, "metadata": resource.get("metadata")}
+    injection = read(bare, spec_schema={})
+    error = schema.Problem("spec", sentence)
+    return dataclasses.replace(injection, hash="", selector=selectors.nothing, errors=(error,))
+
+
 def template_hash(spec: Any) -> str:
     """The hash of everything that shapes a pod; it never changes for the same spec.
 

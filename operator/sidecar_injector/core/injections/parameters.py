@@ -12,7 +12,7 @@ import collections
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]  # google-re2 ships no types
 
@@ -26,6 +26,8 @@ Values = Mapping[str, Value]
 
 _TOKEN = re.compile(r"\$\$|\$\((params\.[^()$]*|pod\.[^()$]*|injection\.[^()$]*)\)")
 _HINT = ("$(params.", "$(pod.", "$(injection.")
+MAX_NAMESPACE_BYTES: Final = 8192
+"""Of the annotations of a namespace: there are thousands of them, and each may have 256 KiB."""
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 BUILT_IN = ("pod.namespace", "pod.serviceAccountName", "injection.name")
 SOURCES: Mapping[str, str] = {
@@ -59,6 +61,10 @@ MAX_FILLED = 64 * 1024
 A pod's author chooses the values, so without a limit one annotation could fill the memory."""
 
 
+class Incomplete(dict[str, str]):
+    """Annotations without those that are too large to be kept."""
+
+
 def resolve(
     parameters: list[Mapping[str, Any]], *, sources: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Value]:
@@ -75,6 +81,10 @@ def resolve(
 
 def _resolve(parameter: Mapping[str, Any], *, sources: Mapping[str, Mapping[str, Any]]) -> Value:
     (source, key) = next((kind, name) for kind, name in parameter["from"].items() if name)
+    if key not in sources[source] and isinstance(sources[source], Incomplete):
+        detail = f"parameter {parameter['name']} is read from {SOURCES[source]} {key!r}"
+        cause = f"of which only {MAX_NAMESPACE_BYTES // 1024} KiB are kept, the shortest first"
+        raise Conflict(Reason.INVALID_VALUE, f"{detail}, {cause}")
     raw = sources[source].get(key, parameter.get("default"))
     if raw is None:
         detail = f"parameter {parameter['name']} is read from {SOURCES[source]} {key!r}"

@@ -9,7 +9,7 @@ from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.reasons import Reason
 from tests.kits import random_pods
-from tests.kits.samples import decided, injection, pod
+from tests.kits.samples import decided, injection, namespace_with, pod
 
 LABELS = ({}, {"a": "1"}, {"a": "2", "b": "1"}, {"a": 3}, {"b": ["x"]})
 
@@ -32,20 +32,20 @@ def injections(draw):
                 priority=draw.choice([0, 1]), **(elsewhere if draw.sometimes(0.4) else {}),
             )
         )  # fmt: skip
-    return namespace_view.ordered(injections)
+    return injections
 
 
 @pytest.mark.parametrize("number", range(30))
 @pytest.mark.parametrize("tier", ["gold", "iron"])
 def test_every_injection_is_a_candidate_or_passed_over_for_the_reason_of_the_rules(number, tier):
     draw = random_pods.Draw(number)
-    view = namespace_view.NamespaceView(
-        namespace=namespace_view.Namespace("demo", {"sidecar-injection": "enabled", "tier": tier}),
-        injections=injections(draw),
+    view = namespace_view.NamespaceView.of(
+        namespace_view.Namespace("demo", {"sidecar-injection": "enabled", "tier": tier}),
+        injections(draw),
     )
     labels = draw.choice(LABELS)
     candidate = matching.candidate_of({"metadata": {"labels": labels}}, status_annotation.NOTHING)
-    candidates = view.index.candidates(labels)
+    candidates = view.candidates(labels)
     passed = dict(candidates.not_candidates())
 
     assert [*candidates] == [each for each in view.injections if each not in passed]
@@ -59,7 +59,7 @@ def test_a_pod_meets_only_the_injections_that_may_select_it():
         injection(f"i{number}", selector={"matchLabels": {"n": str(number)}})
         for number in range(100)
     ]
-    candidates = namespace_view.Index(many, namespace_labels={}).candidates({"n": "7", "m": "8"})
+    candidates = namespace_with(*many).candidates({"n": "7", "m": "8"})
 
     assert [injection.name for injection in candidates] == ["i7"]
     assert candidates.reasons == (Reason.SELECTOR_MISMATCH,)

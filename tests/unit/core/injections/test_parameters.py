@@ -67,7 +67,7 @@ def test_a_value_comes_from_the_one_place_that_is_named(source):
     )
     decision = decide.decide(
         namespace_view.PodRequest(namespace=NAMESPACE, pod=subject),
-        namespace_view.NamespaceView(namespace=namespace, injections=[injection_]),
+        namespace_view.NamespaceView.of(namespace, [injection_]),
     )
     assert sidecar(decision)["args"] == [source]
 
