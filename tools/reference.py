@@ -14,7 +14,7 @@ from typing import Any
 from sidecar_injector import crds, names
 from sidecar_injector.controllers.certificates import problems
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.merging import budget
+from sidecar_injector.core.merging import budget, merge
 from sidecar_injector.kube import api
 from sidecar_injector.observability.metrics import (
     EVENT_RESULTS,
@@ -77,7 +77,9 @@ The webhook counts how much work the injections of one pod are, and skips one th
 has values, and {budget.INJECTION} more. Each container of the pod that receives something counts
 {budget.CHANGED}, and each variable, source and mount that it receives counts one. For each
 injection, what the pod has already counts an {budget.PRESENT}th. At most {budget.MOST:,} are
-accepted: 20 variables in each of 100 containers are a third of it.
+accepted: 20 variables in each of 100 containers are a third of it. The same reason has an injection
+with which the pod would have more than {merge.MOST_BYTES // 1024:,} KiB as JSON: the API server
+could not store it.
 
 """
 

@@ -11,8 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from sidecar_injector.core.pods import lenient
+
 Path = tuple[str | int, ...]
 Operation = dict[str, Any]
+
+
+class TooLargeError(Exception):
+    """The values that are added have more bytes than there is room for."""
 
 
 class Editor:
@@ -21,9 +27,12 @@ class Editor:
     Values are not copied: a caller does not change a value after passing it.
     """
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: dict[str, Any], *, room: int | None = None) -> None:
+        """`room` is how many bytes all values may have as JSON; a further one raises
+        TooLargeError."""
         self.document: dict[str, Any] = dict(document)
         self.operations: list[Operation] = []
+        self.room = room
         # The values keep the objects alive, so that no other object gets one of these ids.
         self._own: dict[int, Any] = {id(self.document): self.document}
 
@@ -46,9 +55,9 @@ class Editor:
         self._record((*path, index), value)
         return None
 
-    def fork(self) -> Editor:
+    def fork(self, *, room: int | None = None) -> Editor:
         """An editor of the same document whose changes count only after `adopt`."""
-        return Editor(self.document)
+        return Editor(self.document, room=room)
 
     def adopt(self, other: Editor) -> None:
         """Take over all changes of a fork."""
@@ -57,6 +66,10 @@ class Editor:
         self._own = other._own
 
     def _record(self, path: Path, value: Any) -> None:
+        if self.room is not None:
+            self.room -= lenient.size(value)
+            if self.room < 0:
+                raise TooLargeError
         self.operations.append({"op": "add", "path": pointer(path), "value": value})
 
     def _walk(self, path: Path, *, empty: type[dict[str, Any]] | type[list[Any]]) -> Any:

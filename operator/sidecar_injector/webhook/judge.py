@@ -23,6 +23,7 @@ import orjson
 
 from sidecar_injector.core.injections import model, schema
 from sidecar_injector.core.linting import validate
+from sidecar_injector.core.pods import lenient
 from sidecar_injector.observability import logs
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state
@@ -96,7 +97,7 @@ class Judge:
     async def read_ahead(self, resource: Json, *, kind: str) -> None:
         """Read an injection before the cache takes it over, if it takes long; then `read` returns
         what was read. One of a kind at a time."""
-        if model.size(resource.get("spec")) > INLINE_BYTES:
+        if lenient.size(resource.get("spec")) > INLINE_BYTES:
             injection = await self._in_thread(lambda: cluster_state.read(resource, kind))
             self._read_ahead[kind] = resource, injection
 

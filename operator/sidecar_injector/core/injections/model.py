@@ -13,11 +13,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from sidecar_injector import names
 from sidecar_injector.core.injections import parameters, rules, schema
-from sidecar_injector.core.pods import selectors
+from sidecar_injector.core.pods import lenient, selectors
 
 UNHASHED = frozenset(
     {"selector", "namespaceSelector", "activation", "priority", "suspend", "failurePolicy"}
@@ -116,7 +114,7 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
     metadata = resource.get("metadata") or {}
     spec: Any = resource.get("spec") or {}
     errors: tuple[schema.Problem, ...]
-    if (count := size(spec)) > MAX_BYTES:
+    if (count := lenient.size(spec)) > MAX_BYTES:
         errors = (schema.Problem("spec", f"has {count} bytes, at most {MAX_BYTES} are accepted"),)
         spec = _matching_fields(spec)
     else:
@@ -152,20 +150,11 @@ def _errors(
     return tuple(itertools.islice(rules.problems(kind=kind, name=name, spec=spec), MAX_ERRORS))
 
 
-def size(spec: Any) -> int:
-    """The bytes of a spec as compact JSON."""
-    try:
-        return len(orjson.dumps(spec))
-    except TypeError:
-        # Half a surrogate pair, an integer of more than 64 bits, or what only YAML can contain.
-        return len(json.dumps(spec, separators=(",", ":"), default=str))
-
-
 def _matching_fields(spec: Any) -> Any:
     """The fields of a spec that is too large by which a pod is told that it is not injected."""
     members = spec if isinstance(spec, dict) else {}
     matching = {key: members[key] for key in members.keys() & MATCHING}
-    return matching if size(matching) <= MAX_MATCHING_BYTES else {}
+    return matching if lenient.size(matching) <= MAX_MATCHING_BYTES else {}
 
 
 def not_kept(resource: Mapping[str, Any], *, kind: str, sentence: str) -> Injection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sidecar_injector import names
 from sidecar_injector.core import decision, patch
@@ -19,12 +19,16 @@ from sidecar_injector.core.merging.status_annotation import (
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.reasons import Conflict, Reason
 from sidecar_injector.core.validity import container as container_rules
 from sidecar_injector.core.validity import pod as pod_rules
 from sidecar_injector.core.validity import pod_security
 from sidecar_injector.core.validity import spec as spec_rules
 
+MOST_BYTES: Final = 1536 << 10
+"""Of a pod as JSON, with everything that is added. The API server cannot store a larger one.
+https://etcd.io/docs/latest/dev-guide/limit/"""
 _FIRST = "First"
 
 
@@ -46,6 +50,7 @@ class Merge:
         tutorial: bool = False,
     ) -> None:
         self._editor = editor
+        self._room: int | None = MOST_BYTES - lenient.size(editor.document)
         self._recorded = recorded
         self._claims = Claims(recorded.entries)
         self._context = context
@@ -64,6 +69,8 @@ class Merge:
             return self._fit_parts(injection, parts)
         except Conflict as conflict:
             return decision.line(injection, conflict.reason, conflict.detail)
+        except patch.TooLargeError:
+            return decision.line(injection, Reason.TOO_MUCH_WORK)
 
     def _fit_parts(self, injection: model.Injection, parts: render.Parts) -> decision.Line:
         fitting = fit.Fit(
@@ -112,7 +119,7 @@ class Merge:
     def _add(self, injection: model.Injection, missing: render.Parts) -> None:
         """Add all that is missing, or nothing: the result is checked before it is adopted."""
         before = self._editor.document
-        placing = _Placing(self._editor.fork(), self._claims)
+        placing = _Placing(self._editor.fork(room=self._room), self._claims)
         placement = injection.spec.get("placement") or {}
         records = placing.place(missing, placement)
         annotations = {**missing.annotations, **placing.companions(missing, placement)}
@@ -138,6 +145,7 @@ class Merge:
             raise conflict
         self._record(injection, missing, annotations, records)
         self._editor.adopt(placing.editor)
+        self._room = placing.editor.room
 
     def _record(
         self,

@@ -6,7 +6,10 @@ through these functions, so that no pod can make a check fail with an exception.
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import orjson
 
 Json = dict[str, Any]
 
@@ -42,3 +45,12 @@ def strings(parent: Any, key: str) -> list[str]:
 def is_integer(value: Any, *, least: int, most: int) -> bool:
     """Whether it is a whole number within both bounds; Python's True is not a number here."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def size(value: Any) -> int:
+    """The bytes of a value as compact JSON."""
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:
+        # Half a surrogate pair, an integer of more than 64 bits, or what only YAML can contain.
+        return len(json.dumps(value, separators=(",", ":"), default=str))

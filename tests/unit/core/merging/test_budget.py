@@ -11,7 +11,7 @@ import pytest
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.linting import validate
-from sidecar_injector.core.merging import budget
+from sidecar_injector.core.merging import budget, merge
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.httpserver import messages
 from tests.kits.admission import Server, patched, review
@@ -171,3 +171,26 @@ def test_a_small_review_of_much_work_is_answered_beside_the_event_loop():
         return json.loads((await answer).body)["response"]
 
     assert patched(subject, asyncio.run(answered()))["spec"]["containers"][99]["env"] == env(20)
+
+
+@pytest.mark.parametrize("size", [1_000, 10_000])
+def test_a_pod_does_not_become_larger_than_the_api_server_can_store(size):
+    """Each injection adds a long variable to many containers; the same ones fit in each call."""
+    injections = [
+        injection(
+            f"log{number}", template={},
+            applicationContainers={"env": [{"name": f"E{number}", "value": "x" * size}]},
+        )
+        for number in range(2_000_000 // size // 50)
+    ]  # fmt: skip
+    subject = pod(containers=containers(50))
+    decision = decided(subject, *injections)
+    verdicts = [line.reason for line in decision.evaluated]
+    fitting = verdicts.count(Reason.INJECTED)
+    assert verdicts == fitting * [Reason.INJECTED] + (len(verdicts) - fitting) * [
+        Reason.TOO_MUCH_WORK
+    ]
+    assert fitting * 50 * size < merge.MOST_BYTES
+    again = decided(decision.pod, *injections)
+    assert again.operations == []
+    assert [line.reason for line in again.evaluated].count(Reason.ALREADY_INJECTED) == fitting
