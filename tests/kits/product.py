@@ -174,7 +174,12 @@ class Product:
 
     def counted(self, metric: str, **labels: str) -> float:
         """The sum of a metric's samples over all replicas."""
-        return sum(replica.metrics().value(metric, **labels) for replica in self.replicas)
+        older = [replica.exposition() for replica in self.replicas]
+        newer = (
+            replica.metrics(newer_than=text)
+            for replica, text in zip(self.replicas, older, strict=True)
+        )
+        return sum(counts.value(metric, **labels) for counts in newer)
 
     def flush(self) -> None:
         """Wait until the logs contain all earlier lines, which are written a moment later.

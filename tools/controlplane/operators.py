@@ -63,9 +63,23 @@ class Replica(processes.Process):
         what = f"{self.name} is ready ({self.log})"
         waiting.until(probe, what=what, seconds=seconds, pause=pause)
 
-    def metrics(self) -> metrics.Metrics:
-        """What Prometheus would scrape. Raises OSError as `get` does."""
-        return metrics.read(self.get("/metrics")[1])
+    def exposition(self) -> str:
+        """What Prometheus would scrape, which may be a second old. Raises OSError as `get` does."""
+        return self.get("/metrics")[1]
+
+    def metrics(self, *, newer_than: str | None = None) -> metrics.Metrics:
+        """What is counted by now, or after an exposition that was read before.
+
+        Every text is another one, as the event loop's lag is measured all the time. Raises OSError
+        as `get` does.
+        """
+        older = self.exposition() if newer_than is None else newer_than
+
+        def newer() -> str | None:
+            text = self.exposition()
+            return text if text != older else None
+
+        return metrics.read(waiting.until(newer, what=f"{self.name} counts") or "")
 
 
 class Operators:
