@@ -11,12 +11,22 @@ import pytest
 import yaml
 
 from sidecar_injector.controllers import rate_limit
-from sidecar_injector.httpserver import messages
+from sidecar_injector.core.injections import memory_budget, model, parameters
+from sidecar_injector.core.merging import budget, merge
+from sidecar_injector.httpserver import handshakes, messages
 from sidecar_injector.kube import events
 from sidecar_injector.observability import logs, metrics
 from sidecar_injector.pki import handover
 from sidecar_injector.settings import Settings
-from sidecar_injector.webhook import admission_review, response, response_cache
+from sidecar_injector.webhook import (
+    admin,
+    admission_review,
+    judge,
+    mutate,
+    response,
+    response_cache,
+    validate,
+)
 
 ROOT = pathlib.Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "security.md").read_text("utf-8")
@@ -25,7 +35,36 @@ LIMITS = messages.Limits()
 EXPECTED = {
     "one request": f"{LIMITS.body_bytes >> 20} MiB",
     "its line and headers": f"{LIMITS.head_bytes >> 10} KiB, {LIMITS.target_bytes >> 10} KiB",
-    "unfinished requests of all connections together": f"{LIMITS.held_bytes >> 20} MiB",
+    "headers of a request": f"{LIMITS.headers}",
+    "requests in progress of all connections together: unparsed bytes, bodies until they are"
+    " answered, answers until they are read": f"{LIMITS.held_bytes >> 20} MiB",
+    "clients before the end of their handshake": (
+        f"{handshakes.MOST_SILENT} that send nothing, {handshakes.MOST_WAITING} that wait,"
+        f" {handshakes.MOST_SHAKING} in a handshake"
+    ),
+    "the admin port": (
+        f"{admin.LIMITS.connections} connections, {admin.LIMITS.held_bytes >> 20} MiB, no body"
+    ),
+    "a review that is read at all": (
+        f"{admission_review.MAX_BYTES >> 20} MiB, and {admission_review.MAX_PARSED_BYTES >> 20} MiB"
+    ),
+    "large reviews that wait for the worker thread": f"{mutate.MAX_WAITING_BYTES >> 20} MiB",
+    "a review that is decided on the event loop": (
+        f"{mutate.SHORT_BYTES >> 10} KiB, {budget.SHORT} parts"
+    ),
+    "the work for one pod": f"{budget.MOST} parts",
+    "a pod with all that is added": f"{merge.MOST_BYTES >> 10} KiB",
+    "what the parameters of an injection fill in": (
+        f"{parameters.MAX_FILLED >> 10} KiB; {parameters.MAX_MATCHED} bytes"
+    ),
+    "the spec of an injection": f"{model.MAX_BYTES >> 10} KiB as JSON, {model.MAX_ERRORS} errors",
+    "a review of an injection": f"{validate.MAX_REVIEW_BYTES >> 20} MiB",
+    "injections that wait to be judged": f"{judge.MOST_WAITING}, each for {judge.JUDGE_SECONDS} s",
+    "injections in memory": (
+        f"{memory_budget.NAMESPACED.number} and {memory_budget.NAMESPACED.namespace_bytes >> 20}"
+        f" MiB in a namespace, {memory_budget.NAMESPACED.all_bytes >> 20} MiB in all namespaces,"
+        f" {memory_budget.CLUSTER.all_bytes >> 20} MiB of the cluster kind"
+    ),
     "a TLS handshake": f"{LIMITS.handshake_seconds:g} s",
     "a request, from its first byte to its last": f"{LIMITS.request_seconds:g} s",
     "a connection without requests": f"{LIMITS.idle_seconds:g} s",
@@ -47,7 +86,9 @@ EXPECTED = {
     "warnings and errors of one kind in the log": (
         f"{logs.MOST_OF_A_KIND} in a minute, {logs.MOST_KINDS} kinds"
     ),
-    "writes of a bundle or a Secret that another client undoes": f"{rate_limit.FAST_TRIES} at once",
+    "writes of a bundle, a Secret or a status that another client undoes": (
+        f"{rate_limit.FAST_TRIES} at once"
+    ),
     "refusals of a new certificate that are remembered": f"{handover.MOST_REFUSALS}",
 }
 
