@@ -74,7 +74,8 @@ a pod that it selects is started without it, or refused where it says `failurePo
 
 The webhook counts how much work the injections of one pod are, and skips one that would be too much
 (reason `TooMuchWork`) before it does any of it. In this sum an injection counts as many as its spec
-has values, and {budget.INJECTION} more. Each container of the pod that receives something counts
+has values, {model.PATTERN_PARTS} more for each pattern of a parameter, and {budget.INJECTION} more.
+Each container of the pod that receives something counts
 {budget.CHANGED}, and each variable, source and mount that it receives counts one. For each
 injection, what the pod has already counts an {budget.PRESENT}th. At most {budget.MOST:,} are
 accepted: 20 variables in each of 100 containers are a third of it. The same reason has an injection

@@ -31,6 +31,8 @@ MAX_ERRORS = 50
 """Errors of one injection. More of them help nobody, and each costs time."""
 QUANTITY_PARTS = 8
 """A quantity counts as so many values, because it is compared as a number."""
+PATTERN_PARTS = 100
+"""The same for the pattern of a parameter: it may have to be compiled, and it may be slow."""
 MATCHING = UNHASHED | {"hostNetworkPods"}
 """Fields that decide whether an injection applies to a pod."""
 
@@ -135,7 +137,7 @@ def read(resource: Mapping[str, Any], *, spec_schema: schema.Schema) -> Injectio
         errors=errors,
         depends_on_token_volume_name=not errors and _depends_on_token_volume_name(spec),
         token_uses={} if errors else parameters.token_uses(spec),
-        parts=0 if errors else _parts(spec),
+        parts=0 if errors else _parts(spec) + _pattern_parts(spec),
         spec_schema=spec_schema,
     )
 
@@ -200,6 +202,11 @@ def _parts(value: Any) -> int:
         quantities = sum(len(value.get(key) or ()) for key in ("limits", "requests"))
         return 1 + (QUANTITY_PARTS - 1) * quantities + sum(map(_parts, value.values()))
     return 1 + sum(map(_parts, value)) if isinstance(value, list) else 1
+
+
+def _pattern_parts(spec: Mapping[str, Any]) -> int:
+    declared = spec.get("parameters") or ()
+    return PATTERN_PARTS * sum(bool(parameter.get("pattern")) for parameter in declared)
 
 
 def _integer(value: Any) -> int:

@@ -15,6 +15,7 @@ from sidecar_injector.core import patch
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging.status_annotation import Provenance
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import globs
 
 MOST: Final = 10_000
 """Of one pod. 100 variables in each of 10 containers are 1,500, 20 in each of 100 are 3,200."""
@@ -107,7 +108,10 @@ class Budget:
         if not applied:
             return 0
         items = sum(len(applied.get(field) or ()) for field in _APPLIED)
-        return len(self._own_containers) * (items + CHANGED) if items else 0
+        selection = applied.get("names") or {}
+        weight = sum(globs.weight(selection.get(field) or ()) for field in ("include", "exclude"))
+        each = (items + CHANGED if items else 0) + weight // globs.UNIT
+        return len(self._own_containers) * each
 
     def _inherited(self, injection: model.Injection) -> int:
         """What the template's containers take from the author's."""
@@ -116,8 +120,15 @@ class Budget:
             return 0
         spec = injection.template_spec
         containers = sum(len(spec.get(field) or ()) for field in pod_fields.CONTAINER_LISTS)
-        mounts = self._own_mounts if inherited.get("volumeMounts") is not None else 0
-        return containers * (mounts + len(inherited.get("env") or ()))
+        mounts, weight = 0, 0
+        if (selection := inherited.get("volumeMounts")) is not None:
+            mounts = self._own_mounts
+            weight = mounts * globs.weight(selection.get("exclude") or ())
+            weight += len(self._own_containers) * globs.weight(
+                selection.get("fromContainers") or ()
+            )
+        variables = len(inherited.get("env") or ())
+        return containers * (mounts + variables) + weight // globs.UNIT
 
 
 def _parts(pod: Mapping[str, Any]) -> int:

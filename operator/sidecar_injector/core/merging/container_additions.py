@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
-import functools
 import itertools
 import posixpath
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -20,6 +17,7 @@ from sidecar_injector.core.merging.status_annotation import (
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import globs
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -46,21 +44,11 @@ def additions_of(
                         yield part(target, values=tuple(values))
 
 
-def is_selected(name: str, globs: Mapping[str, Any]) -> bool:
+def is_selected(name: str, selection: Mapping[str, Any]) -> bool:
     """Whether a container is among the included and not among the excluded; `*` is all."""
-    include, exclude = globs.get("include"), globs.get("exclude") or ()
-    return matches(name, ["*"] if include is None else include) and not matches(name, exclude)
-
-
-def matches(name: str, globs: Iterable[str]) -> bool:
-    """Whether one of the globs matches; case counts."""
-    return any(_compiled(glob).match(name) for glob in globs)
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(glob: str) -> re.Pattern[str]:
-    """A glob of an injection. The module `fnmatch` itself would keep 32,768 of them."""
-    return re.compile(fnmatch.translate(glob))
+    include, exclude = selection.get("include"), selection.get("exclude") or ()
+    is_included = include is None or globs.matches(name, include)
+    return is_included and not globs.matches(name, exclude)
 
 
 def clean_path(path: object) -> str:

@@ -13,6 +13,7 @@ from sidecar_injector.core import patch
 from sidecar_injector.core.merging import container_additions
 from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import globs
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -54,20 +55,20 @@ class Inheritance:
 
         In `exclude` a glob that begins with a slash means the path, any other the volume's name.
         """
-        sources, globs = spec.get("fromContainers"), spec.get("exclude") or ()
-        path_globs = [glob for glob in globs if glob.startswith("/")]
-        name_globs = [glob for glob in globs if not glob.startswith("/")]
+        sources, exclude = spec.get("fromContainers"), spec.get("exclude") or ()
+        path_globs = [glob for glob in exclude if glob.startswith("/")]
+        name_globs = [glob for glob in exclude if not glob.startswith("/")]
         mounts: dict[str, Json] = {}
         for name, container in reversed(self._containers.items()):
-            if not container_additions.matches(name, ["*"] if sources is None else sources):
+            if sources is not None and not globs.matches(name, sources):
                 continue
             for mount in container.get("volumeMounts") or ():
                 path = container_additions.clean_path(mount.get("mountPath"))
                 is_left_out = (
                     path == TOKEN_PATH
                     or self._is_recorded(name, "volumeMounts", mount.get("mountPath") or "")
-                    or container_additions.matches(path, path_globs)
-                    or container_additions.matches(mount.get("name") or "", name_globs)
+                    or globs.matches(path, path_globs)
+                    or globs.matches(mount.get("name") or "", name_globs)
                 )
                 if not is_left_out:
                     mounts.setdefault(path, mount)

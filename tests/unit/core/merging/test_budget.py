@@ -173,6 +173,22 @@ def test_a_small_review_of_much_work_is_answered_beside_the_event_loop():
     assert patched(subject, asyncio.run(answered()))["spec"]["containers"][99]["env"] == env(20)
 
 
+def test_globs_count_for_each_container_and_patterns_for_each_injection():
+    slow = [f"a?{'*b' * 20}{number}" for number in range(60)]
+    many = pod(containers=containers(200))
+    selecting = injection(
+        applicationContainers={"names": {"exclude": slow}, "env": env(1)}, template={}
+    )
+    assert reasons(decided(many, selecting)) == {"log": "TooMuchWork"}
+    parameters = [
+        {"name": f"p{number}", "from": {"podLabel": "x"}, "default": "a", "pattern": "a+"}
+        for number in range(50)
+    ]
+    matching = [injection(f"log{n}", parameters=parameters) for n in range(3)]
+    verdicts = [line.reason for line in decided(pod(), *matching).evaluated]
+    assert verdicts.count(Reason.TOO_MUCH_WORK) == 2
+
+
 @pytest.mark.parametrize("size", [1_000, 10_000])
 def test_a_pod_does_not_become_larger_than_the_api_server_can_store(size):
     """Each injection adds a long variable to many containers; the same ones fit in each call."""
