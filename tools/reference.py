@@ -79,8 +79,8 @@ Each container of the pod that receives something counts
 {budget.CHANGED}, and each variable, source and mount that it receives counts one. For each
 injection, what the pod has already counts an {budget.PRESENT}th. At most {budget.MOST:,} are
 accepted: 20 variables in each of 100 containers are a third of it. The same reason has an injection
-with which the pod would have more than {merge.MOST_BYTES // 1024:,} KiB as JSON: the API server
-could not store it.
+of more than {merge.SMALL_BYTES // 1024} KiB with which the pod would have more than
+{merge.MOST_BYTES // 1024:,} KiB as JSON: the API server could not store it.
 
 """
 

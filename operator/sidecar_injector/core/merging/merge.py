@@ -29,6 +29,8 @@ from sidecar_injector.core.validity import spec as spec_rules
 MOST_BYTES: Final = 1536 << 10
 """Of a pod as JSON, with everything that is added. The API server cannot store a larger one.
 https://etcd.io/docs/latest/dev-guide/limit/"""
+SMALL_BYTES: Final = 16 << 10
+"""What an injection adds to a larger pod nevertheless: the pod is too large without us, too."""
 _FIRST = "First"
 
 
@@ -50,7 +52,7 @@ class Merge:
         tutorial: bool = False,
     ) -> None:
         self._editor = editor
-        self._room: int | None = MOST_BYTES - lenient.size(editor.document)
+        self._room = MOST_BYTES - lenient.size(editor.document)
         self._recorded = recorded
         self._claims = Claims(recorded.entries)
         self._context = context
@@ -119,7 +121,8 @@ class Merge:
     def _add(self, injection: model.Injection, missing: render.Parts) -> None:
         """Add all that is missing, or nothing: the result is checked before it is adopted."""
         before = self._editor.document
-        placing = _Placing(self._editor.fork(room=self._room), self._claims)
+        room = max(self._room, SMALL_BYTES)
+        placing = _Placing(self._editor.fork(room=room), self._claims)
         placement = injection.spec.get("placement") or {}
         records = placing.place(missing, placement)
         annotations = {**missing.annotations, **placing.companions(missing, placement)}
@@ -145,7 +148,7 @@ class Merge:
             raise conflict
         self._record(injection, missing, annotations, records)
         self._editor.adopt(placing.editor)
-        self._room = placing.editor.room
+        self._room -= room - (placing.editor.room or 0)
 
     def _record(
         self,

@@ -189,6 +189,15 @@ def test_globs_count_for_each_container_and_patterns_for_each_injection():
     assert verdicts.count(Reason.TOO_MUCH_WORK) == 2
 
 
+def test_a_pod_that_is_too_large_by_itself_gets_what_is_small():
+    """Some clusters store larger objects; with us a pod must not be worse off."""
+    large = pod(containers=[container("app", env=[{"name": "A", "value": "x" * merge.MOST_BYTES}])])
+    assert reasons(decided(large, ordinary(1))) == {"log1": "Injected"}
+    value = "x" * merge.SMALL_BYTES
+    big = injection(applicationContainers={"env": [{"name": "B", "value": value}]}, template={})
+    assert reasons(decided(large, big)) == {"log": "TooMuchWork"}
+
+
 @pytest.mark.parametrize("size", [1_000, 10_000])
 def test_a_pod_does_not_become_larger_than_the_api_server_can_store(size):
     """Each injection adds a long variable to many containers; the same ones fit in each call."""
