@@ -40,38 +40,28 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     merging = merge.Merge(editor, recorded, context=context, view=view, tutorial=tutorial)
     candidates = view.candidates(candidate.labels)
     work = budget.Budget(request.pod, recorded)
-    refusals = [
-        (injection, _refusal_to_try(injection, candidate, view, work)) for injection in candidates
-    ]
+    refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
     if request.is_waited_for and work.work > budget.SHORT:
         raise budget.LongWorkError
-    lines = [line or merging.fit(injection) for injection, line in refusals]
+    lines = [
+        line or merging.fit(injection) for injection, line in zip(candidates, refusals, strict=True)
+    ]
     findings = _annotation_findings(candidate.inject_request, view)
 
-    refusing = next((line for line in lines if line.verdict is Verdict.REFUSED), None)
-    if refusing:
+    if refusing := next((line for line in lines if line.verdict is Verdict.REFUSED), None):
         return Decision(
-            verdict=PodVerdict.REFUSED,
-            reason=refusing.reason,
-            message=_refusal(refusing),
-            pod=request.pod,
+            verdict=PodVerdict.REFUSED, reason=refusing.reason, message=_refusal(refusing),
+            pod=request.pod, candidates=candidates, annotation_findings=findings,
             # Nothing is injected into a pod that is refused.
             evaluated=[line for line in lines if line.verdict is not Verdict.INJECTED],
-            candidates=candidates,
-            annotation_findings=findings,
-        )
+        )  # fmt: skip
     merging.finish([line for line in lines if line.verdict is Verdict.SKIPPED])
     injected = any(line.verdict is Verdict.INJECTED for line in lines)
     return Decision(
         verdict=PodVerdict.INJECTED if injected else PodVerdict.UNCHANGED,
-        reason=None,
-        message=_summary(lines),
-        pod=editor.document,
-        evaluated=lines,
-        candidates=candidates,
-        annotation_findings=findings,
-        operations=editor.operations,
-    )
+        reason=None, message=_summary(lines), pod=editor.document, evaluated=lines,
+        candidates=candidates, annotation_findings=findings, operations=editor.operations,
+    )  # fmt: skip
 
 
 def _refusal_to_try(
