@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -52,12 +53,16 @@ class Merge:
         tutorial: bool = False,
     ) -> None:
         self._editor = editor
-        self._room = MOST_BYTES - lenient.size(editor.document)
         self._recorded = recorded
         self._claims = Claims(recorded.entries)
         self._context = context
         self._view = view
         self._tutorial = tutorial
+
+    @functools.cached_property
+    def _room(self) -> int:
+        """Bytes that may be added; measured only for a pod to which something is added."""
+        return MOST_BYTES - lenient.size(self._editor.document)
 
     def fit(self, injection: model.Injection) -> decision.Line:
         """Add what the pod lacks of this injection; a conflict adds nothing and is the reason."""
