@@ -50,6 +50,7 @@ class Cluster:
         self.plane = cluster.ControlPlane(programs, folder=folder)
         self._exits = contextlib.ExitStack()
         self._settings: Mapping[str, str] | None = None
+        self.last_repair = float("-inf")
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as exits:

@@ -90,16 +90,19 @@ class Run:
         self._tick = tick
 
     def rounds(self, *, every: float = 0.0, burst: int | None = None) -> Iterator[int]:
-        """The numbers of all rounds: each lasts `every` seconds, a pause follows each `burst`."""
+        """The numbers of all rounds: each lasts `every` seconds, a pause precedes each `burst`."""
         due = 0.0
         for number in range(self.times):
-            if burst and number and number % burst == 0:
-                # It begins with the last repair: the operator counts how long all was well.
-                time.sleep(1.0 if self.quick else QUIET_SECONDS)
+            if burst and number % burst == 0:
+                # It begins with the last repair, also that of another row: the operator counts how
+                # long all was well.
+                time.sleep(max(self.cluster.last_repair + QUIET_SECONDS - time.monotonic(), 0))
             time.sleep(max(due - time.monotonic(), 0))
             due = time.monotonic() + every
             self._tick(f"{self.row.name} {number + 1}/{self.times}")
             yield number
+            if burst:
+                self.cluster.last_repair = time.monotonic()
 
     def excuse(self, begin: float, end: float, *, hung: int = 0) -> None:
         """See `samples.Excuse`."""

@@ -53,6 +53,11 @@ class Action(enum.Enum):
         """Whether it changes the Secret."""
         return self not in {Action.NOTHING, Action.WAIT, Action.ADOPT}
 
+    @property
+    def repairs(self) -> bool:
+        """Whether it undoes what happened to the Secret. Time or a request causes the others."""
+        return self in {Action.CREATE, Action.WRITE_BACK, Action.REISSUE_LEAF, Action.REPLACE_ALL}
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:

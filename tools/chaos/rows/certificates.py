@@ -8,6 +8,8 @@ from typing import Final
 from sidecar_injector.pki import secret_data
 from tools.chaos import cluster, run
 
+BURST: Final = 5
+"""More requests without a pause are answered once a minute."""
 LEAF_SECONDS: Final = 30
 """Renewed with a third left: enough for a late replica on a machine that has others to serve."""
 ROLL_WAIT_SECONDS: Final = 4
@@ -23,7 +25,7 @@ MOMENT_SECONDS: Final = 0.3
 
 def leaf(row: run.Run) -> None:
     """A new leaf, until every replica serves it."""
-    for _ in row.rounds(every=0.5):
+    for _ in row.rounds(every=0.5, burst=BURST):
         rotate_leaf(row)
 
 

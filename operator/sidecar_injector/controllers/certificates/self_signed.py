@@ -77,7 +77,7 @@ class SelfSigned(CertificateSource):
             elif not step.action.writes:
                 break
             else:
-                step = await self._take_write()
+                step = await self._take_write(step)
                 if step.action is plan.Action.WAIT:
                     break
             step = self._next_step()
@@ -86,9 +86,10 @@ class SelfSigned(CertificateSource):
         self._serve()
         return step
 
-    async def _take_write(self) -> plan.Step:
+    async def _take_write(self, step: plan.Step) -> plan.Step:
         """Take the step if it is due and allowed; a step with WAIT if it is not allowed."""
-        delay = self._limiter.delay()
+        # Repairs are limited apart: a rotation is never late because of accidents before it.
+        delay = self._limiter.delay(step.action.repairs)
         if delay > 0:
             self._report_write_conflict()
             until = self._clocks.now() + datetime.timedelta(seconds=delay)
@@ -128,13 +129,14 @@ class SelfSigned(CertificateSource):
         certificates = plan.apply_step(step, state, policy=self._policy, generate=self._generate)
         if not await self._store.write(certificates, over=secret):
             return False
-        self._limiter.count()
+        self._limiter.count(step.action.repairs)
         return True
 
     def _observe_correct(self) -> None:
         """The Secret is correct, whether we or another writer made it so."""
-        self._limiter.observe_correct()
-        if self._limiter.is_stable():
+        for repairs in (True, False):
+            self._limiter.observe_correct(repairs)
+        if all(self._limiter.is_stable(repairs) for repairs in (True, False)):
             self._alarms.clear(problems.CertificateProblem.SECRET_REWRITTEN)
 
     def _report_write_conflict(self) -> None:

@@ -155,10 +155,27 @@ async def test_a_rival_of_the_secret_is_answered_five_times_and_then_once_a_minu
     for second in range(300):
         before = secret_writes(cluster)
         rival(cluster)
-        await replica.source.reconcile()
-        for _ in range(30):
-            await asyncio.sleep(0)
+        await reconcile_and_settle(replica)
         writes += [second // 60] * int(secret_writes(cluster) - before)
         assert_accepted(cluster)
         cluster.clock.move(1)
     assert [writes.count(minute) for minute in range(5)] == [rate_limit.FAST_TRIES, 1, 1, 1, 1]
+
+
+async def test_repairs_do_not_delay_a_rotation(cluster: kit.Cluster) -> None:
+    (replica,) = await cluster.healthy_replicas()
+    cluster.clock.move(rate_limit.STABLE_SECONDS)
+    for _ in range(rate_limit.FAST_TRIES):
+        corruption(cluster)
+        await reconcile_and_settle(replica)
+    before = cluster.stored()
+    rotation(cluster)
+    await reconcile_and_settle(replica)
+    assert cluster.stored().generation == before.generation + 1
+    assert cluster.stored().leaf != before.leaf
+
+
+async def reconcile_and_settle(replica: kit.Replica) -> None:
+    await replica.source.reconcile()
+    for _ in range(30):
+        await asyncio.sleep(0)
