@@ -42,7 +42,7 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     work = budget.Budget(request.pod, recorded)
     refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
     if request.is_waited_for and work.work > budget.SHORT:
-        raise budget.LongWorkError
+        raise budget.LongWorkError(work.work)
     lines = [
         line or merging.fit(injection) for injection, line in zip(candidates, refusals, strict=True)
     ]

@@ -8,16 +8,13 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import functools
-import gc
 import logging
 import math
 import re
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import orjson
 
@@ -32,6 +29,7 @@ from sidecar_injector.webhook import (
     decision_log,
     response,
     response_cache,
+    worker,
 )
 
 SHORT_BYTES: Final = 64 << 10
@@ -46,7 +44,6 @@ WARNING_SECONDS: Final = 60.0
 NOT_READ: Final = "the pod is unchanged, as reading it would take too much memory"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
-Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
@@ -66,12 +63,10 @@ class PodWebhook:
         self._record_events = record_events
         self._log = log
         self._cache = response_cache.ResponseCache()
-        # One thread: large pods may wait for each other, and the loop for one of them at a time.
-        self._one_large = asyncio.Lock()
+        self._worker = worker.Worker()
         self._waiting_bytes = 0
         """Of the bodies that wait for the worker thread or are in it."""
         self._next_warning = -math.inf
-        self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=names.PRODUCT)
         self._results = metrics.admission_requests.counts
         self._reasons = metrics.decisions.counts
 
@@ -79,8 +74,7 @@ class PodWebhook:
         """The answer to the review of a pod; 400 if the body is not a review."""
         start = time.perf_counter()
         key, uid = response_cache.masked(request.body) or (None, b"")
-        cached = self._cache.get(key) if key is not None else None
-        if cached and cached.serial == self._state.of_namespace(cached.namespace).serial:
+        if cached := self._cached(key):
             if cached.is_cacheable:
                 return self._finish(cached, uid=uid, request=request, start=start)
             key = None
@@ -89,12 +83,19 @@ class PodWebhook:
             if len(body) > SHORT_BYTES or admission_review.is_heavy(body):
                 return self._long(request, key=key, uid=uid, start=start)
             return self._decide(request, key=key, uid=uid, start=start)
-        except budget.LongWorkError:
-            return self._long(request, key=key, uid=uid, start=start)
+        except budget.LongWorkError as error:
+            return self._long(request, key=key, uid=uid, start=start, cost=error.work)
         except admission_review.TooLargeReview:
             return self._unread(body, start)
         except admission_review.InvalidReview as error:
             return _bad_request(error)
+
+    def _cached(self, key: bytes | None) -> response.PodResponse | None:
+        """What was decided about this key, if nothing has changed in its namespace since."""
+        cached = self._cache.get(key) if key is not None else None
+        if cached and cached.serial == self._state.of_namespace(cached.namespace).serial:
+            return cached
+        return None
 
     def _decide(
         self, request: messages.Request, *, key: bytes | None, uid: bytes, start: float
@@ -119,9 +120,17 @@ class PodWebhook:
         return self._respond(review, pod_response, request=request, start=start)
 
     def _long(
-        self, request: messages.Request, *, key: bytes | None, uid: bytes, start: float
+        self,
+        request: messages.Request,
+        *,
+        key: bytes | None,
+        uid: bytes,
+        start: float,
+        cost: int | None = None,
     ) -> messages.Answer:
         """The same for what takes long, so that the event loop does not wait for it.
+
+        The cost is in parts of work; None if nobody has counted it.
 
         If too many wait, the API server is to ask again: it does so within its timeout, and a later
         sidecar is better than none. Raises TooLargeReview.
@@ -130,47 +139,36 @@ class PodWebhook:
             self._results[BUSY] += 1
             return messages.busy("too many large reviews wait")
         admission_review.check_size(request.body)
-        return self._in_worker_thread(request, key=key, uid=uid, start=start)
+        if cost is None:
+            cost = budget.MOST + len(request.body)
+        return self._in_worker_thread(request, key=key, uid=uid, start=start, cost=cost)
 
     async def _in_worker_thread(
-        self, request: messages.Request, *, key: bytes | None, uid: bytes, start: float
+        self, request: messages.Request, *, key: bytes | None, uid: bytes, start: float, cost: int
     ) -> messages.Response:
         self._waiting_bytes += len(request.body)
         try:
-            # From first to last: two parsed reviews would take twice as much memory.
-            async with self._one_large:
-                key, review = await self._without_gc(_read, request.body, key, uid)
+            async with self._worker.turn(cost):
+                # Pods of one template come together: the first of them was decided meanwhile.
+                if (cached := self._cached(key)) and cached.is_cacheable:
+                    return self._finish(cached, uid=uid, request=request, start=start)
+                key, review = await self._worker.run(_read, request.body, key, uid)
                 if not admission_review.is_pod(review):
                     return self._unchanged(review, start)
                 state = self._state_for(review)
                 respond = functools.partial(response.respond, token_volume=_token_volume(key))
-                pod_response = await self._without_gc(respond, review, state)
+                pod_response = await self._worker.run(respond, review, state)
                 if key is not None and pod_response:
                     if state.is_kept:
                         self._cache.put(key, pod_response)
                     if not pod_response.is_cacheable:
-                        _, review = await self._without_gc(_read, request.body, None, uid)
-                        pod_response = await self._without_gc(response.respond, review, state)
+                        _, review = await self._worker.run(_read, request.body, None, uid)
+                        pod_response = await self._worker.run(response.respond, review, state)
                 return self._respond(review, pod_response, request=request, start=start)
         except admission_review.InvalidReview as error:
             return _bad_request(error)
         finally:
             self._waiting_bytes -= len(request.body)
-
-    async def _without_gc(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """Call a function in the worker thread.
-
-        A collection would look at everything in a large review, and no thread runs meanwhile.
-        """
-
-        def call() -> Result:
-            gc.disable()
-            try:
-                return function(*arguments)
-            finally:
-                gc.enable()
-
-        return await asyncio.get_running_loop().run_in_executor(self._worker, call)
 
     def _unread(self, body: bytes, start: float) -> messages.Response:
         """The answer to a review that is too large to be parsed: its pod stays as it is."""

@@ -257,3 +257,30 @@ def test_the_text_counts_twice_as_large_reviews_are_decoded_at_first() -> None:
     finally:
         tracemalloc.stop()
     assert 1.9 * len(body) < peak <= admission_review.estimate(body)
+
+
+async def test_pods_of_one_template_that_wait_together_are_decided_about_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = {
+        "template": {},
+        "applicationContainers": {"env": [{"name": f"E{n}", "value": "x"} for n in range(20)]},
+    }
+    server, subject = (
+        Server(resource(**spec)),
+        pod(containers=[{"name": f"c{n}"} for n in range(100)]),
+    )
+    decisions, original = [], decide.decide
+
+    def count(pod_request: Any, view: Any) -> Any:
+        decision = original(pod_request, view)
+        decisions.append(decision)
+        return decision
+
+    monkeypatch.setattr(decide, "decide", count)
+    pending = [server.webhook.mutate(request_of(review(subject))) for _ in range(3)]
+    answers = await asyncio.gather(*pending)
+    responses = [orjson.loads(answer.body)["response"] for answer in answers]
+    assert all(patched(subject, answer) == patched(subject, responses[0]) for answer in responses)
+    assert len(decisions) == 1
+    assert server.count("admission_requests_total", result="Injected") == 3

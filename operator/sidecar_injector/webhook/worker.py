@@ -1,0 +1,77 @@
+"""The one thread for reviews that take long, so that the event loop does not wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import gc
+import heapq
+import itertools
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from sidecar_injector import names
+
+Result = TypeVar("Result")
+
+
+class Worker:
+    """Reviews have it in turn, from first to last: two parsed ones would take twice the memory.
+
+    Of those that wait, the one that takes least is the next: somebody who sends many large pods
+    keeps a smaller one waiting for one of them at most.
+    """
+
+    def __init__(self) -> None:
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=names.PRODUCT)
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        """A heap: cost, order of arrival, and what ends the wait."""
+        self._arrivals = itertools.count()
+        self._is_taken = False
+
+    @contextlib.asynccontextmanager
+    async def turn(self, cost: int) -> AsyncIterator[None]:
+        """Wait for the turn, and keep it for as long as the context lasts."""
+        if self._is_taken:
+            await self._wait(cost)
+        self._is_taken = True
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a function in the thread.
+
+        A collection would look at everything in a large review, and no thread runs meanwhile.
+        """
+
+        def call() -> Result:
+            gc.disable()
+            try:
+                return function(*arguments)
+            finally:
+                gc.enable()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def _wait(self, cost: int) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (cost, next(self._arrivals), turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                # The turn came, and nobody is there to take it.
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """To the next one that still waits."""
+        while self._waiting:
+            turn = heapq.heappop(self._waiting)[-1]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._is_taken = False
