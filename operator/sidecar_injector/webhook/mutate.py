@@ -140,7 +140,8 @@ class PodWebhook:
             return messages.busy("too many large reviews wait")
         admission_review.check_size(request.body)
         if cost is None:
-            cost = budget.MOST + len(request.body)
+            # The most that it can be, and what it takes to parse it.
+            cost = budget.MOST + (len(request.body) >> 10)
         return self._in_worker_thread(request, key=key, uid=uid, start=start, cost=cost)
 
     async def _in_worker_thread(

@@ -8,10 +8,14 @@ import contextlib
 import gc
 import heapq
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sidecar_injector import names
+
+WAITING_SECONDS: Final = 0.0002
+"""For each part of its work a review lets others pass; the part itself takes a twentieth."""
 
 Result = TypeVar("Result")
 
@@ -20,19 +24,21 @@ class Worker:
     """Reviews have it in turn, from first to last: two parsed ones would take twice the memory.
 
     Of those that wait, the one that takes least is the next: somebody who sends many large pods
-    keeps a smaller one waiting for one of them at most.
+    keeps a smaller one waiting for one of them at most. One that waits moves up: somebody who sends
+    many smaller ones keeps a large one waiting for two seconds or so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=names.PRODUCT)
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        """A heap: cost, order of arrival, and what ends the wait."""
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        """A heap: due time in seconds, order of arrival, and what ends the wait."""
         self._arrivals = itertools.count()
         self._is_taken = False
 
     @contextlib.asynccontextmanager
     async def turn(self, cost: int) -> AsyncIterator[None]:
-        """Wait for the turn, and keep it for as long as the context lasts."""
+        """Wait for the turn, and keep it for as long as the context lasts. The cost is in parts."""
         if self._is_taken:
             await self._wait(cost)
         self._is_taken = True
@@ -58,7 +64,8 @@ class Worker:
 
     async def _wait(self, cost: int) -> None:
         turn = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (cost, next(self._arrivals), turn))
+        due = self._monotonic() + cost * WAITING_SECONDS
+        heapq.heappush(self._waiting, (due, next(self._arrivals), turn))
         try:
             await turn
         except asyncio.CancelledError:

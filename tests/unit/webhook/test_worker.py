@@ -22,7 +22,8 @@ class Queue:
     """Tasks that wait for the turn while another one has it, and the order in which they get it."""
 
     def __init__(self) -> None:
-        self.worker = worker.Worker()
+        self.now = 0.0
+        self.worker = worker.Worker(lambda: self.now)
         self.order: list[int] = []
         self.release = asyncio.Event()
         self._running = 0
@@ -60,6 +61,19 @@ def test_the_cheapest_has_the_next_turn_and_nobody_is_left_behind(
         await queue.take(10)
 
     asyncio.run(play())
+
+
+async def test_a_large_one_does_not_wait_for_every_smaller_one() -> None:
+    queue = Queue()
+    async with queue.worker.turn(0):
+        tasks = [asyncio.create_task(queue.take(10_000))]
+        for _ in range(5):
+            await settle()
+            queue.now += 1
+            tasks.append(asyncio.create_task(queue.take(2_500)))
+        await settle()
+    await asyncio.gather(*tasks)
+    assert queue.order == [2_500, 10_000, 2_500, 2_500, 2_500, 2_500]
 
 
 async def test_a_turn_that_comes_while_its_request_ends_goes_to_the_next() -> None:
