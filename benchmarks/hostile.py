@@ -190,9 +190,9 @@ def attacked(attack: hostile_attacks.Attack, *, size: int, bench: product.Bench)
         meter, client = event_loop.Meter(replica), Client(replica)
         with attacker(attack, replica, size=size, bench=bench):
             waits = uvloop.run(client.run(seconds=duration(bench)))
-        held = client.held
-        with contextlib.suppress(OSError):  # It does not answer even now, or has died.
-            held = min(held, meter.growth().longest * 1e3)
+            held = client.held
+            with contextlib.suppress(OSError):  # It does not answer even now, or has died.
+                held = min(held, meter.growth().longest * 1e3)
         return Outcome(
             name=name, reviews=waits[0], newcomers=waits[1], probes=waits[2], held=held,
             peak=peak(replica),

@@ -39,7 +39,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._session = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._pool, self._began, self._ended = clients, began, ended
         self._connection: Connection | None = None
-        """None before the end of the handshake."""
+        """None before the end of the handshake, and when the socket is gone."""
         self.deadline = 0.0
         """Of the handshake, by the clock of the pool."""
         self._closing = False
@@ -73,10 +73,13 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        if self._connection is None:
+        # Without a cycle both are freed now. Thousands of them would hold the event loop when the
+        # garbage collector finds them.
+        connection, self._connection = self._connection, None
+        if connection is None:
             self._ended(self)
         else:
-            self._connection.connection_lost(exc)
+            connection.connection_lost(exc)
 
     def _shake_hands(self) -> None:
         try:
