@@ -205,7 +205,7 @@ def attacker(
 ) -> Iterator[None]:
     """The process that attacks; it is ended, and ends by itself if it is not."""
     backend, server = replica.backend, bench.plane.client
-    seconds = duration(bench) + 2 * PATIENCE_SECONDS
+    seconds = duration(bench) + 6 * PATIENCE_SECONDS
     numbers = map(str, (size, backend.port, backend.admin_port, seconds))
     command = (sys.executable, "-m", "benchmarks.hostile_attacks", attack.name, *numbers)
     environment = {
