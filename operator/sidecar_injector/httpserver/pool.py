@@ -23,7 +23,6 @@ READ_BYTES: Final = 8 << 10
 TURNS_AT_ONCE: Final = 4
 """Clients that send several requests at once get so many answers in a turn of the event loop: all
 of them together, so they do not delay the clients that send one."""
-WARNING_SECONDS: Final = 60.0
 MOST_SECONDS: Final = 2.0
 """What a sweep counts at most: while the event loop is held, no client can do anything."""
 _log = logging.getLogger(__name__)
@@ -59,7 +58,6 @@ class Pool:
         """Requests whose handler is awaited."""
         self.closing = False
         """Every answer from now on is the last of its connection."""
-        self._next_warning: dict[str, float] = {}
         self._routes = routes
         self._error_counters = {}
         self._eviction_counter = metrics.connections_evicted if metrics else None
@@ -93,7 +91,7 @@ class Pool:
             largest = max(self.connections, key=lambda each: each.releasable, default=None)
             if largest is None or largest.releasable <= 0:
                 return
-            self._warn("clients make this replica keep too much: the largest of them give way")
+            _log.warning("clients make this replica keep too much: the largest of them give way")
             largest.release()
 
     def add_turn(self, client: Connection) -> None:
@@ -200,15 +198,9 @@ class Pool:
 
     def count_eviction(self) -> None:
         """Count a client that is cut as there are too many, or as it does not read its answers."""
-        self._warn("there are too many clients at once: those that do nothing are cut")
+        _log.warning("there are too many clients at once: those that do nothing are cut")
         if self._eviction_counter is not None:
             self._eviction_counter.inc()
-
-    def _warn(self, sentence: str) -> None:
-        """Log it, once a minute: strangers can repeat it."""
-        if self.now >= self._next_warning.get(sentence, self.now):
-            self._next_warning[sentence] = self.now + WARNING_SECONDS
-            _log.warning("%s", sentence)
 
     def close_when_idle(self) -> None:
         """Close every connection: idle ones now, the others after their next answer."""

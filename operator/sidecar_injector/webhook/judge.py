@@ -15,7 +15,6 @@ import dataclasses
 import functools
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -38,8 +37,6 @@ JUDGE_SECONDS: Final = 2.5
 INLINE_BYTES: Final = 4 * 1024
 """Of a spec that is read on the event loop: most are smaller, and it takes few milliseconds."""
 REMEMBERED_BYTES: Final = 1 << 20
-LOG_SECONDS: Final = 60.0
-"""Between two lines about injections that could not be checked: a stranger can cause them."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,14 +48,12 @@ class UncheckedError(Exception):
 class Judge:
     """The one place where injections are judged."""
 
-    def __init__(self, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="judge")
         self._waiting = 0
         self._memory = _Memory(REMEMBERED_BYTES)
         self._read_ahead: dict[str, tuple[Json, model.Injection]] = {}
         self._unchecked = metrics.unchecked_injections
-        self._clock = clock
-        self._next_line = -LOG_SECONDS
 
     async def findings(
         self, resource: Json, *, kind: str, others: Callable[[], Sequence[model.Injection]]
@@ -121,15 +116,9 @@ class Judge:
 
     def _gave_up(self, why: str, *, bug: Exception | None = None) -> UncheckedError:
         self._unchecked.inc()
-        if self._clock() >= self._next_line:
-            self._next_line = self._clock() + LOG_SECONDS
-            _log.log(
-                logging.ERROR if bug else logging.WARNING,
-                "an injection is admitted unjudged: %s; further ones are counted for %d s",
-                why,
-                LOG_SECONDS,
-                exc_info=logs.unquoted(bug) if bug else None,
-            )
+        level = logging.ERROR if bug else logging.WARNING
+        bug_info = logs.unquoted(bug) if bug else None
+        _log.log(level, "an injection is admitted unjudged: %s", why, exc_info=bug_info)
         return UncheckedError(why)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import re
 import time
 from collections.abc import Callable
@@ -39,8 +38,6 @@ _REVIEW: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid"
 """With `PodResponse.members`, which close the response."""
 MAX_WAITING_BYTES: Final = 12 << 20
 """Of large bodies, half of what all connections may hold: the other half is for smaller ones."""
-WARNING_SECONDS: Final = 60.0
-"""Between two lines of the log about reviews that are too large: anyone can send them."""
 NOT_READ: Final = "the pod is unchanged, as reading it would take too much memory"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -66,7 +63,6 @@ class PodWebhook:
         self._worker = worker.Worker()
         self._waiting_bytes = 0
         """Of the bodies that wait for the worker thread or are in it."""
-        self._next_warning = -math.inf
         self._results = metrics.admission_requests.counts
         self._reasons = metrics.decisions.counts
 
@@ -174,10 +170,7 @@ class PodWebhook:
     def _unread(self, body: bytes, start: float) -> messages.Response:
         """The answer to a review that is too large to be parsed: its pod stays as it is."""
         self._results[TOO_LARGE] += 1
-        now = time.monotonic()
-        if now >= self._next_warning:
-            self._next_warning = now + WARNING_SECONDS
-            _log.warning("a review of %d bytes was not read: %s", len(body), NOT_READ)
+        _log.warning("a review of %d bytes was not read: %s", len(body), NOT_READ)
         opening = admission_review.opening(body)
         if opening is None:
             return messages.text(413, f"no API server sends this, and it is too large: {NOT_READ}")
