@@ -23,21 +23,32 @@ ROOT: Final = Path(__file__).parent.parent
 FILE: Final = ROOT / "docs" / "validity.md"
 TABLES: Final = ROOT / "tests" / "controlplane" / "validity"
 MODULES: Final = (
-    "pod", "container", "env", "resources", "security", "spec", "volumes", "pod_security",
+    "pod", "container", "env", "resources", "security", "spec", "volumes", "volume_sources",
+    "volume_claims", "projections", "downward", "label_selector", "pod_security", "releases",
 )  # fmt: skip
 NOT_CHECKED: Final[Mapping[str, str]] = {
     "ValidateNodeName, ValidatePriorityClassName, ValidatePreemptionPolicy,"
     " ValidateRuntimeClassName, ValidateLabels (of `nodeSelector`), ValidateNonnegativeField,"
     " validateDNSPolicy, validatePodHostName, validateOS, validateOverhead, validateRestartPolicy,"
     " validateReadinessGates, validateSchedulingGates, validateSchedulingGroup,"
-    " validatePodResourceClaims, validatePodSpecSecurityContext, validateEphemeralContainers,"
-    " validateContainersOnlyForPod": (
+    " validatePodResourceClaims, validatePodResourceClaim, validatePodResourceRequirements,"
+    " validatePodResourceName, validatePodSpecSecurityContext, validateFSGroupChangePolicy,"
+    " validateSELinuxChangePolicy, validateSupplementalGroupsPolicy, validateSysctls,"
+    " validateKubeFinalizerName, validateEphemeralContainers": (
         "no injection sets these fields, and nothing that an injection adds can break them"
     ),
-    "validateAffinity, apart from `matchLabelKeys`": "the same",
+    "validateAffinity, apart from `matchLabelKeys`: validateNodeAffinity, ValidateNodeSelector,"
+    " ValidateNodeSelectorTerm, ValidateNodeSelectorRequirement,"
+    " ValidateNodeFieldSelectorRequirement, ValidatePreferredSchedulingTerms, validatePodAffinity,"
+    " validatePodAntiAffinity, validatePodAffinityTerm, validatePodAffinityTerms,"
+    " validateWeightedPodAffinityTerms, ValidatePodAffinityTermSelector": "the same",
     "validateImagePullSecrets": "the schema of the CRDs allows only a name",
-    "storage systems that Kubernetes no longer supports": "only required members are checked",
-    "rules behind feature gates that are off by default": "the pod does not show the gates",
+    "ValidateDNS1123Label, ValidateDNS1123Subdomain, ValidateDNS1123SubdomainWithUnderScore,"
+    " ValidateQualifiedName": "kinds of names, which the rules above use",
+    "validateBindMountOptions, validateUserField, validateStopSignal, and other rules for fields"
+    " behind feature gates that are off by default": (
+        "the pod does not show the gates; without its gate, the API server drops the field"
+    ),
     "quotas, LimitRanges, policies, other webhooks": "the pod does not show them",
     "privileged containers": "a flag of the API server decides, which the pod does not show",
 }
@@ -52,13 +63,16 @@ server's rules before it adds anything, and does not add parts that would make t
 The rules were compared with Kubernetes {version}.
 
 - **When an injection is applied**: its template, by the schema of the CRDs and by CEL; then all
-  rules below, for an example pod with the injection.
+  rules below, for the pod that takes the injection most easily. What no pod can take is refused,
+  and of what only some pods can take a warning says which.
 - **When the first pod of a kind is created**: the containers and volumes of the template, in the
   context of such pods. The result is kept for the next ones.
 - **When any pod is created**: what the combination of pod and injection can break.
 
 An injection can set these fields of a pod's spec: {fields}; besides, labels, annotations, and
-parts of the author's containers.
+parts of the author's containers. An older cluster refuses more; what an injection can break there
+is checked too, by the release that the API server reports. Pod Security is checked by the version
+that the namespace's label `enforce-version` names.
 """
 CHECKED: Final = """## Checked
 

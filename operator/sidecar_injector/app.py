@@ -18,7 +18,7 @@ import kopf
 import uvloop
 
 from sidecar_injector import __version__, names
-from sidecar_injector.controllers import caches, pod_events, status
+from sidecar_injector.controllers import caches, cluster_release, pod_events, status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.controllers.certificates import build, self_probe
 from sidecar_injector.httpserver import listener, pool, tls
@@ -208,6 +208,7 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
         "caches": lambda: caches.set_ready_when_synced(
             informers, dependencies.ready, filled=gc_tuning.freeze
         ),
+        "release": cluster_release.follower(api_client, state).run,
         "status": writer.run,
         "audit": lambda: auditor.run(informers),
     }

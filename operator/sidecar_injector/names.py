@@ -52,6 +52,7 @@ APP_NAME_LABEL = "app.kubernetes.io/name"
 DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
 SAFE_TO_EVICT_ANNOTATION = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 POD_SECURITY_ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
+POD_SECURITY_VERSION_LABEL = "pod-security.kubernetes.io/enforce-version"
 CONTAINER_RESTART_ALWAYS = "Always"
 
 # Keys of the certificate Secret.

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from sidecar_injector import names
 from sidecar_injector.core.validity import pod_security
 from tests.kits import broken_pods, validity
 from tools.controlplane import client, cluster
 
 LEVELS = (pod_security.PRIVILEGED, pod_security.BASELINE, "restricted")
+POLICIES = tuple(map(pod_security.Policy, LEVELS))
 SEED = 20261122
 PAIRS = 500
 FOUND, ALONE = "refused and found", "accepted and left alone"
@@ -29,7 +29,8 @@ in the pod; no pod tells whether it has the flag."""
 class Judge:
     """The API server's word on pods; one connection for all of them."""
 
-    def __init__(self, caller: client.Client, namespaces: dict[str, str]) -> None:
+    def __init__(self, controlplane: cluster.ControlPlane) -> None:
+        caller = controlplane.client
         address = urllib.parse.urlsplit(caller.server)
         context = ssl.create_default_context(cafile=str(caller.certificate_authority))
         self._connection = http.client.HTTPSConnection(
@@ -39,15 +40,26 @@ class Judge:
             "Authorization": f"Bearer {caller.token}",
             "Content-Type": "application/json",
         }
-        self._namespaces = namespaces
+        self._controlplane = controlplane
+        self._namespaces: dict[pod_security.Policy, str] = {}
 
-    def refusal(self, pod: dict[str, Any], *, level: str = pod_security.PRIVILEGED) -> str | None:
-        """Why it would not be created in the namespace of this level; None if it would."""
-        path = f"/api/v1/namespaces/{self._namespaces[level]}/pods?dryRun=All"
+    def refusal(
+        self, pod: dict[str, Any], *, policy: pod_security.Policy = validity.ANYTHING
+    ) -> str | None:
+        """Why it would not be created where this is enforced; None if it would."""
+        path = f"/api/v1/namespaces/{self._namespace(policy)}/pods?dryRun=All"
         self._connection.request("POST", path, body=json.dumps(pod), headers=self._headers)
         answer = self._connection.getresponse()
         status = json.loads(answer.read())
         return None if answer.status == http.client.CREATED else str(status["message"])
+
+    def _namespace(self, policy: pod_security.Policy) -> str:
+        if policy not in self._namespaces:
+            name = f"validity-{policy.level}-{policy.minor}"
+            labels = validity.labels(policy.level, f"v1.{policy.minor}")
+            self._controlplane.create_namespace(name, labels=labels)
+            self._namespaces[policy] = name
+        return self._namespaces[policy]
 
     def close(self) -> None:
         self._connection.close()
@@ -55,11 +67,8 @@ class Judge:
 
 @pytest.fixture(scope="module")
 def judge(controlplane: cluster.ControlPlane) -> Iterator[Judge]:
-    """With a namespace for each Pod Security level."""
-    namespaces = {level: f"validity-{level}" for level in LEVELS}
-    for level, name in namespaces.items():
-        controlplane.create_namespace(name, labels={names.POD_SECURITY_ENFORCE_LABEL: level})
-    judge = Judge(controlplane.client, namespaces)
+    """With a namespace for each Pod Security level and version that is asked for."""
+    judge = Judge(controlplane)
     yield judge
     judge.close()
 
@@ -68,18 +77,18 @@ def judge(controlplane: cluster.ControlPlane) -> Iterator[Judge]:
 def test_what_the_api_server_refuses_because_of_us_is_found(
     judge: Judge, case: validity.Case
 ) -> None:
-    assert judge.refusal(case.before, level=case.level) is None
-    assert judge.refusal(case.after, level=case.level) is not None
-    sentence = validity.verdict(case.before, case.after, level=case.level)
+    assert judge.refusal(case.before, policy=case.policy) is None
+    assert judge.refusal(case.after, policy=case.policy) is not None
+    sentence = validity.verdict(case.before, case.after, policy=case.policy)
     assert sentence is not None
     assert case.says in sentence
 
 
 @pytest.mark.parametrize("case", validity.cases("accepted"), ids=lambda case: case.name)
 def test_what_the_api_server_accepts_is_left_alone(judge: Judge, case: validity.Case) -> None:
-    assert judge.refusal(case.before, level=case.level) is None
-    assert judge.refusal(case.after, level=case.level) is None
-    assert validity.verdict(case.before, case.after, level=case.level) is None
+    assert judge.refusal(case.before, policy=case.policy) is None
+    assert judge.refusal(case.after, policy=case.policy) is None
+    assert validity.verdict(case.before, case.after, policy=case.policy) is None
 
 
 def test_annotations_may_be_256_kib_together_and_not_a_byte_more(judge: Judge) -> None:
@@ -119,11 +128,11 @@ def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: J
     for _ in range(PAIRS):
         before, after, traits = random_pods.pair()
         hits.update(f"part: {trait}" for trait in traits)
-        for level in LEVELS:
-            verdict, detail = _compare(judge, before, after, level=level)
-            hits[f"{level}: {verdict}"] += 1
+        for policy in POLICIES:
+            verdict, detail = _compare(judge, before, after, policy=policy)
+            hits[f"{policy.level}: {verdict}"] += 1
             if verdict in ("missed", "false alarm"):
-                wrong.append((verdict, level, detail, before, after))
+                wrong.append((verdict, policy.level, detail, before, after))
     print(f"seed {SEED}:", dict(sorted(hits.items())))  # noqa: T201 - the figures are owed
     assert not wrong, json.dumps(wrong[:5])
     for level, share in (
@@ -136,12 +145,12 @@ def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: J
 
 
 def _compare(
-    judge: Judge, before: dict[str, Any], after: dict[str, Any], *, level: str
+    judge: Judge, before: dict[str, Any], after: dict[str, Any], *, policy: pod_security.Policy
 ) -> tuple[str, str]:
-    if refusal := judge.refusal(before, level=level):
+    if refusal := judge.refusal(before, policy=policy):
         return "refused without us", refusal
-    refusal = judge.refusal(after, level=level)
-    sentence = validity.verdict(before, after, level=level)
+    refusal = judge.refusal(after, policy=policy)
+    sentence = validity.verdict(before, after, policy=policy)
     if refusal and FLAG_OF_THE_CLUSTER in refusal:
         return "refused by a flag of the cluster", refusal
     if refusal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.kits import broken_containers, validity
+from tests.kits import broken_volumes, validity
 from tests.kits.broken_containers import Json, Maker
 
 LONG = "x" * 64
@@ -16,7 +16,7 @@ BAD_SHARE = 0.05
 """So that of what is added, with some dozen values each, about half is refused."""
 
 
-class Draw(broken_containers.Draw):
+class Draw(broken_volumes.Draw):
     """One pair of pods after another, the same for the same seed."""
 
     def pair(self) -> tuple[Json, Json, list[str]]:
@@ -137,6 +137,10 @@ class Draw(broken_containers.Draw):
             {"image": {"reference": self.mostly("r", bad=[""]), "pullPolicy": pull}},
             {"downwardAPI": {"items": [{"path": path, "fieldRef": field}]}},
             {"projected": {"sources": self.some(projections)}},
+            {"projected": {"sources": [self.projection() for _ in range(self.randint(1, 3))]}},
+            {"ephemeral": self.claim()},
+            self.storage(),
+            self.storage(),
             {},
         ]
         source = self.mostly(*sources, bad=[sources[0] | sources[1]])
@@ -155,10 +159,21 @@ class Draw(broken_containers.Draw):
             "container.seccomp.security.alpha.kubernetes.io/app",
             "seccomp.security.alpha.kubernetes.io/pod",
             "controller.kubernetes.io/pod-deletion-cost",
+            "scheduler.alpha.kubernetes.io/tolerations",
             "a b",
             LONG,
         )
-        values = ("runtime/default", "unconfined", "localhost/p", "localhost//p", "-7", "07", "")
+        values = (
+            "runtime/default",
+            "unconfined",
+            "localhost/p",
+            "localhost//p",
+            "-7",
+            "07",
+            "",
+            "[]",
+            "[{}]",
+        )
         return {self.choice(keys): self.choice(values)}
 
     def ip(self) -> Any:

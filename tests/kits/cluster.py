@@ -29,7 +29,7 @@ class FakeCluster(FakeApi):
 
     async def document(self, path):
         if path == "/version":
-            return {"gitVersion": self.version}
+            return await super().document(path)
         container = {"type": "object", "properties": PROPERTIES}
         containers = {"items": {"allOf": [{"$ref": "#/components/schemas/Container"}]}}
         spec = {"properties": {"containers": containers}}

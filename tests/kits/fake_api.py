@@ -26,6 +26,8 @@ class FakeApi:
         self.calls: Counter[tuple[str, str]] = Counter()
         self.failures: dict[tuple[str, str], list[api.KubeError]] = {}
         """The errors of the next calls of a method and plural, in this order."""
+        self.version = "v1.37.2"
+        """The release of Kubernetes."""
         self.manager = names.PRODUCT
         """The field manager of writes."""
         self._version = 100
@@ -33,6 +35,11 @@ class FakeApi:
         self._history: list[tuple[int, api.Resource, api.Json]] = []
         self._changed = asyncio.Event()
         self._epoch = 0
+
+    async def document(self, path: str) -> api.Json:
+        """The answer for `/version`."""
+        self.calls["document", path] += 1
+        return {"gitVersion": self.version}
 
     def seed(self, resource: api.Resource, item: api.Json) -> api.Json:
         """Create or replace an object."""

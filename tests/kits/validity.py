@@ -9,12 +9,14 @@ from typing import Any
 
 import yaml
 
+from sidecar_injector import names
 from sidecar_injector.core.validity import pod as pod_rules
 from sidecar_injector.core.validity import pod_security
 
 Json = dict[str, Any]
 TABLES = pathlib.Path(__file__).parents[1] / "controlplane" / "validity"
 METADATA = ("labels", "annotations")
+ANYTHING = pod_security.Policy()
 HARMLESS = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -31,7 +33,7 @@ class Case:
     name: str
     before: Json
     after: Json
-    level: str
+    policy: pod_security.Policy
     says: str
 
 
@@ -42,15 +44,25 @@ def cases(table: str) -> list[Case]:
 
 
 def _case(row: Json) -> Case:
-    level = row.get("level", pod_security.PRIVILEGED)
-    before = pod(row.get("pod", {}), restricted=level == "restricted")
+    policy = pod_security.Policy.of(labels(row.get("level"), row.get("version")))
+    before = pod(row.get("pod", {}), restricted=policy.level == "restricted")
+    where = " ".join(str(row[key]) for key in ("level", "version") if key in row)
     return Case(
-        name=f"{level}: {row['case']}" if level != pod_security.PRIVILEGED else row["case"],
+        name=f"{where}: {row['case']}" if where else row["case"],
         before=before,
         after=with_added(before, row["added"]),
-        level=level,
+        policy=policy,
         says=row.get("says", ""),
     )
+
+
+def labels(level: str | None = None, version: str | None = None) -> dict[str, str]:
+    """The labels of a namespace that enforces a Pod Security level."""
+    wanted = {
+        names.POD_SECURITY_ENFORCE_LABEL: level,
+        names.POD_SECURITY_VERSION_LABEL: version,
+    }
+    return {key: value for key, value in wanted.items() if value}
 
 
 def pod(fields: Json, *, restricted: bool = False) -> Json:
@@ -97,8 +109,8 @@ def _joined(value: Json, other: Json) -> Json:
     }
 
 
-def verdict(before: Json, after: Json, *, level: str = pod_security.PRIVILEGED) -> str | None:
-    """The sentence about the added parts in a namespace of this level; None if they are valid."""
-    old = pod_security.violations(level, before)
-    new = [text for text in pod_security.violations(level, after) if text not in old]
+def verdict(before: Json, after: Json, *, policy: pod_security.Policy = ANYTHING) -> str | None:
+    """The sentence about the added parts where this is enforced; None if they are valid."""
+    old = pod_security.violations(policy, before)
+    new = [text for text in pod_security.violations(policy, after) if text not in old]
     return pod_rules.problem(before=before, after=after) or next(iter(new), None)

@@ -326,6 +326,10 @@ class Api(Protocol):
         """Patch an object and return it; with a resourceVersion it is a compare-and-swap."""
         ...
 
+    async def document(self, path: str) -> Json:
+        """The JSON at a path that is not a resource: `/version`, `/openapi/v3/…`."""
+        ...
+
 
 async def get_or_none(
     client: Api, resource: Resource, *, name: str, namespace: str | None = None

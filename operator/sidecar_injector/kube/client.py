@@ -181,6 +181,9 @@ class Client:
                     raise PageTooLargeError
             return _object(bytes(body)), len(body)
 
+    async def document(self, path: str) -> api.Json:
+        return await self._json("GET", path)
+
     async def _json(self, method: str, path: str, **options: Any) -> api.Json:
         async with self._request(method, path, **options) as response:
             return _object(await response.read())
@@ -247,10 +250,6 @@ class InteractiveClient(Client):
     def __init__(self, source: credentials.CredentialsSource) -> None:
         super().__init__(source)
         self.warnings: list[str] = []
-
-    async def document(self, path: str) -> api.Json:
-        """The JSON at a path that is not a resource: `/version`, `/openapi/v3/…`."""
-        return await self._json("GET", path)
 
     @contextlib.asynccontextmanager
     async def _request(

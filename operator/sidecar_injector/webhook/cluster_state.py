@@ -64,6 +64,7 @@ class ClusterState:
         self._indexes: dict[str, namespace_view.Index] = {}
         """Of the injections of a namespace, by namespace."""
         self._serials = itertools.count(1)
+        self._kubernetes_minor: int | None = None
 
     def of_namespace(self, namespace: str) -> NamespaceState:
         """The state of a namespace for which the API server has called us."""
@@ -85,6 +86,7 @@ class ClusterState:
             own=self._own(name),
             service_accounts=self.service_accounts.names(name),
             release_namespace=self._release_namespace,
+            kubernetes_minor=self._kubernetes_minor,
         )
         # While the ServiceAccounts are listed, their names arrive without a change.
         is_kept = name in self._namespaces and self.service_accounts.is_settled
@@ -135,6 +137,12 @@ class ClusterState:
     def namespace(self, name: str) -> namespace_view.Namespace | None:
         """The metadata of a namespace, if the cache has it."""
         return self._namespaces.get(name)
+
+    def release_read(self, minor: int) -> None:
+        """The release of the cluster was read, which an upgrade changes."""
+        if minor != self._kubernetes_minor:
+            self._kubernetes_minor = minor
+            self._forget(None)
 
     def namespace_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
         """A namespace was added, changed or deleted."""

@@ -10,6 +10,7 @@ from sidecar_injector import crds, names
 from sidecar_injector.cli.cluster import objects, release
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.injections import namespace_view as views
+from sidecar_injector.core.validity import releases
 from sidecar_injector.kube import api
 
 
@@ -105,12 +106,14 @@ async def namespace_view(
     resource: api.Json | None = None,
 ) -> views.NamespaceView:
     """What decisions look at in a namespace; `resource` is the namespace, if already read."""
+    version = await client.document("/version")
     return views.NamespaceView(
         namespace=namespace(resource or await client.get(api.NAMESPACES, name=name)),
         cluster=injections.cluster,
         own=injections.own(name),
         service_accounts=await _service_accounts(client, name, injections.of(name)),
         release_namespace=release_namespace,
+        kubernetes_minor=releases.minor_of(str(version.get("gitVersion"))),
     )
 
 

@@ -177,6 +177,8 @@ class NamespaceView:
     """The names in the namespace; None if they are not known, and then they are not checked."""
     release_namespace: str = names.PRODUCT
     """The namespace in which the injector runs; its pods are never injected."""
+    kubernetes_minor: int | None = None
+    """The release of the cluster, 32 for 1.32; None if it is not known, and then the newest."""
     in_cluster: int = dataclasses.field(init=False)
     """The cluster's injections whose namespaceSelector matches."""
 

@@ -1,4 +1,4 @@
-"""An example pod for one injection, to see what the injection does to it."""
+"""The pod that takes one injection most easily, to see what the injection does to it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, parameters
+from sidecar_injector.core.linting import needs
 from sidecar_injector.core.merging import (
     budget,
     container_additions,
@@ -16,7 +17,8 @@ from sidecar_injector.core.merging import (
     render,
     status_annotation,
 )
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.merging.claims import Claims
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
 OWN = "application"
@@ -45,18 +47,19 @@ class TrialResult:
     line: decision.Line
     guessed: tuple[str, ...]
     """The parameters with a guessed value, which may be the cause of a failure."""
+    needs: tuple[str, ...]
+    """What the pod has so that the injection fits, and most pods do not have."""
 
 
 def outcomes(injection: model.Injection) -> Iterator[TrialResult]:
-    """The injection tried on a pod that runs for ever and, if it differs, on a pod that ends.
+    """The injection tried on a pod that runs for ever and on a pod that ends.
 
     No result for an injection with errors, or if no value matches the pattern of a parameter.
     """
     sources = None if injection.errors else _sources(injection)
     if sources is None:
         return
-    ends = injection.spec.get("sidecarMode") == "Auto"
-    for restart_policy in ("Always", "Never") if ends else ("Always",):
+    for restart_policy in ("Always", "Never"):
         yield _tried(injection, _pod(injection, restart_policy), sources)
 
 
@@ -92,19 +95,35 @@ Values = dict[str, dict[str, str]]
 def _tried(
     injection: model.Injection, pod: Json, guesses: tuple[Values, tuple[str, ...]]
 ) -> TrialResult:
-    editor = patch.Editor(pod)
     context = render.RenderContext(
         namespace=injection.namespace or "default",
         service_account="default",
         host_network=False,
         sources=guesses[0],
     )
-
+    texts = tuple(_meet_needs(injection, pod, context))
+    editor = patch.Editor(pod)
     merging = merge.Merge(editor, status_annotation.NOTHING, context=context)
     smallest: Json = {"spec": {"containers": [{"name": OWN}]}}
     is_small = budget.Budget(smallest, status_annotation.NOTHING).admits(injection)
     line = merging.fit(injection) if is_small else decision.line(injection, Reason.TOO_MUCH_WORK)
-    return TrialResult(before=pod, after=editor.document, line=line, guessed=guesses[1])
+    return TrialResult(
+        before=pod, after=editor.document, line=line, guessed=guesses[1], needs=texts
+    )
+
+
+def _meet_needs(
+    injection: model.Injection, pod: Json, context: render.RenderContext
+) -> Iterator[str]:
+    """Give the pod what the injection needs, as far as its values can be filled in."""
+    try:
+        parts = render.render(injection, pod=pod, claims=Claims(()), context=context)
+    except Conflict:
+        return
+    for need in needs.of(parts, injection.spec):
+        need.meet(pod["spec"])
+        if need.text:
+            yield need.text
 
 
 def _pod(injection: model.Injection, restart_policy: str) -> Json:
@@ -112,7 +131,8 @@ def _pod(injection: model.Injection, restart_policy: str) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": OWN, "namespace": injection.namespace or "default"},
+        # With a name, it would be refused the claims that it makes itself.
+        "metadata": {"generateName": f"{OWN}-", "namespace": injection.namespace or "default"},
         "spec": {
             "restartPolicy": restart_policy,
             "containers": list(_own_containers(injection)),
@@ -137,7 +157,7 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
     for name, env in (own or {OWN if OWN not in injected else f"{OWN}-{OWN}": []}).items():
         yield {
             "name": name,
-            "image": f"example/{OWN}:1",
+            "image": needs.IMAGE,
             "env": env,
             "securityContext": SECURITY_CONTEXT,
         }

@@ -16,6 +16,7 @@ from sidecar_injector.core.reasons import Level
 from sidecar_injector.core.validity import pod_security
 
 RESOURCES = ("cpu", "memory")
+_RESTRICTED = pod_security.Policy("restricted")
 MAX_WARNINGS = 10
 MAX_CHARACTERS = 120
 """Of one warning; the API server cuts it here if all warnings together are too long:
@@ -50,6 +51,7 @@ def validate(injection: model.Injection, *, others: Sequence[model.Injection] = 
         *_requests(injection),
         *_volumes(injection),
         *_tokens(injection),
+        *_needs(results),
         *_of_some_pods(results),
         *_of_restricted(results),
     ]
@@ -79,6 +81,12 @@ def _errors(results: Sequence[trial.TrialResult]) -> Iterator[Problem]:
             yield Problem("spec", f"cannot be injected into a pod: {_why(result)}")
 
 
+def _needs(results: Sequence[trial.TrialResult]) -> Iterator[Problem]:
+    """What most pods do not have; the example pod has it."""
+    for text in dict.fromkeys(text for result in results for text in result.needs):
+        yield Problem("spec", f"fits only pods with {text}")
+
+
 def _of_some_pods(results: Sequence[trial.TrialResult]) -> Iterator[Problem]:
     """Failures on one kind of pods only, or with a guessed value, which are not errors."""
     failed = [result for result in results if _has_failed(result)]
@@ -103,8 +111,8 @@ def _has_failed(result: trial.TrialResult) -> bool:
 def _of_restricted(results: Iterable[trial.TrialResult]) -> Iterator[Problem]:
     violations: dict[str, None] = {}
     for result in results:
-        before = pod_security.violations("restricted", result.before)
-        after = pod_security.violations("restricted", result.after)
+        before = pod_security.violations(_RESTRICTED, result.before)
+        after = pod_security.violations(_RESTRICTED, result.after)
         violations.update(dict.fromkeys(text for text in after if text not in before))
     if violations:
         sentences = "; ".join(violations)

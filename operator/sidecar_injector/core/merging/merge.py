@@ -24,7 +24,7 @@ from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.reasons import Conflict, Reason
 from sidecar_injector.core.validity import container as container_rules
 from sidecar_injector.core.validity import pod as pod_rules
-from sidecar_injector.core.validity import pod_security
+from sidecar_injector.core.validity import pod_security, releases
 from sidecar_injector.core.validity import spec as spec_rules
 
 MOST_BYTES: Final = 1536 << 10
@@ -296,6 +296,9 @@ def _result_conflict(
     """
     if view and (conflict := _of_namespace(before, after, view)):
         return conflict
+    minor = view.kubernetes_minor if view else None
+    if minor and (problem := releases.problem(before=before, after=after, minor=minor)):
+        return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
     if is_template_only and pod_rules.is_surely_valid(
         before=before, after=after, precomputed=precomputed
     ):
@@ -313,11 +316,11 @@ def _of_namespace(
     exists = view.service_accounts is None or account in view.service_accounts
     if not exists and account != additions.scalar(before, "serviceAccountName"):
         return Conflict(Reason.MISSING_SERVICE_ACCOUNT, repr(account))
-    level = view.namespace.labels.get(names.POD_SECURITY_ENFORCE_LABEL, "privileged")
-    if level != "privileged":
-        violations = pod_security.violations(level, after)
-        present = set(pod_security.violations(level, before)) if violations else set()
+    if names.POD_SECURITY_ENFORCE_LABEL in view.namespace.labels:
+        policy = pod_security.Policy.of(view.namespace.labels)
+        violations = pod_security.violations(policy, after)
+        present = set(pod_security.violations(policy, before)) if violations else set()
         for violation in violations:
             if violation not in present:
-                return Conflict(Reason.POD_SECURITY, f"{level}: {violation}")
+                return Conflict(Reason.POD_SECURITY, f"{policy.level}: {violation}")
     return None

@@ -4,7 +4,9 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/va
 (validateContainers, validateInitContainers, validateContainerCommon, validateContainerPorts,
 validatePullPolicy, validateResizePolicy, validateContainerRestartPolicy,
 validateInitContainerRestartPolicy, validateLifecycle, validateLivenessProbe,
-validateReadinessProbe, validateStartupProbe)
+validateReadinessProbe, validateStartupProbe, validateProbe, validateHandler, validateExecAction,
+validateHTTPGetAction, validateTCPSocketAction, validateGRPCAction, validateSleepAction,
+ValidatePortNumOrName, validateContainersOnlyForPod, validateContainerOnlyForPod)
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from sidecar_injector.core.pods.lenient import Json
 from sidecar_injector.core.validity import env as env_rules
 from sidecar_injector.core.validity import resources as resource_rules
 from sidecar_injector.core.validity import security as security_rules
+from sidecar_injector.core.validity import volume_sources
 from sidecar_injector.core.validity import volumes as volume_rules
 
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -36,7 +39,7 @@ _COUNTS = (
 )
 _SCHEMES = ("HTTP", "HTTPS")
 _DEFAULT_THRESHOLD = (None, 0, 1)
-_DEFAULT_GRACE_SECONDS = 30
+DEFAULT_GRACE_SECONDS = 30
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
@@ -91,7 +94,7 @@ def settings_of(spec: Mapping[str, Any]) -> PodSettings:
     grace = spec.get("terminationGracePeriodSeconds")
     return PodSettings(
         restart_policy=_known(lenient.text(spec, "restartPolicy"), _RESTART_POLICIES, "Always"),
-        grace_seconds=_DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
+        grace_seconds=DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,
         os=_known(lenient.text(spec.get("os"), "name"), _SYSTEMS, ""),
         host_users=spec.get("hostUsers") is not False,
     )
@@ -209,10 +212,10 @@ def problems(
     image = container.get("image") or ""
     if not image or image != image.strip():
         yield f"image {formats.quoted(image)} must not be empty nor have white space around it"
-    yield from _one_of(container, "imagePullPolicy", volume_rules.PULL_POLICIES)
+    yield from _one_of(container, "imagePullPolicy", volume_sources.PULL_POLICIES)
     yield from _one_of(container, "terminationMessagePolicy", _MESSAGE_POLICIES)
     for field, check in _PARTS:
-        if container.get(field):
+        if container.get(field) is not None:
             yield from check(container)
     if container.get("env") or container.get("envFrom"):
         yield from env_rules.problems(container, context.volumes, previous=previous)
@@ -379,9 +382,14 @@ def _restart_rules(container: Json) -> Iterator[str]:
             yield "restartPolicyRules: exitCodes.values must not be more than 255"
 
 
+def _restart_policy(container: Json) -> Iterator[str]:
+    """An empty policy is not an absent one: the API server keeps the field as a pointer."""
+    yield from formats.one_of(container["restartPolicy"], _RESTART_POLICIES, where="restartPolicy")
+
+
 _PARTS: tuple[tuple[str, Callable[[Json], Iterator[str]]], ...] = (
     ("ports", _ports),
     ("resizePolicy", _resize_policy),
     ("restartPolicyRules", _restart_rules),
-    ("restartPolicy", lambda container: _one_of(container, "restartPolicy", _RESTART_POLICIES)),
+    ("restartPolicy", _restart_policy),
 )

@@ -1,34 +1,29 @@
 """What the API server requires of a container's environment.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateEnv, ValidateEnvFrom, validateFileKeyRefVolumes)
+(ValidateEnv, validateEnvVarValueFrom, validateConfigMapKeySelector, validateSecretKeySelector,
+validateFileKeySelector, validateFileKeyRefVolumes, ValidateEnvFrom, validateConfigMapEnvSource,
+validateSecretEnvSource)
 """
 
 from __future__ import annotations
 
-import decimal
 import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sidecar_injector.core.pods import formats, lenient, quantity
+from sidecar_injector.core.pods import formats, lenient
 from sidecar_injector.core.pods.lenient import Json
+from sidecar_injector.core.validity import downward
 from sidecar_injector.core.validity import volumes as volume_rules
 
 _FIELDS = (
     "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName",
     "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
 )  # fmt: skip
-_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _SETS = ("configMapRef", "secretRef")
-_CPU_DIVISORS = (decimal.Decimal(), decimal.Decimal(1), decimal.Decimal("0.001"))
-_DIVISORS = (
-    *(decimal.Decimal(base**power) for base in (1000, 1024) for power in range(7)),
-    decimal.Decimal(),
-)
-"""What `resourceFieldRef.divisor` may be; 0 counts as 1."""
 
 
 def problems(container: Json, volumes: Mapping[str, Json], *, previous: Json) -> Iterator[str]:
@@ -79,26 +74,13 @@ def _source(source: object, volumes: Mapping[str, Json], *, where: str) -> Itera
     if kind == "fieldRef":
         # spec.host is the older name of spec.nodeName.
         allowed = (*_FIELDS, "spec.host")
-        yield from volume_rules.field_reference(reference, allowed=allowed, where=where)
+        yield from downward.field_problems(reference, allowed=allowed, where=where)
     elif kind == "resourceFieldRef":
-        yield from _resource(reference, where=where)
+        yield from downward.resource_problems(reference, where=where)
     elif kind == "fileKeyRef":
         yield from _file(reference, volumes, where=where)
     else:
         yield from _key(reference, where=where)
-
-
-def _resource(reference: Json, *, where: str) -> Iterator[str]:
-    name = str(reference.get("resource"))
-    side, _, resource = name.partition(".")
-    is_huge = resource.startswith("hugepages-")
-    if side not in ("limits", "requests") or not (is_huge or resource in _RESOURCES):
-        accepted = ", ".join((*_RESOURCES, "hugepages-…"))
-        yield f"{where}.resource {formats.quoted(name)} must be limits. or requests. of {accepted}"
-    divisor = reference.get("divisor") or 0
-    allowed = _CPU_DIVISORS if resource == "cpu" else _DIVISORS
-    if quantity.parse(divisor) not in allowed:
-        yield f"{where}.divisor {formats.quoted(divisor)} must be a unit such as 1, 1m (cpu) or 1Mi"
 
 
 def _key(reference: Json, *, where: str) -> Iterator[str]:

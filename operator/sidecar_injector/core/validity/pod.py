@@ -3,7 +3,7 @@
 The rules are those of Kubernetes 1.37 with its default feature gates. They cover what an injection
 can add, and what an addition can break in the author's part. They are a copy in Python of
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidatePodCreate, ValidatePodSpec, validatePodHostNetworkDeps)
+(ValidatePodCreate, validatePodMetadataAndSpec, ValidatePodSpec, validatePodHostNetworkDeps)
 and tests compare them with a real API server. docs/validity.md lists them.
 
 Not checked here, because the pod does not show it: quotas, LimitRanges, policies of other webhooks,
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import lenient
+from sidecar_injector.core.pods import formats, lenient
 from sidecar_injector.core.pods.lenient import Json
 from sidecar_injector.core.validity import container as container_rules
 from sidecar_injector.core.validity import resources as resource_rules
@@ -168,6 +168,9 @@ def _volumes(pod: Pod, old: Spec, precomputed: container_rules.TemplateProblems)
         f"{pod_name}-{volume['name']}" for volume in volumes if volume.get("ephemeral") is not None
     }
     for volume in volumes if created and pod_name else ():
+        claim = f"{pod_name}-{volume['name']}"
+        if claim in created and not formats.DNS_SUBDOMAIN.accepts(claim):
+            yield f"volume {volume['name']!r}: its claim {formats.DNS_SUBDOMAIN.refusal(claim)}"
         claim = str(lenient.child(volume, "persistentVolumeClaim").get("claimName"))
         if claim in created:
             yield f"volume {volume['name']!r}: claim {claim!r} is made for an ephemeral volume"

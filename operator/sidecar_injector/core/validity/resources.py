@@ -1,7 +1,10 @@
 """What the API server requires of the resources of a container and of the pod itself.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateContainerResourceRequirements, validatePodResources)
+(ValidateContainerResourceRequirements, validateResourceRequirements,
+ValidateContainerResourceName, validateResourceName, ValidateResourceQuantityValue,
+ValidateNonnegativeQuantity, validateResourceQuantityHugePageValue, validateResourceClaimNames,
+validatePodResources, validatePodResourceConsistency)
 """
 
 from __future__ import annotations

@@ -1,14 +1,19 @@
 """What the API server requires of security contexts, and which fields each system may set.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateSecurityContext, validateWindows, validateLinux, validateWindowsHostProcessPod,
-validateHostUsers, validateShareProcessNamespace, validateSeccompAnnotationsAndFields,
+(ValidateSecurityContext, ValidateProcMountType, validateWindowsSecurityContextOptions,
+validateSeccompProfileField, ValidateAppArmorProfileField, validateWindows, validateLinux,
+validateWindowsHostProcessPod, validateHostUsers, validateShareProcessNamespace, ValidateHostSysctl,
+validateSeccompProfileType, ValidateSeccompPodAnnotations, ValidateSeccompProfile,
+validateSeccompAnnotationsAndFields, validateSeccompAnnotationsAndFieldsMatch,
+ValidateAppArmorPodAnnotations, ValidateAppArmorProfileFormat,
 validateAppArmorAnnotationsAndFieldsMatchOnCreate)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector.core.pods import fields as pod_fields
@@ -37,6 +42,12 @@ _LINUX_ONLY = (
 _PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
 _LOCALHOST = "Localhost"
 _HIGHEST_ID = 2**31 - 1
+_LONGEST_CREDENTIALS = 64 * 1024
+_WINDOWS_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_WINDOWS_DOMAIN = re.compile(
+    rf"""[^\\/:*?"<>|.][^\\/:*?"<>|]{{0,14}}|{_WINDOWS_LABEL}(?:\.{_WINDOWS_LABEL})*"""
+)
+"""A name of NetBIOS or of DNS."""
 _OLD_SECCOMP = {
     "Unconfined": ("unconfined",),
     "RuntimeDefault": ("runtime/default", "docker/default"),
@@ -50,18 +61,19 @@ def problems(context: Json, *, os: str, host_users: bool) -> Iterator[str]:
     `privileged` itself is not checked: a flag of the API server decides whether it is allowed.
     """
     yield from _privileges(context)
-    mount = context.get("procMount") or "Default"
-    if mount not in ("Default", "Unmasked"):
+    mount = context.get("procMount")
+    if mount not in (None, "Default", "Unmasked"):
         yield f"securityContext.procMount {formats.quoted(mount)} must be Default or Unmasked"
     elif mount == "Unmasked" and host_users:
         yield "securityContext.procMount: Unmasked needs the pod to set hostUsers: false"
     for field in ("seccompProfile", "appArmorProfile"):
         if context.get(field) is not None:
             yield from _profile(lenient.child(context, field), field=field)
-    options = lenient.child(context, "windowsOptions")
-    for field in ("runAsUserName", "gmsaCredentialSpec", "gmsaCredentialSpecName"):
-        if options.get(field) == "":
-            yield f"securityContext.windowsOptions.{field} must not be empty"
+    for field, accepts, expected in _WINDOWS_TEXTS:
+        text = lenient.child(context, "windowsOptions").get(field)
+        if text is not None and not accepts(str(text)):
+            where = f"securityContext.windowsOptions.{field}"
+            yield f"{where} {formats.quoted(text)} must be {expected}"
     yield from _foreign(context, os=os)
 
 
@@ -96,6 +108,41 @@ def _is_no_path(name: object) -> bool:
 
 def _is_padded(name: object) -> bool:
     return not str(name) or str(name) != str(name).strip() or len(str(name)) > 4095
+
+
+def _is_windows_user(text: str) -> bool:
+    """Whether it is a user of Windows, behind a domain and a backslash or alone.
+
+    https://kubernetes.io/docs/tasks/configure-pod-container/configure-runasusername/
+    """
+    domain, backslash, user = text.rpartition("\\")
+    return (
+        not any(map(_is_control, text))
+        and (not backslash or (len(domain) < 256 and _WINDOWS_DOMAIN.fullmatch(domain) is not None))
+        and 0 < len(user) <= 104
+        and bool(user.strip(". "))
+        and not set('"/\\:;|=,+*?<>@[]').intersection(user)
+    )
+
+
+def _is_control(character: str) -> bool:
+    return character < " " or character == "\x7f"
+
+
+_WINDOWS_TEXTS: tuple[tuple[str, Callable[[str], bool], str], ...] = (
+    ("runAsUserName", _is_windows_user, "a user such as name or DOMAIN\\name"),
+    (
+        "gmsaCredentialSpec",
+        lambda text: 0 < len(text.encode("utf-8", "surrogatepass")) <= _LONGEST_CREDENTIALS,
+        f"from 1 to {_LONGEST_CREDENTIALS} bytes",
+    ),
+    (
+        "gmsaCredentialSpecName",
+        formats.DNS_SUBDOMAIN.accepts,
+        formats.DNS_SUBDOMAIN.description,
+    ),
+)
+"""Texts for Windows, each with what accepts it and the end of its sentence."""
 
 
 def _foreign(context: Json, *, os: str) -> Iterator[str]:

@@ -1,8 +1,12 @@
 """What the API server requires of the fields of a pod: metadata, DNS, scheduling.
 
 https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
-(ValidateObjectMeta, ValidatePodSpecificAnnotations, ValidateServiceAccountName,
-validatePodDNSConfig, ValidateHostAliases, ValidateTolerations, validateTopologySpreadConstraints)
+(ValidateObjectMeta, ValidatePodSpecificAnnotations, ValidateTolerationsInPodAnnotations,
+ValidateServiceAccountName, validatePodDNSConfig, ValidateHostAliases, ValidateTolerations,
+validateTaintEffect, validateTopologySpreadConstraints, ValidateTopologyKey,
+ValidateWhenUnsatisfiable, ValidateSpreadConstraintNotRepeat, ValidatePositiveField,
+validateMinDomains, validateNodeInclusionPolicy, ValidateMatchLabelKeysInTopologySpread,
+ValidateMatchLabelKeysAndMismatchLabelKeys, validateLabelKeys)
 
 Of validateAffinity only the rules for `matchLabelKeys`, which an added label can break.
 """
@@ -13,10 +17,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import orjson
+
 from sidecar_injector import names
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import formats, lenient, selectors, shapes
 from sidecar_injector.core.pods.lenient import Json
+from sidecar_injector.core.validity import label_selector
 
 _MOST_NAMESERVERS = 3
 _MOST_SEARCHES = 32
@@ -24,19 +31,17 @@ _LONGEST_SEARCHES = 2048
 MOST_ANNOTATIONS = 256 * 1024
 """Bytes of all keys and values together."""
 _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+_TOLERATIONS = "scheduler.alpha.kubernetes.io/tolerations"
+_TOLERATION_LIST = shapes.ListOf(
+    shapes.Object(
+        {"key": str, "operator": str, "value": str, "effect": str, "tolerationSeconds": int}
+    )
+)
 _COST = re.compile(r"0|-?[1-9][0-9]{0,9}")
 _UNSATISFIABLE = ("DoNotSchedule", "ScheduleAnyway")
 _NODE_POLICIES = ("Honor", "Ignore")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _AFFINITIES = ("podAffinity", "podAntiAffinity")
-_EXPRESSION = {"key": str, "operator": str, "values": shapes.ListOf(str)}
-_SELECTOR = shapes.Object(
-    {
-        "matchLabels": shapes.STRINGS,
-        "matchExpressions": shapes.ListOf(shapes.Object(_EXPRESSION, ("key", "operator"))),
-    }
-)
-"""The shape of a selector; the API server cannot read any other."""
 
 
 def metadata_problems(pod: Mapping[str, Any], *, previous: Mapping[str, Json]) -> Iterator[str]:
@@ -62,9 +67,25 @@ def _annotations(annotations: Mapping[str, str], old: Mapping[str, str]) -> Iter
         yield f"annotations must not be more than {MOST_ANNOTATIONS} bytes together"
     if (cost := annotations.get(_DELETION_COST)) is not None and not _is_cost(cost):
         yield f"annotation {_DELETION_COST!r} {formats.quoted(cost)} must be an integer of 32 bits"
+    if (tolerations := annotations.get(_TOLERATIONS)) and tolerations != old.get(_TOLERATIONS):
+        yield from _annotated_tolerations(tolerations)
     if names.MIRROR_ANNOTATION in annotations:
         # The ServiceAccount plugin refuses mirror pods with an account, and others get an account.
         yield f"annotation {names.MIRROR_ANNOTATION!r} is for what a kubelet mirrors"
+
+
+def _annotated_tolerations(text: str) -> Iterator[str]:
+    """Problems of tolerations in an annotation, which is older than the field."""
+    where = f"annotation {_TOLERATIONS!r}"
+    try:
+        tolerations = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        tolerations = text
+    if tolerations is not None and any(shapes.problems(_TOLERATION_LIST, tolerations)):
+        yield f"{where} must be a list of tolerations"
+        return
+    for toleration in tolerations or ():
+        yield from (f"{where}: {sentence}" for sentence in _toleration(toleration or {}))
 
 
 def _label(key: str, value: object) -> Iterator[str]:
@@ -193,12 +214,11 @@ def _spread(spec: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]
             if kind[1] != _UNSATISFIABLE[0]:
                 yield f"{where}: minDomains needs whenUnsatisfiable: {_UNSATISFIABLE[0]}"
         for field in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
-            if (policy := constraint.get(field) or _NODE_POLICIES[0]) not in _NODE_POLICIES:
+            policy = constraint.get(field)
+            if policy is not None and policy not in _NODE_POLICIES:
                 accepted = " or ".join(_NODE_POLICIES)
                 yield f"{where}: {field} {formats.quoted(policy)} must be {accepted}"
-        selector = lenient.child(constraint, "labelSelector")
-        if not any(shapes.problems(_SELECTOR, selector)):
-            yield from (f"{path}: {why}" for path, why in selectors.problems(selector, path=where))
+        yield from label_selector.problems(constraint, "labelSelector", where=where)
         yield from _label_keys(constraint, labels, where=where)
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from sidecar_injector.core.pods import shapes
 from sidecar_injector.core.validity import pod as pod_rules
-from sidecar_injector.core.validity import pod_security
+from sidecar_injector.core.validity.pod_security import Policy
 from tests.kits import broken_pods, validity
 
 SEED = 7
 UNUSUAL = (None, [], {}, "", -1, 1.5, True, "x", ["x"], {"x": 1}, [[]], [{"x": []}])
 REFUSED = validity.cases("refused")
-RULES = [case for case in REFUSED if case.level == pod_security.PRIVILEGED]
+RULES = [case for case in REFUSED if case.policy == validity.ANYTHING]
 SIDECAR = {"name": "harmless", "image": "example/harmless:1"}
 
 
@@ -26,7 +26,7 @@ def by_name(case: validity.Case) -> str:
 
 @pytest.mark.parametrize("case", REFUSED, ids=by_name)
 def test_what_would_be_refused_because_of_us_is_said_in_a_sentence(case: validity.Case) -> None:
-    sentence = validity.verdict(case.before, case.after, level=case.level)
+    sentence = validity.verdict(case.before, case.after, policy=case.policy)
     assert sentence
     assert case.says in sentence
     assert "\n" not in sentence
@@ -34,7 +34,7 @@ def test_what_would_be_refused_because_of_us_is_said_in_a_sentence(case: validit
 
 @pytest.mark.parametrize("case", validity.cases("accepted"), ids=by_name)
 def test_what_would_be_accepted_is_left_alone(case: validity.Case) -> None:
-    assert validity.verdict(case.before, case.after, level=case.level) is None
+    assert validity.verdict(case.before, case.after, policy=case.policy) is None
 
 
 @pytest.mark.parametrize("case", RULES, ids=by_name)
@@ -127,8 +127,8 @@ def test_no_json_of_the_known_shape_makes_it_fail() -> None:
                 spoilt = _spoilt(case.after, path, value)
                 if not any(shapes.problems(shapes.POD, spoilt)):
                     tried += 1
-                    validity.verdict(case.before, spoilt, level="restricted")
-                    validity.verdict(spoilt, case.before, level="baseline")
+                    validity.verdict(case.before, spoilt, policy=Policy("restricted"))
+                    validity.verdict(spoilt, case.before, policy=Policy("baseline"))
     assert tried > 1000
 
 

@@ -1,0 +1,115 @@
+"""What older releases of Kubernetes refuse and the newest accepts.
+
+The other modules have the rules of the newest release. Only additions are judged here, and only in
+a cluster that is older. Fields that a release does not know or has behind a feature gate are not
+judged: it drops them, and the pod is created.
+
+https://github.com/kubernetes/kubernetes/blob/release-1.32/pkg/apis/core/validation/validation.go
+(validateSleepAction, validatePodDNSConfig, validateContainers, validateInitContainerRestartPolicy,
+validateEnvVarValueFrom)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sidecar_injector import names
+from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import formats, lenient
+from sidecar_injector.core.pods.lenient import Json
+
+OLDEST, NEWEST = 32, 37
+"""The minor versions of the oldest release that is supported and of the one with the rules."""
+_VERSION = re.compile(r"v1\.([0-9]{1,4})(\D.*)?")
+_HANDLERS = ("postStart", "preStop")
+_NAME = re.compile(r"[-a-z0-9.]*")
+
+
+class _Difference(NamedTuple):
+    """Something in a container that some releases refuse."""
+
+    minors: Collection[int]
+    what: str
+    """Completes "Kubernetes 1.32 refuses …"."""
+    has: Callable[[Json, str], bool]
+    """Whether a container in a list of the pod's spec has it."""
+
+
+def _sleeps_zero_seconds(container: Json, field: str) -> bool:
+    lifecycle = lenient.child(container, "lifecycle")
+    handlers = [lenient.child(lifecycle, moment) for moment in _HANDLERS]
+    return any(
+        handler.get("sleep") is not None and not lenient.child(handler, "sleep").get("seconds")
+        for handler in handlers
+    )
+
+
+def _is_native(container: Json, field: str) -> bool:
+    is_init = field == "initContainers"
+    return is_init and container.get("restartPolicy") == names.CONTAINER_RESTART_ALWAYS
+
+
+def _has_policy(container: Json, field: str) -> bool:
+    return container.get("restartPolicy") is not None and not _is_native(container, field)
+
+
+def _reads_file(container: Json, field: str) -> bool:
+    variables = lenient.objects(container, "env")
+    return any(lenient.child(variable, "valueFrom").get("fileKeyRef") for variable in variables)
+
+
+def _restarts_all(container: Json, field: str) -> bool:
+    rules = lenient.objects(container, "restartPolicyRules")
+    is_native = _is_native(container, field)
+    return any(is_native or rule.get("action") == "RestartAllContainers" for rule in rules)
+
+
+_DIFFERENCES = (
+    _Difference((32,), "a sleep of 0 seconds", _sleeps_zero_seconds),
+    _Difference((32, 33), "a container's restartPolicy other than Always", _has_policy),
+    _Difference((32, 33, 34), "fileKeyRef", _reads_file),
+    _Difference((35,), "such restartPolicyRules", _restarts_all),
+)
+_OLDEST_SEARCH = 33
+"""The first release that takes `_` and a single dot in `dnsConfig.searches`."""
+
+
+def minor_of(version: str) -> int:
+    """The minor version in a cluster's `gitVersion`; what cannot be read counts as the newest."""
+    match = _VERSION.fullmatch(version)
+    return int(match[1]) if match else NEWEST
+
+
+def problem(*, before: Mapping[str, Any], after: Mapping[str, Any], minor: int) -> str | None:
+    """The first thing in `after` and not in `before` that a cluster of this version refuses."""
+    problems = _problems(before, after, minor) if minor < NEWEST else iter(())
+    return next(problems, None)
+
+
+def _problems(before: Mapping[str, Any], after: Mapping[str, Any], minor: int) -> Iterator[str]:
+    for field in pod_fields.CONTAINER_LISTS:
+        present = {container["name"]: container for container in pod_fields.items(before, field)}
+        for container in pod_fields.items(after, field):
+            old = present.get(container["name"], {})
+            for what in _refused(container, old, minor, field):
+                yield f"container {container['name']!r}: Kubernetes 1.{minor} refuses {what}"
+    old_searches = _searches(before)
+    for search in _searches(after) if minor < _OLDEST_SEARCH else ():
+        is_plain = _NAME.fullmatch(search) and search != "."
+        if search not in old_searches and not is_plain:
+            yield f"dnsConfig.searches: Kubernetes 1.{minor} refuses {formats.quoted(search)}"
+
+
+def _refused(container: Json, old: Json, minor: int, field: str) -> Iterator[str]:
+    if container == old:
+        return
+    for difference in _DIFFERENCES:
+        is_new = difference.has(container, field) and not difference.has(old, field)
+        if is_new and minor in difference.minors:
+            yield difference.what
+
+
+def _searches(pod: Mapping[str, Any]) -> list[str]:
+    return lenient.strings(lenient.child(pod.get("spec"), "dnsConfig"), "searches")
