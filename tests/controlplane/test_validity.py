@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from sidecar_injector.core.linting import trial
 from sidecar_injector.core.validity import pod_security
-from tests.kits import broken_pods, validity
+from tests.kits import broken_pods, needs, samples, validity
 from tools.controlplane import client, cluster
 
 LEVELS = (pod_security.PRIVILEGED, pod_security.BASELINE, "restricted")
@@ -89,6 +90,18 @@ def test_what_the_api_server_accepts_is_left_alone(judge: Judge, case: validity.
     assert judge.refusal(case.before, policy=case.policy) is None
     assert judge.refusal(case.after, policy=case.policy) is None
     assert validity.verdict(case.before, case.after, policy=case.policy) is None
+
+
+@pytest.mark.parametrize(("spec", "texts"), needs.CASES, ids=needs.IDS)
+def test_what_only_some_pods_can_take_has_a_pod_that_the_api_server_accepts(
+    judge: Judge, spec: dict[str, Any], texts: list[str]
+) -> None:
+    for result in trial.outcomes(samples.injection(**spec)):
+        assert list(result.needs) == texts
+        for pod in (result.before, result.after):
+            metadata = {key: value for key, value in pod["metadata"].items() if key != "namespace"}
+            refusal = judge.refusal({**pod, "metadata": metadata})
+            assert refusal is None or FLAG_OF_THE_CLUSTER in refusal
 
 
 def test_annotations_may_be_256_kib_together_and_not_a_byte_more(judge: Judge) -> None:

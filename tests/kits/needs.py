@@ -66,3 +66,4 @@ CASES: list[tuple[Json, list[str]]] = [
     ),
 ]
 """The spec of an injection, and what its warnings name."""
+IDS = [", ".join(texts) for _, texts in CASES]

@@ -8,6 +8,7 @@ from sidecar_injector.core.linting import validate
 from tests.kits.needs import (
     CASES,
     DEVICE,
+    IDS,
     SECCOMP,
     container_spec,
     sleeping,
@@ -23,7 +24,7 @@ def needs(spec):
     return [text.removeprefix(NEED) for text in warned(**spec) if text.startswith(NEED)]
 
 
-@pytest.mark.parametrize(("spec", "expected"), CASES, ids=str)
+@pytest.mark.parametrize(("spec", "expected"), CASES, ids=IDS)
 def test_what_only_some_pods_can_take_is_accepted_with_a_warning(spec, expected):
     assert needs(spec) == expected
 
