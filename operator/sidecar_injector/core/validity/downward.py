@@ -26,7 +26,7 @@ _POWERS = {"1m": decimal.Decimal("0.001"), "1": decimal.Decimal(1)} | {
     for power, unit in enumerate(units, 1)
 }
 """What the divisors mean that are units."""
-_TEXT = re.compile(r"(?P<sign>[+-]?)(?P<whole>[0-9]*)\.?(?P<part>[0-9]*)(?P<suffix>.*)")
+_TEXT = re.compile(r"[+-]?(?P<whole>[0-9]*)(?:\.(?P<part>[0-9]*))?(?P<suffix>(?:[^0-9.].*)?)")
 _SCALES = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
@@ -89,11 +89,12 @@ def _is_unit(divisor: object, *, is_cpu: bool) -> bool:
 
 
 def _is_kept(match: re.Match[str]) -> bool:
-    digits, suffix = match["whole"] + match["part"], match["suffix"]
+    part, suffix = match["part"] or "", match["suffix"]
+    digits = match["whole"] + part
     if suffix.endswith("i"):
-        return not match["part"] and int(digits) % 8 != 0
+        return not part and int(digits) % 8 != 0
     scale = _SCALES[suffix] if suffix in _SCALES else int(suffix[1:])
-    is_round = (scale - len(match["part"])) % 3 == 0
+    is_round = (scale - len(part)) % 3 == 0
     return is_round and not digits.endswith("000") and not digits.startswith("0")
 
 
