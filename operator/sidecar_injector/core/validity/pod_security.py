@@ -149,7 +149,9 @@ def _seccomp_keys(pod: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _either(context: Json, policy: Policy, spec: Mapping[str, Any]) -> Iterator[str]:
-    """Rules for the security context of the pod and of each container."""
+    """Rules for the security context of the pod and of each container; an empty one breaks none."""
+    if not context:
+        return
     for field, since in (("appArmorProfile", 0), ("seccompProfile", _SECCOMP_FIELDS)):
         kind = lenient.child(context, field).get("type")
         if policy.minor >= since and context.get(field) is not None and kind not in _PROFILES:
