@@ -71,8 +71,9 @@ The rules were compared with Kubernetes {version}.
 
 An injection can set these fields of a pod's spec: {fields}; besides, labels, annotations, and
 parts of the author's containers. An older cluster refuses more; what an injection can break there
-is checked too, by the release that the API server reports. Pod Security is checked by the version
-that the namespace's label `enforce-version` names.
+is checked too, by the release that the API server reports; the command line without a cluster
+assumes {version}. Pod Security is checked by the version that the namespace's label
+`enforce-version` names.
 """
 CHECKED: Final = """## Checked
 

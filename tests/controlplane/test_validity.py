@@ -114,6 +114,13 @@ def test_annotations_may_be_256_kib_together_and_not_a_byte_more(judge: Judge) -
     assert "262144 bytes" in str(validity.verdict(before, too_many))
 
 
+@pytest.mark.parametrize("length", [251, 252])
+def test_the_claim_of_an_ephemeral_volume_is_named_after_the_pod(judge: Judge, length: int) -> None:
+    before, after = validity.with_ephemeral_volume("a" * length)
+    assert judge.refusal(before) is None
+    assert (judge.refusal(after) is None) is (validity.verdict(before, after) is None)
+
+
 def test_two_spellings_of_one_mount_path_are_more_than_the_api_server_asks(judge: Judge) -> None:
     """The one false alarm on purpose among mounts: the runtime would put one over the other."""
     before = validity.pod({"volumes": [{"name": "v", "emptyDir": {}}]})

@@ -77,6 +77,8 @@ class Replica:
             await self.wait_for("ca_bundle_in_sync", 1, configuration=configuration)
         for listed in (api.NAMESPACES, api.INJECTIONS, api.CLUSTER_INJECTIONS, api.SECRETS):
             await self.wait_for("cache_synced", 1, resource=listed.plural)
+        state = self._dependencies.state
+        await self._wait(lambda: state.of_namespace(NAMESPACE).view.kubernetes_minor)
         if self._leads:
             await self._wait(lambda: self.value("audit_last_success_timestamp_seconds"))
 

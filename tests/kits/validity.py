@@ -109,6 +109,16 @@ def _joined(value: Json, other: Json) -> Json:
     }
 
 
+def with_ephemeral_volume(name: str) -> tuple[Json, Json]:
+    """A pod of this name, without and with an ephemeral volume `v`."""
+    before = pod({})
+    before["metadata"]["name"] = name
+    resources = {"requests": {"storage": "1"}}
+    claim = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": resources}}
+    volume = {"name": "v", "ephemeral": {"volumeClaimTemplate": claim}}
+    return before, with_added(before, {"volumes": [volume]})
+
+
 def verdict(before: Json, after: Json, *, policy: pod_security.Policy = ANYTHING) -> str | None:
     """The sentence about the added parts where this is enforced; None if they are valid."""
     old = pod_security.violations(policy, before)

@@ -8,9 +8,10 @@ from typing import Any
 
 from sidecar_injector import crds, names
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
+from sidecar_injector.core.validity import releases
 from sidecar_injector.kube import api
 
-OLDEST = (1, 32)
+OLDEST = (1, releases.OLDEST)
 """From this version native sidecars, matchConditions and CRD validation rules are enabled."""
 SCHEMAS = "/openapi/v3/api/v1"
 POD_SPEC = "io.k8s.api.core.v1.PodSpec"

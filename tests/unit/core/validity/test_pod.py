@@ -149,3 +149,11 @@ def _spoilt(pod: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str,
         parent = parent[key]
     parent[path[-1]] = copy.deepcopy(value)
     return copied
+
+
+@pytest.mark.parametrize(("length", "is_valid"), [(251, True), (252, False)])
+def test_the_claim_of_an_ephemeral_volume_is_named_after_the_pod(
+    length: int, is_valid: bool
+) -> None:
+    before, after = validity.with_ephemeral_volume("a" * length)
+    assert (validity.verdict(before, after) is None) is is_valid
