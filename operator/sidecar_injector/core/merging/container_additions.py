@@ -16,8 +16,8 @@ from sidecar_injector.core.merging.status_annotation import (
     RecordsByPath,
     json_text,
 )
+from sidecar_injector.core.pods import api_fields, globs
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import globs
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -186,15 +186,16 @@ class Sources(ContainerItems):
         return [self.target.path("envFrom")] * len(self.values)
 
     def missing(self, pod: Pod) -> Sources | None:
-        index = defaults.ItemIndex(self._present(pod, "envFrom"))
+        index = defaults.ItemIndex(self._present(pod, "envFrom"), field=_SOURCE)
         return self.narrowed(value for value in self.values if not index.find(value))
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         path, items = self.target.path("envFrom"), self._present(editor.document, "envFrom")
-        index = defaults.ItemIndex(items)
-        position = _leading(((path, json_text(item)) for item in items), recorded)
+        index = defaults.ItemIndex(items, field=_SOURCE)
+        kept = (defaults.without_absent(item, _SOURCE) for item in items)
+        position = _leading(((path, json_text(item)) for item in kept), recorded)
         records: list[Record] = []
-        for value in self.values:
+        for value in (defaults.without_absent(value, _SOURCE) for value in self.values):
             if not index.find(value):
                 index.add(value)
                 editor.insert(self.target.steps("envFrom"), position, value)
@@ -294,6 +295,8 @@ class AppendedTexts(ContainerItems):
         return {variable["name"]: (position, variable) for position, variable in variables}
 
 
+_VARIABLE = api_fields.CONTAINER.member("env")
+_SOURCE = api_fields.CONTAINER.member("envFrom")
 _PARTS: Mapping[str, Callable[..., additions.Addition]] = {
     "envFrom": Sources,
     "env": Variables,
@@ -309,7 +312,7 @@ def _leading(keys: Iterable[ItemKey], recorded: set[ItemKey]) -> int:
 
 
 def _same_variable(variable: Json, other: Json) -> bool:
-    return defaults.same(variable, other, defaults.CONTAINER["env"].shape)
+    return defaults.same(variable, other, _VARIABLE)
 
 
 def _without_appended(variable: Json, path: str, records: RecordsByPath) -> Json:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import additions, container_additions, defaults
 from sidecar_injector.core.merging.status_annotation import ItemKey, Record
+from sidecar_injector.core.pods import lenient
+from sidecar_injector.core.pods.api_fields import CONTAINER
 
 Json = dict[str, Any]
 Missing = tuple[tuple[str, ...], str, Any]
@@ -48,21 +51,22 @@ class Union(additions.Addition):
 
     def preserved_paths(self, pod: Mapping[str, Any]) -> Sequence[str]:
         rest = {key: value for key, value in self.template.items() if key not in ALWAYS_SET}
-        return (
-            () if defaults.contains(self.target.find(pod), rest, defaults.CONTAINER) else self.paths
-        )
+        return () if defaults.contains(self.target.find(pod), rest, CONTAINER) else self.paths
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         records: list[Record] = []
-        for steps, key, value in list(_missing(self.target.find(editor.document), self.template)):
+        container = self.target.find(editor.document)
+        for steps, key, value in list(_missing(container, self.template)):
             is_item = key or steps[-1] in BY_VALUE
+            previous = functools.reduce(lenient.child, steps[:-1], container).get(steps[-1])
             (editor.append if is_item else editor.set)(self.target.steps(*steps), value)
             if steps[-1] in BY_VALUE:
                 records.append({"op": "add", "path": self.target.path(*steps), "value": value})
             elif key:
                 records.append({"op": "add", "path": self.target.path(*steps, key)})
             else:
-                records.append({"op": "set", "path": self.target.path(*steps)})
+                path = self.target.path(*steps)
+                records.append({"op": "set", "path": path, **additions.previous(previous)})
         return records
 
 
@@ -75,17 +79,18 @@ def _missing(
         if path == ("resources", "requests"):
             # The API server copies limits to requests, also before it calls the webhook.
             present = {**(container.get("limits") or {}), **(present or {})}
-        if (not steps and field in ALWAYS_SET) or defaults.is_empty(wanted):
+        kind = CONTAINER.at(path)
+        if (not steps and field in ALWAYS_SET) or kind.is_absent(wanted):
             continue
         if field in KEYED and not steps:
             yield from _missing_items(present or (), wanted, path, key=KEYED[field])
         elif field == "envFrom":
-            index = defaults.ItemIndex(present or ())
+            index = defaults.ItemIndex(present or (), field=kind)
             yield from ((path, "", source) for source in wanted if not index.find(source))
         elif field in MERGED and isinstance(wanted, dict):
             # Also where the object is absent: the API server writes an empty one.
             yield from _missing(present or {}, wanted, steps=path)
-        elif defaults.is_empty(present):
+        elif kind.is_absent(present):
             yield path, "", wanted
 
 
