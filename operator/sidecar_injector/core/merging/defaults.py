@@ -21,7 +21,7 @@ def contains(actual: Any, wanted: Any, field: Field = RULE) -> bool:
     if isinstance(wanted, dict):
         if not wanted and not field.is_pointer:
             return True
-        actual = field.read(actual)
+        actual = field.default if actual is None else actual
         return isinstance(actual, dict) and all(
             _member(actual, key, value, field) for key, value in wanted.items()
         )
