@@ -116,6 +116,6 @@ def test_quantities_are_rounded_as_the_api_server_rounds_them(
     )
     assert created is not None
     cpu = created["spec"]["containers"][0]["resources"]["limits"]["cpu"]
-    assert quantity.stored(text, digits=measure.MILLI) == quantity.parse(cpu)
+    assert quantity.stored(text, digits=quantity.MILLI) == quantity.parse(cpu)
     size = created["spec"]["volumes"][0]["emptyDir"]["sizeLimit"]
-    assert quantity.stored(text, digits=measure.NANO) == quantity.parse(size)
+    assert quantity.stored(text, digits=quantity.NANO) == quantity.parse(size)

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from sidecar_injector.core.pods import api_fields
+from sidecar_injector.core.pods import api_fields, quantity
 from tools.fields import schema
 
 Json = dict[str, Any]
@@ -25,7 +25,6 @@ Steps = tuple[str | int, ...]
 
 ROUNDED = "1500u"
 """Three decimal digits cannot hold it."""
-MILLI, NANO = 3, 9
 SURROUNDINGS: Json = {
     "automountServiceAccountToken": False,
     "containers": [{"name": "app", "image": "app:1"}],
@@ -108,7 +107,7 @@ class _Result:
     default: Any = None
     empty: Any = None
     is_dropped: bool = False
-    digits: int = NANO
+    digits: int = quantity.NANO
 
     @property
     def has_default(self) -> bool:
@@ -163,7 +162,7 @@ def _measured(field: schema.Field, sample: _Sample, steps: Steps) -> _Result:
         default=sample.without(steps),
         empty=sample.with_value(steps, field.kind.empty),
         is_dropped=_at(sample.created, steps) is None,
-        digits=NANO if rounded in (None, ROUNDED) else MILLI,
+        digits=quantity.NANO if rounded in (None, ROUNDED) else quantity.MILLI,
     )
 
 

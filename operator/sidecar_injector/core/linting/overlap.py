@@ -11,7 +11,6 @@ from sidecar_injector.core.injections import model
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.merging import additions, container_additions, defaults
-from sidecar_injector.core.pods import api_fields
 
 MAX_COMPETING = 100
 """Injections that one is compared with; on pods of more than these nobody can follow the order."""
@@ -150,12 +149,14 @@ def _wanted(injection: model.Injection) -> dict[tuple[str, str], Wanted]:
 def _is_same(kind: str, value: Any, other: Any) -> bool:
     match kind:
         case "container":
-            return defaults.same(value, other, api_fields.CONTAINER)
+            return defaults.same(value, other, defaults.CONTAINER)
         case "volume":
             return defaults.same_volume(value, other)
         case "mount":
             # The merge compares only these fields; for the others the first injection wins.
             keys = ("name", "subPath")
             return all((value.get(key) or "") == (other.get(key) or "") for key in keys)
+        case "env":
+            return defaults.same(value, other, defaults.CONTAINER.member("env"))
         case _:
             return defaults.same(value, other)

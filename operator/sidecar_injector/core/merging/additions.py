@@ -154,10 +154,10 @@ class Scalar(Addition):
         records: list[Record] = []
         for field in fields:
             path = ("spec", field)
-            before = previous(spec.get(field))
+            previous = _previous(spec.get(field))
             editor.set(path, self.value)
             records.append(
-                {"op": "set", "path": patch.pointer(path), "value": self.value, **before}
+                {"op": "set", "path": patch.pointer(path), "value": self.value, **previous}
             )
         return records
 
@@ -292,7 +292,7 @@ def belongs_to(part: str, entry: Entry) -> Conflict:
     return Conflict(Reason.INJECTION_CONFLICT, f"{part} belongs to {entry.name}")
 
 
-def previous(value: Any) -> Json:
+def _previous(value: Any) -> Json:
     """What `uninject` puts back; nothing for a value that is absent or too long."""
     if value is None:
         return {}

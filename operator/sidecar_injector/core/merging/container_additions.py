@@ -16,8 +16,8 @@ from sidecar_injector.core.merging.status_annotation import (
     RecordsByPath,
     json_text,
 )
-from sidecar_injector.core.pods import api_fields, globs
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import globs
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -295,8 +295,8 @@ class AppendedTexts(ContainerItems):
         return {variable["name"]: (position, variable) for position, variable in variables}
 
 
-_VARIABLE = api_fields.CONTAINER.member("env")
-_SOURCE = api_fields.CONTAINER.member("envFrom")
+_VARIABLE = defaults.CONTAINER.member("env")
+_SOURCE = defaults.CONTAINER.member("envFrom")
 _PARTS: Mapping[str, Callable[..., additions.Addition]] = {
     "envFrom": Sources,
     "env": Variables,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import additions, container_additions, defaults
 from sidecar_injector.core.merging.status_annotation import ItemKey, Record
-from sidecar_injector.core.pods import lenient
-from sidecar_injector.core.pods.api_fields import CONTAINER
 
 Json = dict[str, Any]
 Missing = tuple[tuple[str, ...], str, Any]
@@ -51,22 +48,21 @@ class Union(additions.Addition):
 
     def preserved_paths(self, pod: Mapping[str, Any]) -> Sequence[str]:
         rest = {key: value for key, value in self.template.items() if key not in ALWAYS_SET}
-        return () if defaults.contains(self.target.find(pod), rest, CONTAINER) else self.paths
+        return (
+            () if defaults.contains(self.target.find(pod), rest, defaults.CONTAINER) else self.paths
+        )
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         records: list[Record] = []
-        container = self.target.find(editor.document)
-        for steps, key, value in list(_missing(container, self.template)):
+        for steps, key, value in list(_missing(self.target.find(editor.document), self.template)):
             is_item = key or steps[-1] in BY_VALUE
-            previous = functools.reduce(lenient.child, steps[:-1], container).get(steps[-1])
             (editor.append if is_item else editor.set)(self.target.steps(*steps), value)
             if steps[-1] in BY_VALUE:
                 records.append({"op": "add", "path": self.target.path(*steps), "value": value})
             elif key:
                 records.append({"op": "add", "path": self.target.path(*steps, key)})
             else:
-                path = self.target.path(*steps)
-                records.append({"op": "set", "path": path, **additions.previous(previous)})
+                records.append({"op": "set", "path": self.target.path(*steps)})
         return records
 
 
@@ -79,7 +75,7 @@ def _missing(
         if path == ("resources", "requests"):
             # The API server copies limits to requests, also before it calls the webhook.
             present = {**(container.get("limits") or {}), **(present or {})}
-        kind = CONTAINER.at(path)
+        kind = defaults.CONTAINER.at(path)
         if (not steps and field in ALWAYS_SET) or kind.is_absent(wanted):
             continue
         if field in KEYED and not steps:

@@ -8,9 +8,12 @@ decision.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from sidecar_injector.core.pods import api_fields
 from sidecar_injector.core.pods.api_fields import RULE, VOLUME, Field
+
+CONTAINER: Final = api_fields.CONTAINER
 
 
 def contains(actual: Any, wanted: Any, field: Field = RULE) -> bool:

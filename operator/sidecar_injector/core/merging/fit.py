@@ -19,7 +19,6 @@ from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.render import Json, Parts
 from sidecar_injector.core.merging.status_annotation import Entry, RecordsByPath
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods.api_fields import CONTAINER
 from sidecar_injector.core.reasons import Conflict, Reason
 
 REWRITTEN = ("image", "imagePullPolicy", "resources")
@@ -99,7 +98,7 @@ class Fit:
     def has_container(self, field: str, wanted: Json) -> bool:
         """Whether the pod's container of that name has all that the wanted one sets."""
         placed_field, _, container = self.containers[wanted["name"]]
-        return placed_field == field and defaults.contains(container, wanted, CONTAINER)
+        return placed_field == field and defaults.contains(container, wanted, defaults.CONTAINER)
 
     def has_volume(self, wanted: Json) -> bool:
         """Whether the pod's volume of that name is the wanted one."""

@@ -18,9 +18,6 @@ from sidecar_injector.core.pods import fields as pod_fields
 
 Json = dict[str, Any]
 
-_CONTAINER_NAME = 2
-"""Its position among the steps of a record's path."""
-
 
 def uninject(pod: Mapping[str, Any]) -> Json:
     """A copy of the pod without what injections added.
@@ -71,7 +68,7 @@ def _undo(pod: Json, record: Mapping[str, Any]) -> None:
                 if value == suffix:
                     del parent[steps[-1]]
         case "add", dict() if "value" in record:
-            _remove_value(parent, steps, record["value"])
+            _remove_value(parent, steps[-1], record["value"])
         case "add", list():
             _remove_first(parent, lambda item: _is_named(item, steps[-1]))
 
@@ -85,23 +82,15 @@ def _unset(parent: Json, field: str, record: Mapping[str, Any]) -> None:
         parent.pop(field, None)
 
 
-def _remove_value(parent: Json, steps: list[str], value: Any) -> None:
-    field = steps[-1]
+def _remove_value(parent: Json, field: str, value: Any) -> None:
     items = parent.get(field)
     if not isinstance(items, list):
         return
     if field == "hostAliases" and isinstance(value, dict):
         _remove_hostnames(items, value)
     else:
-        kind = _field_of(steps)
+        kind = api_fields.CONTAINER.members.get(field) or api_fields.TEMPLATE.member(field)
         _remove_first(items, lambda item: defaults.same(item, value, kind), last=True)
-
-
-def _field_of(steps: list[str]) -> api_fields.Field:
-    """The field of a record, whose path has the name of a container behind the list of it."""
-    is_below = len(steps) > _CONTAINER_NAME and steps[1] in pod_fields.CONTAINER_LISTS
-    names_of_fields = steps[1:2] + steps[_CONTAINER_NAME + 1 :] if is_below else steps[1:]
-    return api_fields.TEMPLATE.at(names_of_fields)
 
 
 def _remove_hostnames(aliases: list[Any], value: Mapping[str, Any]) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import decimal
 import re
 
+MILLI, NANO = 3, 9
+"""Decimal digits that the API server keeps: of resources, and of any other quantity."""
+
 _SYNTAX = re.compile(
     r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?"
 )

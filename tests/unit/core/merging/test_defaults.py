@@ -6,7 +6,6 @@ import pytest
 
 from sidecar_injector.core.merging import defaults
 from sidecar_injector.core.pods import quantity
-from sidecar_injector.core.pods.api_fields import CONTAINER
 
 
 @pytest.mark.parametrize(
@@ -83,7 +82,7 @@ from sidecar_injector.core.pods.api_fields import CONTAINER
     ],
 )
 def test_a_container_is_there_if_it_has_every_field_that_is_wanted(actual, wanted, there):
-    assert defaults.contains(actual, wanted, CONTAINER) is there
+    assert defaults.contains(actual, wanted, defaults.CONTAINER) is there
 
 
 @pytest.mark.parametrize(
