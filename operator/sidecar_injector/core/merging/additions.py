@@ -48,7 +48,7 @@ def of_pod(spec: Mapping[str, Any]) -> Iterator[Addition]:
             yield Scalar(field, spec[field])
     for field, keys in LISTS.items():
         if values := spec.get(field):
-            yield ListItems((field,), keys, values=kept(values, field))
+            yield ListItems((field,), keys, values=tuple(values))
     if aliases := spec.get("hostAliases"):
         yield HostAliases(values=tuple(aliases))
     dns = spec.get("dnsConfig") or {}
@@ -114,12 +114,6 @@ def is_unset(field: str, value: Any) -> bool:
     """Whether a field of the spec is as the API server makes it where the author sets nothing."""
     kind = api_fields.TEMPLATE.member(field)
     return bool(kind.read(value) == kind.default)
-
-
-def kept(values: Iterable[Any], *path: str) -> tuple[Any, ...]:
-    """The items of a list as the API server keeps them: records fit the pod on later calls."""
-    field = api_fields.TEMPLATE.at(path)
-    return tuple(defaults.without_absent(value, field) for value in values)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -237,7 +231,7 @@ class ListItems(Items):
 
     @property
     def _field(self) -> api_fields.Field:
-        return api_fields.TEMPLATE.at(self.parents)
+        return api_fields.of_template(self.parents)
 
     def _index(self, items: Sequence[Any]) -> defaults.ItemIndex:
         return defaults.ItemIndex(items, field=self._field, keys=self.keys)

@@ -186,21 +186,22 @@ class Sources(ContainerItems):
         return [self.target.path("envFrom")] * len(self.values)
 
     def missing(self, pod: Pod) -> Sources | None:
-        index = defaults.ItemIndex(self._present(pod, "envFrom"), field=_SOURCE)
+        index = defaults.ItemIndex(self._present(pod, "envFrom"))
         return self.narrowed(value for value in self.values if not index.find(value))
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         path, items = self.target.path("envFrom"), self._present(editor.document, "envFrom")
-        index = defaults.ItemIndex(items, field=_SOURCE)
-        kept = (defaults.without_absent(item, _SOURCE) for item in items)
-        position = _leading(((path, json_text(item)) for item in kept), recorded)
+        index = defaults.ItemIndex(items)
+        position = _leading(((path, json_text(item)) for item in items), recorded)
         records: list[Record] = []
-        for value in (defaults.without_absent(value, _SOURCE) for value in self.values):
+        for value in self.values:
             if not index.find(value):
                 index.add(value)
-                editor.insert(self.target.steps("envFrom"), position, value)
+                # As the API server writes it, so that the next call finds it among the records.
+                source = defaults.without_absent(value, _SOURCE)
+                editor.insert(self.target.steps("envFrom"), position, source)
                 position += 1
-                records.append({"op": "add", "path": path, "value": value})
+                records.append({"op": "add", "path": path, "value": source})
         return records
 
 

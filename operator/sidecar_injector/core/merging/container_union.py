@@ -81,7 +81,7 @@ def _missing(
         if field in KEYED and not steps:
             yield from _missing_items(present or (), wanted, path, key=KEYED[field])
         elif field == "envFrom":
-            index = defaults.ItemIndex(present or (), field=kind)
+            index = defaults.ItemIndex(present or ())
             yield from ((path, "", source) for source in wanted if not index.find(source))
         elif field in MERGED and isinstance(wanted, dict):
             # Also where the object is absent: the API server writes an empty one.

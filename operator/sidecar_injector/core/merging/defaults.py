@@ -105,8 +105,6 @@ def _member(actual: Mapping[str, Any], key: str, wanted: Any, field: Field) -> b
     inner = field.member(key)
     if wanted is None or (inner.of_siblings and inner.is_absent(wanted)):
         return True
-    if field.is_map and key not in actual:
-        return False
     present = inner.of_siblings(actual) if inner.of_siblings else actual.get(key)
     return contains(present, wanted, inner)
 
@@ -116,7 +114,7 @@ def _list_contains(actual: list[Any], wanted: list[Any], field: Field) -> bool:
         by_key = ItemIndex(actual, keys=(field.key,))
         return all(any(_match(item, part, field) for item in by_key.find(part)) for part in wanted)
     if field.is_loose:
-        return all(map(ItemIndex(actual, field=field).find, wanted))
+        return all(map(ItemIndex(actual).find, wanted))
     return len(actual) == len(wanted) and all(
         contains(item, part, field) for item, part in zip(actual, wanted, strict=True)
     )

@@ -41,11 +41,6 @@ class Field:
     of_siblings: Callable[[Json], Any] | None = None
     """The value, filled in from the other fields of the object where it is absent."""
 
-    @property
-    def is_map(self) -> bool:
-        """Whether the keys are free: then an empty member is not an absent one."""
-        return EVERY in self.members
-
     def member(self, key: str) -> Field:
         """The field of that name; one without exceptions if the table does not have it."""
         return self.members.get(key) or self.members.get(EVERY) or RULE
@@ -112,6 +107,12 @@ def _exceptions() -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield "of_siblings", OF_SIBLINGS
     yield "is_whole", {_WHOLE: True}
     yield "is_loose", {_LOOSE: True}
+
+
+@functools.lru_cache(maxsize=256)
+def of_template(path: tuple[str, ...]) -> Field:
+    """The field of a template's spec at the end of these names."""
+    return TEMPLATE.at(path)
 
 
 TEMPLATE: Final = _compiled()

@@ -161,6 +161,54 @@ def test_ports_that_a_union_added_are_taken_out_of_a_pod_of_the_cluster() -> Non
     assert meaningful(uninject.uninject(injected)) == meaningful(written(subject))
 
 
+def test_an_empty_value_that_the_api_server_keeps_makes_another_item() -> None:
+    forever: Json = {"operator": "Exists", "effect": "NoExecute"}
+    wanted = {**forever, "tolerationSeconds": 0}
+    rule = injection(template={"spec": {"tolerations": [wanted]}})
+    result = decided(pod(tolerations=[forever]), rule)
+    assert result.pod["spec"]["tolerations"] == [forever, wanted]
+
+
+def test_a_selector_of_everything_is_not_that_of_nothing() -> None:
+    nothing: Json = {"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}
+    everything = {**nothing, "labelSelector": {}}
+    rules = (
+        injection(name, template={"spec": {"topologySpreadConstraints": [constraint]}})
+        for name, constraint in (("a", nothing), ("b", everything))
+    )
+    assert list(reasons(decided(pod(), *rules)).values()) == ["Injected", "InjectionConflict"]
+    template = {"spec": {"topologySpreadConstraints": [everything]}}
+    rule = injection(template=template)
+    kept = decided(pod(topologySpreadConstraints=[nothing]), rule).lines[0].details["kept"]
+    assert kept == ["/spec/topologySpreadConstraints"]
+
+
+def test_sources_of_a_later_injection_come_behind_those_of_an_earlier_call() -> None:
+    first, second = (
+        injection(
+            name,
+            applicationContainers={"envFrom": [{"prefix": "", "configMapRef": {"name": name}}]},
+        )
+        for name in ("a", "b")
+    )
+    subject = pod(containers=[container("app", envFrom=[{"secretRef": {"name": "own"}}])])
+    injected = decided(written(decided(subject, first).pod), first, second).pod
+    sources = injected["spec"]["containers"][0]["envFrom"]
+    assert [source.get("configMapRef", {}).get("name") for source in sources] == ["a", "b", None]
+
+
+def test_on_the_host_network_a_port_of_the_author_is_that_of_the_host() -> None:
+    wanted = container(ports=[{"containerPort": 80, "hostPort": 80}])
+    rule = injection(hostNetworkPods="Inject", template={"spec": {"containers": [wanted]}})
+    own = container(ports=[{"containerPort": 80}])
+    subject = pod(hostNetwork=True, containers=[container("app"), own])
+    after = pod(hostNetwork=True, containers=[container("app"), wanted])
+    assert reasons(decided(subject, rule)) == reasons(decided(after, rule))
+    assert set(reasons(decided(subject, rule)).values()) == {"AlreadyInjected"}
+    elsewhere = pod(containers=[container("app"), own])
+    assert set(reasons(decided(elsewhere, rule)).values()) == {"ContainerConflict"}
+
+
 def of_requests(field: str, **resources: Any) -> Json:
     return container(resources={field: resources})
 
