@@ -16,6 +16,7 @@ _SYNTAX = re.compile(
 )
 _BINARY = {unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_SPACE = " \t\n\r"
 _MAX_LENGTH = 256
 _CONTEXT = decimal.Context(prec=400)
 _MOST_BINARY = decimal.Decimal(2**63 - 1)
@@ -26,7 +27,7 @@ def parse(value: object) -> decimal.Decimal | None:
     """The number that a quantity means, or None if the value is not a quantity."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    text = str(value).strip()
+    text = str(value).strip(_SPACE)
     match = _SYNTAX.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if match is None:
         return None

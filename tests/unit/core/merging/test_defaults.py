@@ -172,6 +172,8 @@ def test_a_quantity_is_rounded_up_and_bounded(text, digits, number):
     assert quantity.stored(text, digits=digits) == quantity.parse(number)
 
 
-@pytest.mark.parametrize("text", ["", "a", "1 Gi", "1GiB", "--1", True, None, "1" * 257, "1e999"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "1 Gi", "1GiB", "--1", "\x1c1", True, None, "1" * 257, "1e999"]
+)
 def test_what_is_no_quantity_is_none(text):
     assert quantity.parse(text) is None
