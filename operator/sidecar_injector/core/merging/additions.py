@@ -44,8 +44,8 @@ MAX_PREVIOUS = 64
 def of_pod(spec: Mapping[str, Any]) -> Iterator[Addition]:
     """What the fields of a template's spec add, besides containers and volumes."""
     for field in SCALARS:
-        if not is_unset(field, spec.get(field)):
-            yield Scalar(field, spec[field])
+        if (value := spec.get(field)) is not None and not is_unset(field, value):
+            yield Scalar(field, value)
     for field, keys in LISTS.items():
         if values := spec.get(field):
             yield ListItems((field,), keys, values=tuple(values))
