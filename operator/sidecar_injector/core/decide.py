@@ -14,11 +14,13 @@ What the pod's annotation means, in an enabled namespace and before selectors:
 
 from __future__ import annotations
 
+import functools
+
 from sidecar_injector import names
 from sidecar_injector.core import decision, matching, patch
 from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import budget, merge, render, status_annotation
+from sidecar_injector.core.merging import additions, budget, merge, render, status_annotation
 from sidecar_injector.core.pods import annotation, lenient
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
@@ -34,13 +36,21 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
         verdict, message = PodVerdict.OUT_OF_SCOPE, reason.sentence
         return Decision(verdict=verdict, reason=reason, message=message, pod=request.pod)
 
-    editor = patch.Editor(dict(request.pod))
-    context = _render_context(request, candidate, view, recorded)
-    tutorial = candidate.inject_request.tutorial
-    merging = merge.Merge(editor, recorded, context=context, view=view, tutorial=tutorial)
     candidates = view.candidates(candidate.labels)
     work = budget.Budget(request.pod, recorded)
     refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
+    tried = [injection for injection, line in zip(candidates, refusals, strict=True) if not line]
+    editor = patch.Editor(dict(request.pod))
+    merger = functools.partial(
+        merge.Merge,
+        context=_render_context(request, candidate, view),
+        view=view,
+        tutorial=candidate.inject_request.tutorial,
+    )
+    merging = merger(editor, recorded)
+    if merging.lacks_record(tried):
+        merging.first_call = merger(patch.Editor(dict(candidate.pod)), status_annotation.NOTHING)
+        work.count_twice()
     if request.is_waited_for and work.work > budget.SHORT:
         raise budget.LongWorkError(work.work)
     lines = [
@@ -82,13 +92,10 @@ def _render_context(
     request: namespace_view.PodRequest,
     candidate: matching.Candidate,
     view: namespace_view.NamespaceView,
-    recorded: status_annotation.Provenance,
 ) -> render.RenderContext:
-    name = status_annotation.author_scalar(request.pod, recorded, "serviceAccountName")
-    alias = status_annotation.author_scalar(request.pod, recorded, "serviceAccount")
     return render.RenderContext(
         namespace=request.namespace,
-        service_account=name or alias or "default",
+        service_account=additions.scalar(candidate.pod, "serviceAccountName") or "default",
         host_network=candidate.host_network,
         sources={
             "podAnnotation": candidate.annotations,

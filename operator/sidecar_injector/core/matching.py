@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import status_annotation
-from sidecar_injector.core.pods import annotation, selectors
+from sidecar_injector.core.merging import author, status_annotation
+from sidecar_injector.core.pods import annotation, lenient, selectors
 from sidecar_injector.core.reasons import Reason
 
 Request = namespace_view.PodRequest
@@ -27,6 +27,8 @@ Subject = TypeVar("Subject")
 class Candidate:
     """The fields of a pod that the rules look at, as the pod's author wrote them."""
 
+    pod: Mapping[str, Any]
+    """All of the pod that is known."""
     labels: Mapping[str, str]
     annotations: Mapping[str, Any]
     host_network: bool
@@ -35,12 +37,15 @@ class Candidate:
 
 def candidate_of(pod: Mapping[str, Any], recorded: status_annotation.Provenance) -> Candidate:
     """The candidate for a pod, of which only the metadata must be known."""
-    author = status_annotation.author_view(pod, recorded)
+    author_pod = author.pod_of(pod, recorded)
+    metadata = author_pod.get("metadata")
+    annotations = lenient.child(metadata, "annotations")
     return Candidate(
-        labels=author["labels"],
-        annotations=author["annotations"],
-        host_network=status_annotation.author_scalar(pod, recorded, "hostNetwork") is True,
-        inject_request=annotation.read(author["annotations"]),
+        pod=author_pod,
+        labels=lenient.child(metadata, "labels"),
+        annotations=annotations,
+        host_network=(author_pod.get("spec") or {}).get("hostNetwork") is True,
+        inject_request=annotation.read(annotations),
     )
 
 

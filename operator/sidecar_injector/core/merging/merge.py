@@ -21,7 +21,7 @@ from sidecar_injector.core.merging.status_annotation import (
 )
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import lenient
-from sidecar_injector.core.reasons import Conflict, Reason
+from sidecar_injector.core.reasons import Conflict, Level, Reason
 from sidecar_injector.core.validity import container as container_rules
 from sidecar_injector.core.validity import pod as pod_rules
 from sidecar_injector.core.validity import pod_security, releases
@@ -32,6 +32,8 @@ MOST_BYTES: Final = 1536 << 10
 https://etcd.io/docs/latest/dev-guide/limit/"""
 SMALL_BYTES: Final = 16 << 10
 """What an injection adds to a larger pod nevertheless: the pod is too large without us, too."""
+_FRAME_BYTES: Final = len(names.STATUS_ANNOTATION) + len('{"injections":[],"version":1}')
+"""What the annotation has besides its entries."""
 _FIRST = "First"
 
 
@@ -58,6 +60,20 @@ class Merge:
         self._context = context
         self._view = view
         self._tutorial = tutorial
+        self.first_call: Merge | None = None
+        """The same for the pod as its author wrote it. On a second call it says what the first
+        call did: an injection that was skipped then is skipped again, for the same reason."""
+
+    def lacks_record(self, injections: Iterable[model.Injection]) -> bool:
+        """Whether an earlier call added something, but nothing of one of these injections."""
+        return bool(self._recorded.entries) and any(
+            self._claims.entry(injection.identity) is None for injection in injections
+        )
+
+    @functools.cached_property
+    def _record_bytes(self) -> int:
+        """Bytes of the entries in the annotation, with a comma behind each."""
+        return sum(len(entry.text) + 1 for entry in self._claims.entries)
 
     @functools.cached_property
     def _room(self) -> int:
@@ -66,6 +82,11 @@ class Merge:
 
     def fit(self, injection: model.Injection) -> decision.Line:
         """Add what the pod lacks of this injection; a conflict adds nothing and is the reason."""
+        if self.first_call:
+            line = self.first_call.fit(injection)
+            is_recorded = self._claims.entry(injection.identity) is not None
+            if line.reason.level is Level.FIT and not is_recorded:
+                return line
         try:
             parts = render.render(
                 injection,
@@ -113,15 +134,20 @@ class Merge:
         # On a second call another reason for skipping may come first: that is not worth a patch.
         is_right = after.entries == before.entries and after.same_skipped(before)
         if not is_right and (after.entries or after.skipped):
-            self._write(after.as_text())
+            self._write(after)
 
-    def _write(self, text: str) -> None:
-        """Set the annotation, unless the API server would refuse the pod for the size of all
-        annotations: an injected pod without a record is better than none."""
+    def _write(self, provenance: Provenance) -> None:
+        """Set the annotation, without what was skipped where there is no room for it."""
         present = pod_fields.metadata_map(self._editor.document, "annotations")
-        wanted = {**present, names.STATUS_ANNOTATION: text}
-        if spec_rules.annotation_bytes(wanted) <= spec_rules.MOST_ANNOTATIONS:
-            self._editor.set(("metadata", "annotations", names.STATUS_ANNOTATION), text)
+        for content in (provenance, Provenance(provenance.entries)):
+            text = content.as_text()
+            wanted = {**present, names.STATUS_ANNOTATION: text}
+            if spec_rules.annotation_bytes(wanted) <= spec_rules.MOST_ANNOTATIONS:
+                is_new = text != present.get(names.STATUS_ANNOTATION)
+                if is_new and content != status_annotation.NOTHING:
+                    path = ("metadata", "annotations", names.STATUS_ANNOTATION)
+                    self._editor.set(path, text)
+                return
 
     def _add(self, injection: model.Injection, missing: render.Parts) -> None:
         """Add all that is missing, or nothing: the result is checked before it is adopted."""
@@ -130,7 +156,7 @@ class Merge:
         placing = _Placing(self._editor.fork(room=room), self._claims)
         placement = injection.spec.get("placement") or {}
         records = placing.place(missing, placement)
-        annotations = {**missing.annotations, **placing.companions(missing, placement)}
+        annotations = {**placing.companions(missing, placement), **missing.annotations}
         if self._tutorial:
             annotations |= placing.lacking(
                 names.TUTORIAL_STATUS_ANNOTATION, names.TUTORIAL_INJECTED
@@ -151,18 +177,38 @@ class Merge:
         )
         if conflict:
             raise conflict
-        self._record(injection, missing, annotations, records)
+        self._record(self._entry(injection, missing, annotations, records), after)
         self._editor.adopt(placing.editor)
         self._room -= room - (placing.editor.room or 0)
 
-    def _record(
+    def _record(self, entry: Entry, after: Mapping[str, Any]) -> None:
+        """Claim what was added. A Conflict if the pod `after` has no room for the annotation:
+        without a record, the next call would take these parts for the author's."""
+        annotations = pod_fields.metadata_map(after, "annotations")
+        others = {
+            key: value for key, value in annotations.items() if key != names.STATUS_ANNOTATION
+        }
+        older = self._claims.entry(entry.identity)
+        record_bytes = self._record_bytes + len(entry.text) + 1
+        record_bytes -= len(older.text) + 1 if older else 0
+        size = spec_rules.annotation_bytes(others) + _FRAME_BYTES + record_bytes - 1
+        if size > spec_rules.MOST_ANNOTATIONS:
+            raise Conflict(
+                Reason.TOO_MUCH_WORK,
+                f"with {names.STATUS_ANNOTATION} the annotations would have {size} bytes, at most"
+                f" {spec_rules.MOST_ANNOTATIONS} are accepted",
+            )
+        self._record_bytes = record_bytes
+        self._claims = self._claims.with_entry(entry)
+
+    def _entry(
         self,
         injection: model.Injection,
         added: render.Parts,
         annotations: dict[str, str],
         records: list[Record],
-    ) -> None:
-        """Record what was added, and what the pod still has of the injection's older entry."""
+    ) -> Entry:
+        """What was added, and what the pod still has of the injection's older entry."""
         names_added = added.names
         members_added = {"labels": dict(added.labels), "annotations": annotations}
         if older := self._claims.entry(injection.identity):
@@ -177,16 +223,14 @@ class Merge:
             older_records = (record for record in older.patched if json_text(record) not in texts)
             records = [*older_records, *records]
         parts = {**names_added, **members_added}
-        self._claims = self._claims.with_entry(
-            Entry(
-                kind=injection.kind,
-                name=injection.name,
-                generation=injection.generation,
-                hash=injection.hash,
-                mode=added.mode,
-                added={field: value for field, value in parts.items() if value},
-                patched=tuple(records),
-            )
+        return Entry(
+            kind=injection.kind,
+            name=injection.name,
+            generation=injection.generation,
+            hash=injection.hash,
+            mode=added.mode,
+            added={field: value for field, value in parts.items() if value},
+            patched=tuple(records),
         )
 
 

@@ -12,6 +12,7 @@ the names of containers, initContainers and volumes and with the labels and anno
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.pods.lenient import Json
 
 VERSION = 1
+_VERSION_MEMBER = f'"version":{VERSION}'
 NAMED_LISTS = ("containers", "initContainers", "volumes")
 """Lists of the pod's spec whose items are recorded by name."""
 MAPS = ("labels", "annotations")
@@ -40,7 +42,7 @@ ItemKey = tuple[str, str]
 does not end in the item's own key."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
     """What one injection added to a pod."""
 
@@ -80,6 +82,12 @@ class Entry:
         }
         return {key: value for key, value in members.items() if value not in (None, "", {}, [])}
 
+    @functools.cached_property
+    def text(self) -> str:
+        """The entry as it is in the annotation: ASCII, so that its length is its bytes."""
+        content = self.as_json()
+        return json_text(content) if self.patched else _text_of_names(content)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
@@ -116,13 +124,13 @@ class Provenance:
 
         ASCII only: a forged lone surrogate stays an escape and cannot break the response.
         """
-        content: Json = {"version": VERSION}
+        parts = []
         if self.entries:
-            content["injections"] = [entry.as_json() for entry in self.entries]
+            parts.append(f'"injections":[{",".join(entry.text for entry in self.entries)}]')
         if self.skipped:
-            content["skipped"] = [skipped.as_json() for skipped in self.skipped]
-        has_values = any(entry.patched for entry in self.entries)
-        return json_text(content) if has_values else _text_of_names(content)
+            skipped = [skipped.as_json() for skipped in self.skipped]
+            parts.append(f'"skipped":{json_text(skipped)}')
+        return f"{{{','.join([*parts, _VERSION_MEMBER])}}}"
 
 
 NOTHING = Provenance()
@@ -182,38 +190,9 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
     return Provenance(tuple(entries.values()), tuple(skipped))
 
 
-def author_view(pod: Mapping[str, Any], recorded: Provenance) -> dict[str, dict[str, Any]]:
-    """Labels and annotations as the pod's author wrote them.
-
-    What is recorded as added and still has the recorded value is left out. So what an injection
-    adds never changes what is decided on the next call.
-    """
-    metadata = pod.get("metadata") or {}
-    view: dict[str, dict[str, Any]] = {}
-    for field in MAPS:
-        members = lenient.child(metadata, field)
-        if recorded.entries:
-            added = {
-                member for entry in recorded.entries for member in entry.members(field).items()
-            }
-            members = {
-                key: value
-                for key, value in members.items()
-                if not isinstance(value, str) or (key, value) not in added
-            }
-        view[field] = members
-    return view
-
-
-def author_scalar(pod: Mapping[str, Any], recorded: Provenance, field: str) -> Any:
-    """A field of the pod's spec as its author wrote it."""
-    value = (pod.get("spec") or {}).get(field)
-    for entry in reversed(recorded.entries):
-        for record in entry.patched:
-            is_field = record["op"] == "set" and record["path"] == f"/spec/{field}"
-            if is_field and "value" in record and record["value"] == value:
-                value = record.get("previous")
-    return value
+def steps_of(path: str) -> tuple[str, ...]:
+    """The steps of a record's path, each as the pod has it."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:])
 
 
 def _entry(item: Mapping[str, Any]) -> Entry | None:

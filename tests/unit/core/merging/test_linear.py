@@ -5,12 +5,14 @@ Calls are counted, not timed, so that a busy machine changes nothing.
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 
+from sidecar_injector import names
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import merge, render, status_annotation
+from sidecar_injector.core.merging import author, merge, render, status_annotation
 from sidecar_injector.core.reasons import Reason
 from tests.kits.samples import container, decided, injection, pod
 
@@ -164,6 +166,25 @@ def test_an_injection_costs_the_same_however_many_others_match(passes):
             decision = decided(subject, *injections)
             before, subject = subject, decision.pod
         return decided, before, *injections
+
+    check_linear(work)
+
+
+def forged(times, *, texts=1, items=1):
+    """A pod of which the annotation claims that many texts were appended to its variables."""
+    record = {"op": "append", "path": "/spec/containers/app/env/A/value", "suffix": "x"}
+    entry = {"kind": "K", "name": "n", "patched": [record] * (texts * times)}
+    text = json.dumps({"injections": [entry], "version": 1})
+    env = [{"name": "A", "value": "x" * 1000}] * (items * times)
+    return pod(annotations={names.STATUS_ANNOTATION: text}, containers=[container("app", env=env)])
+
+
+@pytest.mark.parametrize("sizes", [{"texts": 400}, {"items": 400}, {"texts": 400, "items": 400}])
+def test_the_authors_pod_is_found_in_linear_time(sizes):
+    def work(times):
+        subject = forged(times, **sizes)
+        recorded = status_annotation.read(subject["metadata"]["annotations"])
+        return author.pod_of, subject, recorded
 
     check_linear(work)
 
