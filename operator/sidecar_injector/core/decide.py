@@ -15,12 +15,13 @@ What the pod's annotation means, in an enabled namespace and before selectors:
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 from sidecar_injector import names
 from sidecar_injector.core import decision, matching, patch
 from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import additions, budget, merge, render, status_annotation
+from sidecar_injector.core.merging import author, budget, merge, render, status_annotation
 from sidecar_injector.core.pods import annotation, lenient
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
@@ -39,7 +40,6 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     candidates = view.candidates(candidate.labels)
     work = budget.Budget(request.pod, recorded)
     refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
-    tried = [injection for injection, line in zip(candidates, refusals, strict=True) if not line]
     editor = patch.Editor(dict(request.pod))
     merger = functools.partial(
         merge.Merge,
@@ -48,8 +48,9 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
         tutorial=candidate.inject_request.tutorial,
     )
     merging = merger(editor, recorded)
-    if merging.lacks_record(tried):
-        merging.first_call = merger(patch.Editor(dict(candidate.pod)), status_annotation.NOTHING)
+    if recorded.entries and _lacks_entry(recorded, candidates, refusals):
+        author_pod = author.pod_of(request.pod, recorded)
+        merging.first_call = merger(patch.Editor(dict(author_pod)), status_annotation.NOTHING)
         work.count_twice()
     if request.is_waited_for and work.work > budget.SHORT:
         raise budget.LongWorkError(work.work)
@@ -88,6 +89,19 @@ def _refusal_to_try(
     return None if work.admits(injection) else decision.line(injection, Reason.TOO_MUCH_WORK)
 
 
+def _lacks_entry(
+    recorded: status_annotation.Provenance,
+    candidates: Iterable[model.Injection],
+    refusals: Iterable[Line | None],
+) -> bool:
+    """Whether an injection is tried of which earlier calls have added nothing."""
+    added = {entry.identity for entry in recorded.entries}
+    return any(
+        line is None and injection.identity not in added
+        for injection, line in zip(candidates, refusals, strict=True)
+    )
+
+
 def _render_context(
     request: namespace_view.PodRequest,
     candidate: matching.Candidate,
@@ -95,7 +109,7 @@ def _render_context(
 ) -> render.RenderContext:
     return render.RenderContext(
         namespace=request.namespace,
-        service_account=additions.scalar(candidate.pod, "serviceAccountName") or "default",
+        service_account=candidate.service_account or "default",
         host_network=candidate.host_network,
         sources={
             "podAnnotation": candidate.annotations,

@@ -27,24 +27,24 @@ Subject = TypeVar("Subject")
 class Candidate:
     """The fields of a pod that the rules look at, as the pod's author wrote them."""
 
-    pod: Mapping[str, Any]
-    """All of the pod that is known."""
     labels: Mapping[str, str]
     annotations: Mapping[str, Any]
     host_network: bool
+    service_account: str
+    """Empty where the pod does not name one."""
     inject_request: annotation.InjectRequest
 
 
 def candidate_of(pod: Mapping[str, Any], recorded: status_annotation.Provenance) -> Candidate:
     """The candidate for a pod, of which only the metadata must be known."""
-    author_pod = author.pod_of(pod, recorded)
-    metadata = author_pod.get("metadata")
+    fields = author.fields_of(pod, recorded)
+    metadata, spec = fields["metadata"], fields["spec"]
     annotations = lenient.child(metadata, "annotations")
     return Candidate(
-        pod=author_pod,
         labels=lenient.child(metadata, "labels"),
         annotations=annotations,
-        host_network=(author_pod.get("spec") or {}).get("hostNetwork") is True,
+        host_network=spec.get("hostNetwork") is True,
+        service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "",
         inject_request=annotation.read(annotations),
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sidecar_injector import names
+from sidecar_injector.core import patch
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.merging.status_annotation import (
     MAPS,
@@ -27,6 +28,7 @@ Tree = dict[str | None, Any]
 """What was changed below one place of the pod: a tree for each step, the records of the place
 itself under None."""
 
+FIELDS = ("hostNetwork", "serviceAccountName", "serviceAccount")
 _ABSENT: Final = object()
 _MOST_STEPS = 8
 """No path that we record has more; a forged one of a million steps would be a tree of as many."""
@@ -48,11 +50,22 @@ def pod_of(pod: Mapping[str, Any], recorded: Provenance) -> Mapping[str, Any]:
     return author
 
 
+def fields_of(pod: Mapping[str, Any], recorded: Provenance) -> Json:
+    """The metadata of the author's pod, and of its spec at least the fields in `FIELDS`.
+
+    That is all that decides which injections apply, and the audit knows no more of a pod.
+    """
+    part: Json = {"metadata": pod.get("metadata") or {}, "spec": pod.get("spec") or {}}
+    if names.STATUS_ANNOTATION not in lenient.child(part["metadata"], "annotations"):
+        return part
+    part["spec"] = {field: part["spec"][field] for field in FIELDS if field in part["spec"]}
+    return {"metadata": {}, "spec": {}, **pod_of(part, recorded)}
+
+
 def _tree(pod: Mapping[str, Any], recorded: Provenance) -> Tree:
     root: Tree = {}
-    for steps, record in _changes(recorded):
-        # The audit has pods without most of the spec, and never needs the records about it.
-        if steps and steps[0] in pod and len(steps) <= _MOST_STEPS:
+    for steps, record in _changes(pod, recorded):
+        if len(steps) <= _MOST_STEPS:
             node = root
             for step in steps:
                 node = node.setdefault(step, {})
@@ -60,21 +73,29 @@ def _tree(pod: Mapping[str, Any], recorded: Provenance) -> Tree:
     return root
 
 
-def _changes(recorded: Provenance) -> Iterator[tuple[Steps, Record]]:
-    """Every change with its place, in the order in which they were made."""
+def _changes(pod: Mapping[str, Any], recorded: Provenance) -> Iterator[tuple[Steps, Record]]:
+    """Every change of what the pod has, with its place, in the order in which they were made."""
+    spec, metadata = lenient.child(pod, "spec"), lenient.child(pod, "metadata")
+    lists = [field for field in NAMED_LISTS if field in spec]
+    paths = tuple(
+        patch.pointer((part, field))
+        for part, members in (("spec", spec), ("metadata", metadata))
+        for field in members
+    )
     for entry in recorded.entries:
-        for field in NAMED_LISTS:
+        for field in lists:
             for name in entry.names(field):
                 yield ("spec", field, name), {"op": "add"}
         for field in MAPS:
             for key, value in entry.members(field).items():
                 yield ("metadata", field, key), {"op": "set", "value": value}
         for record in entry.patched:
-            steps = status_annotation.steps_of(record["path"])
-            if steps == ("spec", "serviceAccountName") and "value" in record:
-                # The API server gives the alias the value of the name.
-                yield ("spec", "serviceAccount"), {"op": "set", "value": record["value"]}
-            yield steps, record
+            if record["path"].startswith(paths):
+                steps = status_annotation.steps_of(record["path"])
+                if steps == ("spec", "serviceAccountName") and "value" in record:
+                    # The API server gives the alias the value of the name.
+                    yield ("spec", "serviceAccount"), {"op": "set", "value": record["value"]}
+                yield steps, record
     yield _STATUS, {"op": "set"}
 
 

@@ -63,17 +63,8 @@ class Merge:
         self.first_call: Merge | None = None
         """The same for the pod as its author wrote it. On a second call it says what the first
         call did: an injection that was skipped then is skipped again, for the same reason."""
-
-    def lacks_record(self, injections: Iterable[model.Injection]) -> bool:
-        """Whether an earlier call added something, but nothing of one of these injections."""
-        return bool(self._recorded.entries) and any(
-            self._claims.entry(injection.identity) is None for injection in injections
-        )
-
-    @functools.cached_property
-    def _record_bytes(self) -> int:
-        """Bytes of the entries in the annotation, with a comma behind each."""
-        return sum(len(entry.text) + 1 for entry in self._claims.entries)
+        self._most_record_bytes = spec_rules.MOST_ANNOTATIONS if recorded.entries else 0
+        """At least the bytes of all entries in the annotation."""
 
     @functools.cached_property
     def _room(self) -> int:
@@ -177,28 +168,23 @@ class Merge:
         )
         if conflict:
             raise conflict
-        self._record(self._entry(injection, missing, annotations, records), after)
+        used = room - (placing.editor.room or 0)
+        self._record(self._entry(injection, missing, annotations, records), after, used)
         self._editor.adopt(placing.editor)
-        self._room -= room - (placing.editor.room or 0)
+        self._room -= used
 
-    def _record(self, entry: Entry, after: Mapping[str, Any]) -> None:
+    def _record(self, entry: Entry, after: Mapping[str, Any], used: int) -> None:
         """Claim what was added. A Conflict if the pod `after` has no room for the annotation:
         without a record, the next call would take these parts for the author's."""
-        annotations = pod_fields.metadata_map(after, "annotations")
-        others = {
-            key: value for key, value in annotations.items() if key != names.STATUS_ANNOTATION
-        }
         older = self._claims.entry(entry.identity)
-        record_bytes = self._record_bytes + len(entry.text) + 1
-        record_bytes -= len(older.text) + 1 if older else 0
-        size = spec_rules.annotation_bytes(others) + _FRAME_BYTES + record_bytes - 1
-        if size > spec_rules.MOST_ANNOTATIONS:
-            raise Conflict(
-                Reason.TOO_MUCH_WORK,
-                f"with {names.STATUS_ANNOTATION} the annotations would have {size} bytes, at most"
-                f" {spec_rules.MOST_ANNOTATIONS} are accepted",
-            )
-        self._record_bytes = record_bytes
+        self._most_record_bytes += entry.most_bytes(used)
+        # Annotations that were added are among the records, all others are in the pod as it came.
+        most = MOST_BYTES - self._room + 2 * self._most_record_bytes
+        if older or most > spec_rules.MOST_ANNOTATIONS:
+            entries = [other for other in self._claims.entries if other is not older]
+            size = sum(each.length + 1 for each in (*entries, entry))
+            _check_annotations(after, size)
+            self._most_record_bytes = size
         self._claims = self._claims.with_entry(entry)
 
     def _entry(
@@ -313,6 +299,20 @@ class _Placing:
         leading = itertools.takewhile(lambda item: item["name"] in injected_names, present)
         for index, item in enumerate(items, sum(1 for _ in leading)):
             self.editor.insert(path, index, item)
+
+
+def _check_annotations(pod: Mapping[str, Any], record_bytes: int) -> None:
+    """Raises Conflict if the pod has no room for a status annotation with so many bytes of entries,
+    each with a comma behind it."""
+    annotations = dict(pod_fields.metadata_map(pod, "annotations"))
+    annotations.pop(names.STATUS_ANNOTATION, None)
+    size = spec_rules.annotation_bytes(annotations) + _FRAME_BYTES + record_bytes - 1
+    if size > spec_rules.MOST_ANNOTATIONS:
+        raise Conflict(
+            Reason.TOO_MUCH_WORK,
+            f"with {names.STATUS_ANNOTATION} the annotations would have {size} bytes, at most"
+            f" {spec_rules.MOST_ANNOTATIONS} are accepted",
+        )
 
 
 def _names_still_present(entry: Entry, pod: Mapping[str, Any], field: str) -> list[str]:

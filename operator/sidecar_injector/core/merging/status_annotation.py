@@ -24,11 +24,17 @@ from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.pods.lenient import Json
 
 VERSION = 1
-_VERSION_MEMBER = f'"version":{VERSION}'
 NAMED_LISTS = ("containers", "initContainers", "volumes")
 """Lists of the pod's spec whose items are recorded by name."""
 MAPS = ("labels", "annotations")
 """Maps of the pod's metadata whose members are recorded with their values."""
+
+_LONGEST_ESCAPE = 12
+"""Of one character: two halves of a surrogate pair."""
+_MOST_ESCAPED = 3
+"""Times as long is JSON in ASCII as in UTF-8: an escape of six for two bytes."""
+_LONGEST_REST = 1024
+"""Of an entry without what it lists, and of a record without its path and its values."""
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -83,10 +89,18 @@ class Entry:
         return {key: value for key, value in members.items() if value not in (None, "", {}, [])}
 
     @functools.cached_property
-    def text(self) -> str:
-        """The entry as it is in the annotation: ASCII, so that its length is its bytes."""
-        content = self.as_json()
-        return json_text(content) if self.patched else _text_of_names(content)
+    def length(self) -> int:
+        """How long the entry is in the annotation, which is ASCII."""
+        return len(json_text(self.as_json()))
+
+    def most_bytes(self, values: int) -> int:
+        """At least `length`, found in a fraction of the time: `values` are the bytes of all that
+        was added, as JSON."""
+        keys = sum(len(key) for field in MAPS for key in self.added.get(field) or ())
+        paths = sum(len(record["path"]) for record in self.patched)
+        rest = _LONGEST_REST * (1 + len(self.patched))
+        # Names and values are there once, or twice in a record of a whole item.
+        return _LONGEST_ESCAPE * (keys + paths) + _MOST_ESCAPED * 2 * values + rest
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,13 +138,13 @@ class Provenance:
 
         ASCII only: a forged lone surrogate stays an escape and cannot break the response.
         """
-        parts = []
+        content: Json = {"version": VERSION}
         if self.entries:
-            parts.append(f'"injections":[{",".join(entry.text for entry in self.entries)}]')
+            content["injections"] = [entry.as_json() for entry in self.entries]
         if self.skipped:
-            skipped = [skipped.as_json() for skipped in self.skipped]
-            parts.append(f'"skipped":{json_text(skipped)}')
-        return f"{{{','.join([*parts, _VERSION_MEMBER])}}}"
+            content["skipped"] = [skipped.as_json() for skipped in self.skipped]
+        has_values = any(entry.patched for entry in self.entries)
+        return json_text(content) if has_values else _text_of_names(content)
 
 
 NOTHING = Provenance()
