@@ -65,11 +65,10 @@ def fields_of(pod: Mapping[str, Any], recorded: Provenance) -> Json:
 def _tree(pod: Mapping[str, Any], recorded: Provenance) -> Tree:
     root: Tree = {}
     for steps, record in _changes(pod, recorded):
-        if len(steps) <= _MOST_STEPS:
-            node = root
-            for step in steps:
-                node = node.setdefault(step, {})
-            node.setdefault(None, []).append(record)
+        node = root
+        for step in steps:
+            node = node.setdefault(step, {})
+        node.setdefault(None, []).append(record)
     return root
 
 
@@ -90,8 +89,9 @@ def _changes(pod: Mapping[str, Any], recorded: Provenance) -> Iterator[tuple[Ste
             for key, value in entry.members(field).items():
                 yield ("metadata", field, key), {"op": "set", "value": value}
         for record in entry.patched:
-            if record["path"].startswith(paths):
-                steps = status_annotation.steps_of(record["path"])
+            path = record["path"]
+            if path.startswith(paths) and path.count("/") <= _MOST_STEPS:
+                steps = status_annotation.steps_of(path)
                 if steps == ("spec", "serviceAccountName") and "value" in record:
                     # The API server gives the alias the value of the name.
                     yield ("spec", "serviceAccount"), {"op": "set", "value": record["value"]}

@@ -170,9 +170,10 @@ def test_an_injection_costs_the_same_however_many_others_match(passes):
     check_linear(work)
 
 
-def forged(times, *, texts=1, items=1):
+def forged(times, *, texts=1, items=1, steps=0):
     """A pod of which the annotation claims that many texts were appended to its variables."""
-    record = {"op": "append", "path": "/spec/containers/app/env/A/value", "suffix": "x"}
+    path = "/spec/containers/app/env/A/value" + "/a" * (steps * times)
+    record = {"op": "append", "path": path, "suffix": "x"}
     entry = {"kind": "K", "name": "n", "patched": [record] * (texts * times)}
     text = json.dumps({"injections": [entry], "version": 1})
     env = [{"name": "A", "value": "x" * 1000}] * (items * times)
@@ -187,6 +188,12 @@ def test_the_authors_pod_is_found_in_linear_time(sizes):
         return author.pod_of, subject, recorded
 
     check_linear(work)
+
+
+def test_a_path_of_many_steps_is_not_followed():
+    subject = forged(1, steps=10_000)
+    recorded = status_annotation.read(subject["metadata"]["annotations"])
+    assert calls(author.pod_of, subject, recorded) < 1000
 
 
 class CountingText(str):
