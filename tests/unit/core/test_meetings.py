@@ -16,7 +16,7 @@ from tests.kits.random_pods import SEED
 from tests.kits.samples import decided
 
 
-@pytest.fixture(scope="module", params=[400, pytest.param(4000, marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=[400, pytest.param(1500, marks=pytest.mark.long)])
 def meetings(request):
     """(seed, pod, injections); a failure prints its seed, `PODS_SEED=…` tries others."""
     seeds = range(SEED, SEED + request.param)
