@@ -48,7 +48,7 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
         tutorial=candidate.inject_request.tutorial,
     )
     merging = merger(editor, recorded)
-    if recorded.entries and _lacks_entry(recorded, candidates, refusals):
+    if recorded != status_annotation.NOTHING and _lacks_entry(recorded, candidates, refusals):
         author_pod = author.pod_of(request.pod, recorded)
         merging.first_call = merger(patch.Editor(dict(author_pod)), status_annotation.NOTHING)
         work.count_twice()

@@ -45,11 +45,14 @@ def test_the_second_call_changes_nothing_and_skips_for_the_same_reasons(meetings
     for seed, pod, injections in meetings:
         first = decided(pod, *injections)
         hits.update(line.reason.value for line in first.lines)
-        for between in (first.pod, with_alias(first.pod)):
-            second = decided(between, *injections)
-            assert not second.operations, (seed, second.operations)
-            assert second.pod == between, seed
-            assert skipped(second) == skipped(first), seed
+        second = decided(first.pod, *injections)
+        assert not second.operations, (seed, second.operations)
+        assert second.pod == first.pod, seed
+        assert skipped(second) == skipped(first), seed
+        defaulted = decided(with_alias(first.pod), *injections)
+        assert not defaulted.operations, (seed, defaulted.operations)
+        # How many bytes are too many depends on the alias.
+        assert skipped(defaulted).keys() == skipped(first).keys(), seed
     print(f"seeds from {SEED}: {dict(hits.most_common())}")  # noqa: T201 - shown on failure
     assert hits["Injected"] > len(meetings)
     for reason in ("InjectionConflict", "PodWouldBeInvalid", "MissingValue", "InvalidValue",
