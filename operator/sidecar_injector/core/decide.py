@@ -40,20 +40,12 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     candidates = view.candidates(candidate.labels)
     work = budget.Budget(request.pod, recorded)
     refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
-    editor = patch.Editor(dict(request.pod))
-    merger = functools.partial(
-        merge.Merge,
-        context=_render_context(request, candidate, view),
-        view=view,
-        tutorial=candidate.inject_request.tutorial,
-    )
-    merging = merger(editor, recorded)
-    if recorded != status_annotation.NOTHING and _lacks_entry(recorded, candidates, refusals):
-        author_pod = author.pod_of(request.pod, recorded)
-        merging.first_call = merger(patch.Editor(dict(author_pod)), status_annotation.NOTHING)
+    if is_second := _lacks_entry(recorded, candidates, refusals):
         work.count_twice()
     if request.is_waited_for and work.work > budget.SHORT:
         raise budget.LongWorkError(work.work)
+    editor = patch.Editor(dict(request.pod))
+    merging = _merging(editor, request, candidate, view, recorded, is_second=is_second)
     lines = [
         line or merging.fit(injection) for injection, line in zip(candidates, refusals, strict=True)
     ]
@@ -89,12 +81,37 @@ def _refusal_to_try(
     return None if work.admits(injection) else decision.line(injection, Reason.TOO_MUCH_WORK)
 
 
+def _merging(
+    editor: patch.Editor,
+    request: namespace_view.PodRequest,
+    candidate: matching.Candidate,
+    view: namespace_view.NamespaceView,
+    recorded: status_annotation.Provenance,
+    *,
+    is_second: bool,
+) -> merge.Merge:
+    """What merges into the pod; on a second call also with the first call, done again."""
+    merger = functools.partial(
+        merge.Merge,
+        context=_render_context(request, candidate, view),
+        view=view,
+        tutorial=candidate.inject_request.tutorial,
+    )
+    merging = merger(editor, recorded)
+    if is_second:
+        author_pod = author.pod_of(request.pod, recorded)
+        merging.first_call = merger(patch.Editor(dict(author_pod)), status_annotation.NOTHING)
+    return merging
+
+
 def _lacks_entry(
     recorded: status_annotation.Provenance,
     candidates: Iterable[model.Injection],
     refusals: Iterable[Line | None],
 ) -> bool:
-    """Whether an injection is tried of which earlier calls have added nothing."""
+    """Whether this is a second call that tries an injection of which the first added nothing."""
+    if recorded == status_annotation.NOTHING:
+        return False
     added = {entry.identity for entry in recorded.entries}
     return any(
         line is None and injection.identity not in added
