@@ -1,0 +1,122 @@
+"""Random pods with every field of the API server's schema: no promise is broken on any of them.
+
+`python -m tools.fuzz.pods` is the long run.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from sidecar_injector.core import decision
+from sidecar_injector.core.reasons import Reason
+from tests.kits import random_pods
+from tools.controlplane import cluster
+from tools.crds import definition
+from tools.fuzz.pods import campaign, drawing, promises, walking
+
+Json = dict[str, Any]
+PAIRS: Final = 2000
+MOST_INJECTED_PODS: Final = 400
+OURS: Final = {"containers": "Container", "initContainers": "Container", "volumes": "Volume"}
+NEVER_ACCEPTED: Final = {
+    "PodCertificateProjection.certificateChainPath",
+}
+"""Fields that the API server refuses in every pod which the generator draws."""
+
+
+@pytest.fixture(scope="module")
+def pods(controlplane: cluster.ControlPlane) -> campaign.Campaign:
+    """A campaign with the seed of all property tests."""
+    return campaign.Campaign(controlplane, seed=random_pods.SEED)
+
+
+@pytest.fixture(scope="module")
+def outcome(pods: campaign.Campaign) -> campaign.Outcome:
+    """What came of the short run."""
+    outcome = pods.run(range(PAIRS))
+    print(f"seed {random_pods.SEED}:", *outcome.lines(), sep="\n")  # noqa: T201 - shown on failure
+    return outcome
+
+
+@pytest.mark.timeout(600)
+def test_no_pair_breaks_a_promise(
+    pods: campaign.Campaign, outcome: campaign.Outcome, tmp_path: Any
+) -> None:
+    smallest = [pods.write_minimal(failure, tmp_path) for failure in outcome.failures[:3]]
+    assert outcome.broken == 0, "\n".join(path.read_text() for path in smallest)
+    # They must not all be refused or left alone.
+    assert outcome.accepted >= PAIRS * 0.8
+    assert outcome.at_once >= PAIRS * 0.4
+    assert outcome.injected >= PAIRS * 0.4
+
+
+def test_every_field_of_a_pod_is_in_an_accepted_one(
+    pods: campaign.Campaign, outcome: campaign.Outcome
+) -> None:
+    types = pods.openapi["components"]["schemas"]
+    fields = walking.fields_below(types, "PodSpec") | walking.fields_below(types, "ObjectMeta")
+    assert fields - outcome.reached == NEVER_ACCEPTED
+
+
+def test_what_is_ours_stays_ours_whatever_is_changed_in_it(pods: campaign.Campaign) -> None:
+    """Every field of injected containers and volumes is set, changed and taken out."""
+    types = pods.openapi["components"]["schemas"]
+    fields = walking.fields_below(types, "Container") | walking.fields_below(types, "Volume")
+    missing = fields - {"Container.name", "Volume.name"}
+    for number in range(MOST_INJECTED_PODS):
+        draw = drawing.Draw(pods.openapi, f"{random_pods.SEED}/changed/{number}")
+        trial, stored = injected(pods, draw)
+        for name, changed in changes(types, draw, stored):
+            check_nothing_to_do(trial.decide(changed), name)
+            missing.discard(name)
+    assert missing == set()
+
+
+def injected(pods: campaign.Campaign, draw: drawing.Draw) -> tuple[promises.Trial, Json]:
+    """A trial with one injection of containers and volumes, and the pod as it is stored with it."""
+    for attempt in itertools.count():
+        pod = {"metadata": {"generateName": "a-"},
+               "spec": {"containers": [{"name": "own", "image": "x"}]}}  # fmt: skip
+        injection = pods.injection(f"{draw.random.random()}/{attempt}", "one", definition.KINDS[:1])
+        template = {key: injection["spec"]["template"]["spec"].get(key) or [] for key in OURS}
+        injection["spec"] = {"template": {"spec": template}}
+        trial = promises.Trial(promises.Pair(pod=pod, injections=(injection,)), pods.court)
+        first = trial.decide(pod)
+        verdict = pods.court.judge(dict(first.pod))
+        if first.injected and verdict.pod:
+            return trial, promises.cleaned(verdict.pod)
+    raise AssertionError("count has no end")
+
+
+def changes(types: Json, draw: drawing.Draw, pod: Json) -> Iterator[tuple[str, Json]]:
+    """The pod with one field of ours changed: `Type.field`, and the pod."""
+    for part, kind in OURS.items():
+        for index, item in enumerate(pod["spec"].get(part) or ()):
+            if item["name"] in ("own", "kube-api-access-00000"):
+                continue
+            places = list(walking.fields_of(types, kind, item))
+            for place, (name, _, _) in enumerate(places):
+                if name in ("Container.name", "Volume.name"):
+                    continue
+                for value in (draw.of_type(name), draw.of_type(name), None):
+                    changed = copy.deepcopy(pod)
+                    parts = list(walking.fields_of(types, kind, changed["spec"][part][index]))
+                    _, parent, field = parts[place]
+                    parent[field] = value
+                    if value is None:
+                        del parent[field]
+                    yield name, changed
+
+
+def check_nothing_to_do(second: decision.Decision, name: str) -> None:
+    where = name, [line.message for line in second.lines]
+    assert not second.operations, where
+    assert [line.reason for line in second.lines] == [Reason.ALREADY_INJECTED], where
+    assert not second.skipped, where
+    assert json.dumps(second.pod).count('"skipped"') == 0, where
