@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 import itertools
 import json
@@ -16,10 +17,9 @@ import pytest
 
 from sidecar_injector.core import decision
 from sidecar_injector.core.reasons import Reason
-from tests.kits import random_pods
+from tests.kits import random_pods, samples
 from tools.controlplane import cluster
-from tools.crds import definition
-from tools.fuzz.pods import campaign, drawing, promises, walking
+from tools.fuzz.pods import campaign, drawing, judge, mending, promises, walking
 
 Json = dict[str, Any]
 PAIRS: Final = 2000
@@ -37,9 +37,10 @@ NEVER_ACCEPTED: Final = {
 
 
 @pytest.fixture(scope="module")
-def pods(controlplane: cluster.ControlPlane) -> campaign.Campaign:
+def pods(controlplane: cluster.ControlPlane) -> Iterator[campaign.Campaign]:
     """A campaign with the seed of all property tests."""
-    return campaign.Campaign(controlplane, seed=random_pods.SEED)
+    with contextlib.closing(campaign.Campaign(controlplane, seed=random_pods.SEED)) as pods:
+        yield pods
 
 
 @pytest.fixture(scope="module")
@@ -89,22 +90,33 @@ def test_what_is_ours_stays_ours_whatever_is_changed_in_it(pods: campaign.Campai
 def injected(pods: campaign.Campaign, draw: drawing.Draw) -> tuple[promises.Trial, Json]:
     """A trial with one injection of containers and volumes, and the pod as it is stored with it."""
     pod = {"metadata": {"generateName": "a-"}, "spec": {"containers": [OWN]}}
-    for attempt in itertools.count():
-        seed = f"{draw.random.random()}/{attempt}"
-        injection = pods.injection(seed, "one", definition.KINDS[:1])
-        template = injection["spec"]["template"]["spec"]
-        # A volume that nothing mounts is not added, until a change mounts it.
-        mounted = json.dumps([template.get(part) for part in ("containers", "initContainers")])
-        volumes = [item for item in template.get("volumes") or () if item["name"] in mounted]
-        parts = {part: template.get(part) or [] for part in OURS} | {"volumes": volumes}
-        injection["spec"] = {"template": {"spec": parts}}
+    while True:
+        template = {"spec": {part: draw.of_type(f"PodSpec.{part}") for part in OURS}}
+        injection = samples.resource("one", template=template)
+        injection["metadata"]["namespace"] = judge.NAMESPACE
+        mending.mend_injection(draw, injection["spec"])
+        pods.repair(template)
+        mount_all(template["spec"])
+        if promises.read(injection).errors:
+            continue
         trial = promises.Trial(promises.Pair(pod=pod, injections=(injection,)), pods.court)
         first = trial.decide(pod)
         verdict = pods.court.judge(dict(first.pod))
-        added = [item["name"] for item in first.pod["spec"].get("volumes") or ()]
-        if first.injected and verdict.pod and added == [item["name"] for item in volumes]:
+        if first.injected and verdict.pod:
             return trial, promises.cleaned(verdict.pod)
-    raise AssertionError("count has no end")
+
+
+def mount_all(template: Json) -> None:
+    """A volume that nothing mounts is not added, until a change mounts it."""
+    containers = [*(template.get("containers") or ()), *(template.get("initContainers") or ())]
+    parts = [container.get("volumeMounts") for container in containers]
+    parts += [container.get("volumeDevices") for container in containers]
+    mounted = {item["name"] for items in parts for item in items or ()}
+    for volume in template.get("volumes") or ():
+        if volume["name"] not in mounted and containers:
+            mounts = containers[0].get("volumeMounts") or []
+            mount = {"name": volume["name"], "mountPath": f"/{volume['name']}"}
+            containers[0]["volumeMounts"] = [*mounts, mount]
 
 
 def changes(
@@ -113,7 +125,7 @@ def changes(
     """The pod with one field of ours changed: `Type.field`, and the pod."""
     for part, kind in OURS.items():
         for index, item in enumerate(pod["spec"].get(part) or ()):
-            if item["name"] in (OWN["name"], promises.TOKEN_VOLUME):
+            if item["name"] in (OWN["name"], promises.VOLUME_OF_TOKEN):
                 continue
             for place, (name, _, field) in enumerate(walking.fields_of(types, kind, item)):
                 if name in NAMES or tried[name] >= TIMES:

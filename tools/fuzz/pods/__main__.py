@@ -6,6 +6,7 @@ The control plane is the run's own. `--only N` tries one pair again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import pathlib
 import sys
 from typing import Final
@@ -30,12 +31,12 @@ def main() -> int:
     try:
         with cluster.ControlPlane(binaries.ensure()) as plane:
             shown.begin(f"seed {arguments.seed}: {count} pairs")
-            run = campaign.Campaign(plane, seed=arguments.seed)
-            outcome = run.run(range(first, first + count), tick=shown.tick)
-            print("\n".join(outcome.lines()))
-            for failure in outcome.failures:
-                path = run.write_minimal(failure, FOLDER)
-                print(f"FAILED: pair {failure.number}: {failure.broken}: {path}", file=sys.stderr)
+            with contextlib.closing(campaign.Campaign(plane, seed=arguments.seed)) as pods:
+                outcome = pods.run(range(first, first + count), tick=shown.tick)
+                print("\n".join(outcome.lines()))
+                for failure in outcome.failures:
+                    path = pods.write_minimal(failure, FOLDER)
+                    print(f"FAILED: {failure.broken.promise}: {path}", file=sys.stderr)
     except errors.ControlPlaneError as error:
         print(f"the pairs could not be tried: {error}", file=sys.stderr)
         return 1

@@ -85,6 +85,10 @@ class Campaign:
         self.court.prepare()
         self._sets: dict[int, tuple[promises.Json, ...]] = {}
 
+    def close(self) -> None:
+        """End its connections."""
+        self.court.close()
+
     def run(self, numbers: Sequence[int], *, tick: Callable[[str], None] | None = None) -> Outcome:
         """Try these pairs; `tick` hears after each how far it is."""
         total = Outcome()
@@ -144,26 +148,25 @@ class Campaign:
         if number not in self._sets:
             count = 1 + number % len(INJECTIONS)
             self._sets[number] = tuple(
-                self.injection(f"{self._seed}/{number}/{name}", name) for name in INJECTIONS[:count]
+                self._injection(f"{self._seed}/{number}/{name}", name)
+                for name in INJECTIONS[:count]
             )
         return self._sets[number]
 
-    def injection(
-        self, seed: str, name: str, kinds: Sequence[definition.Kind] = definition.KINDS
-    ) -> promises.Json:
-        """One without errors, of one of these kinds; its template is a valid pod mostly."""
+    def _injection(self, seed: str, name: str) -> promises.Json:
+        """One without errors, whose template is a valid pod mostly."""
         for attempt in itertools.count():
             draw = drawing.Draw(self.openapi, f"{seed}/{attempt}")
-            kind = draw.choice(kinds)
+            kind = draw.choice(definition.KINDS)
             resource = draw.injection(name, kind=kind, namespace=judge.NAMESPACE)
             if promises.read(resource).errors:
                 continue
-            is_usable = draw.sometimes(UNREPAIRED) or self._repair(resource["spec"]["template"])
+            is_usable = draw.sometimes(UNREPAIRED) or self.repair(resource["spec"]["template"])
             if is_usable and not promises.read(resource).errors:
                 return resource
         raise AssertionError("count has no end")
 
-    def _repair(self, template: promises.Json) -> bool:
+    def repair(self, template: promises.Json) -> bool:
         """Take out of a template what the API server refuses of a pod that is made of it."""
         own = template["spec"]
         containers = own.get("containers") or [{"name": "pod", "image": "x"}]

@@ -36,6 +36,7 @@ class Judge:
     def __init__(self, caller: client.Client) -> None:
         self._client = caller
         self._of_thread = threading.local()
+        self._connections: list[http.client.HTTPSConnection] = []
 
     def prepare(self) -> None:
         """Create what the values of random pods refer to, in the namespace, which is there."""
@@ -46,11 +47,17 @@ class Judge:
         runtime = {"metadata": {"name": "a"}, "handler": "a", "overhead": overhead}
         post("POST", "/apis/node.k8s.io/v1/runtimeclasses", runtime)
 
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._connections:
+            connection.close()
+
     def judge(self, pod: Json) -> Verdict:
         """Send it once."""
         connection = getattr(self._of_thread, "connection", None)
         if connection is None:
             connection = self._of_thread.connection = self._client.connect()
+            self._connections.append(connection)
         path = f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All"
         status, text = self._client.send(connection, "POST", path, pod)
         answer = json.loads(text)

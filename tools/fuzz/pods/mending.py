@@ -40,7 +40,8 @@ def _requirement(draw: Drawing, thing: Json) -> None:
     if thing["operator"] in ("Exists", "DoesNotExist"):
         _drop(thing, "values")
     else:
-        thing["values"] = (thing.get("values") or ["1"])[: 1 if thing["operator"] in "GtLt" else 9]
+        most = 1 if thing["operator"] in ("Gt", "Lt") else None
+        thing["values"] = (thing.get("values") or ["1"])[:most]
 
 
 def _node_term(draw: Drawing, thing: Json) -> None:

@@ -24,7 +24,7 @@ OF_THE_SERVER: Final = ("creationTimestamp", "managedFields", "uid")
 EMPTY: Final[tuple[Any, ...]] = (None, [], {})
 OF_A_PLUGIN: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 """Keys of tolerations that the API server adds to pods which do not tolerate everything."""
-TOKEN_VOLUME: Final = "kube-api-access-00000"
+VOLUME_OF_TOKEN: Final = "kube-api-access-00000"  # noqa: S105 - a name
 _RANDOM: Final = re.compile(r"kube-api-access-[a-z0-9]{5}")
 
 
@@ -128,7 +128,7 @@ def _changes(promise: str, first: decision.Decision, second: decision.Decision) 
 
 def cleaned(pod: Mapping[str, Any]) -> Json:
     """A stored pod as a request has it: without what only the API server sets."""
-    text = _RANDOM.sub(TOKEN_VOLUME, json.dumps(pod))
+    text = _RANDOM.sub(VOLUME_OF_TOKEN, json.dumps(pod))
     result: Json = json.loads(text, object_hook=_without_merged_keys)
     result.pop("status", None)
     for field in OF_THE_SERVER:
