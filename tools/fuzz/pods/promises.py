@@ -75,36 +75,40 @@ class Trial:
         yield from self._broken(stored, stored)
 
     def _broken(self, before: Json, stored: Json) -> Iterator[Broken]:
+        """For a pod that is decided about, and the same one as it is stored without us."""
         original = copy.deepcopy(before)
         first = self.decide(before)
         self.reasons.update(line.reason.value for line in first.lines)
-        if first.verdict is PodVerdict.REFUSED:
-            return
         if before != original:
             yield Broken("the pod is not changed in place", "")
+        if first.verdict is PodVerdict.REFUSED:
+            return
+        yield from self._of_patch(before, first, is_file=before is not stored)
+        after = self._court.judge(dict(first.pod))
+        if after.pod is None:
+            yield Broken("accepted before is accepted after", after.message)
+            return
+        result = cleaned(after.pod)
+        own = without_derived if before is not stored else _as_it_is
+        if path := lost(own(stored), own(result)):
+            yield Broken("the author's part is untouched once stored", path)
+        left = without_derived(uninject.uninject(result))
+        if path := difference(comparable(left), comparable(without_derived(stored))):
+            yield Broken("uninject is the inverse once stored", path)
+        yield from _changes("twice is once", first, self.decide(result))
+
+    def _of_patch(
+        self, before: Json, first: decision.Decision, *, is_file: bool
+    ) -> Iterator[Broken]:
         if jsonpatch.apply_patch(copy.deepcopy(before), first.operations) != first.pod:
             yield Broken("the patch makes the pod", "")
-        is_file = before is not stored
         # The API server drops zero values of a file, if they are not pointers of Go.
         unset = (*EMPTY, "", 0) if is_file else EMPTY
         if path := lost(before, first.pod, unset=unset):
             yield Broken("the author's part is untouched", path)
         if path := difference(comparable(uninject.uninject(first.pod)), comparable(before)):
             yield Broken("uninject is the inverse", path)
-        again = self.decide(first.pod)
-        yield from _changes("twice is once, offline", first, again)
-
-        after = self._court.judge(dict(first.pod))
-        if after.pod is None:
-            yield Broken("accepted before is accepted after", after.message)
-            return
-        result = cleaned(after.pod)
-        stored, left = authored(stored, is_file=is_file), uninject.uninject(result)
-        if path := lost(stored, authored(result, is_file=is_file)):
-            yield Broken("the author's part is untouched once stored", path)
-        if path := difference(comparable(authored(left, is_file=is_file)), comparable(stored)):
-            yield Broken("uninject is the inverse once stored", path)
-        yield from _changes("twice is once", first, self.decide(result))
+        yield from _changes("twice is once, offline", first, self.decide(first.pod))
 
     def decide(self, pod: Mapping[str, Any]) -> decision.Decision:
         """What the operator makes of this pod with the pair's injections."""
@@ -156,16 +160,21 @@ def comparable(value: Any) -> Any:
     return [comparable(item) for item in value] if isinstance(value, list) else value
 
 
-def authored(stored: Json, *, is_file: bool) -> Json:
-    """A stored pod without what the API server derives from all of a pod, if it has derived it from
-    the injected one: tolerations of everything, sums of the containers' resources."""
-    if not is_file:
-        return stored
+def without_derived(stored: Json) -> Json:
+    """A pod without what the API server derives from the whole of it: tolerations, unless it has
+    one of everything, and sums of the containers' resources.
+
+    For a pod from a file they are derived with our parts in it; nothing tells them apart.
+    """
     tolerations = stored["spec"].get("tolerations") or ()
     own = [item for item in tolerations if item.get("key") not in OF_A_PLUGIN]
     spec = {**stored["spec"], "tolerations": own}
     spec.pop("resources", None)
     return {**stored, "spec": spec}
+
+
+def _as_it_is(stored: Json) -> Json:
+    return stored
 
 
 def difference(value: Any, other: Any, path: str = "") -> str:

@@ -47,6 +47,8 @@ def fields_of(types: Schema, kind: str, value: Any) -> Iterator[tuple[str, Json,
     """Each place for a field in an object, however deep: `Type.field`, the object, the field."""
     for field, schema in types[full_name(types, kind)]["properties"].items():
         below, inner = reference(schema), value.get(field)
+        if f"{kind}.{field}" in LEFT_OUT:
+            continue
         yield f"{kind}.{field}", value, field
         if "properties" in types.get(below, {}):
             for item in inner if isinstance(inner, list) else [inner]:
