@@ -113,11 +113,26 @@ class Campaign:
         path.write_text(header + yaml.safe_dump_all(pair.documents, sort_keys=False), "utf-8")
         return path
 
-    def _try(self, number: int) -> Outcome:
-        seed = f"{self._seed}/{number}"
-        drawn = drawing.Draw(self.openapi, seed).pod()
+    def pod(self, number: int) -> tuple[promises.Json, promises.Json | None]:
+        """The pod of this number as drawn, and what the API server accepts of it."""
+        drawn = drawing.Draw(self.openapi, f"{self._seed}/{number}").pod()
         pod, verdict = self.court.repaired(drawn)
-        if verdict.pod is None:
+        return drawn, None if verdict.pod is None else pod
+
+    def fields(self, pod: promises.Json) -> set[str]:
+        """The fields (`Type.field`) that a pod has."""
+        types = self.openapi["components"]["schemas"]
+        parts = ("ObjectMeta", pod["metadata"]), ("PodSpec", pod["spec"])
+        return {
+            name
+            for kind, part in parts
+            for name, place, field in walking.fields_of(types, kind, part)
+            if place.get(field) is not None
+        }
+
+    def _try(self, number: int) -> Outcome:
+        drawn, pod = self.pod(number)
+        if pod is None:
             return Outcome(drawn=1)
         pair = promises.Pair(pod=pod, injections=self._injections(number // PODS_PER_SET))
         trial = promises.Trial(pair, self.court)
@@ -128,20 +143,10 @@ class Campaign:
             accepted=1,
             injected=Reason.INJECTED.value in trial.reasons,
             reasons=trial.reasons,
-            reached=self._reached(pod),
+            reached=self.fields(pod),
             broken=len(failures),
             failures=failures,
         )
-
-    def _reached(self, pod: promises.Json) -> set[str]:
-        types = self.openapi["components"]["schemas"]
-        parts = ("ObjectMeta", pod["metadata"]), ("PodSpec", pod["spec"])
-        return {
-            name
-            for kind, part in parts
-            for name, place, field in walking.fields_of(types, kind, part)
-            if place.get(field) is not None
-        }
 
     def _injections(self, number: int) -> tuple[promises.Json, ...]:
         """The set of this number: one to three injections of both kinds."""

@@ -59,8 +59,8 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
 ZEROS: Final[Mapping[str, Any]] = {
     "array": [], "boolean": False, "integer": 0, "object": {}, "string": "",
 }  # fmt: skip
-OFTEN: Final = ("certificateChainPath", "downwardAPI", "ephemeral", "items", "keyPath", "projected",
-         "sources", "user", "volumes")  # fmt: skip
+OFTEN: Final = ("certificateChainPath", "downwardAPI", "emptyDir", "ephemeral", "fileKeyRef",
+         "items", "keyPath", "optional", "projected", "sources", "user", "volumes")  # fmt: skip
 """Fields with many others below, or below many others."""
 WRONG: Final = ("-", -1, "A b", "x" * 300, 2**31)
 CHANCES: Final = (0.03, 0.1, 0.25, 0.5)
