@@ -92,8 +92,11 @@ class Trial:
         own = without_derived if before is not stored else _as_it_is
         if path := lost(own(stored), own(result)):
             yield Broken("the author's part is untouched once stored", path)
-        left = without_derived(uninject.uninject(result))
-        if path := difference(comparable(left), comparable(without_derived(stored))):
+        left, wanted = (
+            comparable(without_completed(without_derived(pod), result))
+            for pod in (uninject.uninject(result), stored)
+        )
+        if path := difference(left, wanted):
             yield Broken("uninject is the inverse once stored", path)
         yield from _changes("twice is once", first, self.decide(result))
 
@@ -171,6 +174,30 @@ def without_derived(stored: Json) -> Json:
     spec = {**stored["spec"], "tolerations": own}
     spec.pop("resources", None)
     return {**stored, "spec": spec}
+
+
+def without_completed(pod: Json, injected: Json) -> Json:
+    """The pod without what the API server copies from another field of the injected one: a port to
+    the host's, on its network, and limits to requests. Nobody can tell them from the author's."""
+    containers = {}
+    for field in ("containers", "initContainers"):
+        present = {item["name"]: item for item in injected["spec"].get(field) or ()}
+        containers[field] = [
+            _without_copies(item, present.get(item["name"], item), injected)
+            for item in pod["spec"].get(field) or ()
+        ]
+    return {**pod, "spec": {**pod["spec"], **containers}}
+
+
+def _without_copies(container: Json, injected_container: Json, injected: Json) -> Json:
+    limits = (injected_container.get("resources") or {}).get("limits") or {}
+    resources = container.get("resources") or {}
+    requests = (resources.get("requests") or {}).items()
+    own = {key: value for key, value in requests if value != limits.get(key)}
+    ports = container.get("ports") or []
+    if injected["spec"].get("hostNetwork"):
+        ports = [{**port, "hostPort": None} for port in ports]
+    return {**container, "ports": ports, "resources": {**resources, "requests": own}}
 
 
 def _as_it_is(stored: Json) -> Json:
