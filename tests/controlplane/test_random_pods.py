@@ -24,7 +24,7 @@ from tools.fuzz.pods import campaign, drawing, judge, mending, promises, walking
 Json = dict[str, Any]
 PAIRS: Final = 2000
 MOST_PODS: Final = 4 * PAIRS
-MOST_INJECTED_PODS: Final = 400
+MOST_INJECTED_PODS: Final = 1000
 TIMES: Final = 9
 """Changes of a field after which it has been tried enough."""
 OWN: Final = {"name": "own", "image": "x"}
@@ -78,6 +78,7 @@ def test_what_is_ours_stays_ours_whatever_is_changed_in_it(pods: campaign.Campai
     """Every field of injected containers and volumes is set, changed and taken out."""
     types = pods.openapi["components"]["schemas"]
     fields = walking.fields_below(types, "Container") | walking.fields_below(types, "Volume")
+    fields = {name for name in fields if not name.startswith("OwnerReference.")}
     tried = collections.Counter(dict.fromkeys(fields - NAMES, 0))
     for number in range(MOST_INJECTED_PODS):
         if min(tried.values()) > 0:
@@ -87,7 +88,7 @@ def test_what_is_ours_stays_ours_whatever_is_changed_in_it(pods: campaign.Campai
         for name, changed in changes(types, draw, stored, tried):
             tried[name] += 1
             check_nothing_to_do(trial.decide(changed), name)
-    assert [name for name, count in tried.items() if not count] == []
+    assert sorted(name for name, count in tried.items() if not count) == []
 
 
 def injected(pods: campaign.Campaign, draw: drawing.Draw) -> tuple[promises.Trial, Json]:
