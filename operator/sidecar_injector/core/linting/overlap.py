@@ -57,6 +57,8 @@ def can_meet(injection: model.Injection, other: model.Injection) -> bool:
         else each.spec.get("namespaceSelector")
         for each in both
     ]
+    if {each.spec.get("operatingSystem") for each in both} == {"Linux", "Windows"}:
+        return False
     pod = [each.spec.get("selector") for each in both]
     return _is_satisfiable(namespace) and _is_satisfiable(pod)
 

@@ -50,6 +50,7 @@ def validate(injection: model.Injection, *, others: Sequence[model.Injection] = 
     warnings = [
         *_requests(injection),
         *_volumes(injection),
+        *_account(injection),
         *_tokens(injection),
         *_needs(results),
         *_of_some_pods(results),
@@ -152,6 +153,15 @@ def _volumes(injection: model.Injection) -> Iterator[Problem]:
                 f"spec.template.spec.volumes[{index}]",
                 f"{volume['name']!r} is only added to pods that mount it: nothing here does",
             )
+
+
+def _account(injection: model.Injection) -> Iterator[Problem]:
+    """The API server has used the account of the pod's author before it calls the webhook."""
+    if injection.template_spec.get("serviceAccountName"):
+        yield Problem(
+            "spec.template.spec.serviceAccountName",
+            "may not bring its pull secrets to a pod, nor automountServiceAccountToken",
+        )
 
 
 def _tokens(injection: model.Injection) -> Iterator[Problem]:

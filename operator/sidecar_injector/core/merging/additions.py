@@ -83,6 +83,11 @@ class Addition(abc.ABC):
         """The volumes that the parts mount, each after the path of its mount."""
         return ()
 
+    @property
+    def left_out(self) -> Sequence[str]:
+        """The paths of what is not added, because the author may have set it elsewhere."""
+        return ()
+
     @abc.abstractmethod
     def missing(self, pod: Pod) -> Addition | None:
         """The same with only those parts that the pod lacks; None if it lacks nothing."""

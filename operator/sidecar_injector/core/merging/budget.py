@@ -128,7 +128,9 @@ class Budget:
         mounts, weight = 0, 0
         if (selection := inherited.get("volumeMounts")) is not None:
             mounts = self._own_mounts
-            weight = mounts * globs.weight(selection.get("exclude") or ())
+            weight = mounts * sum(
+                globs.weight(selection.get(field) or ()) for field in ("exclude", "credentials")
+            )
             weight += len(self._own_containers) * globs.weight(
                 selection.get("fromContainers") or ()
             )

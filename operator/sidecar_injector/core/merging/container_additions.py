@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import itertools
 import posixpath
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import additions, defaults
+from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.status_annotation import (
     ItemKey,
     Record,
@@ -17,7 +19,7 @@ from sidecar_injector.core.merging.status_annotation import (
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import globs
+from sidecar_injector.core.pods import globs, lenient
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -25,23 +27,28 @@ Pod = Mapping[str, Any]
 
 
 def additions_of(
-    spec: Mapping[str, Any], *, pod: Pod, injected_names: Collection[str]
+    spec: Mapping[str, Any], *, pod: Pod, claims: Claims
 ) -> Iterator[additions.Addition]:
     """What `spec` (applicationContainers) adds to the containers of `pod`.
 
     Containers that injections added receive nothing.
     """
+    overrides = spec.get("onEnvFrom") == "Override"
     fields = ["containers"]
     if spec.get("initContainers") == "Include":
         fields.append("initContainers")
     for field in fields:
         for index, container in enumerate(pod_fields.items(pod, field)):
             name = container["name"]
-            if name not in injected_names and is_selected(name, spec.get("names") or {}):
+            if name not in claims.containers and is_selected(name, spec.get("names") or {}):
                 target = Target(field, index, name)
                 for key, part in _PARTS.items():
-                    if values := spec.get(key):
-                        yield part(target, values=tuple(values))
+                    values: tuple[Json, ...] = tuple(spec.get(key) or ())
+                    left_out: tuple[str, ...] = ()
+                    if values and key in _OF_ENV and not overrides:
+                        values, left_out = without_uncertain(values, container, target, claims)
+                    if values or left_out:
+                        yield part(target, values=values, left_out=left_out)
 
 
 def is_selected(name: str, selection: Mapping[str, Any]) -> bool:
@@ -79,11 +86,51 @@ class Target:
         return patch.pointer(("spec", self.field, self.name, *steps))
 
 
+def without_uncertain(
+    values: Iterable[Json], container: Json, target: Target, claims: Claims
+) -> tuple[tuple[Json, ...], tuple[str, ...]]:
+    """The values without the variables that the author may set through `envFrom`; their paths.
+
+    What a ConfigMap or a Secret has is not known here, and a variable of `env` would win over it. A
+    source with a prefix sets only variables that begin with it.
+    """
+    sources = container.get("envFrom")
+    if not sources:
+        return tuple(values), ()
+    path, added = target.path("envFrom"), claims.item_keys
+    if added:
+        sources = [source for source in sources if (path, json_text(source)) not in added]
+    prefixes = _shortest(lenient.text(source, "prefix") for source in sources)
+    present = {variable["name"] for variable in container.get("env") or ()}
+    kept, left_out = [], []
+    for value in values:
+        name = value["name"]
+        position = bisect.bisect_right(prefixes, name) - 1
+        if name in present or position < 0 or not name.startswith(prefixes[position]):
+            kept.append(value)
+        else:
+            left_out.append(target.path("env", name))
+    return tuple(kept), tuple(left_out)
+
+
+def _shortest(prefixes: Iterable[str]) -> list[str]:
+    """The prefixes in order, without those that begin with another one.
+
+    Of these, only the last that is not behind a text can be its beginning.
+    """
+    shortest: list[str] = []
+    for prefix in sorted(prefixes):
+        if not shortest or not prefix.startswith(shortest[-1]):
+            shortest.append(prefix)
+    return shortest
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ContainerItems(additions.Items):
     """Items for one list of one container."""
 
     target: Target
+    left_out: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
     def _present(self, pod: Pod, list_name: str) -> Sequence[Json]:
         return self.target.find(pod).get(list_name) or ()
@@ -192,7 +239,7 @@ class Sources(ContainerItems):
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         path, items = self.target.path("envFrom"), self._present(editor.document, "envFrom")
         index = defaults.ItemIndex(items)
-        position = _leading(((path, json_text(item)) for item in items), recorded)
+        position = leading_sources(self.target, editor.document, recorded)
         records: list[Record] = []
         for value in self.values:
             if not index.find(value):
@@ -294,6 +341,8 @@ class AppendedTexts(ContainerItems):
         return {variable["name"]: (position, variable) for position, variable in variables}
 
 
+_OF_ENV = ("env", "appendEnv")
+"""Fields that add variables."""
 _PARTS: Mapping[str, Callable[..., additions.Addition]] = {
     "envFrom": Sources,
     "env": Variables,
@@ -301,6 +350,12 @@ _PARTS: Mapping[str, Callable[..., additions.Addition]] = {
     "appendEnv": AppendedTexts,
 }
 """The fields of applicationContainers, in the order in which they are added."""
+
+
+def leading_sources(target: Target, pod: Pod, recorded: set[ItemKey]) -> int:
+    """How many sources at the front injections added; the next is placed behind them."""
+    path, sources = target.path("envFrom"), target.find(pod).get("envFrom") or ()
+    return _leading(((path, json_text(source)) for source in sources), recorded)
 
 
 def _leading(keys: Iterable[ItemKey], recorded: set[ItemKey]) -> int:

@@ -32,6 +32,7 @@ class Union(additions.Addition):
 
     target: container_additions.Target
     template: Json
+    left_out: tuple[str, ...] = ()
 
     @property
     def paths(self) -> Sequence[str]:
@@ -54,9 +55,15 @@ class Union(additions.Addition):
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         records: list[Record] = []
+        # Of two sources that have a variable the last one counts, which is the author's.
+        first = container_additions.leading_sources(self.target, editor.document, recorded)
         for steps, key, value in list(_missing(self.target.find(editor.document), self.template)):
-            is_item = key or steps[-1] in BY_VALUE
-            (editor.append if is_item else editor.set)(self.target.steps(*steps), value)
+            if steps == ("envFrom",):
+                editor.insert(self.target.steps(*steps), first, value)
+                first += 1
+            else:
+                is_item = key or steps[-1] in BY_VALUE
+                (editor.append if is_item else editor.set)(self.target.steps(*steps), value)
             if steps[-1] in BY_VALUE:
                 records.append({"op": "add", "path": self.target.path(*steps), "value": value})
             elif key:

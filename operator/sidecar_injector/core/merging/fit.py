@@ -82,6 +82,12 @@ class Fit:
     def _other(self, claimants: Iterable[Entry]) -> Entry | None:
         return next((entry for entry in claimants if entry is not self.own_entry), None)
 
+    @functools.cached_property
+    def left_out(self) -> tuple[str, ...]:
+        """The paths of what the pod does not get although it is wanted."""
+        of_additions = (path for addition in self.additions for path in addition.left_out)
+        return (*self.parts.left_out, *of_additions)
+
     @property
     def lacks_everything(self) -> bool:
         """Whether the pod has no part at all; False if some are additions, which may be there."""
@@ -119,11 +125,19 @@ class Fit:
                 if self.has_container(field, container) or self._is_own(field, container):
                     continue
                 if merges and self._can_merge(field, container):
-                    target = container_additions.Target(field, self.containers[name][1], name)
-                    unions.append(container_union.Union(target, container))
+                    unions.append(self._union(field, container))
                 else:
                     names.append(name)
         return unions, names
+
+    def _union(self, field: str, wanted: Json) -> container_union.Union:
+        _, index, container = self.containers[wanted["name"]]
+        target = container_additions.Target(field, index, wanted["name"])
+        variables, left_out = container_additions.without_uncertain(
+            wanted.get("env") or (), container, target, self._claims
+        )
+        template = {**wanted, "env": list(variables)} if left_out else wanted
+        return container_union.Union(target, template, left_out)
 
     def _is_own(self, field: str, wanted: Json) -> bool:
         """Whether this injection added the container; other controllers may have changed it."""
@@ -137,7 +151,9 @@ class Fit:
     def _can_merge(self, field: str, wanted: Json) -> bool:
         """Whether both are of one kind: in the same list, and both native sidecars or neither."""
         placed_field, _, container = self.containers[wanted["name"]]
-        same_kind = container.get("restartPolicy") == wanted.get("restartPolicy")
+        policies = {container.get("restartPolicy"), wanted.get("restartPolicy")}
+        # Among the main containers a policy makes no native sidecar.
+        same_kind = field == "containers" or len(policies) == 1
         return placed_field == field and same_kind
 
     def _needed_volumes(self) -> Sequence[Json]:
@@ -193,6 +209,7 @@ def missing_parts(fit: Fit) -> Parts:
         labels=labels,
         annotations=annotations,
         additions=tuple(addition for addition in lacking if addition),
+        left_out=fit.left_out,
     )
 
 
@@ -224,6 +241,15 @@ def conflicts_with_author(fit: Fit) -> Iterator[Conflict]:
             yield Conflict(Reason.PORT_CONFLICT, message)
     for addition in fit.additions:
         yield from addition.conflicts_with_author(fit.pod, fit.records)
+    if fit.left_out and not _wants_anything_else(fit):
+        yield Conflict(Reason.ENV_CONFLICT, f"{fit.left_out[0]} may come from envFrom")
+
+
+def _wants_anything_else(fit: Fit) -> bool:
+    """Whether something is wanted besides what is left out."""
+    parts = fit.parts
+    wanted = (parts.containers, parts.init_containers, parts.labels, parts.annotations)
+    return any(wanted) or bool(fit.needed_volumes) or any(each.paths for each in fit.additions)
 
 
 def conflicts_with_injections(fit: Fit) -> Iterator[Conflict]:

@@ -93,7 +93,15 @@ class Merge:
         conflict = next(conflicts, None)
         missing = fit.missing_parts(fitting)
         paths = fit.preserved_paths(fitting)
-        details = {"kept": paths} if paths else {}
+        details = {
+            key: list(value)
+            for key, value in (
+                ("kept", paths),
+                (decision.LEFT_OUT, fitting.left_out),
+                ("credentials", parts.credentials),
+            )
+            if value
+        }
         if conflict is None and missing.is_empty:
             return decision.line(injection, Reason.ALREADY_INJECTED, details=details)
         if fit.is_outdated(fitting):
@@ -186,6 +194,7 @@ class Merge:
                 mode=added.mode,
                 added={field: value for field, value in parts.items() if value},
                 patched=tuple(records),
+                left_out=added.left_out,
             )
         )
 

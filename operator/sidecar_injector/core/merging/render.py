@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
@@ -13,6 +13,7 @@ from sidecar_injector.core.injections import model, parameters, schema
 from sidecar_injector.core.merging import additions, container_additions, inherit
 from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.status_annotation import NAMED_LISTS
+from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Conflict, Reason
 from sidecar_injector.core.validity import container as container_rules
 
@@ -52,6 +53,10 @@ class Parts:
     """The containers by name without what they inherit, which other injectors may change."""
     precomputed: container_rules.TemplateProblems | None = None
     """The problems of a template that is the same for every pod."""
+    left_out: tuple[str, ...] = ()
+    """The paths of what is not added, because it would break or replace what the author set."""
+    credentials: tuple[str, ...] = ()
+    """The author's mounts that are not taken because they may hold credentials, by their paths."""
 
     @functools.cached_property
     def names(self) -> dict[str, list[str]]:
@@ -108,9 +113,14 @@ class Parts:
             *(f"annotation {key}" for key in self.annotations),
             *(path for addition in self.additions for path in addition.paths),
         ]
-        text = ", ".join(parts[:SUMMARY_PARTS])
-        rest = len(parts) - SUMMARY_PARTS
-        return f"{text} and {rest} more" if rest > 0 else text
+        text = _listed(parts)
+        return f"{text}; without {_listed(self.left_out)}" if self.left_out else text
+
+
+def _listed(parts: Sequence[str]) -> str:
+    text = ", ".join(parts[:SUMMARY_PARTS])
+    rest = len(parts) - SUMMARY_PARTS
+    return f"{text} and {rest} more" if rest > 0 else text
 
 
 def render(
@@ -125,20 +135,24 @@ def render(
     Raises Conflict where a value is missing or not accepted.
     """
     spec = _filled(injection, context)
-    mode = mode_of(injection, pod)
+    mode = mode_of(injection, pod=pod, claims=claims)
     parts = constant(injection, mode) if spec is injection.spec else _of_template(spec, mode)
     inherited, applied = spec.get("inherit"), spec.get("applicationContainers")
     if inherited:
         inheritance = inherit.Inheritance(inherited, pod=pod, claims=claims)
         parts = dataclasses.replace(
             parts,
-            containers=tuple(map(inheritance.into, parts.containers)),
-            init_containers=tuple(map(inheritance.into, parts.init_containers)),
+            containers=tuple(
+                inheritance.into(container, "containers") for container in parts.containers
+            ),
+            init_containers=tuple(
+                inheritance.into(container, "initContainers") for container in parts.init_containers
+            ),
+            left_out=tuple(inheritance.left_out),
+            credentials=tuple(inheritance.credentials),
         )
     if applied:
-        added = container_additions.additions_of(
-            applied, pod=pod, injected_names=claims.containers.keys()
-        )
+        added = container_additions.additions_of(applied, pod=pod, claims=claims)
         parts = dataclasses.replace(parts, additions=(*parts.additions, *added))
     return parts
 
@@ -180,13 +194,19 @@ def _of_template(spec: Mapping[str, Any], mode: str) -> Parts:
     )
 
 
-def mode_of(injection: model.Injection, pod: Mapping[str, Any]) -> str:
-    """`Native` or `Container`: Auto is native in a pod that ends, so that the sidecar ends too."""
+def mode_of(injection: model.Injection, *, pod: Mapping[str, Any], claims: Claims) -> str:
+    """`Native` or `Container`: Auto is native in a pod that can end, so that the sidecar ends too.
+
+    A pod can end if all containers of its author can.
+    """
     mode = str(injection.spec.get("sidecarMode") or "Auto")
     if mode != "Auto":
         return mode
     policy = (pod.get("spec") or {}).get("restartPolicy") or names.CONTAINER_RESTART_ALWAYS
-    return "Container" if policy == names.CONTAINER_RESTART_ALWAYS else "Native"
+    containers = pod_fields.items(pod, "containers")
+    authors = [container for container in containers if container["name"] not in claims.containers]
+    ends = all(pod_fields.can_end(container, policy) for container in authors or ({},))
+    return "Native" if ends else "Container"
 
 
 def _lists(spec: Mapping[str, Any], mode: str) -> tuple[tuple[Json, ...], tuple[Json, ...]]:

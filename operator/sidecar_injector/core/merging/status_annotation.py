@@ -6,7 +6,7 @@ and each of its claims is compared with the pod before it counts.
 Its shape: `{"injections": [ENTRY, ...], "skipped": [{"kind", "name", "reason"}], "version": 1}` as
 compact JSON with sorted keys. An ENTRY has kind, name, generation, hash and mode, then `added` with
 the names of containers, initContainers and volumes and with the labels and annotations, then
-`patched` with one record for each other change.
+`patched` with one record for each other change, and `leftOut` with the paths of what was not added.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Entry:
     added: Added = dataclasses.field(default_factory=dict)
     patched: tuple[Record, ...] = ()
     """What was changed elsewhere."""
+    left_out: tuple[str, ...] = ()
+    """The paths of what was wanted and not added."""
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -77,6 +79,7 @@ class Entry:
             "mode": self.mode,
             "added": {key: value for key, value in self.added.items() if value},
             "patched": list(self.patched),
+            "leftOut": list(self.left_out),
         }
         return {key: value for key, value in members.items() if value not in (None, "", {}, [])}
 
@@ -238,4 +241,5 @@ def _entry(item: Mapping[str, Any]) -> Entry | None:
             for record in lenient.objects(item, "patched")
             if isinstance(record.get("path"), str) and record.get("op") in OPERATIONS
         ),
+        left_out=tuple(lenient.strings(item, "leftOut")),
     )

@@ -136,3 +136,13 @@ def test_an_injection_is_compared_with_few_others_and_says_so():
 
     assert f"may meet {count} injections" in texts[0]
     assert len(texts) == overlap.MAX_COMPETING + 1
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "meet"),
+    [("Linux", "Windows", False), ("Linux", "Linux", True), ("Any", "Windows", True)],
+)
+def test_injections_for_different_systems_cause_no_warning(own, other, meet):
+    mine, theirs = PARTS["label"]
+    competitor = injection("rival", cluster=True, operatingSystem=other, **theirs)
+    assert bool(warned(competitor, operatingSystem=own, **mine)) is meet

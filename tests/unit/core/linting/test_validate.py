@@ -133,3 +133,12 @@ def test_nothing_that_the_schema_accepts_makes_a_judgement_fail(size):
             assert len(findings.short_warnings()) <= validate.MAX_WARNINGS, seed
             refused += bool(findings.errors)
     assert 0 < refused < 3 * size
+
+
+def test_a_service_account_brings_less_than_its_name_and_lint_says_so():
+    (sentence,) = warned(template=template(serviceAccountName="robot"))
+    assert sentence == (
+        "spec.template.spec.serviceAccountName may not bring its pull secrets to a pod, nor"
+        " automountServiceAccountToken"
+    )
+    assert len(sentence) <= validate.MAX_CHARACTERS
