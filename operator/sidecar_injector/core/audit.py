@@ -16,6 +16,7 @@ from sidecar_injector.core import matching
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import operating_system
 
 Json = dict[str, Any]
 Identity = tuple[str, str, str]
@@ -55,7 +56,7 @@ def states(
 def depends_on_system(states: Iterable[tuple[model.Injection, str]]) -> bool:
     """Whether an injection may be missing only because the pod is for another system."""
     return any(
-        state == MISSING and injection.spec.get("operatingSystem") != "Any"
+        state == MISSING and injection.spec.get("operatingSystem") != operating_system.ANY
         for injection, state in states
     )
 

@@ -142,12 +142,10 @@ def _network(injection: model.Injection, candidate: Candidate, _: View) -> str:
 
 
 def _is_of_another_system(injection: model.Injection, candidate: Candidate, _: View) -> bool:
-    wanted = injection.spec.get("operatingSystem")
-    if wanted == "Any" or candidate.operating_system is None:
-        return False
-    is_for_windows = wanted == "Windows"
-    system = operating_system.WINDOWS if is_for_windows else operating_system.LINUX
-    return candidate.operating_system != system
+    system = candidate.operating_system
+    # An injection that is too large is kept without defaults.
+    wanted = injection.spec.get("operatingSystem", operating_system.LINUX)
+    return wanted not in (system, operating_system.ANY) and system is not None
 
 
 def _systems(injection: model.Injection, candidate: Candidate, _: View) -> str:

@@ -125,7 +125,7 @@ def test_the_tables_of_rules_have_every_reason_of_their_level_once():
         (pod(annotations=LISTING), {}, "pod annotation",
          ": sidecar-injector.dev/inject lists log, ghost"),
         (pod(hostNetwork=True), {}, "hostNetworkPods", ": Skip; the pod has the host's network"),
-        (pod(os={"name": "windows"}), {}, "operatingSystem", ": Linux; the pod is for windows"),
+        (pod(os={"name": "windows"}), {}, "operatingSystem", ": Linux; the pod is for Windows"),
         (pod(nodeSelector={"kubernetes.io/os": "plan9"}), {}, "operatingSystem",
          ": Linux; the pod is for neither Linux nor Windows"),
     ],

@@ -65,6 +65,11 @@ class Fit:
         unions, self.differing = self._differing(merges=injection.spec.get("onConflict") == "Merge")
         self.additions: tuple[additions.Addition, ...] = (*parts.additions, *unions)
         self.needed_volumes = self._needed_volumes()
+        self.left_out = parts.left_out
+        """The paths of what the pod does not get although it is wanted."""
+        if self.additions:
+            of_additions = (path for addition in self.additions for path in addition.left_out)
+            self.left_out = (*parts.left_out, *of_additions)
 
     @functools.cached_property
     def records(self) -> RecordsByPath:
@@ -81,12 +86,6 @@ class Fit:
 
     def _other(self, claimants: Iterable[Entry]) -> Entry | None:
         return next((entry for entry in claimants if entry is not self.own_entry), None)
-
-    @functools.cached_property
-    def left_out(self) -> tuple[str, ...]:
-        """The paths of what the pod does not get although it is wanted."""
-        of_additions = (path for addition in self.additions for path in addition.left_out)
-        return (*self.parts.left_out, *of_additions)
 
     @property
     def lacks_everything(self) -> bool:

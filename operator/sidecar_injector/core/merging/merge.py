@@ -93,15 +93,11 @@ class Merge:
         conflict = next(conflicts, None)
         missing = fit.missing_parts(fitting)
         paths = fit.preserved_paths(fitting)
-        details = {
-            key: list(value)
-            for key, value in (
-                ("kept", paths),
-                (decision.LEFT_OUT, fitting.left_out),
-                ("credentials", parts.credentials),
-            )
-            if value
-        }
+        details = {"kept": paths} if paths else {}
+        if fitting.left_out:
+            details[decision.LEFT_OUT] = list(fitting.left_out)
+        if parts.credentials:
+            details["credentials"] = list(parts.credentials)
         if conflict is None and missing.is_empty:
             return decision.line(injection, Reason.ALREADY_INJECTED, details=details)
         if fit.is_outdated(fitting):

@@ -203,9 +203,12 @@ def mode_of(injection: model.Injection, *, pod: Mapping[str, Any], claims: Claim
     if mode != "Auto":
         return mode
     policy = (pod.get("spec") or {}).get("restartPolicy") or names.CONTAINER_RESTART_ALWAYS
-    containers = pod_fields.items(pod, "containers")
-    authors = [container for container in containers if container["name"] not in claims.containers]
-    ends = all(pod_fields.can_end(container, policy) for container in authors or ({},))
+    ends = policy != names.CONTAINER_RESTART_ALWAYS
+    for container in pod_fields.items(pod, "containers"):
+        if container["name"] not in claims.containers:
+            ends = pod_fields.can_end(container, policy)
+            if not ends:
+                break
     return "Native" if ends else "Container"
 
 

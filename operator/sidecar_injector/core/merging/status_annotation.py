@@ -79,8 +79,9 @@ class Entry:
             "mode": self.mode,
             "added": {key: value for key, value in self.added.items() if value},
             "patched": list(self.patched),
-            "leftOut": list(self.left_out),
         }
+        if self.left_out:
+            members["leftOut"] = list(self.left_out)
         return {key: value for key, value in members.items() if value not in (None, "", {}, [])}
 
 

@@ -8,7 +8,9 @@ from typing import Any, Final
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.pods.lenient import Json
 
-LINUX, WINDOWS = "linux", "windows"
+LINUX, WINDOWS = "Linux", "Windows"
+ANY: Final = "Any"
+"""What an injection says that is for both."""
 LABELS: Final = ("kubernetes.io/os", "beta.kubernetes.io/os")
 """Every node has the first one, with the name of its system.
 https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-os"""
@@ -20,16 +22,18 @@ def of(spec: Mapping[str, Any]) -> str:
     A pod that leaves both systems open is for Linux, because nodes of Windows are usually kept for
     pods that name them.
     """
-    if not (spec.get("os") or spec.get("nodeSelector") or spec.get("affinity")):
+    selected = spec.get("nodeSelector") or ()
+    names_system = LABELS[0] in selected or LABELS[1] in selected
+    if not names_system and not spec.get("affinity") and not spec.get("os"):
         return LINUX
-    return next((system for system in (LINUX, WINDOWS) if _can_run(spec, system)), "")
+    return next((system for system in (LINUX, WINDOWS) if _can_run(spec, system.lower())), "")
 
 
 def _can_run(spec: Mapping[str, Any], system: str) -> bool:
-    """Whether a node of this system can run the pod, as far as the system decides about it."""
+    """Whether nodes that have this name in their label can run the pod."""
     if (lenient.text(spec.get("os"), "name") or system) != system:
         return False
-    selected = lenient.child(spec, "nodeSelector")
+    selected = spec.get("nodeSelector") or {}
     if any(selected.get(label, system) != system for label in LABELS):
         return False
     affinity = lenient.child(lenient.child(spec, "affinity"), "nodeAffinity")
