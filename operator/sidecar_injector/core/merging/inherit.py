@@ -34,6 +34,8 @@ _REFERENCE: Final = re.compile(r"\$(?:\$|\(([^()$]*)\))")
 https://github.com/kubernetes/kubernetes/blob/master/third_party/forked/golang/expansion/expand.go"""
 MOST_REFERENCES: Final = 16
 """Variables that come with one mount or one variable, so that the work has a limit."""
+LONGEST_PATH: Final = 4096
+"""PATH_MAX of Linux: references behind so many characters are not looked for."""
 _PRIVATE_SOURCES: Final = ("secretKeyRef", "fileKeyRef")
 
 
@@ -194,7 +196,7 @@ class _Variables:
         """The variables that `subPathExpr` needs; None if they cannot be taken."""
         names = _references(expression)
         variables = self.with_references(names)
-        is_complete = names <= self._by_name.keys()
+        is_complete = len(expression) <= LONGEST_PATH and names <= self._by_name.keys()
         if variables is None or not is_complete or any(map(_is_private, variables)):
             return None
         return variables
@@ -245,7 +247,8 @@ def holds_credentials(volume: Json) -> bool:
 
 
 def _references(text: str) -> set[str]:
-    return {match[1] for match in _REFERENCE.finditer(text) if match[1] is not None}
+    matches = _REFERENCE.finditer(text, 0, LONGEST_PATH)
+    return {match[1] for match in matches if match[1] is not None}
 
 
 def _is_private(variable: Json) -> bool:

@@ -71,7 +71,7 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """The entry as the annotation has it: empty members are left out."""
-        members = {
+        members: Json = {
             "kind": self.kind,
             "name": self.name,
             "generation": self.generation,
