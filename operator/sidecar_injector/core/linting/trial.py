@@ -18,6 +18,7 @@ from sidecar_injector.core.merging import (
     status_annotation,
 )
 from sidecar_injector.core.merging.claims import Claims
+from sidecar_injector.core.pods import references
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -147,7 +148,11 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
     for source in (injection.spec.get("inherit") or {}).get("env") or ():
         variable = {"name": source["name"], "value": "x"}
         variables.setdefault(source["fromContainer"], []).append(variable)
-    globs = (injection.spec.get("applicationContainers") or {}).get("names") or {}
+    applied = injection.spec.get("applicationContainers") or {}
+    needed = references.of_items(applied.get("volumeMounts") or (), "subPathExpr")
+    added = {item["name"] for key in ("env", "appendEnv") for item in applied.get(key) or ()}
+    paths = [{"name": name, "value": "x"} for name in sorted(needed - added)]
+    globs = applied.get("names") or {}
     for glob in (globs.get("include") or ())[:MOST_NAMED]:
         name = OWN if glob == "*" else re.sub(r"[*?]", "x", glob)
         if container_additions.is_selected(name, globs):
@@ -158,7 +163,7 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
         yield {
             "name": name,
             "image": needs.IMAGE,
-            "env": env,
+            "env": [*env, *paths],
             "securityContext": SECURITY_CONTEXT,
         }
 

@@ -19,7 +19,7 @@ from sidecar_injector.core.merging.status_annotation import (
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import globs, lenient
+from sidecar_injector.core.pods import globs, lenient, references
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -42,13 +42,15 @@ def additions_of(
             name = container["name"]
             if name not in claims.containers and is_selected(name, spec.get("names") or {}):
                 target = Target(field, index, name)
+                added: dict[str, tuple[Json, ...]] = {}
                 for key, part in _PARTS.items():
-                    values: tuple[Json, ...] = tuple(spec.get(key) or ())
+                    added[key] = values = tuple(spec.get(key) or ())
                     left_out: tuple[str, ...] = ()
                     if values and key in _OF_ENV and not overrides:
-                        values, left_out = without_uncertain(values, container, target, claims)
-                    if values or left_out:
-                        yield part(target, values=values, left_out=left_out)
+                        added[key], left_out = without_uncertain(values, container, target, claims)
+                    if values:
+                        yield part(target, values=added[key], left_out=left_out)
+                _check_references(spec, added, container)
 
 
 def is_selected(name: str, selection: Mapping[str, Any]) -> bool:
@@ -84,6 +86,25 @@ class Target:
     def path(self, *steps: str) -> str:
         """The path of the container, or of something in it."""
         return patch.pointer(("spec", self.field, self.name, *steps))
+
+
+def _check_references(
+    spec: Mapping[str, Any], added: Mapping[str, Sequence[Json]], container: Json
+) -> None:
+    """Raises Conflict if something that is added refers to a variable that will not be there."""
+    wanted, kept = (
+        {variable["name"] for key in _OF_ENV for variable in lists.get(key) or ()}
+        for lists in (spec, added)
+    )
+    needed = references.of_items(added["volumeMounts"], "subPathExpr")
+    if wanted != kept:
+        values = (*added["env"], *added["appendEnv"])
+        needed |= references.of_items(values, "value") & (wanted - kept)
+    if needed:
+        present = {variable["name"] for variable in container.get("env") or ()}
+        if missing := sorted(needed - kept - present):
+            message = f"container {container['name']!r} may have no variable {missing[0]} in env"
+            raise Conflict(Reason.MISSING_VALUE, message)
 
 
 def without_uncertain(

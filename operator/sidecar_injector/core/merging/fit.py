@@ -19,6 +19,7 @@ from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.render import Json, Parts
 from sidecar_injector.core.merging.status_annotation import Entry, RecordsByPath
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import references
 from sidecar_injector.core.reasons import Conflict, Reason
 
 REWRITTEN = ("image", "imagePullPolicy", "resources")
@@ -123,20 +124,28 @@ class Fit:
                     continue
                 if self.has_container(field, container) or self._is_own(field, container):
                     continue
-                if merges and self._can_merge(field, container):
-                    unions.append(self._union(field, container))
+                can_merge = merges and self._can_merge(field, container)
+                if can_merge and (union := self._union(field, container)):
+                    unions.append(union)
                 else:
                     names.append(name)
         return unions, names
 
-    def _union(self, field: str, wanted: Json) -> container_union.Union:
+    def _union(self, field: str, wanted: Json) -> container_union.Union | None:
+        """What is merged; None if a part of it refers to a variable that is left out."""
         _, index, container = self.containers[wanted["name"]]
         target = container_additions.Target(field, index, wanted["name"])
         variables, left_out = container_additions.without_uncertain(
             wanted.get("env") or (), container, target, self._claims
         )
-        template = {**wanted, "env": list(variables)} if left_out else wanted
-        return container_union.Union(target, template, left_out)
+        if not left_out:
+            return container_union.Union(target, wanted)
+        kept = {variable["name"] for variable in variables}
+        needed = references.of_items(wanted.get("volumeMounts") or (), "subPathExpr")
+        needed |= references.of_items(variables, "value")
+        if any(variable["name"] in needed - kept for variable in wanted["env"]):
+            return None
+        return container_union.Union(target, {**wanted, "env": list(variables)}, left_out)
 
     def _is_own(self, field: str, wanted: Json) -> bool:
         """Whether this injection added the container; other controllers may have changed it."""

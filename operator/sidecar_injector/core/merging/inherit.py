@@ -8,7 +8,6 @@ mount of the service account's token is never taken: the API server adds it to e
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from sidecar_injector.core import patch
 from sidecar_injector.core.merging import container_additions, defaults
 from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import globs, lenient
+from sidecar_injector.core.pods import globs, lenient, references
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -29,13 +28,8 @@ CREDENTIAL_DRIVERS: Final = ("cert", "secret", "spiffe", "vault")
 https://kubernetes-csi.github.io/docs/drivers.html"""
 _CREDENTIAL_SOURCES: Final = ("secret", "serviceAccountToken", "clusterTrustBundle",
                               "podCertificate")  # fmt: skip
-_REFERENCE: Final = re.compile(r"\$(?:\$|\(([^()$]*)\))")
-"""`$$` or `$(NAME)`.
-https://github.com/kubernetes/kubernetes/blob/master/third_party/forked/golang/expansion/expand.go"""
 MOST_REFERENCES: Final = 16
 """Variables that come with one mount or one variable, so that the work has a limit."""
-LONGEST_PATH: Final = 4096
-"""PATH_MAX of Linux: references behind so many characters are not looked for."""
 _PRIVATE_SOURCES: Final = ("secretKeyRef", "fileKeyRef")
 
 
@@ -194,20 +188,20 @@ class _Variables:
 
     def of_path(self, expression: str) -> list[Json] | None:
         """The variables that `subPathExpr` needs; None if they cannot be taken."""
-        names = _references(expression)
+        names = references.names(expression)
         variables = self.with_references(names)
-        is_complete = len(expression) <= LONGEST_PATH and names <= self._by_name.keys()
+        is_complete = len(expression) <= references.LONGEST and names <= self._by_name.keys()
         if variables is None or not is_complete or any(map(_is_private, variables)):
             return None
         return variables
 
     def _references_of(self, name: str) -> list[str]:
         """The variables that a value refers to, and no more of them than may be taken."""
-        if (references := self._references.get(name)) is None:
-            mentioned = _references(lenient.text(self._by_name[name][1], "value"))
-            present = sorted(mentioned & self._by_name.keys())
-            references = self._references[name] = present[: MOST_REFERENCES + 1]
-        return references
+        if (present := self._references.get(name)) is None:
+            mentioned = references.names(lenient.text(self._by_name[name][1], "value"))
+            present = sorted(mentioned & self._by_name.keys())[: MOST_REFERENCES + 1]
+            self._references[name] = present
+        return present
 
     def _for_other_container(self, variable: Json) -> Json:
         """Without a container's name, an amount would be that of the container that takes it."""
@@ -244,11 +238,6 @@ def holds_credentials(volume: Json) -> bool:
         for source in lenient.objects(volume.get("projected"), "sources")
         for kind in _CREDENTIAL_SOURCES
     )
-
-
-def _references(text: str) -> set[str]:
-    matches = _REFERENCE.finditer(text, 0, LONGEST_PATH)
-    return {match[1] for match in matches if match[1] is not None}
 
 
 def _is_private(variable: Json) -> bool:

@@ -142,3 +142,10 @@ def test_a_service_account_brings_less_than_its_name_and_lint_says_so():
         " automountServiceAccountToken"
     )
     assert len(sentence) <= validate.MAX_CHARACTERS
+
+
+def test_a_mount_may_need_a_variable_that_only_pods_have():
+    mount = {"name": "logs", "mountPath": "/logs", "subPathExpr": "$(POD_NAME)"}
+    volumes = [{"name": "logs", "emptyDir": {}}]
+    assert warned(template=template(volumes=volumes), applicationContainers={
+        "volumeMounts": [mount]}) == []  # fmt: skip

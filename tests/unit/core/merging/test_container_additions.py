@@ -242,3 +242,28 @@ def test_sources_that_injections_added_are_not_the_authors():
     sources = applied("a", priority=1, envFrom=[{"configMapRef": {"name": "ours"}}])
     variables = applied("b", env=env(("A", "1")), envFrom=[{"secretRef": {"name": "ours"}}])
     assert app(after(pod(), sources, variables))["env"] == env(("A", "1"))
+
+
+EXPRESSION = {"name": "conf", "mountPath": "/conf", "subPathExpr": "$(A)"}
+
+
+@pytest.mark.parametrize(
+    ("own", "fields", "reason"),
+    [
+        ({}, {"volumeMounts": [EXPRESSION]}, "MissingValue"),
+        ({"env": env(("A", "1"))}, {"volumeMounts": [EXPRESSION]}, "Injected"),
+        ({}, {"volumeMounts": [EXPRESSION], "env": env(("A", "1"))}, "Injected"),
+        ({}, {"volumeMounts": [EXPRESSION], "appendEnv": env(("A", "1"))}, "Injected"),
+        ({"envFrom": from_env()}, {"volumeMounts": [EXPRESSION], "env": env(("A", "1"))},
+         "MissingValue"),
+        ({"envFrom": from_env({"prefix": "A"})}, {"env": env(("A", "1"), ("B", "$(A)"))},
+         "MissingValue"),
+        ({"envFrom": from_env({"prefix": "A"})}, {"env": env(("A", "1"), ("B", "$$(A)"))},
+         "Injected"),
+    ],
+)  # fmt: skip
+def test_what_is_added_finds_the_variables_that_it_refers_to(own, fields, reason):
+    template = {"spec": {"volumes": [CONFIG]}}
+    subject = pod(containers=[container("app", **own)])
+    result = samples.applied(subject, applied(template=template, **fields))
+    assert reasons(result) == {"log": reason}

@@ -139,3 +139,10 @@ def test_a_container_with_a_policy_of_its_own_is_merged_and_keeps_it():
     assert merged({"restartPolicy": "OnFailure"}, {"tty": True}, sidecarMode="Container") == {
         **container("app"), "restartPolicy": "OnFailure", "tty": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "reason"), [("$(A)", "ContainerConflict"), ("x", "Injected")])
+def test_a_container_is_not_merged_without_a_variable_that_the_rest_needs(value, reason):
+    template = {"env": [{"name": "A", "value": "a"}, {"name": "B", "value": value}]}
+    subject = pod(containers=[container("app", envFrom=[{**SOURCES[0], "prefix": "A"}])])
+    assert reasons(round_trip(subject, merging(template))) == {"log": reason}
