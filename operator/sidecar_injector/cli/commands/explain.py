@@ -116,8 +116,7 @@ def explain(*, form: str, **arguments: Any) -> None:
             for result, pod_history in explained
         ]
         tables.structured({"pods": pods}, form=form)
-    for note in notes:
-        click.echo(f"note: {note}", err=True)
+    inject.print_notes(notes)
     sys.exit(1 if any(result.entry.has_findings for result, _ in explained) else 0)
 
 

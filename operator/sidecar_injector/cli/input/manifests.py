@@ -20,14 +20,31 @@ from sidecar_injector.core.pods import shapes, workloads
 
 STDIN = "-"
 
-Change = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
-"""Takes a manifest and the pod in it; returns the changed pod."""
-
 
 class UnreadableInput(click.ClickException):
     """Input that cannot be used: a line that names file, document and field; exit status 2."""
 
     exit_code = 2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PodPlace:
+    """A pod, or a pod template, of a manifest."""
+
+    manifest: dict[str, Any]
+    path: workloads.Path
+    written: dict[str, Any]
+    """As the file has it."""
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        """As the API server reads it."""
+        pod: dict[str, Any] = shapes.without_null_strings(shapes.POD, self.written)
+        return pod
+
+
+Change = Callable[[PodPlace], dict[str, Any]]
+"""Returns the pod that takes the place of the written one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,16 +139,21 @@ def with_pods(document: Document, change: Change) -> dict[str, Any]:
     manifest = document.manifest
     if workloads.is_list(manifest):
         return {**manifest, "items": [with_pods(item, change) for item in items(document)]}
-    path = workloads.pod_path(manifest)
-    if path is None:
-        return manifest
-    pod = shapes.without_null_strings(shapes.POD, workloads.at(manifest, path))
-    for field, sentence in shapes.problems(shapes.POD, pod):
-        whole_path = ".".join(part for part in (*path, field) if part)
-        raise UnreadableInput(f"{document.place}: field {whole_path}: {sentence}")
-    return workloads.transformed(
-        manifest, path, lambda pod: change(manifest, shapes.without_null_strings(shapes.POD, pod))
-    )
+    for path in workloads.pod_paths(manifest):
+        place = PodPlace(manifest, path, workloads.at(manifest, path))
+        for field, sentence in shapes.problems(shapes.POD, place.pod):
+            whole_path = ".".join(filter(None, (workloads.field(path), field)))
+            raise UnreadableInput(f"{document.place}: field {whole_path}: {sentence}")
+        manifest = workloads.replaced(manifest, path, change(place))
+    return manifest
+
+
+def remarks(document: Document) -> Iterator[str]:
+    """What in a document may be a pod and is not read as one, in sentences."""
+    for item in flattened(document):
+        for sentence in workloads.not_understood(item.manifest):
+            name = (item.manifest.get("metadata") or {}).get("name") or ""
+            yield f"{item.place}: {item.manifest['kind']}/{name}: {sentence}"
 
 
 def file_name(path: str) -> str:

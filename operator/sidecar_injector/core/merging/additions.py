@@ -271,13 +271,15 @@ class HostAliases(Items):
                 continue
             value = {"ip": ip, "hostnames": hostnames}
             if ip in indices:
+                path = patch.pointer(("spec", "hostAliases", ip, "hostnames"))
                 for hostname in hostnames:
                     editor.append(("spec", "hostAliases", indices[ip], "hostnames"), hostname)
+                    records.append({"op": "add", "path": path, "value": hostname})
             else:
                 editor.append(("spec", "hostAliases"), value)
+                records.append({"op": "add", "path": "/spec/hostAliases", "value": value})
                 indices[ip], count = count, count + 1
             present.setdefault(ip, set()).update(hostnames)
-            records.append({"op": "add", "path": "/spec/hostAliases", "value": value})
         return records
 
 
@@ -287,8 +289,9 @@ def belongs_to(part: str, entry: Entry) -> Conflict:
 
 
 def _previous(value: Any) -> Json:
-    """What `uninject` puts back; nothing for a value that is absent or too long."""
-    if value is None:
+    """What `uninject` puts back; nothing for a value that is absent, too long, or empty: the editor
+    remembers the latter."""
+    if not value:
         return {}
     text = value if isinstance(value, str) else str(value)
     return {"previous": value} if len(text.encode()) <= MAX_PREVIOUS else {}

@@ -3,10 +3,11 @@
 The annotation is a hint and never a proof, as anyone may have written it. Reading it never fails,
 and each of its claims is compared with the pod before it counts.
 
-Its shape: `{"injections": [ENTRY, ...], "skipped": [{"kind", "name", "reason"}], "version": 1}` as
-compact JSON with sorted keys. An ENTRY has kind, name, generation, hash and mode, then `added` with
-the names of containers, initContainers and volumes and with the labels and annotations, then
-`patched` with one record for each other change.
+Its shape: `{"empty": {PATH: VALUE}, "injections": [ENTRY, ...], "skipped": [{"kind", "name",
+"reason"}], "version": 1}` as compact JSON with sorted keys. `empty` has the null, empty and zero
+values of the author that were filled or replaced, so that `uninject` puts them back. An ENTRY has
+kind, name, generation, hash and mode, then `added` with the names of containers, initContainers and
+volumes and with the labels and annotations, then `patched` with one record for each other change.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import orjson
 
 from sidecar_injector import names
+from sidecar_injector.core import patch
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.pods.lenient import Json
 
@@ -100,6 +102,8 @@ class Provenance:
 
     entries: tuple[Entry, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    empty: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the author wrote as null, empty or zero and what is so no longer, by its path."""
 
     def entry(self, identity: tuple[str, str]) -> Entry | None:
         """What this injection added, as recorded; None without a record."""
@@ -121,11 +125,27 @@ class Provenance:
             content["injections"] = [entry.as_json() for entry in self.entries]
         if self.skipped:
             content["skipped"] = [skipped.as_json() for skipped in self.skipped]
-        has_values = any(entry.patched for entry in self.entries)
+        if self.empty:
+            content["empty"] = dict(self.empty)
+        has_values = self.empty or any(entry.patched for entry in self.entries)
         return json_text(content) if has_values else _text_of_names(content)
 
 
 NOTHING = Provenance()
+
+
+PARENTS = ("metadata", "annotations")
+"""Where the annotation is."""
+
+
+def with_empty(
+    provenance: Provenance, *empty: Mapping[str, Any], pod: Mapping[str, Any]
+) -> Provenance:
+    """The content with what the author left empty, also on the way to the annotation of `pod`."""
+    merged = dict(patch.empty_along(pod, PARENTS))
+    for members in empty:
+        merged |= members
+    return dataclasses.replace(provenance, empty=merged)
 
 
 def json_text(value: Any) -> str:
@@ -179,7 +199,8 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
         for item in lenient.objects(content, "skipped")
         if all(isinstance(item.get(key), str) for key in ("kind", "name", "reason"))
     ]
-    return Provenance(tuple(entries.values()), tuple(skipped))
+    empty = {path: value for path, value in lenient.child(content, "empty").items() if not value}
+    return Provenance(tuple(entries.values()), tuple(skipped), empty)
 
 
 def author_view(pod: Mapping[str, Any], recorded: Provenance) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,123 @@
+"""What files do not say about a pod, and which injections depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sidecar_injector.core import decision, matching
+from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.merging import status_annotation
+from sidecar_injector.core.pods import controllers, selectors
+from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.reasons import Level, Reason
+
+_OF_POD = {"podLabel", "podAnnotation"}
+_COMPARING = {"In", "NotIn"}
+
+
+def undecided(
+    pod: controllers.ExpectedPod, view: namespace_view.NamespaceView
+) -> dict[model.Injection, str]:
+    """The injections that depend on unknown labels or annotations, each with one of their keys."""
+    if not pod.unknown:
+        return {}
+    recorded = status_annotation.read(pod_fields.metadata_map(pod.pod, "annotations"))
+    candidate = matching.candidate_of(pod.pod, recorded)
+    return {
+        injection: key
+        for injection in view.injections
+        if not injection.errors
+        and (key := _unknown_key(injection, pod.unknown))
+        and matching.match(injection, candidate, view) in (None, Reason.SELECTOR_MISMATCH)
+        and _may_select(injection, pod.unknown, candidate.labels)
+    }
+
+
+def without(
+    view: namespace_view.NamespaceView, injections: Mapping[model.Injection, str]
+) -> namespace_view.NamespaceView:
+    """The view without these injections."""
+    if not injections:
+        return view
+    others = [injection for injection in view.injections if injection not in injections]
+    return namespace_view.NamespaceView.of(
+        view.namespace,
+        others,
+        service_accounts=view.service_accounts,
+        release_namespace=view.release_namespace,
+    )
+
+
+def _unknown_key(injection: model.Injection, unknown: frozenset[str]) -> str:
+    """A label or annotation of the pod whose value the injection depends on; empty without one."""
+    selector = injection.spec.get("selector") or {}
+    keys = {
+        *(selector.get("matchLabels") or ()),
+        *(expression.get("key") for expression in _comparisons(selector)),
+        *(
+            key
+            for parameter in injection.spec.get("parameters") or ()
+            for source, key in (parameter.get("from") or {}).items()
+            if source in _OF_POD
+        ),
+    }
+    return min(keys & unknown, default="")
+
+
+def _comparisons(selector: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        expression
+        for expression in selector.get("matchExpressions") or ()
+        if expression.get("operator") in _COMPARING
+    ]
+
+
+def _may_select(
+    injection: model.Injection, unknown: frozenset[str], labels: Mapping[str, str]
+) -> bool:
+    """Whether the selector matches if the unknown values are the right ones."""
+    selector = injection.spec.get("selector") or {}
+    equal = selector.get("matchLabels") or {}
+    comparisons = [item for item in _comparisons(selector) if item.get("key") in unknown]
+    reduced = {
+        "matchLabels": {key: value for key, value in equal.items() if key not in unknown},
+        "matchExpressions": [
+            item for item in selector.get("matchExpressions") or () if item not in comparisons
+        ],
+    }
+    return selectors.compile_selector(reduced)(labels)
+
+
+def notes(decided: decision.Decision, undecided: Mapping[model.Injection, str]) -> Iterator[str]:
+    """What could not be known for a decision, in sentences."""
+    for injection, key in undecided.items():
+        yield (
+            f"{injection.reference} depends on {key!r}, whose value only the cluster knows: it is"
+            " left to the webhook"
+        )
+    for line in decided.evaluated:
+        if line.reason.level is Level.MATCH or line.injection.errors:
+            continue
+        for parameter in line.injection.spec.get("parameters") or ():
+            annotation = (parameter.get("from") or {}).get("namespaceAnnotation")
+            if annotation and parameter.get("default") is not None:
+                yield (
+                    f"{line.injection.reference} reads the annotation {annotation!r} of the"
+                    " namespace,"
+                    " which is in no file: the default counts"
+                )
+
+
+def note_on_pull_secrets(written: Mapping[str, Any], decided: decision.Decision) -> str:
+    """A sentence about the ServiceAccount's pull secrets; empty if they still reach the pod."""
+    if (written.get("spec") or {}).get("imagePullSecrets"):
+        return ""
+    path = "/spec/imagePullSecrets"
+    if not any(operation["path"].startswith(path) for operation in decided.operations):
+        return ""
+    account = controllers.account_of(written)
+    return (
+        f"the manifest has imagePullSecrets now, so the pod no longer gets those of the"
+        f" ServiceAccount {account!r}: name them in the manifest if it has any"
+    )
