@@ -14,7 +14,7 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client, history, subjects
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.output import report, tables
-from sidecar_injector.core import decision, matching
+from sidecar_injector.core import decision, matching, patch
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Reason
@@ -47,6 +47,8 @@ class Explanation:
     scope: list[ExplainStep]
     lines: list[list[ExplainStep]]
     """The steps of each line of the decision, in its order."""
+    receiving: list[list[str]]
+    """The pod's own containers that receive something, by line of the decision."""
 
 
 def explanation(subject: inject.Subject) -> Explanation:
@@ -58,15 +60,25 @@ def explanation(subject: inject.Subject) -> Explanation:
         _step(rule, stops=stops, fact=rule.fact(request, candidate, view))
         for rule, stops in matching.tried(matching.SCOPE_RULES, request, candidate, view)
     ]
-    lines = []
+    lines, receiving = [], []
+    result = pod_fields.metadata_map(subject.entry.decision.pod, "annotations")
+    entries = status_annotation.read(result)
     for line in subject.entry.decision.lines:
         injection = line.injection
         steps = [
             _step(rule, stops=stops, fact=rule.fact(injection, candidate, view))
             for rule, stops in matching.tried(matching.MATCH_RULES, injection, candidate, view)
         ]
-        lines.append(steps if steps[-1].reason else [*steps, *_fit_steps(line)])
-    return Explanation(entry=subject.entry, scope=scope, lines=lines)
+        receiving.append(_receiving(entries.entry(line.injection.identity)))
+        lines.append(steps if steps[-1].reason else [*steps, *_fit_steps(line, receiving[-1])])
+    return Explanation(entry=subject.entry, scope=scope, lines=lines, receiving=receiving)
+
+
+def _receiving(entry: status_annotation.Entry | None) -> list[str]:
+    """The containers of the pod in which something was changed, by what was recorded."""
+    steps = (record["path"].split("/") for record in (entry.patched if entry else ()))
+    names = (path[3] for path in steps if len(path) > 3 and path[2] in pod_fields.CONTAINER_LISTS)
+    return list(dict.fromkeys(map(patch.unescaped, names)))
 
 
 def _step(rule: matching.Rule[Any], *, stops: bool, fact: str) -> ExplainStep:
@@ -75,13 +87,15 @@ def _step(rule: matching.Rule[Any], *, stops: bool, fact: str) -> ExplainStep:
     return ExplainStep(rule.name, rule.reason if stops else None, message)
 
 
-def _fit_steps(line: decision.Line) -> Iterator[ExplainStep]:
+def _fit_steps(line: decision.Line, receiving: Sequence[str]) -> Iterator[ExplainStep]:
     """What an injection that applies must fulfil besides."""
     if line.reason is Reason.INVALID:
         yield ExplainStep("validity", line.reason, line.message)
         return
     yield ExplainStep("validity", None, "the injection is valid")
     details = [f"{key}: {_listed(value)}" for key, value in line.details.items()]
+    if receiving:
+        details.append(f"containers that receive something: {', '.join(receiving)}")
     yield ExplainStep("fit", line.reason, "; ".join((line.message, *details)))
 
 
@@ -125,8 +139,11 @@ def as_json(result: Explanation) -> dict[str, Any]:
     pod = report.pod(result.entry)
     pod["message"] = result.entry.decision.message
     pod["rules"] = [_step_as_json(step) for step in result.scope]
-    for line, steps in zip(pod["injections"], result.lines, strict=True):
+    lines = zip(pod["injections"], result.lines, result.receiving, strict=True)
+    for line, steps, receiving in lines:
         line["rules"] = [_step_as_json(step) for step in steps]
+        if receiving:
+            line["containers"] = receiving
     return pod
 
 
