@@ -15,7 +15,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.cli import main
-from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.cli.input import manifests, yaml_styles
 from sidecar_injector.core.merging import transfer
 from sidecar_injector.core.pods import controllers, workloads
 from sidecar_injector.httpserver import messages
@@ -64,7 +64,7 @@ def pods_of(file):
             for path in workloads.pod_paths(item.manifest):
                 metadata = item.manifest.get("metadata") or {}
                 namespace = metadata.get("namespace") or cases.NAMESPACE
-                template = workloads.at(item.manifest, path)
+                template = workloads.at(yaml_styles.plain(item.manifest), path)
                 created = controllers.expected(item.manifest, path, template, account=None)
                 yield namespace, template, created.pod
 
@@ -95,7 +95,7 @@ def webhook(case):
         metadata = {"name": namespace, "labels": labels | case.namespace_labels}
         state.namespace_changed(("", namespace), None, {"metadata": metadata})
     for document in manifests.read(str(case.folder / "injections.yaml")):
-        resource = copy.deepcopy(document.manifest)
+        resource = yaml_styles.plain(document.manifest)
         name = resource["metadata"]["name"]
         if resource["kind"] == names.CLUSTER_KIND:
             state.cluster_injection_changed(("", name), None, resource)
@@ -200,5 +200,6 @@ def test_only_the_injection_that_is_meant_to_be_broken_is():
 
 
 def test_expected_files_read_as_the_same_values(case):
-    text = case.expected.read_text()
-    assert yaml_documents.dump_all(list(yaml_documents.load_all(text))) == text
+    documents = manifests.read(str(case.expected))
+    contents = [document.manifest for document in documents]
+    assert manifests.printed(documents, contents) == case.expected.read_text()

@@ -30,7 +30,7 @@ class Editor:
     def __init__(self, document: dict[str, Any], *, room: int | None = None) -> None:
         """`room` is how many bytes all values may have as JSON; a further one raises
         TooLargeError."""
-        self.document: dict[str, Any] = dict(document)
+        self.document: dict[str, Any] = document.copy()
         self.operations: list[Operation] = []
         self.room = room
         self.empty: dict[str, Any] = {}

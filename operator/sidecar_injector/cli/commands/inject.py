@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.input import manifests, unknown, yaml_documents
+from sidecar_injector.cli.input import manifests, unknown
 from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import model, namespace_view
@@ -82,7 +82,8 @@ class Injector:
             decision=decide.decide(request, view),
         )
         self.subjects.append(Subject(request=request, view=view, entry=entry))
-        for note in unknown.notes(entry.decision, undecided):
+        knows_account = account is not None
+        for note in unknown.notes(entry.decision, undecided, knows_account=knows_account):
             self.notes.append(f"{entry.place}: {note}")
         if note := unknown.note_on_pull_secrets(template, entry.decision):
             self.notes_on_manifests.append(f"{entry.place}: {note}")
@@ -155,7 +156,7 @@ def inject(
     documents = [document for file in files for document in manifests.read(file)]
     results = injector.documents(documents)
 
-    tables.write(yaml_documents.dump_all(results))
+    tables.write(manifests.printed(documents, results))
     findings = any(entry.has_findings for entry in injector.entries)
     notes = [*injector.notes, *injector.notes_on_manifests]
     if report_format == "json":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.cli.input import manifests
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core.merging import uninject as core
 from sidecar_injector.observability import logs
@@ -28,7 +28,7 @@ def uninject(*, files: tuple[str, ...]) -> None:
         manifests.with_pods(document, lambda place: core.uninject(place.written))
         for document in documents
     ]
-    tables.write(yaml_documents.dump_all(results))
+    tables.write(manifests.printed(documents, results))
     for document in documents:
         for remark in manifests.remarks(document):
             click.echo(f"note: {logs.one_line(remark)}", err=True)

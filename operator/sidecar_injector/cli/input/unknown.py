@@ -89,7 +89,12 @@ def _may_select(
     return selectors.compile_selector(reduced)(labels)
 
 
-def notes(decided: decision.Decision, undecided: Mapping[model.Injection, str]) -> Iterator[str]:
+def notes(
+    decided: decision.Decision,
+    undecided: Mapping[model.Injection, str],
+    *,
+    knows_account: bool,
+) -> Iterator[str]:
     """What could not be known for a decision, in sentences."""
     for injection, key in undecided.items():
         yield (
@@ -99,6 +104,12 @@ def notes(decided: decision.Decision, undecided: Mapping[model.Injection, str]) 
     for line in decided.evaluated:
         if line.reason.level is Level.MATCH or line.injection.errors:
             continue
+        is_conflict = line.reason is Reason.MOUNT_PATH_CONFLICT
+        if is_conflict and not knows_account and controllers.TOKEN_PATH in line.message:
+            yield (
+                f"{line.injection.reference} would fit if the ServiceAccount had"
+                " automountServiceAccountToken: false, which no file says"
+            )
         for parameter in line.injection.spec.get("parameters") or ():
             annotation = (parameter.get("from") or {}).get("namespaceAnnotation")
             if annotation and parameter.get("default") is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sidecar_injector import names
@@ -14,13 +14,13 @@ _STATUS = (*status_annotation.PARENTS, names.STATUS_ANNOTATION)
 
 
 def onto_template(
-    template: Mapping[str, Any], operations: Sequence[patch.Operation]
+    template: dict[str, Any], operations: Sequence[patch.Operation]
 ) -> dict[str, Any]:
     """The template with the changes that were decided for a pod which has all that it has.
 
     What the author left empty is recorded as the template has it: the pod may have more there.
     """
-    editor = patch.Editor(dict(template))
+    editor = patch.Editor(template)
     before = status_annotation.read(lenient.child(template.get("metadata"), "annotations"))
     for operation in operations:
         if operation["path"] != patch.pointer(_STATUS):

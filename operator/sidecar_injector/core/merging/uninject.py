@@ -22,25 +22,25 @@ ALIASES: Mapping[str, str] = {"serviceAccountName": "serviceAccount"}
 """Fields of the spec with older names, which the API server writes too, with the same value."""
 
 
-def uninject(pod: Mapping[str, Any]) -> Json:
+def uninject(pod: Json) -> Json:
     """A copy of the pod without what injections added.
 
     What was changed since then stays. A pod without our annotation comes out equal.
     """
     recorded = status_annotation.read(pod_fields.metadata_map(pod, "annotations"))
     if recorded == status_annotation.NOTHING:
-        return copy.deepcopy(dict(pod))
+        return copy.deepcopy(pod)
     return _Undoing(pod, recorded).result()
 
 
 class _Undoing:
     """One pod without what its annotation records."""
 
-    def __init__(self, pod: Mapping[str, Any], recorded: status_annotation.Provenance) -> None:
+    def __init__(self, pod: Json, recorded: status_annotation.Provenance) -> None:
         self._recorded = recorded
         self._copies: dict[int, tuple[Any, bool]] = {}
         """The lists and objects of the copy by their ids, and whether each had members."""
-        self._pod: Json = self._copied(dict(pod))
+        self._pod: Json = self._copied(pod)
 
     def result(self) -> Json:
         """The pod without everything that is recorded."""
