@@ -63,28 +63,34 @@ class Editor:
 
     def replay(self, operation: Operation) -> None:
         """Make a change that was recorded on a document with more members and longer lists."""
-        path, value = self._typed(operation["path"].split("/")[1:]), operation["value"]
-        if value in ({}, []):
-            self._walk(path, empty=type(value))
-        elif path[-1] == "-":
+        path, parent = self._typed(operation["path"].split("/")[1:])
+        value = operation["value"]
+        if path[-1] == "-" and not isinstance(parent, dict):
             self.append(path[:-1], value)
         elif isinstance(path[-1], int):
             self.insert(path[:-1], path[-1], value)
+        elif value in ({}, []) and (parent or {}).get(path[-1]) is None:
+            self._walk(path, empty=type(value))
         else:
             self.set(path, value)
 
-    def _typed(self, steps: list[str]) -> Path:
-        """The path with numbers where lists are; of a list that is absent the pod's spec has it."""
+    def _typed(self, steps: list[str]) -> tuple[Path, Any]:
+        """The path with numbers where lists are, and the list or object that its last step is in.
+
+        Of the values that are absent, those in the pod's spec are lists.
+        """
         path: list[str | int] = []
+        parent: Any = None
         value: Any = self.document
         for step in map(unescaped, steps):
+            parent = value
             is_list = isinstance(value, list) or (value is None and path[0] == "spec")
             path.append(int(step) if is_list and step.isdigit() else step)
             if isinstance(value, list):
-                value = None if step == "-" else value[int(step)]
+                value = None if step == "-" else next(iter(value[int(step) :]), None)
             else:
                 value = (value or {}).get(step)
-        return tuple(path)
+        return tuple(path), parent
 
     def fork(self, *, room: int | None = None) -> Editor:
         """An editor of the same document whose changes count only after `adopt`."""
