@@ -72,7 +72,7 @@ class Editor:
         elif value in ({}, []) and (parent or {}).get(path[-1]) is None:
             self._walk(path, empty=type(value))
         else:
-            self.set(path, value)
+            self.set(path, in_style_of((parent or {}).get(path[-1]), value))
 
     def _typed(self, steps: list[str]) -> tuple[Path, Any]:
         """The path with numbers where lists are, and the list or object that its last step is in.
@@ -154,6 +154,12 @@ def empty_along(document: Any, path: tuple[str, ...]) -> dict[str, Any]:
         if not value:
             empty[pointer(path[:depth])] = value
     return empty
+
+
+def in_style_of(present: Any, value: Any) -> Any:
+    """The value that takes the place of another one: a string in quotes stays one."""
+    is_string = isinstance(present, str) and isinstance(value, str)
+    return type(present)(value) if is_string else value
 
 
 def unescaped(step: str) -> str:

@@ -73,13 +73,14 @@ class Injector:
         expected = controllers.expected(manifest, place.path, template, account=account)
         request = namespace_view.PodRequest(namespace=namespace, pod=expected.pod)
         view = self.view_of(namespace)
-        undecided = unknown.undecided(expected, view)
+        undecided = unknown.undecided(request, view, expected.unknown)
         view = unknown.without(view, undecided)
+        decided = decide.decide(request, view)
         entry = report.ReportEntry(
             namespace=namespace,
             kind=manifest["kind"],
             name=metadata.get("name") or metadata.get("generateName") or "",
-            decision=decide.decide(request, view),
+            decision=unknown.decided_without(decided, undecided),
         )
         self.subjects.append(Subject(request=request, view=view, entry=entry))
         knows_account = account is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,23 +15,28 @@ from sidecar_injector.core.reasons import Level, Reason
 
 _OF_POD = {"podLabel", "podAnnotation"}
 _COMPARING = {"In", "NotIn"}
+_OTHER_RULES = [
+    rule for rule in matching.MATCH_RULES if rule.reason is not Reason.SELECTOR_MISMATCH
+]
 
 
 def undecided(
-    pod: controllers.ExpectedPod, view: namespace_view.NamespaceView
+    request: namespace_view.PodRequest,
+    view: namespace_view.NamespaceView,
+    unknown: frozenset[str],
 ) -> dict[model.Injection, str]:
     """The injections that depend on unknown labels or annotations, each with one of their keys."""
-    if not pod.unknown:
+    recorded = status_annotation.read(pod_fields.metadata_map(request.pod, "annotations"))
+    candidate = matching.candidate_of(request.pod, recorded)
+    if not unknown or matching.out_of_scope(request, candidate, view):
         return {}
-    recorded = status_annotation.read(pod_fields.metadata_map(pod.pod, "annotations"))
-    candidate = matching.candidate_of(pod.pod, recorded)
     return {
         injection: key
         for injection in view.injections
         if not injection.errors
-        and (key := _unknown_key(injection, pod.unknown))
-        and matching.match(injection, candidate, view) in (None, Reason.SELECTOR_MISMATCH)
-        and _may_select(injection, pod.unknown, candidate.labels)
+        and (key := _unknown_key(injection, unknown))
+        and _may_select(injection, unknown, candidate.labels)
+        and not any(rule.stops(injection, candidate, view) for rule in _OTHER_RULES)
     }
 
 
@@ -47,6 +53,16 @@ def without(
         service_accounts=view.service_accounts,
         release_namespace=view.release_namespace,
     )
+
+
+def decided_without(
+    decided: decision.Decision, injections: Mapping[model.Injection, str]
+) -> decision.Decision:
+    """The decision that knows these injections by name, although it was made without them."""
+    references = {injection.reference for injection in injections}
+    names = references | {injection.name for injection in injections}
+    findings = [item for item in decided.annotation_findings if item.subject not in names]
+    return dataclasses.replace(decided, annotation_findings=findings)
 
 
 def _unknown_key(injection: model.Injection, unknown: frozenset[str]) -> str:

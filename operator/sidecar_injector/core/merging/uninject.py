@@ -76,7 +76,7 @@ class _Undoing:
             case "append", dict():
                 value, suffix = parent.get(steps[-1]), str(record.get("suffix", ""))
                 if isinstance(value, str) and suffix and value.endswith(suffix):
-                    parent[steps[-1]] = value.removesuffix(suffix)
+                    parent[steps[-1]] = patch.in_style_of(value, value.removesuffix(suffix))
                     if value == suffix:
                         self._take_out(parent, steps[-1], record["path"])
             case "add", dict() if "value" in record:
@@ -89,7 +89,7 @@ class _Undoing:
         if "value" in record and value != record["value"]:
             return
         if "previous" in record:
-            parent[field] = record["previous"]
+            parent[field] = patch.in_style_of(value, record["previous"])
         else:
             self._take_out(parent, field, record["path"])
         alias = ALIASES.get(field)
@@ -102,7 +102,8 @@ class _Undoing:
     def _take_out(self, parent: Json, key: str, path: str) -> None:
         """Remove a member; what the author wrote as empty is put back in its place."""
         if path in self._recorded.empty:
-            parent[key] = copy.copy(self._recorded.empty[path])
+            before = copy.copy(self._recorded.empty[path])
+            parent[key] = patch.in_style_of(parent.get(key), before)
         else:
             parent.pop(key, None)
 
