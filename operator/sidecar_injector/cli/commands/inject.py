@@ -148,7 +148,9 @@ def inject(
 ) -> None:
     """Print manifests with the sidecars that the webhook would add.
 
-    Reads files only, never a cluster. Exit status 1 when an injection that applies could not be
+    Decides about the pods that the manifests' controllers make, with the ServiceAccounts that are
+    among the files. What only the cluster knows, and what may be a mistake in a manifest, is noted
+    on stderr. Reads files only, never a cluster. Exit status 1 when an injection that applies could not be
     done; the manifests are printed all the same, without it.
     """
     options.check_stdin(*files, *injection_files)

@@ -109,19 +109,20 @@ class Merge:
             Skipped(kind=line.injection.kind, name=line.injection.name, reason=line.reason.value)
             for line in skipped_lines
         )
-        after, before = Provenance(self._claims.entries, skipped), self._recorded
+        before = self._recorded
+        empty = status_annotation.all_empty(
+            self._editor.document, self._editor.empty, before=before
+        )
+        after = Provenance(self._claims.entries, skipped, empty)
         # On a second call another reason for skipping may come first: that is not worth a patch.
         is_right = after.entries == before.entries and after.same_skipped(before)
         if not is_right and (after.entries or after.skipped):
-            self._write(after)
+            self._write(after.as_text())
 
-    def _write(self, provenance: Provenance) -> None:
+    def _write(self, text: str) -> None:
         """Set the annotation, unless the API server would refuse the pod for the size of all
         annotations: an injected pod without a record is better than none."""
         present = pod_fields.metadata_map(self._editor.document, "annotations")
-        text = status_annotation.with_empty(
-            provenance, self._editor.empty, self._recorded.empty, pod=self._editor.document
-        ).as_text()
         wanted = {**present, names.STATUS_ANNOTATION: text}
         if spec_rules.annotation_bytes(wanted) <= spec_rules.MOST_ANNOTATIONS:
             self._editor.set(("metadata", "annotations", names.STATUS_ANNOTATION), text)

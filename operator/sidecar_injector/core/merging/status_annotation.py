@@ -138,14 +138,11 @@ PARENTS = ("metadata", "annotations")
 """Where the annotation is."""
 
 
-def with_empty(
-    provenance: Provenance, *empty: Mapping[str, Any], pod: Mapping[str, Any]
-) -> Provenance:
-    """The content with what the author left empty, also on the way to the annotation of `pod`."""
-    merged = dict(patch.empty_along(pod, PARENTS))
-    for members in empty:
-        merged |= members
-    return dataclasses.replace(provenance, empty=merged)
+def all_empty(
+    pod: Mapping[str, Any], filled: Mapping[str, Any], *, before: Provenance
+) -> dict[str, Any]:
+    """What to record as empty: on the way to the annotation, what was `filled`, and so far."""
+    return {**patch.empty_along(pod, PARENTS), **filled, **before.empty}
 
 
 def json_text(value: Any) -> str:

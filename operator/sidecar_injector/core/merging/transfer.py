@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,6 @@ def onto_template(
             editor.replay(operation)
             continue
         after = status_annotation.read({names.STATUS_ANNOTATION: operation["value"]})
-        after = status_annotation.with_empty(after, editor.empty, before.empty, pod=template)
-        editor.set(_STATUS, after.as_text())
+        empty = status_annotation.all_empty(template, editor.empty, before=before)
+        editor.set(_STATUS, dataclasses.replace(after, empty=empty).as_text())
     return editor.document
