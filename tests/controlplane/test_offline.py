@@ -17,6 +17,7 @@ import yaml
 from sidecar_injector import names
 from sidecar_injector.core.merging import status_annotation
 from tests.kits import cli
+from tests.kits import controlplane_cli as live
 from tests.kits import installation as installing
 from tests.kits import product as kit
 
@@ -122,6 +123,7 @@ INJECTIONS = [
                 "volumes": [{"name": "own", "emptyDir": {}}],
                 "tolerations": [DISK_PRESSURE, {"key": "a", "operator": "Exists"}],
                 "imagePullSecrets": [{"name": "ours"}],
+                "serviceAccountName": "robot",
             },
         },
         inherit={"volumeMounts": {}},
@@ -166,9 +168,15 @@ def injecting(product: kit.Product) -> str:
     """An enabled namespace with the injections and nothing else."""
     name = installing.unused_name()
     product.plane.create_namespace(name, labels={names.INJECTION_LABEL: names.ENABLED})
+    create_robot(product, name)
     for injection in INJECTIONS:
         product.create_injection(name, injection)
     return name
+
+
+def create_robot(product: kit.Product, namespace: str) -> None:
+    """The ServiceAccount that an injection wants."""
+    product.plane.kubectl("create", "serviceaccount", "robot", "-n", namespace)
 
 
 def create(product: kit.Product, namespace: str, manifest: kit.Json) -> kit.Json:
@@ -218,6 +226,23 @@ def comparable(pod: kit.Json) -> kit.Json:
     return result
 
 
+def recorded(text: str) -> kit.Json:
+    """What the annotation says, without what a template had not and the pod has.
+
+    Files have no generations, and the API server names the default account.
+    """
+    content: kit.Json = json.loads(text)
+    for entry in content["injections"]:
+        entry.pop("generation", None)
+        entry["patched"] = [
+            record
+            for record in entry.get("patched", ())
+            if not record["path"].startswith("/spec/serviceAccount")
+        ]
+    content.pop("empty", None)
+    return content
+
+
 def reasons_in(pod: kit.Json) -> dict[str, str]:
     """What became of each injection that applied, by the pod's annotation."""
     recorded = status_annotation.read(pod["metadata"]["annotations"])
@@ -249,16 +274,34 @@ def test_the_printed_manifest_makes_the_pod_that_the_webhook_would_make(
         line["reason"] for line in subject["injections"]
     ]
 
+    create_robot(product, namespace)
+    # The items of a list are without kind.
+    text = json.dumps({**kit.pod(), **pod})
+    taken_out = yaml.safe_load(cli.run("uninject", "-f", "-", stdin=text).stdout)
+    assert comparable(taken_out) == comparable(create(product, namespace, manifest))
+
     printed = yaml.safe_load(result.stdout)
     of_printed = create(product, namespace, printed)
     for each in (pod, of_printed):
         annotations = each["metadata"]["annotations"]
-        # The cluster's record has generations; files have none.
-        recorded = json.loads(annotations[names.STATUS_ANNOTATION])
-        for entry in recorded["injections"]:
-            entry.pop("generation", None)
-        recorded.pop("empty", None)
-        annotations[names.STATUS_ANNOTATION] = recorded
+        annotations[names.STATUS_ANNOTATION] = recorded(annotations[names.STATUS_ANNOTATION])
     assert comparable(of_printed) == comparable(pod)
     (back,) = yaml.safe_load_all(cli.run("uninject", "-f", "-", stdin=result.stdout).stdout)
     assert back == manifest
+
+
+def test_a_live_workload_is_decided_about_with_its_claims_and_its_account(
+    product: kit.Product, enabled_namespace: str
+) -> None:
+    product.create_injection(enabled_namespace, INJECTIONS[0])
+    product.create_injection(enabled_namespace, INJECTIONS[2])
+    where, account = ("-n", enabled_namespace), {"automountServiceAccountToken": False}
+    path = f"/api/v1/namespaces/{enabled_namespace}/serviceaccounts/default"
+    pod = product.created_by(enabled_namespace, WORKLOADS["StatefulSet"])
+    assert reasons_in(pod) == {"mount": "Injected", "token": "MountPathConflict"}
+    for change, reasons in (({}, ["Injected", "MountPathConflict"]), (account, ["Injected"] * 2)):
+        product.plane.client.request("PATCH", path, change, **kit.PATCH)
+        explained = live.run(product.plane.kubeconfig, "explain", "sts/work", *where, "-o", "json")
+        (subject,) = json.loads(explained.stdout)["pods"]
+        assert [line["reason"] for line in subject["injections"]] == reasons
+        assert explained.stderr == ""
