@@ -150,8 +150,8 @@ def inject(
 
     Decides about the pods that the manifests' controllers make, with the ServiceAccounts that are
     among the files. What only the cluster knows, and what may be a mistake in a manifest, is noted
-    on stderr. Reads files only, never a cluster. Exit status 1 when an injection that applies could not be
-    done; the manifests are printed all the same, without it.
+    on stderr. Reads files only, never a cluster. Exit status 1 when an injection that applies could
+    not be done; the manifests are printed all the same, without it.
     """
     options.check_stdin(*files, *injection_files)
     injections = manifests.read_injections(injection_files, namespace=namespace)
