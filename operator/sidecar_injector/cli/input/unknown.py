@@ -46,13 +46,13 @@ def without(
     """The view without these injections."""
     if not injections:
         return view
-    others = [injection for injection in view.injections if injection not in injections]
-    return namespace_view.NamespaceView.of(
-        view.namespace,
-        others,
-        service_accounts=view.service_accounts,
-        release_namespace=view.release_namespace,
+    cluster, own = (
+        namespace_view.Index(
+            injection for injection in index.injections if injection not in injections
+        )
+        for index in (view.cluster, view.own)
     )
+    return dataclasses.replace(view, cluster=cluster, own=own)
 
 
 def decided_without(
