@@ -53,6 +53,10 @@ class Draw(Choices):
             {"name": self.choice(NAMES), "mountPath": path} for path in self.some(paths, most=most)
         ]
 
+    def ports(self) -> list[Json]:
+        name = self.members(0.5, name=lambda: "web")
+        return [{"containerPort": self.choice([80, 90]), **name}]
+
     def volumes(self) -> list[Json]:
         return [{"name": name, **self.choice(SOURCES)} for name in self.some(NAMES, most=3)]
 
@@ -65,7 +69,7 @@ class Draw(Choices):
                 env=self.variables,
                 envFrom=lambda: [{"configMapRef": {"name": self.choice(NAMES)}}],
                 volumeMounts=lambda: self.mounts(("/a", "/b", "/b/x", "/c")),
-                ports=lambda: [{"containerPort": self.choice([80, 90])}],
+                ports=self.ports,
                 resources=lambda: {"requests": {"cpu": self.choice(["1", "500m", 0.5])}},
                 args=lambda: [self.choice(NAMES)],
             ),
@@ -77,7 +81,7 @@ class Draw(Choices):
         split = self.randint(0, len(together))
         containers, init_containers = together[:split], together[split:]
         while len(containers) < least:
-            containers.append({"name": "app", "image": "z"})
+            containers.append({"name": "app", "image": "z", **self.members(0.5, ports=self.ports)})
         return containers, init_containers
 
     def metadata(self) -> Json:

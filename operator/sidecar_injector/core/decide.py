@@ -37,14 +37,17 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     editor = patch.Editor(dict(request.pod))
     context = _render_context(request, candidate, view, recorded)
     tutorial = candidate.inject_request.tutorial
-    merging = merge.Merge(editor, recorded, context=context, view=view, tutorial=tutorial)
     candidates = view.candidates(candidate.labels)
+    merging = merge.Merge(
+        editor, recorded, context=context, candidates=candidates, view=view, tutorial=tutorial
+    )
     work = budget.Budget(request.pod, recorded)
     refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
     if request.is_waited_for and work.work > budget.SHORT:
         raise budget.LongWorkError(work.work)
     lines = [
-        line or merging.fit(injection) for injection, line in zip(candidates, refusals, strict=True)
+        merging.settled(line or merging.fit(injection))
+        for injection, line in zip(candidates, refusals, strict=True)
     ]
     findings = _annotation_findings(candidate.inject_request, view)
 

@@ -117,6 +117,13 @@ class KeyedItems(ContainerItems):
         present = self._by_key(pod)
         return self.narrowed(value for value in self.values if self._key_of(value) not in present)
 
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        present = self._by_key(pod)
+        return lambda value: self._key_of(value) in present
+
+    def _is_recorded(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+        return (key[0], "") in settled
+
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         taken = set(self._by_key(editor.document))
         position = self._position(editor.document, recorded)
@@ -188,6 +195,10 @@ class Sources(ContainerItems):
     def missing(self, pod: Pod) -> Sources | None:
         index = defaults.ItemIndex(self._present(pod, "envFrom"))
         return self.narrowed(value for value in self.values if not index.find(value))
+
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        has_sources = bool(self._present(pod, "envFrom"))
+        return lambda value: has_sources
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         path, items = self.target.path("envFrom"), self._present(editor.document, "envFrom")
@@ -265,6 +276,14 @@ class AppendedTexts(ContainerItems):
                 yield Conflict(
                     Reason.ENV_CONFLICT, f"{name} of container {self.target.name!r} has valueFrom"
                 )
+
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        variables = self._by_name(pod)
+        return lambda value: value["name"] in variables
+
+    def _is_recorded(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+        # Either the text is recorded, or the variable that was created for it.
+        return (key[0], "") in settled or (key[0].removesuffix("/value"), "") in settled
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         root = self.target.steps("env")
