@@ -54,8 +54,7 @@ class Draw(Choices):
         ]
 
     def ports(self) -> list[Json]:
-        name = self.members(0.5, name=lambda: "web")
-        return [{"containerPort": self.choice([80, 90]), **name}]
+        return [{"containerPort": self.choice([80, 90]), "name": "web"}]
 
     def volumes(self) -> list[Json]:
         return [{"name": name, **self.choice(SOURCES)} for name in self.some(NAMES, most=3)]
@@ -75,13 +74,15 @@ class Draw(Choices):
             ),
         }
 
-    def container_lists(self, *, least: int) -> tuple[list[Json], list[Json]]:
+    def container_lists(
+        self, *, least: int, among: Sequence[str] = NAMES
+    ) -> tuple[list[Json], list[Json]]:
         """Containers and init containers; names are unique over both."""
-        together = [self.container(name) for name in self.some(NAMES, most=3)]
+        together = [self.container(name) for name in self.some(among, most=3)]
         split = self.randint(0, len(together))
         containers, init_containers = together[:split], together[split:]
         while len(containers) < least:
-            containers.append({"name": "app", "image": "z", **self.members(0.5, ports=self.ports)})
+            containers.append({"name": "app", "image": "z", "ports": self.ports()})
         return containers, init_containers
 
     def metadata(self) -> Json:
@@ -158,7 +159,7 @@ class Draw(Choices):
 
     def injection(self, name: str) -> model.Injection:
         """One that its schema accepts; our rules may refuse it, which is then the answer."""
-        containers, init_containers = self.container_lists(least=0)
+        containers, init_containers = self.container_lists(least=0, among=(*NAMES, "d"))
         if self.sometimes() and containers:
             containers[0]["args"] = ["$(params.p)", "x-$(params.p)-$$(params.p)-$(POD)"]
         cluster = self.sometimes(0.4)

@@ -135,13 +135,15 @@ def _refusal(refusing: Line) -> str:
     if refusing.reason is Reason.OUTDATED:
         remedy = (
             f"Take out the older parts, and the annotation {names.STATUS_ANNOTATION}, from the"
-            " manifest that the pod is made from"
+            " manifest that the pod is made from; debug a pod without --copy-to"
         )
     else:
         remedy = (
             "Change the pod or the injection, or opt the pod out with the label"
             f" {names.INJECTION_LABEL}={names.DISABLED}"
         )
+        if refusing.reason is Reason.CONTAINER_CONFLICT:
+            remedy += "; copy an injected pod with kubectl debug --keep-annotations"
     return (
         f"{injection.kind} {injection.reference} must be injected (failurePolicy: Fail)"
         f" and cannot be: {refusing.reason.value}: {refusing.message}. {remedy}"

@@ -92,9 +92,8 @@ class Addition(abc.ABC):
         """The volumes that the parts mount, each after the path of its mount."""
         return ()
 
-    @property
-    def wishes(self) -> Iterable[ItemKey]:
-        """The parts that another injection may want as well; none where a record has the value."""
+    def settled_parts(self, settled: Collection[ItemKey]) -> Iterable[ItemKey]:
+        """The parts that were added before, for others that want the same."""
         return ()
 
     def unsettled(self, pod: Pod, settled: Collection[ItemKey]) -> Addition | None:
@@ -187,16 +186,19 @@ class Items(Addition):
         kept = tuple(values)
         return dataclasses.replace(self, values=kept) if kept else None
 
+    def settled_parts(self, settled: Collection[ItemKey]) -> Iterable[ItemKey]:
+        return (key for key in self._keys if self._is_settled(key, settled))
+
     @property
-    def wishes(self) -> Iterable[ItemKey]:
+    def _keys(self) -> Iterable[ItemKey]:
         return zip(self.paths, map(json_text, self.values), strict=True)
 
     def unsettled(self, pod: Pod, settled: Collection[ItemKey]) -> Self | None:
         is_present = self._presence(pod)
         return self.narrowed(
             value
-            for value, key in zip(self.values, self.wishes, strict=True)
-            if not (is_present(value) and (key in settled or self._is_recorded(key, settled)))
+            for value, key in zip(self.values, self._keys, strict=True)
+            if not (is_present(value) and self._is_settled(key, settled))
         )
 
     @abc.abstractmethod
@@ -206,9 +208,9 @@ class Items(Addition):
         An item without a key cannot be found again once it was changed: any item counts.
         """
 
-    def _is_recorded(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
-        """Whether the item is recorded in another form than with its value."""
-        return False
+    def _is_settled(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+        """Whether the item was added before; some records have no value."""
+        return key in settled
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -296,7 +298,7 @@ class HostAliases(Items):
         return [HOST_ALIASES] * len(self.values)
 
     @property
-    def wishes(self) -> Iterable[ItemKey]:
+    def _keys(self) -> Iterable[ItemKey]:
         return itertools.chain.from_iterable(map(_alias_keys, self.values))
 
     def unsettled(self, pod: Pod, settled: Collection[ItemKey]) -> HostAliases | None:

@@ -121,8 +121,8 @@ class KeyedItems(ContainerItems):
         present = self._by_key(pod)
         return lambda value: self._key_of(value) in present
 
-    def _is_recorded(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
-        return (key[0], "") in settled
+    def _is_settled(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+        return key in settled or (key[0], "") in settled
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         taken = set(self._by_key(editor.document))
@@ -281,9 +281,11 @@ class AppendedTexts(ContainerItems):
         variables = self._by_name(pod)
         return lambda value: value["name"] in variables
 
-    def _is_recorded(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+    def _is_settled(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
         # Either the text is recorded, or the variable that was created for it.
-        return (key[0], "") in settled or (key[0].removesuffix("/value"), "") in settled
+        path = key[0]
+        keys = (key, (path, ""), (path.removesuffix("/value"), ""))
+        return any(each in settled for each in keys)
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         root = self.target.steps("env")

@@ -73,7 +73,7 @@ class Merge:
         """Add what the pod lacks of this injection; a conflict adds nothing and is the reason."""
         recorded = self._claims.entry(injection.identity)
         self._order.begin(injection, recorded)
-        is_current = recorded is not None and recorded.hash == injection.hash
+        current = recorded if recorded and recorded.hash == injection.hash else None
         parts = None
         try:
             parts = render.render(
@@ -87,8 +87,8 @@ class Merge:
             line = decision.line(injection, conflict.reason, conflict.detail)
         except patch.TooLargeError:
             line = decision.line(injection, Reason.TOO_MUCH_WORK)
-        if parts and is_current:
-            self._remember(parts)
+        if parts and current:
+            self._remember(parts, current)
         self._order.end(injection, self._claims.entry(injection.identity))
         return line
 
@@ -110,7 +110,7 @@ class Merge:
         detail = f"nothing is added to what has come since ({line.reason.value})"
         return decision.line(line.injection, Reason.ALREADY_INJECTED, detail)
 
-    def _remember(self, parts: render.Parts) -> None:
+    def _remember(self, parts: render.Parts, entry: Entry) -> None:
         """Keep what an injection wants that an earlier call added, for those after it.
 
         One that wants the same shares it, even if others have changed it since.
@@ -121,10 +121,13 @@ class Merge:
             strict=True,
         )
         for field, items in lists:
+            added = set(entry.names(field))
             for item in items:
-                self._wishes.setdefault(patch.pointer(("spec", field, item["name"])), item)
-        for addition in parts.additions:
-            self._wished_parts.update(addition.wishes)
+                if item["name"] in added:
+                    self._wishes.setdefault(patch.pointer(("spec", field, item["name"])), item)
+        records = set(additions.settled_keys(entry.patched))
+        for addition in parts.additions if records else ():
+            self._wished_parts.update(addition.settled_parts(records))
 
     def _fit_parts(self, injection: model.Injection, parts: render.Parts) -> decision.Line:
         own = self._claims.entry(injection.identity)

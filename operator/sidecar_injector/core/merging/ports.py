@@ -44,9 +44,9 @@ def taken(subject: Subject) -> Iterator[tuple[pod_fields.Port, str, str]]:
     holders: dict[tuple[pod_fields.Port, str], str] = {}
     for field, container in _containers(subject.pod):
         for port in pod_fields.ports(container):
-            holders.setdefault((port, _kind(field, container)), container["name"])
+            holders.setdefault((port, kind_of(field, container)), container["name"])
     for field, container in subject.lacking:
-        kind = _kind(field, container)
+        kind = kind_of(field, container)
         for port in pod_fields.ports(container):
             for other in RUNNING_TOGETHER[kind]:
                 if holders.get((port, other), container["name"]) != container["name"]:
@@ -71,7 +71,7 @@ def redirected(subject: Subject) -> Iterator[tuple[str, str, str]]:
         return
     holders = _by_name(subject.pod, subject.is_claimed)
     for field, container, port in added:
-        kind = _kind(field, container)
+        kind = kind_of(field, container)
         holder_kind, number, holder = holders.get(_named(port), ("", None, ""))
         if not holder or kind == PLAIN or number == port.get("containerPort"):
             continue
@@ -94,10 +94,10 @@ def shared(
     for field, container in _containers(pod):
         for port in pod_fields.ports(container):
             if container["name"] not in added:
-                holders.setdefault((port, _kind(field, container)), container["name"])
+                holders.setdefault((port, kind_of(field, container)), container["name"])
     for field, container in _containers(pod):
         if container["name"] in added:
-            kind = _kind(field, container)
+            kind = kind_of(field, container)
             for port in dict.fromkeys(pod_fields.ports(container)):
                 for other in RUNNING_TOGETHER[kind]:
                     if holder := holders.get((port, other)):
@@ -111,7 +111,7 @@ def _by_name(
     holders: dict[tuple[str, str], tuple[str, Any, str]] = {}
     for field in ("containers", "initContainers"):
         for container in pod_fields.items(pod, field):
-            kind = _kind(field, container)
+            kind = kind_of(field, container)
             if kind == PLAIN or is_claimed(container["name"]):
                 continue
             for port in container.get("ports") or ():
@@ -130,7 +130,7 @@ def _containers(pod: Mapping[str, Any]) -> Iterator[tuple[str, Json]]:
             yield field, container
 
 
-def _kind(field: str, container: Mapping[str, Any]) -> str:
+def kind_of(field: str, container: Mapping[str, Any]) -> str:
     if field == "containers":
         return ORDINARY
     always = container.get("restartPolicy") == names.CONTAINER_RESTART_ALWAYS
