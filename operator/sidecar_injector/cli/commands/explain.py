@@ -83,10 +83,10 @@ def _fit_steps(line: decision.Line, pod: Mapping[str, Any]) -> Iterator[ExplainS
         yield ExplainStep("validity", line.reason, line.message)
         return
     yield ExplainStep("validity", None, "the injection is valid")
-    details = [f"{key}: {_listed(value)}" for key, value in line.details.items()]
-    yield ExplainStep("fit", line.reason, "; ".join((line.message, *details)))
     if sentences := list(_shared_ports(line, pod)):
         yield ExplainStep("ports", None, "; ".join(sentences))
+    details = [f"{key}: {_listed(value)}" for key, value in line.details.items()]
+    yield ExplainStep("fit", line.reason, "; ".join((line.message, *details)))
 
 
 def _shared_ports(line: decision.Line, pod: Mapping[str, Any]) -> Iterator[str]:
