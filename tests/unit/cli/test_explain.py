@@ -256,3 +256,11 @@ def test_names_are_not_read_as_commands_of_a_terminal(tmp_path):
     result = explained(tmp_path, placed(name="\x1b[2J\nweb"), resource())
     assert "\x1b" not in result.stdout
     assert result.stdout.startswith(r"demo/Pod/\x1b[2J\nweb: Injected")
+
+
+def test_a_port_that_two_containers_have_is_told(tmp_path):
+    port = [{"containerPort": 3500}]
+    spec = {"containers": [{"name": "daprd", "image": "daprd:1", "ports": port}]}
+    subject = placed(containers=[{"name": "app", "image": "app:1", "ports": port}])
+    result = explained(tmp_path, subject, resource(template={"spec": spec}))
+    assert "TCP 3500 is of 'daprd' and of 'app': only one can listen" in result.stdout

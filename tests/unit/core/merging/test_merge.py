@@ -294,3 +294,25 @@ def test_a_pod_full_of_annotations_is_injected_without_saying_so():
     assert container_names(decision.pod) == ["app", "sidecar"]
     assert decision.pod["metadata"]["annotations"] == full
     assert reasons(decided(decision.pod, injection())) == {"log": "AlreadyInjected"}
+
+
+@pytest.mark.parametrize(
+    ("source", "listed"),
+    [
+        ({"emptyDir": {}}, True),
+        ({}, True),
+        ({"emptyDir": {"medium": "HugePages"}}, True),
+        ({"hostPath": {"path": "/var/run/agent"}}, True),
+        ({"emptyDir": {"medium": "Memory"}}, False),
+        ({"configMap": {"name": "conf"}}, False),
+    ],
+)
+@pytest.mark.parametrize("own", [None, "cache"])
+def test_what_the_autoscaler_counts_as_local_does_not_keep_a_node(source, listed, own):
+    volume = {"name": "conf", **source}
+    key = names.SAFE_TO_EVICT_ANNOTATION
+    subject = pod(annotations={key: own} if own else None)
+    log_injection = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[volume]))
+    annotations = round_trip(subject, log_injection).pod["metadata"]["annotations"]
+    expected = [*([own] if own else []), *(["conf"] if listed else [])]
+    assert annotations.get(key, "") == ",".join(expected)
