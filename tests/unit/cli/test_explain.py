@@ -261,6 +261,7 @@ def test_names_are_not_read_as_commands_of_a_terminal(tmp_path):
 def test_a_port_that_two_containers_have_is_told(tmp_path):
     port = [{"containerPort": 3500}]
     spec = {"containers": [{"name": "daprd", "image": "daprd:1", "ports": port}]}
-    subject = placed(containers=[{"name": "app", "image": "app:1", "ports": port}])
-    result = explained(tmp_path, subject, resource(template={"spec": spec}))
+    manifest = placed()
+    manifest["spec"]["containers"][0]["ports"] = port
+    result = explained(tmp_path, manifest, resource(template={"spec": spec}))
     assert "TCP 3500 is of 'daprd' and of 'app': only one can listen" in result.stdout
