@@ -32,7 +32,7 @@ class Union(additions.Addition):
 
     target: container_additions.Target
     template: Json
-    settled: Collection[ItemKey] = ()
+    settled: tuple[Collection[ItemKey], ...] = ()
     """The items without a key that were added before: they are there, changed or not."""
 
     @property
@@ -49,7 +49,7 @@ class Union(additions.Addition):
         return self if any(self._missing(pod)) else None
 
     def unsettled(self, pod: Mapping[str, Any], settled: Collection[ItemKey]) -> Union:
-        return dataclasses.replace(self, settled=settled)
+        return dataclasses.replace(self, settled=(*self.settled, settled))
 
     def _missing(self, pod: Mapping[str, Any]) -> Iterator[Missing]:
         container = self.target.find(pod)
@@ -58,7 +58,9 @@ class Union(additions.Addition):
                 self.settled
                 and steps[-1] in BY_VALUE
                 and container.get(steps[-1])
-                and (self.target.path(*steps), json_text(value)) in self.settled
+                and any(
+                    (self.target.path(*steps), json_text(value)) in keys for keys in self.settled
+                )
             )
             if not is_settled:
                 yield steps, key, value

@@ -49,7 +49,7 @@ class Fit:
         injection: model.Injection,
         host_network: bool,
         wishes: Mapping[str, Any],
-        settled: Collection[ItemKey],
+        settled: Iterable[Collection[ItemKey]],
     ) -> None:
         self.pod = pod
         self.parts = parts
@@ -100,13 +100,15 @@ class Fit:
         return name in self._claims.containers
 
     @functools.cached_property
-    def lacking(self) -> tuple[tuple[str, Json], ...]:
+    def lacking(self) -> Sequence[tuple[str, Json]]:
         """The wanted containers that the pod does not have, each with its list."""
-        return tuple(
+        present = self.containers
+        return [
             (field, container)
             for field, wanted in self.wanted
-            for container in _absent(wanted, self.containers)
-        )
+            for container in wanted
+            if container["name"] not in present
+        ]
 
     @property
     def lacks_everything(self) -> bool:
@@ -180,11 +182,13 @@ class Fit:
         rest = {key: value for key, value in wanted.items() if key not in dropped}
         return len(rest) < len(wanted) and self.has_container(field, rest)
 
-    def _unsettled(self, settled: Collection[ItemKey]) -> tuple[additions.Addition, ...]:
-        if not settled:
-            return self.additions
-        rest = (addition.unsettled(self.pod, settled) for addition in self.additions)
-        return tuple(addition for addition in rest if addition)
+    def _unsettled(self, settled: Iterable[Collection[ItemKey]]) -> tuple[additions.Addition, ...]:
+        unsettled = self.additions
+        for keys in settled:
+            if keys and unsettled:
+                rest = (addition.unsettled(self.pod, keys) for addition in unsettled)
+                unsettled = tuple(addition for addition in rest if addition)
+        return unsettled
 
     def _can_merge(self, field: str, wanted: Json) -> bool:
         """Whether both are of one kind: in the same list, and both native sidecars or neither."""

@@ -71,7 +71,8 @@ class Merge:
 
     def fit(self, injection: model.Injection) -> decision.Line:
         """Add what the pod lacks of this injection; a conflict adds nothing and is the reason."""
-        recorded = self._claims.entry(injection.identity)
+        identity = injection.identity
+        recorded = self._claims.entry(identity)
         self._order.begin(injection, recorded)
         current = recorded if recorded and recorded.hash == injection.hash else None
         parts = None
@@ -82,14 +83,14 @@ class Merge:
                 claims=self._claims,
                 context=self._context,
             )
-            line = self._fit_parts(injection, parts)
+            line = self._fit_parts(injection, parts, current.patched if current else ())
         except Conflict as conflict:
             line = decision.line(injection, conflict.reason, conflict.detail)
         except patch.TooLargeError:
             line = decision.line(injection, Reason.TOO_MUCH_WORK)
         if parts and current:
             self._remember(parts, current)
-        self._order.end(injection, self._claims.entry(injection.identity))
+        self._order.end(injection, self._claims.entry(identity))
         return line
 
     def settled(self, line: decision.Line) -> decision.Line:
@@ -97,8 +98,9 @@ class Merge:
 
         What others changed since is no conflict with ourselves, and cannot undo what is done.
         """
-        entry = self._claims.entry(line.injection.identity)
-        if line.reason.level is not Level.FIT or entry is None:
+        if line.reason.level is not Level.FIT:
+            return line
+        if (entry := self._claims.entry(line.injection.identity)) is None:
             return line
         pod = self._editor.document
         is_whole = all(
@@ -129,9 +131,9 @@ class Merge:
         for addition in parts.additions if records else ():
             self._wished_parts.update(addition.settled_parts(records))
 
-    def _fit_parts(self, injection: model.Injection, parts: render.Parts) -> decision.Line:
-        own = self._claims.entry(injection.identity)
-        records = own.patched if own and own.hash == injection.hash else ()
+    def _fit_parts(
+        self, injection: model.Injection, parts: render.Parts, records: Sequence[Record]
+    ) -> decision.Line:
         fitting = fit.Fit(
             parts,
             pod=self._editor.document,
@@ -139,9 +141,7 @@ class Merge:
             injection=injection,
             host_network=self._context.host_network,
             wishes=self._wishes,
-            settled=self._wished_parts.union(additions.settled_keys(records))
-            if records
-            else self._wished_parts,
+            settled=(set(additions.settled_keys(records)), self._wished_parts),
         )
         conflicts = itertools.chain(
             fit.conflicts_with_author(fitting), fit.conflicts_with_injections(fitting)
@@ -269,10 +269,12 @@ class _Placing:
         """
         records = self._apply(parts.additions) if parts.additions else []
         records += self._allow_eviction(parts)
-        if parts.containers:
-            self._insert("containers", wanted.containers, placement)
-        if parts.init_containers:
-            self._insert("initContainers", wanted.init_containers, placement)
+        for field, missing, of_field in (
+            ("containers", parts.containers, wanted.containers),
+            ("initContainers", parts.init_containers, wanted.init_containers),
+        ):
+            if missing:
+                self._insert(field, missing, placement, wanted=of_field)
         for volume in parts.volumes:
             self.editor.append(("spec", "volumes"), volume)
         return records
@@ -327,11 +329,17 @@ class _Placing:
         return [{"op": "append", "path": patch.pointer(path), "suffix": suffix}]
 
     def _insert(
-        self, field: str, wanted: Sequence[dict[str, Any]], placement: Mapping[str, str]
+        self,
+        field: str,
+        missing: Sequence[dict[str, Any]],
+        placement: Mapping[str, str],
+        *,
+        wanted: Sequence[dict[str, Any]],
     ) -> None:
         present = pod_fields.items(self.editor.document, field)
         first = order.is_first(placement, field)
-        for index, item in [*self._order.places(present, wanted, field=field, first=first)]:
+        places = self._order.places(present, missing, wanted=wanted, field=field, first=first)
+        for index, item in [*places]:
             self.editor.insert(("spec", field), index, item)
 
 

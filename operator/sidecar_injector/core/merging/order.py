@@ -54,20 +54,29 @@ class Order:
             _update(self._earlier_first, injection, entry, first=True)
 
     def places(
-        self, present: Sequence[Json], wanted: Sequence[Json], *, field: str, first: bool
+        self,
+        present: Sequence[Json],
+        missing: Sequence[Json],
+        *,
+        wanted: Sequence[Json],
+        field: str,
+        first: bool,
     ) -> Iterator[tuple[int, Json]]:
-        """The wanted containers that are not present, each with the index at which to insert it,
+        """The missing ones of the wanted containers, each with the index at which to insert it,
         one after another."""
+        neighbours = (self._earlier_first if first else self._later_last)[field]
         own_names = set(self._own.names(field)) if self._own else set()
+        if not neighbours and not own_names:
+            # Nearly always: no other injection is on this side of the list.
+            yield from enumerate(missing, 0 if first else len(present))
+            return
         indices = {container["name"]: index for index, container in enumerate(present)}
+        beside = (index for name, index in indices.items() if name in neighbours)
         own = [indices[name] for name in own_names if name in indices]
         if first:
-            earlier = self._earlier_first[field]
-            position = max((indices[name] + 1 for name in indices if name in earlier), default=0)
+            position = 1 + max(beside, default=-1)
         else:
-            later = self._later_last[field]
-            behind = (index for name, index in indices.items() if name in later)
-            position = min(itertools.chain(behind, own), default=len(present))
+            position = min(itertools.chain(beside, own), default=len(present))
         inserted = 0
         for container in wanted:
             index = indices.get(container["name"])
@@ -86,6 +95,6 @@ def _update(
     names: Mapping[str, set[str]], injection: model.Injection, entry: Entry, *, first: bool
 ) -> None:
     placement = injection.spec.get("placement") or {}
-    for field, of_field in names.items():
+    for field in entry.added.keys() & names.keys():
         if is_first(placement, field) is first:
-            of_field.update(entry.names(field))
+            names[field].update(entry.names(field))

@@ -61,9 +61,11 @@ def redirected(subject: Subject) -> Iterator[tuple[str, str, str]]:
     has the name, and native sidecars after all ordinary containers:
     https://github.com/kubernetes/kubernetes/blob/master/pkg/api/v1/pod/util.go (FindPort)
     """
+    has_init_containers = bool(pod_fields.items(subject.pod, "initContainers"))
     added = [
         (field, container, port)
         for field, container in subject.lacking
+        if has_init_containers or order.is_first(subject.placement, field)
         for port in container.get("ports") or ()
         if port.get("name")
     ]
