@@ -196,3 +196,15 @@ def test_records_of_the_first_call_are_not_compared_with_each_other():
     line = merge.Merge(editor, recorded, context=context).fit(log_injection)
     assert line.reason is Reason.INJECTED
     assert CountingText.count < 10 * len(entry.patched)
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_what_was_added_before_is_known_again_in_linear_time(field):
+    """By an injection itself, and by one that wants the same."""
+
+    def again(count):
+        both = [injecting(field, count, name=name) for name in "ab"]
+        once = decided(pod(containers=containers(CONTAINERS)), *both).pod
+        return calls(decided, once, *both)
+
+    assert again(2 * ITEMS) <= MOST * again(ITEMS)
