@@ -45,10 +45,8 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
     if request.is_waited_for and work.work > budget.SHORT:
         raise budget.LongWorkError(work.work)
-    lines = [
-        merging.settled(line or merging.fit(injection))
-        for injection, line in zip(candidates, refusals, strict=True)
-    ]
+    pairs = zip(candidates, refusals, strict=True)
+    lines = [merging.settled(line or merging.fit(injection)) for injection, line in pairs]
     findings = _annotation_findings(candidate.inject_request, view)
 
     if refusing := next((line for line in lines if line.verdict is Verdict.REFUSED), None):
