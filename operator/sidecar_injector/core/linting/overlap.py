@@ -161,5 +161,7 @@ def _is_same(kind: str, value: Any, other: Any) -> bool:
             # The merge compares only these fields; for the others the first injection wins.
             keys = ("name", "subPath")
             return all((value.get(key) or "") == (other.get(key) or "") for key in keys)
+        case "env":
+            return defaults.same(value, other, defaults.CONTAINER.member("env"))
         case _:
             return defaults.same(value, other)

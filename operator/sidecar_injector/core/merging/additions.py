@@ -28,19 +28,13 @@ from sidecar_injector.core.merging.status_annotation import (
     RecordsByPath,
     json_text,
 )
+from sidecar_injector.core.pods import api_fields, lenient
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
 Pod = Mapping[str, Any]
 
-UNSET: Mapping[str, tuple[Any, ...]] = {
-    "serviceAccountName": (None, "", "default"),
-    "hostNetwork": (None, False),
-    "hostPID": (None, False),
-}
-"""What counts as unset, where more than null does: the API server drops a false `hostNetwork`."""
 SCALARS = ("serviceAccountName", "shareProcessNamespace", "hostNetwork", "hostPID")
 LISTS: Mapping[str, tuple[str, ...]] = {
     "imagePullSecrets": ("name",),
@@ -58,8 +52,8 @@ MAX_PREVIOUS = 64
 def of_pod(spec: Mapping[str, Any]) -> Iterator[Addition]:
     """What the fields of a template's spec add, besides containers and volumes."""
     for field in SCALARS:
-        if spec.get(field) not in UNSET.get(field, (None,)):
-            yield Scalar(field, spec[field])
+        if (value := spec.get(field)) is not None and not is_unset(field, value):
+            yield Scalar(field, value)
     for field, keys in LISTS.items():
         if values := spec.get(field):
             yield ListItems((field,), keys, values=tuple(values))
@@ -135,6 +129,12 @@ def scalar(pod: Pod, field: str) -> Any:
     return spec.get(field)
 
 
+def is_unset(field: str, value: Any) -> bool:
+    """Whether a field of the spec is as the API server makes it where the author sets nothing."""
+    kind = api_fields.TEMPLATE.member(field)
+    return bool(kind.read(value) == kind.default)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scalar(Addition):
     """A field of the pod's spec that is set where the pod leaves it unset."""
@@ -147,7 +147,7 @@ class Scalar(Addition):
         return (patch.pointer(("spec", self.field)),)
 
     def missing(self, pod: Pod) -> Scalar | None:
-        return self if scalar(pod, self.field) in UNSET.get(self.field, (None,)) else None
+        return self if is_unset(self.field, scalar(pod, self.field)) else None
 
     def preserved_paths(self, pod: Pod) -> Sequence[str]:
         is_other = not self.missing(pod) and scalar(pod, self.field) != self.value
@@ -235,17 +235,17 @@ class ListItems(Items):
 
     def missing(self, pod: Pod) -> ListItems | None:
         items = self._items(pod)
-        index, room = defaults.ItemIndex(items, keys=self.keys), self._room(items)
+        index, room = self._index(items), self._room(items)
         return self.narrowed(value for value in self.values if room > 0 and not index.find(value))
 
     def preserved_paths(self, pod: Pod) -> Sequence[str]:
         items = self._items(pod)
-        index, room = defaults.ItemIndex(items, keys=self.keys), self._room(items)
+        index, room = self._index(items), self._room(items)
         paths = []
         for value in self.values:
             matches = index.find(value)
             is_other = bool(self.keys) and not any(
-                defaults.contains(item, value) for item in matches
+                defaults.contains(item, value, self._field) for item in matches
             )
             if is_other if matches else room <= 0:
                 paths.append(self._path)
@@ -260,12 +260,12 @@ class ListItems(Items):
             by_identity.setdefault(defaults.identity(item, self.keys), []).append((entry, item))
         for value in self.values:
             for entry, item in by_identity.get(defaults.identity(value, self.keys), ()):
-                if not defaults.contains(item, value):
+                if not defaults.contains(item, value, self._field):
                     yield belongs_to(f"an item of spec.{'.'.join(self.parents)}", entry)
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         items = self._items(editor.document)
-        index, room = defaults.ItemIndex(items, keys=self.keys), self._room(items)
+        index, room = self._index(items), self._room(items)
         records: list[Record] = []
         for value in self.values:
             if len(records) < room and not index.find(value):
@@ -277,6 +277,13 @@ class ListItems(Items):
     def _presence(self, pod: Pod) -> Callable[[Any], bool]:
         has_items = bool(self._items(pod))
         return lambda value: has_items
+
+    @property
+    def _field(self) -> api_fields.Field:
+        return api_fields.of_template(self.parents)
+
+    def _index(self, items: Sequence[Any]) -> defaults.ItemIndex:
+        return defaults.ItemIndex(items, field=self._field, keys=self.keys)
 
     def _items(self, pod: Pod) -> Sequence[Any]:
         parent: Any = pod.get("spec")

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import additions, defaults
 from sidecar_injector.core.merging.status_annotation import (
+    Entry,
     ItemKey,
     Record,
     RecordsByPath,
@@ -25,11 +26,11 @@ Pod = Mapping[str, Any]
 
 
 def additions_of(
-    spec: Mapping[str, Any], *, pod: Pod, injected_names: Collection[str]
+    spec: Mapping[str, Any], *, pod: Pod, injected_names: Collection[str], records: RecordsByPath
 ) -> Iterator[additions.Addition]:
     """What `spec` (applicationContainers) adds to the containers of `pod`.
 
-    Containers that injections added receive nothing.
+    Containers that injections added receive nothing. `records` are those of all injections.
     """
     fields = ["containers"]
     if spec.get("initContainers") == "Include":
@@ -42,6 +43,8 @@ def additions_of(
                 for key, part in _PARTS.items():
                     if values := spec.get(key):
                         yield part(target, values=tuple(values))
+                if values := spec.get("appendEnv"):
+                    yield AppendedTexts(target, records, values=tuple(values))
 
 
 def is_selected(name: str, selection: Mapping[str, Any]) -> bool:
@@ -174,7 +177,7 @@ class Variables(KeyedItems):
             present = by_key.get(value["name"])
             if present is None or path not in records:
                 continue
-            if not _same_variable(_without_appended(present, path, records), value):
+            if not _same_variable(without_appended(present, path, records), value):
                 yield additions.belongs_to(path, records[path][0][0])
 
     def _position(self, pod: Pod, recorded: set[ItemKey]) -> int:
@@ -208,9 +211,11 @@ class Sources(ContainerItems):
         for value in self.values:
             if not index.find(value):
                 index.add(value)
-                editor.insert(self.target.steps("envFrom"), position, value)
+                # As the API server writes it, so that the next call finds it among the records.
+                source = defaults.without_absent(value, _SOURCE)
+                editor.insert(self.target.steps("envFrom"), position, source)
                 position += 1
-                records.append({"op": "add", "path": path, "value": value})
+                records.append({"op": "add", "path": path, "value": source})
         return records
 
 
@@ -255,7 +260,12 @@ class Mounts(KeyedItems):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AppendedTexts(ContainerItems):
-    """Texts at the end of variables, which are created where they are absent."""
+    """Texts at the end of variables, which are created where they are absent.
+
+    `records` are those of all injections: another text may follow, with another separator.
+    """
+
+    records: RecordsByPath = dataclasses.field(repr=False)
 
     @property
     def paths(self) -> Sequence[str]:
@@ -266,7 +276,8 @@ class AppendedTexts(ContainerItems):
         return self.narrowed(
             value
             for value in self.values
-            if value["name"] not in variables or not _has_text(variables[value["name"]][1], value)
+            if value["name"] not in variables
+            or not self._has_text(variables[value["name"]][1], value)
         )
 
     def conflicts_with_author(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
@@ -299,7 +310,7 @@ class AppendedTexts(ContainerItems):
                 editor.insert(root, first + created, {"name": name, "value": text})
                 created += 1
                 records.append({"op": "add", "path": path})
-            elif not _has_text(variables[name][1], value):
+            elif not self._has_text(variables[name][1], value):
                 position, variable = variables[name]
                 # What was created since then moved the variables behind it.
                 position += created if position >= first else 0
@@ -309,19 +320,33 @@ class AppendedTexts(ContainerItems):
                 records.append({"op": "append", "path": f"{path}/value", "suffix": suffix})
         return records
 
+    def _has_text(self, variable: Json, appended: Mapping[str, Any]) -> bool:
+        """Whether the value has the text between separators, or had it before others appended."""
+        value, separator = variable.get("value") or "", _separator(appended)
+        wanted, padded = f"{separator}{appended['value']}", f"{separator}{value}"
+        if f"{wanted}{separator}" in f"{padded}{separator}":
+            return True
+        path = self.target.path("env", variable["name"], "value")
+        ends = itertools.islice(_ends(value, self.records.get(path, ())), _MOST_ENDS)
+        return any(padded.endswith(wanted, 0, len(separator) + end) for end in ends)
+
     def _by_name(self, pod: Pod) -> dict[str, tuple[int, Json]]:
         """The container's variables with their positions; of two of one name the last counts."""
         variables = enumerate(self._present(pod, "env"))
         return {variable["name"]: (position, variable) for position, variable in variables}
 
 
+_VARIABLE = defaults.CONTAINER.member("env")
+_SOURCE = defaults.CONTAINER.member("envFrom")
 _PARTS: Mapping[str, Callable[..., additions.Addition]] = {
     "envFrom": Sources,
     "env": Variables,
     "volumeMounts": Mounts,
-    "appendEnv": AppendedTexts,
 }
-"""The fields of applicationContainers, in the order in which they are added."""
+"""The fields of applicationContainers, in the order in which they are added; `appendEnv` is the
+last one."""
+_MOST_ENDS = 64
+"""Injections that append to one variable behind a text that must be found again."""
 
 
 def _leading(keys: Iterable[ItemKey], recorded: set[ItemKey]) -> int:
@@ -330,28 +355,30 @@ def _leading(keys: Iterable[ItemKey], recorded: set[ItemKey]) -> int:
 
 
 def _same_variable(variable: Json, other: Json) -> bool:
-    return defaults.same(variable, other, defaults.CONTAINER["env"].shape)
+    return defaults.same(variable, other, _VARIABLE)
 
 
-def _without_appended(variable: Json, path: str, records: RecordsByPath) -> Json:
-    """The variable without what other injections appended to it.
+def without_appended(variable: Json, path: str, records: RecordsByPath) -> Json:
+    """The variable without what the injections of `records` appended to it.
 
     On a second call these texts are there, on the first they were not.
     """
-    if not variable.get("value"):
+    value = variable.get("value")
+    if not value:
         return variable
-    value = variable["value"]
-    for _, record in reversed(records.get(f"{path}/value", ())):
-        if record["op"] == "append":
-            value = value.removesuffix(str(record.get("suffix", "")))
-    return {**variable, "value": value}
+    *_, end = _ends(value, records.get(f"{path}/value", ()))
+    return variable if end == len(value) else {**variable, "value": value[:end]}
 
 
-def _has_text(variable: Json, appended: Mapping[str, Any]) -> bool:
-    """Whether the value contains the text between separators."""
-    separator = _separator(appended)
-    value = f"{separator}{variable.get('value') or ''}{separator}"
-    return f"{separator}{appended['value']}{separator}" in value
+def _ends(value: str, records: Iterable[tuple[Entry, Record]]) -> Iterator[int]:
+    """Where the value ended after each text that was appended, from the last to the first."""
+    end = len(value)
+    yield end
+    for _, record in reversed([*records]):
+        suffix = str(record.get("suffix", "")) if record["op"] == "append" else ""
+        if suffix and value.endswith(suffix, 0, end):
+            end -= len(suffix)
+            yield end
 
 
 def _separator(appended: Mapping[str, Any]) -> str:

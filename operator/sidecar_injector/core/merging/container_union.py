@@ -94,7 +94,8 @@ def _missing(
         if path == ("resources", "requests"):
             # The API server copies limits to requests, also before it calls the webhook.
             present = {**(container.get("limits") or {}), **(present or {})}
-        if (not steps and field in ALWAYS_SET) or defaults.is_empty(wanted):
+        kind = defaults.CONTAINER.at(path)
+        if (not steps and field in ALWAYS_SET) or kind.is_absent(wanted):
             continue
         if field in KEYED and not steps:
             yield from _missing_items(present or (), wanted, path, key=KEYED[field])
@@ -104,7 +105,7 @@ def _missing(
         elif field in MERGED and isinstance(wanted, dict):
             # Also where the object is absent: the API server writes an empty one.
             yield from _missing(present or {}, wanted, steps=path)
-        elif defaults.is_empty(present):
+        elif kind.is_absent(present):
             yield path, "", wanted
 
 

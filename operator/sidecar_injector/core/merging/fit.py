@@ -126,6 +126,8 @@ class Fit:
     def has_container(self, field: str, wanted: Json) -> bool:
         """Whether the pod's container of that name has all that the wanted one sets."""
         placed_field, _, container = self.containers[wanted["name"]]
+        if self.host_network:
+            container = pod_fields.with_host_ports(container)
         return placed_field == field and defaults.contains(container, wanted, defaults.CONTAINER)
 
     def shares_container(self, field: str, wanted: Json) -> bool:

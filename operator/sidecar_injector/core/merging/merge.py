@@ -33,6 +33,8 @@ MOST_BYTES: Final = 1536 << 10
 https://etcd.io/docs/latest/dev-guide/limit/"""
 SMALL_BYTES: Final = 16 << 10
 """What an injection adds to a larger pod nevertheless: the pod is too large without us, too."""
+_FRAME_BYTES: Final = len(names.STATUS_ANNOTATION) + len('{"injections":[],"version":1}')
+"""What the annotation has besides its entries."""
 
 
 class Merge:
@@ -63,6 +65,11 @@ class Merge:
         self._context = context
         self._view = view
         self._tutorial = tutorial
+        self.first_call: Merge | None = None
+        """The same for the pod as its author wrote it. On a second call it says what the first
+        call did: an injection that was skipped then is skipped again, for the same reason."""
+        self._most_record_bytes = spec_rules.MOST_ANNOTATIONS if recorded.entries else 0
+        """At least the bytes of all entries in the annotation."""
 
     @functools.cached_property
     def _room(self) -> int:
@@ -75,6 +82,11 @@ class Merge:
         recorded = self._claims.entry(identity)
         self._order.begin(injection, recorded)
         current = recorded if recorded and recorded.hash == injection.hash else None
+        if self.first_call:
+            line = self.first_call.fit(injection)
+            if line.reason.level is Level.FIT and recorded is None:
+                self._order.end(injection, None)
+                return line
         parts = None
         try:
             parts = render.render(
@@ -175,15 +187,20 @@ class Merge:
         # On a second call another reason for skipping may come first: that is not worth a patch.
         is_right = after.entries == before.entries and after.same_skipped(before)
         if not is_right and (after.entries or after.skipped):
-            self._write(after.as_text())
+            self._write(after)
 
-    def _write(self, text: str) -> None:
-        """Set the annotation, unless the API server would refuse the pod for the size of all
-        annotations: an injected pod without a record is better than none."""
+    def _write(self, provenance: Provenance) -> None:
+        """Set the annotation, without what was skipped where there is no room for it."""
         present = pod_fields.metadata_map(self._editor.document, "annotations")
-        wanted = {**present, names.STATUS_ANNOTATION: text}
-        if spec_rules.annotation_bytes(wanted) <= spec_rules.MOST_ANNOTATIONS:
-            self._editor.set(("metadata", "annotations", names.STATUS_ANNOTATION), text)
+        for content in (provenance, Provenance(provenance.entries)):
+            text = content.as_text()
+            wanted = {**present, names.STATUS_ANNOTATION: text}
+            if spec_rules.annotation_bytes(wanted) <= spec_rules.MOST_ANNOTATIONS:
+                is_new = text != present.get(names.STATUS_ANNOTATION)
+                if is_new and content != status_annotation.NOTHING:
+                    path = ("metadata", "annotations", names.STATUS_ANNOTATION)
+                    self._editor.set(path, text)
+                return
 
     def _add(self, injection: model.Injection, missing: render.Parts, parts: render.Parts) -> None:
         """Add all that is missing, or nothing: the result is checked before it is adopted."""
@@ -192,7 +209,7 @@ class Merge:
         placing = _Placing(self._editor.fork(room=room), self._claims, self._order)
         placement = injection.spec.get("placement") or {}
         records = placing.place(missing, placement, wanted=parts)
-        annotations = {**missing.annotations, **placing.companions(missing, placement)}
+        annotations = {**placing.companions(missing, placement), **missing.annotations}
         if self._tutorial:
             annotations |= placing.lacking(
                 names.TUTORIAL_STATUS_ANNOTATION, names.TUTORIAL_INJECTED
@@ -213,18 +230,33 @@ class Merge:
         )
         if conflict:
             raise conflict
-        self._record(injection, missing, annotations, records)
+        used = room - (placing.editor.room or 0)
+        self._record(self._entry(injection, missing, annotations, records), after, used)
         self._editor.adopt(placing.editor)
-        self._room -= room - (placing.editor.room or 0)
+        self._room -= used
 
-    def _record(
+    def _record(self, entry: Entry, after: Mapping[str, Any], used: int) -> None:
+        """Claim what was added. A Conflict if the pod `after` has no room for the annotation:
+        without a record, the next call would take these parts for the author's."""
+        older = self._claims.entry(entry.identity)
+        self._most_record_bytes += entry.most_bytes(used)
+        # Annotations that were added are among the records, all others are in the pod as it came.
+        most = MOST_BYTES - self._room + 2 * self._most_record_bytes
+        if older or most > spec_rules.MOST_ANNOTATIONS:
+            entries = [other for other in self._claims.entries if other is not older]
+            size = sum(each.length + 1 for each in (*entries, entry))
+            _check_annotations(after, size)
+            self._most_record_bytes = size
+        self._claims = self._claims.with_entry(entry)
+
+    def _entry(
         self,
         injection: model.Injection,
         added: render.Parts,
         annotations: dict[str, str],
         records: list[Record],
-    ) -> None:
-        """Record what was added, and what the pod still has of the injection's older entry."""
+    ) -> Entry:
+        """What was added, and what the pod still has of the injection's older entry."""
         names_added = added.names
         members_added = {"labels": dict(added.labels), "annotations": annotations}
         if older := self._claims.entry(injection.identity):
@@ -239,16 +271,14 @@ class Merge:
             older_records = (record for record in older.patched if json_text(record) not in texts)
             records = [*older_records, *records]
         parts = {**names_added, **members_added}
-        self._claims = self._claims.with_entry(
-            Entry(
-                kind=injection.kind,
-                name=injection.name,
-                generation=injection.generation,
-                hash=injection.hash,
-                mode=added.mode,
-                added={field: value for field, value in parts.items() if value},
-                patched=tuple(records),
-            )
+        return Entry(
+            kind=injection.kind,
+            name=injection.name,
+            generation=injection.generation,
+            hash=injection.hash,
+            mode=added.mode,
+            added={field: value for field, value in parts.items() if value},
+            patched=tuple(records),
         )
 
 
@@ -350,6 +380,20 @@ def _has_any(pod: Mapping[str, Any], entry: Entry) -> bool:
         or any(_names_still_present(entry, pod, field) for field in status_annotation.NAMED_LISTS)
         or any(_members_still_present(entry, pod, field) for field in status_annotation.MAPS)
     )
+
+
+def _check_annotations(pod: Mapping[str, Any], record_bytes: int) -> None:
+    """Raises Conflict if the pod has no room for a status annotation with so many bytes of entries,
+    each with a comma behind it."""
+    annotations = dict(pod_fields.metadata_map(pod, "annotations"))
+    annotations.pop(names.STATUS_ANNOTATION, None)
+    size = spec_rules.annotation_bytes(annotations) + _FRAME_BYTES + record_bytes - 1
+    if size > spec_rules.MOST_ANNOTATIONS:
+        raise Conflict(
+            Reason.TOO_MUCH_WORK,
+            f"with {names.STATUS_ANNOTATION} the annotations would have {size} bytes, at most"
+            f" {spec_rules.MOST_ANNOTATIONS} are accepted",
+        )
 
 
 def _names_still_present(entry: Entry, pod: Mapping[str, Any], field: str) -> list[str]:

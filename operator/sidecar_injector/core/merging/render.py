@@ -152,7 +152,9 @@ def render(
             # A container of the template that nobody claims is one, too: `kubectl debug` makes
             # copies without the annotation.
             injected_names = injected_names | parts.without_inherited.keys()
-        added = container_additions.additions_of(applied, pod=pod, injected_names=injected_names)
+        added = container_additions.additions_of(
+            applied, pod=pod, injected_names=injected_names, records=claims.records
+        )
         parts = dataclasses.replace(parts, additions=(*parts.additions, *added))
     return parts
 
@@ -233,12 +235,12 @@ def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, 
         "injection.name": injection.name,
     }
     parameters.check_size(values, injection.token_uses)
+    properties = injection.spec_schema["properties"]
     filled = {
-        part: parameters.substitute(injection.spec[part], values)
+        part: parameters.substitute(injection.spec[part], values, shape=properties[part])
         for part in parameters.FILLED
         if part in injection.spec
     }
-    properties = injection.spec_schema["properties"]
     for part, value in filled.items():
         for problem in schema.problems(properties[part], value, path=part, tokens=False):
             # The pod's author chose the value, and the message goes to logs and Events: it repeats

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core.merging import container_additions, status_annotation
+from sidecar_injector.core.merging import container_additions, defaults, status_annotation
 from sidecar_injector.core.merging.status_annotation import MAPS, NAMED_LISTS, Entry
+from sidecar_injector.core.pods import api_fields
 from sidecar_injector.core.pods import fields as pod_fields
 
 Json = dict[str, Any]
@@ -88,7 +89,8 @@ def _remove_value(parent: Json, field: str, value: Any) -> None:
     if field == "hostAliases" and isinstance(value, dict):
         _remove_hostnames(items, value)
     else:
-        _remove_first(items, lambda item: item == value, last=True)
+        kind = api_fields.CONTAINER.members.get(field) or api_fields.TEMPLATE.member(field)
+        _remove_first(items, lambda item: defaults.same(item, value, kind), last=True)
 
 
 def _remove_hostnames(aliases: list[Any], value: Mapping[str, Any]) -> None:

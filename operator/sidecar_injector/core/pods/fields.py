@@ -23,6 +23,15 @@ def containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*items(pod, "initContainers"), *items(pod, "containers")]
 
 
+def with_host_ports(container: Mapping[str, Any]) -> dict[str, Any]:
+    """The container as the API server completes it in a pod on the host network."""
+    completed = [
+        {**port, "hostPort": port.get("hostPort") or port.get("containerPort")}
+        for port in container.get("ports") or ()
+    ]
+    return {**container, "ports": completed}
+
+
 Port = tuple[str, int]
 """Protocol and number."""
 

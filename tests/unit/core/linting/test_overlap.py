@@ -62,6 +62,17 @@ def test_a_part_that_another_injection_wants_alike_is_no_conflict(part):
     assert [text for text in warned(competitor, **mine) if "rival" in text] == []
 
 
+def test_defaults_of_the_api_server_make_no_difference():
+    reference = {"fieldPath": "metadata.name"}
+    own, other = (
+        {"env": [{"name": "A", "valueFrom": {"fieldRef": field}}]}
+        for field in (reference, {**reference, "apiVersion": "v1"})
+    )
+    competitor = injection("rival", cluster=True, template={}, applicationContainers=other)
+    texts = warned(competitor, template={}, applicationContainers=own)
+    assert not any("rival" in text for text in texts)
+
+
 @pytest.mark.parametrize(
     ("own", "other", "meet"),
     [
