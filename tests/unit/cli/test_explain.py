@@ -267,3 +267,12 @@ def test_the_containers_that_receive_something_are_shown(tmp_path):
     assert line["containers"] == ["app", "istio-proxy"]
     text = explained(tmp_path, author, agent).stdout
     assert "; containers that receive something: app, istio-proxy\n" in text
+
+
+def test_a_port_that_two_containers_have_is_told(tmp_path):
+    port = [{"containerPort": 3500}]
+    spec = {"containers": [{"name": "daprd", "image": "daprd:1", "ports": port}]}
+    manifest = placed()
+    manifest["spec"]["containers"][0]["ports"] = port
+    result = explained(tmp_path, manifest, resource(template={"spec": spec}))
+    assert "TCP 3500 is of 'daprd' and of 'app': only one can listen" in result.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,9 +15,10 @@ from sidecar_injector.cli.cluster import client, history, subjects
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import decision, matching, patch
-from sidecar_injector.core.merging import status_annotation
+from sidecar_injector.core.linting import trial
+from sidecar_injector.core.merging import ports, status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Level, Reason
 
 PASSED = "passed"
 COLUMNS = ("SUBJECT", "RULE", "RESULT", "WHY")
@@ -70,7 +71,8 @@ def explanation(subject: inject.Subject) -> Explanation:
             for rule, stops in matching.tried(matching.MATCH_RULES, injection, candidate, view)
         ]
         receiving.append(_receiving(entries.entry(line.injection.identity)))
-        lines.append(steps if steps[-1].reason else [*steps, *_fit_steps(line, receiving[-1])])
+        fit_steps = _fit_steps(line, subject.entry.decision.pod, receiving[-1])
+        lines.append(steps if steps[-1].reason else [*steps, *fit_steps])
     return Explanation(entry=subject.entry, scope=scope, lines=lines, receiving=receiving)
 
 
@@ -87,16 +89,29 @@ def _step(rule: matching.Rule[Any], *, stops: bool, fact: str) -> ExplainStep:
     return ExplainStep(rule.name, rule.reason if stops else None, message)
 
 
-def _fit_steps(line: decision.Line, receiving: Sequence[str]) -> Iterator[ExplainStep]:
+def _fit_steps(
+    line: decision.Line, pod: Mapping[str, Any], receiving: Sequence[str]
+) -> Iterator[ExplainStep]:
     """What an injection that applies must fulfil besides."""
     if line.reason is Reason.INVALID:
         yield ExplainStep("validity", line.reason, line.message)
         return
     yield ExplainStep("validity", None, "the injection is valid")
+    if sentences := list(_shared_ports(line, pod)):
+        yield ExplainStep("ports", None, "; ".join(sentences))
     details = [f"{key}: {_listed(value)}" for key, value in line.details.items()]
     if receiving:
         details.append(f"containers that receive something: {', '.join(receiving)}")
     yield ExplainStep("fit", line.reason, "; ".join((line.message, *details)))
+
+
+def _shared_ports(line: decision.Line, pod: Mapping[str, Any]) -> Iterator[str]:
+    """Ports of an injection that is in the pod and that another container has too."""
+    if line.reason.level is not Level.DONE:
+        return
+    added_names = [container["name"] for _, container in trial.containers(line.injection)]
+    for (protocol, number), name, other in ports.shared(pod, added_names):
+        yield f"{protocol} {number} is of {name!r} and of {other!r}: only one can listen"
 
 
 def _listed(value: Any) -> str:

@@ -88,7 +88,8 @@ class Inheritance:
             if variable is None or self._is_recorded(source, "env", name):
                 message = f"container {source!r} has no variable {name}"
                 raise Conflict(Reason.MISSING_VALUE, message)
-            variables.append(variable)
+            path = patch.pointer(("spec", "containers", source, "env", name))
+            variables.append(container_additions.without_appended(variable, path, self._recorded))
         return variables
 
     def _is_recorded(self, container: str, list_name: str, key: str) -> bool:

@@ -13,6 +13,7 @@ volumes and with the labels and annotations, then `patched` with one record for 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -30,6 +31,13 @@ NAMED_LISTS = ("containers", "initContainers", "volumes")
 MAPS = ("labels", "annotations")
 """Maps of the pod's metadata whose members are recorded with their values."""
 
+_LONGEST_ESCAPE = 12
+"""Of one character: two halves of a surrogate pair."""
+_MOST_ESCAPED = 3
+"""Times as long is JSON in ASCII as in UTF-8: an escape of six for two bytes."""
+_LONGEST_REST = 1024
+"""Of an entry without what it lists, and of a record without its path and its values."""
+
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 OPERATIONS = ("set", "add", "append")
@@ -42,7 +50,7 @@ ItemKey = tuple[str, str]
 does not end in the item's own key."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
     """What one injection added to a pod."""
 
@@ -81,6 +89,20 @@ class Entry:
             "patched": list(self.patched),
         }
         return {key: value for key, value in members.items() if value not in (None, "", {}, [])}
+
+    @functools.cached_property
+    def length(self) -> int:
+        """How long the entry is in the annotation, which is ASCII."""
+        return len(json_text(self.as_json()))
+
+    def most_bytes(self, values: int) -> int:
+        """At least `length`, found in a fraction of the time: `values` are the bytes of all that
+        was added, as JSON."""
+        keys = sum(len(key) for field in MAPS for key in self.added.get(field) or ())
+        paths = sum(len(record["path"]) for record in self.patched)
+        rest = _LONGEST_REST * (1 + len(self.patched))
+        # Names and values are there once, or twice in a record of a whole item.
+        return _LONGEST_ESCAPE * (keys + paths) + _MOST_ESCAPED * 2 * values + rest
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,38 +222,9 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
     return Provenance(tuple(entries.values()), tuple(skipped), empty)
 
 
-def author_view(pod: Mapping[str, Any], recorded: Provenance) -> dict[str, dict[str, Any]]:
-    """Labels and annotations as the pod's author wrote them.
-
-    What is recorded as added and still has the recorded value is left out. So what an injection
-    adds never changes what is decided on the next call.
-    """
-    metadata = pod.get("metadata") or {}
-    view: dict[str, dict[str, Any]] = {}
-    for field in MAPS:
-        members = lenient.child(metadata, field)
-        if recorded.entries:
-            added = {
-                member for entry in recorded.entries for member in entry.members(field).items()
-            }
-            members = {
-                key: value
-                for key, value in members.items()
-                if not isinstance(value, str) or (key, value) not in added
-            }
-        view[field] = members
-    return view
-
-
-def author_scalar(pod: Mapping[str, Any], recorded: Provenance, field: str) -> Any:
-    """A field of the pod's spec as its author wrote it."""
-    value = (pod.get("spec") or {}).get(field)
-    for entry in reversed(recorded.entries):
-        for record in entry.patched:
-            is_field = record["op"] == "set" and record["path"] == f"/spec/{field}"
-            if is_field and "value" in record and record["value"] == value:
-                value = record.get("previous")
-    return value
+def steps_of(path: str) -> tuple[str, ...]:
+    """The steps of a record's path, each as the pod has it."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:])
 
 
 def _entry(item: Mapping[str, Any]) -> Entry | None:
