@@ -69,8 +69,9 @@ advisories: $(INSTALLED) ## list known advisories about the packages that the op
 bench: .venv/.bench controlplane ## measure beside other injectors (needs wrk); QUICK=1 takes six minutes
 	@$(BIN)/python -m benchmarks $(if $(filter-out 0 no,$(QUICK)),--quick) $(if $(filter-out 0 no,$(KEEP)),--keep) $(PARTS)
 
-crds: $(INSTALLED) ## regenerate the CRDs and the chart's copies from the API server's OpenAPI
+crds: $(INSTALLED) ## regenerate the CRDs, the chart's copies and the table of fields from the API server
 	$(BIN)/python -m tools.crds
+	$(BIN)/python -m tools.fields
 
 cases: $(INSTALLED) ## regenerate the expected files of tests/cases; review the difference
 	$(BIN)/python -m tools.cases

@@ -62,6 +62,9 @@ class Draw(Choices):
         prefix = self.members(0.5, prefix=lambda: self.choice(["A", "X_"]))
         return [{"configMapRef": {"name": self.choice(NAMES)}, **prefix}]
 
+    def ports(self) -> list[Json]:
+        return [{"containerPort": self.choice([80, 90]), "name": "web"}]
+
     def volumes(self) -> list[Json]:
         return [{"name": name, **self.choice(SOURCES)} for name in self.some(NAMES, most=3)]
 
@@ -73,20 +76,22 @@ class Draw(Choices):
                 0.4,
                 env=self.variables,
                 envFrom=self.sources,
-                volumeMounts=lambda: self.mounts(("/a", "/b", "/b/x", "/run/secrets")),
-                ports=lambda: [{"containerPort": self.choice([80, 90])}],
+                volumeMounts=lambda: self.mounts(("/a", "/b", "/b/x", "/c", "/run/secrets")),
+                ports=self.ports,
                 resources=lambda: {"requests": {"cpu": self.choice(["1", "500m", 0.5])}},
                 args=lambda: [self.choice(NAMES)],
             ),
         }
 
-    def container_lists(self, *, least: int) -> tuple[list[Json], list[Json]]:
+    def container_lists(
+        self, *, least: int, among: Sequence[str] = NAMES
+    ) -> tuple[list[Json], list[Json]]:
         """Containers and init containers; names are unique over both."""
-        together = [self.container(name) for name in self.some(NAMES, most=3)]
+        together = [self.container(name) for name in self.some(among, most=3)]
         split = self.randint(0, len(together))
         containers, init_containers = together[:split], together[split:]
         while len(containers) < least:
-            containers.append({"name": "app", "image": "z"})
+            containers.append({"name": "app", "image": "z", "ports": self.ports()})
         return containers, init_containers
 
     def metadata(self) -> Json:
@@ -174,7 +179,7 @@ class Draw(Choices):
 
     def injection(self, name: str) -> model.Injection:
         """One that its schema accepts; our rules may refuse it, which is then the answer."""
-        containers, init_containers = self.container_lists(least=0)
+        containers, init_containers = self.container_lists(least=0, among=(*NAMES, "d"))
         if self.sometimes() and containers:
             containers[0]["args"] = ["$(params.p)", "x-$(params.p)-$$(params.p)-$(POD)"]
         cluster = self.sometimes(0.4)

@@ -87,7 +87,7 @@ class _Embedding:
         """The node with all that it refers to; `token`: whether a parameter may fill it."""
         if unsupported := node.keys() - KEPT - DESCENDED - DROPPED:
             raise UnsupportedSchemaError(where, f"has {', '.join(sorted(unsupported))}")
-        if target := _reference(node, where=where):
+        if target := reference(node, where=where):
             if leaf := LEAVES.get(target):
                 return dict(leaf)
             node = {**self.schemas[target], **_without_reference(node)}
@@ -125,12 +125,12 @@ class _Embedding:
 
     def _fields(self, node: Mapping[str, Any], *, where: str) -> Mapping[str, Any]:
         """The properties of a node as published, with their defaults."""
-        target = _reference(node, where=where)
+        target = reference(node, where=where)
         fields: Mapping[str, Any] = (self.schemas[target] if target else node)["properties"]
         return fields
 
 
-def _reference(node: Mapping[str, Any], *, where: str) -> str:
+def reference(node: Mapping[str, Any], *, where: str) -> str:
     """The name of the type that a node refers to, directly or by an `allOf` of one; else empty."""
     if len(parts := node.get("allOf", [node])) != 1:
         raise UnsupportedSchemaError(where, "has an allOf of more than one schema")

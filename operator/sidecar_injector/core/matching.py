@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import status_annotation
-from sidecar_injector.core.pods import annotation, operating_system, selectors
+from sidecar_injector.core.merging import author, status_annotation
+from sidecar_injector.core.pods import annotation, lenient, operating_system, selectors
 from sidecar_injector.core.reasons import Reason
 
 Request = namespace_view.PodRequest
@@ -33,19 +33,24 @@ class Candidate:
     host_network: bool
     operating_system: str | None
     """None if the spec is not known; see `operating_system.of`."""
+    service_account: str
+    """Empty where the pod does not name one."""
     inject_request: annotation.InjectRequest
 
 
 def candidate_of(pod: Mapping[str, Any], recorded: status_annotation.Provenance) -> Candidate:
     """The candidate for a pod, of which only the metadata must be known."""
-    author = status_annotation.author_view(pod, recorded)
-    spec = pod.get("spec") or {}
+    fields = author.fields_of(pod, recorded)
+    metadata, spec = fields["metadata"], fields["spec"]
+    pod_spec = pod.get("spec") or {}
+    annotations = lenient.child(metadata, "annotations")
     return Candidate(
-        labels=author["labels"],
-        annotations=author["annotations"],
-        host_network=status_annotation.author_scalar(pod, recorded, "hostNetwork") is True,
-        operating_system=operating_system.of(spec) if "containers" in spec else None,
-        inject_request=annotation.read(author["annotations"]),
+        labels=lenient.child(metadata, "labels"),
+        annotations=annotations,
+        host_network=spec.get("hostNetwork") is True,
+        operating_system=operating_system.of(pod_spec) if "containers" in pod_spec else None,
+        service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "",
+        inject_request=annotation.read(annotations),
     )
 
 

@@ -108,7 +108,7 @@ class Reason(enum.Enum):
         "EnvConflict", Level.FIT, "the value of a variable comes from elsewhere",
     )  # fmt: skip
     PORT_CONFLICT = (
-        "PortConflict", Level.FIT, "the port is taken on the host network",
+        "PortConflict", Level.FIT, "the number or the name of a port is taken",
     )  # fmt: skip
     MISSING_VOLUME = (
         "MissingVolume", Level.FIT, "a mounted volume is defined neither by template nor by pod",

@@ -260,3 +260,23 @@ def test_names_are_not_read_as_commands_of_a_terminal(tmp_path):
     result = explained(tmp_path, placed(name="\x1b[2J\nweb"), resource())
     assert "\x1b" not in result.stdout
     assert result.stdout.startswith(r"demo/Pod/\x1b[2J\nweb: Injected")
+
+
+def test_the_containers_that_receive_something_are_shown(tmp_path):
+    agent = resource(applicationContainers={"env": [{"name": "A", "value": "1"}]}, template={})
+    author = placed()
+    author["spec"]["containers"].append({"name": "istio-proxy", "image": "x"})
+    (explained_pod,) = as_json(tmp_path, author, agent)["pods"]
+    (line,) = explained_pod["injections"]
+    assert line["containers"] == ["app", "istio-proxy"]
+    text = explained(tmp_path, author, agent).stdout
+    assert "; containers that receive something: app, istio-proxy\n" in text
+
+
+def test_a_port_that_two_containers_have_is_told(tmp_path):
+    port = [{"containerPort": 3500}]
+    spec = {"containers": [{"name": "daprd", "image": "daprd:1", "ports": port}]}
+    manifest = placed()
+    manifest["spec"]["containers"][0]["ports"] = port
+    result = explained(tmp_path, manifest, resource(template={"spec": spec}))
+    assert "TCP 3500 is of 'daprd' and of 'app': only one can listen" in result.stdout

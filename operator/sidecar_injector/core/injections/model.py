@@ -157,7 +157,11 @@ def _errors(
     problems = schema.problems(spec_schema, spec, path="spec")
     if errors := tuple(itertools.islice(problems, MAX_ERRORS)):
         return errors
-    return tuple(itertools.islice(rules.problems(kind=kind, name=name, spec=spec), MAX_ERRORS))
+    by_rules = itertools.chain(
+        rules.problems(kind=kind, name=name, spec=spec),
+        parameters.type_problems(spec, spec_schema),
+    )
+    return tuple(itertools.islice(by_rules, MAX_ERRORS))
 
 
 def _matching_fields(spec: Any) -> Any:

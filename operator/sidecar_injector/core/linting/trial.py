@@ -17,8 +17,9 @@ from sidecar_injector.core.merging import (
     render,
     status_annotation,
 )
+from sidecar_injector.core.merging import ports as merging_ports
 from sidecar_injector.core.merging.claims import Claims
-from sidecar_injector.core.pods import references
+from sidecar_injector.core.pods import fields, references
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -81,6 +82,18 @@ def mounts(injection: model.Injection) -> Iterator[tuple[str, str]]:
     applied = injection.spec.get("applicationContainers") or {}
     for index, mount in enumerate(applied.get("volumeMounts") or ()):
         yield f"spec.applicationContainers.volumeMounts[{index}]", mount["name"]
+
+
+def ports(injection: model.Injection) -> Iterator[tuple[str, fields.Port, str]]:
+    """The ports of the template's containers that go on running, as (field path, port, container).
+
+    Init containers that end are left out: they run alone.
+    """
+    for path, container in containers(injection):
+        field = "containers" if ".containers[" in path else "initContainers"
+        if merging_ports.kind_of(field, container) != merging_ports.PLAIN:
+            for index, port in enumerate(fields.ports(container)):
+                yield f"{path}.ports[{index}]", port, container["name"]
 
 
 def containers(injection: model.Injection) -> Iterator[tuple[str, Json]]:

@@ -74,6 +74,10 @@ class Budget:
         self.work, self._own, self._added, self._injections = work, own, added, count
         return True
 
+    def count_twice(self) -> None:
+        """Count the work for a decision that is made about the author's pod, too."""
+        self.work *= 2
+
     @functools.cached_property
     def _parts(self) -> int:
         records = sum(1 + len(entry.patched) for entry in self._recorded.entries)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import container_additions, defaults
 from sidecar_injector.core.merging.claims import Claims
+from sidecar_injector.core.merging.status_annotation import RecordsByPath
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import globs, lenient, references
 from sidecar_injector.core.reasons import Conflict, Reason
@@ -156,14 +157,15 @@ class Inheritance:
 class _Variables:
     """The variables of one container of the pod's author."""
 
-    def __init__(self, container: str, env: Sequence[Json], recorded: Mapping[str, object]) -> None:
+    def __init__(self, container: str, env: Sequence[Json], recorded: RecordsByPath) -> None:
         self._container = container
         self._by_name: dict[str, tuple[int, Json]] = {}
         for position, variable in enumerate(env):
             path = patch.pointer(("spec", "containers", container, "env", variable["name"]))
             # An injection added what is recorded.
             if path not in recorded:
-                self._by_name[variable["name"]] = position, variable
+                own = container_additions.without_appended(variable, path, recorded)
+                self._by_name[variable["name"]] = position, own
         self._references: dict[str, list[str]] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -247,8 +249,8 @@ def _is_private(variable: Json) -> bool:
 
 def _agree(env: Mapping[str, Json], variables: Iterable[Json]) -> bool:
     """Whether no variable is in `env` with another value."""
-    shape = defaults.CONTAINER["env"].shape
+    field = defaults.CONTAINER.member("env")
     return all(
-        variable["name"] not in env or defaults.same(env[variable["name"]], variable, shape)
+        variable["name"] not in env or defaults.same(env[variable["name"]], variable, field)
         for variable in variables
     )

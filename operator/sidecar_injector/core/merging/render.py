@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
@@ -65,15 +65,15 @@ class Parts:
         return {field: [item["name"] for item in items] for field, items in lists}
 
     @functools.cached_property
-    def empty_dirs(self) -> list[str]:
-        """The names of the volumes that are an `emptyDir`."""
-        return [volume["name"] for volume in self.volumes if volume.get("emptyDir") is not None]
+    def local_volumes(self) -> list[str]:
+        """The names of the volumes that keep the cluster autoscaler from removing a node."""
+        return [volume["name"] for volume in self.volumes if _is_local(volume)]
 
     @functools.cached_property
     def mounts(self) -> list[tuple[str, str]]:
-        """What mounts a volume or uses it as a device, and the volume's name."""
+        """Which container mounts a volume or uses it as a device, and the volume's name."""
         return [
-            (f"container {container['name']!r}", mount["name"])
+            (container["name"], mount["name"])
             for container in (*self.init_containers, *self.containers)
             for field in ("volumeMounts", "volumeDevices")
             for mount in container.get(field) or ()
@@ -83,7 +83,7 @@ class Parts:
     def foreign_mounts(self) -> list[tuple[str, str]]:
         """Those mounts whose volume is not among the parts."""
         volumes = set(self.names["volumes"])
-        return [(part, name) for part, name in self.mounts if name not in volumes]
+        return [(container, name) for container, name in self.mounts if name not in volumes]
 
     @functools.cached_property
     def unmounted(self) -> set[str]:
@@ -123,6 +123,17 @@ def _listed(parts: Sequence[str]) -> str:
     return f"{text} and {rest} more" if rest > 0 else text
 
 
+def _is_local(volume: Mapping[str, Any]) -> bool:
+    """Whether the volume is on the node's disk, as the autoscaler counts it.
+
+    https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/utils/drain/drain.go
+    """
+    sources = [key for key, value in volume.items() if key != "name" and value is not None]
+    if sources in ([], ["emptyDir"]):
+        return (volume.get("emptyDir") or {}).get("medium") != "Memory"
+    return "hostPath" in sources
+
+
 def render(
     injection: model.Injection,
     *,
@@ -152,7 +163,14 @@ def render(
             credentials=tuple(inheritance.credentials),
         )
     if applied:
-        added = container_additions.additions_of(applied, pod=pod, claims=claims)
+        injected_names: Collection[str] = claims.containers.keys()
+        if spec.get("onConflict") != "Merge":
+            # A container of the template that nobody claims is one, too: `kubectl debug` makes
+            # copies without the annotation.
+            injected_names = injected_names | parts.without_inherited.keys()
+        added = container_additions.additions_of(
+            applied, pod=pod, injected_names=injected_names, claims=claims
+        )
         parts = dataclasses.replace(parts, additions=(*parts.additions, *added))
     return parts
 
@@ -242,12 +260,12 @@ def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, 
         "injection.name": injection.name,
     }
     parameters.check_size(values, injection.token_uses)
+    properties = injection.spec_schema["properties"]
     filled = {
-        part: parameters.substitute(injection.spec[part], values)
+        part: parameters.substitute(injection.spec[part], values, shape=properties[part])
         for part in parameters.FILLED
         if part in injection.spec
     }
-    properties = injection.spec_schema["properties"]
     for part, value in filled.items():
         for problem in schema.problems(properties[part], value, path=part, tokens=False):
             # The pod's author chose the value, and the message goes to logs and Events: it repeats

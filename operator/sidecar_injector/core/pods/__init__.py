@@ -6,5 +6,5 @@ The package describes a pod five times, each time for another question:
 - The schema of the CRDs (`crds`): what may an injection's template contain?
 - `validity`: what would the API server refuse because of an injection?
 - `validity.pod_security`: what would the enforced Pod Security level refuse because of it?
-- `merging.defaults`: which values does the API server set, so that two parts count as equal?
+- `pods.api_fields`: what does the API server make of a value, so that two parts count as equal?
 """

@@ -44,6 +44,15 @@ def can_end(container: Mapping[str, Any], pod_policy: str) -> bool:
     return bool(final)
 
 
+def with_host_ports(container: Mapping[str, Any]) -> dict[str, Any]:
+    """The container as the API server completes it in a pod on the host network."""
+    completed = [
+        {**port, "hostPort": port.get("hostPort") or port.get("containerPort")}
+        for port in container.get("ports") or ()
+    ]
+    return {**container, "ports": completed}
+
+
 Port = tuple[str, int]
 """Protocol and number."""
 

@@ -8,25 +8,41 @@ from __future__ import annotations
 import decimal
 import re
 
+MILLI, NANO = 3, 9
+"""Decimal digits that the API server keeps: of resources, and of any other quantity."""
+
 _SYNTAX = re.compile(
     r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?"
 )
 _BINARY = {unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_MAX_LENGTH = 64
-_CONTEXT = decimal.Context(prec=100)
+_SPACE = " \t\n\r"
+_MAX_LENGTH = 256
+_CONTEXT = decimal.Context(prec=400)
+_MOST_BINARY = decimal.Decimal(2**63 - 1)
+"""The API server makes this of a larger number with a binary unit, such as 8Ei."""
 
 
 def parse(value: object) -> decimal.Decimal | None:
     """The number that a quantity means, or None if the value is not a quantity."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    text = str(value)
+    text = str(value).strip(_SPACE)
     match = _SYNTAX.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if match is None:
         return None
     number, suffix = decimal.Decimal(match[1]), match[2] or ""
     if suffix in _BINARY:
-        return _CONTEXT.multiply(number, decimal.Decimal(_BINARY[suffix]))
+        return min(_CONTEXT.multiply(number, decimal.Decimal(_BINARY[suffix])), _MOST_BINARY)
     power = _DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:])
     return _CONTEXT.scaleb(number, power)
+
+
+def stored(value: object, *, digits: int) -> decimal.Decimal | None:
+    """The number that the API server stores: it rounds up to so many decimal digits.
+
+    https://github.com/kubernetes/apimachinery/blob/master/pkg/api/resource/quantity.go
+    """
+    number = parse(value)
+    unit = decimal.Decimal(1).scaleb(-digits)
+    return number and number.quantize(unit, rounding=decimal.ROUND_UP, context=_CONTEXT)

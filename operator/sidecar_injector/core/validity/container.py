@@ -92,6 +92,9 @@ def context_of(spec: Mapping[str, Any]) -> PodContext:
 def settings_of(spec: Mapping[str, Any]) -> PodSettings:
     """The settings in the spec of a pod."""
     grace = spec.get("terminationGracePeriodSeconds")
+    if isinstance(grace, int) and grace < 0:
+        # The API server makes 1 of it: SetDefaults_Pod, and a conversion before 1.37.
+        grace = 1
     return PodSettings(
         restart_policy=_known(lenient.text(spec, "restartPolicy"), _RESTART_POLICIES, "Always"),
         grace_seconds=DEFAULT_GRACE_SECONDS if not isinstance(grace, int) else grace,

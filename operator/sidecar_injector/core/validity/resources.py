@@ -73,12 +73,12 @@ def pod_problems(spec: Mapping[str, Any]) -> Iterator[str]:
 @functools.lru_cache(maxsize=1024)
 def _parse(text: str) -> decimal.Decimal | None:
     """A quantity of few characters; cached, because most pods use the same few quantities."""
-    return quantity.parse(text)
+    return quantity.stored(text, digits=quantity.MILLI)
 
 
 def _amount_of(value: object) -> decimal.Decimal | None:
     is_short = isinstance(value, str) and len(value) <= _LONGEST_CACHED
-    return _parse(str(value)) if is_short else quantity.parse(value)
+    return _parse(str(value)) if is_short else quantity.stored(value, digits=quantity.MILLI)
 
 
 def _amounts(resources: Json, field: str) -> Amounts:

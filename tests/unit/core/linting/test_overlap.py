@@ -62,6 +62,17 @@ def test_a_part_that_another_injection_wants_alike_is_no_conflict(part):
     assert [text for text in warned(competitor, **mine) if "rival" in text] == []
 
 
+def test_defaults_of_the_api_server_make_no_difference():
+    reference = {"fieldPath": "metadata.name"}
+    own, other = (
+        {"env": [{"name": "A", "valueFrom": {"fieldRef": field}}]}
+        for field in (reference, {**reference, "apiVersion": "v1"})
+    )
+    competitor = injection("rival", cluster=True, template={}, applicationContainers=other)
+    texts = warned(competitor, template={}, applicationContainers=own)
+    assert not any("rival" in text for text in texts)
+
+
 @pytest.mark.parametrize(
     ("own", "other", "meet"),
     [
@@ -146,3 +157,17 @@ def test_injections_for_different_systems_cause_no_warning(own, other, meet):
     mine, theirs = PARTS["label"]
     competitor = injection("rival", cluster=True, operatingSystem=other, **theirs)
     assert bool(warned(competitor, operatingSystem=own, **mine)) is meet
+
+
+def test_a_port_that_another_injection_opens_too_is_a_warning():
+    daprd = injection("a", template=template(containers=[quiet("daprd", ports=PORT)]))
+    agent = injection("b", template=template(containers=[quiet("agent", ports=PORT)]))
+    setup = injection("c", template=template(initContainers=[quiet("setup", ports=PORT)]))
+    (warning,) = overlap.warnings(daprd, [agent, setup])
+    assert warning.path == "spec.template.spec.containers[0].ports[0]"
+    assert warning.sentence == (
+        "port TCP 3500 is also of 'agent' in b: in one pod only one can listen"
+    )
+
+
+PORT = [{"containerPort": 3500}]

@@ -58,6 +58,27 @@ from sidecar_injector.core.pods import quantity
         ({}, {"livenessProbe": {"periodSeconds": 10}}, False),
         ({"tty": 1}, {"tty": True}, False),
         ({"args": None}, {"args": []}, True),
+        ({}, {"tty": False, "workingDir": ""}, True),
+        ({"tty": True}, {"tty": False}, False),
+        ({"tty": True}, {"tty": None}, True),
+        ({"tty": True, "args": ["a"]}, {"env": [], "securityContext": {}}, True),
+        ({}, {"securityContext": {"privileged": False}}, False),
+        ({"securityContext": {}}, {"securityContext": {"runAsUser": 0}}, False),
+        ({}, {"resources": {"limits": {}}}, True),
+        ({"resources": {"limits": {}}}, {"resources": {"limits": {"cpu": "0"}}}, False),
+        ({"resources": {"limits": {"cpu": "1m"}}}, {"resources": {"limits": {"cpu": "1u"}}}, True),
+        ({"image": "a"}, {"imagePullPolicy": "IfNotPresent"}, False),
+        ({"imagePullPolicy": "Always", "image": "a:1"}, {"imagePullPolicy": ""}, True),
+        (
+            {"ports": [{"containerPort": 80, "hostPort": 80}]},
+            {"ports": [{"containerPort": 80, "hostPort": 0}]},
+            True,
+        ),
+        (
+            {"resizePolicy": [{"resourceName": "cpu"}, {"resourceName": "memory"}]},
+            {"resizePolicy": [{"resourceName": "memory"}]},
+            True,
+        ),
     ],
 )
 def test_a_container_is_there_if_it_has_every_field_that_is_wanted(actual, wanted, there):
@@ -81,6 +102,32 @@ def test_a_container_is_there_if_it_has_every_field_that_is_wanted(actual, wante
         ({"configMap": {}}, {"emptyDir": {}}, False),
         ({"emptyDir": {"sizeLimit": "1Gi"}}, {"emptyDir": {"sizeLimit": "1024Mi"}}, True),
         ({"hostPath": {"path": "/a"}}, {"hostPath": {"path": "/a", "type": ""}}, True),
+        ({"emptyDir": {"sizeLimit": "0"}}, {"emptyDir": {}}, False),
+        ({"emptyDir": {"sizeLimit": 0}}, {"emptyDir": {"sizeLimit": "0"}}, True),
+        (
+            {"image": {"reference": "a"}},
+            {"image": {"reference": "a", "pullPolicy": "Always"}},
+            True,
+        ),
+        (
+            {"image": {"reference": "a:1"}},
+            {"image": {"reference": "a:1", "pullPolicy": "Always"}},
+            False,
+        ),
+        (
+            {"csi": {"driver": "d", "volumeAttributes": {"a": ""}}},
+            {"csi": {"driver": "d", "volumeAttributes": {}}},
+            False,
+        ),
+        (
+            {"projected": {"sources": [{"clusterTrustBundle": {"path": "a"}}]}},
+            {
+                "projected": {
+                    "sources": [{"clusterTrustBundle": {"path": "a", "labelSelector": {}}}]
+                }
+            },
+            False,
+        ),
     ],
 )
 def test_volumes_are_compared_after_defaulting_in_both_directions(first, second, same):
@@ -107,6 +154,26 @@ def test_quantities_are_numbers(text, number):
     assert quantity.parse(text) == quantity.parse(str(number)) is not None
 
 
-@pytest.mark.parametrize("text", ["", "a", "1 Gi", "1GiB", "--1", True, None, "1" * 65, "1e999"])
+@pytest.mark.parametrize(
+    ("text", "digits", "number"),
+    [
+        ("1500u", 3, "2m"),
+        ("1500u", 9, "1500u"),
+        ("-1500u", 3, "-2m"),
+        ("1e-10", 9, "1n"),
+        (0.0001, 3, "1m"),
+        ("0", 3, "0"),
+        (" 1Gi ", 3, "1Gi"),
+        ("8Ei", 9, 2**63 - 1),
+        ("1" * 250, 3, "1" * 250),
+    ],
+)
+def test_a_quantity_is_rounded_up_and_bounded(text, digits, number):
+    assert quantity.stored(text, digits=digits) == quantity.parse(number)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "1 Gi", "1GiB", "--1", "\x1c1", True, None, "1" * 257, "1e999"]
+)
 def test_what_is_no_quantity_is_none(text):
     assert quantity.parse(text) is None

@@ -5,12 +5,14 @@ Calls are counted, not timed, so that a busy machine changes nothing.
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 
+from sidecar_injector import names
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import merge, render, status_annotation
+from sidecar_injector.core.merging import author, merge, render, status_annotation
 from sidecar_injector.core.reasons import Reason
 from tests.kits.samples import container, decided, injection, pod
 
@@ -196,6 +198,32 @@ def test_an_injection_costs_the_same_however_many_others_match(passes):
     check_linear(work)
 
 
+def forged(times, *, texts=1, items=1, steps=0):
+    """A pod of which the annotation claims that many texts were appended to its variables."""
+    path = "/spec/containers/app/env/A/value" + "/a" * (steps * times)
+    record = {"op": "append", "path": path, "suffix": "x"}
+    entry = {"kind": "K", "name": "n", "patched": [record] * (texts * times)}
+    text = json.dumps({"injections": [entry], "version": 1})
+    env = [{"name": "A", "value": "x" * 1000}] * (items * times)
+    return pod(annotations={names.STATUS_ANNOTATION: text}, containers=[container("app", env=env)])
+
+
+@pytest.mark.parametrize("sizes", [{"texts": 400}, {"items": 400}, {"texts": 400, "items": 400}])
+def test_the_authors_pod_is_found_in_linear_time(sizes):
+    def work(times):
+        subject = forged(times, **sizes)
+        recorded = status_annotation.read(subject["metadata"]["annotations"])
+        return author.pod_of, subject, recorded
+
+    check_linear(work)
+
+
+def test_a_path_of_many_steps_is_not_followed():
+    subject = forged(1, steps=10_000)
+    recorded = status_annotation.read(subject["metadata"]["annotations"])
+    assert calls(author.pod_of, subject, recorded) < 1000
+
+
 class CountingText(str):
     """Text that counts how often it is compared."""
 
@@ -224,3 +252,15 @@ def test_records_of_the_first_call_are_not_compared_with_each_other():
     line = merge.Merge(editor, recorded, context=context).fit(log_injection)
     assert line.reason is Reason.INJECTED
     assert CountingText.count < 10 * len(entry.patched)
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_what_was_added_before_is_known_again_in_linear_time(field):
+    """By an injection itself, and by one that wants the same."""
+
+    def again(count):
+        both = [injecting(field, count, name=name) for name in "ab"]
+        once = decided(pod(containers=containers(CONTAINERS)), *both).pod
+        return calls(decided, once, *both)
+
+    assert again(2 * ITEMS) <= MOST * again(ITEMS)
