@@ -45,10 +45,11 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     if request.is_waited_for and work.work > budget.SHORT:
         raise budget.LongWorkError(work.work)
     editor = patch.Editor(dict(request.pod))
-    merging = _merging(editor, request, candidate, view, recorded, is_second=is_second)
-    lines = [
-        line or merging.fit(injection) for injection, line in zip(candidates, refusals, strict=True)
-    ]
+    merging = _merging(
+        editor, request, candidate, candidates, recorded=recorded, view=view, is_second=is_second
+    )
+    pairs = zip(candidates, refusals, strict=True)
+    lines = [merging.settled(line or merging.fit(injection)) for injection, line in pairs]
     findings = _annotation_findings(candidate.inject_request, view)
 
     if refusing := next((line for line in lines if line.verdict is Verdict.REFUSED), None):
@@ -85,15 +86,17 @@ def _merging(
     editor: patch.Editor,
     request: namespace_view.PodRequest,
     candidate: matching.Candidate,
-    view: namespace_view.NamespaceView,
-    recorded: status_annotation.Provenance,
+    candidates: Iterable[model.Injection],
     *,
+    recorded: status_annotation.Provenance,
+    view: namespace_view.NamespaceView,
     is_second: bool,
 ) -> merge.Merge:
     """What merges into the pod; on a second call also with the first call, done again."""
     merger = functools.partial(
         merge.Merge,
         context=_render_context(request, candidate, view),
+        candidates=candidates,
         view=view,
         tutorial=candidate.inject_request.tutorial,
     )
@@ -170,13 +173,15 @@ def _refusal(refusing: Line) -> str:
     if refusing.reason is Reason.OUTDATED:
         remedy = (
             f"Take out the older parts, and the annotation {names.STATUS_ANNOTATION}, from the"
-            " manifest that the pod is made from"
+            " manifest that the pod is made from; debug a pod without --copy-to"
         )
     else:
         remedy = (
             "Change the pod or the injection, or opt the pod out with the label"
             f" {names.INJECTION_LABEL}={names.DISABLED}"
         )
+        if refusing.reason is Reason.CONTAINER_CONFLICT:
+            remedy += "; copy an injected pod with kubectl debug --keep-annotations"
     return (
         f"{injection.kind} {injection.reference} must be injected (failurePolicy: Fail)"
         f" and cannot be: {refusing.reason.value}: {refusing.message}. {remedy}"

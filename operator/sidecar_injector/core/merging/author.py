@@ -156,4 +156,4 @@ def _without_items(items: list[Any], tree: Tree) -> list[Any]:
 
 
 def _key_of(item: Any) -> str:
-    return lenient.text(item, "mountPath") or lenient.text(item, "name")
+    return next(filter(None, (lenient.text(item, key) for key in ("mountPath", "name", "ip"))), "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import functools
 import itertools
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -10,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import additions, defaults
+from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
     ItemKey,
@@ -18,7 +21,7 @@ from sidecar_injector.core.merging.status_annotation import (
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import globs
+from sidecar_injector.core.pods import globs, lenient, references
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -26,12 +29,15 @@ Pod = Mapping[str, Any]
 
 
 def additions_of(
-    spec: Mapping[str, Any], *, pod: Pod, injected_names: Collection[str], records: RecordsByPath
+    spec: Mapping[str, Any], *, pod: Pod, injected_names: Collection[str], claims: Claims
 ) -> Iterator[additions.Addition]:
     """What `spec` (applicationContainers) adds to the containers of `pod`.
 
-    Containers that injections added receive nothing. `records` are those of all injections.
+    Containers that injections added receive nothing.
     """
+    overrides = spec.get("onEnvFrom") == "Override"
+    appended = functools.partial(AppendedTexts, records=claims.records)
+    parts: Mapping[str, Callable[..., additions.Addition]] = {**_PARTS, "appendEnv": appended}
     fields = ["containers"]
     if spec.get("initContainers") == "Include":
         fields.append("initContainers")
@@ -40,11 +46,15 @@ def additions_of(
             name = container["name"]
             if name not in injected_names and is_selected(name, spec.get("names") or {}):
                 target = Target(field, index, name)
-                for key, part in _PARTS.items():
-                    if values := spec.get(key):
-                        yield part(target, values=tuple(values))
-                if values := spec.get("appendEnv"):
-                    yield AppendedTexts(target, records, values=tuple(values))
+                added: dict[str, tuple[Json, ...]] = {}
+                for key, part in parts.items():
+                    added[key] = values = tuple(spec.get(key) or ())
+                    left_out: tuple[str, ...] = ()
+                    if values and key in _OF_ENV and not overrides:
+                        added[key], left_out = without_uncertain(values, container, target, claims)
+                    if values:
+                        yield part(target, values=added[key], left_out=left_out)
+                _check_references(spec, added, container)
 
 
 def is_selected(name: str, selection: Mapping[str, Any]) -> bool:
@@ -82,11 +92,70 @@ class Target:
         return patch.pointer(("spec", self.field, self.name, *steps))
 
 
+def _check_references(
+    spec: Mapping[str, Any], added: Mapping[str, Sequence[Json]], container: Json
+) -> None:
+    """Raises Conflict if something that is added refers to a variable that will not be there."""
+    wanted, kept = (
+        {variable["name"] for key in _OF_ENV for variable in lists.get(key) or ()}
+        for lists in (spec, added)
+    )
+    needed = references.of_items(added["volumeMounts"], "subPathExpr")
+    if wanted != kept:
+        values = (*added["env"], *added["appendEnv"])
+        needed |= references.of_items(values, "value") & (wanted - kept)
+    if needed:
+        present = {variable["name"] for variable in container.get("env") or ()}
+        if missing := sorted(needed - kept - present):
+            message = f"container {container['name']!r} may have no variable {missing[0]} in env"
+            raise Conflict(Reason.MISSING_VALUE, message)
+
+
+def without_uncertain(
+    values: Iterable[Json], container: Json, target: Target, claims: Claims
+) -> tuple[tuple[Json, ...], tuple[str, ...]]:
+    """The values without the variables that the author may set through `envFrom`; their paths.
+
+    What a ConfigMap or a Secret has is not known here, and a variable of `env` would win over it. A
+    source with a prefix sets only variables that begin with it.
+    """
+    sources = container.get("envFrom")
+    if not sources:
+        return tuple(values), ()
+    path, added = target.path("envFrom"), claims.item_keys
+    if added:
+        sources = [source for source in sources if (path, json_text(source)) not in added]
+    prefixes = _shortest(lenient.text(source, "prefix") for source in sources)
+    present = {variable["name"] for variable in container.get("env") or ()}
+    kept, left_out = [], []
+    for value in values:
+        name = value["name"]
+        position = bisect.bisect_right(prefixes, name) - 1
+        if name in present or position < 0 or not name.startswith(prefixes[position]):
+            kept.append(value)
+        else:
+            left_out.append(target.path("env", name))
+    return tuple(kept), tuple(left_out)
+
+
+def _shortest(prefixes: Iterable[str]) -> list[str]:
+    """The prefixes in order, without those that begin with another one.
+
+    Of these, only the last that is not behind a text can be its beginning.
+    """
+    shortest: list[str] = []
+    for prefix in sorted(prefixes):
+        if not shortest or not prefix.startswith(shortest[-1]):
+            shortest.append(prefix)
+    return shortest
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ContainerItems(additions.Items):
     """Items for one list of one container."""
 
     target: Target
+    left_out: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
     def _present(self, pod: Pod, list_name: str) -> Sequence[Json]:
         return self.target.find(pod).get(list_name) or ()
@@ -119,6 +188,13 @@ class KeyedItems(ContainerItems):
     def missing(self, pod: Pod) -> Self | None:
         present = self._by_key(pod)
         return self.narrowed(value for value in self.values if self._key_of(value) not in present)
+
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        present = self._by_key(pod)
+        return lambda value: self._key_of(value) in present
+
+    def _is_settled(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+        return key in settled or (key[0], "") in settled
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         taken = set(self._by_key(editor.document))
@@ -192,10 +268,14 @@ class Sources(ContainerItems):
         index = defaults.ItemIndex(self._present(pod, "envFrom"))
         return self.narrowed(value for value in self.values if not index.find(value))
 
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        has_sources = bool(self._present(pod, "envFrom"))
+        return lambda value: has_sources
+
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         path, items = self.target.path("envFrom"), self._present(editor.document, "envFrom")
         index = defaults.ItemIndex(items)
-        position = _leading(((path, json_text(item)) for item in items), recorded)
+        position = leading_sources(self.target, editor.document, recorded)
         records: list[Record] = []
         for value in self.values:
             if not index.find(value):
@@ -277,6 +357,16 @@ class AppendedTexts(ContainerItems):
                     Reason.ENV_CONFLICT, f"{name} of container {self.target.name!r} has valueFrom"
                 )
 
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        variables = self._by_name(pod)
+        return lambda value: value["name"] in variables
+
+    def _is_settled(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+        # Either the text is recorded, or the variable that was created for it.
+        path = key[0]
+        keys = (key, (path, ""), (path.removesuffix("/value"), ""))
+        return any(each in settled for each in keys)
+
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         root = self.target.steps("env")
         variables = self._by_name(editor.document)
@@ -315,6 +405,8 @@ class AppendedTexts(ContainerItems):
         return {variable["name"]: (position, variable) for position, variable in variables}
 
 
+_OF_ENV = ("env", "appendEnv")
+"""Fields that add variables."""
 _VARIABLE = defaults.CONTAINER.member("env")
 _SOURCE = defaults.CONTAINER.member("envFrom")
 _PARTS: Mapping[str, Callable[..., additions.Addition]] = {
@@ -323,9 +415,15 @@ _PARTS: Mapping[str, Callable[..., additions.Addition]] = {
     "volumeMounts": Mounts,
 }
 """The fields of applicationContainers, in the order in which they are added; `appendEnv` is the
-last one."""
+last one, and needs the records of all injections."""
 _MOST_ENDS = 64
 """Injections that append to one variable behind a text that must be found again."""
+
+
+def leading_sources(target: Target, pod: Pod, recorded: set[ItemKey]) -> int:
+    """How many sources at the front injections added; the next is placed behind them."""
+    path, sources = target.path("envFrom"), target.find(pod).get("envFrom") or ()
+    return _leading(((path, json_text(source)) for source in sources), recorded)
 
 
 def _leading(keys: Iterable[ItemKey], recorded: set[ItemKey]) -> int:

@@ -3,10 +3,12 @@
 The annotation is a hint and never a proof, as anyone may have written it. Reading it never fails,
 and each of its claims is compared with the pod before it counts.
 
-Its shape: `{"injections": [ENTRY, ...], "skipped": [{"kind", "name", "reason"}], "version": 1}` as
-compact JSON with sorted keys. An ENTRY has kind, name, generation, hash and mode, then `added` with
-the names of containers, initContainers and volumes and with the labels and annotations, then
-`patched` with one record for each other change.
+Its shape: `{"empty": {PATH: VALUE}, "injections": [ENTRY, ...], "skipped": [{"kind", "name",
+"reason"}], "version": 1}` as compact JSON with sorted keys. `empty` has the null, empty and zero
+values of the author that were filled or replaced, so that `uninject` puts them back. An ENTRY has
+kind, name, generation, hash and mode, then `added` with the names of containers, initContainers and
+volumes and with the labels and annotations, then `patched` with one record for each other change,
+and `leftOut` with the paths of what was not added.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 import orjson
 
 from sidecar_injector import names
+from sidecar_injector.core import patch
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.pods.lenient import Json
 
@@ -60,6 +63,8 @@ class Entry:
     added: Added = dataclasses.field(default_factory=dict)
     patched: tuple[Record, ...] = ()
     """What was changed elsewhere."""
+    left_out: tuple[str, ...] = ()
+    """The paths of what was wanted and not added."""
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -77,7 +82,7 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """The entry as the annotation has it: empty members are left out."""
-        members = {
+        members: Json = {
             "kind": self.kind,
             "name": self.name,
             "generation": self.generation,
@@ -86,6 +91,8 @@ class Entry:
             "added": {key: value for key, value in self.added.items() if value},
             "patched": list(self.patched),
         }
+        if self.left_out:
+            members["leftOut"] = list(self.left_out)
         return {key: value for key, value in members.items() if value not in (None, "", {}, [])}
 
     @functools.cached_property
@@ -97,8 +104,8 @@ class Entry:
         """At least `length`, found in a fraction of the time: `values` are the bytes of all that
         was added, as JSON."""
         keys = sum(len(key) for field in MAPS for key in self.added.get(field) or ())
-        paths = sum(len(record["path"]) for record in self.patched)
-        rest = _LONGEST_REST * (1 + len(self.patched))
+        paths = sum(len(record["path"]) for record in self.patched) + sum(map(len, self.left_out))
+        rest = _LONGEST_REST * (1 + len(self.patched) + len(self.left_out))
         # Names and values are there once, or twice in a record of a whole item.
         return _LONGEST_ESCAPE * (keys + paths) + _MOST_ESCAPED * 2 * values + rest
 
@@ -122,6 +129,8 @@ class Provenance:
 
     entries: tuple[Entry, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    empty: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the author wrote as null, empty or zero and what is so no longer, by its path."""
 
     def entry(self, identity: tuple[str, str]) -> Entry | None:
         """What this injection added, as recorded; None without a record."""
@@ -143,11 +152,24 @@ class Provenance:
             content["injections"] = [entry.as_json() for entry in self.entries]
         if self.skipped:
             content["skipped"] = [skipped.as_json() for skipped in self.skipped]
-        has_values = any(entry.patched for entry in self.entries)
+        if self.empty:
+            content["empty"] = dict(self.empty)
+        has_values = self.empty or any(entry.patched for entry in self.entries)
         return json_text(content) if has_values else _text_of_names(content)
 
 
 NOTHING = Provenance()
+
+
+PARENTS = ("metadata", "annotations")
+"""Where the annotation is."""
+
+
+def all_empty(
+    pod: Mapping[str, Any], filled: Mapping[str, Any], *, before: Provenance
+) -> dict[str, Any]:
+    """What to record as empty: on the way to the annotation, what was `filled`, and so far."""
+    return {**patch.empty_along(pod, PARENTS), **filled, **before.empty}
 
 
 def json_text(value: Any) -> str:
@@ -201,7 +223,8 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
         for item in lenient.objects(content, "skipped")
         if all(isinstance(item.get(key), str) for key in ("kind", "name", "reason"))
     ]
-    return Provenance(tuple(entries.values()), tuple(skipped))
+    empty = {path: value for path, value in lenient.child(content, "empty").items() if not value}
+    return Provenance(tuple(entries.values()), tuple(skipped), empty)
 
 
 def steps_of(path: str) -> tuple[str, ...]:
@@ -231,4 +254,5 @@ def _entry(item: Mapping[str, Any]) -> Entry | None:
             for record in lenient.objects(item, "patched")
             if isinstance(record.get("path"), str) and record.get("op") in OPERATIONS
         ),
+        left_out=tuple(lenient.strings(item, "leftOut")),
     )

@@ -91,6 +91,24 @@ TOO_MUCH = {
             template={"spec": {"containers": [container(f"s{n}") for n in range(64)]}},
         )],
     ),
+    "variables of inherited mounts": (
+        pod(
+            volumes=[{"name": "v", "emptyDir": {}}],
+            containers=containers(
+                1, volumeMounts=[
+                    {"name": "v", "mountPath": f"/{n}", "subPathExpr": "$(A)"} for n in range(60)
+                ],
+            ),
+        ),
+        [injection(
+            inherit={"volumeMounts": {}},
+            template={"spec": {"containers": [container(f"s{n}") for n in range(8)]}},
+        )],
+    ),
+    "sources of volumes": (
+        pod(volumes=[{"name": "v", "projected": {"sources": [{}] * 70_000}}]),
+        [injection(inherit={"volumeMounts": {}})],
+    ),
 }  # fmt: skip
 
 

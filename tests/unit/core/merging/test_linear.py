@@ -131,6 +131,34 @@ def test_containers_that_are_merged_and_inherit_are_linear_too(field):
     check_linear(work)
 
 
+def test_variables_that_come_with_mounts_are_linear_too():
+    def work(times):
+        numbers = range(ITEMS * times)
+        env = [{"name": f"E{n}", "value": f"$(E{n - 1})/$(E{n % 7})"} for n in numbers]
+        mounts = [
+            {"name": VOLUME["name"], "mountPath": f"/{n}", "subPathExpr": f"$(E{n})"}
+            for n in numbers
+        ]
+        own = [container("app", env=env, volumeMounts=mounts)]
+        return decided, pod(containers=own, volumes=[VOLUME]), injection(
+            inherit={"volumeMounts": {}}
+        )  # fmt: skip
+
+    check_linear(work)
+
+
+def test_variables_beside_many_sources_are_linear_too():
+    def work(times):
+        numbers = range(ITEMS * times)
+        sources = [{"configMapRef": {"name": "c"}, "prefix": f"P{n}"} for n in numbers]
+        env = [{"name": f"E{n}", "value": "x"} for n in numbers]
+        return decided, pod(containers=[container("app", envFrom=sources)]), injection(
+            applicationContainers={"env": env}
+        )  # fmt: skip
+
+    check_linear(work)
+
+
 @pytest.mark.parametrize(
     ("field", "item"),
     [
@@ -224,3 +252,15 @@ def test_records_of_the_first_call_are_not_compared_with_each_other():
     line = merge.Merge(editor, recorded, context=context).fit(log_injection)
     assert line.reason is Reason.INJECTED
     assert CountingText.count < 10 * len(entry.patched)
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_what_was_added_before_is_known_again_in_linear_time(field):
+    """By an injection itself, and by one that wants the same."""
+
+    def again(count):
+        both = [injecting(field, count, name=name) for name in "ab"]
+        once = decided(pod(containers=containers(CONTAINERS)), *both).pod
+        return calls(decided, once, *both)
+
+    assert again(2 * ITEMS) <= MOST * again(ITEMS)

@@ -289,6 +289,28 @@ def test_a_pod_with_two_thousand_variables_gets_a_small_patch():
     assert len(json.dumps(decision.operations)) < 5000
 
 
+@pytest.mark.parametrize(
+    ("source", "listed"),
+    [
+        ({"emptyDir": {}}, True),
+        ({}, True),
+        ({"emptyDir": {"medium": "HugePages"}}, True),
+        ({"hostPath": {"path": "/var/run/agent"}}, True),
+        ({"emptyDir": {"medium": "Memory"}}, False),
+        ({"configMap": {"name": "conf"}}, False),
+    ],
+)
+@pytest.mark.parametrize("own", [None, "cache"])
+def test_what_the_autoscaler_counts_as_local_does_not_keep_a_node(source, listed, own):
+    volume = {"name": "conf", **source}
+    key = names.SAFE_TO_EVICT_ANNOTATION
+    subject = pod(annotations={key: own} if own else None)
+    log_injection = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[volume]))
+    annotations = round_trip(subject, log_injection).pod["metadata"]["annotations"]
+    expected = [*([own] if own else []), *(["conf"] if listed else [])]
+    assert annotations.get(key, "") == ",".join(expected)
+
+
 APPLIED = {"env": [{"name": "X", "value": "1"}]}
 
 
