@@ -17,6 +17,7 @@ from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import decision, matching
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import lenient, qos
 from sidecar_injector.core.reasons import Reason
 
 PASSED = "passed"
@@ -58,6 +59,7 @@ def explanation(subject: inject.Subject) -> Explanation:
         _step(rule, stops=stops, fact=rule.fact(request, candidate, view))
         for rule, stops in matching.tried(matching.SCOPE_RULES, request, candidate, view)
     ]
+    scope += _class_steps(request.pod, subject.entry.decision.pod)
     lines = []
     for line in subject.entry.decision.lines:
         injection = line.injection
@@ -67,6 +69,13 @@ def explanation(subject: inject.Subject) -> Explanation:
         ]
         lines.append(steps if steps[-1].reason else [*steps, *_fit_steps(line)])
     return Explanation(entry=subject.entry, scope=scope, lines=lines)
+
+
+def _class_steps(before: Any, after: Any) -> Iterator[ExplainStep]:
+    """What becomes of the pod's class, if it does not stay as it is."""
+    old, new = (qos.service_class(lenient.child(pod, "spec")) for pod in (before, after))
+    if old != new:
+        yield ExplainStep("quality of service", None, f"{old} without the injections, {new} with")
 
 
 def _step(rule: matching.Rule[Any], *, stops: bool, fact: str) -> ExplainStep:
