@@ -154,10 +154,7 @@ def _inherit(own: Json, location: findings.Location) -> Json:
     env = fitting.fit(at.target.part("inherit", "env"), variables, at)
     if env:
         at.note("a pod without one of these variables is not injected, with MissingValue")
-    mounts = None
-    if policy.get("type") == "enabled":
-        mounts = {"fromContainers": ["*"]}
-        location.member("shareVolumePolicy").note("mounts of tokens and credentials stay out")
+    mounts = {"fromContainers": ["*"]} if policy.get("type") == "enabled" else None
     return injection.present(volumeMounts=mounts, env=env)
 
 

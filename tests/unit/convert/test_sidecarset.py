@@ -211,13 +211,13 @@ def test_a_system_namespace_is_noted() -> None:
         assert any("no pod of kube-system" in note for note in notes)
 
 
-def test_what_is_shared_and_stands_first_is_noted() -> None:
-    sidecar = container(shareVolumePolicy={"type": "enabled"})
-    conversion = converted(sidecar_set(containers=[sidecar]))
-    assert [note.field for note in conversion.notes][:2] == [
-        "spec.containers[0].shareVolumePolicy",
-        "spec.containers",
-    ]
+@pytest.mark.parametrize(("policy", "is_noted"), [("", True), ("AfterAppContainer", False)])
+def test_an_annotation_for_containers_that_stand_first_is_noted(
+    policy: str, *, is_noted: bool
+) -> None:
+    conversion = converted(sidecar_set(containers=[container(podInjectPolicy=policy)]))
+    fields = [note.field for note in conversion.notes]
+    assert ("spec.containers" in fields) == is_noted
 
 
 def test_sets_that_give_one_annotation_two_values_are_warned_about() -> None:
