@@ -10,10 +10,9 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
 
 from sidecar_injector.cli.commands import inject
-from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.cli.input import manifests
 from sidecar_injector.cli.output import report
 from tools import pages
 
@@ -56,11 +55,9 @@ class Case:
             namespace=NAMESPACE,
             namespace_labels=self.namespace_labels,
         )
-        results: list[Any] = [
-            injector.document(document)
-            for document in manifests.read(str(self.folder / "pod.yaml"))
-        ]
-        return yaml_documents.dump_all(results), report.as_json(injector.entries) + "\n"
+        documents = manifests.read(str(self.folder / "pod.yaml"))
+        results = injector.documents(documents)
+        return manifests.printed(documents, results), report.as_json(injector.entries) + "\n"
 
 
 def all_cases() -> list[Case]:

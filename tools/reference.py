@@ -15,6 +15,7 @@ from sidecar_injector import crds, names
 from sidecar_injector.controllers.certificates import problems
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import budget, merge
+from sidecar_injector.core.validity import spec as spec_rules
 from sidecar_injector.kube import api
 from sidecar_injector.observability.metrics import (
     EVENT_RESULTS,
@@ -80,7 +81,9 @@ Each container of the pod that receives something counts
 injection, what the pod has already counts an {budget.PRESENT}th. At most {budget.MOST:,} are
 accepted: 20 variables in each of 100 containers are a third of it. The same reason has an injection
 of more than {merge.SMALL_BYTES // 1024} KiB with which the pod would have more than
-{merge.MOST_BYTES // 1024:,} KiB as JSON: the API server could not store it.
+{merge.MOST_BYTES // 1024:,} KiB as JSON: the API server could not store it. So has one
+whose record in the annotation `{names.STATUS_ANNOTATION}` would give the pod more than the
+{spec_rules.MOST_ANNOTATIONS // 1024} KiB of annotations that Kubernetes accepts.
 
 """
 

@@ -15,8 +15,9 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.cli import main
-from sidecar_injector.cli.input import manifests, yaml_documents
-from sidecar_injector.core.pods import workloads
+from sidecar_injector.cli.input import manifests, yaml_styles
+from sidecar_injector.core.merging import transfer
+from sidecar_injector.core.pods import controllers, workloads
 from sidecar_injector.httpserver import messages
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state, decision_log, mutate
@@ -57,14 +58,15 @@ def has_findings(report):
 
 
 def pods_of(file):
-    """Every pod of a file with its namespace, templates as the pods that controllers make."""
+    """Every pod or template of a file, with its namespace and the pod that is created for it."""
     for document in manifests.read(str(file)):
         for item in manifests.flattened(document):
-            path = workloads.pod_path(item.manifest)
-            if path is not None:
+            for path in workloads.pod_paths(item.manifest):
                 metadata = item.manifest.get("metadata") or {}
                 namespace = metadata.get("namespace") or cases.NAMESPACE
-                yield namespace, workloads.at(item.manifest, path)
+                template = workloads.at(yaml_styles.plain(item.manifest), path)
+                created = controllers.expected(item.manifest, path, template, account=None)
+                yield namespace, template, created.pod
 
 
 def review(pod, namespace):
@@ -93,7 +95,7 @@ def webhook(case):
         metadata = {"name": namespace, "labels": labels | case.namespace_labels}
         state.namespace_changed(("", namespace), None, {"metadata": metadata})
     for document in manifests.read(str(case.folder / "injections.yaml")):
-        resource = copy.deepcopy(document.manifest)
+        resource = yaml_styles.plain(document.manifest)
         name = resource["metadata"]["name"]
         if resource["kind"] == names.CLUSTER_KIND:
             state.cluster_injection_changed(("", name), None, resource)
@@ -135,21 +137,23 @@ def test_the_webhooks_patch_makes_the_commands_pod(case):
     answering = webhook(case)
     before, after = pods_of(case.folder / "pod.yaml"), pods_of(case.expected)
     verdicts = iter(expected_report(case)["pods"])
-    for (namespace, pod), (_, wanted) in zip(before, after, strict=True):
+    for (namespace, template, pod), (_, wanted, pod_of_it) in zip(before, after, strict=True):
         response = json.loads(answering.mutate(review(pod, namespace)).body)["response"]
         assert response["allowed"] is (next(verdicts)["verdict"] != "Refused")
-        assert patched(pod, response) == wanted
+        assert transfer.onto_template(template, operations(pod, response)) == wanted
 
-        again = json.loads(answering.mutate(review(wanted, namespace)).body)["response"]
+        again = json.loads(answering.mutate(review(pod_of_it, namespace)).body)["response"]
         assert "patch" not in again
 
 
-def patched(pod, response):
+def operations(pod, response):
+    """The operations of the patch, which apply to the pod."""
     if "patch" not in response:
-        return pod
+        return []
     assert response["patchType"] == "JSONPatch"
-    operations = json.loads(base64.b64decode(response["patch"], validate=True))
-    return jsonpatch.apply_patch(copy.deepcopy(pod), operations)
+    patch = json.loads(base64.b64decode(response["patch"], validate=True))
+    jsonpatch.apply_patch(copy.deepcopy(pod), patch)
+    return patch
 
 
 def test_the_installed_command_does_the_same_in_a_process_of_its_own():
@@ -196,5 +200,6 @@ def test_only_the_injection_that_is_meant_to_be_broken_is():
 
 
 def test_expected_files_read_as_the_same_values(case):
-    text = case.expected.read_text()
-    assert yaml_documents.dump_all(list(yaml_documents.load_all(text))) == text
+    documents = manifests.read(str(case.expected))
+    contents = [document.manifest for document in documents]
+    assert manifests.printed(documents, contents) == case.expected.read_text()

@@ -137,6 +137,7 @@ def test_defaults_are_filled_in(controlplane: cluster.ControlPlane) -> None:
         "failurePolicy": "Ignore",
         "onConflict": "Skip",
         "hostNetworkPods": "Skip",
+        "operatingSystem": "Linux",
         "sidecarMode": "Auto",
         "placement": {"containers": "Last", "initContainers": "First"},
     }

@@ -45,6 +45,8 @@ STRUCTURES = {
     "keys-that-are-words": "n: a\nyes: b\nnot: c\n",
     "empty": "p:\nq: []\nr: {}\ns: ''\n",
     "flow": "p: {x, y: [a, b: c], z: }\n",
+    "flow-colons-without-a-value": "p: {a:, b:c, d: e:f:}\nq: [a:, {b: http://x:}]\n",
+    "text-after-empty-lines": "p: |\n\n  a\nq: |+\n  b\n\n\nr: >2-\n    c\n   d\n",
     "flow-colons": "p: {a: b:, c:, d: [e:], f: 'g:'}\nq: [x::, é:, \U0001f600:, h: i]\n",
     "literal": "p: |\n  a\n   b\n\n  c\nq: |-\n  a\nr: |+\n  a\n\n",
     "folded": "p: >\n  a\n  b\n\n  c\n   d\nq: >-\n  a\n  b\n",
@@ -160,6 +162,33 @@ def test_what_kubectl_refuses_is_refused(kubectl, text):
     assert kubectl(HEAD + text) is None
     with pytest.raises(yaml.YAMLError):
         ours(HEAD + text)
+
+
+def printed(text):
+    """The text of the values with the styles that they were read with."""
+    values = list(yaml_documents.load_written(text))
+    return yaml_documents.dump_all([value for value, _ in values], [each for _, each in values])
+
+
+STYLES = [*STRUCTURES.values(), *(f"p:\n  - {word}\n" for word in SCALARS if word not in TAGGED)]
+
+
+def test_what_is_printed_as_it_was_written_is_read_by_kubectl_as_the_same(kubectl):
+    for text in [text for text in STYLES if can_be_printed(text)]:
+        again = printed(HEAD + text)
+        assert printed(again) == again
+        assert list(yaml_documents.load_all(again)) == list(yaml_documents.load_all(HEAD + text))
+    texts = [printed(f"---\n{HEAD}{text}") for text in STYLES if can_be_printed(text)]
+    assert kubectl("".join(texts)) == ours("".join(texts))
+
+
+def can_be_printed(text):
+    """Whether kubectl reads it at all."""
+    try:
+        ours(HEAD + text)
+    except yaml.YAMLError:
+        return False
+    return True
 
 
 def test_what_we_write_is_read_by_kubectl_as_the_same(kubectl):

@@ -50,6 +50,7 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     Reason.NOT_LISTED: ({}, asking("another")),
     Reason.SUSPENDED: ({"suspend": True}, kit.pod()),
     Reason.HOST_NETWORK: ({}, kit.pod(hostNetwork=True)),
+    Reason.OPERATING_SYSTEM: ({}, kit.pod(nodeSelector={"kubernetes.io/os": "windows"})),
     Reason.CONTAINER_CONFLICT: ({}, kit.pod(initContainers=[{"name": "sidecar", "image": "x:1"}])),
     Reason.VOLUME_CONFLICT: (
         {"template": mounting()},
@@ -90,7 +91,7 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     ),
     Reason.POD_SECURITY: ({"template": template(securityContext={"privileged": True})}, kit.pod()),
     Reason.POD_WOULD_BE_INVALID: (
-        {"template": {"spec": {"shareProcessNamespace": True}}},
+        {"operatingSystem": "Any", "template": {"spec": {"shareProcessNamespace": True}}},
         kit.pod(os={"name": "windows"}),
     ),
     Reason.INJECTED: ({}, kit.pod()),

@@ -43,15 +43,27 @@ class Draw(Choices):
 
     def variables(self) -> list[Json]:
         return [
-            {"name": name, **self.members(0.7, value=lambda: self.choice("12"))}
+            {"name": name, **self.members(0.7, value=lambda: self.choice(["1", "2", "$(A)-$(B)"]))}
             for name in self.some("AB")
         ]
 
     def mounts(self, paths: tuple[str, ...]) -> list[Json]:
         most = len(paths)
         return [
-            {"name": self.choice(NAMES), "mountPath": path} for path in self.some(paths, most=most)
+            {
+                "name": self.choice(NAMES),
+                "mountPath": path,
+                **self.members(0.2, subPathExpr=lambda: self.choice(["$(A)", "$(B)/x"])),
+            }
+            for path in self.some(paths, most=most)
         ]
+
+    def sources(self) -> list[Json]:
+        prefix = self.members(0.5, prefix=lambda: self.choice(["A", "X_"]))
+        return [{"configMapRef": {"name": self.choice(NAMES)}, **prefix}]
+
+    def ports(self) -> list[Json]:
+        return [{"containerPort": self.choice([80, 90]), "name": "web"}]
 
     def volumes(self) -> list[Json]:
         return [{"name": name, **self.choice(SOURCES)} for name in self.some(NAMES, most=3)]
@@ -63,21 +75,23 @@ class Draw(Choices):
             **self.members(
                 0.4,
                 env=self.variables,
-                envFrom=lambda: [{"configMapRef": {"name": self.choice(NAMES)}}],
-                volumeMounts=lambda: self.mounts(("/a", "/b", "/b/x", "/c")),
-                ports=lambda: [{"containerPort": self.choice([80, 90])}],
+                envFrom=self.sources,
+                volumeMounts=lambda: self.mounts(("/a", "/b", "/b/x", "/c", "/run/secrets")),
+                ports=self.ports,
                 resources=lambda: {"requests": {"cpu": self.choice(["1", "500m", 0.5])}},
                 args=lambda: [self.choice(NAMES)],
             ),
         }
 
-    def container_lists(self, *, least: int) -> tuple[list[Json], list[Json]]:
+    def container_lists(
+        self, *, least: int, among: Sequence[str] = NAMES
+    ) -> tuple[list[Json], list[Json]]:
         """Containers and init containers; names are unique over both."""
-        together = [self.container(name) for name in self.some(NAMES, most=3)]
+        together = [self.container(name) for name in self.some(among, most=3)]
         split = self.randint(0, len(together))
         containers, init_containers = together[:split], together[split:]
         while len(containers) < least:
-            containers.append({"name": "app", "image": "z"})
+            containers.append({"name": "app", "image": "z", "ports": self.ports()})
         return containers, init_containers
 
     def metadata(self) -> Json:
@@ -117,13 +131,20 @@ class Draw(Choices):
             key = self.choice([names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION])
             metadata.setdefault("annotations", {})[key] = self.choice(WORDS)
         containers, init_containers = self.container_lists(least=1)
+        for container in containers:
+            policy = self.members(0.2, restartPolicy=lambda: self.choice(["Always", "Never"]))
+            container.update(policy)
         if self.sometimes(0.1):
             containers[0]["futureField"] = {"kept": [1]}
         spec = {
             "containers": containers,
             **self.members(0.2, hostNetwork=lambda: self.sometimes(0.7)),
             **self.members(0.4, restartPolicy=lambda: self.choice(["Always", "Never"])),
-            **self.members(0.1, **{"another/~": lambda: None}),
+            **self.members(
+                0.1,
+                nodeSelector=lambda: {"kubernetes.io/os": self.choice(["linux", "windows"])},
+                **{"another/~": lambda: None},
+            ),
             **self.pod_fields(0.2),
         }
         for key, value in (("initContainers", init_containers), ("volumes", self.volumes())):
@@ -137,7 +158,8 @@ class Draw(Choices):
             names=lambda: {"exclude": self.some(NAMES, most=1)},
             initContainers=lambda: "Include",
             env=self.variables,
-            envFrom=lambda: [{"configMapRef": {"name": self.choice(NAMES)}}],
+            onEnvFrom=lambda: self.choice(["Skip", "Override"]),
+            envFrom=self.sources,
             volumeMounts=lambda: self.mounts(("/a", "/b/", "/c")),
         )
         taken = {variable["name"] for variable in spec.get("env", ())}
@@ -148,13 +170,16 @@ class Draw(Choices):
     def inheritance(self) -> Json:
         return self.members(
             0.5,
-            volumeMounts=lambda: {"exclude": self.some(("a", "/b*"), most=1)},
+            volumeMounts=lambda: {
+                "exclude": self.some(("a", "/b*"), most=1),
+                **self.members(0.5, credentials=lambda: self.some(("b", "/run/*"), most=1)),
+            },
             env=lambda: [{"name": self.choice("AB"), "fromContainer": self.choice(["a", "app"])}],
         )
 
     def injection(self, name: str) -> model.Injection:
         """One that its schema accepts; our rules may refuse it, which is then the answer."""
-        containers, init_containers = self.container_lists(least=0)
+        containers, init_containers = self.container_lists(least=0, among=(*NAMES, "d"))
         if self.sometimes() and containers:
             containers[0]["args"] = ["$(params.p)", "x-$(params.p)-$$(params.p)-$(POD)"]
         cluster = self.sometimes(0.4)
@@ -186,6 +211,7 @@ class Draw(Choices):
             activation=self.choice(["Automatic", "Automatic", "OnRequest"]),
             sidecarMode=self.choice(["Auto", "Native", "Container"]),
             hostNetworkPods=self.choice(["Skip", "Inject"]),
+            operatingSystem=self.choice([*["Linux"] * 9, "Any", "Windows"]),
             onConflict=self.choice(["Skip", "Merge"]),
             placement={"containers": self.choice(place), "initContainers": self.choice(place)},
             **self.members(

@@ -155,6 +155,11 @@ def _inherit(own: Json, location: findings.Location) -> Json:
     if env:
         at.note("a pod without one of these variables is not injected, with MissingValue")
     mounts = {"fromContainers": ["*"]} if policy.get("type") == "enabled" else None
+    if mounts:
+        location.member("shareVolumePolicy").note(
+            "a mount that may hold credentials is shared only if inherit.volumeMounts.credentials"
+            " names it"
+        )
     return injection.present(volumeMounts=mounts, env=env)
 
 

@@ -1,14 +1,14 @@
 """Which running pods have the injections that apply to them, from the metadata of the pods.
 
 `matching.match` decides which injections apply, in the same way as for a new pod. The status
-annotation says which of them the pod has. The spec is not read, so parts that the author wrote by
-hand, for which the annotation has no entry, count as missing.
+annotation says which of them the pod has. Containers are not read, so parts that the author wrote
+by hand, for which the annotation has no entry, count as missing.
 """
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
@@ -16,6 +16,7 @@ from sidecar_injector.core import matching
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import operating_system
 
 Json = dict[str, Any]
 Identity = tuple[str, str, str]
@@ -36,7 +37,8 @@ def states(
 ) -> Iterator[tuple[model.Injection, str]]:
     """The injections that apply to a pod, each with its state; none for a pod that is ending.
 
-    Only the metadata and `spec.hostNetwork` of the pod are read. Never fails, whatever they are.
+    The metadata, `spec.hostNetwork` and what `operating_system.of` needs are read. If the last is
+    not there, the pod counts as one for any system. Never fails, whatever they are.
     """
     metadata = pod.get("metadata") or {}
     if metadata.get("deletionTimestamp"):
@@ -49,6 +51,14 @@ def states(
     for injection in view.candidates(candidate.labels):
         if not injection.errors and matching.match(injection, candidate, view) is None:
             yield injection, _state(injection, recorded)
+
+
+def depends_on_system(states: Iterable[tuple[model.Injection, str]]) -> bool:
+    """Whether an injection may be missing only because the pod is for another system."""
+    return any(
+        state == MISSING and injection.spec.get("operatingSystem") != operating_system.ANY
+        for injection, state in states
+    )
 
 
 def _state(injection: model.Injection, recorded: status_annotation.Provenance) -> str:

@@ -14,11 +14,14 @@ What the pod's annotation means, in an enabled namespace and before selectors:
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
+
 from sidecar_injector import names
 from sidecar_injector.core import decision, matching, patch
 from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import budget, merge, render, status_annotation
+from sidecar_injector.core.merging import author, budget, merge, render, status_annotation
 from sidecar_injector.core.pods import annotation, lenient
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
@@ -34,18 +37,19 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
         verdict, message = PodVerdict.OUT_OF_SCOPE, reason.sentence
         return Decision(verdict=verdict, reason=reason, message=message, pod=request.pod)
 
-    editor = patch.Editor(dict(request.pod))
-    context = _render_context(request, candidate, view, recorded)
-    tutorial = candidate.inject_request.tutorial
-    merging = merge.Merge(editor, recorded, context=context, view=view, tutorial=tutorial)
     candidates = view.candidates(candidate.labels)
     work = budget.Budget(request.pod, recorded)
     refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
+    if is_second := _lacks_entry(recorded, candidates, refusals):
+        work.count_twice()
     if request.is_waited_for and work.work > budget.SHORT:
         raise budget.LongWorkError(work.work)
-    lines = [
-        line or merging.fit(injection) for injection, line in zip(candidates, refusals, strict=True)
-    ]
+    editor = patch.Editor(dict(request.pod))
+    merging = _merging(
+        editor, request, candidate, candidates, recorded=recorded, view=view, is_second=is_second
+    )
+    pairs = zip(candidates, refusals, strict=True)
+    lines = [merging.settled(line or merging.fit(injection)) for injection, line in pairs]
     findings = _annotation_findings(candidate.inject_request, view)
 
     if refusing := next((line for line in lines if line.verdict is Verdict.REFUSED), None):
@@ -78,17 +82,54 @@ def _refusal_to_try(
     return None if work.admits(injection) else decision.line(injection, Reason.TOO_MUCH_WORK)
 
 
+def _merging(
+    editor: patch.Editor,
+    request: namespace_view.PodRequest,
+    candidate: matching.Candidate,
+    candidates: Iterable[model.Injection],
+    *,
+    recorded: status_annotation.Provenance,
+    view: namespace_view.NamespaceView,
+    is_second: bool,
+) -> merge.Merge:
+    """What merges into the pod; on a second call also with the first call, done again."""
+    merger = functools.partial(
+        merge.Merge,
+        context=_render_context(request, candidate, view),
+        candidates=candidates,
+        view=view,
+        tutorial=candidate.inject_request.tutorial,
+    )
+    merging = merger(editor, recorded)
+    if is_second:
+        author_pod = author.pod_of(request.pod, recorded)
+        merging.first_call = merger(patch.Editor(dict(author_pod)), status_annotation.NOTHING)
+    return merging
+
+
+def _lacks_entry(
+    recorded: status_annotation.Provenance,
+    candidates: Iterable[model.Injection],
+    refusals: Iterable[Line | None],
+) -> bool:
+    """Whether this is a second call that tries an injection of which the first added nothing."""
+    if recorded == status_annotation.NOTHING:
+        return False
+    added = {entry.identity for entry in recorded.entries}
+    return any(
+        line is None and injection.identity not in added
+        for injection, line in zip(candidates, refusals, strict=True)
+    )
+
+
 def _render_context(
     request: namespace_view.PodRequest,
     candidate: matching.Candidate,
     view: namespace_view.NamespaceView,
-    recorded: status_annotation.Provenance,
 ) -> render.RenderContext:
-    name = status_annotation.author_scalar(request.pod, recorded, "serviceAccountName")
-    alias = status_annotation.author_scalar(request.pod, recorded, "serviceAccount")
     return render.RenderContext(
         namespace=request.namespace,
-        service_account=name or alias or "default",
+        service_account=candidate.service_account or "default",
         host_network=candidate.host_network,
         sources={
             "podAnnotation": candidate.annotations,
@@ -132,13 +173,15 @@ def _refusal(refusing: Line) -> str:
     if refusing.reason is Reason.OUTDATED:
         remedy = (
             f"Take out the older parts, and the annotation {names.STATUS_ANNOTATION}, from the"
-            " manifest that the pod is made from"
+            " manifest that the pod is made from; debug a pod without --copy-to"
         )
     else:
         remedy = (
             "Change the pod or the injection, or opt the pod out with the label"
             f" {names.INJECTION_LABEL}={names.DISABLED}"
         )
+        if refusing.reason is Reason.CONTAINER_CONFLICT:
+            remedy += "; copy an injected pod with kubectl debug --keep-annotations"
     return (
         f"{injection.kind} {injection.reference} must be injected (failurePolicy: Fail)"
         f" and cannot be: {refusing.reason.value}: {refusing.message}. {remedy}"

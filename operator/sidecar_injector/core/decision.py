@@ -8,11 +8,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason, Verdict
+
+LEFT_OUT: Final = "leftOut"
+"""The detail of a line that lists the paths of what was not added."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 The rules are two tables. They are tried in order, and the first rule that stops gives the reason.
 A decision needs only that reason; `explain` shows every rule that was tried. The rules look only at
-metadata, host network and namespace, so they also work for a pod of which only these are known.
+metadata, namespace, host network and operating system. Of a pod of which the last one is not known,
+they say that it may be any.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any, Generic, TypeVar
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import status_annotation
-from sidecar_injector.core.pods import annotation, selectors
+from sidecar_injector.core.merging import author, status_annotation
+from sidecar_injector.core.pods import annotation, lenient, operating_system, selectors
 from sidecar_injector.core.reasons import Reason
 
 Request = namespace_view.PodRequest
@@ -30,17 +31,26 @@ class Candidate:
     labels: Mapping[str, str]
     annotations: Mapping[str, Any]
     host_network: bool
+    operating_system: str | None
+    """None if the spec is not known; see `operating_system.of`."""
+    service_account: str
+    """Empty where the pod does not name one."""
     inject_request: annotation.InjectRequest
 
 
 def candidate_of(pod: Mapping[str, Any], recorded: status_annotation.Provenance) -> Candidate:
     """The candidate for a pod, of which only the metadata must be known."""
-    author = status_annotation.author_view(pod, recorded)
+    fields = author.fields_of(pod, recorded)
+    metadata, spec = fields["metadata"], fields["spec"]
+    pod_spec = pod.get("spec") or {}
+    annotations = lenient.child(metadata, "annotations")
     return Candidate(
-        labels=author["labels"],
-        annotations=author["annotations"],
-        host_network=status_annotation.author_scalar(pod, recorded, "hostNetwork") is True,
-        inject_request=annotation.read(author["annotations"]),
+        labels=lenient.child(metadata, "labels"),
+        annotations=annotations,
+        host_network=spec.get("hostNetwork") is True,
+        operating_system=operating_system.of(pod_spec) if "containers" in pod_spec else None,
+        service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "",
+        inject_request=annotation.read(annotations),
     )
 
 
@@ -136,6 +146,18 @@ def _network(injection: model.Injection, candidate: Candidate, _: View) -> str:
     return f"{injection.spec.get('hostNetworkPods')}; the pod has {network}"
 
 
+def _is_of_another_system(injection: model.Injection, candidate: Candidate, _: View) -> bool:
+    system = candidate.operating_system
+    # An injection that is too large is kept without defaults.
+    wanted = injection.spec.get("operatingSystem", operating_system.LINUX)
+    return wanted not in (system, operating_system.ANY) and system is not None
+
+
+def _systems(injection: model.Injection, candidate: Candidate, _: View) -> str:
+    system = candidate.operating_system or "neither Linux nor Windows"
+    return f"{injection.spec.get('operatingSystem')}; the pod is for {system}"
+
+
 SCOPE_RULES: tuple[Rule[Request], ...] = (
     Rule(
         "operation", Reason.NOT_A_CREATE, "the pod is being created", _is_not_a_create,
@@ -220,6 +242,11 @@ MATCH_RULES: tuple[Rule[model.Injection], ...] = (
             candidate.host_network and injection.spec.get("hostNetworkPods") != "Inject"
         ),
         fact=_network,
+    ),
+    Rule(
+        "operatingSystem", Reason.OPERATING_SYSTEM,
+        "the pod is for the operating system of the template", _is_of_another_system,
+        fact=_systems,
     ),
 )  # fmt: skip
 """In the order in which they are tried."""

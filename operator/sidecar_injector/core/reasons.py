@@ -90,6 +90,9 @@ class Reason(enum.Enum):
         "HostNetwork", Level.MATCH,
         "the pod uses the host network and hostNetworkPods is Skip",
     )  # fmt: skip
+    OPERATING_SYSTEM = (
+        "OperatingSystem", Level.MATCH, "the pod is for another operating system",
+    )  # fmt: skip
 
     INVALID = ("Invalid", Level.FIT, "the injection is not valid")
     CONTAINER_CONFLICT = (
@@ -102,10 +105,10 @@ class Reason(enum.Enum):
         "MountPathConflict", Level.FIT, "another volume is mounted at that path",
     )  # fmt: skip
     ENV_CONFLICT = (
-        "EnvConflict", Level.FIT, "the variable to append to has no plain value",
+        "EnvConflict", Level.FIT, "the value of a variable comes from elsewhere",
     )  # fmt: skip
     PORT_CONFLICT = (
-        "PortConflict", Level.FIT, "the port is taken on the host network",
+        "PortConflict", Level.FIT, "the number or the name of a port is taken",
     )  # fmt: skip
     MISSING_VOLUME = (
         "MissingVolume", Level.FIT, "a mounted volume is defined neither by template nor by pod",

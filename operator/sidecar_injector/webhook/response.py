@@ -12,7 +12,7 @@ import orjson
 
 from sidecar_injector import names
 from sidecar_injector.core import decide
-from sidecar_injector.core.decision import Decision, Line
+from sidecar_injector.core.decision import LEFT_OUT, Decision, Line
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import budget
 from sidecar_injector.core.pods import lenient
@@ -211,10 +211,17 @@ def _warnings(decision: Decision) -> list[str]:
 
     https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
     """
-    subjects = [(word.subject, word.reason, word.message) for word in decision.annotation_findings]
-    subjects += [(line.injection.reference, line.reason, line.message) for line in decision.skipped]
+    subjects = [
+        *((word.subject, word.reason.value, word.message) for word in decision.annotation_findings),
+        *((line.injection.reference, line.reason.value, line.message) for line in decision.skipped),
+        *(
+            (line.injection.reference, "left out", ", ".join(paths))
+            for line in decision.evaluated
+            if (paths := line.details.get(LEFT_OUT))
+        ),
+    ]
     return [
-        _shortened(f"{names.PRODUCT}: {subject}: {reason.value}: {message}")
+        _shortened(f"{names.PRODUCT}: {subject}: {reason}: {message}")
         for subject, reason, message in subjects[:MAX_WARNINGS]
     ]
 

@@ -27,7 +27,7 @@ from tests.kits.samples import (
 SCOPE = ["operation", "namespace", "namespace label", "pod label", "mirror pod", "own pod",
          "pod annotation"]  # fmt: skip
 MATCH = ["namespaceSelector", "selector", "suspend", "pod annotation", "activation",
-         "hostNetworkPods"]  # fmt: skip
+         "hostNetworkPods", "operatingSystem"]  # fmt: skip
 LISTING = {"sidecar-injector.dev/inject": "log,ghost"}
 
 
@@ -56,7 +56,7 @@ def test_an_injected_pod_has_passed_every_rule_in_order():
     assert names_of(explanation.scope) == SCOPE
     (steps,) = explanation.lines
     assert names_of(steps) == [*MATCH, "validity", "fit"]
-    assert [step.result for step in steps] == ["passed"] * 7 + ["Injected"]
+    assert [step.result for step in steps] == ["passed"] * 8 + ["Injected"]
 
 
 def test_what_becomes_of_the_pods_class_is_said_where_it_changes():
@@ -78,6 +78,7 @@ def test_what_becomes_of_the_pods_class_is_said_where_it_changes():
         (pod(), {"activation": "OnRequest"}, "activation", "NotRequested"),
         (pod(annotations={"sidecar-injector.dev/inject": "x"}), {}, "pod annotation", "NotListed"),
         (pod(hostNetwork=True), {}, "hostNetworkPods", "HostNetwork"),
+        (pod(os={"name": "windows"}), {}, "operatingSystem", "OperatingSystem"),
         (pod(), {"template": {}}, "validity", "Invalid"),
         (pod(containers=[{"name": "sidecar", "image": "x"}]), {}, "fit", "ContainerConflict"),
     ],
@@ -143,6 +144,9 @@ def test_the_tables_of_rules_have_every_reason_of_their_level_once():
         (pod(annotations=LISTING), {}, "pod annotation",
          ": sidecar-injector.dev/inject lists log, ghost"),
         (pod(hostNetwork=True), {}, "hostNetworkPods", ": Skip; the pod has the host's network"),
+        (pod(os={"name": "windows"}), {}, "operatingSystem", ": Linux; the pod is for Windows"),
+        (pod(nodeSelector={"kubernetes.io/os": "plan9"}), {}, "operatingSystem",
+         ": Linux; the pod is for neither Linux nor Windows"),
     ],
 )  # fmt: skip
 def test_a_rule_tells_what_it_saw(subject_pod, spec, rule, fact):
@@ -275,3 +279,23 @@ def test_names_are_not_read_as_commands_of_a_terminal(tmp_path):
     result = explained(tmp_path, placed(name="\x1b[2J\nweb"), resource())
     assert "\x1b" not in result.stdout
     assert result.stdout.startswith(r"demo/Pod/\x1b[2J\nweb: Injected")
+
+
+def test_the_containers_that_receive_something_are_shown(tmp_path):
+    agent = resource(applicationContainers={"env": [{"name": "A", "value": "1"}]}, template={})
+    author = placed()
+    author["spec"]["containers"].append({"name": "istio-proxy", "image": "x"})
+    (explained_pod,) = as_json(tmp_path, author, agent)["pods"]
+    (line,) = explained_pod["injections"]
+    assert line["containers"] == ["app", "istio-proxy"]
+    text = explained(tmp_path, author, agent).stdout
+    assert "; containers that receive something: app, istio-proxy\n" in text
+
+
+def test_a_port_that_two_containers_have_is_told(tmp_path):
+    port = [{"containerPort": 3500}]
+    spec = {"containers": [{"name": "daprd", "image": "daprd:1", "ports": port}]}
+    manifest = placed()
+    manifest["spec"]["containers"][0]["ports"] = port
+    result = explained(tmp_path, manifest, resource(template={"spec": spec}))
+    assert "TCP 3500 is of 'daprd' and of 'app': only one can listen" in result.stdout

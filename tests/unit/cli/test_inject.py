@@ -47,7 +47,10 @@ def test_a_null_in_a_map_of_strings_is_an_empty_string_as_for_the_api_server(run
     author["metadata"]["labels"] = {"team": None}
     result = run(author)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert documents(result)[0]["metadata"]["labels"] == {"team": ""}
+    # It is printed as it was written, and the API server reads it as the empty string.
+    assert documents(result)[0]["metadata"]["labels"] == {"team": None}
+    selecting = resource(selector={"matchLabels": {"team": ""}})
+    assert containers(run(author, injections=selecting)) == ["app", "sidecar"]
 
 
 def test_an_injection_that_cannot_be_done_is_reported_with_exit_status_1(run):

@@ -25,21 +25,16 @@ def round_trip(pods_file, injections_file, *arguments):
     assert injected.exit_code in (0, 1)
     back = run("uninject", "-f", "-", stdin=injected.stdout)
     assert (back.exit_code, back.stderr) == (0, "")
-    before = pathlib.Path(pods_file).read_text(encoding="utf-8")
-    changed = meaningful(before) != meaningful(injected.stdout)
-    return meaningful(before), meaningful(back.stdout), changed
+    before = json.dumps(list(manifests_in(pathlib.Path(pods_file).read_text(encoding="utf-8"))))
+    return (
+        before,
+        json.dumps(list(manifests_in(back.stdout))),
+        (before != json.dumps(list(manifests_in(injected.stdout)))),
+    )
 
 
-def meaningful(text):
-    """The documents without members that are null or empty: they mean the same as absent ones."""
-    return [_pruned(document) for document in yaml_documents.load_all(text) if document is not None]
-
-
-def _pruned(value):
-    if isinstance(value, dict):
-        members = {key: _pruned(item) for key, item in value.items()}
-        return {key: item for key, item in members.items() if item not in (None, {}, [])}
-    return [_pruned(item) for item in value] if isinstance(value, list) else value
+def manifests_in(text):
+    return filter(None, yaml_documents.load_all(text))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.folder.name)
@@ -88,6 +83,76 @@ def _templates(draw):
     return [max(templates, key=lambda template: len(json.dumps(template)))] if templates else [
         resource()["spec"]["template"]
     ]  # fmt: skip
+
+
+WRITTEN = """\
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: demo}
+spec:
+  selector: {matchLabels: {"app": web}}
+  template:
+    metadata:
+      labels: {'app': web}
+      annotations: {}
+    spec:
+      volumes: []
+      imagePullSecrets: []
+      dnsConfig: {}
+      containers:
+        - name: app
+          image: 'app:1'
+          env: []
+          args: ["a b", 'c', d, "1"]
+          command:
+            - sh
+            - -c
+            - |
+              echo hello
+              exec /app --with-an-argument=that-is-long
+          workingDir: LONG
+        - {name: other, image: "o:1", env: [{name: OPTIONS, value: ''}], volumeMounts: []}
+      hostAliases:
+        - ip: 10.0.0.1
+      securityContext: {fsGroup: 0644}
+---
+apiVersion: v1
+kind: PodList
+items:
+- metadata: {}
+  spec:
+    containers:
+    - name: app
+      image: app:1
+      env: null
+""".replace("LONG", "/folder with a long name" * 10)
+EVERYTHING = resource(
+    template={
+        "metadata": {"labels": {"l": "1"}},
+        "spec": {
+            "containers": [{"name": "log", "image": "log:1"}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
+            "imagePullSecrets": [{"name": "s"}],
+            "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["x"]}],
+        },
+    },
+    applicationContainers={
+        "env": [{"name": "A", "value": "1"}],
+        "appendEnv": [{"name": "OPTIONS", "value": "-x"}],
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    },
+)
+
+
+def test_the_text_comes_back_to_the_byte(tmp_path):
+    """Quotes, braces, indentation, long lines, octal numbers, null and empty values."""
+    files = ("-f", write(tmp_path, "p.yaml", WRITTEN), "-i", write(tmp_path, "i.yaml", EVERYTHING))
+    injected = run("inject", *files, "-n", "demo", "--report")
+    assert injected.stderr.count(" log Injected ") == 2
+    back = run("uninject", "-f", "-", stdin=injected.stdout)
+    assert back.stdout == WRITTEN
 
 
 def test_a_pod_that_was_not_injected_comes_out_as_it_is(tmp_path):

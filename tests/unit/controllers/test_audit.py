@@ -204,16 +204,50 @@ def test_the_tally_of_all_namespaces_is_the_sum_of_theirs() -> None:
         assert 0 not in tallies.total.values()
 
 
-def test_what_is_remembered_of_pods_does_not_grow_with_their_annotations() -> None:
+def placed(subject: api.Json) -> api.Json:
+    """The pod as the API server has it."""
+    return {**subject, "metadata": {**subject["metadata"], "namespace": NAMESPACE}}
+
+
+async def test_pods_of_another_operating_system_do_not_miss_an_injection(world: World) -> None:
+    windows = {"nodeSelector": {"kubernetes.io/os": "windows"}}
+    for number in range(3):
+        labels = {"windows": "yes"}
+        world.pod(f"w-{number}", labels=labels, **windows)
+        world.pod(f"l-{number}")
+    world.server.seed(api.INJECTIONS, resource("for-windows", operatingSystem="Windows"))
+    await world.count()
+    assert numbers(world.counts()) == [3, 0, 0, 0, 3]
+    assert numbers(world.counts("for-windows")) == [3, 0, 0, 0, 3]
+    # Two lists of metadata, each of which may have one more page, and a pod of each kind.
+    lists = world.server.calls["list", "pods"]
+    world.pod("another", labels={"windows": "yes"}, **windows)
+    await world.auditor.recount()
+    assert numbers(world.counts()) == [3, 0, 0, 0, 3]
+    assert world.server.calls["list", "pods"] == 2 * lists
+
+
+async def test_only_so_many_pods_are_read_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(count, "MOST_READ", 2)
+    for number in range(5):
+        world.pod(f"w-{number}", labels={"n": str(number)}, os={"name": "windows"})
+    await world.count()
+    assert numbers(world.counts()) == [3, 0, 0, 0, 3]
+
+
+async def test_what_is_remembered_of_pods_does_not_grow_with_their_annotations() -> None:
     view = namespace_view.NamespaceView.of(
         namespace_view.Namespace.assumed(NAMESPACE), [injection()]
     )
-    classifier = count.Classifier(host_network=False)
-    classifier.states(pod(), view)
+    specs = count.SpecReader(fake_api.FakeApi(), schedule.Pace(sleep=Pauses()))
+    classifier = count.Classifier(specs, host_network=False)
+    await classifier.states(placed(pod()), view)
     tracemalloc.start()
     try:
         for number in range(300):
-            classifier.states(pod(annotations={"a": f"{number}" * 10_000}), view)
+            await classifier.states(placed(pod(annotations={"a": f"{number}" * 10_000})), view)
         gc.collect()
         in_memory, _ = tracemalloc.get_traced_memory()
     finally:
@@ -257,7 +291,10 @@ async def test_many_namespaces_are_one_list_of_the_cluster(world: World) -> None
         world.namespace(f"more-{number}")
         world.server.seed(
             api.INJECTIONS,
-            {**resource(), "metadata": {"name": "log", "namespace": f"more-{number}"}},
+            {
+                **resource(operatingSystem="Any"),
+                "metadata": {"name": "log", "namespace": f"more-{number}"},
+            },
         )
         world.pod("web", namespace=f"more-{number}")
     world.pod("elsewhere", namespace="not-enabled")

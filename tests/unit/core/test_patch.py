@@ -76,3 +76,55 @@ def test_a_value_that_was_taken_in_is_never_changed_by_a_later_edit():
 )
 def test_pointers_escape_tilde_before_slash(path, text):
     assert patch.pointer(path) == text
+
+
+def test_what_was_empty_is_known_by_the_names_of_its_items():
+    containers = [{"name": "a/b", "env": None, "args": [], "tty": False}, {"name": "c", "env": [1]}]
+    editor = patch.Editor({"spec": {"containers": containers}, "metadata": {}})
+    editor.append(("spec", "containers", 0, "env"), 1)
+    editor.append(("spec", "containers", 1, "env"), 2)
+    editor.set(("spec", "containers", 0, "args"), ["x"])
+    editor.set(("spec", "containers", 0, "tty"), True)
+    editor.set(("spec", "new"), 1)
+    editor.set(("metadata", "labels", "a"), "b")
+    assert editor.empty == {
+        "/spec/containers/a~1b/env": None,
+        "/spec/containers/a~1b/args": [],
+        "/spec/containers/a~1b/tty": False,
+        "/metadata": {},
+    }
+
+
+@given(DOCUMENTS, EDITS)
+def test_a_replayed_change_is_the_change(document, edits):
+    editor = patch.Editor(document)
+    for kind, key, value, index in edits:
+        if kind == "set":
+            editor.set(("maps", key), value)
+        else:
+            length = len((editor.document.get("lists") or {}).get(key) or [])
+            position = length if kind == "append" else min(index, length)
+            editor.insert(("lists", key), position, value)
+    again = patch.Editor(document)
+    for operation in editor.operations:
+        again.replay(operation)
+    assert again.document == editor.document
+
+
+def test_a_change_is_replayed_where_there_is_less():
+    more = {
+        "metadata": {"labels": {"0": "a"}},
+        "spec": {"volumes": [1], "containers": [{"name": "a", "env": [1]}]},
+    }
+    editor = patch.Editor(more)
+    editor.append(("spec", "volumes"), 2)
+    editor.insert(("spec", "containers", 0, "env"), 0, 3)
+    editor.set(("metadata", "labels", "1"), "b")
+    less = patch.Editor({"spec": {"volumes": None, "containers": [{"name": "a"}]}})
+    for operation in editor.operations:
+        less.replay(operation)
+    assert less.document == {
+        "spec": {"volumes": [2], "containers": [{"name": "a", "env": [3]}]},
+        "metadata": {"labels": {"1": "b"}},
+    }  # fmt: skip
+    assert less.empty == {"/spec/volumes": None}

@@ -11,10 +11,11 @@ import jsonpatch
 import pytest
 
 from sidecar_injector import names
-from sidecar_injector.core.merging import uninject
+from sidecar_injector.core.merging import status_annotation, uninject
+from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import PodVerdict
 from tests.kits.random_pods import SEED, Draw
-from tests.kits.samples import decided, meaningful
+from tests.kits.samples import decided
 
 
 @pytest.fixture(scope="module", params=[400, pytest.param(2000, marks=pytest.mark.long)])
@@ -47,10 +48,44 @@ def test_a_pod_is_never_damaged_and_the_second_pass_finds_nothing_to_do(examples
         assert hits[reason] >= len(examples) // 400, (reason, hits)
 
 
-def test_uninjecting_gives_the_pod_back(examples):
+def test_uninjecting_gives_the_pod_back_with_all_that_is_empty_in_it(examples):
+    filled = 0
     for seed, pod, injections in examples:
-        decision = decided(pod, *injections)
-        assert meaningful(uninject.uninject(decision.pod)) == meaningful(pod), seed
+        with_empties = emptied(pod, random.Random(seed))
+        decision = decided(with_empties, *injections)
+        back = uninject.uninject(decision.pod)
+        assert json.dumps(back) == json.dumps(with_empties), seed
+        recorded = status_annotation.read(pod_fields.metadata_map(decision.pod, "annotations"))
+        filled += bool(recorded.empty)
+    assert filled > len(examples) // 4
+
+
+def emptied(pod, choices):
+    """The pod with null, empty and zero values where an injection may put something."""
+    pod = copy.deepcopy(pod)
+    spec, metadata = pod["spec"], pod["metadata"]
+    containers = [*spec["containers"], *(spec.get("initContainers") or ())]
+    lists = ("env", "envFrom", "volumeMounts", "ports", "args")
+    places = [(container, field, [None, []]) for container in containers for field in lists]
+    places += [(container, "resources", [None, {}, {"limits": {}}]) for container in containers]
+    places += [(spec, field, [None, []]) for field in (
+        "volumes", "initContainers", "imagePullSecrets", "tolerations", "hostAliases",
+        "topologySpreadConstraints")]  # fmt: skip
+    places += [
+        (spec, "dnsConfig", [None, {}, {"options": []}, {"searches": None}]),
+        (spec, "serviceAccountName", [None, ""]),
+        (spec, "hostNetwork", [None, False]),
+        (spec, "shareProcessNamespace", [None]),
+        (metadata, "labels", [None, {}]),
+        (metadata, "annotations", [None, {}]),
+    ]
+    for parent, field, values in places:
+        if field not in parent and choices.random() < 0.4:
+            parent[field] = copy.deepcopy(choices.choice(values))
+    for variable in (each for container in containers for each in container.get("env") or ()):
+        if "value" not in variable and choices.random() < 0.5:
+            variable["value"] = choices.choice([None, ""])
+    return pod
 
 
 def test_the_order_in_which_injections_were_heard_of_does_not_matter(examples):

@@ -14,7 +14,7 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view
-from sidecar_injector.core.merging import render
+from sidecar_injector.core.merging import render, status_annotation
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import container as container_rules
 from sidecar_injector.core.validity import pod as pod_rules
@@ -144,7 +144,9 @@ def test_the_parts_of_a_template_are_made_once_and_die_with_their_injection():
 )
 def test_what_was_found_for_one_pod_is_not_held_for_another(part, good, bad):
     template = {"spec": {"containers": [container(**part)]}}
-    view = namespace_with(injection(sidecarMode="Container", template=template))
+    view = namespace_with(
+        injection(sidecarMode="Container", operatingSystem="Any", template=template)
+    )
     for fields, reason in [(good, Reason.INJECTED), (bad, Reason.POD_WOULD_BE_INVALID)] * 2:
         (line,) = decided(pod(**fields), view).lines
         assert line.reason is reason, line.message
@@ -188,6 +190,34 @@ def test_what_is_surely_valid_for_a_merge_has_no_problem(size, monkeypatch):
         template = {"spec": {"containers": containers, "volumes": [broken.volume("v")]}}
         decided(author, namespace_with(injection(template=template)))
     assert min(answers[True], answers[False]) > size // 10
+
+
+@every_size
+def test_a_record_is_never_longer_than_the_estimate_that_saves_its_count(size, monkeypatch):
+    most_bytes = status_annotation.Entry.most_bytes
+    texts = ("x", "é", "\u2028", "😀", "\x00", "\x7f", '"', "\ud800")
+    estimates = collections.Counter()
+
+    def checked(entry, values):
+        most = most_bytes(entry, values)
+        assert most >= entry.length
+        estimates[bool(entry.patched)] += 1
+        return most
+
+    monkeypatch.setattr(status_annotation.Entry, "most_bytes", checked)
+    for seed in range(SEED, SEED + size):
+        draw = Draw(seed)
+        subject, injections = draw.pod(), draw.injections()
+        text = draw.choice(texts) * draw.choice([1, 5000])
+        for own in subject["spec"]["containers"]:
+            own["name"] += draw.choice(texts) * 50
+        env = {"env": [{"name": f"{text}1", "value": text}], "appendEnv": [
+            {"name": "A", "value": text}, {"name": "N", "value": text, "separator": text}
+        ]}  # fmt: skip
+        metadata = {"annotations": {"k" * 63: text}, "labels": {"k" * 63: text}}
+        last = injection("last", template={"metadata": metadata}, applicationContainers=env)
+        decided(subject, namespace_with(*injections, last))
+    assert min(estimates[True], estimates[False]) > size // 20
 
 
 MATCHING = {

@@ -138,7 +138,7 @@ def test_the_pages_injections_are_accepted(page: pathlib.Path) -> None:
 
 @every_page
 def test_pods_are_injected_by_the_pages_injections(page: pathlib.Path) -> None:
-    pods = [item for item in objects(page) if workloads.pod_path(item) is not None]
+    pods = [item for item in objects(page) if workloads.pod_paths(item)]
     pods += [asking(injection) for injection in injections(page)]
     injector = inject.offline(injections=injections(page), namespace="default", namespace_labels={})
     for pod in pods:

@@ -221,6 +221,7 @@ def test_the_defaults_are_those_of_the_manual(kind: definition.Kind) -> None:
         ".spec.failurePolicy": "Ignore",
         ".spec.onConflict": "Skip",
         ".spec.hostNetworkPods": "Skip",
+        ".spec.operatingSystem": "Linux",
         ".spec.sidecarMode": "Auto",
         ".spec.placement": {},
         ".spec.placement.containers": "Last",

@@ -19,9 +19,11 @@ from sidecar_injector.core import decide
 from sidecar_injector.httpserver import messages
 from sidecar_injector.webhook import admission_review, mutate, response, response_cache
 from tests.kits.admission import Server, patched, review
-from tests.kits.samples import pod, resource
+from tests.kits.samples import container, pod, resource
 
-BALLAST = {"example.com/ballast": "x" * response_cache.MAX_REVIEW_BYTES}
+TEXT = "x" * response_cache.MAX_REVIEW_BYTES
+BALLAST = {"example.com/ballast": TEXT}
+LARGE = pod(annotations={"a": "b"}, containers=[container("app", args=[TEXT])])
 
 
 def request_of(body: Any) -> messages.Request:
@@ -31,9 +33,7 @@ def request_of(body: Any) -> messages.Request:
 
 def test_a_large_pod_is_injected_logged_and_counted_like_a_small_one() -> None:
     large, small = Server(resource()), Server(resource())
-    subject = pod(annotations=BALLAST)
-    response = large.response(subject)
-    injected = patched(subject, response)
+    injected = patched(LARGE, large.response(LARGE))
     assert [container["name"] for container in injected["spec"]["containers"]] == ["app", "sidecar"]
     small.response(pod())
     for server in (large, small):
@@ -53,7 +53,7 @@ async def test_others_are_answered_while_a_large_one_is_decided_about(
         return original(pod_request, view)
 
     monkeypatch.setattr(decide, "decide", decide_slowly)
-    pending = server.webhook.mutate(request_of(review(pod(annotations=BALLAST))))
+    pending = server.webhook.mutate(request_of(review(LARGE)))
     assert not isinstance(pending, messages.Response)
     waiting = asyncio.ensure_future(pending)
     await asyncio.sleep(0)

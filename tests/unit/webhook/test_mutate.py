@@ -123,3 +123,13 @@ def test_only_fail_refuses_with_422_and_a_message_that_names_everything():
     assert "patch" not in response
     assert server.count("admission_requests_total", result="Refused") == 1
     assert Server(clash()).response(pod())["allowed"] is True
+
+
+def test_the_author_is_warned_of_a_variable_that_is_left_out():
+    applied = {"env": [{"name": "LOG_LEVEL", "value": "info"}]}
+    sources = [{"configMapRef": {"name": "own"}}]
+    subject = pod(containers=[container("app", envFrom=sources)])
+    answer = Server(resource(applicationContainers=applied)).answer(subject)
+    assert answer["response"]["warnings"] == [
+        "sidecar-injector: log: left out: /spec/containers/app/env/LOG_LEVEL"
+    ]

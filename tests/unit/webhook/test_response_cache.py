@@ -308,6 +308,8 @@ def test_what_is_no_usual_review_has_no_key(body: bytes) -> None:
          "applicationContainers": {"volumeMounts": [{"name": TOKEN, "mountPath": "/x"}]}},
         {"template": {"spec": {"containers": [container("s")]}},
          "inherit": {"volumeMounts": {"exclude": ["*-abcde"]}}},
+        {"template": {"spec": {"containers": [container("s")]}},
+         "inherit": {"volumeMounts": {"credentials": ["*-abcde"]}}},
     ],
 )  # fmt: skip
 def test_a_pod_of_an_injection_that_depends_on_the_name_is_decided_again(
@@ -322,7 +324,7 @@ def test_a_pod_of_an_injection_that_depends_on_the_name_is_decided_again(
 
 
 def test_a_response_that_names_the_volume_is_not_cached(counting: list[int]) -> None:
-    subject = Subject(resource(inherit={"volumeMounts": {}}))
+    subject = Subject(resource(inherit={"volumeMounts": {"credentials": ["/var/*"]}}))
     for name in (TOKEN, OTHER):
         subject_pod = with_token(pod(), name)
         # A mount that is inherited, as it is not where the API server mounts the token.

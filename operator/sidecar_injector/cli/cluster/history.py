@@ -42,6 +42,7 @@ def as_json(history: subjects.PodHistory) -> dict[str, Any]:
                 "hash": entry.hash,
                 "mode": entry.mode,
                 "added": dict(entry.added),
+                "leftOut": list(entry.left_out),
                 "template": _template(history, entry),
             }
             for entry in history.recorded.entries
@@ -71,7 +72,9 @@ def _additions(entry: status_annotation.Entry) -> str:
         for key in sorted(entry.members(field))
     )  # fmt: skip
     patched = f"{len(entry.patched)} more changes" if entry.patched else ""
-    return ", ".join(filter(None, (added, members, patched))) or "nothing that is recorded by name"
+    left_out = f"without {', '.join(entry.left_out)}" if entry.left_out else ""
+    parts = filter(None, (added, members, patched, left_out))
+    return ", ".join(parts) or "nothing that is recorded by name"
 
 
 def _reference(kind: str, name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,10 +16,9 @@ from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import status_annotation
+from sidecar_injector.core.pods import controllers, workloads
 from sidecar_injector.core.pods import fields as pod_fields
-
-if TYPE_CHECKING:
-    from sidecar_injector.kube import api
+from sidecar_injector.kube import api
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ def read(chosen: SubjectOptions) -> tuple[list[SubjectWithHistory], Sequence[str
     """The subjects in the order of the arguments, and notes about what could not be seen."""
     chosen.check()
     if not chosen.objects:
-        return _of_files(chosen), ()
+        return _of_files(chosen)
     references = [objects.reference(text) for text in chosen.objects]
     namespace = chosen.namespace or cluster_client.context_namespace(chosen.address)
     return cluster_client.run(
@@ -82,14 +80,17 @@ def read(chosen: SubjectOptions) -> tuple[list[SubjectWithHistory], Sequence[str
     )
 
 
-def _of_files(chosen: SubjectOptions) -> list[SubjectWithHistory]:
+def _of_files(
+    chosen: SubjectOptions,
+) -> tuple[list[SubjectWithHistory], Sequence[str]]:
     namespace = chosen.namespace or "default"
     injector = inject.offline(
         manifests.read_injections(chosen.injection_files, namespace=namespace),
         namespace=namespace,
         namespace_labels=chosen.namespace_labels,
     )
-    return [(subject, None) for subject in inject.read_subjects(chosen.files, injector)]
+    decided = inject.read_subjects(chosen.files, injector)
+    return [(subject, None) for subject in decided], injector.notes
 
 
 async def _of_cluster(
@@ -114,5 +115,31 @@ async def _of_cluster(
         is_pod = reference.kind == "Pod"
         histories.append(PodHistory(recorded, injections.of(namespace)) if is_pod else None)
         written = cluster_pods.as_new(manifest) if is_pod else manifest
+        await _read_account(client, written, injector)
         injector.document(manifests.Document(str(reference), written))
-    return list(zip(injector.subjects, histories, strict=True)), injections.notes
+    notes = (*injections.notes, *injector.notes)
+    return list(zip(injector.subjects, histories, strict=True)), notes
+
+
+async def _read_account(client: api.Api, manifest: api.Json, injector: inject.Injector) -> None:
+    """Let the injector know the ServiceAccount of the manifest's pods, if the user may read it."""
+    (path,) = workloads.pod_paths(manifest)
+    name = controllers.account_of(workloads.at(manifest, path))
+    key = injector.namespace, name
+    if key in injector.accounts:
+        return
+    try:
+        account = await api.get_or_none(
+            client, api.SERVICE_ACCOUNTS, name=name, namespace=injector.namespace
+        )
+    except api.ApiError as error:
+        if error.status != api.FORBIDDEN:
+            raise
+        account = None
+    if account is None:
+        injector.notes.append(
+            f"the ServiceAccount {name!r} cannot be read: its pull secrets, and whether it wants"
+            " tokens in pods, are not known"
+        )
+    else:
+        injector.accounts[key] = account

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -14,11 +14,12 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client, history, subjects
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.output import report, tables
-from sidecar_injector.core import decision, matching
-from sidecar_injector.core.merging import status_annotation
+from sidecar_injector.core import decision, matching, patch
+from sidecar_injector.core.linting import trial
+from sidecar_injector.core.merging import ports, status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import lenient, qos
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Level, Reason
 
 PASSED = "passed"
 COLUMNS = ("SUBJECT", "RULE", "RESULT", "WHY")
@@ -48,6 +49,8 @@ class Explanation:
     scope: list[ExplainStep]
     lines: list[list[ExplainStep]]
     """The steps of each line of the decision, in its order."""
+    receiving: list[list[str]]
+    """The pod's own containers that receive something, by line of the decision."""
 
 
 def explanation(subject: inject.Subject) -> Explanation:
@@ -60,15 +63,26 @@ def explanation(subject: inject.Subject) -> Explanation:
         for rule, stops in matching.tried(matching.SCOPE_RULES, request, candidate, view)
     ]
     scope += _class_steps(request.pod, subject.entry.decision.pod)
-    lines = []
+    lines, receiving = [], []
+    result = pod_fields.metadata_map(subject.entry.decision.pod, "annotations")
+    entries = status_annotation.read(result)
     for line in subject.entry.decision.lines:
         injection = line.injection
         steps = [
             _step(rule, stops=stops, fact=rule.fact(injection, candidate, view))
             for rule, stops in matching.tried(matching.MATCH_RULES, injection, candidate, view)
         ]
-        lines.append(steps if steps[-1].reason else [*steps, *_fit_steps(line)])
-    return Explanation(entry=subject.entry, scope=scope, lines=lines)
+        receiving.append(_receiving(entries.entry(line.injection.identity)))
+        fit_steps = _fit_steps(line, subject.entry.decision.pod, receiving[-1])
+        lines.append(steps if steps[-1].reason else [*steps, *fit_steps])
+    return Explanation(entry=subject.entry, scope=scope, lines=lines, receiving=receiving)
+
+
+def _receiving(entry: status_annotation.Entry | None) -> list[str]:
+    """The containers of the pod in which something was changed, by what was recorded."""
+    steps = (record["path"].split("/") for record in (entry.patched if entry else ()))
+    names = (path[3] for path in steps if len(path) > 3 and path[2] in pod_fields.CONTAINER_LISTS)
+    return list(dict.fromkeys(map(patch.unescaped, names)))
 
 
 def _class_steps(before: Any, after: Any) -> Iterator[ExplainStep]:
@@ -84,14 +98,29 @@ def _step(rule: matching.Rule[Any], *, stops: bool, fact: str) -> ExplainStep:
     return ExplainStep(rule.name, rule.reason if stops else None, message)
 
 
-def _fit_steps(line: decision.Line) -> Iterator[ExplainStep]:
+def _fit_steps(
+    line: decision.Line, pod: Mapping[str, Any], receiving: Sequence[str]
+) -> Iterator[ExplainStep]:
     """What an injection that applies must fulfil besides."""
     if line.reason is Reason.INVALID:
         yield ExplainStep("validity", line.reason, line.message)
         return
     yield ExplainStep("validity", None, "the injection is valid")
+    if sentences := list(_shared_ports(line, pod)):
+        yield ExplainStep("ports", None, "; ".join(sentences))
     details = [f"{key}: {_listed(value)}" for key, value in line.details.items()]
+    if receiving:
+        details.append(f"containers that receive something: {', '.join(receiving)}")
     yield ExplainStep("fit", line.reason, "; ".join((line.message, *details)))
+
+
+def _shared_ports(line: decision.Line, pod: Mapping[str, Any]) -> Iterator[str]:
+    """Ports of an injection that is in the pod and that another container has too."""
+    if line.reason.level is not Level.DONE:
+        return
+    added_names = [container["name"] for _, container in trial.containers(line.injection)]
+    for (protocol, number), name, other in ports.shared(pod, added_names):
+        yield f"{protocol} {number} is of {name!r} and of {other!r}: only one can listen"
 
 
 def _listed(value: Any) -> str:
@@ -125,8 +154,7 @@ def explain(*, form: str, **arguments: Any) -> None:
             for result, pod_history in explained
         ]
         tables.structured({"pods": pods}, form=form)
-    for note in notes:
-        click.echo(f"note: {note}", err=True)
+    inject.print_notes(notes)
     sys.exit(1 if any(result.entry.has_findings for result, _ in explained) else 0)
 
 
@@ -135,8 +163,11 @@ def as_json(result: Explanation) -> dict[str, Any]:
     pod = report.pod(result.entry)
     pod["message"] = result.entry.decision.message
     pod["rules"] = [_step_as_json(step) for step in result.scope]
-    for line, steps in zip(pod["injections"], result.lines, strict=True):
+    lines = zip(pod["injections"], result.lines, result.receiving, strict=True)
+    for line, steps, receiving in lines:
         line["rules"] = [_step_as_json(step) for step in steps]
+        if receiving:
+            line["containers"] = receiving
     return pod
 
 

@@ -10,16 +10,18 @@ from typing import Any
 import click
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.cli.input import manifests, unknown
 from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.pods import workloads
+from sidecar_injector.core.merging import transfer
+from sidecar_injector.core.pods import controllers, workloads
+from sidecar_injector.observability import logs
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A pod of a manifest, and the decision about it."""
+    """The pod that becomes of a manifest, and the decision about it."""
 
     request: namespace_view.PodRequest
     view: namespace_view.NamespaceView
@@ -34,30 +36,59 @@ class Injector:
     """The view of a namespace, by name."""
     namespace: str
     """The namespace of objects that name none."""
+    accounts: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """The ServiceAccounts that are known, by namespace and name."""
     subjects: list[Subject] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    """What could not be known or understood, in sentences."""
+    notes_on_manifests: list[str] = dataclasses.field(default_factory=list)
+    """The same about manifests as they are printed."""
 
     @property
     def entries(self) -> list[report.ReportEntry]:
         """The decisions so far."""
         return [subject.entry for subject in self.subjects]
 
+    def documents(self, documents: Sequence[manifests.Document]) -> list[dict[str, Any]]:
+        """The manifests with their pods injected; the ServiceAccounts among them count."""
+        for document in documents:
+            for item in manifests.flattened(document):
+                if workloads.kind_of(item.manifest) == ("", "ServiceAccount"):
+                    name = (item.manifest.get("metadata") or {}).get("name") or ""
+                    self.accounts[self._namespace_of(item.manifest), name] = item.manifest
+        return [self.document(document) for document in documents]
+
     def document(self, document: manifests.Document) -> dict[str, Any]:
         """The manifest with its pods injected; other objects are not changed."""
+        self.notes.extend(manifests.remarks(document))
         return manifests.with_pods(document, self._pod)
 
-    def _pod(self, manifest: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, Any]:
-        metadata = manifest.get("metadata") or {}
-        namespace = metadata.get("namespace") or self.namespace
-        request = namespace_view.PodRequest(namespace=namespace, pod=pod)
+    def _namespace_of(self, manifest: Mapping[str, Any]) -> str:
+        return (manifest.get("metadata") or {}).get("namespace") or self.namespace
+
+    def _pod(self, place: manifests.PodPlace) -> dict[str, Any]:
+        manifest, template = place.manifest, place.pod
+        metadata, namespace = manifest.get("metadata") or {}, self._namespace_of(manifest)
+        account = self.accounts.get((namespace, controllers.account_of(template)))
+        expected = controllers.expected(manifest, place.path, template, account=account)
+        request = namespace_view.PodRequest(namespace=namespace, pod=expected.pod)
         view = self.view_of(namespace)
+        undecided = unknown.undecided(request, view, expected.unknown)
+        view = unknown.without(view, undecided)
+        decided = decide.decide(request, view)
         entry = report.ReportEntry(
             namespace=namespace,
             kind=manifest["kind"],
             name=metadata.get("name") or metadata.get("generateName") or "",
-            decision=decide.decide(request, view),
+            decision=unknown.decided_without(decided, undecided),
         )
         self.subjects.append(Subject(request=request, view=view, entry=entry))
-        return dict(entry.decision.pod)
+        knows_account = account is not None
+        for note in unknown.notes(entry.decision, undecided, knows_account=knows_account):
+            self.notes.append(f"{entry.place}: {note}")
+        if note := unknown.note_on_pull_secrets(template, entry.decision):
+            self.notes_on_manifests.append(f"{entry.place}: {note}")
+        return transfer.onto_template(place.written, entry.decision.operations)
 
 
 def offline(
@@ -84,16 +115,20 @@ def read_subjects(files: Sequence[str], injector: Injector) -> list[Subject]:
 
     Raises UnreadableInput if no file contains a pod.
     """
-    for file in files:
-        for document in manifests.read(file):
-            injector.document(document)
+    injector.documents([document for file in files for document in manifests.read(file)])
     if not injector.subjects:
         kinds = sorted(kind for _, kind in workloads.PATHS)
         raise manifests.UnreadableInput(
             f"{', '.join(map(manifests.file_name, files))}: holds no pod; field kind may be"
-            f" {', '.join(kinds)}"
+            f" {', '.join(kinds)}, or any with a pod template"
         )
     return injector.subjects
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """Write each note once, in a line of stderr."""
+    for note in dict.fromkeys(notes):
+        click.echo(f"note: {logs.one_line(note)}", err=True)
 
 
 @click.command(epilog="Example: sidecar-injector inject -f pod.yaml -i injection.yaml --report")
@@ -113,19 +148,24 @@ def inject(
 ) -> None:
     """Print manifests with the sidecars that the webhook would add.
 
-    Reads files only, never a cluster. Exit status 1 when an injection that applies could not be
-    done; the manifests are printed all the same, without it.
+    Decides about the pods that the manifests' controllers make, with the ServiceAccounts that are
+    among the files. What only the cluster knows, and what may be a mistake in a manifest, is noted
+    on stderr. Reads files only, never a cluster. Exit status 1 when an injection that applies could
+    not be done; the manifests are printed all the same, without it.
     """
     options.check_stdin(*files, *injection_files)
     injections = manifests.read_injections(injection_files, namespace=namespace)
     injector = offline(injections, namespace=namespace, namespace_labels=namespace_labels)
-    results = [injector.document(document) for file in files for document in manifests.read(file)]
+    documents = [document for file in files for document in manifests.read(file)]
+    results = injector.documents(documents)
 
-    tables.write(yaml_documents.dump_all(results))
+    tables.write(manifests.printed(documents, results))
     findings = any(entry.has_findings for entry in injector.entries)
+    notes = [*injector.notes, *injector.notes_on_manifests]
     if report_format == "json":
-        click.echo(report.as_json(injector.entries), err=True)
+        click.echo(report.as_json(injector.entries, notes=notes), err=True)
     else:
         for line in report.lines(injector.entries, findings_only=not report_format):
             click.echo(line, err=True)
+        print_notes(notes)
     sys.exit(1 if findings else 0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.cli.input import manifests
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core.merging import uninject as core
+from sidecar_injector.observability import logs
 
 
 @click.command(
@@ -18,13 +19,16 @@ def uninject(*, files: tuple[str, ...]) -> None:
     """Print manifests without the parts that were injected.
 
     Takes out what the pods' annotation sidecar-injector.dev/status says was added, where it is
-    still as it was left; all else comes out as it is, pods without that annotation too. Reads
-    files only, never a cluster.
+    still as it was left; all else comes out as it is, pods without that annotation too, except that
+    comments are not kept. Reads files only, never a cluster.
     """
     options.check_stdin(*files)
+    documents = [document for file in files for document in manifests.read(file)]
     results = [
-        manifests.with_pods(document, lambda _, pod: core.uninject(pod))
-        for file in files
-        for document in manifests.read(file)
+        manifests.with_pods(document, lambda place: core.uninject(place.written))
+        for document in documents
     ]
-    tables.write(yaml_documents.dump_all(results))
+    tables.write(manifests.printed(documents, results))
+    for document in documents:
+        for remark in manifests.remarks(document):
+            click.echo(f"note: {logs.one_line(remark)}", err=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,12 @@ import click
 import yaml
 
 from sidecar_injector import crds, names
-from sidecar_injector.cli.input import yaml_documents
+from sidecar_injector.cli.input import yaml_documents, yaml_styles
 from sidecar_injector.convert import sources
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.pods import shapes, workloads
 
 STDIN = "-"
-
-Change = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
-"""Takes a manifest and the pod in it; returns the changed pod."""
 
 
 class UnreadableInput(click.ClickException):
@@ -31,12 +29,29 @@ class UnreadableInput(click.ClickException):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PodPlace:
+    """A pod, or a pod template, of a manifest."""
+
+    manifest: dict[str, Any]
+    path: workloads.Path
+    written: dict[str, Any]
+    """As the file has it, with its styles."""
+    pod: dict[str, Any]
+    """As the API server reads it."""
+
+
+Change = Callable[[PodPlace], dict[str, Any]]
+"""Returns the pod that takes the place of the written one."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Document:
     """One object of a file, and its place."""
 
     place: str
     """File and number of the document, for messages."""
     manifest: dict[str, Any]
+    layout: yaml_styles.Layout = dataclasses.field(default_factory=yaml_styles.Layout)
 
 
 def read(path: str) -> list[Document]:
@@ -44,17 +59,28 @@ def read(path: str) -> list[Document]:
 
     Raises UnreadableInput for what kubectl could not read either, and for a file without objects.
     """
-    documents = [Document(place, _checked(place, content)) for place, content in values(path)]
+    file, documents = file_name(path), []
+    with _in_file(file):
+        contents = list(yaml_documents.load_written(_text(path)))
+    for number, (content, layout) in enumerate(contents, 1):
+        if content is not None:
+            place = _place(file, number)
+            documents.append(Document(place, _checked(place, content), layout))
     if not documents:
-        raise UnreadableInput(f"{file_name(path)}: holds no Kubernetes object")
+        raise UnreadableInput(f"{file}: holds no Kubernetes object")
     return documents
+
+
+def printed(documents: Sequence[Document], contents: list[Any]) -> str:
+    """The text of the documents with other contents, as the files are written."""
+    return yaml_documents.dump_all(contents, [document.layout for document in documents])
 
 
 def values(path: str) -> list[tuple[str, Any]]:
     """Place and content of a file's documents, whatever they are, without empty ones."""
     file = file_name(path)
     return [
-        (f"{file}, document {number}", content)
+        (_place(file, number), content)
         for number, content in enumerate(parsed(file, _text(path)), 1)
         if content is not None
     ]
@@ -121,22 +147,42 @@ def with_pods(document: Document, change: Change) -> dict[str, Any]:
     """
     manifest = document.manifest
     if workloads.is_list(manifest):
-        return {**manifest, "items": [with_pods(item, change) for item in items(document)]}
-    path = workloads.pod_path(manifest)
-    if path is None:
-        return manifest
-    pod = shapes.without_null_strings(shapes.POD, workloads.at(manifest, path))
-    for field, sentence in shapes.problems(shapes.POD, pod):
-        whole_path = ".".join(part for part in (*path, field) if part)
-        raise UnreadableInput(f"{document.place}: field {whole_path}: {sentence}")
-    return workloads.transformed(
-        manifest, path, lambda pod: change(manifest, shapes.without_null_strings(shapes.POD, pod))
-    )
+        pairs = zip(manifest["items"], items(document), strict=True)
+        changed = [_without_head(with_pods(item, change), item=written) for written, item in pairs]
+        return {**manifest, "items": changed}
+    for path in workloads.pod_paths(manifest):
+        written = workloads.at(manifest, path)
+        pod = shapes.without_null_strings(shapes.POD, yaml_styles.plain(written))
+        for field, sentence in shapes.problems(shapes.POD, pod):
+            whole_path = ".".join(filter(None, (workloads.field(path), field)))
+            raise UnreadableInput(f"{document.place}: field {whole_path}: {sentence}")
+        manifest = workloads.replaced(
+            manifest, path, change(PodPlace(manifest, path, written, pod))
+        )
+    return manifest
+
+
+def _without_head(manifest: dict[str, Any], *, item: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest without the version and kind that the item of a list leaves to the list."""
+    left_out = [key for key in ("apiVersion", "kind") if key not in item]
+    return {key: value for key, value in manifest.items() if key not in left_out}
+
+
+def remarks(document: Document) -> Iterator[str]:
+    """What in a document may be a pod and is not read as one, in sentences."""
+    for item in flattened(document):
+        for sentence in workloads.not_understood(item.manifest):
+            name = (item.manifest.get("metadata") or {}).get("name") or ""
+            yield f"{item.place}: {item.manifest['kind']}/{name}: {sentence}"
 
 
 def file_name(path: str) -> str:
     """The name of a file in messages."""
     return "standard input" if path == STDIN else path
+
+
+def _place(file: str, number: int) -> str:
+    return f"{file}, document {number}"
 
 
 def _text(path: str) -> str:
@@ -153,8 +199,15 @@ def _text(path: str) -> str:
 
 def parsed(file: str, text: str) -> list[Any]:
     """The documents of a text; `file` is its name in messages. Raises UnreadableInput."""
-    try:
+    with _in_file(file):
         return list(yaml_documents.load_all(text))
+
+
+@contextlib.contextmanager
+def _in_file(file: str) -> Iterator[None]:
+    """Errors of the text as errors of the file."""
+    try:
+        yield
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -194,7 +247,7 @@ def _kind(value: Any) -> str:
 
 
 def _injection(document: Document, *, namespace: str) -> model.Injection:
-    manifest = document.manifest
+    manifest = yaml_styles.plain(document.manifest)
     version, kind = manifest["apiVersion"], manifest["kind"]
     if version != names.API_VERSION:
         raise UnreadableInput(

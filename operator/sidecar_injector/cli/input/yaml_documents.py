@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import yaml
 
-from sidecar_injector.cli.input import yaml_scalars
+from sidecar_injector.cli.input import yaml_scalars, yaml_styles
 
 MAX_DEPTH = 100
 """Levels of nesting. Go refuses more than 10,000; the C parser of PyYAML crashes at some more."""
@@ -27,6 +27,8 @@ MAX_VALUES = 1_000_000
 MAX_FLOW_COLONS = 100
 """In one document, which is parsed again for each of them."""
 
+_ENDLESS = 2**31 - 1
+"""The width of a line: a long value is not folded."""
 _FLOW_COLON = "found unexpected ':'"
 _PRIVATE_USE = range(0xE000, 0xF900)
 _SEPARATOR = re.compile(r"^---[^\n]*$", re.MULTILINE)
@@ -42,15 +44,25 @@ def load_all(text: str) -> Iterator[Any]:
 
     A part of it may be JSON, one value after another.
     """
+    return (value for value, _ in _load(text, styled=False))
+
+
+def load_written(text: str) -> Iterator[tuple[Any, yaml_styles.Layout]]:
+    """The same values, which also say how they were written."""
+    return _load(text, styled=True)
+
+
+def _load(text: str, *, styled: bool) -> Iterator[tuple[Any, yaml_styles.Layout]]:
     line = counted = 0
     for start, end in _cuts(text):
         part = text[start:end]
         line, counted = line + text.count("\n", counted, start), start
         if part.lstrip().startswith("{") and (values := _json_values(part)):
-            yield from values
+            yield from ((value, yaml_styles.Layout()) for value in values)
         elif start or not _is_empty(part):
             try:
-                yield _document(part)
+                layout = yaml_styles.Layout(has_start=start > 0)
+                yield _document(part, layout if styled else None), layout
             except yaml.MarkedYAMLError as error:
                 raise _of_file(error, line) from error
 
@@ -60,8 +72,8 @@ def _is_empty(text: str) -> bool:
     return all(not line or line.startswith("#") for line in map(str.strip, text.splitlines()))
 
 
-def _document(text: str) -> Any:
-    """The JSON value of a document.
+def _document(text: str, layout: yaml_styles.Layout | None) -> Any:
+    """The JSON value of a document; with a layout, to be filled in, its values have styles.
 
     In a flow mapping or sequence, libyaml refuses a plain text that ends in a colon, as in
     `[a:, b]`. Go reads it as text. So another character takes the place of each such colon.
@@ -71,7 +83,7 @@ def _document(text: str) -> Any:
     stand_in = next(character for character in map(chr, _PRIVATE_USE) if character not in text)
     for _ in range(MAX_FLOW_COLONS + 1):
         try:
-            return _Builder(text, colon=stand_in).document()
+            return _Builder(text, colon=stand_in, layout=layout).document()
         except yaml.MarkedYAMLError as error:
             index = error.problem_mark.index if error.problem_mark else 0
             if error.problem != _FLOW_COLON or text[index : index + 1] != ":":
@@ -88,13 +100,20 @@ def _of_file(error: yaml.MarkedYAMLError, line: int) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=error.problem, problem_mark=mark)
 
 
-def dump_all(documents: list[Any]) -> str:
-    """Documents as people would write them: in the order of their keys, without anchors."""
-    text: str = yaml.dump_all(
-        documents, Dumper=Dumper, sort_keys=False, allow_unicode=True,
-        default_flow_style=False, width=100, explicit_start=len(documents) > 1,
+def dump_all(documents: list[Any], layouts: Sequence[yaml_styles.Layout] = ()) -> str:
+    """Documents as people would write them: in the order of their keys, without anchors.
+
+    `layouts` are those of the documents, if they were read from a text.
+    """
+    layouts = layouts or [yaml_styles.Layout()] * len(documents)
+    return "".join(
+        yaml.dump(
+            document, Dumper=IndentingDumper if layout.indents_lists else Dumper, sort_keys=False,
+            allow_unicode=True, default_flow_style=False, width=_ENDLESS,
+            explicit_start=len(documents) > 1 or layout.has_start,
+        )
+        for document, layout in zip(documents, layouts, strict=True)
     )  # fmt: skip
-    return text
 
 
 class Dumper(_Dumper):  # type: ignore[misc]  # its type depends on how PyYAML was built
@@ -105,7 +124,19 @@ class Dumper(_Dumper):  # type: ignore[misc]  # its type depends on how PyYAML w
         return True
 
 
-def _represent_string(dumper: Dumper, text: str) -> yaml.ScalarNode:
+class IndentingDumper(yaml.SafeDumper):
+    """The same, with the items of a list further right than its name."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Shared parts are repeated, without anchors."""
+        return True
+
+    def increase_indent(self, flow: Any = None, indentless: Any = None) -> None:
+        """As PyYAML calls it before each list and mapping."""
+        super().increase_indent(flow=flow, indentless=False)
+
+
+def _represent_string(dumper: Any, text: str) -> yaml.ScalarNode:
     style = '"' if _is_ambiguous(text) else None
     if "\n" in text:
         style = "|"
@@ -121,7 +152,9 @@ def _is_ambiguous(text: str) -> bool:
     )
 
 
-Dumper.add_representer(str, _represent_string)
+for _each in (Dumper, IndentingDumper):
+    _each.add_representer(str, _represent_string)
+    yaml_styles.add_representers(_each)
 
 
 def _cuts(text: str) -> Iterator[tuple[int, int]]:
@@ -177,8 +210,10 @@ def _checked_json(value: Any, depth: int = 0) -> Any:
 class _Builder:
     """Builds the JSON value of a document from its events, without PyYAML's recursion in C."""
 
-    def __init__(self, text: str, *, colon: str) -> None:
-        """`colon` is the character that stands for one in scalars."""
+    def __init__(self, text: str, *, colon: str, layout: yaml_styles.Layout | None) -> None:
+        """`colon` is the character that stands for one in scalars; with a `layout`, which is
+        filled in, values have the styles of the text."""
+        self._layout = layout
         self._events = yaml.parse(text, Loader=_Loader)
         self._colon = colon
         self._anchors: dict[str, tuple[Any, int] | None] = {}
@@ -210,10 +245,14 @@ class _Builder:
 
     def _content(self, event: Any, depth: int) -> Any:
         if isinstance(event, yaml.ScalarEvent):
-            return _with_place(yaml_scalars.as_json, self._scalar(event), event)
+            value = _with_place(yaml_scalars.as_json, self._scalar(event), event)
+            return yaml_styles.scalar(value, event) if self._layout else value
+        is_flow = bool(self._layout and event.flow_style)
         if isinstance(event, yaml.MappingStartEvent):
-            return self._mapping(depth)
-        return [self._value(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)]
+            members = self._mapping(depth, column=_column(event))
+            return yaml_styles.FlowMapping(members) if is_flow and members else members
+        items = [self._value(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)]
+        return yaml_styles.FlowSequence(items) if is_flow and items else items
 
     def _alias(self, event: yaml.AliasEvent) -> Any:
         if event.anchor not in self._anchors:
@@ -226,7 +265,7 @@ class _Builder:
             _fail(f"aliases make more than {MAX_VALUES} values of it", event)
         return value
 
-    def _mapping(self, depth: int) -> dict[str, Any]:
+    def _mapping(self, depth: int, *, column: int) -> dict[str, Any]:
         members: dict[str, Any] = {}
         for event in self._until(yaml.MappingEndEvent):
             if _is_merge(event):
@@ -236,7 +275,13 @@ class _Builder:
             is_scalar = isinstance(event, yaml.ScalarEvent) and not event.anchor
             key = self._scalar(event) if is_scalar else self._value(event, depth + 1)
             name = _with_place(yaml_scalars.key, key, event)
-            members[name] = self._value(next(self._events), depth + 1)
+            following = next(self._events)
+            if self._layout and isinstance(event, yaml.ScalarEvent):
+                name = yaml_styles.scalar(name, event)
+            if self._layout and isinstance(following, yaml.SequenceStartEvent):
+                is_indented = _column(following) > column and not following.flow_style
+                self._layout.indents_lists |= is_indented
+            members[name] = self._value(following, depth + 1)
         return members
 
     def _scalar(self, event: Any) -> Any:
@@ -248,6 +293,10 @@ class _Builder:
     def _until(self, end: type[yaml.Event]) -> Iterator[Any]:
         while not isinstance(event := next(self._events), end):
             yield event
+
+
+def _column(event: yaml.Event) -> int:
+    return event.start_mark.column if event.start_mark else 0
 
 
 def _with_place(convert: Callable[[Any], Any], value: Any, event: yaml.Event) -> Any:

@@ -52,9 +52,12 @@ def lines(entries: Sequence[ReportEntry], *, findings_only: bool = False) -> Ite
                 yield _row(entry, reference, line.verdict, reason, line.message)
 
 
-def as_json(entries: Sequence[ReportEntry]) -> str:
-    """The same for programs; its shape is stable."""
-    return json.dumps({"pods": [pod(entry) for entry in entries]}, indent=2, ensure_ascii=False)
+def as_json(entries: Sequence[ReportEntry], *, notes: Sequence[str] = ()) -> str:
+    """The same for programs; its shape is stable. `notes` are there if there are any."""
+    content: dict[str, Any] = {"pods": [pod(entry) for entry in entries]}
+    if notes:
+        content["notes"] = list(notes)
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 def pod(entry: ReportEntry) -> dict[str, Any]:

@@ -18,7 +18,15 @@ from sidecar_injector.core.injections import parameters, rules, schema
 from sidecar_injector.core.pods import lenient, selectors
 
 UNHASHED = frozenset(
-    {"selector", "namespaceSelector", "activation", "priority", "suspend", "failurePolicy"}
+    {
+        "selector",
+        "namespaceSelector",
+        "activation",
+        "priority",
+        "suspend",
+        "failurePolicy",
+        "operatingSystem",
+    }
 )
 """Fields that decide whether a pod is injected; all others shape the pod and are hashed."""
 HASH_DIGITS = 16
@@ -149,7 +157,11 @@ def _errors(
     problems = schema.problems(spec_schema, spec, path="spec")
     if errors := tuple(itertools.islice(problems, MAX_ERRORS)):
         return errors
-    return tuple(itertools.islice(rules.problems(kind=kind, name=name, spec=spec), MAX_ERRORS))
+    by_rules = itertools.chain(
+        rules.problems(kind=kind, name=name, spec=spec),
+        parameters.type_problems(spec, spec_schema),
+    )
+    return tuple(itertools.islice(by_rules, MAX_ERRORS))
 
 
 def _matching_fields(spec: Any) -> Any:
@@ -193,8 +205,10 @@ def _selector(spec: Any, field: str) -> selectors.Selector:
 def _depends_on_token_volume_name(spec: Any) -> bool:
     """Whether a spec without errors names such a volume, or has globs for names of volumes."""
     inherited = (spec.get("inherit") or {}).get("volumeMounts") or {}
-    globs = [glob for glob in inherited.get("exclude") or () if not glob.startswith("/")]
-    return bool(globs) or names.TOKEN_VOLUME_PREFIX in json.dumps(spec)
+    globs = (*(inherited.get("exclude") or ()), *(inherited.get("credentials") or ()))
+    return any(
+        not glob.startswith("/") for glob in globs
+    ) or names.TOKEN_VOLUME_PREFIX in json.dumps(spec)
 
 
 def _parts(value: Any) -> int:

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]  # google-re2 ships no types
 
-from sidecar_injector.core.injections.schema import Problem
+from sidecar_injector.core.injections import schema
+from sidecar_injector.core.injections.schema import Problem, Schema
 from sidecar_injector.core.pods import quantity
 from sidecar_injector.core.reasons import Conflict, Reason
 
@@ -134,22 +135,31 @@ def check_size(values: Values, uses: Mapping[str, int]) -> None:
         )
 
 
-def substitute(tree: Any, values: Values, *, field: str = "") -> Any:
+def substitute(tree: Any, values: Values, *, shape: Schema, field: str = "") -> Any:
     """The tree with its tokens replaced; parts without tokens stay the same objects.
 
-    A leaf that consists of one token becomes the value itself, with its type.
+    A leaf that consists of one token becomes the value itself, with its type, unless `shape`, the
+    schema of the tree, wants a string.
     """
     if isinstance(tree, dict):
-        return _same_or_new(tree, {k: substitute(v, values, field=k) for k, v in tree.items()})
+        return _same_or_new(
+            tree,
+            {
+                key: substitute(item, values, shape=schema.member(shape, key), field=key)
+                for key, item in tree.items()
+            },
+        )
     if isinstance(tree, list):
-        return _same_or_new(tree, [substitute(item, values, field=field) for item in tree])
+        items = schema.member(shape, None)
+        return _same_or_new(
+            tree, [substitute(item, values, shape=items, field=field) for item in tree]
+        )
     if not isinstance(tree, str) or not any(hint in tree for hint in _HINT):
         return tree
     escape = _doubled if field in EXPANDED else str
-    whole = _TOKEN.fullmatch(tree)
-    if whole and whole[1]:
-        value = values[whole[1]]
-        return value if isinstance(value, int) and field not in EXPANDED else escape(value)
+    if name := _whole(tree):
+        value = values[name]
+        return value if isinstance(value, int) and not schema.is_text(shape) else escape(value)
     return _TOKEN.sub(_replacement(values, escape), tree)
 
 
@@ -186,6 +196,41 @@ def problems(spec: Mapping[str, Any]) -> Iterator[Problem]:
                 )
             elif field == IN_KEY or field in IDENTITIES:
                 yield Problem(path, f"$({name}) is not accepted in names and keys")
+
+
+def type_problems(spec: Mapping[str, Any], spec_schema: Schema) -> Iterator[Problem]:
+    """Tokens that are the whole value of a field that no value of their type fits."""
+    types = {
+        f"params.{parameter['name']}": parameter.get("type") or "String"
+        for parameter in spec.get("parameters") or ()
+    }
+    for part in FILLED:
+        shape = schema.member(spec_schema, part)
+        for path, field_shape, name in _whole_values(spec.get(part), shape, path=f"spec.{part}"):
+            kind = types.get(name)
+            if kind == "Integer" and schema.is_word(field_shape):
+                yield Problem(path, f"$({name}) is an Integer, which is none of the accepted words")
+            elif kind in ("String", "Quantity") and schema.is_integer(field_shape):
+                yield Problem(path, f"$({name}) must be a parameter of type Integer here")
+
+
+def _whole_values(tree: Any, shape: Schema, *, path: str) -> Iterator[tuple[str, Schema, str]]:
+    """Every token that is a whole value, as (path, schema of the field, name)."""
+    if isinstance(tree, dict):
+        for key, item in tree.items():
+            yield from _whole_values(item, schema.member(shape, key), path=f"{path}.{key}")
+    elif isinstance(tree, list):
+        items = schema.member(shape, None)
+        for index, item in enumerate(tree):
+            yield from _whole_values(item, items, path=f"{path}[{index}]")
+    elif isinstance(tree, str) and (name := _whole(tree)):
+        yield path, shape, name
+
+
+def _whole(text: str) -> str | None:
+    """The name of the token that is the whole text."""
+    match = _TOKEN.fullmatch(text)
+    return match[1] if match else None
 
 
 def _declaration_problems(parameter: Mapping[str, Any], *, path: str) -> Iterator[Problem]:

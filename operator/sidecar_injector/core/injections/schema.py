@@ -246,6 +246,33 @@ def _accepts_token(schema: Schema) -> bool:
     return str(schema.get("pattern", "")).startswith(_PLACEHOLDER_PATTERN)
 
 
+def member(schema: Schema, key: str | None) -> Schema:
+    """The schema of an object's member, or with None of a list's items; empty if it is unknown."""
+    if key is None:
+        items: Schema = schema.get("items") or {}
+        return items
+    rest = schema.get("additionalProperties")
+    found: Schema = (schema.get("properties") or {}).get(key) or (
+        rest if isinstance(rest, dict) else {}
+    )
+    return found
+
+
+def is_text(schema: Schema) -> bool:
+    """Whether only strings are accepted."""
+    return schema.get("type") == "string"
+
+
+def is_integer(schema: Schema) -> bool:
+    """Whether only integers are accepted, or a token in the place of one."""
+    return bool(schema.get("x-kubernetes-int-or-string")) and _accepts_token(schema)
+
+
+def is_word(schema: Schema) -> bool:
+    """Whether only some words are accepted, or a token in the place of one."""
+    return any("enum" in choice for choice in schema.get("anyOf") or ())
+
+
 def _is(value: Any, wanted: str) -> bool:
     is_boolean = isinstance(value, bool)
     return isinstance(value, _TYPES[wanted]) and is_boolean == (wanted == "boolean")

@@ -35,7 +35,10 @@ def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> I
         theirs = _wanted(other)
         yielding = "that" if injection.order < other.order else "this"
         for key, (what, path, value) in own.items():
-            if key in theirs and not _is_same(key[0], value, theirs[key][2]):
+            if key[0] == "port" and key in theirs and value != theirs[key][2]:
+                sentence = f"{what} is also of {theirs[key][2]!r} in {other.reference}"
+                yield Problem(path, f"{sentence}: in one pod only one can listen")
+            elif key in theirs and not _is_same(key[0], value, theirs[key][2]):
                 yield Problem(path, f"{what} is not as in {other.reference}: {yielding} one yields")
 
 
@@ -57,6 +60,8 @@ def can_meet(injection: model.Injection, other: model.Injection) -> bool:
         else each.spec.get("namespaceSelector")
         for each in both
     ]
+    if {each.spec.get("operatingSystem") for each in both} == {"Linux", "Windows"}:
+        return False
     pod = [each.spec.get("selector") for each in both]
     return _is_satisfiable(namespace) and _is_satisfiable(pod)
 
@@ -123,6 +128,8 @@ def _wanted(injection: model.Injection) -> dict[tuple[str, str], Wanted]:
     for path, container in trial.containers(injection):
         name = container["name"]
         parts["container", name] = (f"container {name!r}", path, container)
+    for path, port, name in trial.ports(injection):
+        parts["port", f"{port[0]} {port[1]}"] = (f"port {port[0]} {port[1]}", path, name)
     spec = injection.template_spec
     for index, volume in enumerate(spec.get("volumes") or ()):
         name, path = volume["name"], f"spec.template.spec.volumes[{index}]"

@@ -17,7 +17,9 @@ from sidecar_injector.core.merging import (
     render,
     status_annotation,
 )
+from sidecar_injector.core.merging import ports as merging_ports
 from sidecar_injector.core.merging.claims import Claims
+from sidecar_injector.core.pods import fields, references
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -80,6 +82,18 @@ def mounts(injection: model.Injection) -> Iterator[tuple[str, str]]:
     applied = injection.spec.get("applicationContainers") or {}
     for index, mount in enumerate(applied.get("volumeMounts") or ()):
         yield f"spec.applicationContainers.volumeMounts[{index}]", mount["name"]
+
+
+def ports(injection: model.Injection) -> Iterator[tuple[str, fields.Port, str]]:
+    """The ports of the template's containers that go on running, as (field path, port, container).
+
+    Init containers that end are left out: they run alone.
+    """
+    for path, container in containers(injection):
+        field = "containers" if ".containers[" in path else "initContainers"
+        if merging_ports.kind_of(field, container) != merging_ports.PLAIN:
+            for index, port in enumerate(fields.ports(container)):
+                yield f"{path}.ports[{index}]", port, container["name"]
 
 
 def containers(injection: model.Injection) -> Iterator[tuple[str, Json]]:
@@ -147,7 +161,11 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
     for source in (injection.spec.get("inherit") or {}).get("env") or ():
         variable = {"name": source["name"], "value": "x"}
         variables.setdefault(source["fromContainer"], []).append(variable)
-    globs = (injection.spec.get("applicationContainers") or {}).get("names") or {}
+    applied = injection.spec.get("applicationContainers") or {}
+    needed = references.of_items(applied.get("volumeMounts") or (), "subPathExpr")
+    added = {item["name"] for key in ("env", "appendEnv") for item in applied.get(key) or ()}
+    paths = [{"name": name, "value": "x"} for name in sorted(needed - added)]
+    globs = applied.get("names") or {}
     for glob in (globs.get("include") or ())[:MOST_NAMED]:
         name = OWN if glob == "*" else re.sub(r"[*?]", "x", glob)
         if container_additions.is_selected(name, globs):
@@ -158,7 +176,7 @@ def _own_containers(injection: model.Injection) -> Iterator[Json]:
         yield {
             "name": name,
             "image": needs.IMAGE,
-            "env": env,
+            "env": [*env, *paths],
             "securityContext": SECURITY_CONTEXT,
         }
 

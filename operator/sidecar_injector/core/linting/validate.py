@@ -12,6 +12,8 @@ from typing import Any
 from sidecar_injector.core.injections import model, parameters
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import overlap, trial
+from sidecar_injector.core.merging import order
+from sidecar_injector.core.pods import fields
 from sidecar_injector.core.reasons import Level
 from sidecar_injector.core.validity import pod_security
 
@@ -50,6 +52,8 @@ def validate(injection: model.Injection, *, others: Sequence[model.Injection] = 
     warnings = [
         *_requests(injection),
         *_volumes(injection),
+        *_account(injection),
+        *_ports(injection),
         *_tokens(injection),
         *_needs(results),
         *_of_some_pods(results),
@@ -152,6 +156,32 @@ def _volumes(injection: model.Injection) -> Iterator[Problem]:
                 f"spec.template.spec.volumes[{index}]",
                 f"{volume['name']!r} is only added to pods that mount it: nothing here does",
             )
+
+
+def _account(injection: model.Injection) -> Iterator[Problem]:
+    """The API server has used the account of the pod's author before it calls the webhook."""
+    if injection.template_spec.get("serviceAccountName"):
+        yield Problem(
+            "spec.template.spec.serviceAccountName",
+            "may not bring its pull secrets to a pod, nor automountServiceAccountToken",
+        )
+
+
+def _ports(injection: model.Injection) -> Iterator[Problem]:
+    """Ports that two containers of the template have, and names that a Service may mean."""
+    holders: dict[fields.Port, str] = {}
+    for path, port, name in trial.ports(injection):
+        holder = holders.setdefault(port, name)
+        if holder != name:
+            yield Problem(path, f"{port[0]} {port[1]} is also of {holder!r}: only one can listen")
+    for index, container in enumerate(injection.template_spec.get("containers") or ()):
+        is_first = order.is_first(injection.spec.get("placement") or {}, "containers")
+        for number, port in enumerate(container.get("ports") or () if is_first else ()):
+            if port.get("name"):
+                yield Problem(
+                    f"spec.template.spec.containers[{index}].ports[{number}].name",
+                    "placed First, it does not go into pods with another port of this name",
+                )
 
 
 def _tokens(injection: model.Injection) -> Iterator[Problem]:

@@ -14,14 +14,21 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import itertools
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import defaults
-from sidecar_injector.core.merging.status_annotation import Entry, ItemKey, Record, RecordsByPath
-from sidecar_injector.core.pods import api_fields
+from sidecar_injector.core.merging import defaults, status_annotation
+from sidecar_injector.core.merging.status_annotation import (
+    Entry,
+    ItemKey,
+    Record,
+    RecordsByPath,
+    json_text,
+)
+from sidecar_injector.core.pods import api_fields, lenient
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Conflict, Reason
 
@@ -37,6 +44,7 @@ LISTS: Mapping[str, tuple[str, ...]] = {
 """Each with the keys that identify its items; none where an item is one value."""
 DNS_LIMITS = {"nameservers": 3, "searches": 32}
 """https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go"""
+HOST_ALIASES = "/spec/hostAliases"
 MAX_PREVIOUS = 64
 """The most bytes of an overwritten value that are recorded for `uninject`."""
 
@@ -77,6 +85,22 @@ class Addition(abc.ABC):
     def mounts(self) -> Sequence[tuple[str, str]]:
         """The volumes that the parts mount, each after the path of its mount."""
         return ()
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """The paths of what is not added, because the author may have set it elsewhere."""
+        return ()
+
+    def settled_parts(self, settled: Collection[ItemKey]) -> Iterable[ItemKey]:
+        """The parts that were added before, for others that want the same."""
+        return ()
+
+    def unsettled(self, pod: Pod, settled: Collection[ItemKey]) -> Addition | None:
+        """The same without the parts that were added before and are there, changed or not.
+
+        `settled` has the records of this injection, and what injections before it want.
+        """
+        return self
 
     @abc.abstractmethod
     def missing(self, pod: Pod) -> Addition | None:
@@ -167,6 +191,32 @@ class Items(Addition):
         kept = tuple(values)
         return dataclasses.replace(self, values=kept) if kept else None
 
+    def settled_parts(self, settled: Collection[ItemKey]) -> Iterable[ItemKey]:
+        return (key for key in self._keys if self._is_settled(key, settled))
+
+    @property
+    def _keys(self) -> Iterable[ItemKey]:
+        return zip(self.paths, map(json_text, self.values), strict=True)
+
+    def unsettled(self, pod: Pod, settled: Collection[ItemKey]) -> Self | None:
+        is_present = self._presence(pod)
+        return self.narrowed(
+            value
+            for value, key in zip(self.values, self._keys, strict=True)
+            if not (is_present(value) and self._is_settled(key, settled))
+        )
+
+    @abc.abstractmethod
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        """Whether the pod has something that an item may have become.
+
+        An item without a key cannot be found again once it was changed: any item counts.
+        """
+
+    def _is_settled(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+        """Whether the item was added before; some records have no value."""
+        return key in settled
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListItems(Items):
@@ -229,6 +279,10 @@ class ListItems(Items):
                 records.append({"op": "add", "path": self._path, "value": value})
         return records
 
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        has_items = bool(self._items(pod))
+        return lambda value: has_items
+
     @property
     def _field(self) -> api_fields.Field:
         return api_fields.of_template(self.parents)
@@ -253,7 +307,23 @@ class HostAliases(Items):
 
     @property
     def paths(self) -> Sequence[str]:
-        return ["/spec/hostAliases"] * len(self.values)
+        return [HOST_ALIASES] * len(self.values)
+
+    @property
+    def _keys(self) -> Iterable[ItemKey]:
+        return itertools.chain.from_iterable(map(_alias_keys, self.values))
+
+    def unsettled(self, pod: Pod, settled: Collection[ItemKey]) -> HostAliases | None:
+        has_aliases = self._presence(pod)(None)
+        return self.narrowed(
+            alias
+            for alias in self.values
+            if not (has_aliases and all(key in settled for key in _alias_keys(alias)))
+        )
+
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        has_aliases = bool(pod_fields.items(pod, "hostAliases"))
+        return lambda value: has_aliases
 
     def missing(self, pod: Pod) -> HostAliases | None:
         present = _hostnames(pod)
@@ -271,14 +341,29 @@ class HostAliases(Items):
                 continue
             value = {"ip": ip, "hostnames": hostnames}
             if ip in indices:
+                path = patch.pointer(("spec", "hostAliases", ip, "hostnames"))
                 for hostname in hostnames:
                     editor.append(("spec", "hostAliases", indices[ip], "hostnames"), hostname)
+                    records.append({"op": "add", "path": path, "value": hostname})
             else:
                 editor.append(("spec", "hostAliases"), value)
+                records.append({"op": "add", "path": HOST_ALIASES, "value": value})
                 indices[ip], count = count, count + 1
             present.setdefault(ip, set()).update(hostnames)
-            records.append({"op": "add", "path": "/spec/hostAliases", "value": value})
         return records
+
+
+def settled_keys(records: Iterable[Record]) -> Iterator[ItemKey]:
+    """What `unsettled` compares with the parts: a key for each part that the records name."""
+    for record in records:
+        value = record.get("value")
+        if record["path"] == HOST_ALIASES and isinstance(value, dict):
+            yield from _alias_keys(value)
+        elif record["path"].startswith(f"{HOST_ALIASES}/"):
+            _, _, ip, *_ = status_annotation.steps_of(record["path"])
+            yield from _alias_keys({"ip": ip, "hostnames": [value]})
+        else:
+            yield record["path"], json_text(value) if "value" in record else ""
 
 
 def belongs_to(part: str, entry: Entry) -> Conflict:
@@ -287,8 +372,9 @@ def belongs_to(part: str, entry: Entry) -> Conflict:
 
 
 def _previous(value: Any) -> Json:
-    """What `uninject` puts back; nothing for a value that is absent or too long."""
-    if value is None:
+    """What `uninject` puts back; nothing for a value that is absent, too long, or empty: the editor
+    remembers the latter."""
+    if not value:
         return {}
     text = value if isinstance(value, str) else str(value)
     return {"previous": value} if len(text.encode()) <= MAX_PREVIOUS else {}
@@ -300,6 +386,12 @@ def _hostnames(pod: Pod) -> dict[Any, set[str]]:
     for alias in pod_fields.items(pod, "hostAliases"):
         hostnames.setdefault(alias.get("ip"), set()).update(alias.get("hostnames") or ())
     return hostnames
+
+
+def _alias_keys(alias: Mapping[str, Any]) -> Iterator[ItemKey]:
+    """A key for each host name: an alias is recorded with those that the pod lacked."""
+    for hostname in lenient.strings(alias, "hostnames"):
+        yield HOST_ALIASES, json_text([alias.get("ip"), hostname])
 
 
 def _lacking(alias: Mapping[str, Any], present: Mapping[Any, set[str]]) -> list[str]:

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.injections import model
+from sidecar_injector.core.merging import inherit
 from sidecar_injector.core.merging.status_annotation import Provenance
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import globs
+from sidecar_injector.core.pods import globs, lenient
 
 MOST: Final = 7_500
 """Of one pod, up to 80 ms. 512 variables in each of 10 containers are 7,000."""
@@ -73,6 +74,10 @@ class Budget:
         self.work, self._own, self._added, self._injections = work, own, added, count
         return True
 
+    def count_twice(self) -> None:
+        """Count the work for a decision that is made about the author's pod, too."""
+        self.work *= 2
+
     @functools.cached_property
     def _parts(self) -> int:
         records = sum(1 + len(entry.patched) for entry in self._recorded.entries)
@@ -96,16 +101,24 @@ class Budget:
 
     @functools.cached_property
     def _own_mounts(self) -> int:
-        """How many mounts the author's containers have without those that injections added."""
+        """The mounts of the author's containers without those that injections added.
+
+        One with a `subPathExpr` counts as often as there may be variables that come with it.
+        """
         recorded = {record["path"] for entry in self._recorded.entries for record in entry.patched}
-        paths = (
-            patch.pointer(
-                ("spec", field, container["name"], "volumeMounts", str(mount["mountPath"]))
-            )
-            for field, container in self._own_containers
-            for mount in container.get("volumeMounts") or ()
-        )
-        return sum(path not in recorded for path in paths)
+        count = 0
+        for field, container in self._own_containers:
+            for mount in container.get("volumeMounts") or ():
+                steps = ("spec", field, container["name"], "volumeMounts", str(mount["mountPath"]))
+                if patch.pointer(steps) not in recorded:
+                    count += inherit.MOST_REFERENCES if mount.get("subPathExpr") else 1
+        return count
+
+    @functools.cached_property
+    def _sources(self) -> int:
+        """The sources of projected volumes, each of which may hold credentials."""
+        volumes = pod_fields.items(self._pod, "volumes")
+        return sum(len(lenient.items(volume.get("projected"), "sources")) for volume in volumes)
 
     def _applied(self, injection: model.Injection) -> int:
         """What the author's containers receive."""
@@ -125,15 +138,18 @@ class Budget:
             return 0
         spec = injection.template_spec
         containers = sum(len(spec.get(field) or ()) for field in pod_fields.CONTAINER_LISTS)
-        mounts, weight = 0, 0
+        mounts, weight, sources = 0, 0, 0
         if (selection := inherited.get("volumeMounts")) is not None:
-            mounts = self._own_mounts
-            weight = mounts * globs.weight(selection.get("exclude") or ())
+            mounts, sources = self._own_mounts, self._sources
+            weight = mounts * sum(
+                globs.weight(selection.get(field) or ()) for field in ("exclude", "credentials")
+            )
             weight += len(self._own_containers) * globs.weight(
                 selection.get("fromContainers") or ()
             )
         variables = len(inherited.get("env") or ())
-        return containers * (mounts + variables) + weight // globs.UNIT
+        work = containers * (mounts + variables) + weight // globs.UNIT
+        return work + sources // PRESENT
 
 
 def _parts(pod: Mapping[str, Any]) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import functools
 import itertools
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -10,14 +12,16 @@ from typing import Any, ClassVar, Self
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import additions, defaults
+from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.status_annotation import (
+    Entry,
     ItemKey,
     Record,
     RecordsByPath,
     json_text,
 )
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import globs
+from sidecar_injector.core.pods import globs, lenient, references
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
@@ -25,12 +29,15 @@ Pod = Mapping[str, Any]
 
 
 def additions_of(
-    spec: Mapping[str, Any], *, pod: Pod, injected_names: Collection[str]
+    spec: Mapping[str, Any], *, pod: Pod, injected_names: Collection[str], claims: Claims
 ) -> Iterator[additions.Addition]:
     """What `spec` (applicationContainers) adds to the containers of `pod`.
 
     Containers that injections added receive nothing.
     """
+    overrides = spec.get("onEnvFrom") == "Override"
+    appended = functools.partial(AppendedTexts, records=claims.records)
+    parts: Mapping[str, Callable[..., additions.Addition]] = {**_PARTS, "appendEnv": appended}
     fields = ["containers"]
     if spec.get("initContainers") == "Include":
         fields.append("initContainers")
@@ -39,9 +46,15 @@ def additions_of(
             name = container["name"]
             if name not in injected_names and is_selected(name, spec.get("names") or {}):
                 target = Target(field, index, name)
-                for key, part in _PARTS.items():
-                    if values := spec.get(key):
-                        yield part(target, values=tuple(values))
+                added: dict[str, tuple[Json, ...]] = {}
+                for key, part in parts.items():
+                    added[key] = values = tuple(spec.get(key) or ())
+                    left_out: tuple[str, ...] = ()
+                    if values and key in _OF_ENV and not overrides:
+                        added[key], left_out = without_uncertain(values, container, target, claims)
+                    if values:
+                        yield part(target, values=added[key], left_out=left_out)
+                _check_references(spec, added, container)
 
 
 def is_selected(name: str, selection: Mapping[str, Any]) -> bool:
@@ -79,11 +92,70 @@ class Target:
         return patch.pointer(("spec", self.field, self.name, *steps))
 
 
+def _check_references(
+    spec: Mapping[str, Any], added: Mapping[str, Sequence[Json]], container: Json
+) -> None:
+    """Raises Conflict if something that is added refers to a variable that will not be there."""
+    wanted, kept = (
+        {variable["name"] for key in _OF_ENV for variable in lists.get(key) or ()}
+        for lists in (spec, added)
+    )
+    needed = references.of_items(added["volumeMounts"], "subPathExpr")
+    if wanted != kept:
+        values = (*added["env"], *added["appendEnv"])
+        needed |= references.of_items(values, "value") & (wanted - kept)
+    if needed:
+        present = {variable["name"] for variable in container.get("env") or ()}
+        if missing := sorted(needed - kept - present):
+            message = f"container {container['name']!r} may have no variable {missing[0]} in env"
+            raise Conflict(Reason.MISSING_VALUE, message)
+
+
+def without_uncertain(
+    values: Iterable[Json], container: Json, target: Target, claims: Claims
+) -> tuple[tuple[Json, ...], tuple[str, ...]]:
+    """The values without the variables that the author may set through `envFrom`; their paths.
+
+    What a ConfigMap or a Secret has is not known here, and a variable of `env` would win over it. A
+    source with a prefix sets only variables that begin with it.
+    """
+    sources = container.get("envFrom")
+    if not sources:
+        return tuple(values), ()
+    path, added = target.path("envFrom"), claims.item_keys
+    if added:
+        sources = [source for source in sources if (path, json_text(source)) not in added]
+    prefixes = _shortest(lenient.text(source, "prefix") for source in sources)
+    present = {variable["name"] for variable in container.get("env") or ()}
+    kept, left_out = [], []
+    for value in values:
+        name = value["name"]
+        position = bisect.bisect_right(prefixes, name) - 1
+        if name in present or position < 0 or not name.startswith(prefixes[position]):
+            kept.append(value)
+        else:
+            left_out.append(target.path("env", name))
+    return tuple(kept), tuple(left_out)
+
+
+def _shortest(prefixes: Iterable[str]) -> list[str]:
+    """The prefixes in order, without those that begin with another one.
+
+    Of these, only the last that is not behind a text can be its beginning.
+    """
+    shortest: list[str] = []
+    for prefix in sorted(prefixes):
+        if not shortest or not prefix.startswith(shortest[-1]):
+            shortest.append(prefix)
+    return shortest
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ContainerItems(additions.Items):
     """Items for one list of one container."""
 
     target: Target
+    left_out: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
     def _present(self, pod: Pod, list_name: str) -> Sequence[Json]:
         return self.target.find(pod).get(list_name) or ()
@@ -116,6 +188,13 @@ class KeyedItems(ContainerItems):
     def missing(self, pod: Pod) -> Self | None:
         present = self._by_key(pod)
         return self.narrowed(value for value in self.values if self._key_of(value) not in present)
+
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        present = self._by_key(pod)
+        return lambda value: self._key_of(value) in present
+
+    def _is_settled(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+        return key in settled or (key[0], "") in settled
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         taken = set(self._by_key(editor.document))
@@ -167,7 +246,7 @@ class Variables(KeyedItems):
             present = by_key.get(value["name"])
             if present is None or path not in records:
                 continue
-            if not _same_variable(_without_appended(present, path, records), value):
+            if not _same_variable(without_appended(present, path, records), value):
                 yield additions.belongs_to(path, records[path][0][0])
 
     def _position(self, pod: Pod, recorded: set[ItemKey]) -> int:
@@ -189,10 +268,14 @@ class Sources(ContainerItems):
         index = defaults.ItemIndex(self._present(pod, "envFrom"))
         return self.narrowed(value for value in self.values if not index.find(value))
 
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        has_sources = bool(self._present(pod, "envFrom"))
+        return lambda value: has_sources
+
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         path, items = self.target.path("envFrom"), self._present(editor.document, "envFrom")
         index = defaults.ItemIndex(items)
-        position = _leading(((path, json_text(item)) for item in items), recorded)
+        position = leading_sources(self.target, editor.document, recorded)
         records: list[Record] = []
         for value in self.values:
             if not index.find(value):
@@ -246,7 +329,12 @@ class Mounts(KeyedItems):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AppendedTexts(ContainerItems):
-    """Texts at the end of variables, which are created where they are absent."""
+    """Texts at the end of variables, which are created where they are absent.
+
+    `records` are those of all injections: another text may follow, with another separator.
+    """
+
+    records: RecordsByPath = dataclasses.field(repr=False)
 
     @property
     def paths(self) -> Sequence[str]:
@@ -257,7 +345,8 @@ class AppendedTexts(ContainerItems):
         return self.narrowed(
             value
             for value in self.values
-            if value["name"] not in variables or not _has_text(variables[value["name"]][1], value)
+            if value["name"] not in variables
+            or not self._has_text(variables[value["name"]][1], value)
         )
 
     def conflicts_with_author(self, pod: Pod, records: RecordsByPath) -> Iterator[Conflict]:
@@ -267,6 +356,16 @@ class AppendedTexts(ContainerItems):
                 yield Conflict(
                     Reason.ENV_CONFLICT, f"{name} of container {self.target.name!r} has valueFrom"
                 )
+
+    def _presence(self, pod: Pod) -> Callable[[Any], bool]:
+        variables = self._by_name(pod)
+        return lambda value: value["name"] in variables
+
+    def _is_settled(self, key: ItemKey, settled: Collection[ItemKey]) -> bool:
+        # Either the text is recorded, or the variable that was created for it.
+        path = key[0]
+        keys = (key, (path, ""), (path.removesuffix("/value"), ""))
+        return any(each in settled for each in keys)
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         root = self.target.steps("env")
@@ -280,7 +379,7 @@ class AppendedTexts(ContainerItems):
                 editor.insert(root, first + created, {"name": name, "value": text})
                 created += 1
                 records.append({"op": "add", "path": path})
-            elif not _has_text(variables[name][1], value):
+            elif not self._has_text(variables[name][1], value):
                 position, variable = variables[name]
                 # What was created since then moved the variables behind it.
                 position += created if position >= first else 0
@@ -290,21 +389,41 @@ class AppendedTexts(ContainerItems):
                 records.append({"op": "append", "path": f"{path}/value", "suffix": suffix})
         return records
 
+    def _has_text(self, variable: Json, appended: Mapping[str, Any]) -> bool:
+        """Whether the value has the text between separators, or had it before others appended."""
+        value, separator = variable.get("value") or "", _separator(appended)
+        wanted, padded = f"{separator}{appended['value']}", f"{separator}{value}"
+        if f"{wanted}{separator}" in f"{padded}{separator}":
+            return True
+        path = self.target.path("env", variable["name"], "value")
+        ends = itertools.islice(_ends(value, self.records.get(path, ())), _MOST_ENDS)
+        return any(padded.endswith(wanted, 0, len(separator) + end) for end in ends)
+
     def _by_name(self, pod: Pod) -> dict[str, tuple[int, Json]]:
         """The container's variables with their positions; of two of one name the last counts."""
         variables = enumerate(self._present(pod, "env"))
         return {variable["name"]: (position, variable) for position, variable in variables}
 
 
+_OF_ENV = ("env", "appendEnv")
+"""Fields that add variables."""
 _VARIABLE = defaults.CONTAINER.member("env")
 _SOURCE = defaults.CONTAINER.member("envFrom")
 _PARTS: Mapping[str, Callable[..., additions.Addition]] = {
     "envFrom": Sources,
     "env": Variables,
     "volumeMounts": Mounts,
-    "appendEnv": AppendedTexts,
 }
-"""The fields of applicationContainers, in the order in which they are added."""
+"""The fields of applicationContainers, in the order in which they are added; `appendEnv` is the
+last one, and needs the records of all injections."""
+_MOST_ENDS = 64
+"""Injections that append to one variable behind a text that must be found again."""
+
+
+def leading_sources(target: Target, pod: Pod, recorded: set[ItemKey]) -> int:
+    """How many sources at the front injections added; the next is placed behind them."""
+    path, sources = target.path("envFrom"), target.find(pod).get("envFrom") or ()
+    return _leading(((path, json_text(source)) for source in sources), recorded)
 
 
 def _leading(keys: Iterable[ItemKey], recorded: set[ItemKey]) -> int:
@@ -316,25 +435,27 @@ def _same_variable(variable: Json, other: Json) -> bool:
     return defaults.same(variable, other, _VARIABLE)
 
 
-def _without_appended(variable: Json, path: str, records: RecordsByPath) -> Json:
-    """The variable without what other injections appended to it.
+def without_appended(variable: Json, path: str, records: RecordsByPath) -> Json:
+    """The variable without what the injections of `records` appended to it.
 
     On a second call these texts are there, on the first they were not.
     """
-    if not variable.get("value"):
+    value = variable.get("value")
+    if not value:
         return variable
-    value = variable["value"]
-    for _, record in reversed(records.get(f"{path}/value", ())):
-        if record["op"] == "append":
-            value = value.removesuffix(str(record.get("suffix", "")))
-    return {**variable, "value": value}
+    *_, end = _ends(value, records.get(f"{path}/value", ()))
+    return variable if end == len(value) else {**variable, "value": value[:end]}
 
 
-def _has_text(variable: Json, appended: Mapping[str, Any]) -> bool:
-    """Whether the value contains the text between separators."""
-    separator = _separator(appended)
-    value = f"{separator}{variable.get('value') or ''}{separator}"
-    return f"{separator}{appended['value']}{separator}" in value
+def _ends(value: str, records: Iterable[tuple[Entry, Record]]) -> Iterator[int]:
+    """Where the value ended after each text that was appended, from the last to the first."""
+    end = len(value)
+    yield end
+    for _, record in reversed([*records]):
+        suffix = str(record.get("suffix", "")) if record["op"] == "append" else ""
+        if suffix and value.endswith(suffix, 0, end):
+            end -= len(suffix)
+            yield end
 
 
 def _separator(appended: Mapping[str, Any]) -> str:

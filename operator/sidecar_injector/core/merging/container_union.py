@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import additions, container_additions, defaults
-from sidecar_injector.core.merging.status_annotation import ItemKey, Record
+from sidecar_injector.core.merging.status_annotation import ItemKey, Record, json_text
 
 Json = dict[str, Any]
 Missing = tuple[tuple[str, ...], str, Any]
@@ -32,6 +32,9 @@ class Union(additions.Addition):
 
     target: container_additions.Target
     template: Json
+    settled: tuple[Collection[ItemKey], ...] = ()
+    """The items without a key that were added before: they are there, changed or not."""
+    left_out: tuple[str, ...] = ()
 
     @property
     def paths(self) -> Sequence[str]:
@@ -44,7 +47,24 @@ class Union(additions.Addition):
         ]
 
     def missing(self, pod: Mapping[str, Any]) -> Union | None:
-        return self if any(_missing(self.target.find(pod), self.template)) else None
+        return self if any(self._missing(pod)) else None
+
+    def unsettled(self, pod: Mapping[str, Any], settled: Collection[ItemKey]) -> Union:
+        return dataclasses.replace(self, settled=(*self.settled, settled))
+
+    def _missing(self, pod: Mapping[str, Any]) -> Iterator[Missing]:
+        container = self.target.find(pod)
+        for steps, key, value in _missing(container, self.template):
+            is_settled = (
+                self.settled
+                and steps[-1] in BY_VALUE
+                and container.get(steps[-1])
+                and any(
+                    (self.target.path(*steps), json_text(value)) in keys for keys in self.settled
+                )
+            )
+            if not is_settled:
+                yield steps, key, value
 
     def preserved_paths(self, pod: Mapping[str, Any]) -> Sequence[str]:
         rest = {key: value for key, value in self.template.items() if key not in ALWAYS_SET}
@@ -54,9 +74,15 @@ class Union(additions.Addition):
 
     def apply(self, editor: patch.Editor, recorded: set[ItemKey]) -> list[Record]:
         records: list[Record] = []
-        for steps, key, value in list(_missing(self.target.find(editor.document), self.template)):
-            is_item = key or steps[-1] in BY_VALUE
-            (editor.append if is_item else editor.set)(self.target.steps(*steps), value)
+        # Of two sources that have a variable the last one counts, which is the author's.
+        first = container_additions.leading_sources(self.target, editor.document, recorded)
+        for steps, key, value in list(self._missing(editor.document)):
+            if steps == ("envFrom",):
+                editor.insert(self.target.steps(*steps), first, value)
+                first += 1
+            else:
+                is_item = key or steps[-1] in BY_VALUE
+                (editor.append if is_item else editor.set)(self.target.steps(*steps), value)
             if steps[-1] in BY_VALUE:
                 records.append({"op": "add", "path": self.target.path(*steps), "value": value})
             elif key:

@@ -9,28 +9,36 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.merging import additions, container_additions, container_union, defaults
+from sidecar_injector.core.merging import (
+    additions,
+    container_additions,
+    container_union,
+    defaults,
+    ports,
+)
 from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.render import Json, Parts
-from sidecar_injector.core.merging.status_annotation import Entry, RecordsByPath
+from sidecar_injector.core.merging.status_annotation import Entry, ItemKey, RecordsByPath
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import references
 from sidecar_injector.core.reasons import Conflict, Reason
 
-REWRITTEN = ("image", "imagePullPolicy", "resources")
-"""What other admission controllers are known to rewrite in containers that we added: registry
-mirrors, AlwaysPullImages, vertical autoscalers. The container still counts as ours."""
+PROBES = frozenset({"livenessProbe", "readinessProbe", "startupProbe"})
+"""What `kubectl debug --copy-to` takes out of containers."""
 
 
 class Fit:
     """Compares the parts of one injection with the contents of one pod.
 
     `claims` are those of the pod's annotation and of what this pass has added so far;
-    `host_network` is what the author wrote.
+    `host_network` is what the author wrote. `wishes` are the items that the injections before this
+    one want and that an earlier call added: a part that is wanted alike is shared, even if others
+    changed it since.
     """
 
     def __init__(
@@ -41,6 +49,8 @@ class Fit:
         claims: Claims,
         injection: model.Injection,
         host_network: bool,
+        wishes: Mapping[str, Any],
+        settled: Iterable[Collection[ItemKey]],
     ) -> None:
         self.pod = pod
         self.parts = parts
@@ -49,6 +59,8 @@ class Fit:
         self.own_entry = claims.entry(injection.identity)
         self.other_entries = [entry for entry in claims.entries if entry is not self.own_entry]
         self._claims = claims
+        self._wishes = wishes
+        self.placement: Mapping[str, str] = injection.spec.get("placement") or {}
         self.containers = {
             container["name"]: (field, index, container)
             for field in pod_fields.CONTAINER_LISTS
@@ -64,7 +76,14 @@ class Fit:
 
         unions, self.differing = self._differing(merges=injection.spec.get("onConflict") == "Merge")
         self.additions: tuple[additions.Addition, ...] = (*parts.additions, *unions)
+        self.unsettled = self._unsettled(settled)
+        """The additions without what an earlier call added, whatever it has become."""
         self.needed_volumes = self._needed_volumes()
+        self.left_out = parts.left_out
+        """The paths of what the pod does not get although it is wanted."""
+        if self.additions:
+            of_additions = (path for addition in self.additions for path in addition.left_out)
+            self.left_out = (*parts.left_out, *of_additions)
 
     @functools.cached_property
     def records(self) -> RecordsByPath:
@@ -81,6 +100,21 @@ class Fit:
 
     def _other(self, claimants: Iterable[Entry]) -> Entry | None:
         return next((entry for entry in claimants if entry is not self.own_entry), None)
+
+    def is_claimed(self, name: str) -> bool:
+        """Whether any injection added the container."""
+        return name in self._claims.containers
+
+    @functools.cached_property
+    def lacking(self) -> Sequence[tuple[str, Json]]:
+        """The wanted containers that the pod does not have, each with its list."""
+        present = self.containers
+        return [
+            (field, container)
+            for field, wanted in self.wanted
+            for container in wanted
+            if container["name"] not in present
+        ]
 
     @property
     def lacks_everything(self) -> bool:
@@ -102,9 +136,20 @@ class Fit:
             container = pod_fields.with_host_ports(container)
         return placed_field == field and defaults.contains(container, wanted, defaults.CONTAINER)
 
+    def shares_container(self, field: str, wanted: Json) -> bool:
+        """Whether another injection's container of that name has all that the wanted one sets."""
+        wish = self._wishes.get(patch.pointer(("spec", field, wanted["name"])))
+        return self.has_container(field, wanted) or (
+            wish is not None and defaults.contains(wish, wanted, defaults.CONTAINER)
+        )
+
     def has_volume(self, wanted: Json) -> bool:
-        """Whether the pod's volume of that name is the wanted one."""
-        return defaults.same_volume(self.volumes[wanted["name"]], wanted)
+        """Whether the pod's volume of that name is the wanted one, or has become of it."""
+        name = wanted["name"]
+        if self._is_own(name, ("volumes",)) or defaults.same_volume(self.volumes[name], wanted):
+            return True
+        wish = self._wishes.get(patch.pointer(("spec", "volumes", name)))
+        return wish is not None and defaults.same_volume(wish, wanted)
 
     def _differing(self, *, merges: bool) -> tuple[list[container_union.Union], list[str]]:
         """The author's containers that have the name of a wanted container but differ from it.
@@ -118,28 +163,65 @@ class Fit:
                 name = container["name"]
                 if name not in self.containers or self.container_owner(name):
                     continue
-                if self.has_container(field, container) or self._is_own(field, container):
+                if self.has_container(field, container) or self.is_own_container(name):
                     continue
+                union = None
                 if merges and self._can_merge(field, container):
-                    target = container_additions.Target(field, self.containers[name][1], name)
-                    unions.append(container_union.Union(target, container))
-                else:
+                    union = self._union(field, container)
+                if union:
+                    unions.append(union)
+                elif not self._is_copy(field, container):
                     names.append(name)
         return unions, names
 
-    def _is_own(self, field: str, wanted: Json) -> bool:
-        """Whether this injection added the container; other controllers may have changed it."""
-        name = wanted["name"]
-        if not (self.own_entry and self.is_current and name in self.own_entry.names(field)):
-            return False
-        template = self.parts.without_inherited.get(name, wanted)
-        rest = {key: value for key, value in template.items() if key not in REWRITTEN}
-        return self.has_container(field, rest)
+    def _union(self, field: str, wanted: Json) -> container_union.Union | None:
+        """What is merged; None if a part of it refers to a variable that is left out."""
+        _, index, container = self.containers[wanted["name"]]
+        target = container_additions.Target(field, index, wanted["name"])
+        variables, left_out = container_additions.without_uncertain(
+            wanted.get("env") or (), container, target, self._claims
+        )
+        if not left_out:
+            return container_union.Union(target, wanted)
+        kept = {variable["name"] for variable in variables}
+        needed = references.of_items(wanted.get("volumeMounts") or (), "subPathExpr")
+        needed |= references.of_items(variables, "value")
+        if any(variable["name"] in needed - kept for variable in wanted["env"]):
+            return None
+        return container_union.Union(target, {**wanted, "env": list(variables)}, left_out=left_out)
+
+    def is_own_container(self, name: str) -> bool:
+        """Whether this injection added the container; others may have changed all of it since."""
+        return self._is_own(name, pod_fields.CONTAINER_LISTS)
+
+    def _is_own(self, name: str, fields: Iterable[str]) -> bool:
+        entry = self.own_entry if self.is_current else None
+        return entry is not None and any(name in entry.names(field) for field in fields)
+
+    def _is_copy(self, field: str, wanted: Json) -> bool:
+        """Whether the container is the wanted one without its probes.
+
+        `kubectl debug --copy-to` also drops the annotation that says whose the container is.
+        """
+        container = self.containers[wanted["name"]][2]
+        dropped = [probe for probe in PROBES if not container.get(probe)]
+        rest = {key: value for key, value in wanted.items() if key not in dropped}
+        return len(rest) < len(wanted) and self.has_container(field, rest)
+
+    def _unsettled(self, settled: Iterable[Collection[ItemKey]]) -> tuple[additions.Addition, ...]:
+        unsettled = self.additions
+        for keys in settled:
+            if keys and unsettled:
+                rest = (addition.unsettled(self.pod, keys) for addition in unsettled)
+                unsettled = tuple(addition for addition in rest if addition)
+        return unsettled
 
     def _can_merge(self, field: str, wanted: Json) -> bool:
         """Whether both are of one kind: in the same list, and both native sidecars or neither."""
         placed_field, _, container = self.containers[wanted["name"]]
-        same_kind = container.get("restartPolicy") == wanted.get("restartPolicy")
+        policies = {container.get("restartPolicy"), wanted.get("restartPolicy")}
+        # Among the main containers a policy makes no native sidecar.
+        same_kind = field == "containers" or len(policies) == 1
         return placed_field == field and same_kind
 
     def _needed_volumes(self) -> Sequence[Json]:
@@ -150,7 +232,7 @@ class Fit:
         if not self.parts.unmounted:
             return self.parts.volumes
         unmounted = self.parts.unmounted.difference(self._mounted_by_author())
-        unmounted -= {name for addition in self.additions for _, name in addition.mounts}
+        unmounted -= {name for addition in self.unsettled for _, name in addition.mounts}
         return [volume for volume in self.parts.volumes if volume["name"] not in unmounted]
 
     def _mounted_by_author(self) -> Iterator[str]:
@@ -181,7 +263,7 @@ def missing_parts(fit: Fit) -> Parts:
     """The parts that the pod lacks; a container that another injection added counts as present."""
     if fit.lacks_everything:
         return fit.parts
-    lacking = (addition.missing(fit.pod) for addition in fit.additions)
+    lacking = (addition.missing(fit.pod) for addition in fit.unsettled)
     labels, annotations = (
         {key: value for key, value in wanted.items() if key not in present}
         for _, wanted, present in fit.members
@@ -195,6 +277,7 @@ def missing_parts(fit: Fit) -> Parts:
         labels=labels,
         annotations=annotations,
         additions=tuple(addition for addition in lacking if addition),
+        left_out=fit.left_out,
     )
 
 
@@ -220,12 +303,24 @@ def conflicts_with_author(fit: Fit) -> Iterator[Conflict]:
             yield Conflict(Reason.VOLUME_CONFLICT, repr(name))
     for part, name in _undefined_mounts(fit):
         yield Conflict(Reason.MISSING_VOLUME, f"{part} mounts {name!r}")
-    for port, name, holder in _taken_ports(fit):
+    for port, name, holder in ports.taken(fit):
         if not fit.container_owner(holder):
             message = f"{port[0]} {port[1]} of {name!r} is used by {holder!r}"
             yield Conflict(Reason.PORT_CONFLICT, message)
-    for addition in fit.additions:
+    for port_name, name, holder in ports.redirected(fit):
+        message = f"the name {port_name!r} would mean {name!r} and no longer {holder!r}"
+        yield Conflict(Reason.PORT_CONFLICT, message)
+    for addition in fit.unsettled:
         yield from addition.conflicts_with_author(fit.pod, fit.records)
+    if fit.left_out and not _wants_anything_else(fit):
+        yield Conflict(Reason.ENV_CONFLICT, f"{fit.left_out[0]} may come from envFrom")
+
+
+def _wants_anything_else(fit: Fit) -> bool:
+    """Whether something is wanted besides what is left out."""
+    parts = fit.parts
+    wanted = (parts.containers, parts.init_containers, parts.labels, parts.annotations)
+    return any(wanted) or bool(fit.needed_volumes) or any(each.paths for each in fit.additions)
 
 
 def conflicts_with_injections(fit: Fit) -> Iterator[Conflict]:
@@ -236,18 +331,18 @@ def conflicts_with_injections(fit: Fit) -> Iterator[Conflict]:
         for container in wanted:
             name = container["name"]
             owner = fit.container_owner(name) if name in fit.containers else None
-            if owner and not fit.has_container(field, container):
+            if owner and not (fit.is_own_container(name) or fit.shares_container(field, container)):
                 yield additions.belongs_to(repr(name), owner)
     for volume in fit.needed_volumes:
         name = volume["name"]
         owner = fit.volume_owner(name) if name in fit.volumes else None
         if owner and not fit.has_volume(volume):
             yield additions.belongs_to(f"volume {name!r}", owner)
-    for port, _, holder in _taken_ports(fit):
+    for port, _, holder in ports.taken(fit):
         if owner := fit.container_owner(holder):
             yield additions.belongs_to(f"{port[0]} {port[1]}", owner)
     yield from _differing_members(fit)
-    for addition in fit.additions:
+    for addition in fit.unsettled:
         yield from addition.conflicts_with_injections(fit.pod, fit.records)
 
 
@@ -262,25 +357,20 @@ def _differing_members(fit: Fit) -> Iterator[Conflict]:
 
 
 def _undefined_mounts(fit: Fit) -> Iterator[tuple[str, str]]:
-    """What mounts a volume that neither the template nor the author defines, and the volume."""
+    """What mounts a volume that neither the template nor the author defines, and the volume.
+
+    A container that is there already is left out: what it mounts is its own affair.
+    """
     in_template = set(fit.parts.names["volumes"])
-    of_additions = (mount for addition in fit.additions for mount in addition.mounts)
-    for part, name in itertools.chain(fit.parts.foreign_mounts, of_additions):
+    of_containers = (
+        (f"container {container!r}", name)
+        for container, name in fit.parts.foreign_mounts
+        if container not in fit.containers
+    )
+    of_additions = (mount for addition in fit.unsettled for mount in addition.mounts)
+    for part, name in itertools.chain(of_containers, of_additions):
         if name not in in_template and (name not in fit.volumes or fit.volume_owner(name)):
             yield part, name
-
-
-def _taken_ports(fit: Fit) -> Iterator[tuple[pod_fields.Port, str, str]]:
-    """Ports on the host network that are wanted twice, with the names of both containers."""
-    if not fit.host_network:
-        return
-    holders: dict[pod_fields.Port, str] = {}
-    all_wanted = (*fit.parts.init_containers, *fit.parts.containers)
-    for container in (*pod_fields.containers(fit.pod), *all_wanted):
-        for port in pod_fields.ports(container):
-            holder = holders.setdefault(port, container["name"])
-            if holder != container["name"]:
-                yield port, container["name"], holder
 
 
 def _absent(wanted: Iterable[Json], present: Mapping[str, Any]) -> tuple[Json, ...]:

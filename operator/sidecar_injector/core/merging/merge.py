@@ -10,10 +10,11 @@ from typing import Any, Final
 from sidecar_injector import names
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import additions, fit, render, status_annotation
+from sidecar_injector.core.merging import additions, fit, order, render, status_annotation
 from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
+    ItemKey,
     Provenance,
     Record,
     Skipped,
@@ -21,7 +22,7 @@ from sidecar_injector.core.merging.status_annotation import (
 )
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import lenient
-from sidecar_injector.core.reasons import Conflict, Reason
+from sidecar_injector.core.reasons import Conflict, Level, Reason
 from sidecar_injector.core.validity import container as container_rules
 from sidecar_injector.core.validity import pod as pod_rules
 from sidecar_injector.core.validity import pod_security, releases
@@ -32,13 +33,15 @@ MOST_BYTES: Final = 1536 << 10
 https://etcd.io/docs/latest/dev-guide/limit/"""
 SMALL_BYTES: Final = 16 << 10
 """What an injection adds to a larger pod nevertheless: the pod is too large without us, too."""
-_FIRST = "First"
+_FRAME_BYTES: Final = len(names.STATUS_ANNOTATION) + len('{"injections":[],"version":1}')
+"""What the annotation has besides its entries."""
 
 
 class Merge:
     """One pass over a pod: injections are added one after another, each completely or not at all.
 
-    `recorded` is what the pod's annotation claims. With `tutorial`, the pod is annotated in the
+    `recorded` is what the pod's annotation claims, and `candidates` are the injections that are
+    added in turn. With `tutorial`, the pod is annotated in the
     tutorial's way too. Without a `view` of the namespace, only the rules of the API server for any
     pod limit the result.
     """
@@ -49,15 +52,24 @@ class Merge:
         recorded: Provenance,
         *,
         context: render.RenderContext,
+        candidates: Iterable[model.Injection] = (),
         view: namespace_view.NamespaceView | None = None,
         tutorial: bool = False,
     ) -> None:
+        self._order = order.Order(recorded.entries, candidates)
+        self._wishes: dict[str, Any] = {}
+        self._wished_parts: set[ItemKey] = set()
         self._editor = editor
         self._recorded = recorded
         self._claims = Claims(recorded.entries)
         self._context = context
         self._view = view
         self._tutorial = tutorial
+        self.first_call: Merge | None = None
+        """The same for the pod as its author wrote it. On a second call it says what the first
+        call did: an injection that was skipped then is skipped again, for the same reason."""
+        self._most_record_bytes = spec_rules.MOST_ANNOTATIONS if recorded.entries else 0
+        """At least the bytes of all entries in the annotation."""
 
     @functools.cached_property
     def _room(self) -> int:
@@ -66,6 +78,16 @@ class Merge:
 
     def fit(self, injection: model.Injection) -> decision.Line:
         """Add what the pod lacks of this injection; a conflict adds nothing and is the reason."""
+        identity = injection.identity
+        recorded = self._claims.entry(identity)
+        self._order.begin(injection, recorded)
+        current = recorded if recorded and recorded.hash == injection.hash else None
+        if self.first_call:
+            line = self.first_call.fit(injection)
+            if line.reason.level is Level.FIT and recorded is None:
+                self._order.end(injection, None)
+                return line
+        parts = None
         try:
             parts = render.render(
                 injection,
@@ -73,19 +95,65 @@ class Merge:
                 claims=self._claims,
                 context=self._context,
             )
-            return self._fit_parts(injection, parts)
+            line = self._fit_parts(injection, parts, current.patched if current else ())
         except Conflict as conflict:
-            return decision.line(injection, conflict.reason, conflict.detail)
+            line = decision.line(injection, conflict.reason, conflict.detail)
         except patch.TooLargeError:
-            return decision.line(injection, Reason.TOO_MUCH_WORK)
+            line = decision.line(injection, Reason.TOO_MUCH_WORK)
+        if parts and current:
+            self._remember(parts, current)
+        self._order.end(injection, self._claims.entry(identity))
+        return line
 
-    def _fit_parts(self, injection: model.Injection, parts: render.Parts) -> decision.Line:
+    def settled(self, line: decision.Line) -> decision.Line:
+        """The line, or that the injection is there, if an earlier call has added it.
+
+        What others changed since is no conflict with ourselves, and cannot undo what is done.
+        """
+        if line.reason.level is not Level.FIT:
+            return line
+        if (entry := self._claims.entry(line.injection.identity)) is None:
+            return line
+        pod = self._editor.document
+        is_whole = all(
+            len(_names_still_present(entry, pod, field)) == len(entry.names(field))
+            for field in status_annotation.NAMED_LISTS
+        )
+        if entry.hash != line.injection.hash or not is_whole:
+            return line
+        detail = f"nothing is added to what has come since ({line.reason.value})"
+        return decision.line(line.injection, Reason.ALREADY_INJECTED, detail)
+
+    def _remember(self, parts: render.Parts, entry: Entry) -> None:
+        """Keep what an injection wants that an earlier call added, for those after it.
+
+        One that wants the same shares it, even if others have changed it since.
+        """
+        lists = zip(
+            status_annotation.NAMED_LISTS,
+            (parts.containers, parts.init_containers, parts.volumes),
+            strict=True,
+        )
+        for field, items in lists:
+            added = set(entry.names(field))
+            for item in items:
+                if item["name"] in added:
+                    self._wishes.setdefault(patch.pointer(("spec", field, item["name"])), item)
+        records = set(additions.settled_keys(entry.patched))
+        for addition in parts.additions if records else ():
+            self._wished_parts.update(addition.settled_parts(records))
+
+    def _fit_parts(
+        self, injection: model.Injection, parts: render.Parts, records: Sequence[Record]
+    ) -> decision.Line:
         fitting = fit.Fit(
             parts,
             pod=self._editor.document,
             claims=self._claims,
             injection=injection,
             host_network=self._context.host_network,
+            wishes=self._wishes,
+            settled=(set(additions.settled_keys(records)), self._wished_parts),
         )
         conflicts = itertools.chain(
             fit.conflicts_with_author(fitting), fit.conflicts_with_injections(fitting)
@@ -94,43 +162,63 @@ class Merge:
         missing = fit.missing_parts(fitting)
         paths = fit.preserved_paths(fitting)
         details = {"kept": paths} if paths else {}
+        if fitting.left_out:
+            details[decision.LEFT_OUT] = list(fitting.left_out)
+        if parts.credentials:
+            details["credentials"] = list(parts.credentials)
         if conflict is None and missing.is_empty:
             return decision.line(injection, Reason.ALREADY_INJECTED, details=details)
         if fit.is_outdated(fitting):
             return decision.line(injection, Reason.OUTDATED)
         if conflict:
             raise conflict
-        self._add(injection, missing)
+        self._add(injection, missing, parts)
         return decision.line(injection, Reason.INJECTED, missing.summary, details=details)
 
     def finish(self, skipped_lines: Sequence[decision.Line]) -> None:
         """Write the annotation, if it does not record what was added and skipped already."""
-        skipped = tuple(
-            Skipped(kind=line.injection.kind, name=line.injection.name, reason=line.reason.value)
-            for line in skipped_lines
+        entries = {entry.identity: entry for entry in self._claims.entries}
+        skipped = []
+        for line in skipped_lines:
+            # An injection is under one of both: under the former while the pod has a part of it.
+            entry = entries.get(line.injection.identity)
+            if entry and _has_any(self._editor.document, entry):
+                continue
+            entries.pop(line.injection.identity, None)
+            kind, name = line.injection.identity
+            skipped.append(Skipped(kind=kind, name=name, reason=line.reason.value))
+        before = self._recorded
+        empty = status_annotation.all_empty(
+            self._editor.document, self._editor.empty, before=before
         )
-        after, before = Provenance(self._claims.entries, skipped), self._recorded
+        after = Provenance(tuple(entries.values()), tuple(skipped), empty)
         # On a second call another reason for skipping may come first: that is not worth a patch.
         is_right = after.entries == before.entries and after.same_skipped(before)
         if not is_right and (after.entries or after.skipped):
-            self._write(after.as_text())
+            self._write(after)
 
-    def _write(self, text: str) -> None:
-        """Set the annotation, unless the API server would refuse the pod for the size of all
-        annotations: an injected pod without a record is better than none."""
+    def _write(self, provenance: Provenance) -> None:
+        """Set the annotation, without what was skipped or empty where there is no room for it."""
         present = pod_fields.metadata_map(self._editor.document, "annotations")
-        wanted = {**present, names.STATUS_ANNOTATION: text}
-        if spec_rules.annotation_bytes(wanted) <= spec_rules.MOST_ANNOTATIONS:
-            self._editor.set(("metadata", "annotations", names.STATUS_ANNOTATION), text)
+        entries, empty = provenance.entries, provenance.empty
+        for content in (provenance, Provenance(entries, (), empty), Provenance(entries)):
+            text = content.as_text()
+            wanted = {**present, names.STATUS_ANNOTATION: text}
+            if spec_rules.annotation_bytes(wanted) <= spec_rules.MOST_ANNOTATIONS:
+                is_new = text != present.get(names.STATUS_ANNOTATION)
+                if is_new and content != status_annotation.NOTHING:
+                    path = ("metadata", "annotations", names.STATUS_ANNOTATION)
+                    self._editor.set(path, text)
+                return
 
-    def _add(self, injection: model.Injection, missing: render.Parts) -> None:
+    def _add(self, injection: model.Injection, missing: render.Parts, parts: render.Parts) -> None:
         """Add all that is missing, or nothing: the result is checked before it is adopted."""
         before = self._editor.document
         room = max(self._room, SMALL_BYTES)
-        placing = _Placing(self._editor.fork(room=room), self._claims)
+        placing = _Placing(self._editor.fork(room=room), self._claims, self._order)
         placement = injection.spec.get("placement") or {}
-        records = placing.place(missing, placement)
-        annotations = {**missing.annotations, **placing.companions(missing, placement)}
+        records = placing.place(missing, placement, wanted=parts)
+        annotations = {**placing.companions(missing, placement), **missing.annotations}
         if self._tutorial:
             annotations |= placing.lacking(
                 names.TUTORIAL_STATUS_ANNOTATION, names.TUTORIAL_INJECTED
@@ -151,18 +239,33 @@ class Merge:
         )
         if conflict:
             raise conflict
-        self._record(injection, missing, annotations, records)
+        used = room - (placing.editor.room or 0)
+        self._record(self._entry(injection, missing, annotations, records), after, used)
         self._editor.adopt(placing.editor)
-        self._room -= room - (placing.editor.room or 0)
+        self._room -= used
 
-    def _record(
+    def _record(self, entry: Entry, after: Mapping[str, Any], used: int) -> None:
+        """Claim what was added. A Conflict if the pod `after` has no room for the annotation:
+        without a record, the next call would take these parts for the author's."""
+        older = self._claims.entry(entry.identity)
+        self._most_record_bytes += entry.most_bytes(used)
+        # Annotations that were added are among the records, all others are in the pod as it came.
+        most = MOST_BYTES - self._room + 2 * self._most_record_bytes
+        if older or most > spec_rules.MOST_ANNOTATIONS:
+            entries = [other for other in self._claims.entries if other is not older]
+            size = sum(each.length + 1 for each in (*entries, entry))
+            _check_annotations(after, size)
+            self._most_record_bytes = size
+        self._claims = self._claims.with_entry(entry)
+
+    def _entry(
         self,
         injection: model.Injection,
         added: render.Parts,
         annotations: dict[str, str],
         records: list[Record],
-    ) -> None:
-        """Record what was added, and what the pod still has of the injection's older entry."""
+    ) -> Entry:
+        """What was added, and what the pod still has of the injection's older entry."""
         names_added = added.names
         members_added = {"labels": dict(added.labels), "annotations": annotations}
         if older := self._claims.entry(injection.identity):
@@ -177,35 +280,43 @@ class Merge:
             older_records = (record for record in older.patched if json_text(record) not in texts)
             records = [*older_records, *records]
         parts = {**names_added, **members_added}
-        self._claims = self._claims.with_entry(
-            Entry(
-                kind=injection.kind,
-                name=injection.name,
-                generation=injection.generation,
-                hash=injection.hash,
-                mode=added.mode,
-                added={field: value for field, value in parts.items() if value},
-                patched=tuple(records),
-            )
+        return Entry(
+            kind=injection.kind,
+            name=injection.name,
+            generation=injection.generation,
+            hash=injection.hash,
+            mode=added.mode,
+            added={field: value for field, value in parts.items() if value},
+            patched=tuple(records),
+            left_out=added.left_out,
         )
 
 
 class _Placing:
     """Where parts go in a pod; `claims` say which items injections added before."""
 
-    def __init__(self, editor: patch.Editor, claims: Claims) -> None:
+    def __init__(self, editor: patch.Editor, claims: Claims, container_order: order.Order) -> None:
         self.editor = editor
         self._claims = claims
+        self._order = container_order
 
-    def place(self, parts: render.Parts, placement: Mapping[str, str]) -> list[Record]:
-        """Put the parts into the pod; the records of those that are not whole items."""
+    def place(
+        self, parts: render.Parts, placement: Mapping[str, str], *, wanted: render.Parts
+    ) -> list[Record]:
+        """Put the parts into the pod; the records of those that are not whole items.
+
+        `wanted` are the parts with those that the pod has already.
+        """
         records = self._apply(parts.additions) if parts.additions else []
         records += self._allow_eviction(parts)
-        first = placement.get("containers") == _FIRST
-        self._insert("containers", parts.containers, first=first)
-        first = placement.get("initContainers", _FIRST) == _FIRST
-        self._insert("initContainers", parts.init_containers, first=first)
-        self._insert("volumes", parts.volumes, first=False)
+        for field, missing, of_field in (
+            ("containers", parts.containers, wanted.containers),
+            ("initContainers", parts.init_containers, wanted.init_containers),
+        ):
+            if missing:
+                self._insert(field, missing, placement, wanted=of_field)
+        for volume in parts.volumes:
+            self.editor.append(("spec", "volumes"), volume)
         return records
 
     def _apply(self, parts: Iterable[additions.Addition]) -> list[Record]:
@@ -221,7 +332,7 @@ class _Placing:
     def companions(self, parts: render.Parts, placement: Mapping[str, str]) -> dict[str, str]:
         """Annotations that people expect with what was added, unless the pod has them."""
         annotations: dict[str, str] = {}
-        if placement.get("containers") == _FIRST and parts.containers:
+        if order.is_first(placement, "containers") and parts.containers:
             # kubectl logs and exec would otherwise choose the sidecar.
             injected_names = self._claims.names["containers"].union(parts.names["containers"])
             containers = pod_fields.items(self.editor.document, "containers")
@@ -229,8 +340,10 @@ class _Placing:
             own_name = next((name for name in own_names if name not in injected_names), None)
             if own_name:
                 annotations |= self.lacking(names.DEFAULT_CONTAINER_ANNOTATION, own_name)
-        if parts.empty_dirs:
-            annotations |= self.lacking(names.SAFE_TO_EVICT_ANNOTATION, ",".join(parts.empty_dirs))
+        if parts.local_volumes:
+            annotations |= self.lacking(
+                names.SAFE_TO_EVICT_ANNOTATION, ",".join(parts.local_volumes)
+            )
         return annotations
 
     def lacking(self, key: str, value: str) -> dict[str, str]:
@@ -243,32 +356,54 @@ class _Placing:
 
         https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md
         """
-        if not parts.empty_dirs:
+        if not parts.local_volumes:
             return []
         key = names.SAFE_TO_EVICT_ANNOTATION
         current = pod_fields.metadata_map(self.editor.document, "annotations").get(key)
         listed = (current or "").split(",")
-        suffix = "".join(f",{name}" for name in parts.empty_dirs if name not in listed)
+        suffix = "".join(f",{name}" for name in parts.local_volumes if name not in listed)
         if not current or not suffix:
             return []
         path = ("metadata", "annotations", key)
         self.editor.set(path, current + suffix)
         return [{"op": "append", "path": patch.pointer(path), "suffix": suffix}]
 
-    def _insert(self, field: str, items: tuple[dict[str, Any], ...], *, first: bool) -> None:
-        if not items:
-            return
-        path = ("spec", field)
-        if not first:
-            for item in items:
-                self.editor.append(path, item)
-            return
-        # Several injections are at the front as one block, in the order in which they were decided.
-        injected_names = self._claims.names[field]
+    def _insert(
+        self,
+        field: str,
+        missing: Sequence[dict[str, Any]],
+        placement: Mapping[str, str],
+        *,
+        wanted: Sequence[dict[str, Any]],
+    ) -> None:
         present = pod_fields.items(self.editor.document, field)
-        leading = itertools.takewhile(lambda item: item["name"] in injected_names, present)
-        for index, item in enumerate(items, sum(1 for _ in leading)):
-            self.editor.insert(path, index, item)
+        first = order.is_first(placement, field)
+        places = self._order.places(present, missing, wanted=wanted, field=field, first=first)
+        for index, item in [*places]:
+            self.editor.insert(("spec", field), index, item)
+
+
+def _has_any(pod: Mapping[str, Any], entry: Entry) -> bool:
+    """Whether the pod has anything of what was added; what was patched is not looked for."""
+    return (
+        bool(entry.patched)
+        or any(_names_still_present(entry, pod, field) for field in status_annotation.NAMED_LISTS)
+        or any(_members_still_present(entry, pod, field) for field in status_annotation.MAPS)
+    )
+
+
+def _check_annotations(pod: Mapping[str, Any], record_bytes: int) -> None:
+    """Raises Conflict if the pod has no room for a status annotation with so many bytes of entries,
+    each with a comma behind it."""
+    annotations = dict(pod_fields.metadata_map(pod, "annotations"))
+    annotations.pop(names.STATUS_ANNOTATION, None)
+    size = spec_rules.annotation_bytes(annotations) + _FRAME_BYTES + record_bytes - 1
+    if size > spec_rules.MOST_ANNOTATIONS:
+        raise Conflict(
+            Reason.TOO_MUCH_WORK,
+            f"with {names.STATUS_ANNOTATION} the annotations would have {size} bytes, at most"
+            f" {spec_rules.MOST_ANNOTATIONS} are accepted",
+        )
 
 
 def _names_still_present(entry: Entry, pod: Mapping[str, Any], field: str) -> list[str]:

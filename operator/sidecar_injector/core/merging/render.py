@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
@@ -13,6 +13,7 @@ from sidecar_injector.core.injections import model, parameters, schema
 from sidecar_injector.core.merging import additions, container_additions, inherit
 from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.status_annotation import NAMED_LISTS
+from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Conflict, Reason
 from sidecar_injector.core.validity import container as container_rules
 
@@ -52,6 +53,10 @@ class Parts:
     """The containers by name without what they inherit, which other injectors may change."""
     precomputed: container_rules.TemplateProblems | None = None
     """The problems of a template that is the same for every pod."""
+    left_out: tuple[str, ...] = ()
+    """The paths of what is not added, because it would break or replace what the author set."""
+    credentials: tuple[str, ...] = ()
+    """The author's mounts that are not taken because they may hold credentials, by their paths."""
 
     @functools.cached_property
     def names(self) -> dict[str, list[str]]:
@@ -60,15 +65,15 @@ class Parts:
         return {field: [item["name"] for item in items] for field, items in lists}
 
     @functools.cached_property
-    def empty_dirs(self) -> list[str]:
-        """The names of the volumes that are an `emptyDir`."""
-        return [volume["name"] for volume in self.volumes if volume.get("emptyDir") is not None]
+    def local_volumes(self) -> list[str]:
+        """The names of the volumes that keep the cluster autoscaler from removing a node."""
+        return [volume["name"] for volume in self.volumes if _is_local(volume)]
 
     @functools.cached_property
     def mounts(self) -> list[tuple[str, str]]:
-        """What mounts a volume or uses it as a device, and the volume's name."""
+        """Which container mounts a volume or uses it as a device, and the volume's name."""
         return [
-            (f"container {container['name']!r}", mount["name"])
+            (container["name"], mount["name"])
             for container in (*self.init_containers, *self.containers)
             for field in ("volumeMounts", "volumeDevices")
             for mount in container.get(field) or ()
@@ -78,7 +83,7 @@ class Parts:
     def foreign_mounts(self) -> list[tuple[str, str]]:
         """Those mounts whose volume is not among the parts."""
         volumes = set(self.names["volumes"])
-        return [(part, name) for part, name in self.mounts if name not in volumes]
+        return [(container, name) for container, name in self.mounts if name not in volumes]
 
     @functools.cached_property
     def unmounted(self) -> set[str]:
@@ -108,9 +113,25 @@ class Parts:
             *(f"annotation {key}" for key in self.annotations),
             *(path for addition in self.additions for path in addition.paths),
         ]
-        text = ", ".join(parts[:SUMMARY_PARTS])
-        rest = len(parts) - SUMMARY_PARTS
-        return f"{text} and {rest} more" if rest > 0 else text
+        text = _listed(parts)
+        return f"{text}; without {_listed(self.left_out)}" if self.left_out else text
+
+
+def _listed(parts: Sequence[str]) -> str:
+    text = ", ".join(parts[:SUMMARY_PARTS])
+    rest = len(parts) - SUMMARY_PARTS
+    return f"{text} and {rest} more" if rest > 0 else text
+
+
+def _is_local(volume: Mapping[str, Any]) -> bool:
+    """Whether the volume is on the node's disk, as the autoscaler counts it.
+
+    https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/utils/drain/drain.go
+    """
+    sources = [key for key, value in volume.items() if key != "name" and value is not None]
+    if sources in ([], ["emptyDir"]):
+        return (volume.get("emptyDir") or {}).get("medium") != "Memory"
+    return "hostPath" in sources
 
 
 def render(
@@ -125,19 +146,30 @@ def render(
     Raises Conflict where a value is missing or not accepted.
     """
     spec = _filled(injection, context)
-    mode = mode_of(injection, pod)
+    mode = mode_of(injection, pod=pod, claims=claims)
     parts = constant(injection, mode) if spec is injection.spec else _of_template(spec, mode)
     inherited, applied = spec.get("inherit"), spec.get("applicationContainers")
     if inherited:
         inheritance = inherit.Inheritance(inherited, pod=pod, claims=claims)
         parts = dataclasses.replace(
             parts,
-            containers=tuple(map(inheritance.into, parts.containers)),
-            init_containers=tuple(map(inheritance.into, parts.init_containers)),
+            containers=tuple(
+                inheritance.into(container, "containers") for container in parts.containers
+            ),
+            init_containers=tuple(
+                inheritance.into(container, "initContainers") for container in parts.init_containers
+            ),
+            left_out=tuple(inheritance.left_out),
+            credentials=tuple(inheritance.credentials),
         )
     if applied:
+        injected_names: Collection[str] = claims.containers.keys()
+        if spec.get("onConflict") != "Merge":
+            # A container of the template that nobody claims is one, too: `kubectl debug` makes
+            # copies without the annotation.
+            injected_names = injected_names | parts.without_inherited.keys()
         added = container_additions.additions_of(
-            applied, pod=pod, injected_names=claims.containers.keys()
+            applied, pod=pod, injected_names=injected_names, claims=claims
         )
         parts = dataclasses.replace(parts, additions=(*parts.additions, *added))
     return parts
@@ -180,13 +212,22 @@ def _of_template(spec: Mapping[str, Any], mode: str) -> Parts:
     )
 
 
-def mode_of(injection: model.Injection, pod: Mapping[str, Any]) -> str:
-    """`Native` or `Container`: Auto is native in a pod that ends, so that the sidecar ends too."""
+def mode_of(injection: model.Injection, *, pod: Mapping[str, Any], claims: Claims) -> str:
+    """`Native` or `Container`: Auto is native in a pod that can end, so that the sidecar ends too.
+
+    A pod can end if all containers of its author can.
+    """
     mode = str(injection.spec.get("sidecarMode") or "Auto")
     if mode != "Auto":
         return mode
     policy = (pod.get("spec") or {}).get("restartPolicy") or names.CONTAINER_RESTART_ALWAYS
-    return "Container" if policy == names.CONTAINER_RESTART_ALWAYS else "Native"
+    ends = policy != names.CONTAINER_RESTART_ALWAYS
+    for container in pod_fields.items(pod, "containers"):
+        if container["name"] not in claims.containers:
+            ends = pod_fields.can_end(container, policy)
+            if not ends:
+                break
+    return "Native" if ends else "Container"
 
 
 def _lists(spec: Mapping[str, Any], mode: str) -> tuple[tuple[Json, ...], tuple[Json, ...]]:
@@ -219,12 +260,12 @@ def _filled(injection: model.Injection, context: RenderContext) -> Mapping[str, 
         "injection.name": injection.name,
     }
     parameters.check_size(values, injection.token_uses)
+    properties = injection.spec_schema["properties"]
     filled = {
-        part: parameters.substitute(injection.spec[part], values)
+        part: parameters.substitute(injection.spec[part], values, shape=properties[part])
         for part in parameters.FILLED
         if part in injection.spec
     }
-    properties = injection.spec_schema["properties"]
     for part, value in filled.items():
         for problem in schema.problems(properties[part], value, path=part, tokens=False):
             # The pod's author chose the value, and the message goes to logs and Events: it repeats

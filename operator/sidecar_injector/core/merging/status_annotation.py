@@ -3,15 +3,18 @@
 The annotation is a hint and never a proof, as anyone may have written it. Reading it never fails,
 and each of its claims is compared with the pod before it counts.
 
-Its shape: `{"injections": [ENTRY, ...], "skipped": [{"kind", "name", "reason"}], "version": 1}` as
-compact JSON with sorted keys. An ENTRY has kind, name, generation, hash and mode, then `added` with
-the names of containers, initContainers and volumes and with the labels and annotations, then
-`patched` with one record for each other change.
+Its shape: `{"empty": {PATH: VALUE}, "injections": [ENTRY, ...], "skipped": [{"kind", "name",
+"reason"}], "version": 1}` as compact JSON with sorted keys. `empty` has the null, empty and zero
+values of the author that were filled or replaced, so that `uninject` puts them back. An ENTRY has
+kind, name, generation, hash and mode, then `added` with the names of containers, initContainers and
+volumes and with the labels and annotations, then `patched` with one record for each other change,
+and `leftOut` with the paths of what was not added.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +22,7 @@ from typing import Any
 import orjson
 
 from sidecar_injector import names
+from sidecar_injector.core import patch
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.pods.lenient import Json
 
@@ -27,6 +31,13 @@ NAMED_LISTS = ("containers", "initContainers", "volumes")
 """Lists of the pod's spec whose items are recorded by name."""
 MAPS = ("labels", "annotations")
 """Maps of the pod's metadata whose members are recorded with their values."""
+
+_LONGEST_ESCAPE = 12
+"""Of one character: two halves of a surrogate pair."""
+_MOST_ESCAPED = 3
+"""Times as long is JSON in ASCII as in UTF-8: an escape of six for two bytes."""
+_LONGEST_REST = 1024
+"""Of an entry without what it lists, and of a record without its path and its values."""
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -40,7 +51,7 @@ ItemKey = tuple[str, str]
 does not end in the item's own key."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
     """What one injection added to a pod."""
 
@@ -52,6 +63,8 @@ class Entry:
     added: Added = dataclasses.field(default_factory=dict)
     patched: tuple[Record, ...] = ()
     """What was changed elsewhere."""
+    left_out: tuple[str, ...] = ()
+    """The paths of what was wanted and not added."""
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -69,7 +82,7 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """The entry as the annotation has it: empty members are left out."""
-        members = {
+        members: Json = {
             "kind": self.kind,
             "name": self.name,
             "generation": self.generation,
@@ -78,7 +91,23 @@ class Entry:
             "added": {key: value for key, value in self.added.items() if value},
             "patched": list(self.patched),
         }
+        if self.left_out:
+            members["leftOut"] = list(self.left_out)
         return {key: value for key, value in members.items() if value not in (None, "", {}, [])}
+
+    @functools.cached_property
+    def length(self) -> int:
+        """How long the entry is in the annotation, which is ASCII."""
+        return len(json_text(self.as_json()))
+
+    def most_bytes(self, values: int) -> int:
+        """At least `length`, found in a fraction of the time: `values` are the bytes of all that
+        was added, as JSON."""
+        keys = sum(len(key) for field in MAPS for key in self.added.get(field) or ())
+        paths = sum(len(record["path"]) for record in self.patched) + sum(map(len, self.left_out))
+        rest = _LONGEST_REST * (1 + len(self.patched) + len(self.left_out))
+        # Names and values are there once, or twice in a record of a whole item.
+        return _LONGEST_ESCAPE * (keys + paths) + _MOST_ESCAPED * 2 * values + rest
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +129,8 @@ class Provenance:
 
     entries: tuple[Entry, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    empty: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the author wrote as null, empty or zero and what is so no longer, by its path."""
 
     def entry(self, identity: tuple[str, str]) -> Entry | None:
         """What this injection added, as recorded; None without a record."""
@@ -121,11 +152,24 @@ class Provenance:
             content["injections"] = [entry.as_json() for entry in self.entries]
         if self.skipped:
             content["skipped"] = [skipped.as_json() for skipped in self.skipped]
-        has_values = any(entry.patched for entry in self.entries)
+        if self.empty:
+            content["empty"] = dict(self.empty)
+        has_values = self.empty or any(entry.patched for entry in self.entries)
         return json_text(content) if has_values else _text_of_names(content)
 
 
 NOTHING = Provenance()
+
+
+PARENTS = ("metadata", "annotations")
+"""Where the annotation is."""
+
+
+def all_empty(
+    pod: Mapping[str, Any], filled: Mapping[str, Any], *, before: Provenance
+) -> dict[str, Any]:
+    """What to record as empty: on the way to the annotation, what was `filled`, and so far."""
+    return {**patch.empty_along(pod, PARENTS), **filled, **before.empty}
 
 
 def json_text(value: Any) -> str:
@@ -179,41 +223,13 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
         for item in lenient.objects(content, "skipped")
         if all(isinstance(item.get(key), str) for key in ("kind", "name", "reason"))
     ]
-    return Provenance(tuple(entries.values()), tuple(skipped))
+    empty = {path: value for path, value in lenient.child(content, "empty").items() if not value}
+    return Provenance(tuple(entries.values()), tuple(skipped), empty)
 
 
-def author_view(pod: Mapping[str, Any], recorded: Provenance) -> dict[str, dict[str, Any]]:
-    """Labels and annotations as the pod's author wrote them.
-
-    What is recorded as added and still has the recorded value is left out. So what an injection
-    adds never changes what is decided on the next call.
-    """
-    metadata = pod.get("metadata") or {}
-    view: dict[str, dict[str, Any]] = {}
-    for field in MAPS:
-        members = lenient.child(metadata, field)
-        if recorded.entries:
-            added = {
-                member for entry in recorded.entries for member in entry.members(field).items()
-            }
-            members = {
-                key: value
-                for key, value in members.items()
-                if not isinstance(value, str) or (key, value) not in added
-            }
-        view[field] = members
-    return view
-
-
-def author_scalar(pod: Mapping[str, Any], recorded: Provenance, field: str) -> Any:
-    """A field of the pod's spec as its author wrote it."""
-    value = (pod.get("spec") or {}).get(field)
-    for entry in reversed(recorded.entries):
-        for record in entry.patched:
-            is_field = record["op"] == "set" and record["path"] == f"/spec/{field}"
-            if is_field and "value" in record and record["value"] == value:
-                value = record.get("previous")
-    return value
+def steps_of(path: str) -> tuple[str, ...]:
+    """The steps of a record's path, each as the pod has it."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:])
 
 
 def _entry(item: Mapping[str, Any]) -> Entry | None:
@@ -238,4 +254,5 @@ def _entry(item: Mapping[str, Any]) -> Entry | None:
             for record in lenient.objects(item, "patched")
             if isinstance(record.get("path"), str) and record.get("op") in OPERATIONS
         ),
+        left_out=tuple(lenient.strings(item, "leftOut")),
     )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
+from sidecar_injector import names
+from sidecar_injector.core.pods import lenient
+
+_EXIT_CODES: Final = frozenset(range(256))
 CONTAINER_LISTS = ("initContainers", "containers")
 
 
@@ -21,6 +25,23 @@ def metadata_map(pod: Mapping[str, Any], field: str) -> dict[str, str]:
 def containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All containers of both lists."""
     return [*items(pod, "initContainers"), *items(pod, "containers")]
+
+
+def can_end(container: Mapping[str, Any], pod_policy: str) -> bool:
+    """Whether one of the main containers of a pod ends for good with some exit code.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-level-restart
+    """
+    policy = container.get("restartPolicy") or pod_policy
+    if policy == names.CONTAINER_RESTART_ALWAYS:
+        return False
+    final = _EXIT_CODES if policy == "Never" else frozenset({0})
+    for rule in lenient.objects(container, "restartPolicyRules"):
+        # Each rule restarts: there is no rule that ends a container.
+        on = lenient.child(rule, "exitCodes")
+        codes = {code for code in lenient.items(on, "values") if isinstance(code, int)}
+        final = final & codes if on.get("operator") == "NotIn" else final - codes
+    return bool(final)
 
 
 def with_host_ports(container: Mapping[str, Any]) -> dict[str, Any]:

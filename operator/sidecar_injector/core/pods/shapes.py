@@ -103,6 +103,7 @@ _SPEC = Object(
         ),
         "resources": _RESOURCES,
         "securityContext": _ANY,
+        "nodeSelector": STRINGS,
         "os": Object({"name": str}),
         "restartPolicy": str,
         "serviceAccount": str,

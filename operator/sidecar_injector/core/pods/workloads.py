@@ -1,13 +1,17 @@
-"""Where a manifest contains its pod or pod template."""
+"""Where a manifest contains its pod or pod templates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-_TEMPLATE = ("spec", "template")
-PATHS: Mapping[tuple[str, str], tuple[str, ...]] = {
+from sidecar_injector import names
+
+Path = tuple[str | int, ...]
+_TEMPLATE: Path = ("spec", "template")
+PATHS: Mapping[tuple[str, str], Path] = {
     ("", "Pod"): (),
+    ("", "PodTemplate"): ("template",),
     ("", "ReplicationController"): _TEMPLATE,
     ("apps", "DaemonSet"): _TEMPLATE,
     ("apps", "Deployment"): _TEMPLATE,
@@ -16,13 +20,53 @@ PATHS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("batch", "CronJob"): ("spec", "jobTemplate", *_TEMPLATE),
     ("batch", "Job"): _TEMPLATE,
 }
-"""API group and kind of everything that creates pods, and the path to its pod template."""
+"""API group and kind of everything in Kubernetes that has pods, and the path to its pod template.
+
+In an object of any other kind, what looks like a pod template is one.
+"""
+_GROUPS = frozenset(group for group, _ in PATHS)
+_KINDS = frozenset(kind for _, kind in PATHS)
+_VERSION = "v1"
+_NOT_ITS_OWN = frozenset({("apps", "ControllerRevision")})
+"""Kinds with templates that a controller keeps as history."""
 
 
-def pod_path(manifest: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The path to the pod, or to the pod template, in a manifest; None if it has neither."""
+def kind_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    """API group and kind."""
     group, slash, _ = str(manifest.get("apiVersion")).partition("/")
-    return PATHS.get((group if slash else "", str(manifest.get("kind"))))
+    return group if slash else "", str(manifest.get("kind"))
+
+
+def pod_paths(manifest: Mapping[str, Any]) -> list[Path]:
+    """The paths to the pod, or to the pod templates, in a manifest."""
+    kind = kind_of(manifest)
+    if kind in PATHS:
+        return [PATHS[kind]]
+    return [path[:-1] for path, spec in _pod_specs(manifest) if _is_template(path, spec)]
+
+
+def not_understood(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What may be a mistake in the kind, or what may be a pod and is not read as one."""
+    group, kind = kind_of(manifest)
+    version = manifest.get("apiVersion")
+    if (group, kind) in PATHS:
+        if str(version).rpartition("/")[2] != _VERSION:
+            right = f"{group}/{_VERSION}".lstrip("/")
+            yield f"apiVersion {version} is not Kubernetes' own, which is {right}"
+        return
+    paths = [(path, _is_template(path, spec)) for path, spec in _pod_specs(manifest)]
+    # The groups of custom resources have a dot.
+    if paths and "." not in group and (group in _GROUPS or kind in _KINDS):
+        yield f"apiVersion {version} has no kind {kind} that makes pods"
+    for path, is_template in paths:
+        if not is_template:
+            yield f"{field(path)} looks like a pod, and is no pod template: it is left as it is"
+
+
+def field(path: Path) -> str:
+    """A path as people write it."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(steps).lstrip(".")
 
 
 def is_list(manifest: Mapping[str, Any]) -> bool:
@@ -30,19 +74,68 @@ def is_list(manifest: Mapping[str, Any]) -> bool:
     return str(manifest.get("kind")).endswith("List") and isinstance(manifest.get("items"), list)
 
 
-def at(manifest: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def at(manifest: Mapping[str, Any], path: Path) -> Any:
     """The value at a path; None if there is no value."""
     value: Any = manifest
     for step in path:
-        value = value.get(step) if isinstance(value, dict) else None
+        if isinstance(step, int):
+            value = value[step]
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
     return value
 
 
-def transformed(
-    manifest: dict[str, Any], path: tuple[str, ...], transform: Callable[[Any], Any]
-) -> dict[str, Any]:
-    """A copy of the manifest with another value at the path; the original is not changed."""
+def replaced(manifest: Any, path: Path, value: Any) -> Any:
+    """A copy of the manifest with this value at the path; the original is not changed."""
     if not path:
-        result: dict[str, Any] = transform(manifest)
-        return result
-    return {**manifest, path[0]: transformed(manifest[path[0]], path[1:], transform)}
+        return value
+    result = manifest.copy()
+    result[path[0]] = replaced(manifest[path[0]], path[1:], value)
+    return result
+
+
+def _pod_specs(manifest: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """What looks like the spec of a pod in an object of a kind that we do not know."""
+    if manifest.get("kind") is None or kind_of(manifest) in _NOT_ITS_OWN:
+        return
+    if kind_of(manifest)[0] == names.GROUP:
+        return
+    for key, member in manifest.items():
+        if key not in ("metadata", "status"):
+            yield from _below(member, (key,))
+
+
+def _below(value: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    if isinstance(value, dict):
+        if _looks_like_a_spec(path, value):
+            yield path, value
+            return
+        for key, member in value.items():
+            yield from _below(member, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _below(item, (*path, index))
+
+
+def _looks_like_a_spec(path: Path, value: dict[str, Any]) -> bool:
+    containers = value.get("containers")
+    if not isinstance(containers, list) or not containers:
+        return False
+    needed = ("name", "image") if _is_in_template(path) else ("image",)
+    return all(
+        isinstance(container, dict) and any(isinstance(container.get(key), str) for key in needed)
+        for container in containers
+    )
+
+
+def _is_in_template(path: Path) -> bool:
+    return len(path) > 1 and path[-1] == "spec" and str(path[-2]).lower().endswith("template")
+
+
+def _is_template(path: Path, spec: dict[str, Any]) -> bool:
+    """Whether the pods are as the template says; a controller adds to one without images."""
+    return _is_in_template(path) and all(
+        isinstance(container.get(key), str)
+        for container in spec["containers"]
+        for key in ("name", "image")
+    )

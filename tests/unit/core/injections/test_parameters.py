@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import re2
 
-from sidecar_injector import names
+from sidecar_injector import crds, names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view, parameters
 from tests.kits.samples import (
@@ -16,6 +16,7 @@ from tests.kits.samples import (
     namespace_with,
     pod,
     reasons,
+    round_trip,
 )
 
 KEY = "example.com/value"
@@ -89,6 +90,83 @@ def test_a_whole_token_takes_the_parameters_type():
 
 def test_an_integer_in_a_command_line_is_text():
     assert valued("7", parameter(type="Integer"), args=["$(params.p)"])["args"] == ["7"]
+
+
+TOKEN = "$(params.p)"
+
+
+def leaves(shape, wrap=lambda item: item):
+    """Each field of a schema that takes one value: its schema, and a tree with the token there."""
+    for key, below in (shape.get("properties") or {}).items():
+        yield from leaves(below, lambda item, key=key: wrap({key: item}))
+    if isinstance(rest := shape.get("additionalProperties"), dict):
+        yield from leaves(rest, lambda item: wrap({"key": item}))
+    if items := shape.get("items"):
+        yield from leaves(items, lambda item: wrap([item]))
+    if not {"properties", "additionalProperties", "items"} & shape.keys():
+        yield shape, wrap(TOKEN)
+
+
+def leaf(tree):
+    """The only value in a tree."""
+    while isinstance(tree, dict | list):
+        (tree,) = tree.values() if isinstance(tree, dict) else tree
+    return tree
+
+
+@pytest.mark.parametrize("part", parameters.FILLED)
+def test_an_integer_is_text_in_every_field_that_takes_text_and_a_number_elsewhere(part):
+    fields = list(leaves(crds.spec_schema(names.CLUSTER_KIND)["properties"][part]))
+    assert fields
+    for shape, tree in fields:
+        wanted = crds.spec_schema(names.CLUSTER_KIND)["properties"][part]
+        filled = leaf(parameters.substitute(tree, {"params.p": 7}, shape=wanted))
+        assert filled == ("7" if shape.get("type") == "string" else 7), tree
+
+
+def test_an_integer_is_the_whole_value_of_a_label_and_an_annotation():
+    metadata = {"labels": {"a": TOKEN}, "annotations": {"b": TOKEN}}
+    subject = injection(
+        parameters=[parameter(type="Integer")],
+        template={"metadata": metadata, "spec": {"containers": [container(workingDir=TOKEN)]}},
+    )
+    decision = round_trip(pod(annotations={KEY: "7"}), subject)
+    assert reasons(decision) == {"log": "Injected"}
+    assert decision.pod["metadata"]["labels"] == {"a": "7"}
+    assert decision.pod["metadata"]["annotations"]["b"] == "7"
+    assert sidecar(decision)["workingDir"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "path"),
+    [
+        ("String", {"livenessProbe": {"exec": {"command": ["x"]}, "periodSeconds": TOKEN}},
+         "livenessProbe.periodSeconds"),
+        ("Quantity", {"securityContext": {"runAsUser": TOKEN}}, "securityContext.runAsUser"),
+        ("Integer", {"imagePullPolicy": TOKEN}, "imagePullPolicy"),
+    ],
+)  # fmt: skip
+def test_a_type_that_never_fits_its_field_is_an_error_of_the_injection(kind, fields, path):
+    # A value of the other parameter must be guessed, which hides nothing.
+    other = parameter("other", pattern="[a-z]+")
+    subject = one_with(parameter(type=kind), other, **fields)
+    (error,) = subject.errors
+    assert error.path == f"spec.template.spec.containers[0].{path}"
+    assert "$(params.p)" in error.expectation
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "fields"),
+    [
+        ("String", "Always", {"imagePullPolicy": TOKEN}),
+        ("String", "64Mi", {"resources": {"requests": {"memory": TOKEN}}}),
+        ("Integer", "7", {"resources": {"requests": {"cpu": TOKEN}}}),
+        ("Integer", "80", {"livenessProbe": {"tcpSocket": {"port": TOKEN}}}),
+        ("String", "web", {"livenessProbe": {"tcpSocket": {"port": TOKEN}}}),
+    ],
+)
+def test_a_type_that_may_fit_is_left_to_the_pod(kind, value, fields):
+    valued(value, parameter(type=kind), **fields)
 
 
 def test_a_token_may_be_part_of_a_quantity():

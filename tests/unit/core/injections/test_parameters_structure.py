@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import parameters
+from sidecar_injector.core.injections import parameters, schema
 from tests.kits.samples import container, decided, injection, pod
 
 KEY = "example.com/value"
@@ -63,10 +63,10 @@ def test_no_value_changes_the_structure_of_anything(value):
     harmless = {"params.p": "x"}
     template_injection = everywhere()
     for part in ("template", "applicationContainers"):
-        filled = parameters.substitute(template_injection.spec[part], {"params.p": value})
-        assert shape(filled) == shape(
-            parameters.substitute(template_injection.spec[part], harmless)
-        )
+        tree = template_injection.spec[part]
+        wanted = schema.member(template_injection.spec_schema, part)
+        filled = parameters.substitute(tree, {"params.p": value}, shape=wanted)
+        assert shape(filled) == shape(parameters.substitute(tree, harmless, shape=wanted))
         assert shape(filled) == shape(template_injection.spec[part])
 
     decision = decided(pod(annotations={KEY: value}), template_injection)

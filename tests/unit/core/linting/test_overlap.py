@@ -147,3 +147,27 @@ def test_an_injection_is_compared_with_few_others_and_says_so():
 
     assert f"may meet {count} injections" in texts[0]
     assert len(texts) == overlap.MAX_COMPETING + 1
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "meet"),
+    [("Linux", "Windows", False), ("Linux", "Linux", True), ("Any", "Windows", True)],
+)
+def test_injections_for_different_systems_cause_no_warning(own, other, meet):
+    mine, theirs = PARTS["label"]
+    competitor = injection("rival", cluster=True, operatingSystem=other, **theirs)
+    assert bool(warned(competitor, operatingSystem=own, **mine)) is meet
+
+
+def test_a_port_that_another_injection_opens_too_is_a_warning():
+    daprd = injection("a", template=template(containers=[quiet("daprd", ports=PORT)]))
+    agent = injection("b", template=template(containers=[quiet("agent", ports=PORT)]))
+    setup = injection("c", template=template(initContainers=[quiet("setup", ports=PORT)]))
+    (warning,) = overlap.warnings(daprd, [agent, setup])
+    assert warning.path == "spec.template.spec.containers[0].ports[0]"
+    assert warning.sentence == (
+        "port TCP 3500 is also of 'agent' in b: in one pod only one can listen"
+    )
+
+
+PORT = [{"containerPort": 3500}]

@@ -133,3 +133,35 @@ def test_nothing_that_the_schema_accepts_makes_a_judgement_fail(size):
             assert len(findings.short_warnings()) <= validate.MAX_WARNINGS, seed
             refused += bool(findings.errors)
     assert 0 < refused < 3 * size
+
+
+def test_a_service_account_brings_less_than_its_name_and_lint_says_so():
+    (sentence,) = warned(template=template(serviceAccountName="robot"))
+    assert sentence == (
+        "spec.template.spec.serviceAccountName may not bring its pull secrets to a pod, nor"
+        " automountServiceAccountToken"
+    )
+    assert len(sentence) <= validate.MAX_CHARACTERS
+
+
+def test_a_mount_may_need_a_variable_that_only_pods_have():
+    mount = {"name": "logs", "mountPath": "/logs", "subPathExpr": "$(POD_NAME)"}
+    volumes = [{"name": "logs", "emptyDir": {}}]
+    assert warned(template=template(volumes=volumes), applicationContainers={
+        "volumeMounts": [mount]}) == []  # fmt: skip
+
+
+def test_a_port_of_two_containers_of_the_template_is_a_warning():
+    port = [{"containerPort": 3500}]
+    (warning,) = warned(
+        template=template(containers=[quiet("a", ports=port), quiet("b", ports=port)])
+    )
+    assert warning.startswith("spec.template.spec.containers[1].ports[0]")
+    assert warning.endswith("TCP 3500 is also of 'a': only one can listen")
+
+
+def test_a_name_of_a_port_is_a_warning_where_it_comes_before_the_pods_own():
+    parts = template(containers=[quiet(ports=[{"name": "http", "containerPort": 3500}])])
+    (warning,) = warned(placement={"containers": "First"}, template=parts)
+    assert warning.startswith("spec.template.spec.containers[0].ports[0].name")
+    assert not warned(template=parts)

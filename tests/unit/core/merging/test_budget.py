@@ -11,7 +11,7 @@ import pytest
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.linting import validate
-from sidecar_injector.core.merging import budget, merge
+from sidecar_injector.core.merging import budget, merge, status_annotation
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.httpserver import messages
 from tests.kits.admission import Server, patched, review
@@ -90,6 +90,24 @@ TOO_MUCH = {
             inherit={"volumeMounts": {}},
             template={"spec": {"containers": [container(f"s{n}") for n in range(64)]}},
         )],
+    ),
+    "variables of inherited mounts": (
+        pod(
+            volumes=[{"name": "v", "emptyDir": {}}],
+            containers=containers(
+                1, volumeMounts=[
+                    {"name": "v", "mountPath": f"/{n}", "subPathExpr": "$(A)"} for n in range(60)
+                ],
+            ),
+        ),
+        [injection(
+            inherit={"volumeMounts": {}},
+            template={"spec": {"containers": [container(f"s{n}") for n in range(8)]}},
+        )],
+    ),
+    "sources of volumes": (
+        pod(volumes=[{"name": "v", "projected": {"sources": [{}] * 70_000}}]),
+        [injection(inherit={"volumeMounts": {}})],
     ),
 }  # fmt: skip
 
@@ -219,3 +237,16 @@ def test_a_pod_does_not_become_larger_than_the_api_server_can_store(size):
     again = decided(decision.pod, *injections)
     assert again.operations == []
     assert [line.reason for line in again.evaluated].count(Reason.ALREADY_INJECTED) == fitting
+
+
+def test_a_second_call_that_is_decided_for_the_authors_pod_too_counts_twice():
+    first, second = adding(1, "a"), adding(12, "b")
+    subject = decided(pod(containers=containers(60)), first).pod
+    counted = budget.Budget(subject, status_annotation.read(subject["metadata"]["annotations"]))
+    assert counted.admits(first)
+    assert counted.admits(second)
+    assert counted.work < budget.SHORT < 2 * counted.work
+    request = namespace_view.PodRequest(namespace=NAMESPACE, pod=subject, is_waited_for=True)
+    with pytest.raises(budget.LongWorkError):
+        decide.decide(request, namespace_with(first, second))
+    assert decide.decide(request, namespace_with(first)).verdict is PodVerdict.UNCHANGED

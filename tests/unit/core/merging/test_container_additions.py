@@ -176,3 +176,94 @@ def test_a_container_that_another_injector_adds_in_between_receives_on_the_secon
     assert app(twice)["env"] == env(("A", "1"), ("O", "own x"))
     assert twice["spec"]["containers"][1] == between["spec"]["containers"][1]
     assert twice["spec"]["containers"][1]["env"] == once["spec"]["containers"][0]["env"]
+
+
+def from_env(*sources):
+    return [{"configMapRef": {"name": "own"}, **source} for source in sources or ({},)]
+
+
+def test_a_variable_that_may_come_from_the_authors_sources_is_left_out():
+    subject = pod(
+        containers=[
+            container("app", envFrom=from_env()),
+            container("listed", envFrom=from_env(), env=env(("B", "own"))),
+            container("free"),
+        ]
+    )
+    both = applied(env=env(("A", "1")), appendEnv=[{"name": "B", "value": "text"}])
+    result = samples.round_trip(subject, both)
+    app, listed, free = result.pod["spec"]["containers"]
+    assert app == subject["spec"]["containers"][0]
+    assert listed["env"] == env(("B", "own text"))
+    assert free["env"] == env(("A", "1"), ("B", "text"))
+    left_out = [
+        "/spec/containers/app/env/A", "/spec/containers/app/env/B",
+        "/spec/containers/listed/env/A",
+    ]  # fmt: skip
+    assert result.lines[0].details == {"leftOut": left_out}
+    assert all(path in result.lines[0].message for path in left_out)
+    assert decided(result.pod, both).lines[0].details == {"leftOut": left_out}
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "receives"),
+    [
+        (["X_"], True),
+        (["A"], False),
+        (["A_B", "A_BC"], False),
+        (["A_B", "A_BX", "A", "A_"], False),
+        (["A_BC_", "B", "0"], True),
+        ([""], False),
+        (["X_", ""], False),
+        (["X_", None], False),
+    ],
+)
+def test_a_prefix_says_which_variables_a_source_can_have(prefixes, receives):
+    sources = from_env(*({"prefix": prefix} for prefix in prefixes))
+    subject = pod(containers=[container("app", envFrom=sources), container("free")])
+    result = after(subject, applied(env=env(("A_BC", "1"))))
+    assert ("env" in app(result)) is receives
+
+
+@pytest.mark.parametrize(
+    "fields", [{"env": env(("A", "1"))}, {"appendEnv": [{"name": "A", "value": "1"}]}], ids=str
+)
+def test_where_nothing_else_is_wanted_that_is_a_conflict(fields):
+    subject = pod(containers=[container("app", envFrom=from_env())])
+    decision = decided(subject, applied(**fields))
+    assert reasons(decision) == {"log": "EnvConflict"}
+    assert "/spec/containers/app/env/A may come from envFrom" in decision.lines[0].message
+    assert reasons(decided(decision.pod, applied(**fields))) == {"log": "EnvConflict"}
+    overriding = applied(onEnvFrom="Override", **fields)
+    assert app(after(subject, overriding))["env"] == env(("A", "1"))
+
+
+def test_sources_that_injections_added_are_not_the_authors():
+    sources = applied("a", priority=1, envFrom=[{"configMapRef": {"name": "ours"}}])
+    variables = applied("b", env=env(("A", "1")), envFrom=[{"secretRef": {"name": "ours"}}])
+    assert app(after(pod(), sources, variables))["env"] == env(("A", "1"))
+
+
+EXPRESSION = {"name": "conf", "mountPath": "/conf", "subPathExpr": "$(A)"}
+
+
+@pytest.mark.parametrize(
+    ("own", "fields", "reason"),
+    [
+        ({}, {"volumeMounts": [EXPRESSION]}, "MissingValue"),
+        ({"env": env(("A", "1"))}, {"volumeMounts": [EXPRESSION]}, "Injected"),
+        ({}, {"volumeMounts": [EXPRESSION], "env": env(("A", "1"))}, "Injected"),
+        ({}, {"volumeMounts": [EXPRESSION], "appendEnv": env(("A", "1"))}, "Injected"),
+        ({"envFrom": from_env()}, {"volumeMounts": [EXPRESSION], "env": env(("A", "1"))},
+         "MissingValue"),
+        ({"envFrom": from_env({"prefix": "A"})}, {"env": env(("A", "1"), ("B", "$(A)"))},
+         "MissingValue"),
+        ({"envFrom": from_env({"prefix": "A"})}, {"env": env(("A", "1"), ("B", "$$(A)"))},
+         "Injected"),
+    ],
+)  # fmt: skip
+def test_what_is_added_finds_the_variables_that_it_refers_to(own, fields, reason):
+    template = {"spec": {"volumes": [CONFIG]}}
+    subject = pod(containers=[container("app", **own)])
+    result = samples.applied(subject, applied(template=template, **fields))
+    assert reasons(result) == {"log": reason}

@@ -52,7 +52,7 @@ def test_skip_is_the_default_and_a_conflict():
          {"securityContext": {"capabilities": {"drop": ["ALL"]}}, "tty": True}),
         ({"envFrom": [{"configMapRef": {"name": "own"}}]},
          {"envFrom": [{"configMapRef": {"name": "own"}}, {"configMapRef": {"name": "c"}}]},
-         {"envFrom": [{"configMapRef": {"name": "own"}}, {"configMapRef": {"name": "c"}}]}),
+         {"envFrom": [{"configMapRef": {"name": "c"}}, {"configMapRef": {"name": "own"}}]}),
     ],
     ids=str,
 )  # fmt: skip
@@ -115,3 +115,34 @@ def test_the_pods_containers_keep_their_order():
         "app",
         "two",
     ]
+
+
+SOURCES = [{"configMapRef": {"name": "own"}}]
+
+
+def test_sources_are_placed_before_the_authors_whose_values_count():
+    result = merged({"envFrom": SOURCES}, {"envFrom": [{"secretRef": {"name": "ours"}}]})
+    assert result["envFrom"] == [{"secretRef": {"name": "ours"}}, *SOURCES]
+
+
+def test_a_variable_that_may_come_from_the_authors_sources_is_left_out():
+    template = {"tty": True, "env": [{"name": "A", "value": "a"}, {"name": "B", "value": "b"}]}
+    own = {"envFrom": [{**SOURCES[0], "prefix": "A"}]}
+    subject = pod(containers=[container("app", **own)])
+    decision = round_trip(subject, merging(template))
+    (result,) = decision.pod["spec"]["containers"]
+    assert result == {**container("app"), **own, "tty": True, "env": template["env"][1:]}
+    assert decision.lines[0].details["leftOut"] == ["/spec/containers/app/env/A"]
+
+
+def test_a_container_with_a_policy_of_its_own_is_merged_and_keeps_it():
+    assert merged({"restartPolicy": "OnFailure"}, {"tty": True}, sidecarMode="Container") == {
+        **container("app"), "restartPolicy": "OnFailure", "tty": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "reason"), [("$(A)", "ContainerConflict"), ("x", "Injected")])
+def test_a_container_is_not_merged_without_a_variable_that_the_rest_needs(value, reason):
+    template = {"env": [{"name": "A", "value": "a"}, {"name": "B", "value": value}]}
+    subject = pod(containers=[container("app", envFrom=[{**SOURCES[0], "prefix": "A"}])])
+    assert reasons(round_trip(subject, merging(template))) == {"log": reason}

@@ -7,7 +7,16 @@ import json
 
 import pytest
 
-from tests.kits.samples import container, decided, injection, pod, reasons
+from sidecar_injector import names
+from tests.kits.samples import (
+    applied,
+    container,
+    decided,
+    injection,
+    pod,
+    reasons,
+    round_trip,
+)
 
 SECOND = {
     "host network": {"template": {"spec": {"containers": [container()], "hostNetwork": True}}},
@@ -96,3 +105,163 @@ def test_a_hundred_containers_receive_their_variable_and_come_out_once():
         for container in decision.pod["spec"]["containers"][:100]
     )
     assert not decided(decision.pod, log_injection).operations
+
+
+def texts(*appended):
+    """One injection for each text and separator that is appended to OPTS."""
+    return [
+        injection(
+            f"i{number}",
+            template={},
+            applicationContainers={
+                "appendEnv": [{"name": "OPTS", "value": text, "separator": separator}]
+            },
+        )
+        for number, (text, separator) in enumerate(appended)
+    ]
+
+
+@pytest.mark.parametrize("env", [[], [{"name": "OPTS"}], [{"name": "OPTS", "value": "own"}]])
+@pytest.mark.parametrize(
+    ("appended", "value"),
+    [
+        ([("-x", " "), ("-y", ",")], "-x,-y"),
+        ([("-x", " "), ("-y", ","), ("-z", ";")], "-x,-y;-z"),
+        ([("a,b", ","), ("c", " "), ("b", ",")], "a,b c"),
+        ([("a", ""), ("b", ""), ("ab", ",")], "ab"),
+        ([("x", "x"), ("x", ","), ("x", "x")], "x"),
+    ],
+)
+def test_texts_with_different_separators_are_appended_once(env, appended, value):
+    subject = pod(containers=[container("app", env=env)])
+    decision = round_trip(subject, *texts(*appended))
+    (variable,) = decision.pod["spec"]["containers"][0]["env"]
+    if not any("value" in each for each in env):
+        assert variable["value"] == value
+
+
+def test_a_text_that_the_author_has_is_found_behind_what_others_append():
+    subject = pod(containers=[container("app", env=[{"name": "OPTS", "value": "own,-y"}])])
+    decision = round_trip(subject, *texts(("-y", ","), ("-x", " ")))
+    assert reasons(decision) == {"i0": "AlreadyInjected", "i1": "Injected"}
+
+
+def test_a_variable_is_inherited_without_what_injections_append():
+    heir = injection(
+        "heir",
+        template={"spec": {"containers": [container("heir")]}},
+        inherit={"env": [{"name": "OPTS", "fromContainer": "app"}]},
+    )
+    subject = pod(containers=[container("app", env=[{"name": "OPTS", "value": "own"}])])
+    for priority in (0, 1):
+        appended = [{"name": "OPTS", "value": "-x"}]
+        before = injection(
+            "x",
+            priority=priority,
+            template={},
+            applicationContainers={"appendEnv": appended},
+        )
+        decision = round_trip(subject, before, heir)
+        assert decision.pod["spec"]["containers"][-1]["env"] == [{"name": "OPTS", "value": "own"}]
+
+
+def annotating(key):
+    return injection("a", template={"metadata": {"annotations": {key: "unconfined"}}})
+
+
+APPARMOR = "container.apparmor.security.beta.kubernetes.io/log"
+FILE = {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}
+VOLUME = {"name": "v", "emptyDir": {}}
+MOUNT = {"name": "v", "mountPath": "/log"}
+VALUE = {"name": "A", "value": "1"}
+LATER = {
+    "annotation of a container": (
+        annotating(APPARMOR),
+        injection("b", template={"spec": {"containers": [container("log")]}}),
+        "PodWouldBeInvalid",
+    ),
+    "annotation that a later one brings with its container": (
+        annotating(APPARMOR),
+        injection(
+            "b",
+            template={
+                "metadata": {"annotations": {APPARMOR: "unconfined"}},
+                "spec": {"containers": [container("log")]},
+            },
+        ),
+        "PodWouldBeInvalid",
+    ),
+    "variable from a file": (
+        injection(
+            "a",
+            template={
+                "spec": {"containers": [container("fk", env=[{"name": "K", "valueFrom": FILE}])]}
+            },
+        ),
+        injection(
+            "b",
+            template={
+                "spec": {"containers": [container("log", volumeMounts=[MOUNT])],
+                         "volumes": [VOLUME]}
+            },
+        ),
+        "PodWouldBeInvalid",
+    ),
+    "container that a later one completes": (
+        injection(
+            "a",
+            template={"spec": {"containers": [container("app", env=[VALUE])]}},
+        ),
+        injection("b", template={}, applicationContainers={"env": [VALUE]}),
+        "ContainerConflict",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second", "reason"), LATER.values(), ids=LATER)
+def test_an_injection_is_judged_without_those_that_come_later(first, second, reason):
+    decision = round_trip(pod(), first, second)
+    assert reasons(decision) == {"a": reason, "b": "Injected"}
+    again = decided(decision.pod, first, second)
+    assert reasons(again) == {"a": reason, "b": "AlreadyInjected"}
+    # With the other one before, the same injection fits.
+    before = injection("b", priority=1, **{
+        key: value for key, value in second.spec.items() if key != "priority"
+    })  # fmt: skip
+    assert reasons(round_trip(pod(), first, before))["a"] in {"Injected", "AlreadyInjected"}
+
+
+@pytest.mark.parametrize(
+    "source", [names.STATUS_ANNOTATION, names.SAFE_TO_EVICT_ANNOTATION,
+               names.DEFAULT_CONTAINER_ANNOTATION, names.TUTORIAL_STATUS_ANNOTATION]
+)  # fmt: skip
+@pytest.mark.parametrize("own", [True, False])
+def test_a_parameter_reads_an_annotation_as_the_author_wrote_it(source, own):
+    is_ours = source == names.STATUS_ANNOTATION
+    log_injection = injection(
+        parameters=[{"name": "p", "from": {"podAnnotation": source}, "default": "none"}],
+        placement={"containers": "First"},
+        template={
+            "spec": {
+                "containers": [container(args=["$(params.p)"], volumeMounts=[MOUNT])],
+                "volumes": [VOLUME],
+            }
+        },
+    )
+    annotations = {names.TUTORIAL_INJECT_ANNOTATION: "yes"} | ({source: "q"} if own else {})
+    subject = pod(annotations=annotations)
+    decision = applied(subject, log_injection) if is_ours else round_trip(subject, log_injection)
+    (sidecar,) = [each for each in decision.pod["spec"]["containers"] if each["name"] == "sidecar"]
+    assert sidecar["args"] == ["q" if own and not is_ours else "none"]
+
+
+def test_a_service_account_that_the_api_server_copies_into_the_alias_is_not_the_authors():
+    log_injection = injection(**SECOND["service account that it asks for"])
+    once = decided(pod(), log_injection).pod
+    once["spec"]["serviceAccount"] = once["spec"]["serviceAccountName"]
+    other = injection("other", template={
+        "spec": {"containers": [container("other", args=["$(pod.serviceAccountName)"])]}
+    })  # fmt: skip
+    twice = decided(once, log_injection, other)
+    assert reasons(twice) == {"log": "AlreadyInjected", "other": "Injected"}
+    assert twice.pod["spec"]["containers"][-1]["args"] == ["default"]

@@ -5,12 +5,14 @@ Calls are counted, not timed, so that a busy machine changes nothing.
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 
+from sidecar_injector import names
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import merge, render, status_annotation
+from sidecar_injector.core.merging import author, merge, render, status_annotation
 from sidecar_injector.core.reasons import Reason
 from tests.kits.samples import container, decided, injection, pod
 
@@ -129,6 +131,34 @@ def test_containers_that_are_merged_and_inherit_are_linear_too(field):
     check_linear(work)
 
 
+def test_variables_that_come_with_mounts_are_linear_too():
+    def work(times):
+        numbers = range(ITEMS * times)
+        env = [{"name": f"E{n}", "value": f"$(E{n - 1})/$(E{n % 7})"} for n in numbers]
+        mounts = [
+            {"name": VOLUME["name"], "mountPath": f"/{n}", "subPathExpr": f"$(E{n})"}
+            for n in numbers
+        ]
+        own = [container("app", env=env, volumeMounts=mounts)]
+        return decided, pod(containers=own, volumes=[VOLUME]), injection(
+            inherit={"volumeMounts": {}}
+        )  # fmt: skip
+
+    check_linear(work)
+
+
+def test_variables_beside_many_sources_are_linear_too():
+    def work(times):
+        numbers = range(ITEMS * times)
+        sources = [{"configMapRef": {"name": "c"}, "prefix": f"P{n}"} for n in numbers]
+        env = [{"name": f"E{n}", "value": "x"} for n in numbers]
+        return decided, pod(containers=[container("app", envFrom=sources)]), injection(
+            applicationContainers={"env": env}
+        )  # fmt: skip
+
+    check_linear(work)
+
+
 @pytest.mark.parametrize(
     ("field", "item"),
     [
@@ -168,6 +198,32 @@ def test_an_injection_costs_the_same_however_many_others_match(passes):
     check_linear(work)
 
 
+def forged(times, *, texts=1, items=1, steps=0):
+    """A pod of which the annotation claims that many texts were appended to its variables."""
+    path = "/spec/containers/app/env/A/value" + "/a" * (steps * times)
+    record = {"op": "append", "path": path, "suffix": "x"}
+    entry = {"kind": "K", "name": "n", "patched": [record] * (texts * times)}
+    text = json.dumps({"injections": [entry], "version": 1})
+    env = [{"name": "A", "value": "x" * 1000}] * (items * times)
+    return pod(annotations={names.STATUS_ANNOTATION: text}, containers=[container("app", env=env)])
+
+
+@pytest.mark.parametrize("sizes", [{"texts": 400}, {"items": 400}, {"texts": 400, "items": 400}])
+def test_the_authors_pod_is_found_in_linear_time(sizes):
+    def work(times):
+        subject = forged(times, **sizes)
+        recorded = status_annotation.read(subject["metadata"]["annotations"])
+        return author.pod_of, subject, recorded
+
+    check_linear(work)
+
+
+def test_a_path_of_many_steps_is_not_followed():
+    subject = forged(1, steps=10_000)
+    recorded = status_annotation.read(subject["metadata"]["annotations"])
+    assert calls(author.pod_of, subject, recorded) < 1000
+
+
 class CountingText(str):
     """Text that counts how often it is compared."""
 
@@ -196,3 +252,15 @@ def test_records_of_the_first_call_are_not_compared_with_each_other():
     line = merge.Merge(editor, recorded, context=context).fit(log_injection)
     assert line.reason is Reason.INJECTED
     assert CountingText.count < 10 * len(entry.patched)
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_what_was_added_before_is_known_again_in_linear_time(field):
+    """By an injection itself, and by one that wants the same."""
+
+    def again(count):
+        both = [injecting(field, count, name=name) for name in "ab"]
+        once = decided(pod(containers=containers(CONTAINERS)), *both).pod
+        return calls(decided, once, *both)
+
+    assert again(2 * ITEMS) <= MOST * again(ITEMS)

@@ -10,6 +10,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core.reasons import PodVerdict, Verdict
+from sidecar_injector.core.validity import spec as spec_rules
 from tests.kits.samples import container, decided, injection, pod, reasons, round_trip
 
 CONFIG = {"name": "conf", "configMap": {"name": "conf"}}
@@ -288,9 +289,94 @@ def test_a_pod_with_two_thousand_variables_gets_a_small_patch():
     assert len(json.dumps(decision.operations)) < 5000
 
 
-def test_a_pod_full_of_annotations_is_injected_without_saying_so():
-    full = {"notes": "x" * (256 * 1024 - 100)}
-    decision = decided(pod(annotations=full), injection())
-    assert container_names(decision.pod) == ["app", "sidecar"]
-    assert decision.pod["metadata"]["annotations"] == full
-    assert reasons(decided(decision.pod, injection())) == {"log": "AlreadyInjected"}
+@pytest.mark.parametrize(
+    ("source", "listed"),
+    [
+        ({"emptyDir": {}}, True),
+        ({}, True),
+        ({"emptyDir": {"medium": "HugePages"}}, True),
+        ({"hostPath": {"path": "/var/run/agent"}}, True),
+        ({"emptyDir": {"medium": "Memory"}}, False),
+        ({"configMap": {"name": "conf"}}, False),
+    ],
+)
+@pytest.mark.parametrize("own", [None, "cache"])
+def test_what_the_autoscaler_counts_as_local_does_not_keep_a_node(source, listed, own):
+    volume = {"name": "conf", **source}
+    key = names.SAFE_TO_EVICT_ANNOTATION
+    subject = pod(annotations={key: own} if own else None)
+    log_injection = injection(template=template(container(volumeMounts=[MOUNT]), volumes=[volume]))
+    annotations = round_trip(subject, log_injection).pod["metadata"]["annotations"]
+    expected = [*([own] if own else []), *(["conf"] if listed else [])]
+    assert annotations.get(key, "") == ",".join(expected)
+
+
+APPLIED = {"env": [{"name": "X", "value": "1"}]}
+
+
+def full(free):
+    """Annotations that leave room for so many bytes."""
+    return {"notes": "x" * (spec_rules.MOST_ANNOTATIONS - len("notes") - free)}
+
+
+@pytest.mark.parametrize("policy", ["Ignore", "Fail"])
+def test_an_injection_without_room_for_its_record_is_left_out(policy):
+    log_injection = injection(applicationContainers=APPLIED, failurePolicy=policy)
+    subject = pod(annotations=full(100))
+    decision = decided(subject, log_injection)
+    assert reasons(decision) == {"log": "TooMuchWork"}
+    assert f"{spec_rules.MOST_ANNOTATIONS} are accepted" in decision.lines[0].message
+    assert decision.pod == subject
+    assert not decision.operations
+
+
+def test_a_record_is_written_up_to_the_last_byte():
+    first = injection("a", template=template(container("a")), applicationContainers=APPLIED)
+    second = injection("b", template=template(container("b", args=["$(params.p)"])),
+                       parameters=[{"name": "p", "from": {"podLabel": "p"}}])  # fmt: skip
+    added = decided(pod(), first).pod["metadata"]["annotations"]
+    needed = spec_rules.annotation_bytes(added)
+    for free, reason in ((needed, "Injected"), (needed - 1, "TooMuchWork")):
+        decision = round_trip(pod(annotations=full(free)), first, second)
+        # There is no room to say that the second one was left out.
+        assert reasons(decision) == {"a": reason, "b": "MissingValue"}
+        assert spec_rules.annotation_bytes(decision.pod["metadata"]["annotations"]) <= (
+            spec_rules.MOST_ANNOTATIONS
+        )
+        again = decided(decision.pod, first, second)
+        assert reasons(again)["b"] == "MissingValue"
+
+
+def test_an_injection_that_has_room_comes_after_one_that_has_not():
+    labels = {f"example.com/{number}": "x" * 60 for number in range(20)}
+    large = injection("a", template=template(container("a"), metadata={"labels": labels}))
+    small = injection("b", template=template(container("b")))
+    decision = round_trip(pod(annotations=full(1000)), large, small)
+    assert reasons(decision) == {"a": "TooMuchWork", "b": "Injected"}
+
+
+def test_annotations_of_a_template_leave_room_for_the_records_before_them():
+    first = injection("a", template=template(container("a")))
+    second = injection("b", template=template(metadata={"annotations": {"k": "x" * 500}}))
+    decision = round_trip(pod(annotations=full(400)), first, second)
+    assert reasons(decision) == {"a": "Injected", "b": "PodWouldBeInvalid"}
+    decision = round_trip(pod(annotations=full(600)), first, second)
+    assert reasons(decision) == {"a": "Injected", "b": "TooMuchWork"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(names.SAFE_TO_EVICT_ANNOTATION, "cache"), (names.DEFAULT_CONTAINER_ANNOTATION, "s")],
+)
+def test_an_annotation_of_the_template_is_not_replaced_by_ours(key, value):
+    volumes = [{"name": "v", "emptyDir": {}}]
+    log_injection = injection(
+        placement={"containers": "First"},
+        template=template(
+            container("s", volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+            metadata={"annotations": {key: value}},
+            volumes=volumes,
+        ),
+    )
+    decision = round_trip(pod(), log_injection)
+    assert decision.pod["metadata"]["annotations"][key] == value

@@ -58,12 +58,12 @@ def test_the_pod_comes_back():
     assert reasons(decision) == {"log": "Injected"}
     annotation = decision.pod["metadata"]["annotations"][names.SAFE_TO_EVICT_ANNOTATION]
     assert annotation == "cache,tmp"
-    assert meaningful(uninject.uninject(decision.pod)) == meaningful(own())
+    assert uninject.uninject(decision.pod) == own()
 
 
 def test_a_pod_without_anything_comes_back_without_anything():
     back = uninject.uninject(decided(pod(), full()).pod)
-    assert meaningful(back) == pod()
+    assert back == pod()
 
 
 def test_several_injections_are_taken_out_in_turn():
@@ -72,7 +72,7 @@ def test_several_injections_are_taken_out_in_turn():
     decision = decided(own(), full(), other)
     app = decision.pod["spec"]["containers"][0]
     assert {"name": "OPTIONS", "value": "-own -x -y"} in app["env"]
-    assert meaningful(uninject.uninject(decision.pod)) == meaningful(own())
+    assert uninject.uninject(decision.pod) == own()
 
 
 def test_the_given_pod_is_not_changed():
@@ -168,3 +168,72 @@ def test_a_forged_annotation_is_survived(path, op):
     forged = {"injections": [entry], "version": 1}
     subject = pod(annotations={names.STATUS_ANNOTATION: json.dumps(forged)})
     assert uninject.uninject(subject)["spec"]["containers"] == pod()["spec"]["containers"]
+
+
+ALIAS = {"ip": "10.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "aliases",
+    [
+        [{"ip": "10.0.0.9"}],
+        [ALIAS],
+        [{**ALIAS, "hostnames": []}],
+        [{**ALIAS, "hostnames": ["a"]}, {**ALIAS, "hostnames": ["z"]}],
+    ],
+)
+def test_an_alias_of_the_author_stays_with_or_without_names(aliases):
+    template = {"spec": {"hostAliases": [{**ALIAS, "hostnames": ["a", "b"]}]}}
+    subject = pod(hostAliases=aliases)
+    decision = decided(subject, injection(template=template))
+    assert reasons(decision) == {"log": "Injected"}
+    assert uninject.uninject(decision.pod) == subject
+
+
+def test_hostnames_that_somebody_added_to_our_alias_stay():
+    template = {"spec": {"hostAliases": [{**ALIAS, "hostnames": ["a"]}]}}
+    injected = copy.deepcopy(decided(pod(), injection(template=template)).pod)
+    injected["spec"]["hostAliases"][0]["hostnames"].append("theirs")
+    back = uninject.uninject(injected)
+    assert back["spec"]["hostAliases"] == [{**ALIAS, "hostnames": ["theirs"]}]
+
+
+def test_of_two_variables_of_one_name_the_last_loses_the_text_that_it_got():
+    env = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
+    subject = pod(containers=[container("app", env=env)])
+    text = injection(
+        template={}, applicationContainers={"appendEnv": [{"name": "A", "value": "x"}]}
+    )
+    decision = decided(subject, text)
+    assert decision.pod["spec"]["containers"][0]["env"][1]["value"] == "2 x"
+    assert uninject.uninject(decision.pod) == subject
+
+
+@pytest.mark.parametrize("before", [{}, {"serviceAccountName": "default"}])
+def test_the_alias_that_the_api_server_fills_in_goes_with_the_account(before):
+    injected = copy.deepcopy(decided(pod(**before), full()).pod)
+    injected["spec"]["serviceAccount"] = "robot"
+    back = uninject.uninject(injected)["spec"]
+    assert back.get("serviceAccountName") == before.get("serviceAccountName")
+    assert back.get("serviceAccount") == before.get("serviceAccountName")
+
+
+def test_what_was_empty_is_recorded_and_put_back():
+    subject = pod(containers=[container("app", env=[])], volumes=None, serviceAccountName="")
+    subject["metadata"]["labels"] = {}
+    decision = decided(subject, full())
+    recorded = json.loads(decision.pod["metadata"]["annotations"][names.STATUS_ANNOTATION])
+    assert recorded["empty"] == {
+        "/metadata/labels": {}, "/spec/containers/app/env": [], "/spec/serviceAccountName": "",
+        "/spec/volumes": None,
+    }  # fmt: skip
+    assert list(uninject.uninject(decision.pod).items()) == list(subject.items())
+    again = decided(decision.pod, full(), injection("more", template={"spec": {
+        "containers": [container("more")]}}))  # fmt: skip
+    assert uninject.uninject(again.pod) == subject
+
+
+def test_a_forged_record_of_what_was_empty_brings_nothing_in():
+    forged = {"version": 1, "injections": [], "empty": {"/spec/volumes": [{"name": "x"}], "": None}}
+    subject = pod(annotations={names.STATUS_ANNOTATION: json.dumps(forged)})
+    assert uninject.uninject(subject) == pod()

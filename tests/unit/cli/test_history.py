@@ -1,0 +1,20 @@
+"""What a pod's annotation says of its creation, in rows and for programs."""
+
+from __future__ import annotations
+
+from sidecar_injector.cli.cluster import history, subjects
+from sidecar_injector.core.merging import status_annotation
+from tests.kits.samples import container, decided, injection, pod
+
+
+def test_what_was_left_out_is_told_beside_what_was_added():
+    logging = injection(applicationContainers={"env": [{"name": "A", "value": "a"}]})
+    sources = [{"configMapRef": {"name": "own"}}]
+    created = decided(pod(containers=[container("app", envFrom=sources)]), logging).pod
+    recorded = status_annotation.read(created["metadata"]["annotations"])
+    pod_history = subjects.PodHistory(recorded=recorded, injections=[logging])
+    (row,) = history.rows(pod_history)
+    left_out = "/spec/containers/app/env/A"
+    assert row == ("log", "Injected", "current", f"container sidecar, without {left_out}")
+    (entry,) = history.as_json(pod_history)["injected"]
+    assert entry["leftOut"] == [left_out]
