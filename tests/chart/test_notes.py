@@ -67,6 +67,18 @@ def test_the_notes_say_how_to_test_the_release(helm: Any, chart: pathlib.Path, n
     assert command not in _notes(helm, chart, "--set=helmTest.enabled=false")
 
 
+def test_the_notes_warn_where_the_webhook_and_cert_manager_could_wait_for_each_other(
+    helm: Any, chart: pathlib.Path
+) -> None:
+    mode = ("--set=certificates.mode=certManager", "--set=certificates.issuerRef.name=ca")
+    fail = "--set=webhook.failurePolicy=Fail"
+    warning = "Do not label the namespace of cert-manager"
+
+    assert warning in _notes(helm, chart, *mode, fail)
+    assert warning not in _notes(helm, chart, *mode)
+    assert warning not in _notes(helm, chart, fail)
+
+
 def _notes(helm: Any, chart: pathlib.Path, *arguments: str) -> str:
     result = helm.run("install", "sidecar-injector", str(chart), "--dry-run=client", *arguments)
     assert result.returncode == 0, result.stderr

@@ -26,6 +26,8 @@ class FakeCluster(FakeApi):
         """The result of access reviews."""
         self.calls_webhook = True
         """Whether a pod's creation calls the webhook."""
+        self.lists_all_deployments = True
+        """Whether the user may list those of all namespaces at once."""
 
     async def document(self, path):
         if path == "/version":
@@ -37,6 +39,8 @@ class FakeCluster(FakeApi):
         return {"components": {"schemas": {name: spec, "Container": container}}}
 
     async def pages(self, resource, *, scope=api.EVERYTHING, limit=500):
+        if resource == api.DEPLOYMENTS and not (self.lists_all_deployments or scope.namespace):
+            raise forbidden(resource)
         terms = scope.label_selector.split(",")
         selected = dict(term.partition("=")[::2] for term in terms if term)
         async for page in super().pages(resource, scope=scope, limit=limit):

@@ -89,11 +89,16 @@ def misfits(conversion: findings.Conversion) -> list[schema.Problem]:
 
 
 def sidecar_set(version: str = "v1beta1", name: str = "logs", **spec: Any) -> Json:
+    usual: Json = {
+        "selector": SELECTOR,
+        "containers": [container()],
+        "updateStrategy": {"type": "NotUpdate"},
+    }
     return {
         "apiVersion": f"apps.kruise.io/{version}",
         "kind": "SidecarSet",
         "metadata": {"name": name},
-        "spec": {"selector": SELECTOR, "containers": [container()], **spec},
+        "spec": usual | spec,
     }
 
 

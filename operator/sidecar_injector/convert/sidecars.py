@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sidecar_injector.convert import findings, fitting, injection, sources
@@ -15,6 +15,15 @@ OWN_FIELDS = (
     "transferEnv", "resourcesPolicy",
 )  # fmt: skip
 """What a SidecarSet's container has besides what every container has."""
+MEMBERS = {
+    "upgradeStrategy": ("upgradeType", "hotUpgradeEmptyImage"),
+    "shareVolumePolicy": ("type",),
+    "shareVolumeDevicePolicy": ("type",),
+    "transferEnv": ("sourceContainerName", "sourceContainerNameFrom", "envName", "envNames"),
+}
+"""The fields within these."""
+INJECTED_VARIABLE = "IS_INJECTED"
+"""OpenKruise gives it to every container that it injects."""
 BEFORE, AFTER = "BeforeAppContainer", "AfterAppContainer"
 PLACES = {BEFORE: "First", AFTER: "Last"}
 DEFAULT_PLACE = {"containers": "First", "initContainers": "Last"}
@@ -43,24 +52,16 @@ class SidecarGroup:
 
 
 def split(spec: Mapping[str, Any], location: findings.Location) -> list[SidecarGroup]:
-    """The sidecars in as few groups as their settings need, at least one, in their order.
+    """The sidecars in few groups, at least one; injected one after the other they keep their order.
 
     A volume is in each group that mounts it, or else in the first.
     """
-    groups: list[SidecarGroup] = []
-    for field, container, place, inherit in _sidecars(spec, location):
-        group = next((group for group in groups if group.takes(field, place, inherit)), None)
-        if group is None:
-            group = SidecarGroup(inherit)
-            groups.append(group)
-        group.placement[field] = place
-        group.pod_spec.setdefault(field, []).append(container)
+    groups = _in_order(_sidecars(spec, location))
     if len(groups) > 1:
         location.member("containers").warn(
             f"they differ in podInjectPolicy, shareVolumePolicy or transferEnv, which an injection"
             f" has once: they became {len(groups)} injections, each applied by itself"
         )
-    groups = groups or [SidecarGroup({})]
     mounted = set[str]().union(*(group.mounted() for group in groups))
     shared = injection.pod_parts(("volumes", "imagePullSecrets"), spec, location)
     for index, group in enumerate(groups):
@@ -73,6 +74,23 @@ def split(spec: Mapping[str, Any], location: findings.Location) -> list[SidecarG
             volumes=volumes, imagePullSecrets=shared.get("imagePullSecrets")
         )
     return groups
+
+
+def _in_order(sidecars: Iterable[tuple[str, Json, str, Json]]) -> list[SidecarGroup]:
+    """The groups. Those of one list that are First come before those that are Last."""
+    groups: list[SidecarGroup] = []
+    last_index = dict.fromkeys(injection.CONTAINER_LISTS, 0)
+    by_place = sorted(sidecars, key=lambda sidecar: list(PLACES.values()).index(sidecar[2]))
+    for field, container, place, inherit in by_place:
+        # A group in front of the last one of this list would put the container before others.
+        candidates = range(last_index[field], len(groups))
+        index = next((i for i in candidates if groups[i].takes(field, place, inherit)), len(groups))
+        if index == len(groups):
+            groups.append(SidecarGroup(inherit))
+        groups[index].placement[field] = place
+        groups[index].pod_spec.setdefault(field, []).append(container)
+        last_index[field] = index
+    return groups or [SidecarGroup({})]
 
 
 def _sidecars(
@@ -102,6 +120,10 @@ def _sidecars(
                 (field, container["name"]), (DEFAULT_PLACE[field], dict[str, Any]())
             )
             yield field, container, place, inherit
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _without_own(item: Any) -> Any:
@@ -156,6 +178,12 @@ def _transferred(item: Json, location: findings.Location) -> list[Json]:
 
 
 def _warn_of_own(own: Json, location: findings.Location) -> None:
+    for field, members in MEMBERS.items():
+        for item in lenient.items({field: _listed(own.get(field))}, field):
+            for member in sources.mapping(item).keys() - set(members):
+                location.member(field).member(member).warn("is left out: the field is unknown")
+    if any(INJECTED_VARIABLE in str(own.get(field)) for field in ("command", "args", "env")):
+        location.warn(f"refers to the variable {INJECTED_VARIABLE}, which is not set here")
     if lenient.child(own, "upgradeStrategy").get("upgradeType") == "HotUpgrade":
         location.member("upgradeStrategy").warn(
             "has no counterpart: one container is injected and stays as it is"

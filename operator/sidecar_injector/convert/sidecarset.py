@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.convert import findings, fitting, injection, sidecars, sources
+from sidecar_injector.convert import findings, fitting, injection, meetings, sidecars, sources
 from sidecar_injector.core.injections import rules
 from sidecar_injector.core.pods import lenient, selectors
 
@@ -36,11 +36,15 @@ def convert(
 ) -> findings.Conversion:
     """The injections of each SidecarSet in the documents; other objects are skipped."""
     conversion = findings.Conversion(target)
+    sets: list[meetings.ConvertedSet] = []
     for document in documents:
         for source in sources.objects(document):
             location = findings.Location(conversion, source.place)
             if _is_sidecarset(source.value, location):
+                start = len(conversion.injections)
                 _add(source.value, location)
+                sets.append(meetings.converted(conversion.injections[start:], location))
+    meetings.warn(sets)
     return conversion
 
 
@@ -75,6 +79,8 @@ def _add(value: Json, location: findings.Location) -> None:
         wanted_name = f"{name}-{index + 1}" if index else name
         injection_spec = injection.present(
             **scope,
+            # The order of the parts: by their names, the tenth would be behind the first.
+            priority=len(groups) - 1 - index,
             hostNetworkPods="Inject",
             placement=group.placement,
             template=injection.present(
@@ -85,6 +91,13 @@ def _add(value: Json, location: findings.Location) -> None:
         )
         unique_name = injection.free_name(wanted_name, location.member("metadata.name"))
         injection.add(unique_name, injection_spec, location)
+    if any(
+        group.placement.get("containers") == sidecars.PLACES[sidecars.BEFORE] for group in groups
+    ):
+        inner.member("containers").note(
+            f"they stand first: a pod without the annotation {names.DEFAULT_CONTAINER_ANNOTATION}"
+            " gets it, so that kubectl takes the pod's own container"
+        )
     location.note(
         f"works on pods that are created from now on, in namespaces with the label"
         f" {names.INJECTION_LABEL}={names.ENABLED}"
@@ -101,6 +114,8 @@ def _scope(spec: Json, location: findings.Location) -> Json:
 
     before = len(location.conversion.warnings)
     namespaces = _fitted_selector("namespaceSelector", namespaces, location)
+    for name in _system_namespaces(namespaces):
+        location.member("namespaceSelector").note(f"no pod of {name} is ever injected")
     selector = _fitted_selector("selector", spec.get("selector"), location)
     if not any((selector or {}).values()):
         location.member("selector").warn("is missing: no pod is selected there, and every pod here")
@@ -115,6 +130,16 @@ def _scope(spec: Json, location: findings.Location) -> Json:
         "selector": selector,
         "suspend": is_paused or is_unsure,
     }
+
+
+def _system_namespaces(selector: Json | None) -> set[str]:
+    """The system namespaces that a selector names."""
+    key = names.NAMESPACE_NAME_LABEL
+    selected = {(selector or {}).get("matchLabels", {}).get(key)}
+    for expression in (selector or {}).get("matchExpressions") or ():
+        if expression["key"] == key and expression["operator"] == "In":
+            selected.update(expression["values"])
+    return selected & set(names.SYSTEM_NAMESPACES)
 
 
 def _fitted_selector(field: str, value: Any, location: findings.Location) -> Json | None:
@@ -166,8 +191,8 @@ def _warn_of_strategies(spec: Json, location: findings.Location) -> None:
         location.member("customVersion").warn(NO_REVISIONS)
     if spec.get("revisionHistoryLimit") not in (None, DEFAULT_HISTORY):
         location.member("revisionHistoryLimit").warn(NO_REVISIONS)
-    update_type = lenient.child(spec, "updateStrategy").get("type")
-    if spec.get("updateStrategy") and update_type != "NotUpdate":
+    # RollingUpdate is the default.
+    if lenient.child(spec, "updateStrategy").get("type") != "NotUpdate":
         location.member("updateStrategy").warn(
             "has no counterpart: pods that run keep the sidecar that they have until they are"
             " created anew, as with type NotUpdate"

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from sidecar_injector import names
+from sidecar_injector.cli.checks import surroundings
 from sidecar_injector.kube import api
 from tests.kits import cluster as kit
 from tests.kits.cli import run
@@ -191,3 +192,82 @@ def test_a_cluster_that_goes_away_leaves_what_was_found(monkeypatch):
     assert results[0] == ("cluster", "ok", "Kubernetes v1.37.2")
     message = "the API server https://there is unreachable: refused"
     assert results[-1] == ("cluster", "failed", message)
+
+
+def _named(name, namespace):
+    return {"metadata": {"name": name, "namespace": namespace}}
+
+
+def _cluster_injection():
+    """Of the namespaces with the label `team`; its objects may be of every kind."""
+    volumes = [
+        {"name": "a", "configMap": {"name": "conf"}},
+        {"name": "b", "secret": {"secretName": "key"}},
+        {"name": "c", "secret": {"secretName": "maybe", "optional": True}},
+        {"name": "d", "persistentVolumeClaim": {"claimName": "data"}},
+    ]
+    template = {"spec": {"containers": [container()], "volumes": volumes}}
+    selector = {"matchLabels": {"team": "a"}}
+    return resource("all", cluster=True, template=template, namespaceSelector=selector)
+
+
+def _with_cluster_injection():
+    fake = kit.installed()
+    fake.seed(api.CLUSTER_INJECTIONS, _cluster_injection())
+    for name in ("one", "two", "kube-system"):
+        fake.seed(api.NAMESPACES, kit.namespace(name, team="a"))
+    return fake
+
+
+def test_what_a_cluster_injection_needs_is_looked_for_in_each_of_its_namespaces(monkeypatch):
+    fake = _with_cluster_injection()
+    for namespace in ("one", "two"):
+        fake.seed(surroundings.RESOURCES["ConfigMap"], _named("conf", namespace))
+        fake.seed(surroundings.RESOURCES["PersistentVolumeClaim"], _named("data", namespace))
+    fake.seed(api.SECRETS, _named("key", "one"))
+    _, results = checked(monkeypatch, fake)
+    assert [result for result in results if result[0] == "objects"] == [
+        ("objects", "warning", "two has no Secret 'key', which cluster/all needs")
+    ]
+    fake.seed(api.SECRETS, _named("key", "two"))
+    _, results = checked(monkeypatch, fake)
+    assert [level for check, level, _ in results if check == "objects"] == ["ok"]
+
+
+def test_what_may_not_be_looked_for_is_said_without_a_failure(monkeypatch):
+    fake = _with_cluster_injection()
+    fake.failures["get", "configmaps"] = [kit.forbidden(api.SECRETS)] * 2
+    fake.failures["get", "persistentvolumeclaims"] = [kit.forbidden(api.SECRETS)] * 2
+    for namespace in ("one", "two"):
+        fake.seed(api.SECRETS, _named("key", namespace))
+    _, results = checked(monkeypatch, fake)
+    ((level, message),) = [result[1:] for result in results if result[0] == "objects"]
+    assert level == "ok"
+    assert message.startswith("not looked for: configmaps in one, persistentvolumeclaims in one")
+
+
+def _cold_start(monkeypatch, *, mode="certManager", policy="Fail", place="certs", looks=True):
+    fake = kit.installed(CERTIFICATE_MODE=mode)
+    entry = {
+        "name": names.MUTATE_WEBHOOK,
+        "failurePolicy": policy,
+        "timeoutSeconds": 5,
+        "rules": [],
+        "clientConfig": {"service": {"namespace": "x", "name": "x"}},
+    }
+    fake.seed(api.MUTATING, {"metadata": {"name": names.PRODUCT}, "webhooks": [entry]})
+    fake.seed(api.NAMESPACES, kit.namespace(place))
+    labels = {names.APP_NAME_LABEL: "cert-manager"}
+    fake.seed(api.DEPLOYMENTS, {"metadata": {**_named("cm", place)["metadata"], "labels": labels}})
+    fake.lists_all_deployments = looks
+    _, results = checked(monkeypatch, fake)
+    return [message for check, _, message in results if check == "cold start"]
+
+
+def test_a_cold_start_in_which_all_wait_for_each_other_is_warned_of(monkeypatch):
+    (message,) = _cold_start(monkeypatch)
+    assert message.startswith("cert-manager's pods in certs need the webhook")
+    assert _cold_start(monkeypatch, place="cert-manager", looks=False)
+    assert _cold_start(monkeypatch, policy="Ignore") == []
+    assert _cold_start(monkeypatch, mode="provided") == []
+    assert _cold_start(monkeypatch, place=names.PRODUCT) == []

@@ -14,7 +14,15 @@ from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason
 from tests.kits.cli import check_refused, clashing, on_files, placed, process, run, write
 from tests.kits.random_pods import Draw
-from tests.kits.samples import NAMESPACE, decided, injection, namespace_with, pod, resource
+from tests.kits.samples import (
+    NAMESPACE,
+    container,
+    decided,
+    injection,
+    namespace_with,
+    pod,
+    resource,
+)
 
 SCOPE = ["operation", "namespace", "namespace label", "pod label", "mirror pod", "own pod",
          "pod annotation"]  # fmt: skip
@@ -49,6 +57,17 @@ def test_an_injected_pod_has_passed_every_rule_in_order():
     (steps,) = explanation.lines
     assert names_of(steps) == [*MATCH, "validity", "fit"]
     assert [step.result for step in steps] == ["passed"] * 8 + ["Injected"]
+
+
+def test_what_becomes_of_the_pods_class_is_said_where_it_changes():
+    limits = {"limits": {"cpu": "1", "memory": "1Gi"}}
+    guaranteed = pod(containers=[container("app", resources=limits)])
+    steps = explain.explanation(subject(guaranteed, injection())).scope
+    assert names_of(steps) == [*SCOPE, "quality of service"]
+    assert steps[-1].message == "Guaranteed without the injections, Burstable with"
+    template = {"spec": {"containers": [container(resources=limits)]}}
+    steps = explain.explanation(subject(guaranteed, injection(template=template))).scope
+    assert names_of(steps) == SCOPE
 
 
 @pytest.mark.parametrize(

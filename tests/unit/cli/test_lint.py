@@ -11,7 +11,7 @@ from tests.kits.cli import ESCAPE, check_refused, process, run, write
 from tests.kits.samples import container, resource
 
 TIDY = {"spec": {"containers": [container(
-    resources={"requests": {"cpu": "10m", "memory": "16Mi"}},
+    resources={"limits": {"cpu": "10m", "memory": "16Mi"}},
     securityContext={"allowPrivilegeEscalation": False, "runAsNonRoot": True,
                      "capabilities": {"drop": ["ALL"]},
                      "seccompProfile": {"type": "RuntimeDefault"}},

@@ -181,3 +181,74 @@ def test_what_has_another_shape_is_warned_about() -> None:
         "spec.patchPodMetadata[0].annotations",
         "spec.patchPodMetadata[1]",
     ]
+
+
+def test_what_no_injected_container_has_is_warned_about_where_it_is_used() -> None:
+    sidecar = container(args=["--injected=$(IS_INJECTED)"], shareVolumePolicy={"typ": "enabled"})
+    assert kit.fields(converted(sidecar_set(containers=[sidecar]))) == [
+        "spec.containers[0].shareVolumePolicy.typ",
+        "spec.containers[0]",
+    ]
+
+
+def test_updates_of_running_pods_are_the_default_and_warned_about() -> None:
+    value = sidecar_set()
+    del value["spec"]["updateStrategy"]
+    assert kit.fields(converted(value)) == ["spec.updateStrategy"]
+
+
+def test_a_system_namespace_is_noted() -> None:
+    name = "kubernetes.io/metadata.name"
+    values = ["kube-system", "shop"]
+    for scope in (
+        {"namespace": "kube-system"},
+        {"namespaceSelector": {"matchLabels": {name: "kube-system"}}},
+        {"namespaceSelector": {"matchExpressions": [
+            {"key": name, "operator": "In", "values": values},
+        ]}},
+    ):  # fmt: skip
+        notes = [str(note) for note in converted(sidecar_set(**scope)).notes]
+        assert any("no pod of kube-system" in note for note in notes)
+
+
+@pytest.mark.parametrize(("policy", "is_noted"), [("", True), ("AfterAppContainer", False)])
+def test_an_annotation_for_containers_that_stand_first_is_noted(
+    policy: str, *, is_noted: bool
+) -> None:
+    conversion = converted(sidecar_set(containers=[container(podInjectPolicy=policy)]))
+    fields = [note.field for note in conversion.notes]
+    assert ("spec.containers" in fields) == is_noted
+
+
+def test_sets_that_give_one_annotation_two_values_are_warned_about() -> None:
+    one = sidecar_set(name="a", patchPodMetadata=[{"annotations": {"team": "1", "same": "x"}}])
+    two = sidecar_set(
+        name="b",
+        containers=[container("b")],
+        patchPodMetadata=[{"annotations": {"team": "2", "same": "x"}}],
+    )
+    for order in ((one, two), (two, one)):
+        conversion = converted(*order)
+        (warning,) = conversion.warnings
+        assert warning.field == "spec.patchPodMetadata"
+        assert "'a' has another value for 'team'" in warning.sentence
+        decision = decided(pod(labels={"tier": "web"}), *kit.read(conversion.injections))
+        assert list(reasons(decision).values()) == ["Injected", "InjectionConflict"]
+
+    two["spec"]["selector"] = {"matchLabels": {"tier": "other"}}
+    assert converted(one, two).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_warned"),
+    [(["a", "b"], ["c"], False), (["a", "c"], ["b"], True), (["z"], ["y"], True)],
+)
+def test_init_containers_of_two_sets_that_are_not_sorted_together_are_warned_about(
+    first: list[str], second: list[str], *, is_warned: bool
+) -> None:
+    one, two = (
+        sidecar_set(name=name, containers=[], initContainers=[container(each) for each in inits])
+        for name, inits in (("one", first), ("two", second))
+    )
+    fields = ["spec.initContainers"] if is_warned else []
+    assert kit.fields(converted(one, two)) == fields

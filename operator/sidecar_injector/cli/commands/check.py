@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.checks import before, installed, rights, server, webhook
+from sidecar_injector.cli.checks import before, installed, rights, server, surroundings, webhook
 from sidecar_injector.cli.checks.finding import (
     FAILED,
     OK,
@@ -38,7 +38,9 @@ AFTER: Sequence[tuple[str, Check]] = (
     ("webhooks", installed.configurations),
     ("certificates", webhook.certificates),
     ("namespaces", webhook.namespaces),
+    ("cold start", surroundings.cold_start),
     ("injections", webhook.injections),
+    ("objects", surroundings.needed_objects),
     ("fields", server.used_fields),
     ("dry-run pod", webhook.pod),
 )
@@ -67,9 +69,9 @@ def check(
     """Look for what is wrong with the injector in a cluster, and say what would help.
 
     Looks at the cluster's version, definitions, replicas, rights, webhook configurations,
-    certificates and the API server's trust in them, namespaces, injections, and at last creates a
-    pod as a dry run to see whether the webhook is asked. Nothing is changed. Exit status 1 if
-    anything has failed: there is no cluster, no release, no right to look.
+    certificates and the API server's trust in them, namespaces, injections and what these need, and
+    at last creates a pod as a dry run to see whether the webhook is asked. Nothing is changed. Exit
+    status 1 if anything has failed: there is no cluster, no release, no right to look.
     """
     now = datetime.datetime.now(datetime.UTC)
     results: list[CheckResult] = []

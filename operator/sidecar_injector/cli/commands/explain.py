@@ -18,6 +18,7 @@ from sidecar_injector.core import decision, matching, patch
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.merging import ports, status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import lenient, qos
 from sidecar_injector.core.reasons import Level, Reason
 
 PASSED = "passed"
@@ -61,6 +62,7 @@ def explanation(subject: inject.Subject) -> Explanation:
         _step(rule, stops=stops, fact=rule.fact(request, candidate, view))
         for rule, stops in matching.tried(matching.SCOPE_RULES, request, candidate, view)
     ]
+    scope += _class_steps(request.pod, subject.entry.decision.pod)
     lines, receiving = [], []
     result = pod_fields.metadata_map(subject.entry.decision.pod, "annotations")
     entries = status_annotation.read(result)
@@ -81,6 +83,13 @@ def _receiving(entry: status_annotation.Entry | None) -> list[str]:
     steps = (record["path"].split("/") for record in (entry.patched if entry else ()))
     names = (path[3] for path in steps if len(path) > 3 and path[2] in pod_fields.CONTAINER_LISTS)
     return list(dict.fromkeys(map(patch.unescaped, names)))
+
+
+def _class_steps(before: Any, after: Any) -> Iterator[ExplainStep]:
+    """What becomes of the pod's class, if it does not stay as it is."""
+    old, new = (qos.service_class(lenient.child(pod, "spec")) for pod in (before, after))
+    if old != new:
+        yield ExplainStep("quality of service", None, f"{old} without the injections, {new} with")
 
 
 def _step(rule: matching.Rule[Any], *, stops: bool, fact: str) -> ExplainStep:

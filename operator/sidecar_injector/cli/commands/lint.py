@@ -13,7 +13,7 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.linting import validate
+from sidecar_injector.core.linting import advice, validate
 
 ERROR, WARNING, FINE = "error", "warning", "ok"
 COLUMNS = ("INJECTION", "LEVEL", "FIELD", "MESSAGE")
@@ -50,9 +50,9 @@ class LintResult:
 def lint(*, files: tuple[str, ...], namespace: str, form: str, strict: bool) -> None:
     """Check SidecarInjections as the cluster would.
 
-    An error is what `kubectl apply` would refuse. A warning is what works on some pods only, or
-    not together with another injection of these files. Reads files only, never a cluster. Exit
-    status 1 if there is an error.
+    An error is what `kubectl apply` would refuse. A warning is what works on some pods only, in
+    some namespaces only, or not together with another injection of these files. Reads files only,
+    never a cluster. Exit status 1 if there is an error.
     """
     options.check_stdin(*files)
     results = check(manifests.read_injections(files, namespace=namespace))
@@ -74,7 +74,10 @@ def check(injections: Sequence[model.Injection]) -> list[LintResult]:
         checked = validate.validate(injection, others=injections)
         findings = [
             LintFinding(level, problem.path, problem.sentence)
-            for level, problems in ((ERROR, checked.errors), (WARNING, checked.warnings))
+            for level, problems in (
+                (ERROR, checked.errors),
+                (WARNING, (*checked.warnings, *advice.warnings(injection))),
+            )
             for problem in problems
         ]
         results.append(LintResult(injection, findings))
