@@ -109,7 +109,7 @@ class Trial:
         unset = (*EMPTY, "", 0) if is_file else EMPTY
         if path := lost(before, first.pod, unset=unset):
             yield Broken("the author's part is untouched", path)
-        if path := difference(comparable(uninject.uninject(first.pod)), comparable(before)):
+        if path := difference(comparable(uninject.uninject(dict(first.pod))), comparable(before)):
             yield Broken("uninject is the inverse", path)
         yield from _changes("twice is once, offline", first, self.decide(first.pod))
 
