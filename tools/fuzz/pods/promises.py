@@ -178,7 +178,12 @@ def without_derived(stored: Json) -> Json:
 
 def without_completed(pod: Json, injected: Json) -> Json:
     """The pod without what the API server copies from another field of the injected one: a port to
-    the host's, on its network, and limits to requests. Nobody can tell them from the author's."""
+    the host's, on its network, and limits to requests. Nobody can tell them from the author's. It
+    is also without the account that the API server fills in where a file names none."""
+    spec = dict(pod["spec"])
+    for alias in ("serviceAccount", "serviceAccountName"):
+        if spec.get(alias) == "default":
+            del spec[alias]
     containers = {}
     for field in ("containers", "initContainers"):
         present = {item["name"]: item for item in injected["spec"].get(field) or ()}
@@ -186,7 +191,7 @@ def without_completed(pod: Json, injected: Json) -> Json:
             _without_copies(item, present.get(item["name"], item), injected)
             for item in pod["spec"].get(field) or ()
         ]
-    return {**pod, "spec": {**pod["spec"], **containers}}
+    return {**pod, "spec": {**spec, **containers}}
 
 
 def _without_copies(container: Json, injected_container: Json, injected: Json) -> Json:
