@@ -63,23 +63,30 @@ def go_version() -> tuple[int, int]:
 
 def all_recipes() -> tuple[Recipe, ...]:
     """In the order in which they are built."""
-    kubernetes, etcd = required("k8s.io/kubernetes"), required("go.etcd.io/etcd/server/v3")
-    major, minor, _ = kubernetes.split(".", 2)
-    variables = {"gitVersion": f"v{kubernetes}", "gitMajor": major, "gitMinor": minor}
-    stamps = " ".join(f"-X {_VERSION_PACKAGE}.{key}={text}" for key, text in variables.items())
+    etcd = required("go.etcd.io/etcd/server/v3")
     return (
         Recipe(
             name="etcd", version=etcd, verb="build", package="go.etcd.io/etcd/server/v3",
             flags=_STRIP, minutes=2, provides=("etcd",),
         ),
-        Recipe(
-            name="kubernetes", version=kubernetes, verb="build", package="./kubernetes",
-            flags=f"{_STRIP} {stamps}", minutes=11, provides=COMPONENTS,
-        ),
+        kubernetes(required("k8s.io/kubernetes"), package="./kubernetes", provides=COMPONENTS),
         Recipe(
             name="helm", version=HELM.rpartition("@v")[2], verb="install", package=HELM,
             flags=_STRIP, minutes=3, provides=("helm",),
         ),
+    )  # fmt: skip
+
+
+def kubernetes(
+    version: str, *, package: str, provides: tuple[str, ...], source: pathlib.Path = FOLDER
+) -> Recipe:
+    """Some components of Kubernetes in one binary."""
+    major, minor, _ = version.split(".", 2)
+    variables = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
+    stamps = " ".join(f"-X {_VERSION_PACKAGE}.{key}={text}" for key, text in variables.items())
+    return Recipe(
+        name="kubernetes", version=version, verb="build", package=package,
+        flags=f"{_STRIP} {stamps}", minutes=11, provides=provides, source=source,
     )  # fmt: skip
 
 

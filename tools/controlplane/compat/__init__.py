@@ -1,0 +1,1 @@
+"""The API server and controller manager of other versions of Kubernetes, from their Go modules."""
