@@ -1,0 +1,56 @@
+"""Which modules another version of Kubernetes is built from."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+import pytest
+
+from tools.controlplane.compat import modules
+
+SERVED = {
+    "k8s.io/kubernetes": "v1.33.6 v1.34.2 v1.34.4 v1.34.5-rc.0",
+    "k8s.io/api": "v0.33.6 v0.34.4",
+    "k8s.io/kubectl": "v0.34.1 v0.34.7",
+    "k8s.io/sample-controller": "",
+}
+
+
+@pytest.fixture
+def go(tmp_path: pathlib.Path) -> modules.Go:
+    lines = [f"\t{path} v0.0.0 // indirect" for path in SERVED if path != modules.KUBERNETES]
+    upstream = ["go 1.24.0", "require (", *lines, "\tk8s.io/klog/v2 v2.130.1", ")"]
+    (tmp_path / "go.mod").write_text("\n".join(upstream))
+    (tmp_path / "go.work").write_text("godebug default=go1.23\n")
+
+    def run(arguments: Sequence[str]) -> str:
+        if arguments[:2] == ("mod", "download"):
+            return json.dumps({"Dir": str(tmp_path)})
+        return "".join(f"{path} {SERVED[path]}\n" for path in arguments[4:])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version"),
+    [("1.34", "1.34.4"), ("v1.34.2", "1.34.2"), ("1.34.3", "1.34.4"), ("1.33.99", "1.33.6")],
+)
+def test_a_version_that_is_not_served_is_replaced_by_its_neighbour(wanted, version, go) -> None:
+    assert modules.resolve(wanted, go).version == version
+
+
+def test_the_module_has_kubernetes_own_settings_and_names_what_is_of_another_release(go) -> None:
+    resolved = modules.resolve("1.34", go)
+    assert resolved.neighbours == ["k8s.io/kubectl@v0.34.7"]
+    lines = resolved.go_mod().splitlines()
+    assert {"go 1.24.0", "godebug default=go1.23", "require k8s.io/kubernetes v1.34.4"} <= {*lines}
+    assert "replace k8s.io/api => k8s.io/api v0.34.4" in lines
+    assert not any("klog" in line for line in lines)
+
+
+@pytest.mark.parametrize(("wanted", "reason"), [("1.20", "is served"), ("latest", "like 1.34")])
+def test_a_version_that_cannot_be_built_is_refused(wanted, reason, go) -> None:
+    with pytest.raises(modules.UnavailableError, match=reason):
+        modules.resolve(wanted, go)
