@@ -91,21 +91,23 @@ def _of_volumes(
         for variable in variables
         if lenient.child(variable.get("valueFrom"), "fileKeyRef")
     }
-    for name in sorted(devices - defined):
-        source = {"persistentVolumeClaim": {"claimName": name}}
-        yield Need(f"a claim or ephemeral volume {name!r}", _replaces("volumes", name, source))
-    for name in sorted(files - defined - devices):
-        yield Need(f"an emptyDir volume {name!r}", _replaces("volumes", name, {"emptyDir": {}}))
+    claims = {
+        name: {"persistentVolumeClaim": {"claimName": name}} for name in sorted(devices - defined)
+    }
+    empty: dict[str, Json] = {name: {"emptyDir": {}} for name in sorted(files - defined - devices)}
+    yield from _of_items("a claim or ephemeral volume", "volumes", claims)
+    yield from _of_items("an emptyDir volume", "volumes", empty)
 
 
-def _replaces(field: str, name: str, members: Json) -> Callable[[Json], None]:
-    """Puts an item into a list instead of that of the same name."""
+def _of_items(text: str, field: str, items: Mapping[str, Json]) -> Iterator[Need]:
+    """Items in a list of the spec, by name, instead of those of the same names."""
 
     def meet(spec: Json) -> None:
-        others = [item for item in spec.get(field) or () if item["name"] != name]
-        spec[field] = [*others, {"name": name, **members}]
+        others = [item for item in spec.get(field) or () if item["name"] not in items]
+        spec[field] = [*others, *({"name": name, **item} for name, item in items.items())]
 
-    return meet
+    if items:
+        yield Need(f"{text} {', '.join(map(repr, items))}", meet)
 
 
 def _of_security(containers: tuple[Json, ...], spec: Mapping[str, Any]) -> Iterator[Need]:
@@ -159,14 +161,13 @@ def _leave_seccomp(spec: Json, *, name: str) -> None:
 
 def _of_merge(containers: tuple[Json, ...]) -> Iterator[Need]:
     """A container that is merged into the pod's own may rely on what that one sets."""
-    for container in containers:
-        mounts = lenient.objects(container, "volumeMounts")
-        is_privileged = lenient.child(container, "securityContext").get("privileged") is True
-        if not is_privileged and any(map(_is_bidirectional, mounts)):
-            name = container["name"]
-            members = {"image": IMAGE, "securityContext": {"privileged": True}}
-            meet = _replaces("containers", name, members)
-            yield Need(f"a privileged container {name!r}", meet)
+    privileged = {
+        container["name"]: {"image": IMAGE, "securityContext": {"privileged": True}}
+        for container in containers
+        if any(map(_is_bidirectional, lenient.objects(container, "volumeMounts")))
+        and lenient.child(container, "securityContext").get("privileged") is not True
+    }
+    yield from _of_items("a privileged container", "containers", privileged)
 
 
 def _is_bidirectional(mount: Json) -> bool:

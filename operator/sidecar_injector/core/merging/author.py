@@ -7,6 +7,7 @@ the author wrote comes out the same. The work is proportional to the pod and the
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -39,14 +40,17 @@ def pod_of(pod: Mapping[str, Any], recorded: Provenance) -> Mapping[str, Any]:
     """The author's pod, which shares what did not change with the pod.
 
     What was changed since it was recorded counts as the author's. `recorded` is what the pod's
-    annotation claims; a claim that makes no pod of the rest is forged, and then none counts.
+    annotation claims. A claim that makes no pod of the rest is forged: then no value that was
+    recorded counts, and only the names do.
     """
     metadata = lenient.child(pod, "metadata")
     if names.STATUS_ANNOTATION not in lenient.child(metadata, "annotations"):
         return pod
     author: Json = _without(pod, _tree(pod, recorded))
     if any(shapes.problems(shapes.POD, author)):
-        author = _without(pod, _tree(pod, status_annotation.NOTHING))
+        # Forged values are only in `patched`. What else was added is not the author's.
+        names_only = (dataclasses.replace(entry, patched=()) for entry in recorded.entries)
+        author = _without(pod, _tree(pod, Provenance(tuple(names_only))))
     return author
 
 
