@@ -17,6 +17,8 @@ CLUSTER_PLURAL = "clustersidecarinjections"
 TOKEN_VOLUME_PREFIX = "kube-api-access-"  # noqa: S105 - a name, no token
 """Start of the name of a volume that the API server adds; five random characters follow:
 https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/admission/serviceaccount/admission.go"""
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path, no secret
+"""Where the API server mounts this volume."""
 CLUSTER_PREFIX = "cluster/"
 """`cluster/NAME` in a pod's annotation is the ClusterSidecarInjection of that name."""
 

@@ -63,7 +63,7 @@ class Editor:
 
     def replay(self, operation: Operation) -> None:
         """Make a change that was recorded on a document with more members and longer lists."""
-        path, parent = self._typed(operation["path"].split("/")[1:])
+        path, parent = self._typed(steps_of(operation["path"]))
         value = operation["value"]
         if path[-1] == "-" and not isinstance(parent, dict):
             self.append(path[:-1], value)
@@ -74,7 +74,7 @@ class Editor:
         else:
             self.set(path, in_style_of((parent or {}).get(path[-1]), value))
 
-    def _typed(self, steps: list[str]) -> tuple[Path, Any]:
+    def _typed(self, steps: tuple[str, ...]) -> tuple[Path, Any]:
         """The path with numbers where lists are, and the list or object that its last step is in.
 
         Of the values that are absent, those in the pod's spec are lists.
@@ -82,7 +82,7 @@ class Editor:
         path: list[str | int] = []
         parent: Any = None
         value: Any = self.document
-        for step in map(unescaped, steps):
+        for step in steps:
             parent = value
             is_list = isinstance(value, list) or (value is None and path[0] == "spec")
             path.append(int(step) if is_list and step.isdigit() else step)
@@ -162,9 +162,9 @@ def in_style_of(present: Any, value: Any) -> Any:
     return type(present)(value) if is_string else value
 
 
-def unescaped(step: str) -> str:
-    """A step of an RFC 6901 pointer as a key."""
-    return step.replace("~1", "/").replace("~0", "~")
+def steps_of(text: str) -> tuple[str, ...]:
+    """The steps of an RFC 6901 pointer, each as the document has it; `pointer` is its inverse."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in text.split("/")[1:])
 
 
 _CACHED: dict[Path, str] = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sidecar_injector import names
 from sidecar_injector.core.pods import controllers
 from tests.kits import cli as kit
 from tests.kits.samples import container, pod, resource
@@ -139,7 +140,7 @@ def test_the_pull_secrets_of_an_account_that_no_longer_come_are_noted(run, spec,
 
 TOKEN = resource(
     template={"spec": {"volumes": [{"name": "none", "emptyDir": {}}]}},
-    applicationContainers={"volumeMounts": [{"name": "none", "mountPath": controllers.TOKEN_PATH}]},
+    applicationContainers={"volumeMounts": [{"name": "none", "mountPath": names.TOKEN_PATH}]},
 )
 
 

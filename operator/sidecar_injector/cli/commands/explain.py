@@ -80,9 +80,9 @@ def explanation(subject: inject.Subject) -> Explanation:
 
 def _receiving(entry: status_annotation.Entry | None) -> list[str]:
     """The containers of the pod in which something was changed, by what was recorded."""
-    steps = (record["path"].split("/") for record in (entry.patched if entry else ()))
-    names = (path[3] for path in steps if len(path) > 3 and path[2] in pod_fields.CONTAINER_LISTS)
-    return list(dict.fromkeys(map(patch.unescaped, names)))
+    paths = (patch.steps_of(record["path"]) for record in (entry.patched if entry else ()))
+    names = (path[2] for path in paths if len(path) > 2 and path[1] in pod_fields.CONTAINER_LISTS)
+    return list(dict.fromkeys(names))
 
 
 def _class_steps(before: Any, after: Any) -> Iterator[ExplainStep]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sidecar_injector import names
 from sidecar_injector.core import decision, matching
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import status_annotation
@@ -121,7 +122,7 @@ def notes(
         if line.reason.level is Level.MATCH or line.injection.errors:
             continue
         is_conflict = line.reason is Reason.MOUNT_PATH_CONFLICT
-        if is_conflict and not knows_account and controllers.TOKEN_PATH in line.message:
+        if is_conflict and not knows_account and names.TOKEN_PATH in line.message:
             yield (
                 f"{line.injection.reference} would fit if the ServiceAccount had"
                 " automountServiceAccountToken: false, which no file says"

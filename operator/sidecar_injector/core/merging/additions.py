@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from typing import Any, Self
 
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import defaults, status_annotation
+from sidecar_injector.core.merging import defaults
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
     ItemKey,
@@ -360,7 +360,7 @@ def settled_keys(records: Iterable[Record]) -> Iterator[ItemKey]:
         if record["path"] == HOST_ALIASES and isinstance(value, dict):
             yield from _alias_keys(value)
         elif record["path"].startswith(f"{HOST_ALIASES}/"):
-            _, _, ip, *_ = status_annotation.steps_of(record["path"])
+            _, _, ip, *_ = patch.steps_of(record["path"])
             yield from _alias_keys({"ip": ip, "hostnames": [value]})
         else:
             yield record["path"], json_text(value) if "value" in record else ""

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from sidecar_injector import names
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.merging.status_annotation import (
     MAPS,
     NAMED_LISTS,
@@ -95,7 +94,7 @@ def _changes(pod: Mapping[str, Any], recorded: Provenance) -> Iterator[tuple[Ste
         for record in entry.patched:
             path = record["path"]
             if path.startswith(paths) and path.count("/") <= _MOST_STEPS:
-                steps = status_annotation.steps_of(path)
+                steps = patch.steps_of(path)
                 if steps == ("spec", "serviceAccountName") and "value" in record:
                     # The API server gives the alias the value of the name.
                     yield ("spec", "serviceAccount"), {"op": "set", "value": record["value"]}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from sidecar_injector import names
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import container_additions, defaults
 from sidecar_injector.core.merging.claims import Claims
@@ -20,8 +21,6 @@ from sidecar_injector.core.pods import globs, lenient, references
 from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = dict[str, Any]
-TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path, no secret
-"""https://github.com/kubernetes/kubernetes/blob/master/plugin/pkg/admission/serviceaccount/admission.go"""
 CREDENTIAL_DIRECTORIES: Final = frozenset({"secrets", "spire", "spiffe-workload-api"})
 """Directories for credentials, wherever they are in a path: `/run/secrets`, `/vault/secrets`."""
 CREDENTIAL_DRIVERS: Final = ("cert", "secret", "spiffe", "vault")
@@ -111,7 +110,7 @@ class Inheritance:
                 steps = ("spec", "containers", name, "volumeMounts", mount.get("mountPath") or "")
                 pointer = patch.pointer(steps)
                 is_left_out = (
-                    path == TOKEN_PATH
+                    path == names.TOKEN_PATH
                     or path in mounts
                     or pointer in self._recorded
                     or exclude.match(path, mount)

@@ -41,9 +41,8 @@ class Merge:
     """One pass over a pod: injections are added one after another, each completely or not at all.
 
     `recorded` is what the pod's annotation claims, and `candidates` are the injections that are
-    added in turn. With `tutorial`, the pod is annotated in the
-    tutorial's way too. Without a `view` of the namespace, only the rules of the API server for any
-    pod limit the result.
+    added in turn. With `tutorial`, the pod is annotated in the tutorial's way too. Without a `view`
+    of the namespace, only the rules of the API server for any pod limit the result.
     """
 
     def __init__(

@@ -227,11 +227,6 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
     return Provenance(tuple(entries.values()), tuple(skipped), empty)
 
 
-def steps_of(path: str) -> tuple[str, ...]:
-    """The steps of a record's path, each as the pod has it."""
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:])
-
-
 def _entry(item: Mapping[str, Any]) -> Entry | None:
     """The entry in an item of the annotation; None where it does not name an injection."""
     kind, name, generation = item.get("kind"), item.get("name"), item.get("generation")

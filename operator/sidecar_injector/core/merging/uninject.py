@@ -65,7 +65,7 @@ class _Undoing:
 
     def _undo(self, record: Mapping[str, Any]) -> None:
         """Undo one record, if what it is about is still there and unchanged."""
-        steps = [patch.unescaped(step) for step in record["path"].split("/")[1:]]
+        steps = list(patch.steps_of(record["path"]))
         if not steps:
             return
         # Of two variables of one name the last counts, so it is the one that got the text.

@@ -19,7 +19,6 @@ from sidecar_injector.core.pods import lenient, workloads
 Json = dict[str, Any]
 UNKNOWN = "unknown"
 """In the place of a label's or annotation's value."""
-TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path, no secret
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 _REVISION = "controller-revision-hash"
 LABELS: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -179,11 +178,11 @@ def _with_token(spec: Json) -> Json:
     volumes = spec.get("volumes") or []
     prefix = names.TOKEN_VOLUME_PREFIX
     token = next((item["name"] for item in volumes if item["name"].startswith(prefix)), None)
-    mount = {"name": token or f"{prefix}{UNKNOWN}", "mountPath": TOKEN_PATH, "readOnly": True}
+    mount = {"name": token or f"{prefix}{UNKNOWN}", "mountPath": names.TOKEN_PATH, "readOnly": True}
 
     def with_mount(container: Json) -> Json:
         mounts = container.get("volumeMounts") or []
-        if any(present.get("mountPath") == TOKEN_PATH for present in mounts):
+        if any(present.get("mountPath") == names.TOKEN_PATH for present in mounts):
             return container
         return {**container, "volumeMounts": [*mounts, mount]}
 

@@ -6,11 +6,11 @@ import copy
 
 import pytest
 
+from sidecar_injector import names
 from sidecar_injector.core import decision
-from sidecar_injector.core.merging import inherit
 from tests.kits.samples import applied, container, decided, injection, pod, reasons
 
-TOKEN = {"name": "kube-api-access-x", "mountPath": inherit.TOKEN_PATH, "readOnly": True}
+TOKEN = {"name": "kube-api-access-x", "mountPath": names.TOKEN_PATH, "readOnly": True}
 DATA = {"name": "data", "mountPath": "/data"}
 LOGS = {"name": "logs", "mountPath": "/var/log"}
 VOLUMES = [{"name": mount["name"], "emptyDir": {}} for mount in (TOKEN, DATA, LOGS)]

@@ -11,7 +11,7 @@ from sidecar_injector.core.pods import controllers, workloads
 from tests.kits.samples import container, pod
 
 TOKEN = {
-    "name": "kube-api-access-unknown", "mountPath": controllers.TOKEN_PATH, "readOnly": True,
+    "name": "kube-api-access-unknown", "mountPath": names.TOKEN_PATH, "readOnly": True,
 }  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_the_pods_of_a_daemon_tolerate_more_and_are_bound_to_a_node() -> None:
 
 
 def test_a_token_is_mounted_once_into_each_container_that_has_nothing_there() -> None:
-    own = {"name": "own", "mountPath": controllers.TOKEN_PATH}
+    own = {"name": "own", "mountPath": names.TOKEN_PATH}
     author = pod(
         containers=[container("app"), container("other", volumeMounts=[own])],
         initContainers=[container("first")],
