@@ -33,7 +33,7 @@ class Union(additions.Addition):
     target: container_additions.Target
     template: Json
     settled: tuple[Collection[ItemKey], ...] = ()
-    """The items without a key that were added before: they are there, changed or not."""
+    """What was added before: it is there, changed or not, or the API server has dropped it."""
     left_out: tuple[str, ...] = ()
 
     @property
@@ -55,16 +55,23 @@ class Union(additions.Addition):
     def _missing(self, pod: Mapping[str, Any]) -> Iterator[Missing]:
         container = self.target.find(pod)
         for steps, key, value in _missing(container, self.template):
-            is_settled = (
-                self.settled
-                and steps[-1] in BY_VALUE
-                and container.get(steps[-1])
-                and any(
-                    (self.target.path(*steps), json_text(value)) in keys for keys in self.settled
-                )
-            )
-            if not is_settled:
+            if not self._is_settled(steps, key, value, container):
                 yield steps, key, value
+
+    def _is_settled(
+        self, steps: tuple[str, ...], key: str, value: Any, container: Mapping[str, Any]
+    ) -> bool:
+        """Whether an earlier call added it, and it is not to be added again."""
+        if not self.settled:
+            return False
+        path = self.target.path(*steps)
+        if steps[-1] in BY_VALUE:
+            part = (path, json_text(value))
+            return bool(container.get(steps[-1])) and any(part in keys for keys in self.settled)
+        if key:
+            return False
+        # An API server drops a field that it does not know: a pod has it between two calls only.
+        return any((path, "") in keys for keys in self.settled)
 
     def preserved_paths(self, pod: Mapping[str, Any]) -> Sequence[str]:
         rest = {key: value for key, value in self.template.items() if key not in ALWAYS_SET}

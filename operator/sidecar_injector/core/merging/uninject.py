@@ -38,6 +38,9 @@ class _Undoing:
 
     def __init__(self, pod: Json, recorded: status_annotation.Provenance) -> None:
         self._recorded = recorded
+        self._recorded_paths = {
+            record["path"] for entry in recorded.entries for record in entry.patched
+        }
         self._copies: dict[int, tuple[Any, bool]] = {}
         """The lists and objects of the copy by their ids, and whether each had members."""
         self._pod: Json = self._copied(pod)
@@ -93,7 +96,10 @@ class _Undoing:
         else:
             self._take_out(parent, field, record["path"])
         alias = ALIASES.get(field)
-        if alias and parent is self._pod.get("spec") and value and parent.get(alias) == value:
+        if not alias or parent is not self._pod.get("spec"):
+            return
+        is_copy = patch.pointer(("spec", alias)) not in self._recorded_paths
+        if is_copy and value and parent.get(alias) == value:
             if parent.get(field):
                 parent[alias] = parent[field]
             else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from tests.kits.samples import container, decided, injection, pod, reasons, round_trip
@@ -146,3 +148,13 @@ def test_a_container_is_not_merged_without_a_variable_that_the_rest_needs(value,
     template = {"env": [{"name": "A", "value": "a"}, {"name": "B", "value": value}]}
     subject = pod(containers=[container("app", envFrom=[{**SOURCES[0], "prefix": "A"}])])
     assert reasons(round_trip(subject, merging(template))) == {"log": reason}
+
+
+def test_a_field_that_the_api_server_drops_is_added_once():
+    """One whose feature gate is off, say: it is gone from the pod of the second call."""
+    subject = pod(os={"name": "linux"})
+    log_injection = merging({"lifecycle": {"stopSignal": "SIGUSR1"}})
+    first = copy.deepcopy(decided(subject, log_injection).pod)
+    (app,) = first["spec"]["containers"]
+    assert app.pop("lifecycle")
+    assert reasons(decided(first, log_injection)) == {"log": "AlreadyInjected"}

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.core.merging import uninject
-from tests.kits.samples import container, decided, injection, meaningful, pod, reasons
+from tests.kits.samples import container, decided, injection, meaningful, pod, reasons, round_trip
 
 CONFIG = {"name": "conf", "configMap": {"name": "conf"}}
 MOUNT = {"name": "conf", "mountPath": "/conf"}
@@ -207,6 +207,14 @@ def test_of_two_variables_of_one_name_the_last_loses_the_text_that_it_got():
     decision = decided(subject, text)
     assert decision.pod["spec"]["containers"][0]["env"][1]["value"] == "2 x"
     assert uninject.uninject(decision.pod) == subject
+
+
+def test_two_names_of_the_account_that_differ_come_back():
+    """The API server reads `serviceAccountName`; a file may have another one in the old field."""
+    subject = pod(serviceAccountName="default", serviceAccount="robot")
+    robot = injection(template={"spec": {"serviceAccountName": "robot"}})
+    result = round_trip(subject, robot)
+    assert result.pod["spec"]["serviceAccountName"] == "robot"
 
 
 @pytest.mark.parametrize("before", [{}, {"serviceAccountName": "default"}])
