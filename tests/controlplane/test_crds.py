@@ -86,6 +86,30 @@ def test_the_committed_files_are_those_that_this_api_server_generates(
         assert (ROOT / name).read_text(encoding="utf-8") == text, f"{name}: run `make crds`"
 
 
+def repeated(node: Any, times: int) -> Any:
+    """A schema whose every rule is written several times, joined by `and`."""
+    if isinstance(node, list):
+        return [repeated(item, times) for item in node]
+    if not isinstance(node, dict):
+        return node
+    rules = {}
+    if validations := node.get("x-kubernetes-validations"):
+        texts = [" && ".join([f"({item['rule']})"] * times) for item in validations]
+        rules["x-kubernetes-validations"] = [
+            {**item, "rule": text} for item, text in zip(validations, texts, strict=True)
+        ]
+    return {**{key: repeated(item, times) for key, item in node.items()}, **rules}
+
+
+def test_the_rules_have_room_in_the_budget_of_an_api_server(
+    controlplane: cluster.ControlPlane,
+) -> None:
+    """Each release estimates the cost of a rule in its own way: they must not be near the limit."""
+    for path in CRDS.glob("*.yaml"):
+        crd = repeated(yaml.safe_load(path.read_text(encoding="utf-8")), 8)
+        controlplane.kubectl("replace", "--dry-run=server", "-f", "-", stdin=json.dumps(crd))
+
+
 @pytest.mark.parametrize("option", [[], ["--server-side", "--force-conflicts"]])
 def test_the_crds_are_applied_again_from_either_side(
     controlplane: cluster.ControlPlane, option: list[str]

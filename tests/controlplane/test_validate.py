@@ -69,3 +69,16 @@ def test_what_would_make_every_pod_invalid_is_refused(
     assert f'"{names.VALIDATE_WEBHOOK}" denied the request' in printed
     assert "spec cannot be injected into a pod: PodWouldBeInvalid" in printed
     assert "containerPort 70000" in printed
+
+
+def test_a_quantity_that_is_none_is_refused(product: kit.Product, enabled_namespace: str) -> None:
+    parameter = {"name": "memory", "type": "Quantity", "from": {"podAnnotation": "example.com/m"}}
+    template = {"spec": {"containers": [container()]}}
+    for field, value in (("default", "five"), ("enum", ["1Gi", "five"])):
+        printed = apply(
+            product, enabled_namespace, "log", template=template,
+            parameters=[{**parameter, field: value}],
+        )  # fmt: skip
+        assert f'"{names.VALIDATE_WEBHOOK}" denied the request' in printed
+        assert f"spec.parameters[0].{field}" in printed
+        assert "'five' must be a quantity such as 500m or 64Mi" in printed
