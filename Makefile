@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test helm3 dashboard node e2e bench chaos controlplane image sbom advisories crds cases lock clean
+.PHONY: help demo down check test compat helm3 dashboard node e2e bench chaos controlplane image sbom advisories crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -35,6 +35,10 @@ test: check controlplane ## check, long property runs, tests against a real API 
 	$(BIN)/pytest $(PARALLEL) --timeout=600 -m long tests/unit
 	$(BIN)/pytest tests/chart tests/controlplane
 	@$(BIN)/python -m tools.chaos --quick
+
+compat: controlplane ## before a release: tests/chart and tests/controlplane with VERSION=1.34, into docs/compatibility.md
+	@test -n "$(VERSION)" || { echo "give a release: make compat VERSION=1.34"; exit 1; }
+	@$(BIN)/python -m tools.controlplane.compat "$(VERSION)"
 
 helm3: controlplane ## before a release: Helm 3 makes the same of the chart as Helm 4, a minute once it is built
 	@$(BIN)/python -m tools.helm3

@@ -208,7 +208,7 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
         "caches": lambda: caches.set_ready_when_synced(
             informers, dependencies.ready, filled=gc_tuning.freeze
         ),
-        "release": cluster_release.follower(api_client, state).run,
+        "release": cluster_release.follower(api_client, state, dependencies.injection_judge).run,
         "status": writer.run,
         "audit": lambda: auditor.run(informers),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Sequence
 from typing import Any, Self
 
 from tools.controlplane import client
@@ -17,6 +18,8 @@ class DryRun:
     def __init__(self, caller: client.Client, *, namespace: str) -> None:
         self._caller, self._connection = caller, caller.connect()
         self._path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+        self.refused: Sequence[str] = ()
+        """The places in the last pod that the API server named when it refused the pod."""
 
     def __enter__(self) -> Self:
         return self
@@ -27,4 +30,9 @@ class DryRun:
     def __call__(self, pod: Json) -> Json | None:
         """How it comes back; None where the API server refuses it."""
         status, text = self._caller.send(self._connection, "POST", self._path, pod)
-        return json.loads(text) if status == http.client.CREATED else None
+        answer: Json = json.loads(text)
+        if status == http.client.CREATED:
+            return answer
+        causes = answer.get("details", {}).get("causes", ())
+        self.refused = [cause["field"] for cause in causes]
+        return None

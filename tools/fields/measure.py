@@ -120,7 +120,7 @@ class _Result:
         return self.empty in ("", False, 0, "0", {}) and self.empty != self.default
 
 
-class _Sample:
+class Sample:
     """A pod with a value for many fields."""
 
     def __init__(self, create: Create, name: str, value: Any) -> None:
@@ -139,39 +139,39 @@ class _Sample:
     def created(self) -> Json:
         """How it comes back. Raises UnmeasuredError where it is refused."""
         if (pod := self._create(self.pod)) is None:
-            raise UnmeasuredError(f"a sample is refused: {_at(self.pod, self.steps)}")
+            raise UnmeasuredError(f"a sample is refused: {at(self.pod, self.steps)}")
         return pod
 
     def without(self, steps: Steps) -> Any:
         """What comes back in this place if it is absent; None where the pod is refused."""
         pod = copy.deepcopy(self.pod)
-        del _at(pod, steps[:-1])[steps[-1]]
-        return _at(self._create(pod), steps)
+        del at(pod, steps[:-1])[steps[-1]]
+        return at(self._create(pod), steps)
 
     def with_value(self, steps: Steps, value: Any) -> Any:
         """The same for another value in this place."""
         pod = copy.deepcopy(self.pod)
-        _at(pod, steps[:-1])[steps[-1]] = value
-        return _at(self._create(pod), steps)
+        at(pod, steps[:-1])[steps[-1]] = value
+        return at(self._create(pod), steps)
 
 
-def _measured(field: schema.Field, sample: _Sample, steps: Steps) -> _Result:
+def _measured(field: schema.Field, sample: Sample, steps: Steps) -> _Result:
     is_quantity = field.kind is schema.Kind.QUANTITY
     rounded = sample.with_value(steps, ROUNDED) if is_quantity else None
     return _Result(
         default=sample.without(steps),
         empty=sample.with_value(steps, field.kind.empty),
-        is_dropped=_at(sample.created, steps) is None,
+        is_dropped=at(sample.created, steps) is None,
         digits=quantity.NANO if rounded in (None, ROUNDED) else quantity.MILLI,
     )
 
 
-def _places(create: Create, *, maps: Collection[str]) -> dict[str, tuple[_Sample, Steps]]:
+def _places(create: Create, *, maps: Collection[str]) -> dict[str, tuple[Sample, Steps]]:
     """The first sample that has a field and the steps to it, by the field's path."""
-    places: dict[str, tuple[_Sample, Steps]] = {}
+    places: dict[str, tuple[Sample, Steps]] = {}
     for name, value in samples().items():
         for each in value if name in NAMED else [value]:
-            sample = _Sample(create, name, each)
+            sample = Sample(create, name, each)
             path = NAMED.get(name, name)
             for below, steps in _walk(each, path=path, steps=sample.steps, maps=maps):
                 places.setdefault(below, (sample, steps))
@@ -193,7 +193,8 @@ def _walk(
             yield from _walk(item, path=path, steps=(*steps, index), maps=maps)
 
 
-def _at(value: Any, steps: Steps) -> Any:
+def at(value: Any, steps: Steps) -> Any:
+    """What is at the end of the steps; None where there is nothing."""
     for step in steps:
         if isinstance(value, dict):
             value = value.get(step)

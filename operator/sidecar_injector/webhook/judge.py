@@ -49,6 +49,8 @@ class Judge:
     """The one place where injections are judged."""
 
     def __init__(self, metrics: Metrics) -> None:
+        self.kubernetes_minor: int | None = None
+        """The release of the cluster, 32 for 1.32; None until it is known."""
         self._worker = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="judge")
         self._waiting = 0
         self._memory = _Memory(REMEMBERED_BYTES)
@@ -108,9 +110,10 @@ class Judge:
         """The findings about an injection without others. Only in the thread."""
         if injection.errors:
             return validate.Findings(injection.errors)
-        key = _key(injection)
+        minor = self.kubernetes_minor
+        key = _key(injection, minor)
         if (findings := self._memory.get(key)) is None:
-            findings = validate.validate(injection)
+            findings = validate.validate(injection, minor=minor)
             self._memory.put(key, findings)
         return findings
 
@@ -144,9 +147,9 @@ class _Memory:
             self._bytes -= _bytes(oldest)
 
 
-def _key(injection: model.Injection) -> bytes:
-    """A hash of all of an injection that is judged."""
-    judged = [injection.kind, injection.namespace, injection.name, injection.spec]
+def _key(injection: model.Injection, minor: int | None) -> bytes:
+    """A hash of all of an injection that is judged, and of the release that it is judged for."""
+    judged = [minor, injection.kind, injection.namespace, injection.name, injection.spec]
     return hashlib.sha256(orjson.dumps(judged, option=orjson.OPT_SORT_KEYS)).digest()
 
 

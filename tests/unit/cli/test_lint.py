@@ -162,3 +162,43 @@ def test_on_a_terminal_errors_are_red(tmp_path):
     # TERM, or a runner without one is taken for a terminal that knows no colours.
     result = process("lint", "-f", file, FORCE_COLOR="1", TERM="xterm", NO_COLOR="")
     assert f"{ESCAPE}[31merror" in result.stdout
+
+
+RESIZED = [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]
+SLEEPING = {"preStop": {"sleep": {"seconds": 0}}}
+
+
+@pytest.mark.parametrize(
+    ("added", "version", "level", "message"),
+    [
+        ({"resizePolicy": RESIZED}, "1.32", "warning",
+         "Kubernetes 1.32 drops this field, unless a feature gate is on"),
+        ({"resizePolicy": RESIZED}, "v1.37.2", None, None),
+        ({"lifecycle": SLEEPING}, "1.32.5-gke.1", "error",
+         "cannot be injected into a pod: PodWouldBeInvalid: the API server would refuse the"
+         " resulting pod: container 'sidecar': Kubernetes 1.32 refuses a sleep of 0 seconds"),
+        ({"lifecycle": SLEEPING}, "1.40", None, None),
+        ({"lifecycle": {**SLEEPING, "stopSignal": "SIGTERM"}}, "1.40", "warning",
+         "Kubernetes 1.37 drops this field, unless a feature gate is on"),
+    ],
+)  # fmt: skip
+def test_the_release_of_the_cluster_is_an_option(tmp_path, added, version, level, message):
+    (tidy_container,) = TIDY["spec"]["containers"]
+    spec = {"spec": {"containers": [{**tidy_container, **added}]}}
+    subject = resource("log", template=spec)
+    printed = linted(tmp_path, [subject], "--kubernetes-version", version, "-o", "json").stdout
+    (injection,) = json.loads(printed)["injections"]
+    found = [(finding["level"], finding["message"]) for finding in injection["findings"]]
+    assert [item for item in found if "fits only" not in item[1]] == (
+        [(level, message)] if level else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "refusal"),
+    [("newest", "is not a version such as 1.37"), ("1.31", "1.32 is the oldest supported version")],
+)
+def test_a_release_that_is_not_supported_is_refused(tmp_path, version, refusal):
+    result = linted(tmp_path, [tidy()], "--kubernetes-version", version)
+    assert result.exit_code == 2
+    assert refusal in result.stderr

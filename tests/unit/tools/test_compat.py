@@ -8,7 +8,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from tools.controlplane.compat import modules
+from sidecar_injector.core.validity import releases
+from tools.controlplane.compat import differences, modules, page
+from tools.crds import __main__ as crds
+from tools.fields import dropped
+
+TESTS = pathlib.Path(__file__).parents[2]
 
 SERVED = {
     "k8s.io/kubernetes": "v1.33.6 v1.34.2 v1.34.4 v1.34.5-rc.0",
@@ -54,3 +59,31 @@ def test_the_module_has_kubernetes_own_settings_and_names_what_is_of_another_rel
 def test_a_version_that_cannot_be_built_is_refused(wanted, reason, go) -> None:
     with pytest.raises(modules.UnavailableError, match=reason):
         modules.resolve(wanted, go)
+
+
+def test_the_page_says_what_was_run() -> None:
+    assert page.FILE.read_text("utf-8") == page.text(), "run `python -m tools.controlplane.compat`"
+
+
+def test_every_supported_release_was_tried_without_a_surprise() -> None:
+    runs = page.runs()
+    minors = [int(run.version.split(".")[1]) for run in runs]
+    assert minors == list(range(releases.OLDEST, releases.NEWEST + 1))
+    assert [run.failed for run in runs] == [0] * len(runs)
+
+
+def test_the_module_of_dropped_fields_is_what_was_measured() -> None:
+    file = crds.ROOT / dropped.PATH
+    text = dropped.module(dropped.table())
+    assert file.read_text("utf-8") == text, "run `python -m tools.fields.dropped`"
+
+
+@pytest.mark.parametrize("pattern", [test for row in differences.table() for test in row.tests])
+def test_a_difference_names_tests_that_exist(pattern: str) -> None:
+    file, _, name = pattern.partition("::")
+    function = name.partition("[")[0]
+    (path,) = [
+        path for path in (TESTS / "controlplane" / file, TESTS / "chart" / file) if path.exists()
+    ]
+    if "*" not in function:
+        assert f"def {function}(" in path.read_text("utf-8")

@@ -66,6 +66,17 @@ async def test_the_status_writer_gets_what_the_webhook_found(gate: Gate) -> None
     assert threading.get_ident() not in gate.threads
 
 
+async def test_what_was_found_holds_for_one_release_of_the_cluster() -> None:
+    sleeping = {"preStop": {"sleep": {"seconds": 0}}}
+    subject = judge.Judge(Metrics())
+    on_old = injection(template={"spec": {"containers": [container(lifecycle=sleeping)]}})
+
+    assert await subject.errors(on_old) == ()
+    subject.kubernetes_minor = 32
+    (problem,) = await subject.errors(on_old)
+    assert "Kubernetes 1.32 refuses a sleep of 0 seconds" in problem.sentence
+
+
 async def test_what_is_wrong_by_itself_is_not_judged_further(gate: Gate) -> None:
     wrong = injection(template="text")
 

@@ -48,24 +48,23 @@ async def acceptable_fields(context: CheckContext) -> AsyncIterator[CheckResult]
 
 
 async def used_fields(context: CheckContext) -> AsyncIterator[CheckResult]:
-    """Whether the cluster knows every field that the templates use."""
+    """Whether the cluster keeps every field that the injections use."""
     if context.injections is None or not context.injections.injections:
         return
-    schemas = await _schemas(context)
+    version = str((await context.client.document("/version")).get("gitVersion"))
+    minor = min(releases.minor_of(version), releases.NEWEST)
     count = 0
     for live in context.injections.injections:
-        injection = live.injection
-        unknown = sorted(set(_unknown(injection.template_spec, schemas[POD_SPEC], schemas)))
-        count += bool(unknown)
-        if unknown:
+        if paths := list(releases.dropped(live.injection.spec, minor=minor)):
+            count += 1
             yield CheckResult(
                 "fields", WARNING,
-                f"{injection.reference}: this Kubernetes does not know template.spec"
-                f"{_some(unknown)}",
-                "leave them out: the API server drops them from pods",
+                f"{live.injection.reference}: Kubernetes 1.{minor} drops {_some(paths)}, unless a"
+                " feature gate is on",
+                "leave them out: pods come without them",
             )  # fmt: skip
     if not count:
-        yield CheckResult("fields", OK, "this Kubernetes knows every field that the templates use")
+        yield CheckResult("fields", OK, f"Kubernetes 1.{minor} keeps every field that they use")
 
 
 async def _schemas(context: CheckContext) -> Mapping[str, Any]:

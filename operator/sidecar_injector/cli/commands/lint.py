@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,11 +15,13 @@ from sidecar_injector.cli.input import manifests
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.linting import advice, validate
+from sidecar_injector.core.validity import releases
 
 ERROR, WARNING, FINE = "error", "warning", "ok"
 COLUMNS = ("INJECTION", "LEVEL", "FIELD", "MESSAGE")
 STYLES = {ERROR: tables.BAD, WARNING: tables.NEUTRAL, FINE: tables.GOOD}
 NOTHING = "-"
+NEWEST = f"1.{releases.NEWEST}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,12 +45,32 @@ class LintResult:
         return any(finding.level == level for finding in self.findings)
 
 
+def minor_of(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """The minor version in `1.34`, `v1.34.2` or what a cloud makes of it."""
+    match = value and re.match(r"v?1\.(\d+)(\D|$)", value)
+    if value and not match:
+        raise click.BadParameter(f"{value!r} is not a version such as {NEWEST}")
+    minor = int(match[1]) if match else None
+    if minor is not None and minor < releases.OLDEST:
+        raise click.BadParameter(f"1.{releases.OLDEST} is the oldest supported version")
+    return minor
+
+
 @click.command(epilog="Example: sidecar-injector lint -f injections.yaml --strict")
 @options.files("SidecarInjections of either kind; other objects are passed over.")
 @options.namespace()
 @options.output()
 @click.option("--strict", is_flag=True, help="Exit status 1 for warnings, too.")
-def lint(*, files: tuple[str, ...], namespace: str, form: str, strict: bool) -> None:
+@click.option(
+    "--kubernetes-version",
+    "version",
+    metavar="VERSION",
+    callback=minor_of,
+    help=f"The release of the cluster, such as 1.{releases.OLDEST}.  [default: {NEWEST}]",
+)
+def lint(
+    *, files: tuple[str, ...], namespace: str, form: str, strict: bool, version: int | None
+) -> None:
     """Check SidecarInjections as the cluster would.
 
     An error is what `kubectl apply` would refuse. A warning is what works on some pods only, in
@@ -55,7 +78,7 @@ def lint(*, files: tuple[str, ...], namespace: str, form: str, strict: bool) -> 
     never a cluster. Exit status 1 if there is an error.
     """
     options.check_stdin(*files)
-    results = check(manifests.read_injections(files, namespace=namespace))
+    results = check(manifests.read_injections(files, namespace=namespace), minor=version)
     if form == options.TABLE:
         tables.table(
             COLUMNS, [row for result in results for row in rows(result)],
@@ -67,11 +90,11 @@ def lint(*, files: tuple[str, ...], namespace: str, form: str, strict: bool) -> 
     sys.exit(1 if any(result.has(level) for result in results for level in fatal) else 0)
 
 
-def check(injections: Sequence[model.Injection]) -> list[LintResult]:
-    """All injections, in the given order, each with its findings."""
+def check(injections: Sequence[model.Injection], *, minor: int | None = None) -> list[LintResult]:
+    """All injections, in the given order, each with its findings in that release."""
     results = []
     for injection in injections:
-        checked = validate.validate(injection, others=injections)
+        checked = validate.validate(injection, others=injections, minor=minor)
         findings = [
             LintFinding(level, problem.path, problem.sentence)
             for level, problems in (

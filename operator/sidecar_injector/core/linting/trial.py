@@ -53,16 +53,17 @@ class TrialResult:
     """What the pod has so that the injection fits, and most pods do not have."""
 
 
-def outcomes(injection: model.Injection) -> Iterator[TrialResult]:
+def outcomes(injection: model.Injection, *, minor: int | None = None) -> Iterator[TrialResult]:
     """The injection tried on a pod that runs for ever and on a pod that ends.
 
+    `minor` is the release of the cluster, 32 for 1.32; without it, the newest that is supported.
     No result for an injection with errors, or if no value matches the pattern of a parameter.
     """
     sources = None if injection.errors else _sources(injection)
     if sources is None:
         return
     for restart_policy in ("Always", "Never"):
-        yield _tried(injection, _pod(injection, restart_policy), sources)
+        yield _tried(injection, _pod(injection, restart_policy), sources, minor=minor)
 
 
 def unresolved(injection: model.Injection) -> Iterator[tuple[str, str]]:
@@ -107,7 +108,11 @@ Values = dict[str, dict[str, str]]
 
 
 def _tried(
-    injection: model.Injection, pod: Json, guesses: tuple[Values, tuple[str, ...]]
+    injection: model.Injection,
+    pod: Json,
+    guesses: tuple[Values, tuple[str, ...]],
+    *,
+    minor: int | None,
 ) -> TrialResult:
     context = render.RenderContext(
         namespace=injection.namespace or "default",
@@ -117,7 +122,7 @@ def _tried(
     )
     texts = tuple(_meet_needs(injection, pod, context))
     editor = patch.Editor(pod)
-    merging = merge.Merge(editor, status_annotation.NOTHING, context=context)
+    merging = merge.Merge(editor, status_annotation.NOTHING, context=context, minor=minor)
     smallest: Json = {"spec": {"containers": [{"name": OWN}]}}
     is_small = budget.Budget(smallest, status_annotation.NOTHING).admits(injection)
     line = merging.fit(injection) if is_small else decision.line(injection, Reason.TOO_MUCH_WORK)

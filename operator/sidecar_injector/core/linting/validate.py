@@ -15,7 +15,7 @@ from sidecar_injector.core.linting import overlap, trial
 from sidecar_injector.core.merging import order
 from sidecar_injector.core.pods import fields
 from sidecar_injector.core.reasons import Level
-from sidecar_injector.core.validity import pod_security
+from sidecar_injector.core.validity import pod_security, releases
 
 RESOURCES = ("cpu", "memory")
 _RESTRICTED = pod_security.Policy("restricted")
@@ -41,20 +41,27 @@ class Findings:
         return [*sentences[:count], f"and {len(sentences) - count} warnings more: see lint"]
 
 
-def validate(injection: model.Injection, *, others: Sequence[model.Injection] = ()) -> Findings:
+def validate(
+    injection: model.Injection,
+    *,
+    others: Sequence[model.Injection] = (),
+    minor: int | None = None,
+) -> Findings:
     """Check an injection; `others` are all that may select the same pod (it may be among them).
 
+    `minor` is the release of the cluster, 32 for 1.32; without it, the newest that is supported.
     A pure function. Its cost is proportional to the injection and to the number of others.
     """
     if injection.errors:
         return Findings(injection.errors)
-    results = list(trial.outcomes(injection))
+    results = list(trial.outcomes(injection, minor=minor))
     warnings = [
         *_requests(injection),
         *_volumes(injection),
         *_account(injection),
         *_ports(injection),
         *_tokens(injection),
+        *_dropped(injection, minor),
         *_needs(results),
         *_of_some_pods(results),
         *_of_restricted(results),
@@ -182,6 +189,13 @@ def _ports(injection: model.Injection) -> Iterator[Problem]:
                     f"spec.template.spec.containers[{index}].ports[{number}].name",
                     "placed First, it does not go into pods with another port of this name",
                 )
+
+
+def _dropped(injection: model.Injection, minor: int | None) -> Iterator[Problem]:
+    """Fields that the API server leaves out when it stores a pod."""
+    minor = min(minor or releases.NEWEST, releases.NEWEST)
+    for path in releases.dropped(injection.spec, minor=minor):
+        yield Problem(path, f"Kubernetes 1.{minor} drops this field, unless a feature gate is on")
 
 
 def _tokens(injection: model.Injection) -> Iterator[Problem]:

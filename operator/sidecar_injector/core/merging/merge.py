@@ -42,7 +42,8 @@ class Merge:
 
     `recorded` is what the pod's annotation claims, and `candidates` are the injections that are
     added in turn. With `tutorial`, the pod is annotated in the tutorial's way too. Without a `view`
-    of the namespace, only the rules of the API server for any pod limit the result.
+    of the namespace, only the rules of the API server for any pod limit the result, in the release
+    `minor`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Merge:
         context: render.RenderContext,
         candidates: Iterable[model.Injection] = (),
         view: namespace_view.NamespaceView | None = None,
+        minor: int | None = None,
         tutorial: bool = False,
     ) -> None:
         self._order = order.Order(recorded.entries, candidates)
@@ -63,6 +65,7 @@ class Merge:
         self._claims = Claims(recorded.entries)
         self._context = context
         self._view = view
+        self._minor = view.kubernetes_minor if view else minor
         self._tutorial = tutorial
         self.first_call: Merge | None = None
         """The same for the pod as its author wrote it. On a second call it says what the first
@@ -231,6 +234,7 @@ class Merge:
             before,
             after,
             view=self._view,
+            minor=self._minor,
             precomputed=missing.precomputed,
             is_template_only=not (
                 missing.additions or missing.labels or injection.spec.get("inherit")
@@ -420,6 +424,7 @@ def _result_conflict(
     after: Mapping[str, Any],
     *,
     view: namespace_view.NamespaceView | None,
+    minor: int | None,
     precomputed: container_rules.TemplateProblems | None,
     is_template_only: bool,
 ) -> Conflict | None:
@@ -430,7 +435,6 @@ def _result_conflict(
     """
     if view and (conflict := _of_namespace(before, after, view)):
         return conflict
-    minor = view.kubernetes_minor if view else None
     if minor and (problem := releases.problem(before=before, after=after, minor=minor)):
         return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
     if is_template_only and pod_rules.is_surely_valid(

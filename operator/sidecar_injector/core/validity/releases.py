@@ -2,7 +2,7 @@
 
 The other modules have the rules of the newest release. Only additions are judged here, and only in
 a cluster that is older. Fields that a release does not know or has behind a feature gate are not
-judged: it drops them, and the pod is created.
+judged: it drops them, and the pod is created. `dropped` finds these in a template.
 
 https://github.com/kubernetes/kubernetes/blob/release-1.32/pkg/apis/core/validation/validation.go
 (validateSleepAction, validatePodDNSConfig, validateContainers, validateInitContainerRestartPolicy,
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sidecar_injector import names
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import formats, lenient
+from sidecar_injector.core.pods import formats, lenient, release_table
 from sidecar_injector.core.pods.lenient import Json
 
 OLDEST, NEWEST = 32, 37
@@ -80,6 +80,36 @@ def minor_of(version: str) -> int:
     """The minor version in a cluster's `gitVersion`; what cannot be read counts as the newest."""
     match = _VERSION.fullmatch(version)
     return int(match[1]) if match else NEWEST
+
+
+def dropped(spec: Mapping[str, Any], *, minor: int) -> Iterator[str]:
+    """The paths in an injection's spec whose fields a release drops from pods: one of the table.
+
+    https://github.com/kubernetes/kubernetes/blob/master/pkg/api/pod/util.go (dropDisabledFields)
+    """
+    paths = {path for path, minors in release_table.DROPPED.items() if minor in minors}
+    template = (spec.get("template") or {}).get("spec") or {}
+    for field, value in template.items():
+        # What containers are is said once.
+        kind = "containers" if field in pod_fields.CONTAINER_LISTS else field
+        yield from _dropped(value, kind, paths, place=f"spec.template.spec.{field}")
+    for field, value in (spec.get("applicationContainers") or {}).items():
+        place = f"spec.applicationContainers.{field}"
+        yield from _dropped(value, f"containers.{field}", paths, place=place)
+
+
+def _dropped(value: Any, path: str, paths: Collection[str], *, place: str) -> Iterator[str]:
+    if path in paths:
+        # Native sidecars are older than other policies of containers.
+        is_native = value == names.CONTAINER_RESTART_ALWAYS and ".initContainers[" in place
+        if not is_native:
+            yield place
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from _dropped(member, f"{path}.{key}", paths, place=f"{place}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _dropped(item, path, paths, place=f"{place}[{index}]")
 
 
 def problem(*, before: Mapping[str, Any], after: Mapping[str, Any], minor: int) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view
+from sidecar_injector.core.pods import release_table
 from sidecar_injector.core.validity import releases
 from tests.kits import samples, validity
 
@@ -74,3 +75,38 @@ def test_an_injection_that_the_release_refuses_is_skipped_there_and_only_there()
     for minor, code in ((32, "PodWouldBeInvalid"), (33, "Injected"), (None, "Injected")):
         view = dataclasses.replace(samples.namespace_with(injection), kubernetes_minor=minor)
         assert samples.reasons(decide.decide(request, view)) == {"log": code}
+
+
+def spec(**fields):
+    return {"template": {"spec": fields}}
+
+
+RESIZED = {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]}
+OWNER = {"name": "v", "configMap": {"name": "c", "defaultUser": 1}}
+BOUND = {"name": "v", "mountPath": "/v", "bindMountOptions": ["noexec"]}
+
+
+@pytest.mark.parametrize(
+    ("subject", "minor", "paths"),
+    [
+        (spec(**containers()), 32, []),
+        (spec(**containers(**RESIZED)), 32, ["spec.template.spec.containers[0].resizePolicy"]),
+        (spec(**containers(**RESIZED)), 37, []),
+        (spec(**init_containers(lifecycle={"stopSignal": "SIGTERM"})), 37,
+         ["spec.template.spec.initContainers[0].lifecycle.stopSignal"]),
+        (spec(volumes=[{"name": "w"}, OWNER]), 37,
+         ["spec.template.spec.volumes[1].configMap.defaultUser"]),
+        (spec(**init_containers(restartPolicy="Always")), 34, []),
+        (spec(**init_containers(restartPolicy="Never")), 34,
+         ["spec.template.spec.initContainers[0].restartPolicy"]),
+        ({"applicationContainers": {"volumeMounts": [BOUND]}}, 37,
+         ["spec.applicationContainers.volumeMounts[0].bindMountOptions"]),
+    ],
+)  # fmt: skip
+def test_the_fields_that_a_release_drops(subject, minor, paths):
+    assert list(releases.dropped(subject, minor=minor)) == paths
+
+
+def test_every_supported_release_was_measured():
+    measured = {minor for minors in release_table.DROPPED.values() for minor in minors}
+    assert measured == EVERY
