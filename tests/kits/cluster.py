@@ -12,11 +12,10 @@ from tests.kits.fake_api import FakeApi, refusal
 from tests.kits.samples import resource
 
 NOW = "2026-01-01T00:00:00Z"
-PROPERTIES = {"name": {}, "image": {}}
 
 
 class FakeCluster(FakeApi):
-    """The API of verbs; its schema has only `name` and `image` of containers."""
+    """The API of verbs."""
 
     def __init__(self, *, version="v1.37.2"):
         super().__init__()
@@ -28,15 +27,6 @@ class FakeCluster(FakeApi):
         """Whether a pod's creation calls the webhook."""
         self.lists_all_deployments = True
         """Whether the user may list those of all namespaces at once."""
-
-    async def document(self, path):
-        if path == "/version":
-            return await super().document(path)
-        container = {"type": "object", "properties": PROPERTIES}
-        containers = {"items": {"allOf": [{"$ref": "#/components/schemas/Container"}]}}
-        spec = {"properties": {"containers": containers}}
-        name = "io.k8s.api.core.v1.PodSpec"
-        return {"components": {"schemas": {name: spec, "Container": container}}}
 
     async def pages(self, resource, *, scope=api.EVERYTHING, limit=500):
         if resource == api.DEPLOYMENTS and not (self.lists_all_deployments or scope.namespace):

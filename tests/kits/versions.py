@@ -16,7 +16,6 @@ import pytest
 from tools.controlplane import binaries
 from tools.controlplane.compat import differences
 
-
 FOLDERS = ("tests/chart/", "tests/controlplane/")
 """The tests that start an API server."""
 

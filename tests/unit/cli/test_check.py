@@ -135,17 +135,34 @@ def test_a_mistyped_label_and_no_enabled_namespace_are_warned_of(monkeypatch):
     ]
 
 
-def test_a_field_that_the_cluster_does_not_know_is_warned_of(monkeypatch):
-    fake = kit.seeded()
-    unknown = {"spec": {"containers": [container(restartPolicyRules=[])], "hostAliases": []}}
-    fake.seed(api.INJECTIONS, resource("new", template=unknown))
+@pytest.mark.parametrize(
+    ("version", "paths"),
+    [("v1.37.2", []),
+     ("v1.34.1-eks", ["spec.template.spec.containers[0].restartPolicyRules"]),
+     ("v1.32.0", ["spec.template.spec.containers[0].restartPolicyRules",
+                  "spec.template.spec.containers[0].resizePolicy"])],
+)  # fmt: skip
+def test_a_field_that_the_cluster_drops_is_warned_of(monkeypatch, version, paths):
+    fake = kit.FakeCluster(version=version)
+    fake.seed(api.NAMESPACES, kit.namespace())
+    newer = container(restartPolicyRules=[], resizePolicy=[], workingDir="/")
+    fake.seed(api.INJECTIONS, resource("new", template={"spec": {"containers": [newer]}}))
     _, results = checked(monkeypatch, fake)
-    assert wrong(results, level="warning") == [
-        ("injections", "SidecarInjection demo/log has no status"),
-        ("injections", "SidecarInjection demo/new has no status"),
-        ("fields", ("new: this Kubernetes does not know template.spec"
-                   ".containers[].restartPolicyRules, .hostAliases")),
-    ]  # fmt: skip
+    minor = version[1:5]
+    sentence = f"new: Kubernetes {minor} drops {', '.join(paths)}, unless a feature gate is on"
+    fields = [result[:3] for result in results if result[0] == "fields"]
+    kept = f"Kubernetes {minor} keeps every field that they use"
+    assert fields == [("fields", "warning", sentence) if paths else ("fields", "ok", kept)]
+
+
+def test_before_the_installation_the_check_says_what_the_release_lacks(monkeypatch):
+    _, results = checked(monkeypatch, kit.FakeCluster(version="v1.32.3"), "--pre")
+    dropped, refused = [message for check, message in wrong(results, level="warning")
+                        if check == "fields"]  # fmt: skip
+    assert dropped.startswith("Kubernetes 1.32 drops containers.resizePolicy, ")
+    assert refused.startswith("Kubernetes 1.32 refuses a sleep of 0 seconds, ")
+    _, results = checked(monkeypatch, kit.FakeCluster(version="v1.37.0"), "--pre")
+    assert ("fields", "ok", "Kubernetes 1.37 lacks nothing that a template has") in results
 
 
 def test_before_the_installation_everything_in_its_way_is_named(monkeypatch):
@@ -159,7 +176,6 @@ def test_before_the_installation_everything_in_its_way_is_named(monkeypatch):
     assert [check for check, _ in wrong(results)] == ["rights", "leftovers", "leftovers"]
     warned = dict(wrong(results, level="warning"))
     assert warned["others"] == "webhook a.b.c (other) uses our label as well"
-    assert ".containers[].command" in warned["fields"]
     assert ("namespaces", "ok", "enabled already: demo; their new pods are in scope at once") in (
         results
     )

@@ -175,8 +175,8 @@ SLEEPING = {"preStop": {"sleep": {"seconds": 0}}}
          "Kubernetes 1.32 drops this field, unless a feature gate is on"),
         ({"resizePolicy": RESIZED}, "v1.37.2", None, None),
         ({"lifecycle": SLEEPING}, "1.32.5-gke.1", "error",
-         "cannot be injected into a pod: PodWouldBeInvalid: the API server would refuse the"
-         " resulting pod: container 'sidecar': Kubernetes 1.32 refuses a sleep of 0 seconds"),
+         ("cannot be injected into a pod: PodWouldBeInvalid: the API server would refuse the"
+         " resulting pod: container 'sidecar': Kubernetes 1.32 refuses a sleep of 0 seconds")),
         ({"lifecycle": SLEEPING}, "1.40", None, None),
         ({"lifecycle": {**SLEEPING, "stopSignal": "SIGTERM"}}, "1.40", "warning",
          "Kubernetes 1.37 drops this field, unless a feature gate is on"),

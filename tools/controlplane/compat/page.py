@@ -23,17 +23,18 @@ The product is for Kubernetes {oldest} and newer. `helm install` refuses older c
 
 ## What was run
 
-`make compat VERSION=1.34` builds the API server and the controller manager of that release from their
-Go modules. Then it runs all of `tests/chart` and `tests/controlplane` with them. A test that fails
-because the release behaves in another way is expected to fail there. Each such behaviour is in the
-table below. A test that is expected to fail and passes is a failure of the run.
+`make compat VERSION=1.34` builds the API server and the controller manager of that release from
+their Go modules. Then it runs all of `tests/chart` and `tests/controlplane` with them. A test that
+fails because the release behaves in another way is expected to fail there. Each such behaviour is
+in the table below. A test that is expected to fail and passes is a failure of the run.
 
 | Kubernetes | tried on | passed | differ, as expected | unexpected |
 | --- | --- | ---: | ---: | ---: |
 """
 DIFFERENCES: Final = """
-The newest release is run by `make test` with each change. The node of `make e2e` is of this release,
-too. A patch release that the module proxy does not serve is replaced by its nearest neighbour.
+The newest release is run by `make test` with each change. The node of `make e2e` is of this
+release, too. A patch release that the module proxy does not serve is replaced by its nearest
+neighbour.
 
 ## What differs
 
@@ -43,9 +44,10 @@ too. A patch release that the module proxy does not serve is replaced by its nea
 FIELDS: Final = """
 ## Fields that the API server drops
 
-A template accepts these fields. An API server of the releases in the table drops them from pods, with
-its default feature gates. The pod comes without the field. `lint --kubernetes-version 1.34`, `check`
-and `kubectl apply` of an injection warn about them. `python -m tools.fields.dropped` measures them.
+A template accepts these fields. An API server of the releases in the table drops them from pods,
+with its default feature gates. The pod comes without the field. The commands `check` and
+`lint --kubernetes-version 1.34` warn about them, and so does `kubectl apply` of an injection.
+`python -m tools.fields.dropped` measures them.
 
 | field | dropped by Kubernetes |
 | --- | --- |

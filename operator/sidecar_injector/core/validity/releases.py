@@ -12,7 +12,7 @@ validateEnvVarValueFrom)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sidecar_injector import names
@@ -70,7 +70,7 @@ _DIFFERENCES = (
     _Difference((32,), "a sleep of 0 seconds", _sleeps_zero_seconds),
     _Difference((32, 33), "a container's restartPolicy other than Always", _has_policy),
     _Difference((32, 33, 34), "fileKeyRef", _reads_file),
-    _Difference((35,), "such restartPolicyRules", _restarts_all),
+    _Difference((35,), "RestartAllContainers and rules of native sidecars", _restarts_all),
 )
 _OLDEST_SEARCH = 33
 """The first release that takes `_` and a single dot in `dnsConfig.searches`."""
@@ -96,6 +96,17 @@ def dropped(spec: Mapping[str, Any], *, minor: int) -> Iterator[str]:
     for field, value in (spec.get("applicationContainers") or {}).items():
         place = f"spec.applicationContainers.{field}"
         yield from _dropped(value, f"containers.{field}", paths, place=place)
+
+
+def lacking(minor: int) -> tuple[Sequence[str], Sequence[str]]:
+    """What a release drops and what it refuses, of what the newest one takes from a template."""
+    dropped_paths = [
+        path
+        for path, minors in release_table.DROPPED.items()
+        if minor in minors and NEWEST not in minors
+    ]
+    refused = [each.what for each in _DIFFERENCES if minor in each.minors]
+    return dropped_paths, refused
 
 
 def _dropped(value: Any, path: str, paths: Collection[str], *, place: str) -> Iterator[str]:
