@@ -34,7 +34,7 @@ def plane(request: pytest.FixtureRequest) -> Iterator[cluster.ControlPlane]:
         plane.create_namespace("monitoring")
         paths = [str(thirdparty.definition(module, plural)) for module, plural in FOREIGN]
         plane.kubectl("create", *(word for path in paths for word in ("-f", path)))
-        plane.kubectl("wait", "crd", "--all", "--for=condition=Established")
+        plane.wait_for_definitions("crd", "--all")
         yield plane
         plane.keep_logs = request.session.testsfailed > 0
 

@@ -11,11 +11,11 @@ import pytest
 
 from sidecar_injector.core.merging import defaults
 from sidecar_injector.core.pods import api_fields, images, quantity
-from tests.kits import image_names
+from tests.kits import image_names, versions
 from tools.controlplane import cluster
 from tools.crds.__main__ import OPENAPI
 from tools.fields import __main__ as fields
-from tools.fields import dry_run, measure
+from tools.fields import dropped, dry_run, measure
 
 Json = dict[str, Any]
 QUANTITIES = (
@@ -92,6 +92,11 @@ def without(value: Any, path: str, dropped: frozenset[str]) -> Any:
         below = {key: without(item, f"{path}.{key}", dropped) for key, item in value.items()}
         return {key: item for key, item in below.items() if f"{path}.{key}" not in dropped}
     return [without(item, path, dropped) for item in value] if isinstance(value, list) else value
+
+
+def test_the_table_of_dropped_fields_is_what_this_release_does(create: dry_run.DryRun) -> None:
+    committed = dropped.table()[versions.minor()]
+    assert dropped.dropped(create) == committed, "python -m tools.fields.dropped writes it again"
 
 
 @pytest.mark.parametrize("name", [*image_names.ALWAYS, *image_names.IF_NOT_PRESENT])

@@ -160,7 +160,7 @@ def node(product: kit.Product) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def definition(product: kit.Product) -> None:
     product.plane.kubectl("apply", "-f", "-", stdin=json.dumps(ROLLOUT))
-    product.plane.kubectl("wait", "--for=condition=Established", "crd/rollouts.example.com")
+    product.plane.wait_for_definitions("crd/rollouts.example.com")
 
 
 @pytest.fixture(scope="module")

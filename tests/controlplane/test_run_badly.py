@@ -160,7 +160,7 @@ def test_missing_definitions(watched: Watched, namespace: str, *, at_start: bool
         watched.says("no sidecarinjections.sidecar-injector.dev: is its CRD installed?")
     finally:
         plane.kubectl("create", "-f", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "-f", str(CRDS))
+        plane.wait_for_definitions("-f", str(CRDS))
     watched.is_well(namespace)
 
 

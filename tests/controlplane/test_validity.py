@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from sidecar_injector.core.linting import trial
-from sidecar_injector.core.validity import pod_security
-from tests.kits import broken_pods, needs, samples, validity
+from sidecar_injector.core.validity import pod_security, releases
+from tests.kits import broken_pods, needs, samples, validity, versions
 from tools.controlplane import client, cluster
 
 LEVELS = (pod_security.PRIVILEGED, pod_security.BASELINE, "restricted")
@@ -88,15 +88,16 @@ def test_what_the_api_server_refuses_because_of_us_is_found(
 @pytest.mark.parametrize("case", validity.cases("accepted"), ids=lambda case: case.name)
 def test_what_the_api_server_accepts_is_left_alone(judge: Judge, case: validity.Case) -> None:
     assert judge.refusal(case.before, policy=case.policy) is None
-    assert judge.refusal(case.after, policy=case.policy) is None
-    assert validity.verdict(case.before, case.after, policy=case.policy) is None
+    sentence = validity.verdict(case.before, case.after, policy=case.policy, minor=versions.minor())
+    assert (judge.refusal(case.after, policy=case.policy) is None) == (sentence is None)
+    assert sentence is None or versions.minor() < releases.NEWEST
 
 
 @pytest.mark.parametrize(("spec", "texts"), needs.CASES, ids=needs.IDS)
 def test_what_only_some_pods_can_take_has_a_pod_that_the_api_server_accepts(
     judge: Judge, spec: dict[str, Any], texts: list[str]
 ) -> None:
-    for result in trial.outcomes(samples.injection(**spec)):
+    for result in trial.outcomes(samples.injection(**spec), minor=versions.minor()):
         assert list(result.needs) == texts
         for pod in (result.before, result.after):
             metadata = {key: value for key, value in pod["metadata"].items() if key != "namespace"}
@@ -141,7 +142,11 @@ def test_a_stop_signal_needs_a_system_where_the_api_server_reads_it(judge: Judge
 
 
 def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: Judge) -> None:
-    """Nothing is missed and nothing is invented, over parts that are biased towards trouble."""
+    """Nothing is missed and nothing is invented, over parts that are biased towards trouble.
+
+    An older release drops some parts that the newest one refuses; these we refuse everywhere.
+    """
+    mistakes = {"missed", "false alarm"} if versions.minor() == releases.NEWEST else {"missed"}
     random_pods = broken_pods.Draw(SEED)
     hits: collections.Counter[str] = collections.Counter()
     wrong = []
@@ -151,7 +156,7 @@ def test_random_pods_and_parts_are_judged_as_the_api_server_judges_them(judge: J
         for policy in POLICIES:
             verdict, detail = _compare(judge, before, after, policy=policy)
             hits[f"{policy.level}: {verdict}"] += 1
-            if verdict in ("missed", "false alarm"):
+            if verdict in mistakes:
                 wrong.append((verdict, policy.level, detail, before, after))
     print(f"seed {SEED}:", dict(sorted(hits.items())))  # noqa: T201 - the figures are owed
     assert not wrong, json.dumps(wrong[:5])
@@ -170,7 +175,7 @@ def _compare(
     if refusal := judge.refusal(before, policy=policy):
         return "refused without us", refusal
     refusal = judge.refusal(after, policy=policy)
-    sentence = validity.verdict(before, after, policy=policy)
+    sentence = validity.verdict(before, after, policy=policy, minor=versions.minor())
     if refusal and FLAG_OF_THE_CLUSTER in refusal:
         return "refused by a flag of the cluster", refusal
     if refusal:

@@ -152,7 +152,7 @@ class Injector(threading.Thread):
 def installed_with_cert_manager(plane: cluster.ControlPlane, *values: str) -> Iterator[Mode]:
     """Install with the definition of Certificates, and with a running cainjector."""
     plane.kubectl("create", "-f", "-", stdin=json.dumps(CERTIFICATES))
-    plane.kubectl("wait", "--for=condition=Established", f"crd/{CERTIFICATES_NAME}")
+    plane.wait_for_definitions(f"crd/{CERTIFICATES_NAME}")
     # Only this writes the Secret, which the Injector reads.
     installed = install(plane, *values)
     with Injector(plane), installed as mode:

@@ -11,7 +11,7 @@ import yaml
 
 from sidecar_injector import names
 from sidecar_injector.core.validity import pod as pod_rules
-from sidecar_injector.core.validity import pod_security
+from sidecar_injector.core.validity import pod_security, releases
 
 Json = dict[str, Any]
 TABLES = pathlib.Path(__file__).parents[1] / "controlplane" / "validity"
@@ -119,8 +119,20 @@ def with_ephemeral_volume(name: str) -> tuple[Json, Json]:
     return before, with_added(before, {"volumes": [volume]})
 
 
-def verdict(before: Json, after: Json, *, policy: pod_security.Policy = ANYTHING) -> str | None:
-    """The sentence about the added parts where this is enforced; None if they are valid."""
+def verdict(
+    before: Json,
+    after: Json,
+    *,
+    policy: pod_security.Policy = ANYTHING,
+    minor: int = releases.NEWEST,
+) -> str | None:
+    """The sentence about the added parts where this is enforced; None if they are valid.
+
+    `minor` is the release of the cluster.
+    """
+    if refused := releases.problem(before=before, after=after, minor=minor):
+        return refused
+    policy = policy._replace(minor=min(policy.minor, minor))
     old = pod_security.violations(policy, before)
     new = [text for text in pod_security.violations(policy, after) if text not in old]
     return pod_rules.problem(before=before, after=after) or next(iter(new), None)

@@ -149,6 +149,14 @@ class ControlPlane:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
         self.wait(f"ServiceAccount default in {namespace}", lambda: self.client.get(path))
 
+    def wait_for_definitions(self, *which: str) -> None:
+        """Until then their kinds are unknown; `which` are arguments of `kubectl wait`.
+
+        kubectl gives up on a definition that has no conditions yet.
+        """
+        command = ("wait", "--for=condition=Established", *which)
+        self.wait("the definitions are established", lambda: self.kubectl(*command))
+
     def user(self, token: str) -> client.Client:
         """The same API server as another user."""
         return dataclasses.replace(self.client, token=token)

@@ -87,7 +87,10 @@ def _accepted(pod: Json, create: dry_run.DryRun) -> Json:
 
 def _dropped(sent: Any, received: Any, *, path: str) -> Iterator[str]:
     """The paths in what was sent that are not in what came back."""
-    if isinstance(sent, list) and isinstance(received, list):
+    if isinstance(sent, dict) and received is None:
+        # The whole item was dropped, as it is nothing without the field.
+        yield from (f"{path}.{key}" for key in sent if key != "name")
+    elif isinstance(sent, list) and isinstance(received, list):
         for item, there in zip(sent, received, strict=False):
             yield from _dropped(item, there, path=path)
     elif isinstance(sent, dict) and isinstance(received, dict):

@@ -362,7 +362,8 @@ def _of_namespace(
     if not exists and account != additions.scalar(before, "serviceAccountName"):
         return Conflict(Reason.MISSING_SERVICE_ACCOUNT, repr(account))
     if names.POD_SECURITY_ENFORCE_LABEL in view.namespace.labels:
-        policy = pod_security.Policy.of(view.namespace.labels)
+        newest = view.kubernetes_minor or pod_security.NEWEST
+        policy = pod_security.Policy.of(view.namespace.labels, newest=newest)
         violations = pod_security.violations(policy, after)
         present = set(pod_security.violations(policy, before)) if violations else set()
         for violation in violations:

@@ -82,10 +82,11 @@ class Policy(NamedTuple):
         return self.level not in (PRIVILEGED, BASELINE)
 
     @classmethod
-    def of(cls, labels: Mapping[str, str]) -> Policy:
-        """What the labels of a namespace enforce."""
+    def of(cls, labels: Mapping[str, str], *, newest: int = NEWEST) -> Policy:
+        """What the labels of a namespace enforce in a cluster of the minor version `newest`."""
+        newest = min(newest, NEWEST)
         match = _VERSION.fullmatch(labels.get(names.POD_SECURITY_VERSION_LABEL, ""))
-        minor = min(int(match[1]), NEWEST) if match else NEWEST
+        minor = min(int(match[1]), newest) if match else newest
         return cls(labels.get(names.POD_SECURITY_ENFORCE_LABEL, PRIVILEGED), minor)
 
     def relaxes(self, spec: Mapping[str, Any]) -> bool:
