@@ -17,7 +17,8 @@ import pytest
 
 from sidecar_injector.core import decision
 from sidecar_injector.core.reasons import Reason
-from tests.kits import random_pods, samples
+from sidecar_injector.core.validity import releases
+from tests.kits import random_pods, samples, versions
 from tools.controlplane import cluster
 from tools.fuzz.pods import campaign, drawing, judge, mending, promises, walking
 
@@ -92,7 +93,9 @@ def test_what_is_ours_stays_ours_whatever_is_changed_in_it(pods: campaign.Campai
         for name, changed in changes(types, draw, stored, tried):
             tried[name] += 1
             check_nothing_to_do(trial.decide(changed), name)
-    assert sorted(name for name, count in tried.items() if not count) == []
+    # An older release drops some fields, so they are in no pod that it has stored.
+    if versions.minor() == releases.NEWEST:
+        assert sorted(name for name, count in tried.items() if not count) == []
 
 
 def injected(pods: campaign.Campaign, draw: drawing.Draw) -> tuple[promises.Trial, Json]:
@@ -110,8 +113,13 @@ def injected(pods: campaign.Campaign, draw: drawing.Draw) -> tuple[promises.Tria
         trial = promises.Trial(promises.Pair(pod=pod, injections=(injection,)), pods.court)
         first = trial.decide(pod)
         verdict = pods.court.judge(dict(first.pod))
-        if first.injected and verdict.pod:
+        # An old API server drops whole volumes of images.
+        if first.injected and verdict.pod and _volumes(verdict.pod) >= _volumes(first.pod):
             return trial, promises.cleaned(verdict.pod)
+
+
+def _volumes(pod: Json) -> set[str]:
+    return {volume["name"] for volume in pod["spec"].get("volumes") or ()}
 
 
 def mount_all(template: Json) -> None:

@@ -14,8 +14,9 @@ from sidecar_injector import names
 from sidecar_injector.core import patch
 from sidecar_injector.core.merging import container_additions, defaults, status_annotation
 from sidecar_injector.core.merging.status_annotation import MAPS, NAMED_LISTS, Entry
-from sidecar_injector.core.pods import api_fields
+from sidecar_injector.core.pods import api_fields, lenient
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.validity import security
 
 Json = dict[str, Any]
 ALIASES: Mapping[str, str] = {"serviceAccountName": "serviceAccount"}
@@ -76,6 +77,8 @@ class _Undoing:
         match record["op"], parent:
             case "set", dict():
                 self._unset(parent, steps[-1], record)
+                if steps[-1] == "appArmorProfile":
+                    _remove_profile(self._pod, steps[-3])
             case "append", dict():
                 value, suffix = parent.get(steps[-1]), str(record.get("suffix", ""))
                 if isinstance(value, str) and suffix and value.endswith(suffix):
@@ -133,7 +136,24 @@ def _remove_items(pod: Json, entry: Entry) -> None:
     for field in NAMED_LISTS:
         injected_names = set(entry.names(field))
         items = pod_fields.items(pod, field)
+        for item in items:
+            if item.get("name") in injected_names and _has_profile(item, pod):
+                _remove_profile(pod, item["name"])
         items[:] = [item for item in items if item.get("name") not in injected_names]
+
+
+def _remove_profile(pod: Json, name: str) -> None:
+    """Remove the annotation that the API server wrote until 1.33 for the field `appArmorProfile`.
+
+    A pod with an annotation that differs from the field, or without its container, is refused.
+    """
+    pod_fields.metadata_map(pod, "annotations").pop(f"{security.APP_ARMOR_PREFIX}{name}", None)
+
+
+def _has_profile(container: Json, pod: Json) -> bool:
+    """Whether a field says what AppArmor allows the container."""
+    places = (container, pod.get("spec") or {})
+    return any(lenient.child(place, "securityContext").get("appArmorProfile") for place in places)
 
 
 def _remove_members(present: dict[str, str], added: Mapping[str, str]) -> None:

@@ -5,8 +5,8 @@ a cluster that is older. Fields that a release does not know or has behind a fea
 judged: it drops them, and the pod is created. `dropped` finds these in a template.
 
 https://github.com/kubernetes/kubernetes/blob/release-1.32/pkg/apis/core/validation/validation.go
-(validateSleepAction, validatePodDNSConfig, validateContainers, validateInitContainerRestartPolicy,
-validateEnvVarValueFrom)
+(validateSleepAction, validatePodDNSConfig, validateMatchLabelKeysInTopologySpread,
+validateContainers, validateInitContainerRestartPolicy, validateEnvVarValueFrom)
 """
 
 from __future__ import annotations
@@ -72,6 +72,9 @@ _DIFFERENCES = (
     _Difference((32, 33, 34), "fileKeyRef", _reads_file),
     _Difference((35,), "RestartAllContainers and rules of native sidecars", _restarts_all),
 )
+SPREAD = "topologySpreadConstraints"
+_SPREAD_MINORS = (32, 33)
+"""Later releases write the keys of `matchLabelKeys` into the selector, so both may have them."""
 _OLDEST_SEARCH = 33
 """The first release that takes `_` and a single dot in `dnsConfig.searches`."""
 
@@ -136,11 +139,24 @@ def _problems(before: Mapping[str, Any], after: Mapping[str, Any], minor: int) -
             old = present.get(container["name"], {})
             for what in _refused(container, old, minor, field):
                 yield f"container {container['name']!r}: Kubernetes 1.{minor} refuses {what}"
+    constraints = lenient.objects(lenient.child(before, "spec"), SPREAD)
+    for constraint in lenient.objects(lenient.child(after, "spec"), SPREAD):
+        if minor in _SPREAD_MINORS and constraint not in constraints:
+            for key in _keys_in_both(constraint):
+                where = f"{SPREAD}: Kubernetes 1.{minor} refuses {formats.quoted(key)}"
+                yield f"{where} both in matchLabelKeys and in labelSelector"
     old_searches = _searches(before)
     for search in _searches(after) if minor < _OLDEST_SEARCH else ():
         is_plain = _NAME.fullmatch(search) and search != "."
         if search not in old_searches and not is_plain:
             yield f"dnsConfig.searches: Kubernetes 1.{minor} refuses {formats.quoted(search)}"
+
+
+def _keys_in_both(constraint: Json) -> Iterator[str]:
+    selector = lenient.child(constraint, "labelSelector")
+    keys = {*lenient.child(selector, "matchLabels")}
+    keys.update(lenient.text(each, "key") for each in lenient.objects(selector, "matchExpressions"))
+    yield from (key for key in lenient.strings(constraint, "matchLabelKeys") if key in keys)
 
 
 def _refused(container: Json, old: Json, minor: int, field: str) -> Iterator[str]:

@@ -209,6 +209,29 @@ def test_of_two_variables_of_one_name_the_last_loses_the_text_that_it_got():
     assert uninject.uninject(decision.pod) == subject
 
 
+@pytest.mark.parametrize("of_pod", [True, False])
+def test_the_annotation_that_an_old_api_server_wrote_for_a_sidecar_goes_with_it(of_pod):
+    """A pod with an AppArmor annotation for a container that it does not have is refused."""
+    profile = {"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}
+    prefix = "container.apparmor.security.beta.kubernetes.io/"
+    subject = pod(**(profile if of_pod else {}))
+    subject["metadata"]["annotations"] = {f"{prefix}app": "runtime/default"}
+    sidecar = container("log", **({} if of_pod else profile))
+    stored = decided(subject, injection(template={"spec": {"containers": [sidecar]}})).pod
+    annotations = {**stored["metadata"]["annotations"], f"{prefix}log": "runtime/default"}
+    stored = {**stored, "metadata": {**stored["metadata"], "annotations": annotations}}
+    assert uninject.uninject(stored) == subject
+
+
+def test_the_annotation_for_a_profile_that_was_merged_goes_with_it():
+    prefix = "container.apparmor.security.beta.kubernetes.io/"
+    confined = container("app", securityContext={"appArmorProfile": {"type": "Unconfined"}})
+    merging = injection(onConflict="Merge", template={"spec": {"containers": [confined]}})
+    stored = copy.deepcopy(decided(pod(), merging).pod)
+    stored["metadata"]["annotations"][f"{prefix}app"] = "unconfined"
+    assert uninject.uninject(stored) == pod()
+
+
 def test_two_names_of_the_account_that_differ_come_back():
     """The API server reads `serviceAccountName`; a file may have another one in the old field."""
     subject = pod(serviceAccountName="default", serviceAccount="robot")

@@ -22,6 +22,11 @@ def containers(**fields):
     return {"containers": [{"name": "s", "image": "x", **fields}]}
 
 
+def spread(**selector):
+    constraint = {"labelSelector": selector, "matchLabelKeys": ["a"]}
+    return {"topologySpreadConstraints": [constraint]}
+
+
 def init_containers(**fields):
     return {"initContainers": [{"name": "s", "image": "x", **fields}]}
 
@@ -37,6 +42,9 @@ def init_containers(**fields):
         (init_containers(restartPolicy="OnFailure"), {32, 33}),
         (init_containers(restartPolicy="Always"), set()),
         (containers(**FILE), {32, 33, 34}),
+        (spread(matchLabels={"b": "c"}), set()),
+        (spread(matchLabels={"a": "b"}), {32, 33}),
+        (spread(matchExpressions=[{"key": "a", "operator": "Exists"}]), {32, 33}),
         (init_containers(restartPolicy="Always", **RULES), {35}),
         (init_containers(restartPolicy="Never", **RULES), {32, 33}),
         (containers(restartPolicyRules=[{"action": "RestartAllContainers"}]), {35}),
