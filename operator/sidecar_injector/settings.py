@@ -1,12 +1,14 @@
 """What an administrator may change: each setting with its unit, default and reason.
 
 A field `leaf_seconds` is the environment variable `SIDECAR_INJECTOR_LEAF_SECONDS` and the chart
-value `settings.leafSeconds` (the first group below is set by the chart from other values).
+value `settings.leafSeconds` (the first group below is set by the chart from other values). What
+ends with `_seconds` is a number of seconds or a duration such as 1h30m.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import ssl
 from collections.abc import Mapping
 
@@ -18,6 +20,11 @@ MAX_SECONDS = 100 * 365 * DAY
 """Later dates do not fit into certificates."""
 MAX_DIGITS = 18
 """More than any setting needs, and few enough for int() to be fast."""
+
+_DURATION = re.compile(r"(?:[0-9]{1,9}[hms]){1,3}")
+"""Whole numbers with Go's units, as kubectl and Helm read them. Go has no days, nor has cert-manager,
+which gets the same value."""
+_SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 CERTIFICATE_MODES = ("selfSigned", "certManager", "provided")
 LOG_FORMATS = ("auto", "text", "json")
@@ -45,12 +52,12 @@ class Settings:
     """Who issues the certificates: the operator, cert-manager, or the administrator."""
     webhook_port: int = 9443
     """TCP port of the admission server (TLS); above 1024, so no capability is needed."""
-    admin_port: int = 8080
-    """TCP port of /healthz, /readyz and /metrics (plain HTTP)."""
     scratch_folder: str = "/tmp"  # noqa: S108 - the chart mounts an emptyDir of the pod's own there
     """A private writable folder: OpenSSL reads keys from files only."""
 
     # Chart values under `settings`.
+    admin_port: int = 8080
+    """TCP port of /healthz, /readyz and /metrics (plain HTTP)."""
     cluster_domain: str = "cluster.local"
     """DNS domain of the cluster, the last part of the fourth name in the certificate."""
     leaf_seconds: int = 30 * DAY
@@ -94,7 +101,7 @@ class Settings:
         for variable, field in fields.items():
             text = environment.get(variable, "")
             if text:
-                values[field.name] = _integer(variable, text) if field.type == "int" else text
+                values[field.name] = _value(variable, text) if field.type == "int" else text
         settings = cls(**values)  # type: ignore[arg-type]  # built from the fields themselves
         settings._check()
         return settings
@@ -120,9 +127,18 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def _integer(variable: str, text: str) -> int:
+def _value(variable: str, text: str) -> int:
+    if not variable.endswith("_SECONDS"):
+        return _integer(variable, text, accepted="a whole number of 0 or more")
+    if _DURATION.fullmatch(text):
+        parts = re.findall(r"([0-9]+)([hms])", text)
+        return sum(int(number) * _SECONDS[unit] for number, unit in parts)
+    return _integer(variable, text, accepted="whole seconds (5400) or a duration (1h30m, 720h)")
+
+
+def _integer(variable: str, text: str, *, accepted: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
-        raise SettingError(f"{variable}={text}: must be a whole number of 0 or more")
+        raise SettingError(f"{variable}={text}: must be {accepted}")
     return int(text)
 
 

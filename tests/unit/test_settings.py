@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from sidecar_injector import settings
 from sidecar_injector.settings import SettingError, Settings
@@ -40,6 +42,9 @@ OTHERS = {
 }
 
 
+SECONDS = "whole seconds (5400) or a duration (1h30m, 720h)"
+
+
 def read(**variables: str) -> Settings:
     return Settings.from_environment({f"SIDECAR_INJECTOR_{k}": v for k, v in variables.items()})
 
@@ -69,14 +74,43 @@ def test_each_variable_sets_its_own_field(name):
     assert changed == {name: value if isinstance(default, int) else str(value)}
 
 
+@pytest.mark.parametrize("name", [name for name in DEFAULTS if name.endswith("_SECONDS")])
+@hypothesis.given(
+    hours=st.integers(0, 876_000), minutes=st.integers(0, 99), seconds=st.integers(60, 99)
+)
+def test_every_setting_of_seconds_is_a_duration_too(name, hours, minutes, seconds):
+    lives = {"LEAF_SECONDS": "1s", "CA_SECONDS": "876000h"} if name == "CA_SECONDS" else {}
+    lives = {"CA_SECONDS": "876000h"} if name == "LEAF_SECONDS" else lives
+    total = min(3600 * hours + 60 * minutes + seconds, 876_000 * 3600)
+    written = read(**lives | {name: f"{total // 3600}h{total // 60 % 60}m{total % 60}s"})
+    assert written == read(**lives | {name: str(total)})
+    assert getattr(written, name.lower()) == total
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("720h", 2_592_000), ("15m", 900), ("90s", 90), ("1h30m", 5400)]
+)
+def test_a_duration_is_read_as_go_reads_it(text, seconds):
+    assert read(AUDIT_SECONDS=text).audit_seconds == seconds
+
+
 @pytest.mark.parametrize(
     ("name", "value", "accepted"),
     [
-        ("LEAF_SECONDS", "1h", "a whole number of 0 or more"),
-        ("LEAF_SECONDS", "-1", "a whole number of 0 or more"),
-        ("LEAF_SECONDS", "1.5", "a whole number of 0 or more"),
-        ("LEAF_SECONDS", "\N{ARABIC-INDIC DIGIT ONE}", "a whole number of 0 or more"),
-        ("AUDIT_SECONDS", "9" * 5000, "a whole number of 0 or more"),
+        ("LEAF_SECONDS", "90d", SECONDS),
+        ("LEAF_SECONDS", "1.5h", SECONDS),
+        ("LEAF_SECONDS", "1H", SECONDS),
+        ("LEAF_SECONDS", "h", SECONDS),
+        ("LEAF_SECONDS", "1h ", SECONDS),
+        ("LEAF_SECONDS", "-1", SECONDS),
+        ("LEAF_SECONDS", "1.5", SECONDS),
+        ("LEAF_SECONDS", "\N{ARABIC-INDIC DIGIT ONE}", SECONDS),
+        ("LEAF_SECONDS", "\N{ARABIC-INDIC DIGIT ONE}h", SECONDS),
+        ("AUDIT_SECONDS", "9" * 5000, SECONDS),
+        ("AUDIT_SECONDS", "1s" * 5000, SECONDS),
+        ("AUDIT_SECONDS", "0s", "a number from 1 to "),
+        ("MAX_CONNECTIONS", "1h", "a whole number of 0 or more"),
+        ("MAX_CONNECTIONS", "-1", "a whole number of 0 or more"),
         ("AUDIT_SECONDS", "0", "a number from 1 to "),
         ("CA_SECONDS", "99999999999", "a number from 1 to "),
         ("WEBHOOK_PORT", "65536", "a number from 0 to 65535"),

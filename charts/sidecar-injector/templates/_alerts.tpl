@@ -12,7 +12,8 @@ is the alert's name in lower case, as Markdown headings have it.
     summary: {{ .summary | quote }}
     description: {{ .description | quote }}
     {{- with .root.Values.prometheusRule.runbookUrl }}
-    runbook_url: {{ printf "%s#%s" . (lower $.alert) | quote }}
+    {{- /* Alertmanager and what it notifies make a link of runbook_url: a path would be a dead one. */}}
+    {{ regexMatch "^https?://" . | ternary "runbook_url" "runbook" }}: {{ printf "%s#%s" . (lower $.alert) | quote }}
     {{- end }}
 {{- end }}
 
@@ -57,7 +58,7 @@ all), and the operator's say why.
     "summary" "One admission in a hundred takes more than half a second."
     "description" "The operator lacks CPU, or something blocks its event loop.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorCertificateExpiring"
-    "expr" (printf "min(sidecar_injector_certificate_expiration_timestamp_seconds{%s,certificate=\"leaf\"} - ignoring(certificate) clamp_max(sidecar_injector_certificate_lifetime_seconds{%s} / 5, %d)) - time() < 0" $ours $ours (div (int64 .Values.settings.leafSeconds) 5))
+    "expr" (printf "min(sidecar_injector_certificate_expiration_timestamp_seconds{%s,certificate=\"leaf\"} - ignoring(certificate) clamp_max(sidecar_injector_certificate_lifetime_seconds{%s} / 5, %d)) - time() < 0" $ours $ours (div (include "sidecar-injector.seconds" .Values.settings.leafSeconds) 5))
     "for" "5m" "severity" "critical"
     "summary" "The serving certificate was not renewed in time."
     "description" "It is renewed when a third of its life is left, and now less than a fifth is.") }}
@@ -82,7 +83,7 @@ all), and the operator's say why.
     "summary" "A part of a replica breaks again and again."
     "description" "The label says which; its work (certificates, caches, status or audit) is late. The log has the tracebacks.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorAuditStale"
-    "expr" (printf "time() - max(sidecar_injector_audit_last_success_timestamp_seconds{%s}) > %d" $ours (max 600 (mul 5 (int64 .Values.settings.auditSeconds))))
+    "expr" (printf "time() - max(sidecar_injector_audit_last_success_timestamp_seconds{%s}) > %d" $ours (max 600 (mul 5 (include "sidecar-injector.seconds" .Values.settings.auditSeconds))))
     "for" "5m" "severity" "warning"
     "summary" "Nobody has counted the pods for a while."
     "description" "The counts in the status of injections are old. Admission is not affected.") }}

@@ -10,16 +10,16 @@ made from it (-metrics) must be a DNS label, hence 55.
 {{- define "sidecar-injector.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 55 | trimSuffix "-" }}
-{{- else if contains .Chart.Name .Release.Name }}
-{{- .Release.Name | trunc 55 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 55 | trimSuffix "-" }}
+{{- $name := .Values.nameOverride | default .Chart.Name }}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
+{{- $full | trunc 55 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 
 {{/*
-There is no nameOverride: the webhook leaves pods of this name alone, so that the operator can
-always start, and the operator itself judges by the same literal.
+The name stays whatever nameOverride says: the webhook leaves pods of this name alone, so that the
+operator can always start, and the operator itself judges by the same literal.
 */}}
 {{- define "sidecar-injector.selectorLabels" -}}
 app.kubernetes.io/name: sidecar-injector
@@ -36,6 +36,18 @@ app.kubernetes.io/component: operator
 {{- merge $own (deepCopy (.Values.commonLabels | default dict)) | toYaml }}
 {{- end }}
 
+{{/*
+The annotations in the metadata of an object, if there are any: those of its own values, and all others
+of commonAnnotations. Takes the root and the former.
+*/}}
+{{- define "sidecar-injector.annotations" -}}
+{{- $common := (first .).Values.commonAnnotations | default dict }}
+{{- with merge (deepCopy (last . | default dict)) (deepCopy $common) }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end }}
+
 {{- define "sidecar-injector.serviceAccountName" -}}
 {{- .Values.serviceAccount.name | default (include "sidecar-injector.fullname" .) }}
 {{- end }}
@@ -44,13 +56,51 @@ app.kubernetes.io/component: operator
 {{- .Values.certificates.secretName | default (printf "%s-tls" (include "sidecar-injector.fullname" .)) }}
 {{- end }}
 
-{{- define "sidecar-injector.image" -}}
-{{- with .Values.image }}
-{{- if .digest }}
-{{- printf "%s@%s" .repository .digest }}
-{{- else }}
-{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) }}
+{{/*
+A repository names a registry if its first part could be a host, as container engines judge it.
+https://github.com/distribution/reference/blob/main/normalize.go
+*/}}
+{{- define "sidecar-injector.registryOf" -}}
+{{- regexFind "^([^/]*[.:][^/]*|localhost)/" . }}
 {{- end }}
+
+{{- define "sidecar-injector.image" -}}
+{{- $registry := (.Values.global).imageRegistry | default .Values.image.registry }}
+{{- if and $registry (not (include "sidecar-injector.registryOf" .Values.image.repository)) }}
+{{- printf "%s/" (trimSuffix "/" $registry) }}
+{{- end }}
+{{- with .Values.image }}
+{{- .repository }}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecar-injector.imagePullSecrets" -}}
+{{- $secrets := list }}
+{{- range concat ((.Values.global).imagePullSecrets | default list) (.Values.imagePullSecrets | default list) }}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with uniq $secrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/*
+Seconds of a number or of a duration such as 1h30m, whose form the schema has checked. The operator
+reads both too; rendered is the number, so that no pod is replaced because of the way it is written.
+*/}}
+{{- define "sidecar-injector.seconds" -}}
+{{- if or (not (kindIs "string" .)) (regexMatch "^[0-9]+$" .) }}
+{{- int64 . }}
+{{- else }}
+{{- $seconds := 0 }}
+{{- $units := dict "h" 3600 "m" 60 "s" 1 }}
+{{- range regexFindAll "[0-9]+[hms]" . -1 }}
+{{- $unit := . | trunc -1 }}
+{{- $seconds = add $seconds (mul (trimSuffix $unit . | int64) (get $units $unit)) }}
+{{- end }}
+{{- $seconds }}
 {{- end }}
 {{- end }}
 
@@ -60,6 +110,13 @@ be 3.1536e+07.
 */}}
 {{- define "sidecar-injector.text" -}}
 {{- if kindIs "string" . }}{{ . }}{{ else }}{{ int64 . }}{{ end }}
+{{- end }}
+
+{{/*
+Values of an older chart, which `helm upgrade --reuse-values` brings, have no such port.
+*/}}
+{{- define "sidecar-injector.adminPort" -}}
+{{- int64 (.Values.settings.adminPort | default 8080) }}
 {{- end }}
 
 {{/*
@@ -80,7 +137,5 @@ service:
 {{- $certificate := printf "%s/%s" .Release.Namespace (include "sidecar-injector.fullname" .) }}
 {{- $_ := set $annotations "cert-manager.io/inject-ca-from" $certificate }}
 {{- end }}
-{{- with $annotations }}
-{{- toYaml . }}
-{{- end }}
+{{- include "sidecar-injector.annotations" (list . $annotations) }}
 {{- end }}

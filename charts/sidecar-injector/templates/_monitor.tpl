@@ -24,16 +24,17 @@ metricRelabelings:
 {{- end }}
 
 {{/*
-The metadata of an object for the Prometheus operator, which finds it by extra labels: takes the
+The metadata of an object for the Prometheus operator, which finds it by extra labels. Takes the
 root and the values of that object.
 */}}
 {{- define "sidecar-injector.monitorMetadata" -}}
 {{- $root := first . }}
-{{- with last . -}}
-name: {{ include "sidecar-injector.fullname" $root }}
-namespace: {{ .namespace | default $root.Release.Namespace | quote }}
-labels:
-  {{- $own := include "sidecar-injector.labels" $root | fromYaml }}
-  {{- merge $own (deepCopy (.labels | default dict)) | toYaml | nindent 2 }}
+{{- with last . }}
+  name: {{ include "sidecar-injector.fullname" $root }}
+  namespace: {{ .namespace | default $root.Release.Namespace | quote }}
+  labels:
+    {{- $own := include "sidecar-injector.labels" $root | fromYaml }}
+    {{- merge $own (deepCopy (.labels | default dict)) | toYaml | nindent 4 }}
+{{- include "sidecar-injector.annotations" (list $root .annotations) }}
 {{- end }}
 {{- end }}

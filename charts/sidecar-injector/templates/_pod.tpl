@@ -31,12 +31,13 @@ so without the default apiVersion a second server-side applier of the same manif
 - name: SIDECAR_INJECTOR_WEBHOOK_PORT
   value: {{ include "sidecar-injector.text" .Values.webhook.securePort | quote }}
 - name: SIDECAR_INJECTOR_ADMIN_PORT
-  value: "8080"
+  value: {{ include "sidecar-injector.adminPort" . | quote }}
 - name: SIDECAR_INJECTOR_SCRATCH_FOLDER
   value: /tmp
-{{- range $key, $value := .Values.settings }}
+{{- range $key, $value := omit .Values.settings "adminPort" }}
+{{- $form := hasSuffix "Seconds" $key | ternary "seconds" "text" }}
 {{- /* The API server does not keep an empty value, and whoever applies it server-side meets a conflict. */}}
-{{- with include "sidecar-injector.text" $value }}
+{{- with include (printf "sidecar-injector.%s" $form) $value }}
 - name: SIDECAR_INJECTOR_{{ snakecase $key | upper }}
   value: {{ . | quote }}
 {{- end }}

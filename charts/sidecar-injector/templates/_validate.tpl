@@ -3,11 +3,16 @@ Combinations of values that make no sense together; single values are the schema
 message names the values and says what would be accepted.
 */}}
 {{- define "sidecar-injector.validate" -}}
+{{- include "sidecar-injector.validateOnlyRelease" . }}
+{{- include "sidecar-injector.validateDurations" . }}
 {{- include "sidecar-injector.validateAvailability" . }}
 {{- include "sidecar-injector.validateCertificates" . }}
+{{- include "sidecar-injector.validatePorts" . }}
 {{- include "sidecar-injector.validateService" . }}
+{{- include "sidecar-injector.validateSelectors" . }}
 {{- include "sidecar-injector.validateMonitors" . }}
 {{- include "sidecar-injector.validateIdentity" . }}
+{{- include "sidecar-injector.validateImage" . }}
 {{- end }}
 
 {{- define "sidecar-injector.validateAvailability" -}}
@@ -16,17 +21,58 @@ message names the values and says what would be accepted.
 {{- fail (printf "replicas: %d with webhook.failurePolicy: Fail would refuse every pod of the enabled namespaces whenever the only replica restarts; set replicas to 2 or more, or webhook.failurePolicy to Ignore." $replicas) }}
 {{- end }}
 {{- with .Values.podDisruptionBudget }}
-{{- if .enabled }}
-{{- if lt $replicas 2 }}
-{{- fail (printf "podDisruptionBudget.enabled: true with replicas: %d would either block node drains or protect nothing; set replicas to 2 or more, or podDisruptionBudget.enabled to false." $replicas) }}
+{{- if and .enabled .minAvailable .maxUnavailable }}
+{{- fail (printf "podDisruptionBudget: minAvailable: %v and maxUnavailable: %v exclude each other; leave one of them empty." .minAvailable .maxUnavailable) }}
 {{- end }}
-{{- if eq (empty .minAvailable) (empty .maxUnavailable) }}
-{{- fail "podDisruptionBudget: set exactly one of minAvailable and maxUnavailable (to unset a default: --set podDisruptionBudget.maxUnavailable=null)." }}
+{{- if and .enabled .minAvailable (gt $replicas 1) }}
+{{- /* Kubernetes rounds a percentage up. */}}
+{{- $least := kindIs "string" .minAvailable | ternary (div (add 99 (mul $replicas (toString .minAvailable | trimSuffix "%"))) 100) .minAvailable | int64 }}
+{{- if ge $least $replicas }}
+{{- fail (printf "podDisruptionBudget.minAvailable: %v with replicas: %d would block every node drain; set it below replicas." .minAvailable $replicas) }}
 {{- end }}
-{{- if and .minAvailable (not (kindIs "string" .minAvailable)) (ge (int64 .minAvailable) $replicas) }}
-{{- fail (printf "podDisruptionBudget.minAvailable: %d with replicas: %d would block every node drain; set it below replicas." (int64 .minAvailable) $replicas) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/*
+Both operators would answer for the same pods and write the status of the same injections. Only Helm's
+own installation has a cluster to look at, and needs the right to list webhook configurations.
+*/}}
+{{- define "sidecar-injector.validateOnlyRelease" -}}
+{{- if .Release.IsInstall }}
+{{- $ours := list (printf "release %s in namespace %s" .Release.Name .Release.Namespace) (printf "MutatingWebhookConfiguration %s" (include "sidecar-injector.fullname" .)) }}
+{{- range (lookup "admissionregistration.k8s.io/v1" "MutatingWebhookConfiguration" "" "").items }}
+{{- $owner := printf "MutatingWebhookConfiguration %s" .metadata.name }}
+{{- $annotations := .metadata.annotations | default dict }}
+{{- with get $annotations "meta.helm.sh/release-name" }}
+{{- $owner = printf "release %s in namespace %s" . (get $annotations "meta.helm.sh/release-namespace") }}
+{{- end }}
+{{- range .webhooks }}
+{{- if and (eq .name "pods.sidecar-injector.dev") (not (has $owner $ours)) }}
+{{- fail (printf "%s injects into the pods of this cluster already, and a cluster can have only one; upgrade that release, or uninstall it first." $owner) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+The schema checks numbers itself, and only the form of a duration.
+*/}}
+{{- define "sidecar-injector.validateDurations" -}}
+{{- $ranges := dict "leafSeconds" (list 60 315360000) "caSeconds" (list 60 315360000) "caRollWaitSeconds" (list 1 3600) "drainSeconds" (list 0 600) "auditSeconds" (list 1 86400) }}
+{{- range $key, $range := $ranges }}
+{{- include "sidecar-injector.validateDuration" (list (printf "settings.%s" $key) (get $.Values.settings $key) $range) }}
+{{- end }}
+{{- include "sidecar-injector.validateDuration" (list "webhook.timeoutSeconds" .Values.webhook.timeoutSeconds (list 1 29)) }}
+{{- end }}
+
+{{- define "sidecar-injector.validateDuration" -}}
+{{- $value := index . 1 }}
+{{- $range := last . }}
+{{- $seconds := include "sidecar-injector.seconds" $value | int64 }}
+{{- if or (lt $seconds (first $range | int64)) (gt $seconds (last $range | int64)) }}
+{{- fail (printf "%s: %v is %d seconds; it must be from %d to %d seconds." (first .) $value $seconds (first $range) (last $range)) }}
 {{- end }}
 {{- end }}
 
@@ -41,10 +87,43 @@ message names the values and says what would be accepted.
 {{- if and (ne $mode "certManager") .Values.certificates.issuerRef.name }}
 {{- fail (printf "certificates.issuerRef.name: %s has no effect with certificates.mode: %s; set certificates.mode to certManager, or leave issuerRef.name empty." .Values.certificates.issuerRef.name $mode) }}
 {{- end }}
-{{- $leaf := int64 .Values.settings.leafSeconds }}
-{{- $ca := int64 .Values.settings.caSeconds }}
-{{- if and $leaf $ca (gt $leaf $ca) }}
-{{- fail (printf "settings.leafSeconds: %d is more than settings.caSeconds: %d; a certificate cannot outlive its CA." $leaf $ca) }}
+{{- with .Values.settings }}
+{{- if gt (include "sidecar-injector.seconds" .leafSeconds | int64) (include "sidecar-injector.seconds" .caSeconds | int64) }}
+{{- fail (printf "settings.leafSeconds: %s is more than settings.caSeconds: %s; a certificate cannot outlive its CA." (include "sidecar-injector.text" .leafSeconds) (include "sidecar-injector.text" .caSeconds)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+On the node's network a port belongs to whoever was there first. The list is that of Kubernetes, with
+the ports for health and metrics of the same processes.
+https://kubernetes.io/docs/reference/networking/ports-and-protocols/
+*/}}
+{{- define "sidecar-injector.nodePorts" -}}
+{"2379": "etcd", "2380": "etcd", "2381": "etcd", "6443": "the API server", "10248": "the kubelet",
+"10249": "kube-proxy", "10250": "the kubelet", "10255": "the kubelet", "10256": "kube-proxy",
+"10257": "the controller manager", "10258": "the cloud controller manager", "10259": "the scheduler"}
+{{- end }}
+
+{{- define "sidecar-injector.validatePorts" -}}
+{{- $webhook := int64 .Values.webhook.securePort }}
+{{- $admin := include "sidecar-injector.adminPort" . | int64 }}
+{{- if eq $webhook $admin }}
+{{- fail (printf "webhook.securePort and settings.adminPort are both %d; a port can have only one listener." $webhook) }}
+{{- end }}
+{{- if .Values.hostNetwork }}
+{{- $owners := include "sidecar-injector.nodePorts" . | fromJson }}
+{{- range $key, $port := dict "webhook.securePort" $webhook "settings.adminPort" $admin }}
+{{- with get $owners (toString $port) }}
+{{- fail (printf "%s: %d with hostNetwork: true is a port of %s on every node or on some, so the operator could not listen there; set %s to another port, or hostNetwork to false." $key $port . $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecar-injector.validateSelectors" -}}
+{{- if hasKey ((.Values.webhook.namespaceSelector).matchLabels | default dict) "sidecar-injection" }}
+{{- fail "webhook.namespaceSelector.matchLabels: sidecar-injection is set by the chart, and always to enabled; leave it out." }}
 {{- end }}
 {{- end }}
 
@@ -72,6 +151,14 @@ message names the values and says what would be accepted.
 {{- range .Values.extraEnv }}
 {{- if or (hasPrefix "SIDECAR_INJECTOR_" .name) (eq "POD_NAME" .name) }}
 {{- fail (printf "extraEnv: %s is set by the chart; the operator's own settings are the values under settings." .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecar-injector.validateImage" -}}
+{{- with .Values.image }}
+{{- if and .registry (include "sidecar-injector.registryOf" .repository) }}
+{{- fail (printf "image.registry: %s has no effect with image.repository: %s, which names a registry itself; leave one of them out." .registry .repository) }}
 {{- end }}
 {{- end }}
 {{- end }}
