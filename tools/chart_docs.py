@@ -49,7 +49,7 @@ def text() -> str:
     """The whole page. Raises LookupError for a value that no comment describes."""
     rows = (
         (f"`{path}`", f"`{json.dumps(default)}`", comment.replace("|", "\\|"))  # would end the cell
-        for path, default, comment in _values()
+        for path, default, comment in values()
     )
     return _HEAD + "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
 
@@ -57,7 +57,7 @@ def text() -> str:
 def schema() -> str:
     """The schema of the values, each with its comment as the description that editors show."""
     tree = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    for path, _, comment in _values():
+    for path, _, comment in values():
         node = tree
         for key in path.split("."):
             node = node["properties"][key]
@@ -65,7 +65,7 @@ def schema() -> str:
     return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
 
 
-def _values() -> Iterator[tuple[str, Any, str]]:
+def values() -> Iterator[tuple[str, Any, str]]:
     """Path, default and comment of each value."""
     lines = (CHART / "values.yaml").read_text(encoding="utf-8").splitlines()
     loader = yaml.CSafeLoader("\n".join(lines))

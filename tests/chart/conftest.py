@@ -48,8 +48,9 @@ class Rendered:
         return matches[0]
 
     def operator(self) -> dict[str, Any]:
-        """The container of the operator's pods."""
-        (container,) = self.one("Deployment")["spec"]["template"]["spec"]["containers"]
+        """The operator's container, which is the first of its pods."""
+        container = self.one("Deployment")["spec"]["template"]["spec"]["containers"][0]
+        assert container["name"] == "operator"
         return dict(container)
 
 

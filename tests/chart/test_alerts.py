@@ -97,6 +97,18 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert(rules: list[dict[s
 
     assert headings == [rule["alert"] for rule in rules]
     for rule in rules:
-        page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-        assert page == "docs/operations.md"
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert OPERATIONS == OPERATIONS.parents[1] / page
         assert anchor == rule["alert"].lower()
+
+
+def test_a_runbook_is_a_link_only_where_it_has_an_absolute_address(render: Render) -> None:
+    for url, key, other in (
+        ("https://example.com/ops", "runbook_url", "runbook"),
+        ("ops.md", "runbook", "runbook_url"),
+    ):
+        values = {"prometheusRule": {"enabled": True, "runbookUrl": url}}
+        (group,) = render(values).one("PrometheusRule")["spec"]["groups"]
+        for rule in group["rules"]:
+            assert rule["annotations"][key] == f"{url}#{rule['alert'].lower()}"
+            assert other not in rule["annotations"]

@@ -27,7 +27,7 @@ TEST = ("test", names.PRODUCT, "-n", names.PRODUCT)
 def installed(programs: binaries.Binaries, request: pytest.FixtureRequest) -> Iterator[kit.Product]:
     with cluster.ControlPlane(programs) as plane:
         plane.create_namespace(TEAM, labels={names.INJECTION_LABEL: names.ENABLED})
-        values = (installing.DRAIN, f"helmTest.namespace={TEAM}")
+        values = (installing.DRAIN, "helmTest.enabled=true", f"helmTest.namespace={TEAM}")
         with installing.installation(plane, *values, replicas=1) as product:
             plane.wait("its CA is trusted", lambda: product.ca_bundle(kit.VALIDATING))
             yield product

@@ -49,11 +49,12 @@ def test_it_starts_what_the_chart_starts() -> None:
     started = json.loads(final()["ENTRYPOINT"]), json.loads(final()["CMD"])
     assert started == (["sidecar-injector"], ["run"])
     assert "command: [sidecar-injector]\n" in DEPLOYMENT
-    assert "args: [run]\n" in DEPLOYMENT
+    assert re.search(r"args:\n +- run\n", DEPLOYMENT)
 
 
 def test_its_ports_are_those_of_the_chart() -> None:
-    assert set(final()["EXPOSE"].split()) == {"8080", str(VALUES["webhook"]["securePort"])}
+    ports = {VALUES["settings"]["adminPort"], VALUES["webhook"]["securePort"]}
+    assert set(final()["EXPOSE"].split()) == {*map(str, ports)}
 
 
 def test_its_labels_name_product_version_and_licence() -> None:
