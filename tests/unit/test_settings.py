@@ -105,7 +105,6 @@ def test_a_duration_is_read_as_go_reads_it(text, seconds):
         ("LEAF_SECONDS", "\N{ARABIC-INDIC DIGIT ONE}h", SECONDS),
         ("AUDIT_SECONDS", "9" * 5000, SECONDS),
         ("AUDIT_SECONDS", "1s" * 5000, SECONDS),
-        ("AUDIT_SECONDS", "0s", "a number from 1 to "),
         ("MAX_CONNECTIONS", "1h", "a whole number of 0 or more"),
         ("MAX_CONNECTIONS", "-1", "a whole number of 0 or more"),
         ("AUDIT_SECONDS", "0", "a number from 1 to "),
