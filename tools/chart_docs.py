@@ -1,5 +1,4 @@
-"""Writes the chart's README, a table of its values, and the descriptions in the schema of the values,
-both from the comments in values.yaml.
+"""Writes the chart's README and the descriptions in the schema, from the comments in values.yaml.
 
 Run `python -m tools.chart_docs` after a change of the values; a test compares.
 """

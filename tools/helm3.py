@@ -75,7 +75,10 @@ def _version(programs: binaries.Binaries) -> str:
 
 def _rendered(programs: binaries.Binaries) -> Objects:
     answer = subprocess.run(
-        [programs.helm, "template", *release.RELEASE, str(release.CHART), "--kube-version=1.37.0"],
+        [
+            programs.helm, "template", *release.RELEASE, str(release.CHART),
+            "--kube-version=1.37.0", "--set=helmTest.enabled=true",
+        ],
         capture_output=True, text=True, check=False, env={**os.environ, "KUBECONFIG": "/dev/null"},
     )  # fmt: skip
     if answer.returncode != 0:

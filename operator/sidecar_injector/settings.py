@@ -22,8 +22,8 @@ MAX_DIGITS = 18
 """More than any setting needs, and few enough for int() to be fast."""
 
 _DURATION = re.compile(r"(?:[0-9]{1,9}[hms]){1,3}")
-"""Whole numbers with Go's units, as kubectl and Helm read them. Go has no days, nor has cert-manager,
-which gets the same value."""
+"""Whole numbers with units of Go's durations, which kubectl, Helm and cert-manager read; Go has no
+days."""
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 CERTIFICATE_MODES = ("selfSigned", "certManager", "provided")

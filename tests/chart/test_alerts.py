@@ -98,7 +98,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert(rules: list[dict[s
     assert headings == [rule["alert"] for rule in rules]
     for rule in rules:
         page, _, anchor = rule["annotations"]["runbook"].partition("#")
-        assert OPERATIONS == OPERATIONS.parents[1] / page
+        assert OPERATIONS.parents[1] / page == OPERATIONS
         assert anchor == rule["alert"].lower()
 
 

@@ -17,7 +17,12 @@ TOGETHER = {
     ),
     "a budget that says it twice": (
         {"podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": "50%"}},
-        ("podDisruptionBudget", "minAvailable: 1", "maxUnavailable: 50%", "leave one of them empty"),
+        (
+            "podDisruptionBudget",
+            "minAvailable: 1",
+            "maxUnavailable: 50%",
+            "leave one of them empty",
+        ),
     ),
     "a budget that lets no replica go": (
         {"podDisruptionBudget": {"minAvailable": 2}},

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 EVERYTHING: dict[str, Any] = {
-    "global": {"imageRegistry": "mirror.example.com", "imagePullSecrets": ["all", {"name": "pull"}]},
+    "global": {
+        "imageRegistry": "mirror.example.com",
+        "imagePullSecrets": ["all", {"name": "pull"}],
+    },
     "replicas": 3,
     "revisionHistoryLimit": 0,
     "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},

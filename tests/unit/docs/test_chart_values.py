@@ -48,7 +48,9 @@ def test_the_schema_accepts_the_default_values() -> None:
 
 
 def test_every_object_of_the_schema_says_what_it_may_hold() -> None:
-    objects = [node for node in _nodes(SCHEMA) if node.get("type") in ("object", ["object", "null"])]
+    objects = [
+        node for node in _nodes(SCHEMA) if node.get("type") in ("object", ["object", "null"])
+    ]
 
     open_ones = [node for node in objects if node["additionalProperties"] is True]
     shared = SCHEMA["properties"]["global"]
