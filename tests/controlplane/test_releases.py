@@ -94,23 +94,24 @@ def test_the_first_release_can_be_upgraded_and_installed_again(
     release.install(plane)
 
 
-def test_a_webhook_that_helm_did_not_install_is_named_by_itself(
+def test_a_webhook_that_helm_did_not_install_is_named_and_can_be_taken_over(
     plane: cluster.ControlPlane,
 ) -> None:
     """As `helm template | kubectl apply` leaves it."""
-    manifest = plane.helm("template", "blue", CHART, "--set", "crds.install=false").stdout
+    chosen = ("blue", CHART, "--set", "crds.install=false")
+    manifest = plane.helm("template", *chosen).stdout
     (configuration,) = (
         item for item in yaml.safe_load_all(manifest)
         if item and item["kind"] == "MutatingWebhookConfiguration"
     )  # fmt: skip
-    name = configuration["metadata"]["name"]
     plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(configuration))
-    try:
-        answer = second(plane)
-        assert answer.returncode != 0
-        assert f"MutatingWebhookConfiguration {name} injects into the pods" in answer.stderr
-    finally:
-        plane.kubectl("delete", "mutatingwebhookconfiguration", name)
+
+    answer = second(plane)
+    assert answer.returncode != 0
+    name = configuration["metadata"]["name"]
+    assert f"MutatingWebhookConfiguration {name} injects into the pods" in answer.stderr
+    plane.helm("install", *chosen, "--take-ownership")
+    plane.helm("uninstall", "blue", "--wait")
 
 
 def expected_of_the_older(deployment: dict[str, Any], budget: dict[str, Any]) -> None:
