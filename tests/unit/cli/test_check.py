@@ -115,14 +115,29 @@ def test_a_webhook_whose_service_has_no_path_is_named(monkeypatch):
     )) in wrong(results)  # fmt: skip
 
 
-def test_an_unasked_webhook_fails_although_the_pod_was_created(monkeypatch):
+FAILED_CALL = 'failed calling webhook "pods.sidecar-injector.dev": connection refused'
+
+
+@pytest.mark.parametrize(
+    ("calls_webhook", "refusal", "level", "message"),
+    [
+        (True, "", "ok", "the injector answers for new pods in demo"),
+        (True, "exceeded quota: small", "ok", "the injector answers for new pods in demo"),
+        (False, "", "failed", "new pods in demo start without sidecars: nobody calls"),
+        (False, FAILED_CALL, "failed", "new pods in demo are refused, since the injector does"),
+        (False, "pods is forbidden", "warning", "the pod in demo was refused before"),
+    ],
+    ids=["answered", "answered, then a quota", "not called", "cannot be called", "no rights"],
+)
+def test_the_dry_run_pod_shows_whether_the_injector_answers(
+    monkeypatch, calls_webhook, refusal, level, message
+):
     fake = kit.installed()
+    fake.calls_webhook, fake.pod_refusal = calls_webhook, refusal
     _, results = checked(monkeypatch, fake)
-    assert ("dry-run pod", "ok", "created in demo, and the webhook was asked") in results
-    fake.calls_webhook = False
-    _, results = checked(monkeypatch, fake)
-    message = "created in demo, and the webhook was not asked"
-    assert ("dry-run pod", message) in wrong(results)
+    (pod,) = [result for result in results if result[0] == "dry-run pod"]
+    assert pod[1] == level
+    assert pod[2].startswith(message)
 
 
 def test_a_mistyped_label_and_no_enabled_namespace_are_warned_of(monkeypatch):
