@@ -91,26 +91,16 @@ async def pod(context: CheckContext) -> AsyncIterator[CheckResult]:
         return
     result = await probe.probe(context.client, name)
     level, remedy = _RATED[result.answer]
-    remedy = remedy.format(
-        namespace=context.release.namespace, deployment=context.release.fullname,
-        port=context.release.settings.webhook_port,
-    )  # fmt: skip
+    port = context.release.settings.webhook_port
+    remedy = remedy.format(namespace=context.release.namespace, port=port)
     yield CheckResult("dry-run pod", level, str(result), remedy)
 
 
+_REACH = "kubectl -n {namespace} get pods; the API server must reach their TCP port {port}"
 _RATED = {
     probe.Answer.ANSWERED: (OK, ""),
-    probe.Answer.NOT_CALLED: (
-        FAILED,
-        "kubectl -n {namespace} get pods; the API server must reach their TCP port {port}",
-    ),
-    probe.Answer.REFUSED: (
-        FAILED,
-        (
-            "kubectl -n {namespace} logs deployment/{deployment}; the API server must reach TCP port"
-            " {port} of its pods"
-        ),
-    ),
+    probe.Answer.NOT_CALLED: (FAILED, _REACH),
+    probe.Answer.REFUSED: (FAILED, _REACH),
     probe.Answer.UNKNOWN: (WARNING, "name another namespace: check -n NAMESPACE"),
 }
 """The level of each answer, and what helps."""
