@@ -25,7 +25,7 @@ from tests.kits import product as kit
 from tests.kits import versions
 from tools.controlplane import cluster, errors, operators, ports
 
-LEVELS = {"ok", "warning", "failed"}
+LEVELS = {"ok", "warning", "failed", "unknown"}
 FINDING = {"check", "level", "message", "remedy"}
 OWNER = {
     "namespace", "kind", "name", "outdated", "missing", "action", "message", "pods", "injections",
@@ -163,12 +163,12 @@ def test_check_reports_missing_rights_and_goes_on(
     product: kit.Product, enabled_namespace: str, tmp_path: pathlib.Path
 ) -> None:
     config = cli.stranger(product.plane, tmp_path, enabled_namespace)
-    answer = cli.read(config, "check", "-n", enabled_namespace, status=1)
+    answer = cli.read(config, "check", "-n", enabled_namespace, status=2)
     levels = by_check(answer)
     assert levels["cluster"] == ["ok"]
-    assert set(levels["definitions"] + levels["release"] + levels["namespaces"]) == {"failed"}
+    assert set(levels["definitions"] + levels["release"] + levels["namespaces"]) == {"unknown"}
     messages = {
-        finding["message"] for finding in answer["findings"] if finding["level"] == "failed"
+        finding["message"] for finding in answer["findings"] if finding["level"] == "unknown"
     }
     assert all("forbidden" in message for message in messages)
     result = cli.run(config, "check", "--pre")
@@ -311,7 +311,9 @@ def test_status_counts_what_needs_a_restart_and_keeps_its_shape(
     product.create_pod(enabled_namespace, kit.pod())
     product.create_injection(enabled_namespace, kit.injection())
     answer = cli.read(config, "status", "-n", enabled_namespace)
-    assert answer.keys() == {"release", "injections", "namespaces", "restarts", "certificates"}
+    assert answer.keys() == {
+        "release", "injections", "namespaces", "restarts", "certificates", "notes",
+    }  # fmt: skip
     assert answer["release"]["namespace"] == names.PRODUCT
     (namespace,) = answer["namespaces"]
     assert namespace == {
