@@ -12,7 +12,7 @@ from typing import Final
 
 from tools.controlplane import binaries, errors, golang, locks, progress
 
-KUSTOMIZE: Final = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.3"
+KUSTOMIZE: Final = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1"
 
 
 def ensure(program: str, package: str, *, minutes: int = 1, flags: str = "-s -w") -> pathlib.Path:
