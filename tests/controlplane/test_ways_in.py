@@ -70,7 +70,9 @@ def shell(tmp_path: pathlib.Path, programs: binaries.Binaries) -> Shell:
         (folder / name[1]).write_text(text)
     (folder / "plugins").symlink_to(ROOT / "plugins")
     (folder / "chart/Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 0.1.0\n")
-    shutil.copy(folder / "deployment.yaml", templates)
+    # Helm says where a release goes.
+    deployment = (folder / "deployment.yaml").read_text().replace("  namespace: demo\n", "")
+    (templates / "deployment.yaml").write_text(deployment)
     own = {name: str(tmp_path / name) for name in ("HOME", "HELM_DATA_HOME", "HELM_CACHE_HOME")}
     path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
     python_path = os.pathsep.join(map(str, (ROOT / "operator", ROOT)))
@@ -198,7 +200,9 @@ def test_helm_fails_with_a_line_that_names_the_object(helm: Shell) -> None:
 def test_helm_hands_its_namespace_on_to_the_command(helm: Shell) -> None:
     (injection,) = helm.read("injection.yaml")
     helm.write("injection.yaml", {**injection, "metadata": {"name": "log", "namespace": "other"}})
-    command = "helm sidecar-injector inject -f deployment.yaml -i injection.yaml --report"
+    command = (
+        "helm sidecar-injector inject -f chart/templates/deployment.yaml -i injection.yaml --report"
+    )
     assert "other/Deployment/web log Injected" in helm.run(f"{command} -n other").stderr
     assert "default/Deployment/web - Unchanged" in helm.run(command).stderr
 
@@ -209,6 +213,7 @@ def test_helm_installs_and_upgrades_what_is_injected_and_the_webhook_adds_nothin
     namespace, kubeconfig = enabled_namespace, str(product.plane.kubeconfig)
     (injection,) = helm.read("injection.yaml")
     injection["metadata"]["namespace"] = namespace
+    helm.write("injection.yaml", injection)
     product.create_injection(namespace, injection)
     shell = dataclasses.replace(helm, environment={**helm.environment, "KUBECONFIG": kubeconfig})
     for verb, revision in (("install", 1), ("upgrade", 2)):

@@ -107,7 +107,7 @@ def of_our_group(documents: Iterable[Document]) -> Iterator[Document]:
     """The documents, and items of lists among them, that are of our API group."""
     for document in documents:
         for item in flattened(document):
-            if workloads.kind_of(item.manifest)[0] == names.GROUP:
+            if item.manifest["apiVersion"].partition("/")[0] == names.GROUP:
                 yield item
 
 
