@@ -1,4 +1,4 @@
-"""What the tests on the node share: pods and injections of a few lines, waiting, and the table."""
+"""What the end-to-end tests share: pods and injections of a few lines, waiting, the table."""
 
 import itertools
 import json
@@ -7,9 +7,9 @@ import shutil
 from typing import Any
 
 from sidecar_injector import names
-from tools.controlplane import release
+from tools.controlplane import access, release
 from tools.image import recipe
-from tools.node import images, node
+from tools.node import product
 
 FOLDER = recipe.ROOT / ".run" / "e2e"
 NODE_FOLDER = FOLDER / "node"
@@ -19,6 +19,27 @@ SECONDS = 120
 """Until something on the node has happened; most of it takes 3 when the machine is idle."""
 PORT = 8081
 SIDECAR = "sidecar"
+PYTHON = ("python3", "-I", "-S", "-c")
+SERVE = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = sys.argv[2].encode() + b"\\n"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(("", int(sys.argv[1])), Handler).serve_forever()
+"""
+FETCH = """
+import http.client, sys
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=5)
+connection.request("GET", "/")
+response = connection.getresponse()
+assert response.status == 200
+sys.stdout.write(response.read().decode())
+"""
+WAIT = "import signal; signal.sigwait({signal.SIGTERM})"
 Json = dict[str, Any]
 _numbers = itertools.count(1)
 
@@ -28,32 +49,14 @@ def fresh_folder() -> pathlib.Path:
     return NODE_FOLDER
 
 
-def enabled_namespace(cluster: node.Node, **labels: str) -> str:
-    name = f"test-{next(_numbers)}"
+def unused_name(release: product.Product) -> str:
+    return f"{release.name}-test-{next(_numbers)}"
+
+
+def enabled_namespace(cluster: access.Access, release: product.Product, **labels: str) -> str:
+    name = unused_name(release)
     cluster.create_namespace(name, labels={names.INJECTION_LABEL: names.ENABLED, **labels})
     return name
-
-
-def serving(name: str, *, port: int, text: str, **more: Any) -> Json:
-    """A container that answers HTTP; it runs under every Pod Security level."""
-    return {
-        "name": name,
-        "image": images.HELPER,
-        "args": ["serve", f":{port}", text],
-        "readinessProbe": {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1},
-        **more,
-    }
-
-
-def waiting(name: str = "app", **more: Any) -> Json:
-    """A container that does nothing until it is ended."""
-    return {"name": name, "image": images.HELPER, **more}
-
-
-def fetching(name: str, *, port: int, **more: Any) -> Json:
-    """A container that asks once on loopback, and fails unless it is answered."""
-    arguments = ["fetch", f"http://127.0.0.1:{port}"]
-    return {"name": name, "image": images.HELPER, "args": arguments, **more}
 
 
 def pod(name: str, *, containers: list[Json], **spec: Any) -> Json:
@@ -65,18 +68,36 @@ def pod(name: str, *, containers: list[Json], **spec: Any) -> Json:
     }
 
 
-def injection(name: str = "one", *, containers: list[Json] | None = None, **spec: Any) -> Json:
-    """One that adds a server on PORT, by default."""
-    sidecars = [serving(SIDECAR, port=PORT, text="from the sidecar")]
-    template = {"spec": {"containers": sidecars if containers is None else containers}}
-    return release.injection(name, template=template, **spec)
-
-
 class Scene:
     """One namespace of a test: apply, wait, look."""
 
-    def __init__(self, cluster: node.Node, namespace: str) -> None:
-        self.node, self.namespace = cluster, namespace
+    def __init__(self, release: product.Product, namespace: str) -> None:
+        self.cluster, self.namespace, self.images = release.cluster, namespace, release.images
+
+    def serving(self, name: str, *, port: int, text: str, **more: Any) -> Json:
+        """A container that answers HTTP; it runs under every Pod Security level."""
+        return {
+            "name": name,
+            **self._python(SERVE, str(port), text),
+            "readinessProbe": {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1},
+            **more,
+        }
+
+    def waiting(self, name: str = "app", **more: Any) -> Json:
+        """A container that does nothing until it is ended."""
+        return {"name": name, **self._python(WAIT), **more}
+
+    def fetching(self, name: str, *, port: int, **more: Any) -> Json:
+        """A container that asks once on loopback, and fails unless it is answered."""
+        return {"name": name, **self._python(FETCH, str(port)), **more}
+
+    def injection(
+        self, name: str = "one", *, containers: list[Json] | None = None, **spec: Any
+    ) -> Json:
+        """One that adds a server on PORT, by default."""
+        sidecars = [self.serving(SIDECAR, port=PORT, text="from the sidecar")]
+        template = {"spec": {"containers": sidecars if containers is None else containers}}
+        return release.injection(name, template=template, **spec)
 
     def inject(self, manifest: Json) -> None:
         """Return when the injection is in force."""
@@ -91,15 +112,15 @@ class Scene:
         self.kubectl("apply", "--filename=-", stdin=json.dumps(items))
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        answer = self.node.kubectl(*arguments, "--namespace", self.namespace, stdin=stdin)
+        answer = self.cluster.kubectl(*arguments, "--namespace", self.namespace, stdin=stdin)
         return answer.stdout
 
     def pod(self, name: str) -> Json:
-        return self.node.client.get(f"/api/v1/namespaces/{self.namespace}/pods/{name}")
+        return self.cluster.client.get(f"/api/v1/namespaces/{self.namespace}/pods/{name}")
 
     def pods(self, app: str) -> list[Json]:
         path = f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app%3D{app}"
-        items: list[Json] = self.node.client.get(path)["items"]
+        items: list[Json] = self.cluster.client.get(path)["items"]
         return items
 
     def wait_for(self, what: str, condition: str = "condition=Ready") -> None:
@@ -110,24 +131,15 @@ class Scene:
         return " ".join(self.kubectl("get", "pod", name, "--no-headers").split()[1:3])
 
     def fetch(self, pod: str, *, container: str, port: int) -> str:
-        """What answers on loopback inside a container whose image is the helper's."""
-        url = f"http://127.0.0.1:{port}"
-        return self.execute(pod, images.PROGRAM, "fetch", url, container=container)
+        """What answers on loopback inside a container of ours."""
+        return self.execute(pod, *PYTHON, FETCH, str(port), container=container)
 
     def execute(self, pod: str, *command: str, container: str) -> str:
-        return self.node.execute(pod, *command, namespace=self.namespace, container=container)
+        return self.cluster.execute(pod, *command, namespace=self.namespace, container=container)
 
-
-def containers(pod: Json) -> list[str]:
-    return [container["name"] for container in pod["spec"]["containers"]]
-
-
-def started(pod: Json, container: str) -> str:
-    """When a container of a pod was started for the first time that is still known."""
-    statuses = pod["status"].get("initContainerStatuses", []) + pod["status"]["containerStatuses"]
-    (state,) = [item["state"] for item in statuses if item["name"] == container]
-    (entry,) = state.values()
-    return str(entry["startedAt"])
+    def _python(self, program: str, *arguments: str) -> Json:
+        """Every cluster under test can run the operator's image, which has an interpreter."""
+        return {"image": self.images.operator, "command": [*PYTHON, program, *arguments]}
 
 
 class Table:
