@@ -29,7 +29,7 @@ KINDS = "sidecarinjections", "clustersidecarinjections"
 
 def test_an_upgrade_and_its_rollback(installed: product.Product, under_load: steady.Steady) -> None:
     with under_load.running():
-        installed.helm("upgrade", str(product.CHART), "--set", "replicas=3,settings.logLevel=debug")
+        installed.helm("upgrade", *installed.chart, "--set=replicas=3,settings.logLevel=debug")
         installed.settle(count=3)
         installed.helm("rollback")
         installed.settle()

@@ -50,7 +50,8 @@ def fresh_folder() -> pathlib.Path:
 
 
 def unused_name(release: product.Product) -> str:
-    return f"{release.name}-test-{next(_numbers)}"
+    """Unlike the release's: what that leaves is looked for by its name."""
+    return f"test-{release.name.rpartition('-')[2]}-{next(_numbers)}"
 
 
 def enabled_namespace(cluster: access.Access, release: product.Product, **labels: str) -> str:

@@ -45,6 +45,7 @@ TRIED: Final = frozenset(
 DEFINITIONS: Final = tuple(
     f"{plural}.{names.GROUP}" for plural in (names.PLURAL, names.CLUSTER_PLURAL)
 )
+_PUSH: Final = "push it to a registry that its nodes can reach, or load it into them"
 _BROKEN: Final = re.compile(r"Err|BackOff|Invalid|CreateContainer|RunContainer")
 _REFERENCE: Final = re.compile(
     r"(?P<repository>(?:[A-Za-z0-9][\w.-]*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
@@ -149,18 +150,18 @@ class Preflight:
         try:
             self.cluster.client.request("POST", release.pods(namespace), _probe(operator, *others))
             path = f"{release.pods(namespace)}/probe"
+
+            def seen() -> tuple[str] | None:
+                found = problem(self.cluster.client.get(path))
+                return None if found is None else (found,)
+
             what = f"a node has pulled {' '.join((operator, *others))}"
-            waiting.until(
-                lambda: has_run(self.cluster.client.get(path)),
-                what=what,
-                seconds=PROBE_SECONDS,
-                pause=0.5,
-            )
+            (reason,) = waiting.until(seen, what=what, seconds=PROBE_SECONDS, pause=0.5) or ("",)
+            if reason:
+                raise foreign.ForeignError(reason, remedy=_PUSH)
             self._require_version(namespace, operator)
         except errors.WaitError as error:
-            raise foreign.ForeignError(
-                str(error), remedy="push the images to a registry that its nodes can reach"
-            ) from error
+            raise foreign.ForeignError(str(error), remedy=_PUSH) from error
         finally:
             self.cluster.delete_namespace(namespace)
 
@@ -185,28 +186,23 @@ def _probe(operator: str, *others: str) -> Json:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": spec}
 
 
-def has_run(pod: Json) -> bool:
-    """Whether the first container has ended well, and the others were started at least.
+def problem(pod: Json) -> str | None:
+    """Why a container of the probe will never run; empty when all did, None while that is open.
 
-    Raises ForeignError if that will never be.
+    The first has to end well, the others have to start.
     """
     count = 0
     for status in pod["status"].get("containerStatuses", ()):
         state, operator = status["state"], status["name"] == "image-0"
-        waiting_state, terminated = state.get("waiting", {}), state.get("terminated")
-        reason = waiting_state.get("reason", "")
+        pending, terminated = state.get("waiting", {}), state.get("terminated")
+        reason = pending.get("reason", "")
         if _BROKEN.search(reason):
-            detail = f"{reason}: {waiting_state.get('message', 'no message')}"
-        elif operator and terminated and terminated["exitCode"] != 0:
-            detail = f"exit status {terminated['exitCode']}"
-        else:
-            count += bool(terminated or ("running" in state and not operator))
-            continue
-        raise foreign.ForeignError(
-            f"the image {status['image']} cannot be run: {' '.join(detail.split())}",
-            remedy="push it to a registry that its nodes can reach, or load it into them",
-        )
-    return count == len(pod["spec"]["containers"])
+            detail = f"{reason}: {' '.join(pending.get('message', 'no message').split())}"
+            return f"the image {status['image']} cannot be run: {detail}"
+        if operator and terminated and terminated["exitCode"] != 0:
+            return f"{status['image']} version: exit status {terminated['exitCode']}"
+        count += bool(terminated or ("running" in state and not operator))
+    return "" if count == len(pod["spec"]["containers"]) else None
 
 
 def _last(text: str) -> str:

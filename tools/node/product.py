@@ -62,6 +62,8 @@ class Product:
     ) -> None:
         """`name` is the release's and its namespace's."""
         self.cluster, self.images = cluster, images
+        self.chart = (str(CHART), *preflight.image_settings(images.operator))
+        """For helm: the chart, and the image that it installs here."""
         self.name = self.namespace = name
 
     def install(self, *options: str) -> None:
@@ -71,7 +73,7 @@ class Product:
 
     def install_again(self, *options: str) -> None:
         """Install into the namespace that exists."""
-        self.helm("install", str(CHART), *preflight.image_settings(self.images.operator), *options)
+        self.helm("install", *self.chart, *options)
         self.wait_ready()
 
     def helm(self, verb: str, *arguments: str) -> None:
@@ -80,8 +82,10 @@ class Product:
 
     def remove(self) -> None:
         """Uninstall it, and delete the definitions, which Helm keeps."""
-        self.helm("uninstall", "--ignore-not-found", "--wait")
-        self.cluster.kubectl("delete", "crd", *preflight.DEFINITIONS, "--ignore-not-found")
+        try:
+            self.helm("uninstall", "--ignore-not-found", "--wait")
+        finally:
+            self.cluster.kubectl("delete", "crd", *preflight.DEFINITIONS, "--ignore-not-found")
 
     def wait_ready(self, *, seconds: float = READY_SECONDS) -> None:
         """Until all replicas of the Deployment are available and new."""

@@ -51,17 +51,17 @@ CREATING = {"waiting": {"reason": "ContainerCreating"}}
 
 
 @pytest.mark.parametrize(
-    ("states", "run"),
+    ("states", "result"),
     [
-        ((ENDED, RUNNING, FAILED), True),
-        ((RUNNING, RUNNING, ENDED), False),
-        ((ENDED, CREATING, ENDED), False),
+        ((ENDED, RUNNING, FAILED), ""),
+        ((RUNNING, RUNNING, ENDED), None),
+        ((ENDED, CREATING, ENDED), None),
     ],
 )
 def test_a_probe_has_run_when_the_operator_ended_well_and_the_others_started(
-    states: tuple[dict[str, Any], ...], *, run: bool
+    states: tuple[dict[str, Any], ...], result: str | None
 ) -> None:
-    assert preflight.has_run(pod(*states)) is run
+    assert preflight.problem(pod(*states)) == result
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,7 @@ def test_a_probe_has_run_when_the_operator_ended_well_and_the_others_started(
     ],
 )
 def test_a_probe_that_cannot_run_names_image_and_reason(state: dict[str, Any], detail: str) -> None:
-    with pytest.raises(foreign.ForeignError, match=rf"image app-0 cannot be run: {detail}.*push"):
-        preflight.has_run(pod(state))
+    result = preflight.problem(pod(ENDED, state) if "waiting" in state else pod(state))
+    assert result is not None
+    assert "app-" in result
+    assert detail in result
