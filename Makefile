@@ -49,8 +49,15 @@ dashboard: .venv/.bench controlplane ## draw panels of the dashboard from a real
 node: $(INSTALLED) ## build what a real node needs beside the control plane; needs root on Linux
 	@$(BIN)/python -m tools.node
 
-e2e: node image ## run everything in pods of a real node, a quarter of an hour; needs root on Linux
-	$(BIN)/pytest --timeout=600 tests/node
+# A KUBECONFIG of the environment counts only together with an IMAGE: many people always have one.
+FOREIGN := $(strip $(IMAGE)$(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG)))
+e2e: export E2E_IMAGE = $(IMAGE)
+e2e: export E2E_KUBECONFIG = $(if $(FOREIGN),$(KUBECONFIG))
+e2e: export E2E_ALPINE = $(ALPINE)
+e2e: export E2E_NGINX = $(NGINX)
+e2e: $(if $(FOREIGN),$(INSTALLED),node image) ## run all in pods of a node, as root on Linux; or KUBECONFIG=... IMAGE=... of any cluster
+	$(BIN)/pytest --timeout=600 tests/e2e "--kubeconfig=$$E2E_KUBECONFIG" "--image=$$E2E_IMAGE" \
+		"--alpine=$$E2E_ALPINE" "--nginx=$$E2E_NGINX"
 
 # The values stay variables of the shell: what is in them is data.
 chaos: export CHAOS_ROWS = $(ROWS)

@@ -144,7 +144,7 @@ def main() -> int:
 @contextlib.contextmanager
 def _started(plane: cluster.ControlPlane) -> Iterator[list[Limited]]:
     """The replicas that the chart wants, each under the chart's limit."""
-    hierarchy = cgroups.required()["memory"]
+    hierarchy = cgroups.required(versions=(1,)).folders["memory"]
     with operators.Operators(plane, replicas=0) as running, contextlib.ExitStack() as stack:
         container = running.workload.manifest["spec"]["template"]["spec"]["containers"][0]
         limit = container["resources"]["limits"]["memory"]

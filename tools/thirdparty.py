@@ -12,10 +12,11 @@ import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
-from tools.controlplane import binaries, errors, golang, progress
+from tools import goprograms
+from tools.controlplane import binaries, errors, progress
 
 PROMETHEUS: Final = "github.com/prometheus/prometheus@v0.316.0"
 PROMETHEUS_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
@@ -35,7 +36,7 @@ def definition(module: str, plural: str) -> pathlib.Path:
 
 def go_module(module: str) -> pathlib.Path:
     """The sources of MODULE@VERSION, downloaded and checked by Go. Raises BuildError."""
-    answer = _run(module, str(_go()), "mod", "download", "-json", module)
+    answer = goprograms.run(module, str(goprograms.go()), "mod", "download", "-json", module)
     return pathlib.Path(json.loads(answer.stdout)["Dir"])
 
 
@@ -94,18 +95,9 @@ def _from_package(package: str, path: str, target: pathlib.Path) -> None:
 
 def helm3() -> pathlib.Path:
     """The Helm before ours, built by Go and cached: three minutes on 2 cores. Raises BuildError."""
-    cached = _cache() / f"helm-{HELM3.rpartition('@')[2]}"
-    if not cached.exists():
-        report = progress.Progress(sys.stderr)
-        report.say("building Helm 3: about 3 min on 2 cores; once only")
-        folder = cached.with_name(f"{cached.name}.{os.getpid()}")
-        # Helm gets its version from the linker; `go install` alone would make it v3.22.
-        version = f"-X helm.sh/helm/v3/internal/version.version={HELM3.rpartition('@')[2]}"
-        flags = ("-trimpath", "-ldflags", f"-s -w {version}")
-        _run("Helm 3", str(_go()), "install", *flags, HELM3, variables={"GOBIN": str(folder)})
-        (folder / "helm").replace(cached)
-        folder.rmdir()
-    return cached
+    # Helm gets its version from the linker; `go install` alone would make it v3.22.
+    version = f"-X helm.sh/helm/v3/internal/version.version={HELM3.rpartition('@')[2]}"
+    return goprograms.ensure("helm", HELM3, minutes=3, flags=f"-s -w {version}")
 
 
 def _from_debian(package: str, member: str, target: pathlib.Path) -> bool:
@@ -135,31 +127,11 @@ def _build_promtool(target: pathlib.Path) -> None:
     report = progress.Progress(sys.stderr)
     report.say("building promtool: about 3 min on 2 cores; once only")
     # Service discovery, which no rule needs, brings in the clients of all clouds.
-    _run(
-        "promtool", str(_go()), "build", "-C", str(go_module(PROMETHEUS)), "-trimpath",
+    goprograms.run(
+        "promtool", str(goprograms.go()), "build", "-C", str(go_module(PROMETHEUS)), "-trimpath",
         "-tags", "remove_all_sd", "-ldflags", "-s -w", "-o", str(target), "./cmd/promtool",
     )  # fmt: skip
 
 
-def _go() -> pathlib.Path:
-    report = progress.Progress(sys.stderr)
-    return golang.find(environment=os.environ, cache=_cache(), report=report)
-
-
 def _cache() -> pathlib.Path:
     return binaries.cache_folder(os.environ)
-
-
-def _run(
-    name: str, *command: str, variables: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    # Prometheus' go.work names folders that are not in the published module.
-    fixed = {"CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "local"}
-    environment = {**os.environ, **fixed, **(variables or {})}
-    answer = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, cwd="/"
-    )
-    if answer.returncode != 0:
-        lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
-        raise errors.BuildError(name=name, reason=lines[-1], remedy="check the network")
-    return answer

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import contextlib
+import copy
 import json
 import os
 import pathlib
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import click.testing
 import pytest
@@ -23,7 +25,7 @@ from tests.kits import product as kit
 from tests.kits import versions
 from tools.controlplane import cluster, errors, operators, ports
 
-LEVELS = {"ok", "warning", "failed"}
+LEVELS = {"ok", "warning", "failed", "unknown"}
 FINDING = {"check", "level", "message", "remedy"}
 OWNER = {
     "namespace", "kind", "name", "outdated", "missing", "action", "message", "pods", "injections",
@@ -67,10 +69,13 @@ def shown_in_the_readme(verb: str) -> list[str]:
 def test_the_readme_shows_what_is_printed(
     product: kit.Product, config: pathlib.Path, injecting_namespace: str
 ) -> None:
-    """Of `check` all but names and dates, of `status` the headings: other tests fill its tables."""
+    """Of `check` all but names, dates and warnings, of `status` the headings: other tests fill its
+    tables."""
     real = cli.run(config, "check", "-n", injecting_namespace).stdout.splitlines()
-    results = [[line.split()[:2] for line in lines if " warning " not in line]
-               for lines in (shown_in_the_readme("check"), real)]  # fmt: skip
+    results = [
+        [line.split()[:2] for line in lines[:-1] if " warning " not in line and "→" not in line]
+        for lines in (shown_in_the_readme("check"), real)
+    ]
     assert results[0] == results[1]
 
     def headings(lines: list[str]) -> set[str]:
@@ -80,40 +85,93 @@ def test_the_readme_shows_what_is_printed(
     assert headings(shown_in_the_readme("status")) <= headings(status)
 
 
-@pytest.fixture
-def misdirected(product: kit.Product) -> Iterator[None]:
-    """The API server asks for pods at a path that nobody serves."""
-    body = product.plane.client.get(kit.MUTATING)
-    (entry,) = body["webhooks"]
-    for path in ("/nowhere", names.MUTATE_PATH):
-        entry["clientConfig"]["service"]["path"] = path
-        change = {"webhooks": [entry]}
-        product.plane.client.request("PATCH", kit.MUTATING, change, **kit.PATCH)
-        if path == "/nowhere":
-            yield
+@pytest.fixture(params=["Ignore", "Fail"])
+def misdirected(product: kit.Product, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The API server asks for pods at a path that nobody serves; the failure policy."""
+    (entry,) = product.plane.client.get(kit.MUTATING)["webhooks"]
+    nowhere = copy.deepcopy(entry)
+    nowhere["clientConfig"]["service"]["path"] = "/nowhere"
+    nowhere["failurePolicy"] = request.param
+    product.plane.client.request("PATCH", kit.MUTATING, {"webhooks": [nowhere]}, **kit.PATCH)
+    yield request.param
+    product.plane.client.request("PATCH", kit.MUTATING, {"webhooks": [entry]}, **kit.PATCH)
 
 
-def test_check_says_which_webhook_is_wrong_and_that_pods_pass_by(
-    product: kit.Product, config: pathlib.Path, enabled_namespace: str, misdirected: None
+SILENT = {
+    "Ignore": "new pods in {} start without sidecars",
+    "Fail": "new pods in {} are refused, since the injector does not answer",
+}
+
+
+def test_check_says_which_webhook_is_wrong_and_what_becomes_of_pods(
+    product: kit.Product, config: pathlib.Path, enabled_namespace: str, misdirected: str
 ) -> None:
-    def levels() -> dict[str, list[str]]:
-        return by_check(cli.read(config, "check", "-n", enabled_namespace, status=1))
+    def findings() -> dict[str, list[Any]]:
+        answer = cli.read(config, "check", "-n", enabled_namespace, status=1)
+        return {finding["check"]: finding for finding in answer["findings"]}
+
+    def is_seen() -> bool:
+        message = findings()["dry-run pod"]["message"]
+        return bool(message.startswith(SILENT[misdirected].format(enabled_namespace)))
 
     # The API server learns of a changed configuration a moment after it has accepted it.
-    product.plane.wait("the pod passes by", lambda: levels()["dry-run pod"] == ["failed"])
-    assert levels()["webhooks"] == ["failed", "ok"]
+    product.plane.wait("the pod is not injected", is_seen)
+    found = findings()
+    assert found["dry-run pod"]["level"] == "failed"
+    assert "TCP port" in found["dry-run pod"]["remedy"]
+    # There are two of them, and the other one is well.
+    assert "webhooks" in found
+
+
+def test_restart_leaves_the_pods_that_run_alone_while_the_injector_does_not_answer(
+    product: kit.Product, config: pathlib.Path, enabled_namespace: str
+) -> None:
+    deployed = product.created_by(enabled_namespace, kit.workload("Deployment"))
+    product.create_injection(enabled_namespace, kit.injection())
+    where = ("-n", enabled_namespace)
+    plan = ("restart", "--dry-run", *where)
+    (entry,) = product.plane.client.get(kit.MUTATING)["webhooks"]
+    product.plane.client.request("PATCH", kit.MUTATING, {"webhooks": []}, **kit.PATCH)
+    try:
+        # The API server learns of it a moment later.
+        product.plane.wait(
+            "nobody calls the injector",
+            lambda: "start without sidecars" in cli.run(config, *plan).stderr,
+        )
+        result = cli.run(config, "restart", *where)
+    finally:
+        product.plane.client.request("PATCH", kit.MUTATING, {"webhooks": [entry]}, **kit.PATCH)
+    assert result.exit_code == 2
+    assert f"nothing was restarted: {SILENT['Ignore'].format(enabled_namespace)}" in result.stderr
+    name = deployed["metadata"]["name"]
+    assert [pod["metadata"]["name"] for pod in product.pods(enabled_namespace)] == [name]
+
+
+def test_a_quota_does_not_hide_that_the_injector_answers(
+    product: kit.Product, config: pathlib.Path, enabled_namespace: str
+) -> None:
+    """The API server passes on the webhook's warning beside its own refusal."""
+    path = f"/api/v1/namespaces/{enabled_namespace}/resourcequotas"
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    product.plane.client.request("POST", path, quota)
+    refused = product.plane.kubectl(
+        "run", "x", "--image=x", "-n", enabled_namespace, check=False
+    ).stderr  # fmt: skip
+    assert "exceeded quota" in refused
+    answer = cli.read(config, "check", "-n", enabled_namespace)
+    assert by_check(answer)["dry-run pod"] == ["ok"]
 
 
 def test_check_reports_missing_rights_and_goes_on(
     product: kit.Product, enabled_namespace: str, tmp_path: pathlib.Path
 ) -> None:
     config = cli.stranger(product.plane, tmp_path, enabled_namespace)
-    answer = cli.read(config, "check", "-n", enabled_namespace, status=1)
+    answer = cli.read(config, "check", "-n", enabled_namespace, status=2)
     levels = by_check(answer)
     assert levels["cluster"] == ["ok"]
-    assert set(levels["definitions"] + levels["release"] + levels["namespaces"]) == {"failed"}
+    assert set(levels["definitions"] + levels["release"] + levels["namespaces"]) == {"unknown"}
     messages = {
-        finding["message"] for finding in answer["findings"] if finding["level"] == "failed"
+        finding["message"] for finding in answer["findings"] if finding["level"] == "unknown"
     }
     assert all("forbidden" in message for message in messages)
     result = cli.run(config, "check", "--pre")
@@ -201,7 +259,7 @@ def test_restart_rolls_what_can_roll_and_lists_the_rest(
     assert (rolled["kind"], rolled["name"], rolled["action"]) == ("Deployment", "work", "restart")
     assert (bare["kind"], bare["action"]) == ("Pod", "recreate by hand")
     assert rolled["pods"] == [deployed["metadata"]["name"]]
-    assert cli.read(config, "restart", "--outdated", *where) == {"owners": []}
+    assert cli.read(config, "restart", "--outdated", *where) == {"owners": [], "notes": []}
 
     result = cli.run(config, "restart", *where)
     assert result.stderr == f"1/1 {enabled_namespace}/Deployment/work: restarted\n"
@@ -256,7 +314,9 @@ def test_status_counts_what_needs_a_restart_and_keeps_its_shape(
     product.create_pod(enabled_namespace, kit.pod())
     product.create_injection(enabled_namespace, kit.injection())
     answer = cli.read(config, "status", "-n", enabled_namespace)
-    assert answer.keys() == {"release", "injections", "namespaces", "restarts", "certificates"}
+    assert answer.keys() == {
+        "release", "injections", "namespaces", "restarts", "certificates", "notes",
+    }  # fmt: skip
     assert answer["release"]["namespace"] == names.PRODUCT
     (namespace,) = answer["namespaces"]
     assert namespace == {

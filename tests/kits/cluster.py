@@ -25,6 +25,8 @@ class FakeCluster(FakeApi):
         """The result of access reviews."""
         self.calls_webhook = True
         """Whether a pod's creation calls the webhook."""
+        self.pod_refusal = ""
+        """Why a pod is refused; empty if it is not."""
         self.lists_all_deployments = True
         """Whether the user may list those of all namespaces at once."""
 
@@ -50,6 +52,8 @@ class FakeCluster(FakeApi):
             return {**body, "status": {"allowed": self.allowed}}
         if resource == api.PODS and dry_run:
             self.warnings = ["UnknownInjection"] if self.calls_webhook else []
+            if self.pod_refusal:
+                raise refusal(403, "Forbidden", self.pod_refusal)
             return body
         return await super().create(resource, body, namespace=namespace, dry_run=dry_run)
 

@@ -72,6 +72,19 @@ def cached(environment: Mapping[str, str] = os.environ) -> Binaries:
     return _binaries(folder, assets)
 
 
+def command(name: str, environment: Mapping[str, str] = os.environ) -> pathlib.Path:
+    """kubectl or helm: the user's own, or else the one that was built. Raises BuildError."""
+    own = shutil.which(name, path=environment.get("PATH", ""))
+    path = pathlib.Path(own) if own else _folder(environment) / name
+    if not path.exists():
+        raise errors.BuildError(
+            name=name,
+            reason="it is not on the PATH, and was not built before",
+            remedy="install it, or run `make controlplane` first",
+        )
+    return path
+
+
 def require(missing: Sequence[recipes.Recipe], *, folder: pathlib.Path, target: str) -> None:
     """Raise BuildError for the first one that is missing; `target` of make builds it."""
     for recipe in missing:

@@ -51,7 +51,7 @@ class Client:
         with contextlib.closing(self.connect()) as connection:
             return self.send(connection, method, path, body, content=content)
 
-    def connect(self) -> http.client.HTTPSConnection:
+    def connect(self) -> http.client.HTTPConnection:
         """A connection for several calls of `send`; it is opened with the first one."""
         address = urllib.parse.urlsplit(self.server)
         context = ssl.create_default_context(cafile=str(self.certificate_authority))
@@ -61,7 +61,7 @@ class Client:
 
     def send(
         self,
-        connection: http.client.HTTPSConnection,
+        connection: http.client.HTTPConnection,
         method: str,
         path: str,
         body: Json | None = None,
@@ -70,7 +70,7 @@ class Client:
         accept: str = "*/*",
     ) -> tuple[int, str]:
         """The same as `text`, over a connection that is kept."""
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content}
+        headers = {**self._identity(), "Content-Type": content}
         data = None if body is None else json.dumps(body)
         try:
             connection.request(method, path, data, headers={**headers, "Accept": accept})
@@ -79,6 +79,10 @@ class Client:
         except http.client.HTTPException as error:
             # An API server that dies in the middle of an answer is a connection that broke.
             raise ConnectionError(str(error) or repr(error)) from error
+
+    def _identity(self) -> dict[str, str]:
+        """Headers that say who asks."""
+        return {"Authorization": f"Bearer {self.token}"}
 
     def write_kubeconfig(self, path: pathlib.Path) -> None:
         """Write a kubeconfig for this user."""

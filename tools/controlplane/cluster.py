@@ -11,35 +11,31 @@ import os
 import pathlib
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tools.controlplane import (
+    access,
     binaries,
     client,
     components,
-    errors,
     guard,
     ports,
     processes,
-    waiting,
 )
 
-Result = TypeVar("Result")
 START_SECONDS: Final = 60
 """An idle machine takes 5; a CI machine that compiles something beside it has been seen at 20."""
-COMMAND_SECONDS: Final = 120
 _USERS_OWN: Final = ("HELM_", "KUBE", "XDG_")
 
 
-class ControlPlane:
+class ControlPlane(access.Access):
     """A context manager; everything is up when it has been entered.
 
     `etcd`, `apiserver` and `controller_manager` are processes that a test may kill, freeze and
@@ -57,7 +53,6 @@ class ControlPlane:
 
         `apiserver_flags` are more words for the API server's command line.
         """
-        self.programs = programs
         self._own_folder = folder is None
         self.folder = folder or pathlib.Path(tempfile.mkdtemp(prefix="sidecar-injector-run-"))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,12 +65,18 @@ class ControlPlane:
             peer_port=ports.free(),
             api_port=ports.free(),
         )
-        self.kubeconfig = self._layout.kubeconfig
-        self.client = client.Client(
+        administrator = client.Client(
             server=self._layout.server,
             certificate_authority=self._layout.certificate_authority,
             token=secrets.token_urlsafe(),
         )
+        super().__init__(
+            kubeconfig=self._layout.kubeconfig,
+            kubectl=programs.kubectl,
+            helm=programs.helm,
+            client=administrator,
+        )
+        self.programs = programs
         self.guard = guard.Guard()
         self.guard.discard(self._layout.data)
         self.etcd = self._component("etcd", components.etcd)
@@ -124,39 +125,6 @@ class ControlPlane:
 
         self.wait("the API server is ready", ready, seconds=seconds)
 
-    def wait(self, what: str, probe: Callable[[], Result], *, seconds: float = 30) -> Result:
-        """See `waiting.until`."""
-        return waiting.until(probe, what=what, seconds=seconds)
-
-    def kubectl(
-        self, *arguments: str, stdin: str | None = None, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl as administrator. Raises CommandError for an exit status, if `check`."""
-        return self._run(self.programs.kubectl, arguments, stdin=stdin, check=check)
-
-    def helm(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """The same for helm, without the user's own repositories and plugins."""
-        return self._run(self.programs.helm, arguments, stdin=None, check=check)
-
-    def create_namespace(self, name: str, *, labels: Mapping[str, str] | None = None) -> None:
-        """Return when pods can be created, which is when its default ServiceAccount exists."""
-        metadata = {"name": name, "labels": dict(labels or {})}
-        self.client.request("POST", "/api/v1/namespaces", {"metadata": metadata})
-        self.wait_for_service_account(name)
-
-    def wait_for_service_account(self, namespace: str) -> None:
-        """Until then the ServiceAccount admission plugin refuses every pod."""
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
-        self.wait(f"ServiceAccount default in {namespace}", lambda: self.client.get(path))
-
-    def wait_for_definitions(self, *which: str) -> None:
-        """Until then their kinds are unknown; `which` are arguments of `kubectl wait`.
-
-        kubectl gives up on a definition that has no conditions yet.
-        """
-        command = ("wait", "--for=condition=Established", *which)
-        self.wait("the definitions are established", lambda: self.kubectl(*command))
-
     def user(self, token: str) -> client.Client:
         """The same API server as another user."""
         return dataclasses.replace(self.client, token=token)
@@ -197,24 +165,6 @@ class ControlPlane:
         self.wait_ready()
         self.controller_manager.start()
         self.wait_for_service_account("default")
-
-    def _run(
-        self, program: pathlib.Path, arguments: tuple[str, ...], *, stdin: str | None, check: bool
-    ) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            [program, *arguments],
-            input=stdin,
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-        if check and result.returncode != 0:
-            raise errors.CommandError(
-                command=(program.name, *arguments), status=result.returncode, stderr=result.stderr
-            )
-        return result
 
     def _environment(self) -> dict[str, str]:
         """Caches and settings of kubectl and helm are in the run's folder."""

@@ -1,6 +1,7 @@
 """The control groups of a node: a parent in every hierarchy, and what the kernel counts in them.
 
-Version 1 only: https://docs.kernel.org/admin-guide/cgroup-v1/
+Version 1, where controllers have hierarchies of their own, and version 2, where all share one:
+https://docs.kernel.org/admin-guide/cgroup-v1/ and https://docs.kernel.org/admin-guide/cgroup-v2.html
 """
 
 from __future__ import annotations
@@ -9,17 +10,33 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from tools.controlplane import waiting
 from tools.node import errors
 
-REQUIRED: Final = frozenset({"cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids"})
+V1: Final = frozenset({"cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids"})
+V2: Final = frozenset({"cpu", "cpuset", "memory", "pids"})
+"""The kubelet demands these of the group that it gets; freezing and devices need no controller:
+https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/cm/cgroup_v2_manager_linux.go"""
 MOUNTS: Final = pathlib.Path("/proc/self/mountinfo")
+TOP: Final = pathlib.Path("/sys/fs/cgroup")
+"""kubelet, containerd and runc use version 2 if, and only if, it is mounted here."""
 UNIFIED: Final = "unified"
+CONTROLLERS: Final = "cgroup.controllers"
+ENABLED: Final = "cgroup.subtree_control"
 CPUSET: Final = ("cpuset.cpus", "cpuset.mems")
-"""Empty in a new group, which can then hold no process."""
+"""Empty in a new group of version 1, which can then hold no process."""
 REMOVE_SECONDS: Final = 30
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Hierarchies:
+    """Where each controller is mounted; with version 2 it is one folder for all of them."""
+
+    version: int
+    folders: Mapping[str, pathlib.Path]
 
 
 def hierarchies(mounts: str) -> dict[str, pathlib.Path]:
@@ -41,16 +58,31 @@ def hierarchies(mounts: str) -> dict[str, pathlib.Path]:
     return folders
 
 
-def required() -> dict[str, pathlib.Path]:
-    """The machine's hierarchies. Raises ConditionError if they are not those of version 1."""
+def required(versions: Collection[int] = (1, 2)) -> Hierarchies:
+    """The machine's. Raises ConditionError if a controller is missing, or the version is not one.
+
+    With version 2 beside version 1 (systemd calls it hybrid) everything on a machine uses 1.
+    """
     folders = hierarchies(MOUNTS.read_text("utf-8"))
-    if missing := REQUIRED - set(folders):
+    unified = folders.get(UNIFIED)
+    if unified == TOP and 2 in versions:
+        controllers = set((unified / CONTROLLERS).read_text("ascii").split())
+        if missing := V2 - controllers:
+            raise errors.ConditionError(
+                missing=f"cgroup version 2 with the controllers {', '.join(sorted(V2))}",
+                found=f"no {', '.join(sorted(missing))} in {unified / CONTROLLERS}",
+                remedy="delegate them to this machine or container, or use another one",
+            )
+        return Hierarchies(version=2, folders=dict.fromkeys((UNIFIED, *controllers), unified))
+    if missing := V1 - set(folders):
         raise errors.ConditionError(
-            missing=f"cgroup version 1 with the controllers {', '.join(sorted(REQUIRED))}",
-            found=f"no {', '.join(sorted(missing))} (version 2 alone is not supported)",
-            remedy="boot with systemd.unified_cgroup_hierarchy=0, or use another machine",
+            missing=f"cgroup version {' or '.join(map(str, versions))}, of version 1 with the"
+            f" controllers {', '.join(sorted(V1))}",
+            found=f"no {', '.join(sorted(missing))}, and version 2"
+            f" {'at' if unified == TOP else 'not at'} {TOP}",
+            remedy=f"mount it below {TOP}, or use another machine",
         )
-    return folders
+    return Hierarchies(version=1, folders=folders)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +90,21 @@ class Parent:
     """A group of this name in every hierarchy."""
 
     name: str
-    hierarchies: dict[str, pathlib.Path]
+    hierarchies: Hierarchies
 
     @property
     def folders(self) -> list[pathlib.Path]:
         """One for each hierarchy; two controllers may share one."""
-        return sorted({folder / self.name for folder in self.hierarchies.values()})
+        return sorted({folder / self.name for folder in self.hierarchies.folders.values()})
 
     def create(self) -> None:
         """Must not exist."""
         for folder in self.folders:
             folder.mkdir()
-        cpuset = self.hierarchies["cpuset"]
+        if self.hierarchies.version == 2:
+            _enable(V2, self.hierarchies.folders[UNIFIED])
+            return
+        cpuset = self.hierarchies.folders["cpuset"]
         for file in CPUSET:
             (cpuset / self.name / file).write_text((cpuset / file).read_text("ascii"), "ascii")
 
@@ -83,10 +118,10 @@ class Parent:
 
     def container(self, *, pod: str, container: str) -> Group:
         """The group of a container, by its pod's uid and its own id. Raises LookupError."""
-        top = self.hierarchies["memory"] / self.name
+        memory = self.hierarchies.folders["memory"]
+        top = memory / self.name
         for folder in top.glob(f"kubepods/**/pod{pod}/{container}"):
-            path = folder.relative_to(self.hierarchies["memory"])
-            return Group(path=path, hierarchies=self.hierarchies)
+            return Group(path=folder.relative_to(memory), hierarchies=self.hierarchies)
         raise LookupError(f"no control group of container {container} of pod {pod} below {top}")
 
 
@@ -96,7 +131,7 @@ class Group:
 
     path: pathlib.Path
     """Below each hierarchy."""
-    hierarchies: dict[str, pathlib.Path]
+    hierarchies: Hierarchies
 
     def processes(self) -> list[int]:
         """With their numbers on this machine."""
@@ -104,16 +139,45 @@ class Group:
 
     def memory(self) -> int:
         """Bytes that cannot be reclaimed at once, as `kubectl top` counts them."""
-        statistics = dict(line.split() for line in self._read("memory", "memory.stat").splitlines())
-        used = int(self._read("memory", "memory.usage_in_bytes"))
-        return used - int(statistics["total_inactive_file"])
+        names = {1: ("memory.usage_in_bytes", "total_inactive_file"),
+                 2: ("memory.current", "inactive_file")}  # fmt: skip
+        used, reclaimable = names[self.hierarchies.version]
+        return int(self._read("memory", used)) - self._statistic(
+            "memory", "memory.stat", reclaimable
+        )
 
     def cpu_seconds(self) -> float:
         """Since it was started."""
+        if self.hierarchies.version == 2:
+            return self._statistic("cpu", "cpu.stat", "usage_usec") / 1e6
         return int(self._read("cpuacct", "cpuacct.usage")) / 1e9
 
+    def _statistic(self, controller: str, file: str, name: str) -> int:
+        return int(dict(line.split() for line in self._read(controller, file).splitlines())[name])
+
     def _read(self, controller: str, file: str) -> str:
-        return (self.hierarchies[controller] / self.path / file).read_text("ascii")
+        return (self.hierarchies.folders[controller] / self.path / file).read_text("ascii")
+
+
+def _enable(controllers: frozenset[str], folder: pathlib.Path) -> None:
+    """Let the groups in this folder use the controllers; others may rely on it from then on.
+
+    Raises ConditionError if processes are in the folder itself: then only the root of all groups
+    may do it: https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint
+    """
+    file = folder / ENABLED
+    missing = controllers - set(file.read_text("ascii").split())
+    if not missing:
+        return
+    try:
+        file.write_text(" ".join(f"+{name}" for name in sorted(missing)), "ascii")
+    except OSError as error:
+        raise errors.ConditionError(
+            missing=f"to enable {', '.join(sorted(missing))} in {file}",
+            found=error.strerror,
+            remedy="run it where the root of all control groups is mounted"
+            " (docker run --cgroupns=host)",
+        ) from error
 
 
 def _removed(folder: pathlib.Path) -> bool:

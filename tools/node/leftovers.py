@@ -37,7 +37,7 @@ class Data:
         self._mark.close()
 
 
-def clean(hierarchies: dict[str, pathlib.Path]) -> list[str]:
+def clean(hierarchies: cgroups.Hierarchies) -> list[str]:
     """Remove what killed runs have left, and return its names."""
     removed = []
     for mark in pathlib.Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MARK}"):

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import yaml
 
+from tools.controlplane import access, cluster, components, ports, processes, release
 from tools.controlplane import binaries as controlplane_binaries
-from tools.controlplane import cluster, components, ports, processes, release
 from tools.node import binaries, cgroups, errors, files, images, leftovers, space
 from tools.node import components as node_components
 
@@ -85,7 +85,7 @@ class Node(cluster.ControlPlane):
             self.space.entered(command),
             capture_output=True,
             text=True,
-            timeout=cluster.COMMAND_SECONDS,
+            timeout=access.COMMAND_SECONDS,
             check=False,
         )
 
@@ -95,11 +95,6 @@ class Node(cluster.ControlPlane):
         if answer.returncode != 0:
             lines = answer.stderr.strip().splitlines() or ["no reason given"]
             raise errors.ImageError(archive=archive, reason=lines[-1])
-
-    def execute(self, pod: str, *command: str, namespace: str, container: str = "") -> str:
-        """What a command prints in a container. Raises CommandError for an exit status."""
-        where = ("--namespace", namespace, *(("--container", container) if container else ()))
-        return self.kubectl("exec", pod, *where, "--", *command).stdout
 
     def group(self, pod: dict[str, Any], container: str) -> cgroups.Group:
         """The control group of a running container of a pod that was read just now."""

@@ -1,4 +1,4 @@
-"""The product installed on a node as its README says, and the walkthrough's manifests for it."""
+"""The product installed on a cluster as its README says, and the walkthrough's manifests for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 from sidecar_injector import names
-from tools.controlplane import progress, release
+from tools.controlplane import access, preflight, progress, release
 from tools.image import build, recipe, test_images
 from tools.node import node
 
@@ -22,11 +22,19 @@ REPLICAS: Final = 2
 """The chart's."""
 NOISE: Final = frozenset({"events", "events.events.k8s.io"})
 """Kinds whose objects expire."""
-_REPLACED: Final = {
-    "image: alpine\n": f"image: {test_images.ALPINE}\n",
-    "image: nginx:1.12.2\n": f"image: {test_images.NGINX}\n",
-}
 Json = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Images:
+    """What a cluster calls the operator's image, and the two of the walkthrough."""
+
+    operator: str
+    alpine: str = "alpine"
+    nginx: str = "nginx:1.12.2"
+
+
+OWN_IMAGES: Final = Images(operator=recipe.NAME, alpine=test_images.ALPINE, nginx=test_images.NGINX)
 
 
 def import_images(cluster: node.Node, *, report: progress.Progress | None = None) -> None:
@@ -35,38 +43,53 @@ def import_images(cluster: node.Node, *, report: progress.Progress | None = None
         cluster.import_image(archive)
 
 
-def manifest(file: str) -> str:
-    """One of the walkthrough's, with images that this node has."""
+def manifest(file: str, images: Images, *, namespace: str = "demo") -> str:
+    """One of the walkthrough's, with images that this cluster has."""
     text = (DEMO / file).read_text("utf-8")
-    for published, replacement in _REPLACED.items():
-        text = text.replace(published, replacement)
+    published = Images(operator="")
+    text = text.replace(f"image: {published.alpine}\n", f"image: {images.alpine}\n")
+    text = text.replace(f"image: {published.nginx}\n", f"image: {images.nginx}\n")
+    for field in ("name", "namespace"):
+        text = text.replace(f"  {field}: demo\n", f"  {field}: {namespace}\n")
     return text
 
 
 class Product:
     """A release of the chart in a namespace that enforces the strictest Pod Security level."""
 
-    def __init__(self, cluster: node.Node) -> None:
-        self.node = cluster
-        self.name = self.namespace = names.PRODUCT
+    def __init__(
+        self, cluster: access.Access, *, images: Images = OWN_IMAGES, name: str = names.PRODUCT
+    ) -> None:
+        """`name` is the release's and its namespace's."""
+        self.cluster, self.images = cluster, images
+        self.chart = (str(CHART), *preflight.image_settings(images.operator))
+        """For helm: the chart, and the image that it installs here."""
+        self.name = self.namespace = name
 
     def install(self, *options: str) -> None:
         """Install into a new namespace; return when all replicas are Ready."""
-        self.node.create_namespace(self.namespace, labels=RESTRICTED)
+        self.cluster.create_namespace(self.namespace, labels=RESTRICTED)
         self.install_again(*options)
 
     def install_again(self, *options: str) -> None:
         """Install into the namespace that exists."""
-        self.helm("install", str(CHART), *options)
+        self.helm("install", *self.chart, *options)
         self.wait_ready()
 
     def helm(self, verb: str, *arguments: str) -> None:
         """With the release's name and namespace."""
-        self.node.helm(verb, self.name, *arguments, "--namespace", self.namespace)
+        self.cluster.helm(verb, self.name, *arguments, "--namespace", self.namespace)
+
+    def remove(self) -> None:
+        """Uninstall it, and delete the definitions, which Helm keeps."""
+        try:
+            self.helm("uninstall", "--ignore-not-found", "--wait")
+        finally:
+            self.cluster.kubectl("delete", "crd", *preflight.DEFINITIONS, "--ignore-not-found")
 
     def wait_ready(self, *, seconds: float = READY_SECONDS) -> None:
         """Until all replicas of the Deployment are available and new."""
-        self.node.kubectl(
+        self.cluster.kubectl(
             *("rollout", "status", f"deployment/{self.name}", "--namespace", self.namespace),
             f"--timeout={seconds:g}s",
         )
@@ -78,36 +101,36 @@ class Product:
             replicas = self.pods()
             return len(replicas) == count and all(map(_at_rest, replicas))
 
-        self.node.wait(f"{count} replicas at rest", settled, seconds=READY_SECONDS)
+        self.cluster.wait(f"{count} replicas at rest", settled, seconds=READY_SECONDS)
 
     def kubectl(self, *arguments: str) -> str:
         """In the release's namespace."""
-        return self.node.kubectl(*arguments, "--namespace", self.namespace).stdout
+        return self.cluster.kubectl(*arguments, "--namespace", self.namespace).stdout
 
     def pods(self) -> list[Json]:
         """The replicas, those that are ending included."""
         path = f"/api/v1/namespaces/{self.namespace}/pods"
-        selector = f"app.kubernetes.io%2Fname%3D{self.name}"
-        items: list[Json] = self.node.client.get(f"{path}?labelSelector={selector}")["items"]
+        selector = f"app.kubernetes.io%2Finstance%3D{self.name}"
+        items: list[Json] = self.cluster.client.get(f"{path}?labelSelector={selector}")["items"]
         return items
 
     def metrics(self, pod: str) -> str:
         """The metrics of a replica, through the API server."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:8080/proxy/metrics"
-        return self.node.client.text("GET", path)[1]
+        return self.cluster.client.text("GET", path)[1]
 
     def log(self, pod: str) -> str:
         """What a replica has logged."""
-        return self.node.kubectl("logs", pod, "--namespace", self.namespace).stdout
+        return self.cluster.kubectl("logs", pod, "--namespace", self.namespace).stdout
 
     def secret(self, name: str) -> dict[str, bytes]:
         """The data of a Secret in the release's namespace."""
-        answer = self.node.client.get(f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
+        answer = self.cluster.client.get(f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
         return {key: base64.b64decode(text) for key, text in answer["data"].items()}
 
-    def costs(self, *, seconds: float) -> dict[str, Cost]:
-        """Of each replica, measured over the next seconds."""
-        groups = {pod["metadata"]["name"]: self.node.group(pod, "operator") for pod in self.pods()}
+    def costs(self, owned: node.Node, *, seconds: float) -> dict[str, Cost]:
+        """Of each replica, measured over the next seconds, on the node where they run."""
+        groups = {pod["metadata"]["name"]: owned.group(pod, "operator") for pod in self.pods()}
         before = {name: group.cpu_seconds() for name, group in groups.items()}
         begun = time.monotonic()
         time.sleep(seconds)  # what is measured is this time
@@ -122,17 +145,21 @@ class Product:
 
     def left(self) -> list[str]:
         """KIND/NAME of every object in the cluster that belongs to the release or its operator."""
-        kinds = self.node.kubectl("api-resources", "--verbs=list", "--output=name").stdout.split()
-        answer = self.node.kubectl(
+        kinds = self.cluster.kubectl(
+            "api-resources", "--verbs=list", "--output=name"
+        ).stdout.split()
+        answer = self.cluster.kubectl(
             *("get", ",".join(sorted(set(kinds) - NOISE)), "--all-namespaces"),
             *("--output=name", "--ignore-not-found"),
         )
-        return sorted(line for line in answer.stdout.split() if self.name in line)
+        ours = (self.name, names.GROUP)
+        return sorted(line for line in answer.stdout.split() if any(map(line.__contains__, ours)))
 
-    def apply(self, *files: str) -> None:
+    def apply(self, *files: str, namespace: str = "demo") -> None:
         """Manifests of the walkthrough."""
         for file in files:
-            self.node.kubectl("apply", "--filename=-", stdin=manifest(file))
+            text = manifest(file, self.images, namespace=namespace)
+            self.cluster.kubectl("apply", "--filename=-", stdin=text)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

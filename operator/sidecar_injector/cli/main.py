@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from sidecar_injector import names
 PLUGIN: Final = "kubectl-sidecar_injector"
 """The file name by which kubectl finds its plugin `sidecar-injector`."""
 VERBS: Final = (
-    "certificates", "check", "completion", "convert", "diff", "explain", "inject", "lint",
+    "certificates", "check", "completion", "convert", "diff", "explain", "inject", "krm", "lint",
     "restart", "run", "status", "uninject", "version",
 )  # fmt: skip
 """Each is a function in a module of this name in `cli/commands`."""
@@ -56,4 +57,23 @@ def cli() -> None:
 def main() -> None:
     """The entry point, under both of its names."""
     is_plugin = Path(sys.argv[0]).name == PLUGIN
-    cli(prog_name=f"kubectl {names.PRODUCT}" if is_plugin else names.PRODUCT)
+    cli(
+        prog_name=f"kubectl {names.PRODUCT}" if is_plugin else names.PRODUCT,
+        default_map=helm_defaults(os.environ, sys.argv),
+    )
+
+
+def helm_defaults(
+    environment: Mapping[str, str], arguments: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """The options that Helm keeps from its plugin's arguments, by verb.
+
+    Helm takes `-n NAMESPACE` for itself and hands it on in a variable.
+    Without -n that is `default`.
+    https://github.com/helm/helm/blob/v4.3.1/pkg/cmd/load_plugins.go
+    """
+    namespace = environment.get("HELM_NAMESPACE", "default")
+    is_helm, is_wide = "HELM_PLUGIN_NAME" in environment, {"-A", "--all-namespaces"} & {*arguments}
+    if not is_helm or is_wide or namespace == "default":
+        return {}
+    return {verb: {"namespace": namespace} for verb in VERBS}

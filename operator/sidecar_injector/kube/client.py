@@ -209,6 +209,7 @@ class Client:
                 response = await _send(connection, method, path, limits=limits, **options)
             # Closed, not released: a watch may go on sending, and nobody reads it any more.
             with contextlib.closing(response):
+                self._received(response)
                 if response.status >= 400:
                     raise await _refusal(path, response)
                 yield response
@@ -219,6 +220,9 @@ class Client:
         except FAILURES as error:
             detail = str(error) or type(error).__name__
             raise api.UnreachableError(host=connection.configuration.host, detail=detail) from error
+
+    def _received(self, response: aiohttp.ClientResponse) -> None:
+        """Called for every response, also for a refusal."""
 
     async def _connect(
         self, *, refused: rest.RESTClientObject | None = None
@@ -251,15 +255,9 @@ class InteractiveClient(Client):
         super().__init__(source)
         self.warnings: list[str] = []
 
-    @contextlib.asynccontextmanager
-    async def _request(
-        self, method: str, path: str, **options: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with super()._request(method, path, **options) as response:
-            self.warnings = [
-                warning_text(header) for header in response.headers.getall("Warning", [])
-            ]
-            yield response
+    def _received(self, response: aiohttp.ClientResponse) -> None:
+        headers = response.headers.getall("Warning", [])
+        self.warnings = [warning_text(header) for header in headers]
 
 
 def warning_text(header: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import json
 
 import pytest
 
 from sidecar_injector import names
-from sidecar_injector.cli.checks import surroundings
+from sidecar_injector.cli.checks import finding, surroundings
+from sidecar_injector.cli.commands import check
 from sidecar_injector.kube import api
 from tests.kits import cluster as kit
 from tests.kits.cli import run
@@ -115,14 +117,29 @@ def test_a_webhook_whose_service_has_no_path_is_named(monkeypatch):
     )) in wrong(results)  # fmt: skip
 
 
-def test_an_unasked_webhook_fails_although_the_pod_was_created(monkeypatch):
+FAILED_CALL = 'failed calling webhook "pods.sidecar-injector.dev": connection refused'
+
+
+@pytest.mark.parametrize(
+    ("calls_webhook", "refusal", "level", "message"),
+    [
+        (True, "", "ok", "the injector answers for new pods in demo"),
+        (True, "exceeded quota: small", "ok", "the injector answers for new pods in demo"),
+        (False, "", "failed", "new pods in demo start without sidecars: nobody calls"),
+        (False, FAILED_CALL, "failed", "new pods in demo are refused, since the injector does"),
+        (False, "pods is forbidden", "warning", "the pod in demo was refused before"),
+    ],
+    ids=["answered", "answered, then a quota", "not called", "cannot be called", "no rights"],
+)
+def test_the_dry_run_pod_shows_whether_the_injector_answers(
+    monkeypatch, calls_webhook, refusal, level, message
+):
     fake = kit.installed()
+    fake.calls_webhook, fake.pod_refusal = calls_webhook, refusal
     _, results = checked(monkeypatch, fake)
-    assert ("dry-run pod", "ok", "created in demo, and the webhook was asked") in results
-    fake.calls_webhook = False
-    _, results = checked(monkeypatch, fake)
-    message = "created in demo, and the webhook was not asked"
-    assert ("dry-run pod", message) in wrong(results)
+    (pod,) = [result for result in results if result[0] == "dry-run pod"]
+    assert pod[1] == level
+    assert pod[2].startswith(message)
 
 
 def test_a_mistyped_label_and_no_enabled_namespace_are_warned_of(monkeypatch):
@@ -195,7 +212,7 @@ def test_what_may_not_be_looked_at_is_a_line_and_the_rest_goes_on(monkeypatch):
     fake = kit.installed()
     fake.failures["list", "namespaces"] = [kit.forbidden(api.NAMESPACES)]
     _, results = checked(monkeypatch, fake)
-    assert ("namespaces", "namespaces is forbidden") in wrong(results)
+    assert ("namespaces", "namespaces is forbidden") in wrong(results, level="unknown")
     assert results[-1][:2] == ("dry-run pod", "ok")
 
 
@@ -287,3 +304,40 @@ def test_a_cold_start_in_which_all_wait_for_each_other_is_warned_of(monkeypatch)
     assert _cold_start(monkeypatch, policy="Ignore") == []
     assert _cold_start(monkeypatch, mode="provided") == []
     assert _cold_start(monkeypatch, place=names.PRODUCT) == []
+
+
+def test_the_remedy_is_below_its_line_and_the_last_line_counts(monkeypatch):
+    fake = kit.FakeCluster()
+    fake.failures["list", "namespaces"] = [kit.forbidden(api.NAMESPACES)] * 9
+    with kit.served(monkeypatch, fake):
+        result = run("check")
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["CHECK", "RESULT", "WHAT"]
+    (number,) = [index for index, line in enumerate(lines) if line.startswith("namespaces")]
+    assert lines[number].split() == ["namespaces", "unknown", "namespaces", "is", "forbidden"]
+    assert lines[number + 1].strip().startswith("→ ask for the right to look")
+    counts = collections.Counter(line.split()[1] for line in lines[1:-1] if line[0] != " ")
+    assert lines[-1] == f"{counts['failed']} failed, 1 unknown"
+
+
+@pytest.mark.parametrize(
+    ("levels", "strict", "status", "line"),
+    [
+        ("ok", False, 0, "all is well"),
+        ("ok warning", False, 0, "1 warning"),
+        ("ok warning warning", True, 1, "2 warnings"),
+        ("ok unknown warning", False, 2, "1 unknown, 1 warning"),
+        ("unknown failed", False, 1, "1 failed, 1 unknown"),
+    ],
+)
+def test_the_summary_and_the_exit_status_follow_the_levels(
+    monkeypatch, levels, strict, status, line
+):
+    async def results(*_, **__):
+        for level in levels.split():
+            yield finding.CheckResult("x", level, "y", "z" if level != "ok" else "")
+
+    monkeypatch.setattr(check, "_results", results)
+    with kit.served(monkeypatch, kit.FakeCluster()):
+        result = run("check", *(["--strict"] if strict else []))
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (status, line)

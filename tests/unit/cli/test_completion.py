@@ -55,8 +55,8 @@ def proposals(tmp_path):
 
 def test_kubectl_completes_verbs_options_choices_and_files(proposals):
     verbs = [
-        "certificates", "check", "completion", "convert", "diff", "explain", "inject", "lint",
-        "restart", "run", "status", "uninject", "version",
+        "certificates", "check", "completion", "convert", "diff", "explain", "inject", "krm",
+        "lint", "restart", "run", "status", "uninject", "version",
     ]  # fmt: skip
     assert proposals("") == [*verbs, ":4"]
     assert proposals("ex") == ["explain", ":4"]

@@ -88,6 +88,74 @@ def test_a_dry_run_writes_nothing(monkeypatch, fake):
     assert not [method for method, _ in fake.calls if method == "patch"]
 
 
+@pytest.fixture
+def rolling(fake):
+    seed_owner(fake, "StatefulSet", "rolls")
+    fake.seed(api.PODS, kit.pod("bare", owner=("StatefulSet", "rolls")))
+    return fake
+
+
+def writes(fake):
+    return fake.calls["patch", api.WORKLOADS["StatefulSet"].plural]
+
+
+FAILED_CALL = 'Internal error occurred: failed calling webhook "pods.sidecar-injector.dev": refused'
+QUOTA = "exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1"
+
+
+@pytest.mark.parametrize(
+    ("calls_webhook", "pod_refusal", "sentence"),
+    [
+        (False, "", "new pods in demo start without sidecars: nobody calls the injector"),
+        (False, FAILED_CALL, "new pods in demo are refused, since the injector does not answer"),
+        (False, "pods is forbidden", "the pod in demo was refused before the injector was called"),
+    ],
+)
+def test_nothing_is_restarted_unless_the_injector_was_seen_to_answer(
+    monkeypatch, rolling, calls_webhook, pod_refusal, sentence
+):
+    rolling.calls_webhook, rolling.pod_refusal = calls_webhook, pod_refusal
+    with kit.served(monkeypatch, rolling):
+        result = run("restart")
+        assert (result.exit_code, result.stdout, writes(rolling)) == (2, "", 0)
+        assert "nothing was restarted: " in result.stderr
+        assert sentence in result.stderr
+        assert "sidecar-injector check -n demo" in result.stderr
+
+        planned = run("restart", "--dry-run")
+        assert (planned.exit_code, writes(rolling)) == (2, 0)
+        assert f"note: {sentence}" in planned.stderr
+
+        forced = run("restart", "--force")
+        assert (forced.exit_code, writes(rolling)) == (2, 1)
+        assert f"note: {sentence}" in forced.stderr
+
+
+def test_a_pod_that_a_quota_refuses_shows_that_the_injector_answers(monkeypatch, rolling):
+    rolling.pod_refusal = QUOTA
+    result, answer = answered(monkeypatch, rolling, "restart")
+    assert (result.exit_code, writes(rolling)) == (0, 1)
+    assert answer["notes"] == []
+
+
+@pytest.mark.parametrize("has_plans", [True, False])
+def test_what_may_not_be_seen_is_said_and_not_exit_status_0(monkeypatch, rolling, has_plans):
+    if not has_plans:
+        rolling.take(api.INJECTIONS, name="log", namespace="demo")
+    rolling.failures["list", api.CLUSTER_INJECTIONS.plural] = [
+        kit.forbidden(api.CLUSTER_INJECTIONS) for _ in range(2)
+    ]
+    note = "you may not list clustersidecarinjections: what they do is not shown"
+    with kit.served(monkeypatch, rolling):
+        result = run("restart")
+        assert result.exit_code == 2
+        assert f"note: {note}" in result.stderr
+        qualified = "needs a restart, for the injections that you may see" in result.stdout
+        assert qualified is not has_plans
+        printed = run("restart", "-o", "json").stdout
+    assert json.loads(printed)["notes"] == [note]
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "why"),
     [
@@ -112,7 +180,7 @@ def test_a_pod_whose_successor_would_not_get_it_either_is_left_alone(monkeypatch
     clashing = kit.pod("clash")
     clashing["spec"]["containers"][0]["name"] = "sidecar"
     fake.seed(api.PODS, clashing)
-    assert answered(monkeypatch, fake, "restart")[1] == {"owners": []}
+    assert answered(monkeypatch, fake, "restart")[1] == {"owners": [], "notes": []}
     _, answer = answered(monkeypatch, fake, "status")
     (case,) = answer["restarts"]
     assert case["message"].startswith("ContainerConflict: ")
@@ -134,7 +202,7 @@ def test_pods_out_of_scope_are_not_counted(monkeypatch, fake):
     done = kit.pod("done")
     done["status"]["phase"] = "Succeeded"
     fake.seed(api.PODS, done)
-    assert answered(monkeypatch, fake, "restart", "-A")[1] == {"owners": []}
+    assert answered(monkeypatch, fake, "restart", "-A")[1] == {"owners": [], "notes": []}
 
 
 def test_n_and_a_exclude_each_other():

@@ -47,14 +47,90 @@ def test_controllers_are_found_where_they_are_mounted() -> None:
     assert not {"rw", "ro"} & set(hierarchies)
 
 
-def test_version_2_alone_is_named_as_what_is_missing(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def unified(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """The root of version 2, where a machine has it.
+
+    As https://docs.kernel.org/admin-guide/cgroup-v2.html says.
+    """
+    top = tmp_path / "cgroup"
+    top.mkdir()
+    (top / cgroups.CONTROLLERS).write_text("cpuset cpu io memory hugetlb pids rdma misc\n")
+    (top / cgroups.ENABLED).write_text("memory pids\n")
     mounts = tmp_path / "mountinfo"
-    mounts.write_text("33 25 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
+    mounts.write_text(f"33 25 0:29 / {top} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n")
     monkeypatch.setattr(cgroups, "MOUNTS", mounts)
-    with pytest.raises(errors.ConditionError, match=r"needs cgroup version 1 .*version 2 alone"):
+    monkeypatch.setattr(cgroups, "TOP", top)
+    return top
+
+
+def test_version_2_is_one_hierarchy_for_all_controllers(unified: pathlib.Path) -> None:
+    hierarchies = cgroups.required()
+    assert hierarchies.version == 2
+    assert set(hierarchies.folders.values()) == {unified}
+    assert set(hierarchies.folders) >= {"cpu", "cpuset", "memory", "pids", cgroups.UNIFIED}
+
+
+def test_version_2_beside_version_1_is_not_used(
+    unified: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "TOP", tmp_path)
+    options = ",".join(sorted(cgroups.V1))
+    line = f"30 25 0:26 / {tmp_path}/all rw - cgroup cgroup rw,{options}\n"
+    cgroups.MOUNTS.write_text(f"{line}{cgroups.MOUNTS.read_text()}")
+    hierarchies = cgroups.required()
+    assert hierarchies.version == 1
+    assert hierarchies.folders["memory"] == tmp_path / "all"
+
+
+def test_a_controller_that_version_2_lacks_is_named(unified: pathlib.Path) -> None:
+    (unified / cgroups.CONTROLLERS).write_text("cpu memory pids\n")
+    with pytest.raises(
+        errors.ConditionError, match=r"version 2 .*found: no cpuset in .*; delegate"
+    ):
         cgroups.required()
+
+
+def test_what_needs_version_1_says_so_on_version_2(unified: pathlib.Path) -> None:
+    with pytest.raises(errors.ConditionError, match=r"needs cgroup version 1, .*version 2 at"):
+        cgroups.required(versions=(1,))
+
+
+def test_a_parent_in_version_2_gets_the_controllers_that_are_not_handed_down_yet(
+    unified: pathlib.Path,
+) -> None:
+    parent = cgroups.Parent(name="node", hierarchies=cgroups.required())
+    parent.create()
+    assert parent.folders == [unified / "node"]
+    assert (unified / cgroups.ENABLED).read_text() == "+cpu +cpuset"
+    (unified / "node" / "kubepods").mkdir()
+    parent.remove()
+    assert not (unified / "node").exists()
+
+
+def test_nothing_is_written_when_version_2_hands_all_controllers_down(
+    unified: pathlib.Path,
+) -> None:
+    enabled = unified / cgroups.ENABLED
+    enabled.write_text("cpuset cpu io memory pids\n")
+    cgroups.Parent(name="node", hierarchies=cgroups.required()).create()
+    assert enabled.read_text() == "cpuset cpu io memory pids\n"
+
+
+def test_a_container_is_counted_as_version_2_documents_it(unified: pathlib.Path) -> None:
+    parent = cgroups.Parent(name="node", hierarchies=cgroups.required())
+    folder = unified / "node" / "kubepods" / "burstable" / "poduid" / "id"
+    folder.mkdir(parents=True)
+    (folder / "cgroup.procs").write_text("7\n8\n")
+    (folder / "memory.current").write_text("5000\n")
+    (folder / "memory.stat").write_text("anon 3000\ninactive_file 1500\nactive_file 500\n")
+    (folder / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 2000000\n")
+    group = parent.container(pod="uid", container="id")
+    assert group.processes() == [7, 8]
+    assert group.memory() == 3500
+    assert group.cpu_seconds() == 2.5
+    with pytest.raises(LookupError, match="container other of pod uid"):
+        parent.container(pod="uid", container="other")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +166,7 @@ def test_only_what_carries_our_mark_and_has_no_owner_is_cleaned(
     dead._mark.close()  # as the kernel does when its owner is killed
     strange = tmp_path / f"{leftovers.PREFIX}of-somebody-else"
     strange.mkdir()
-    assert leftovers.clean({}) == [dead.folder.name]
+    assert leftovers.clean(cgroups.Hierarchies(version=1, folders={})) == [dead.folder.name]
     assert sorted(tmp_path.iterdir()) == sorted([living.folder, strange])
     living.remove()
 

@@ -36,7 +36,7 @@ class Judge:
     def __init__(self, caller: client.Client) -> None:
         self._client = caller
         self._of_thread = threading.local()
-        self._connections: list[http.client.HTTPSConnection] = []
+        self._connections: list[http.client.HTTPConnection] = []
 
     def prepare(self) -> None:
         """Create what the values of random pods refer to, in the namespace, which is there."""

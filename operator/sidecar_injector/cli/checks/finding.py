@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sidecar_injector.kube import client as kube_client
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
+UNKNOWN = "unknown"
+"""The user may not look."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

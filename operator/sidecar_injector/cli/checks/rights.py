@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Sequence
 
 from sidecar_injector import names
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
+from sidecar_injector.cli.checks.finding import FAILED, OK, UNKNOWN, CheckContext, CheckResult
 from sidecar_injector.cli.cluster import release
 from sidecar_injector.kube import api
 from sidecar_injector.settings import Settings
@@ -59,7 +59,7 @@ async def of_operator(context: CheckContext) -> AsyncIterator[CheckResult]:
         if error.status != api.FORBIDDEN:
             raise
         remedy = "ask an administrator to run this check"
-        yield CheckResult("rights", WARNING, "you may not ask about the operator's rights", remedy)
+        yield CheckResult("rights", UNKNOWN, "you may not ask about the operator's rights", remedy)
         return
     if lacking:
         remedy = "the chart's rbac.create makes them; without it, bind them yourself"

@@ -7,15 +7,11 @@ from collections.abc import AsyncIterator
 from sidecar_injector import names
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import objects
+from sidecar_injector.cli.cluster import objects, probe
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.core import audit
-from sidecar_injector.core.linting import trial
-from sidecar_injector.core.reasons import Reason
 from sidecar_injector.kube import api
 
-PROBE = f"{names.PRODUCT}-check"
-"""The name of an injection that does not exist: the webhook answers with a warning about it."""
 ENABLE = f"kubectl label namespace NAME {cluster_pods.SELECTOR}"
 
 
@@ -93,22 +89,21 @@ async def pod(context: CheckContext) -> AsyncIterator[CheckResult]:
     if name is None:
         yield CheckResult("dry-run pod", WARNING, "no enabled namespace to try it in", ENABLE)
         return
-    try:
-        await context.client.create(api.PODS, _pod(name), namespace=name, dry_run=True)
-    except api.ApiError as error:
-        yield CheckResult(
-            "dry-run pod", WARNING, f"refused in {name}: {error.message}",
-            "try another namespace with -n",
-        )  # fmt: skip
-        return
-    if any(Reason.UNKNOWN_INJECTION.value in warning for warning in context.client.warnings):
-        yield CheckResult("dry-run pod", OK, f"created in {name}, and the webhook was asked")
-        return
-    yield CheckResult(
-        "dry-run pod", FAILED, f"created in {name}, and the webhook was not asked",
-        f"the API server must reach TCP port {context.release.settings.webhook_port} of the"
-        " operator's pods, and the namespace must be enabled",
-    )  # fmt: skip
+    result = await probe.probe(context.client, name)
+    level, remedy = _RATED[result.answer]
+    port = context.release.settings.webhook_port
+    remedy = remedy.format(namespace=context.release.namespace, port=port)
+    yield CheckResult("dry-run pod", level, str(result), remedy)
+
+
+_REACH = "kubectl -n {namespace} get pods; the API server must reach their TCP port {port}"
+_RATED = {
+    probe.Answer.ANSWERED: (OK, ""),
+    probe.Answer.NOT_CALLED: (FAILED, _REACH),
+    probe.Answer.REFUSED: (FAILED, _REACH),
+    probe.Answer.UNKNOWN: (WARNING, "name another namespace: check -n NAMESPACE"),
+}
+"""The level of each answer, and what helps."""
 
 
 async def _first_enabled(context: CheckContext) -> str | None:
@@ -118,24 +113,3 @@ async def _first_enabled(context: CheckContext) -> str | None:
         metadata["name"] for metadata in enabled if "deletionTimestamp" not in metadata
     }  # fmt: skip
     return min(candidates - excluded, default=None)
-
-
-def _pod(namespace: str) -> api.Json:
-    """A pod that the restricted Pod Security level admits: nothing but the webhook is tried."""
-    resources = {"cpu": "1m", "memory": "1Mi"}
-    container = {
-        "name": "check",
-        "image": PROBE,
-        "securityContext": trial.SECURITY_CONTEXT,
-        "resources": {"requests": resources, "limits": resources},
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "generateName": f"{PROBE}-",
-            "namespace": namespace,
-            "annotations": {names.INJECT_ANNOTATION: PROBE},
-        },
-        "spec": {"containers": [container], "automountServiceAccountToken": False},
-    }

@@ -43,7 +43,9 @@ def address() -> options.Decorator:
     declared = options.together(
         click.option("--kubeconfig", metavar="FILE",
                      help="Instead of $KUBECONFIG and ~/.kube/config."),
-        click.option("--context", metavar="NAME", help="A context of the kubeconfig."),
+        # Helm hands its --kube-context on to plugins in this variable.
+        click.option("--context", metavar="NAME", envvar="HELM_KUBECONTEXT",
+                     help="A context of the kubeconfig."),
         click.option("--release-namespace", metavar="NAMESPACE",
                      help="Where the injector is installed, if it cannot be found by its labels."),
     )  # fmt: skip

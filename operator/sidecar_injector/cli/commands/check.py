@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ from sidecar_injector.cli.checks import before, installed, rights, server, surro
 from sidecar_injector.cli.checks.finding import (
     FAILED,
     OK,
+    UNKNOWN,
     WARNING,
     Check,
     CheckContext,
@@ -29,8 +31,8 @@ from sidecar_injector.kube import api
 if TYPE_CHECKING:
     from sidecar_injector.kube import client as kube_client
 
-COLUMNS = ("CHECK", "RESULT", "WHAT", "REMEDY")
-STYLES = {OK: tables.GOOD, WARNING: tables.NEUTRAL, FAILED: tables.BAD}
+COLUMNS = ("CHECK", "RESULT", "WHAT")
+STYLES = {OK: tables.GOOD, WARNING: tables.NEUTRAL, UNKNOWN: tables.NEUTRAL, FAILED: tables.BAD}
 AFTER: Sequence[tuple[str, Check]] = (
     ("definitions", installed.definitions),
     ("replicas", installed.replicas),
@@ -44,6 +46,7 @@ AFTER: Sequence[tuple[str, Check]] = (
     ("fields", server.used_fields),
     ("dry-run pod", webhook.pod),
 )
+LOOK = "ask for the right to look, or an administrator to run this check"
 BEFORE: Sequence[tuple[str, Check]] = (
     ("rights", rights.to_install),
     ("release", before.other_release),
@@ -71,7 +74,7 @@ def check(
     Looks at the cluster's version, definitions, replicas, rights, webhook configurations,
     certificates and the API server's trust in them, namespaces, injections and what these need, and
     at last creates a pod as a dry run to see whether the webhook is asked. Nothing is changed. Exit
-    status 1 if anything has failed: there is no cluster, no release, no right to look.
+    status 1 if anything has failed, and 2 if nothing has, but you may not look at everything.
     """
     now = datetime.datetime.now(datetime.UTC)
     results: list[CheckResult] = []
@@ -89,13 +92,35 @@ def check(
         remedy = "check --kubeconfig and --context, and that the API server runs"
         results.append(CheckResult("cluster", FAILED, error.message, remedy))
     if form == options.TABLE:
-        width = len(COLUMNS) if any(result.remedy for result in results) else len(COLUMNS) - 1
-        rows = [dataclasses.astuple(result)[:width] for result in results]
-        tables.table(COLUMNS[:width], rows, styles=STYLES, to=tables.console())
+        console = tables.console()
+        rows = [row for result in results for row in _rows(result)]
+        tables.table(COLUMNS, rows, styles=STYLES, to=console)
+        tables.heading(summary(results), to=console)
     else:
         tables.structured(as_json(results), form=form)
-    fatal = (FAILED, WARNING) if strict else (FAILED,)
-    sys.exit(1 if any(result.level in fatal for result in results) else 0)
+    levels = {result.level for result in results}
+    fatal = {FAILED, WARNING} if strict else {FAILED}
+    sys.exit(1 if levels & fatal else 2 if UNKNOWN in levels else 0)
+
+
+def _rows(result: CheckResult) -> Iterator[tables.Row]:
+    yield result.check, result.level, result.message
+    if result.remedy:
+        yield "", "", f"→ {result.remedy}"
+
+
+def summary(results: Sequence[CheckResult]) -> str:
+    """How many results there are of each level that is not well."""
+    counts = collections.Counter(result.level for result in results)
+    parts = [
+        f"{counts[level]} {text if counts[level] == 1 else plural}"
+        for level, text, plural in (
+            (FAILED, "failed", "failed"), (UNKNOWN, "unknown", "unknown"),
+            (WARNING, "warning", "warnings"),
+        )
+        if counts[level]
+    ]  # fmt: skip
+    return ", ".join(parts) if parts else "all is well"
 
 
 def as_json(results: Sequence[CheckResult]) -> dict[str, Any]:
@@ -141,6 +166,7 @@ async def _guarded(name: str, single: Check, context: CheckContext) -> AsyncIter
 
 def _failure(name: str, error: api.KubeError) -> CheckResult:
     if isinstance(error, api.ApiError):
-        remedy = "ask for the right to look" if error.status == api.FORBIDDEN else ""
-        return CheckResult(name, FAILED, error.message, remedy)
+        if error.status == api.FORBIDDEN:
+            return CheckResult(name, UNKNOWN, error.message, LOOK)
+        return CheckResult(name, FAILED, error.message)
     return CheckResult(name, FAILED, str(error), release.INSTALL)

@@ -153,7 +153,7 @@ def explain(*, form: str, **arguments: Any) -> None:
             as_json(result) | ({"happened": history.as_json(pod_history)} if pod_history else {})
             for result, pod_history in explained
         ]
-        tables.structured({"pods": pods}, form=form)
+        tables.structured({"pods": pods, "notes": list(dict.fromkeys(notes))}, form=form)
     inject.print_notes(notes)
     sys.exit(1 if any(result.entry.has_findings for result, _ in explained) else 0)
 

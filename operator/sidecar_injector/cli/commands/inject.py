@@ -51,12 +51,16 @@ class Injector:
 
     def documents(self, documents: Sequence[manifests.Document]) -> list[dict[str, Any]]:
         """The manifests with their pods injected; the ServiceAccounts among them count."""
+        self.learn_accounts(documents)
+        return [self.document(document) for document in documents]
+
+    def learn_accounts(self, documents: Sequence[manifests.Document]) -> None:
+        """Know the ServiceAccounts among the documents from now on."""
         for document in documents:
             for item in manifests.flattened(document):
                 if workloads.kind_of(item.manifest) == ("", "ServiceAccount"):
                     name = (item.manifest.get("metadata") or {}).get("name") or ""
                     self.accounts[self._namespace_of(item.manifest), name] = item.manifest
-        return [self.document(document) for document in documents]
 
     def document(self, document: manifests.Document) -> dict[str, Any]:
         """The manifest with its pods injected; other objects are not changed."""

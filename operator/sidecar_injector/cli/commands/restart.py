@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import rich.progress
 
+from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import owners, release, rollouts
+from sidecar_injector.cli.cluster import owners, probe, release, rollouts
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
 from sidecar_injector.kube import api
+
+if TYPE_CHECKING:
+    from sidecar_injector.kube import client as kube_client
 
 COLUMNS = ("OWNER", "OUTDATED", "MISSING", "ACTION")
 RESTART, RESTARTED, FAILED, BY_HAND = "restart", "restarted", "failed", "recreate by hand"
@@ -58,10 +63,24 @@ class OwnerPlan:
         return len({candidate.pod for candidate in self.candidates if candidate.state == state})
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Restarts:
+    """What is restarted, as far as the user may see it."""
+
+    plans: Sequence[OwnerPlan]
+    notes: Sequence[str]
+    """What could not be seen, in sentences."""
+
+
 @click.command(epilog="Example: sidecar-injector restart --outdated -n demo --dry-run")
 @click.option("--outdated", is_flag=True, help="Pods with parts of an older template.")
 @click.option("--missing", is_flag=True, help="Pods that an injection selects and that lack it.")
 @click.option("--dry-run", is_flag=True, help="Say what would be restarted, and change nothing.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also where the injector does not answer: pods come back without sidecars.",
+)
 @click.option("--wait", is_flag=True, help="Until the pods are replaced, telling each step.")
 @click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True,
               metavar="SECONDS", help="How long to wait.")  # fmt: skip
@@ -73,6 +92,7 @@ def restart(
     outdated: bool,
     missing: bool,
     dry_run: bool,
+    force: bool,
     wait: bool,
     timeout: int,
     namespace: str | None,
@@ -85,9 +105,10 @@ def restart(
     Without --outdated or --missing both count. Sets only the annotation that `kubectl rollout
     restart` sets, so that Deployments, StatefulSets and DaemonSets replace their pods one after the
     other and at their own pace. Jobs, bare pods and whatever else does not roll are listed to be
-    recreated by hand. Pods to which the sidecar could not be added now either are left alone. Exit
-    status 1 if anything is left to be done by hand, or with --wait if a rollout is not complete in
-    time; it goes on without us.
+    recreated by hand. Pods to which the sidecar could not be added now either are left alone.
+    Nothing is restarted in a namespace unless the injector answers there. Exit status 1 if anything
+    is left to be done by hand, or with --wait if a rollout is not complete in time; it goes on
+    without us. Exit status 2 if the injector does not answer, or if you may not see everything.
     """
     if wait and dry_run:
         raise click.UsageError("--wait and --dry-run exclude each other: nothing would roll")
@@ -96,22 +117,47 @@ def restart(
         chosen = cluster_client.context_namespace(address)
     states = _states(outdated=outdated, missing=missing)
 
-    async def plan_and_restart(client: api.Api) -> list[OwnerPlan]:
-        plans = await _plans(
+    async def plan_and_restart(client: kube_client.InteractiveClient) -> Restarts:
+        restarts = await _plans(
             client, chosen, states=states, release_namespace=address.release_namespace
         )
+        silent = await _silent(client, restarts.plans)
+        if silent and not dry_run and not force:
+            raise SilentInjectorError(silent)
         if not dry_run:
-            await _restart(client, plans)
+            await _restart(client, restarts.plans)
         if wait:
-            await _wait(client, plans, seconds=timeout)
-        return plans
+            await _wait(client, restarts.plans, seconds=timeout)
+        return dataclasses.replace(restarts, notes=(*restarts.notes, *map(str, silent)))
 
-    plans = cluster_client.run(address, plan_and_restart)
+    restarts = cluster_client.run(address, plan_and_restart)
     if form == options.TABLE:
-        _print(plans, namespace=chosen, dry_run=dry_run)
+        _print(restarts, namespace=chosen, dry_run=dry_run)
     else:
-        tables.structured({"owners": [as_json(plan) for plan in plans]}, form=form)
-    sys.exit(1 if any(plan.action in (BY_HAND, FAILED, INCOMPLETE) for plan in plans) else 0)
+        tables.structured(restarts_as_json(restarts), form=form)
+    for note in restarts.notes:
+        click.echo(f"note: {note}", err=True)
+    is_left = any(plan.action in (BY_HAND, FAILED, INCOMPLETE) for plan in restarts.plans)
+    sys.exit(1 if is_left else 2 if restarts.notes else 0)
+
+
+class SilentInjectorError(cluster_client.ClusterError):
+    """Pods that are restarted now would come back without sidecars."""
+
+    def __init__(self, probes: Sequence[probe.Probe]) -> None:
+        sentences = "; ".join(map(str, probes))
+        super().__init__(
+            f"nothing was restarted: {sentences}. Find out why: {names.PRODUCT} check -n"
+            f" {probes[0].namespace}. To restart all the same: --force"
+        )
+
+
+def restarts_as_json(restarts: Restarts) -> dict[str, Any]:
+    """For programs; its shape is stable."""
+    return {
+        "owners": [as_json(plan) for plan in restarts.plans],
+        "notes": list(restarts.notes),
+    }
 
 
 def as_json(plan: OwnerPlan) -> dict[str, Any]:
@@ -135,23 +181,34 @@ def _states(*, outdated: bool, missing: bool) -> set[str]:
     return {state for state, counts in states.items() if counts}
 
 
+async def _silent(
+    client: kube_client.InteractiveClient, plans: Sequence[OwnerPlan]
+) -> list[probe.Probe]:
+    """The namespaces with something to restart in which the injector was not seen to answer."""
+    namespaces = sorted({plan.owner.namespace for plan in plans if plan.action == RESTART})
+    probes = [await probe.probe(client, namespace) for namespace in namespaces]
+    return [result for result in probes if result.answer is not probe.Answer.ANSWERED]
+
+
 async def _plans(
     client: api.Api, namespace: str | None, *, states: set[str], release_namespace: str | None
-) -> list[OwnerPlan]:
+) -> Restarts:
+    injections = await cluster_injections.injections(client, namespace=namespace)
     overview = await cluster_pods.overview(
         client,
         namespace=namespace,
-        injections=await cluster_injections.injections(client, namespace=namespace),
+        injections=injections,
         release_namespace=await release.namespace_of(client, chosen=release_namespace),
     )
     of_owner: dict[owners.Owner, list[cluster_pods.RestartCandidate]] = {}
     for candidate in overview.candidates:
         if candidate.state in states and not candidate.obstacle:
             of_owner.setdefault(candidate.owner, []).append(candidate)
-    return [
+    plans = [
         OwnerPlan(owner, candidates, await owners.restart_effect(client, owner))
         for owner, candidates in sorted(of_owner.items())
     ]
+    return Restarts(plans=plans, notes=injections.notes)
 
 
 async def _restart(client: api.Api, plans: Sequence[OwnerPlan]) -> None:
@@ -238,11 +295,12 @@ def _with_progress(plans: Sequence[OwnerPlan]) -> Iterator[OwnerPlan]:
         click.echo(f"{number}/{len(plans)} {plan.owner}: {plan.action}", err=True)
 
 
-def _print(plans: Sequence[OwnerPlan], *, namespace: str | None, dry_run: bool) -> None:
+def _print(restarts: Restarts, *, namespace: str | None, dry_run: bool) -> None:
     console = tables.console()
-    if not plans:
+    if not restarts.plans:
         place = f"namespace {namespace}" if namespace else "any namespace"
-        tables.heading(f"no pod in {place} needs a restart", to=console)
+        known = ", for the injections that you may see" if restarts.notes else ""
+        tables.heading(f"no pod in {place} needs a restart{known}", to=console)
         return
     if dry_run:
         tables.heading("nothing was changed; without --dry-run this is done:", to=console)
@@ -253,6 +311,6 @@ def _print(plans: Sequence[OwnerPlan], *, namespace: str | None, dry_run: bool) 
             str(plan.pods(audit.MISSING)),
             f"{plan.action}: {plan.message}" if plan.message else plan.action,
         )
-        for plan in plans
+        for plan in restarts.plans
     ]
     tables.table(COLUMNS, rows, styles=STYLES, to=console)

@@ -108,6 +108,7 @@ def as_json(state: InstallationStatus) -> dict[str, Any]:
             for candidate in state.pods.candidates
         ],
         "certificates": certificates.as_json(state.certificates) if state.certificates else None,
+        "notes": list(state.notes),
     }
 
 

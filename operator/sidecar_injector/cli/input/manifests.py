@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def read(path: str) -> list[Document]:
     for number, (content, layout) in enumerate(contents, 1):
         if content is not None:
             place = _place(file, number)
-            documents.append(Document(place, _checked(place, content), layout))
+            documents.append(Document(place, checked(place, content), layout))
     if not documents:
         raise UnreadableInput(f"{file}: holds no Kubernetes object")
     return documents
@@ -89,43 +89,53 @@ def values(path: str) -> list[tuple[str, Any]]:
 def read_injections(paths: Sequence[str], *, namespace: str) -> list[model.Injection]:
     """The injections of files; objects of other groups are skipped.
 
-    `namespace` is for those that name none. Raises UnreadableInput for a version or kind of our
-    group that we do not know, for a file without any injection, and for two of one name, of which
-    a cluster could have only one.
+    Raises UnreadableInput for a file without any injection, and as `injections` does.
     """
-    injections: dict[tuple[str, str | None, str], model.Injection] = {}
-    places: dict[tuple[str, str | None, str], str] = {}
+    documents = []
     for path in paths:
-        before = len(injections)
-        for document in _injections_of(path):
-            injection = _injection(document, namespace=namespace)
-            kind, name = injection.kind, injection.name
-            identity = (kind, injection.namespace, name)
-            if identity in injections:
-                raise UnreadableInput(
-                    f"{document.place}: field metadata.name: {kind} {name!r} is given"
-                    f" twice; the other one is in {places[identity]}"
-                )
-            injections[identity], places[identity] = injection, document.place
-        if len(injections) == before:
+        own = list(of_our_group(read(path)))
+        if not own:
             raise UnreadableInput(
                 f"{file_name(path)}: holds no {names.KIND} or {names.CLUSTER_KIND}"
                 f" ({names.API_VERSION})"
             )
-    return list(injections.values())
+        documents += own
+    return injections(documents, namespace=namespace)
 
 
-def _injections_of(path: str) -> Iterator[Document]:
-    for document in read(path):
+def of_our_group(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents, and items of lists among them, that are of our API group."""
+    for document in documents:
         for item in flattened(document):
             if item.manifest["apiVersion"].partition("/")[0] == names.GROUP:
                 yield item
 
 
+def injections(documents: Iterable[Document], *, namespace: str) -> list[model.Injection]:
+    """The injections in documents of our group; `namespace` is for those that name none.
+
+    Raises UnreadableInput for a version or kind of our group that we do not know, and for two of
+    one name, of which a cluster could have only one.
+    """
+    places: dict[tuple[str, str | None, str], str] = {}
+    result = []
+    for document in documents:
+        injection = _injection(document, namespace=namespace)
+        identity = (injection.kind, injection.namespace, injection.name)
+        if identity in places:
+            raise UnreadableInput(
+                f"{document.place}: field metadata.name: {injection.kind} {injection.name!r} is"
+                f" given twice; the other one is in {places[identity]}"
+            )
+        places[identity] = document.place
+        result.append(injection)
+    return result
+
+
 def items(document: Document) -> list[Document]:
     """The items of a list, each with its place."""
     return [
-        Document(place, _checked(place, item))
+        Document(place, checked(place, item))
         for place, item in sources.list_items(document.manifest, document.place)
     ]
 
@@ -217,7 +227,8 @@ def _in_file(file: str) -> Iterator[None]:
         raise UnreadableInput(f"{file}: is no YAML: {message}") from error
 
 
-def _checked(place: str, content: Any) -> dict[str, Any]:
+def checked(place: str, content: Any) -> dict[str, Any]:
+    """The content as a Kubernetes object. Raises UnreadableInput if it is none."""
     if not isinstance(content, dict):
         raise UnreadableInput(f"{place}: is no Kubernetes object but {_kind(content)}")
     for field in ("apiVersion", "kind"):

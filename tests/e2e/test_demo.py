@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kits import node as kit
+from tests.kits import e2e as kit
 from tools.demo import on_node, steps
 from tools.image import recipe
+
+pytestmark = pytest.mark.own_node("the demo starts a node of its own")
 
 PAGES = ("README.md", "docs/node.md")
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)

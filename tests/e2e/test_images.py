@@ -12,6 +12,8 @@ import pytest
 from tools.controlplane import guard, ports, processes, waiting
 from tools.image import archive, test_images
 
+pytestmark = pytest.mark.own_node("unpacks images that are built here, as root")
+
 CONFIGURATION = """
 events {}
 http { server { listen 127.0.0.1:PORT; location / { return 200 "from the sidecar"; } } }

@@ -5,9 +5,9 @@ import pathlib
 import time
 from collections.abc import Iterator
 
-from tests.kits import node as kit
+from tests.kits import e2e as kit
 from tools.chaos import load, samples
-from tools.node import node
+from tools.controlplane import access
 
 PER_SECOND = 20
 AROUND_SECONDS = 2
@@ -22,8 +22,8 @@ _ESTABLISHED = "01"
 class Steady:
     """A context manager around what the test does; `judge` comes after it."""
 
-    def __init__(self, cluster: node.Node, *, namespace: str, table: kit.Table) -> None:
-        self.node, self._table = cluster, table
+    def __init__(self, cluster: access.Access, *, namespace: str, table: kit.Table) -> None:
+        self._table = table
         self.load = load.Load(
             [cluster.client],
             namespace=namespace,

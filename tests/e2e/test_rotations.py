@@ -4,26 +4,27 @@ import pytest
 from cryptography import x509
 
 from sidecar_injector import names
-from tests.kits import node as kit
-from tests.kits import node_load as steady
+from tests.kits import e2e as kit
+from tests.kits import e2e_load as steady
 from tools.controlplane import waiting
 from tools.node import product
 
 ROLL_SECONDS = 150
 """A new CA must have been announced for 60 s before anything is signed by it."""
-SECRET = names.secret_name(names.PRODUCT)
 
 
 def certificate(release: product.Product, key: str) -> x509.Certificate:
     """As the Secret has it now."""
-    return x509.load_pem_x509_certificate(release.secret(SECRET)[key])
+    return x509.load_pem_x509_certificate(release.secret(names.secret_name(release.name))[key])
 
 
 def rotate(release: product.Product, what: str, *, seconds: float) -> None:
     """Return when every replica serves another leaf (and CA) than before."""
     key = {"leaf": "tls.crt", "ca": "ca.crt"}[what]
     before = certificate(release, key).serial_number
-    release.kubectl("annotate", "secret", SECRET, f"{names.ROTATE_ANNOTATION}={what}")
+    release.kubectl(
+        "annotate", "secret", names.secret_name(release.name), f"{names.ROTATE_ANNOTATION}={what}"
+    )
     waiting.until(
         lambda: certificate(release, key).serial_number != before,
         what=f"another {what}",

@@ -1,15 +1,15 @@
 """The walkthrough, on a node: what its first two pods are when they run."""
 
 from sidecar_injector import names
-from tests.kits import node as kit
-from tools.image import test_images
-from tools.node import node, product
+from tests.kits import e2e as kit
+from tools.controlplane import access
+from tools.node import product
 
 ANSWER = "from the app"
 
 
 def test_the_release_runs_in_pods_under_the_restricted_level(
-    cluster: node.Node, installed: product.Product
+    cluster: access.Access, installed: product.Product
 ) -> None:
     namespace = cluster.client.get(f"/api/v1/namespaces/{installed.namespace}")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -17,7 +17,7 @@ def test_the_release_runs_in_pods_under_the_restricted_level(
     assert cluster.client.get(service)["spec"]["type"] == "ClusterIP"
     replicas = installed.pods()
     assert len(replicas) == 2
-    scene = kit.Scene(cluster, installed.namespace)
+    scene = kit.Scene(installed, installed.namespace)
     assert {scene.shown(replica["metadata"]["name"]) for replica in replicas} == {"1/1 Running"}
     assert {replica["status"]["containerStatuses"][0]["restartCount"] for replica in replicas} == {
         0
@@ -25,22 +25,20 @@ def test_the_release_runs_in_pods_under_the_restricted_level(
 
 
 def test_the_walkthrough_ends_with_two_running_containers_that_talk(
-    cluster: node.Node, installed: product.Product
+    installed: product.Product, namespace: str
 ) -> None:
-    installed.apply("namespace.yaml")
-    scene = kit.Scene(cluster, "demo")
-    cluster.wait_for_service_account("demo")
-    installed.apply("configmap.yaml", "injection.yaml")
+    scene = kit.Scene(installed, namespace)
+    installed.apply("configmap.yaml", "injection.yaml", namespace=namespace)
     scene.wait_for("sidecarinjection/nginx")
-    installed.apply("pod.yaml", "deployment.yaml")
+    installed.apply("pod.yaml", "deployment.yaml", namespace=namespace)
     scene.wait_for("pod/alpine")
     scene.wait_for("deployment/web", "condition=Available")
 
     assert scene.shown("alpine") == "2/2 Running"
     pod = scene.pod("alpine")
     assert [container["image"] for container in pod["spec"]["containers"]] == [
-        test_images.ALPINE,
-        test_images.NGINX,
+        installed.images.alpine,
+        installed.images.nginx,
     ]
     assert (
         pod["metadata"]["annotations"][names.TUTORIAL_STATUS_ANNOTATION] == names.TUTORIAL_INJECTED

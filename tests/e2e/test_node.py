@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
-from tests.kits import node as kit
+from tests.kits import e2e as kit
 from tools.controlplane import ports, waiting
 from tools.node import binaries, cgroups, errors, images, leftovers, node
+
+pytestmark = pytest.mark.own_node("starts and ends nodes of its own")
 
 FOLDERS = ("/etc/cni", "/opt", "/opt/cni", "/run", "/run/netns", "/var/lib", "/var/log", "/var/run")
 SYSCTLS = (
@@ -25,6 +27,7 @@ print(running.cgroups.name, running.space.first, flush=True)
 sys.stdin.read()
 """
 """Python: a node whose owner is killed."""
+BUSY = "while True: pass"
 
 
 def listed(folder: str) -> list[str]:
@@ -46,7 +49,8 @@ def machine() -> dict[str, object]:
 
 def groups(name: str) -> list[pathlib.Path]:
     """The control groups of one node; another one may be up."""
-    return sorted(pathlib.Path("/sys/fs/cgroup").glob(f"*/{name}"))
+    parent = cgroups.Parent(name=name, hierarchies=cgroups.required())
+    return [folder for folder in parent.folders if folder.exists()]
 
 
 def test_the_machine_is_as_before_when_a_node_has_gone(tmp_path: pathlib.Path) -> None:
@@ -77,9 +81,9 @@ def test_what_a_killed_run_left_is_found_and_removed() -> None:
     waiting.until(
         lambda: not pathlib.Path(f"/proc/{first}").exists(), what="the namespaces have ended"
     )
-    assert (hierarchies["memory"] / name).exists()
+    assert (hierarchies.folders["memory"] / name).exists()
     assert name in leftovers.clean(hierarchies)
-    assert not (hierarchies["memory"] / name).exists()
+    assert not (hierarchies.folders["memory"] / name).exists()
     assert name not in leftovers.clean(hierarchies)
 
 
@@ -93,13 +97,13 @@ def test_what_belongs_to_a_living_run_is_left_alone() -> None:
 
 
 def test_an_archive_that_is_none_is_refused_in_one_line(
-    cluster: node.Node, tmp_path: pathlib.Path
+    own_node: node.Node, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "image.tar").write_text("no archive")
     with pytest.raises(
         errors.ImageError, match=r"image\.tar cannot be imported: .*; remove"
     ) as seen:
-        cluster.import_image(tmp_path / "image.tar")
+        own_node.import_image(tmp_path / "image.tar")
     assert "\n" not in str(seen.value)
 
 
@@ -119,3 +123,37 @@ def test_a_port_that_somebody_took_is_named_in_one_line_and_nothing_is_left(
     assert machine() == before
     assert not groups(refused.cgroups.name)
     assert not refused._data.folder.exists()
+
+
+def test_groups_of_version_2_are_real_where_the_machine_has_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unified = cgroups.hierarchies(cgroups.MOUNTS.read_text("utf-8"))[cgroups.UNIFIED]
+    controllers = frozenset((unified / cgroups.CONTROLLERS).read_text("ascii").split())
+    before = set((unified / cgroups.ENABLED).read_text("ascii").split())
+    monkeypatch.setattr(cgroups, "V2", controllers)
+    folders = dict.fromkeys((*controllers, "cpu", cgroups.UNIFIED), unified)
+    hierarchies = cgroups.Hierarchies(version=2, folders=folders)
+    parent = cgroups.Parent(name=f"{leftovers.PREFIX}test", hierarchies=hierarchies)
+    parent.create()
+    try:
+        (folder,) = parent.folders
+        assert set((folder / cgroups.CONTROLLERS).read_text("ascii").split()) == controllers
+        assert (
+            cgroups.Group(path=pathlib.Path(folder.name), hierarchies=hierarchies).cpu_seconds()
+            == 0
+        )
+        (folder / "inside").mkdir()
+        with subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE) as process:
+            (folder / "inside" / "cgroup.procs").write_text(str(process.pid), "ascii")
+            group = cgroups.Group(path=pathlib.Path(folder.name, "inside"), hierarchies=hierarchies)
+            waiting.until(lambda: group.cpu_seconds() > 0, what="time is counted")
+            with pytest.raises(errors.ConditionError, match="to enable"):
+                cgroups._enable(controllers, folder / "inside")
+            (folder / "inside" / "cgroup.kill").write_text("1", "ascii")
+    finally:
+        parent.remove()
+        for name in controllers - before:
+            (unified / cgroups.ENABLED).write_text(f"-{name}", "ascii")
+    assert process.returncode == -signal.SIGKILL
+    assert not folder.exists()

@@ -5,14 +5,15 @@ import datetime
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 
+import pytest
+
 from sidecar_injector import settings
-from tests.kits import node as kit
-from tests.kits import node_load as steady
-from tests.kits import node_replicas as replicas
-from tools.node import product
+from tests.kits import e2e as kit
+from tests.kits import e2e_load as steady
+from tests.kits import e2e_replicas as replicas
+from tools.node import node, product
 
 DRAIN = settings.variable("drain_seconds")
 SEEN = "tests.invalid/seen"
@@ -44,7 +45,7 @@ def now() -> str:
 def read(release: product.Product, replica: kit.Json) -> kit.Json:
     """The replica's pod as it is now."""
     path = f"/api/v1/namespaces/{release.namespace}/pods/{replicas.name_of(replica)}"
-    pod: kit.Json = release.node.client.get(path)
+    pod: kit.Json = release.cluster.client.get(path)
     return pod
 
 
@@ -70,11 +71,12 @@ def killing(release: product.Product, replica: kit.Json, why: str) -> kit.Json:
     return event
 
 
+@pytest.mark.own_node("stops a replica's process on the node")
 def test_a_frozen_replica_leaves_the_service_and_is_restarted(
-    installed: product.Product, under_load: steady.Steady, table: kit.Table
+    own_node: node.Node, installed: product.Product, under_load: steady.Steady, table: kit.Table
 ) -> None:
     replica = installed.pods()[0]
-    process = replicas.process_of(installed, replica)
+    process = replicas.process_of(own_node, replica)
     with under_load.running(), under_load.fault(process):
         frozen = now()
         os.kill(process, signal.SIGSTOP)
@@ -104,9 +106,8 @@ def test_a_replica_that_is_asked_to_end_serves_on_and_drains(
     installed: product.Product, under_load: steady.Steady, table: kit.Table
 ) -> None:
     replica = installed.pods()[0]
-    follow = [str(installed.node.programs.kubectl), "logs", "--follow", replicas.name_of(replica)]
-    follow += ["--namespace", installed.namespace, f"--kubeconfig={installed.node.kubeconfig}"]
-    with under_load.running(), subprocess.Popen(follow, stdout=subprocess.PIPE, text=True) as log:
+    follow = ("logs", "--follow", replicas.name_of(replica), "--namespace", installed.namespace)
+    with under_load.running(), installed.cluster.reading(*follow) as log:
         with remembered(installed, replica):
             installed.kubectl("delete", "pod", replicas.name_of(replica), "--wait=false")
             # Read before it ends: the kubelet then deletes it again, and both fields say "at once".
@@ -114,7 +115,7 @@ def test_a_replica_that_is_asked_to_end_serves_on_and_drains(
             metadata = read(installed, replica)["metadata"]
             assert log.stdout is not None
             printed = log.stdout.read()
-            ended = installed.node.wait(
+            ended = installed.cluster.wait(
                 "its container has ended", lambda: end_of(installed, replica), seconds=kit.SECONDS
             )
         installed.settle()

@@ -23,6 +23,8 @@ from sidecar_injector import names, settings
 from tools.controlplane import balancer, binaries, cluster, operators, release
 from tools.image import archive, build, recipe
 
+pytestmark = pytest.mark.own_node("unpacks the image that is built here, as root")
+
 _log = logging.getLogger(__name__)
 HOME = "opt/sidecar-injector"
 PACKAGES = f"{HOME}/lib/python{recipe.PYTHON}/site-packages"
@@ -53,6 +55,7 @@ os.execlp(sys.argv[1], sys.argv[1], "run")
 UNCOMPILED = """
 import os, sys
 import sidecar_injector.app, sidecar_injector.cli.main
+
 found = (getattr(module, "__cached__", None) for module in list(sys.modules.values()))
 print(*sorted(path for path in found if path and not os.path.exists(path)))
 """

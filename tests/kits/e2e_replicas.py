@@ -2,9 +2,9 @@
 
 import datetime
 
-from tests.kits import node as kit
+from tests.kits import e2e as kit
 from tools.controlplane import waiting
-from tools.node import product
+from tools.node import node, product
 
 PROBES = "Readiness", "Liveness"
 
@@ -14,7 +14,7 @@ def endpoints(release: product.Product) -> set[str]:
     path = f"/apis/discovery.k8s.io/v1/namespaces/{release.namespace}/endpointslices"
     return {
         endpoint["targetRef"]["name"]
-        for item in release.node.client.get(path)["items"]
+        for item in release.cluster.client.get(path)["items"]
         for endpoint in item["endpoints"] or ()
         if endpoint["conditions"]["ready"]
     }
@@ -24,8 +24,8 @@ def name_of(replica: kit.Json) -> str:
     return str(replica["metadata"]["name"])
 
 
-def process_of(release: product.Product, replica: kit.Json) -> int:
-    (process,) = release.node.group(replica, "operator").processes()
+def process_of(owned: node.Node, replica: kit.Json) -> int:
+    (process,) = owned.group(replica, "operator").processes()
     return process
 
 
@@ -43,7 +43,7 @@ def restarts(release: product.Product, replica: kit.Json) -> kit.Json:
 
     def restarted() -> kit.Json | None:
         path = f"/api/v1/namespaces/{release.namespace}/pods/{name_of(replica)}"
-        status: kit.Json = release.node.client.get(path)["status"]["containerStatuses"][0]
+        status: kit.Json = release.cluster.client.get(path)["status"]["containerStatuses"][0]
         return status if status["restartCount"] > before else None
 
     status = waiting.until(restarted, what="a restart", seconds=2 * kit.SECONDS)
@@ -55,7 +55,7 @@ def events(release: product.Product, replica: kit.Json, *, reason: str) -> list[
     """Of this reason about one replica."""
     path = f"/api/v1/namespaces/{release.namespace}/events"
     where = f"involvedObject.name%3D{name_of(replica)},reason%3D{reason}"
-    items: list[kit.Json] = release.node.client.get(f"{path}?fieldSelector={where}")["items"]
+    items: list[kit.Json] = release.cluster.client.get(f"{path}?fieldSelector={where}")["items"]
     return items
 
 

@@ -6,10 +6,12 @@ until it had left the endpoints.
 
 import contextlib
 
+import pytest
+
 from sidecar_injector import names
-from tests.kits import node as kit
-from tests.kits import node_load as steady
-from tests.kits import node_replicas as replicas
+from tests.kits import e2e as kit
+from tests.kits import e2e_load as steady
+from tests.kits import e2e_replicas as replicas
 from tools.controlplane import errors, waiting
 from tools.image import build
 from tools.node import node, product
@@ -27,7 +29,7 @@ KINDS = "sidecarinjections", "clustersidecarinjections"
 
 def test_an_upgrade_and_its_rollback(installed: product.Product, under_load: steady.Steady) -> None:
     with under_load.running():
-        installed.helm("upgrade", str(product.CHART), "--set", "replicas=3,settings.logLevel=debug")
+        installed.helm("upgrade", *installed.chart, "--set=replicas=3,settings.logLevel=debug")
         installed.settle(count=3)
         installed.helm("rollback")
         installed.settle()
@@ -45,12 +47,13 @@ def test_ten_restarts_of_the_deployment(
     under_load.judge(f"kubectl rollout restart, {RESTARTS} times")
 
 
+@pytest.mark.own_node("counts a replica's connections inside its pod")
 def test_a_replica_deleted_without_grace(
-    installed: product.Product, under_load: steady.Steady
+    own_node: node.Node, installed: product.Product, under_load: steady.Steady
 ) -> None:
     replica = installed.pods()[0]
     with under_load.running():
-        with under_load.fault(replicas.process_of(installed, replica)):
+        with under_load.fault(replicas.process_of(own_node, replica)):
             installed.kubectl(
                 "delete", "pod", replicas.name_of(replica), "--grace-period=0", "--force"
             )
@@ -59,40 +62,43 @@ def test_a_replica_deleted_without_grace(
     under_load.judge("a replica deleted by force")
 
 
+@pytest.mark.own_node("changes a process's score on the node")
 def test_a_replica_killed_for_its_memory(
-    installed: product.Product, under_load: steady.Steady
+    own_node: node.Node, installed: product.Product, under_load: steady.Steady
 ) -> None:
     replica = installed.pods()[0]
-    process = replicas.process_of(installed, replica)
+    process = replicas.process_of(own_node, replica)
     # A share of the limit is added to this; the process that eats has a lower one.
     steady.score(process).write_text("1000", "ascii")
     where = (replicas.name_of(replica), "--namespace", installed.namespace)
     eat = ("exec", *where, "--", "python3", "-c", HOG)
     with under_load.running():
         with under_load.fault(process):
-            assert installed.node.kubectl(*eat, check=False).returncode != 0
+            assert installed.cluster.kubectl(*eat, check=False).returncode != 0
             status = replicas.restarts(installed, replica)
         installed.settle()
     assert status["lastState"]["terminated"]["reason"] == "OOMKilled"
     under_load.judge("a replica killed by the kernel for its memory")
 
 
-def test_restarts_of_the_nodes_kube_proxy(cluster: node.Node, under_load: steady.Steady) -> None:
+@pytest.mark.own_node("kills kube-proxy")
+def test_restarts_of_the_nodes_kube_proxy(own_node: node.Node, under_load: steady.Steady) -> None:
     with under_load.running():
         for _ in range(PROXY_RESTARTS):
-            cluster.proxy.kill()
-            cluster.proxy.start()
-            cluster.wait("kube-proxy is healthy", cluster.proxy_is_healthy, seconds=kit.SECONDS)
+            own_node.proxy.kill()
+            own_node.proxy.start()
+            own_node.wait("kube-proxy is healthy", own_node.proxy_is_healthy, seconds=kit.SECONDS)
     under_load.judge(f"kube-proxy killed and started, {PROXY_RESTARTS} times")
 
 
+@pytest.mark.own_node("reads control groups on the node")
 def test_what_the_replicas_cost(
-    installed: product.Product, under_load: steady.Steady, table: kit.Table
+    own_node: node.Node, installed: product.Product, under_load: steady.Steady, table: kit.Table
 ) -> None:
     installed.settle()
-    rest = installed.costs(seconds=10)
+    rest = installed.costs(own_node, seconds=10)
     with under_load.running():
-        load = installed.costs(seconds=10)
+        load = installed.costs(own_node, seconds=10)
     under_load.judge("nothing, for comparison")
     for when, costs in (("at rest", rest), (f"at {steady.PER_SECOND} pods a second", load)):
         for name, cost in costs.items():
