@@ -39,14 +39,22 @@ RUN tools/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel
     && find /opt/sidecar-injector/bin -type f ! -name '*sidecar[-_]injector' -delete
 
 FROM python
-LABEL org.opencontainers.image.title="sidecar-injector" \
-      org.opencontainers.image.description="A Kubernetes operator that puts sidecar containers into pods" \
-      org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/sidecar-injector /opt/sidecar-injector
 # HOME: the user is in no /etc/passwd, and the API client asks for a home when it is imported.
 ENV PATH=/opt/sidecar-injector/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# Last, because a release gives other values and what is above stays the same layers.
+ARG VERSION=0.1.0
+ARG REVISION=""
+ARG CREATED=""
+ARG SOURCE=""
+LABEL org.opencontainers.image.title="sidecar-injector" \
+      org.opencontainers.image.description="A Kubernetes operator that puts sidecar containers into pods" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}"
 USER 65532:65532
 EXPOSE 8080 9443
 ENTRYPOINT ["sidecar-injector"]

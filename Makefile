@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test compat helm3 dashboard node e2e bench chaos controlplane image sbom advisories crds cases lock clean
+.PHONY: help demo down check test compat helm3 dashboard node e2e bench chaos controlplane image dist sbom advisories crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -70,6 +70,13 @@ controlplane: $(INSTALLED) ## build the control plane's programs, or say where t
 
 image: $(INSTALLED) ## build the operator's image without a container engine; needs root
 	@$(BIN)/python -m tools.image
+
+# The values stay variables of the shell: what is in them is data.
+dist: export DIST_VERSION = $(VERSION)
+dist: export DIST_REGISTRY = $(REGISTRY)
+dist: export DIST_REPOSITORY = $(REPOSITORY)
+dist: $(INSTALLED) ## build the files of a release into dist/; VERSION=... checks that it is the version released
+	@$(BIN)/python -m tools.releasing --release "$$DIST_VERSION" --registry "$$DIST_REGISTRY" --repository "$$DIST_REPOSITORY"
 
 sbom: $(INSTALLED) ## list what is in the image, as CycloneDX: dist/sbom.cdx.json
 	@$(BIN)/python -m tools.image.sbom

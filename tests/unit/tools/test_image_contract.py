@@ -61,14 +61,28 @@ def test_its_labels_name_product_version_and_licence() -> None:
     labels = dict(pair.split("=", 1) for pair in shlex.split(final()["LABEL"]))
     prefix = "org.opencontainers.image."
     assert labels[f"{prefix}title"] == names.PRODUCT
-    assert labels[f"{prefix}version"] == sidecar_injector.__version__
+    assert labels[f"{prefix}version"] == "${VERSION}"
+    assert f"VERSION={sidecar_injector.__version__}" in arguments("ARG")
     assert labels[f"{prefix}licenses"] == "Apache-2.0"
     assert labels[f"{prefix}description"]
 
 
+def test_a_builder_says_where_the_sources_are_from() -> None:
+    labels = dict(pair.split("=", 1) for pair in shlex.split(final()["LABEL"]))
+    for name in ("revision", "created", "source"):
+        assert labels[f"org.opencontainers.image.{name}"] == f"${{{name.upper()}}}"
+        assert f'{name.upper()}=""' in arguments("ARG")
+
+
+def test_every_architecture_builds_the_same_file() -> None:
+    # A builder sets TARGETARCH and its like only where ARG declares them; none is needed here.
+    text = (ROOT / "Dockerfile").read_text()
+    assert not re.search(r"TARGET|BUILDPLATFORM|--platform|amd64|x86_64|arm64|aarch64", text)
+
+
 def test_no_base_is_whatever_is_latest() -> None:
     stages = {rest.split()[-1] for rest in arguments("FROM") if " AS " in rest}
-    (base,) = arguments("ARG")
+    (base,) = (rest for rest in arguments("ARG") if rest.startswith("BASE="))
     assert re.fullmatch(r"BASE=[a-z]+:\d+-slim", base)
     assert {rest.split()[0] for rest in arguments("FROM")} <= {*stages, "${BASE}"}
 

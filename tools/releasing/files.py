@@ -1,0 +1,103 @@
+"""Builds the files that a release consists of."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from typing import Final
+
+import sidecar_injector
+from sidecar_injector import names
+from tools import goprograms
+from tools.controlplane import errors, recipes, release
+
+NOTES: Final = "NOTES.md"
+CHECKSUMS: Final = "SHA256SUMS"
+_IMAGE: Final = re.compile(rf"(?m)^(\s+(?:repository|image): ){names.PRODUCT}(?=$|:)")
+"""Where values.yaml and Chart.yaml name the image without a registry."""
+
+
+def version(wanted: str = "") -> str:
+    """The version of the sources. Raises BuildError if a release is to have another one."""
+    if wanted and wanted != sidecar_injector.__version__:
+        raise errors.BuildError(
+            name=f"release {wanted}",
+            reason=f"the version of the sources is {sidecar_injector.__version__}",
+            remedy="set the same version in all files that docs/releasing.md names",
+        )
+    return sidecar_injector.__version__
+
+
+def notes(text: str, number: str) -> str:
+    """What CHANGELOG says about a version. Raises BuildError if it has no section of it."""
+    heading = re.compile(rf"(?m)^## \[?{re.escape(number)}\b.*\n")
+    if (match := heading.search(text)) is None:
+        raise errors.BuildError(
+            name=f"the notes of release {number}",
+            reason="CHANGELOG.md has no section of this version",
+            remedy=f"rename its section Unreleased to {number} and add the date",
+        )
+    return re.split(r"(?m)^## ", text[match.end() :], maxsplit=1)[0].strip() + "\n"
+
+
+def python(target: pathlib.Path) -> pathlib.Path:
+    """Build source distribution and wheel; the path of the wheel."""
+    build = (sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel")
+    run("the Python package", *build, "-d", str(target))
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
+def chart(target: pathlib.Path, *, registry: str = "") -> pathlib.Path:
+    """Package the chart; with a registry its default image is the one that is published there."""
+    helm = goprograms.ensure("helm", recipes.HELM, minutes=3)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder, names.PRODUCT)
+        shutil.copytree(release.CHART, copy)
+        if registry:
+            for name in ("values.yaml", "Chart.yaml"):
+                text = (copy / name).read_text(encoding="utf-8")
+                text = _IMAGE.sub(rf"\g<1>{registry.lower()}/{names.PRODUCT}", text)
+                (copy / name).write_text(text, encoding="utf-8")
+        run("the chart", str(helm), "package", str(copy), "--destination", str(target))
+    return target / f"{names.PRODUCT}-{version()}.tgz"
+
+
+def checksums(folder: pathlib.Path) -> None:
+    """Write SHA256SUMS of all files there, as `sha256sum --check` reads it."""
+    paths = sorted(path for path in folder.iterdir() if path.name not in {NOTES, CHECKSUMS})
+    lines = [f"{sha256(path)}  {path.name}\n" for path in paths]
+    (folder / CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def sha256(path: pathlib.Path) -> str:
+    """In hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def clear(folder: pathlib.Path, *, keep: Iterable[str] = ("sbom.cdx.json",)) -> None:
+    """Remove what an earlier run left, so that no old file is published."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            if path.is_file() and path.name not in keep:
+                path.unlink()
+    folder.mkdir(exist_ok=True)
+
+
+def run(name: str, *command: str) -> None:
+    """Run a command in the repository's folder. Raises BuildError with its last line."""
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    answer = subprocess.run(
+        command, cwd=release.ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if answer.returncode:
+        lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
+        raise errors.BuildError(name=name, reason=lines[-1], remedy="check the network")
