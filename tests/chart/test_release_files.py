@@ -99,7 +99,7 @@ def test_the_chart_is_pushed_to_a_registry_and_used_from_there(
     objects = [item for item in yaml.safe_load_all(rendered.stdout) if item]
     local = run(
         helm, "template", "demo", release.CHART,
-        "--set", "image.repository=ghcr.io/owner/sidecar-injector", env=home,
+        "--set", "image.registry=ghcr.io/owner", env=home,
     )  # fmt: skip
     assert objects == [item for item in yaml.safe_load_all(local.stdout) if item]
     images = {
@@ -111,11 +111,13 @@ def test_the_chart_is_pushed_to_a_registry_and_used_from_there(
     assert images == {f"ghcr.io/owner/sidecar-injector:{sidecar_injector.__version__}"}
 
 
-def test_the_packaged_chart_names_the_published_image(tmp_path: pathlib.Path) -> None:
-    archive = files.chart(tmp_path, registry="ghcr.io/owner")
+def test_the_packaged_chart_names_the_published_image_and_sources(tmp_path: pathlib.Path) -> None:
+    repository = "https://example.com/owner/name"
+    archive = files.chart(tmp_path, registry="ghcr.io/owner", repository=repository)
     shutil.unpack_archive(archive, tmp_path)
     chart = yaml.safe_load((tmp_path / "sidecar-injector" / "Chart.yaml").read_text())
     (image,) = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
+    assert (chart["home"], chart["sources"]) == (repository, [repository])
     assert image["image"] == f"ghcr.io/owner/sidecar-injector:{sidecar_injector.__version__}"
 
 

@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--repository", default="", help="address of the repository with releases")
     arguments = parser.parse_args()
     try:
-        build(arguments.release, arguments.registry, arguments.repository or NOWHERE)
+        build(arguments.release, arguments.registry, arguments.repository)
     except errors.BuildError as error:
         print(error, file=sys.stderr)
         return 1
@@ -36,11 +36,11 @@ def build(wanted: str, registry: str, repository: str) -> None:
         text = (release.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
         (target / files.NOTES).write_text(files.notes(text, number), encoding="utf-8")
     wheel = files.python(target)
-    files.chart(target, registry=registry)
+    files.chart(target, registry=registry, repository=repository)
     archives = {
         platform: krew.archive(wheel, target, platform=platform) for platform in krew.PLATFORMS
     }
-    manifest = krew.manifest(archives, number=number, repository=repository)
+    manifest = krew.manifest(archives, number=number, repository=repository or NOWHERE)
     (target / krew.MANIFEST).write_text(manifest, encoding="utf-8")
     files.checksums(target)
     for path in sorted(target.iterdir()):

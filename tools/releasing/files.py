@@ -21,7 +21,8 @@ from tools.controlplane import errors, recipes, release
 
 NOTES: Final = "NOTES.md"
 CHECKSUMS: Final = "SHA256SUMS"
-_IMAGE: Final = re.compile(rf"(?m)^(\s+(?:repository|image): ){names.PRODUCT}(?=$|:)")
+_REGISTRY: Final = re.compile(r'(?m)^(image:\n(?:  .*\n)*?  registry: )""$')
+_IMAGE: Final = re.compile(rf"(?m)^( +image: )(?={names.PRODUCT}:)")
 """Where values.yaml and Chart.yaml name the image without a registry."""
 
 
@@ -56,19 +57,32 @@ def python(target: pathlib.Path) -> pathlib.Path:
     return wheel
 
 
-def chart(target: pathlib.Path, *, registry: str = "") -> pathlib.Path:
-    """Package the chart; with a registry its default image is the one that is published there."""
+def chart(target: pathlib.Path, *, registry: str = "", repository: str = "") -> pathlib.Path:
+    """Package the chart, with the addresses under which image and sources are published."""
     helm = goprograms.ensure("helm", recipes.HELM, minutes=3)
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder, names.PRODUCT)
         shutil.copytree(release.CHART, copy)
         if registry:
-            for name in ("values.yaml", "Chart.yaml"):
-                text = (copy / name).read_text(encoding="utf-8")
-                text = _IMAGE.sub(rf"\g<1>{registry.lower()}/{names.PRODUCT}", text)
-                (copy / name).write_text(text, encoding="utf-8")
+            # References of images have no capital letters, owners of repositories may.
+            _replace(copy / "values.yaml", _REGISTRY, rf"\g<1>{registry.lower()}")
+            _replace(copy / "Chart.yaml", _IMAGE, rf"\g<1>{registry.lower()}/")
+        if repository:
+            with (copy / "Chart.yaml").open("a", encoding="utf-8") as file:
+                file.write(f"home: {repository}\nsources:\n  - {repository}\n")
         run("the chart", str(helm), "package", str(copy), "--destination", str(target))
     return target / f"{names.PRODUCT}-{version()}.tgz"
+
+
+def _replace(path: pathlib.Path, pattern: re.Pattern[str], text: str) -> None:
+    replaced, count = pattern.subn(text, path.read_text(encoding="utf-8"))
+    if count != 1:
+        raise errors.BuildError(
+            name="the chart",
+            reason=f"{path.name} has {count} places for the image's registry",
+            remedy="correct the pattern in tools/releasing/files.py",
+        )
+    path.write_text(replaced, encoding="utf-8")
 
 
 def checksums(folder: pathlib.Path) -> None:
