@@ -95,9 +95,10 @@ cases: $(INSTALLED) ## regenerate the expected files of tests/cases; review the 
 	$(BIN)/python -m tools.cases
 
 lock: $(INSTALLED) ## pin the newest versions of all dependencies, with hashes
-	$(LOCK) --upgrade --output-file requirements/run.txt pyproject.toml
-	$(LOCK) --upgrade --extra dev --output-file requirements/dev.txt pyproject.toml
-	$(LOCK) --upgrade --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
+	$(LOCK) --upgrade --extra operator --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --upgrade --constraint requirements/run.txt --output-file requirements/cli.txt pyproject.toml
+	$(LOCK) --upgrade --extra operator --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --upgrade --extra operator --extra bench --constraint requirements/dev.txt --output-file requirements/bench.txt pyproject.toml
 	$(LOCK) --upgrade --output-file requirements/go.txt requirements/go.in
 	$(LOCK) --upgrade --output-file requirements/build.txt requirements/build.in
 	$(LOCK) --upgrade --output-file requirements/sbom.txt requirements/sbom.in

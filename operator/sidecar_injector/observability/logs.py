@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import contextlib
 import datetime
@@ -202,6 +201,9 @@ class Lines(logging.Handler):
         if at_once:
             self.flush()
         elif len(self._pending) == 1:
+            # The command line uses `one_line` and should not pay for this import.
+            import asyncio  # noqa: PLC0415
+
             try:
                 asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
             except RuntimeError:  # No loop runs in this thread.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from sidecar_injector import names
+from sidecar_injector.cli import operator_extra
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects, probe
@@ -19,8 +20,13 @@ async def certificates(context: CheckContext) -> AsyncIterator[CheckResult]:
     """Whether the served certificate is valid, and the API server trusts it."""
     if (release := context.release) is None:
         return
-    # As in `run`: other verbs should not pay for the import of the cryptography.
-    from sidecar_injector.cli.cluster import ca_bundles, certificates  # noqa: PLC0415
+    try:
+        # As in `run`: other verbs should not pay for the import of the cryptography.
+        with operator_extra.needed(operator_extra.CERTIFICATES):
+            from sidecar_injector.cli.cluster import ca_bundles, certificates  # noqa: PLC0415
+    except operator_extra.MissingPackageError as error:
+        yield CheckResult("certificates", WARNING, error.reason, operator_extra.INSTALL)
+        return
 
     live = await certificates.read(context.client, release, now=context.now)
     mode = live.mode

@@ -15,7 +15,7 @@ import click
 
 from sidecar_injector.cli import options
 from sidecar_injector.cli.output import tables
-from sidecar_injector.kube import api
+from sidecar_injector.kube import api, lean_import
 
 if TYPE_CHECKING:
     from sidecar_injector.kube import client as kube_client
@@ -111,6 +111,7 @@ async def connected(
 ) -> Result:
     """The result of an operation that gets a client of this cluster."""
     # As in `run`: verbs on files should not pay for the import of the client.
+    lean_import.skip_synchronous_client()
     from sidecar_injector.kube import client as kube_client  # noqa: PLC0415
 
     async with kube_client.InteractiveClient(_credentials(address)) as client:
@@ -118,6 +119,7 @@ async def connected(
 
 
 def _credentials(address: Address) -> Any:
+    lean_import.skip_synchronous_client()
     from sidecar_injector.kube import credentials  # noqa: PLC0415
 
     default = pathlib.Path("~/.kube/config").expanduser()

@@ -13,7 +13,7 @@ import click
 import rich.console
 
 from sidecar_injector import names
-from sidecar_injector.cli import options
+from sidecar_injector.cli import operator_extra, options
 from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import release as cluster_release
 from sidecar_injector.cli.output import tables
@@ -101,7 +101,8 @@ def rotate(*, with_ca: bool, wait: bool, timeout: int, address: cluster_client.A
 async def read(client: api.Api, release: cluster_release.Release) -> live.Certificates:
     """The certificates of a release as they are now."""
     # As in `run`: other verbs should not pay for the import of the cryptography.
-    from sidecar_injector.cli.cluster import certificates as live  # noqa: PLC0415
+    with operator_extra.needed(operator_extra.CERTIFICATES):
+        from sidecar_injector.cli.cluster import certificates as live  # noqa: PLC0415
 
     return await live.read(client, release, now=_now())
 

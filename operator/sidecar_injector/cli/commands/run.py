@@ -6,6 +6,7 @@ import os
 
 import click
 
+from sidecar_injector.cli import operator_extra
 from sidecar_injector.kube import lean_import
 from sidecar_injector.settings import SettingError, Settings
 
@@ -27,7 +28,8 @@ def run(*, kubeconfig: str | None, context: str | None) -> None:
     # Kopf and the Kubernetes client take half a second to import: no other verb, and no completion
     # of a shell, should pay for that.
     lean_import.skip_synchronous_client()
-    from sidecar_injector import app  # noqa: PLC0415
+    with operator_extra.needed("the operator"):
+        from sidecar_injector import app  # noqa: PLC0415
 
     try:
         settings = Settings.from_environment(os.environ)

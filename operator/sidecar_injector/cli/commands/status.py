@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sidecar_injector import names
-from sidecar_injector.cli import options
+from sidecar_injector.cli import operator_extra, options
 from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects
@@ -147,6 +147,9 @@ async def _certificates(
         if error.status != api.FORBIDDEN:
             raise
         notes.append("you may not read the certificates' Secret: they are not shown")
+        return None
+    except operator_extra.MissingPackageError as error:
+        notes.append(error.message)
         return None
 
 

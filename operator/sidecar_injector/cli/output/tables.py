@@ -6,16 +6,15 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import rich.console
-import rich.table
-import rich.text
+from typing import TYPE_CHECKING, Any
 
 from sidecar_injector.cli import options
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.core.reasons import Level, Reason
 from sidecar_injector.observability import logs
+
+if TYPE_CHECKING:
+    import rich.console
 
 Row = Sequence[str]
 
@@ -34,6 +33,9 @@ def console(*, stderr: bool = False) -> rich.console.Console:
 
     rich by itself still writes bold and dim.
     """
+    # Rich takes as long to import as a verb on files may take to start.
+    import rich.console  # noqa: PLC0415
+
     return rich.console.Console(
         color_system=None if os.environ.get("NO_COLOR") else "auto", stderr=stderr
     )
@@ -64,6 +66,9 @@ def table(
     if not to.is_terminal:
         write(_plain([list(columns), *clean]))
         return
+    import rich.table  # noqa: PLC0415
+    import rich.text  # noqa: PLC0415
+
     # Without lines: people copy from the terminal.
     grid = rich.table.Table(*columns, box=None, pad_edge=False, header_style="bold")
     for column in grid.columns:
@@ -78,6 +83,8 @@ def heading(text: str, *, to: rich.console.Console) -> None:
     """Writes a line above a table."""
     line = logs.one_line(text)
     if to.is_terminal:
+        import rich.text  # noqa: PLC0415
+
         to.print(rich.text.Text(line, style="bold"), soft_wrap=True)
     else:
         write(f"{line}\n")
