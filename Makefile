@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test compat helm3 dashboard node e2e bench chaos controlplane image dist sbom advisories crds cases lock clean
+.PHONY: help demo down check test compat helm3 dashboard node e2e bench chaos controlplane image dist wheels sbom advisories crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -77,6 +77,9 @@ dist: export DIST_REGISTRY = $(REGISTRY)
 dist: export DIST_REPOSITORY = $(REPOSITORY)
 dist: $(INSTALLED) ## build the files of a release into dist/; VERSION=... checks that it is the version released
 	@$(BIN)/python -m tools.releasing --release "$$DIST_VERSION" --registry "$$DIST_REGISTRY" --repository "$$DIST_REPOSITORY"
+
+wheels: $(INSTALLED) ## look for a wheel of each package in the image, for amd64 and arm64; after `make lock`
+	@$(BIN)/python -m tools.image.wheels
 
 sbom: $(INSTALLED) ## list what is in the image, as CycloneDX: dist/sbom.cdx.json
 	@$(BIN)/python -m tools.image.sbom

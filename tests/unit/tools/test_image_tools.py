@@ -184,7 +184,7 @@ def test_the_builders_own_variables_do_not_reach_it() -> None:
 
 @pytest.mark.parametrize("lock", recipe.LOCKS)
 def test_wheels_are_fetched_as_the_lock_names_them(lock: str) -> None:
-    words = wheels.arguments(lock)
+    words = wheels.arguments(lock, wheels.machine())
     assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(words)
     assert words[words.index("--python-version") + 1] == recipe.PYTHON
     assert words[-1] == str(recipe.ROOT / lock)
