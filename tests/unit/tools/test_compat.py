@@ -65,12 +65,10 @@ def test_the_page_says_what_was_run() -> None:
     assert page.FILE.read_text("utf-8") == page.text(), "run `python -m tools.controlplane.compat`"
 
 
-def test_the_oldest_supported_release_and_newer_ones_were_tried_without_a_surprise() -> None:
+def test_the_oldest_supported_release_was_tried_and_none_had_a_surprise() -> None:
     """The newest is what `make test` runs."""
     runs = page.runs()
-    minors = [int(run.version.split(".")[1]) for run in runs]
-    assert minors[0] == releases.OLDEST
-    assert minors[1] < releases.NEWEST
+    assert int(runs[0].version.split(".")[1]) == releases.OLDEST
     assert [run.failed for run in runs] == [0] * len(runs)
 
 
