@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from sidecar_injector.controllers import cluster_release, loop
-from sidecar_injector.webhook import cluster_state
+from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.webhook import cluster_state, judge
 from tests.kits import fake_api
 
 
@@ -15,11 +16,13 @@ async def test_an_upgrade_of_the_cluster_is_followed(monkeypatch):
     first = state.of_namespace("demo")
     assert first.view.kubernetes_minor is None
     cluster.version = "v1.32.13"
-    task = asyncio.create_task(cluster_release.follower(cluster, state).run())
+    injection_judge = judge.Judge(Metrics())
+    task = asyncio.create_task(cluster_release.follower(cluster, state, injection_judge).run())
     await fake_api.eventually(lambda: state.of_namespace("demo").view.kubernetes_minor == 32)
     assert state.of_namespace("demo").serial != first.serial
     cluster.version = "v1.33.0"
     await fake_api.eventually(lambda: state.of_namespace("demo").view.kubernetes_minor == 33)
+    assert injection_judge.kubernetes_minor == 33
     task.cancel()
 
 

@@ -29,10 +29,10 @@ class Gate:
         self.open, self.threads = threading.Event(), list[int]()
         self._validate = validate.validate
 
-    def __call__(self, subject: model.Injection) -> validate.Findings:
+    def __call__(self, subject: model.Injection, *, minor: int | None) -> validate.Findings:
         self.threads.append(threading.get_ident())
         self.open.wait()
-        return self._validate(subject)
+        return self._validate(subject, minor=minor)
 
 
 @pytest.fixture

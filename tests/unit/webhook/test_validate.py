@@ -82,7 +82,9 @@ async def test_an_injection_is_judged_once_whatever_kopf_does(
     judged = []
     validate_ = linting.validate
     monkeypatch.setattr(
-        linting, "validate", lambda *arguments: judged.append(1) or validate_(*arguments)
+        linting,
+        "validate",
+        lambda *arguments, **options: judged.append(1) or validate_(*arguments, **options),
     )
     for dispatch in (never, broken):
         raw = resource(dispatch.__name__, template=BROKEN)
