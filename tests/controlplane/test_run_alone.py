@@ -64,7 +64,11 @@ def test_a_port_that_is_taken_is_named_and_waited_for(alone: processes.Process) 
     ("variable", "text", "message"),
     [
         ("SIDECAR_INJECTOR_LEAF_SECOND", "5", "SIDECAR_INJECTOR_LEAF_SECOND is no setting; known"),
-        ("SIDECAR_INJECTOR_LEAF_SECONDS", "5m", "SIDECAR_INJECTOR_LEAF_SECONDS=5m: must be a whol"),
+        (
+            "SIDECAR_INJECTOR_LEAF_SECONDS",
+            "5x",
+            "SIDECAR_INJECTOR_LEAF_SECONDS=5x: must be whole s",
+        ),
         ("SIDECAR_INJECTOR_LOG_LEVEL", "loud", "SIDECAR_INJECTOR_LOG_LEVEL=loud: must be one of"),
         ("SIDECAR_INJECTOR_ADMIN_PORT", "70000", "SIDECAR_INJECTOR_ADMIN_PORT=70000: must be a n"),
     ],

@@ -32,7 +32,8 @@ def test_an_image_that_cannot_be_run_is_refused_and_nothing_is_left(
     ):
         preflight.Preflight(reached).require_images(*references)
     assert "\n" not in str(seen.value)
-    assert namespaces(own_node) == before
+    # One of another test may go meanwhile.
+    assert namespaces(own_node) <= before
 
 
 def test_images_that_the_cluster_has_pass(own_node: node.Node) -> None:
