@@ -1,22 +1,23 @@
-"""The chart of an older commit, from the history of the repository."""
+"""An older chart, as it was before its values were widened, and what it was tested over.
+
+    git archive 8e720b5 charts/sidecar-injector tests/kits/chart_matrix.py | gzip -9n
+
+It is a file, since not every checkout has the history of the repository.
+"""
 
 from __future__ import annotations
 
-import io
 import pathlib
-import subprocess
 import tarfile
 from typing import Any
 
-ROOT = pathlib.Path(__file__).parents[2]
-COMMIT = "8e720b5"
-"""The last one in whose chart a default had to be unset by `null`."""
+FILE = pathlib.Path(__file__).with_name("older_chart.tar.gz")
+"""Of the last commit in whose chart a default had to be unset by `null`."""
 
 
 def unpack(folder: pathlib.Path) -> pathlib.Path:
     """Write the chart into the folder; its path."""
-    archive = _git("archive", "--format=tar", COMMIT, "charts/sidecar-injector")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+    with tarfile.open(FILE) as tar:
         tar.extractall(folder, filter="data")
     return folder / "charts" / "sidecar-injector"
 
@@ -24,14 +25,8 @@ def unpack(folder: pathlib.Path) -> pathlib.Path:
 def matrix() -> dict[str, dict[str, Any]]:
     """The values over which that chart was tested: all of them were accepted."""
     members: dict[str, Any] = {}
-    exec(_git("show", f"{COMMIT}:tests/kits/chart_matrix.py"), members)
+    with tarfile.open(FILE) as tar:
+        source = tar.extractfile("tests/kits/chart_matrix.py")
+        assert source
+        exec(source.read(), members)
     return dict(members["MATRIX"])
-
-
-def _git(*arguments: str) -> bytes:
-    answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
-    assert answer.returncode == 0, (
-        f"commit {COMMIT} is needed; a shallow clone gets it by `git fetch --unshallow`:"
-        f" {answer.stderr.decode()}"
-    )
-    return answer.stdout
