@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test compat helm3 dashboard node e2e bench chaos controlplane image dist wheels sbom advisories crds cases lock clean
+.PHONY: help demo down check test compat helm3 dashboard node e2e bench chaos controlplane programs image dist wheels sbom advisories crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -31,12 +31,12 @@ check: $(INSTALLED) ## format, lint, types, import rules and hermetic tests: Pyt
 	@# One core of two is idle while mypy runs alone.
 	@$(BIN)/mypy & types=$$!; $(BIN)/pytest $(PARALLEL) -m "not long" tests/unit tests/cases; tests=$$?; wait $$types && exit $$tests
 
-test: check controlplane ## check, long property runs, tests against a real API server, each fault of chaos once
+test: check controlplane programs ## check, long property runs, tests against a real API server, each fault of chaos once
 	$(BIN)/pytest $(PARALLEL) --timeout=600 -m long tests/unit
 	$(BIN)/pytest tests/chart tests/controlplane
 	@$(BIN)/python -m tools.chaos --quick
 
-compat: controlplane ## before a release: tests/chart and tests/controlplane with VERSION=1.34, into docs/compatibility.md
+compat: controlplane programs ## before a release: tests/chart and tests/controlplane with VERSION=1.34, into docs/compatibility.md
 	@test -n "$(VERSION)" || { echo "give a release: make compat VERSION=1.34"; exit 1; }
 	@$(BIN)/python -m tools.controlplane.compat "$(VERSION)"
 
@@ -64,6 +64,9 @@ chaos: export CHAOS_ROWS = $(ROWS)
 chaos: export CHAOS_TIMES = $(TIMES)
 chaos: controlplane ## cause every fault under load, below an hour; QUICK=1, ROWS=leaf,wipe, TIMES=3
 	@$(BIN)/python -m tools.chaos $(if $(filter-out 0 no,$(QUICK)),--quick) --rows "$$CHAOS_ROWS" --times "$$CHAOS_TIMES"
+
+programs: controlplane ## build what the tests need of others: kustomize, actionlint, a registry, krew's validator
+	@$(BIN)/python -m tools.goprograms
 
 controlplane: $(INSTALLED) ## build the control plane's programs, or say where they are cached
 	@$(BIN)/python -m tools.controlplane

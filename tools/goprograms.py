@@ -1,4 +1,8 @@
-"""Programs of others that Go builds from their modules, once, for every checkout of the user."""
+"""Programs of others that Go builds from their modules, once, for every checkout of the user.
+
+`python -m tools.goprograms` builds those of the tests beforehand. It takes five minutes on 2 cores,
+and a test has two.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,31 @@ import tempfile
 from collections.abc import Mapping
 from typing import Final
 
-from tools.controlplane import binaries, errors, golang, locks, progress
+from tools.controlplane import binaries, errors, golang, locks, progress, recipes
 
 KUSTOMIZE: Final = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1"
+ACTIONLINT: Final = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+REGISTRY: Final = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
+VALIDATE_KREW: Final = "sigs.k8s.io/krew/cmd/validate-krew-manifest@v0.4.3"
+
+
+def main() -> int:
+    """1, and one line, if a program cannot be built."""
+    try:
+        ensure("kustomize", KUSTOMIZE)
+        ensure("actionlint", ACTIONLINT)
+        ensure("registry", REGISTRY, minutes=3)
+        ensure("validate-krew-manifest", VALIDATE_KREW)
+    except errors.BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def helm() -> pathlib.Path:
+    """The Helm of the tests: the control plane's, if that was built. Raises BuildError."""
+    built = _cache() / recipes.key() / "helm"
+    return built if built.exists() else ensure("helm", recipes.HELM, minutes=3)
 
 
 def ensure(program: str, package: str, *, minutes: int = 1, flags: str = "-s -w") -> pathlib.Path:
@@ -65,3 +91,7 @@ def run(
 
 def _cache() -> pathlib.Path:
     return binaries.cache_folder(os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,12 +17,9 @@ import yaml
 
 import sidecar_injector
 from tools import goprograms
-from tools.controlplane import ports, recipes, release, waiting
+from tools.controlplane import ports, release, waiting
 from tools.releasing import files, krew
 
-ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
-REGISTRY = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
-VALIDATE = "sigs.k8s.io/krew/cmd/validate-krew-manifest@v0.4.3"
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -31,7 +28,7 @@ def run(*command: str | pathlib.Path, **more: Any) -> subprocess.CompletedProces
 
 
 def test_the_workflows_are_valid() -> None:
-    actionlint = goprograms.ensure("actionlint", ACTIONLINT)
+    actionlint = goprograms.ensure("actionlint", goprograms.ACTIONLINT)
     workflows = sorted((release.ROOT / ".github" / "workflows").glob("*.yaml"))
     assert workflows
     answer = run(actionlint, "-no-color", *workflows)
@@ -42,7 +39,7 @@ def test_a_wrong_workflow_is_refused(tmp_path: pathlib.Path) -> None:
     text = (release.ROOT / ".github" / "workflows" / "ci.yaml").read_text()
     wrong = tmp_path / "ci.yaml"
     wrong.write_text(text.replace("${{ matrix.node }}@", "${{ matrix.nodes }}@"))
-    answer = run(goprograms.ensure("actionlint", ACTIONLINT), "-no-color", wrong)
+    answer = run(goprograms.ensure("actionlint", goprograms.ACTIONLINT), "-no-color", wrong)
     assert answer.returncode == 1
     assert 'property "nodes" is not defined' in answer.stdout
 
@@ -55,7 +52,7 @@ def answers(address: str) -> bool:
 @pytest.fixture
 def registry(tmp_path: pathlib.Path) -> Iterator[str]:
     """HOST:PORT of an empty registry without TLS."""
-    program = goprograms.ensure("registry", REGISTRY, minutes=3)
+    program = goprograms.ensure("registry", goprograms.REGISTRY, minutes=3)
     address = f"127.0.0.1:{ports.free()}"
     configuration = tmp_path / "registry.yaml"
     storage = {"filesystem": {"rootdirectory": str(tmp_path / "storage")}}
@@ -74,7 +71,7 @@ def registry(tmp_path: pathlib.Path) -> Iterator[str]:
 def test_the_chart_is_pushed_to_a_registry_and_used_from_there(
     registry: str, tmp_path: pathlib.Path
 ) -> None:
-    helm = goprograms.ensure("helm", recipes.HELM, minutes=3)
+    helm = goprograms.helm()
     home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "none")}
     archive = files.chart(tmp_path, registry="ghcr.io/Owner")
     pushed = run(helm, "push", archive, f"oci://{registry}/charts", "--plain-http", env=home)
@@ -171,7 +168,7 @@ def test_a_python_without_libraries_gets_a_sentence(
 def test_krew_takes_the_manifest(
     plugin: tuple[krew.Platform, pathlib.Path], tmp_path: pathlib.Path
 ) -> None:
-    validate = goprograms.ensure("validate-krew-manifest", VALIDATE)
+    validate = goprograms.ensure("validate-krew-manifest", goprograms.VALIDATE_KREW)
     every = dict.fromkeys(krew.PLATFORMS, plugin[1])
     text = krew.manifest(every, number=files.version(), repository="https://example.com/owner/name")
     path = tmp_path / krew.MANIFEST

@@ -17,7 +17,7 @@ from typing import Final
 import sidecar_injector
 from sidecar_injector import names
 from tools import goprograms
-from tools.controlplane import errors, recipes, release
+from tools.controlplane import errors, release
 
 NOTES: Final = "NOTES.md"
 CHECKSUMS: Final = "SHA256SUMS"
@@ -59,7 +59,7 @@ def python(target: pathlib.Path) -> pathlib.Path:
 
 def chart(target: pathlib.Path, *, registry: str = "", repository: str = "") -> pathlib.Path:
     """Package the chart, with the addresses under which image and sources are published."""
-    helm = goprograms.ensure("helm", recipes.HELM, minutes=3)
+    helm = goprograms.helm()
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder, names.PRODUCT)
         shutil.copytree(release.CHART, copy)
