@@ -72,6 +72,16 @@ class Restarts:
     """What could not be seen, in sentences."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """What is done with the plans."""
+
+    dry_run: bool
+    force: bool
+    wait_seconds: int | None
+    """How long to wait for the rollouts; None does not wait."""
+
+
 @click.command(epilog="Example: sidecar-injector restart --outdated -n demo --dry-run")
 @click.option("--outdated", is_flag=True, help="Pods with parts of an older template.")
 @click.option("--missing", is_flag=True, help="Pods that an injection selects and that lack it.")
@@ -115,22 +125,17 @@ def restart(
     chosen = cluster_client.chosen_namespace(namespace, all_namespaces=all_namespaces)
     if chosen is None and not all_namespaces:
         chosen = cluster_client.context_namespace(address)
-    states = _states(outdated=outdated, missing=missing)
 
-    async def plan_and_restart(client: kube_client.InteractiveClient) -> Restarts:
-        restarts = await _plans(
-            client, chosen, states=states, release_namespace=address.release_namespace
-        )
-        silent = await _silent(client, restarts.plans)
-        if silent and not dry_run and not force:
-            raise SilentInjectorError(silent)
-        if not dry_run:
-            await _restart(client, restarts.plans)
-        if wait:
-            await _wait(client, restarts.plans, seconds=timeout)
-        return dataclasses.replace(restarts, notes=(*restarts.notes, *map(str, silent)))
-
-    restarts = cluster_client.run(address, plan_and_restart)
+    restarts = cluster_client.run(
+        address,
+        lambda client: _carry_out(
+            client,
+            chosen,
+            states=_states(outdated=outdated, missing=missing),
+            release_namespace=address.release_namespace,
+            mode=Mode(dry_run=dry_run, force=force, wait_seconds=timeout if wait else None),
+        ),
+    )
     if form == options.TABLE:
         _print(restarts, namespace=chosen, dry_run=dry_run)
     else:
@@ -179,6 +184,26 @@ def _states(*, outdated: bool, missing: bool) -> set[str]:
     both = outdated == missing
     states = {audit.OUTDATED: outdated or both, audit.MISSING: missing or both}
     return {state for state, counts in states.items() if counts}
+
+
+async def _carry_out(
+    client: kube_client.InteractiveClient,
+    namespace: str | None,
+    *,
+    states: set[str],
+    release_namespace: str | None,
+    mode: Mode,
+) -> Restarts:
+    """What is restarted. Raises SilentInjectorError before anything is written."""
+    restarts = await _plans(client, namespace, states=states, release_namespace=release_namespace)
+    silent = await _silent(client, restarts.plans)
+    if silent and not mode.dry_run and not mode.force:
+        raise SilentInjectorError(silent)
+    if not mode.dry_run:
+        await _restart(client, restarts.plans)
+    if mode.wait_seconds is not None:
+        await _wait(client, restarts.plans, seconds=mode.wait_seconds)
+    return dataclasses.replace(restarts, notes=(*restarts.notes, *map(str, silent)))
 
 
 async def _silent(
