@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Final
 
+from tools import environments
 from tools.controlplane import binaries, errors, golang, locks, progress, recipes
 
 KUSTOMIZE: Final = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1"
@@ -84,8 +85,8 @@ def run(
         command, env=environment, capture_output=True, text=True, check=False, cwd="/"
     )
     if answer.returncode != 0:
-        lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
-        raise errors.BuildError(name=name, reason=lines[-1], remedy="check the network")
+        reason = environments.last_line(answer.stderr or answer.stdout)
+        raise errors.BuildError(name=name, reason=reason, remedy="check the network")
     return answer
 
 

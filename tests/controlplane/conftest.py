@@ -30,6 +30,16 @@ def controlplane(
         plane.keep_logs = request.session.testsfailed > 0
 
 
+@pytest.fixture(scope="module")
+def plane(
+    programs: binaries.Binaries, request: pytest.FixtureRequest
+) -> Iterator[cluster.ControlPlane]:
+    """One for a file that must not share the other."""
+    with cluster.ControlPlane(programs) as plane:
+        yield plane
+        plane.keep_logs = request.session.testsfailed > 0
+
+
 @pytest.fixture
 def namespace(controlplane: cluster.ControlPlane) -> str:
     """A namespace of the test's own, without our label."""

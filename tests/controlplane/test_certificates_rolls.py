@@ -7,9 +7,8 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-import pytest
 from cryptography import x509
 
 from sidecar_injector import names
@@ -22,20 +21,11 @@ from sidecar_injector.webhook import readiness
 from tests.kits import certificate_modes as modes
 from tests.kits import installation as installing
 from tests.kits import product as kit
-from tools.controlplane import binaries, cluster
+from tools.controlplane import cluster
 
 SECRET = f"{modes.SECRETS}/{names.secret_name(names.PRODUCT)}"
 ROLL_WAIT = 2
 CROWD = 20
-
-
-@pytest.fixture(scope="module")
-def plane(
-    programs: binaries.Binaries, request: pytest.FixtureRequest
-) -> Iterator[cluster.ControlPlane]:
-    with cluster.ControlPlane(programs) as plane:
-        yield plane
-        plane.keep_logs = request.session.testsfailed > 0
 
 
 def stored(plane: cluster.ControlPlane, path: str = SECRET) -> secret_data.CertificateSet:

@@ -14,7 +14,7 @@ from sidecar_injector import names
 from tests.kits import controlplane_cli as cli
 from tests.kits import installation as installing
 from tests.kits import product as kit
-from tools.controlplane import binaries, cluster, errors
+from tools.controlplane import cluster, errors
 
 NAME = f"{names.PRODUCT}-test"
 RIGHTS = "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings"
@@ -24,14 +24,12 @@ TEST = ("test", names.PRODUCT, "-n", names.PRODUCT)
 
 
 @pytest.fixture(scope="module")
-def installed(programs: binaries.Binaries, request: pytest.FixtureRequest) -> Iterator[kit.Product]:
-    with cluster.ControlPlane(programs) as plane:
-        plane.create_namespace(TEAM, labels={names.INJECTION_LABEL: names.ENABLED})
-        values = (installing.DRAIN, "helmTest.enabled=true", f"helmTest.namespace={TEAM}")
-        with installing.installation(plane, *values, replicas=1) as product:
-            plane.wait("its CA is trusted", lambda: product.ca_bundle(kit.VALIDATING))
-            yield product
-        plane.keep_logs = request.session.testsfailed > 0
+def installed(plane: cluster.ControlPlane) -> Iterator[kit.Product]:
+    plane.create_namespace(TEAM, labels={names.INJECTION_LABEL: names.ENABLED})
+    values = (installing.DRAIN, "helmTest.enabled=true", f"helmTest.namespace={TEAM}")
+    with installing.installation(plane, *values, replicas=1) as product:
+        plane.wait("its CA is trusted", lambda: product.ca_bundle(kit.VALIDATING))
+        yield product
 
 
 def left(plane: cluster.ControlPlane) -> list[str]:

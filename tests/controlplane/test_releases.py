@@ -14,7 +14,7 @@ import yaml
 from sidecar_injector import names
 from tests.kits import installation as installing
 from tests.kits import older_chart
-from tools.controlplane import binaries, cluster, release
+from tools.controlplane import cluster, release
 
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{names.PRODUCT}/deployments/{names.PRODUCT}"
 BUDGET = f"/apis/policy/v1/namespaces/{names.PRODUCT}/poddisruptionbudgets/{names.PRODUCT}"
@@ -33,15 +33,6 @@ CHOSEN = {
     "image": {"repository": "example.com/x/sidecar-injector"},
 }
 """Values that the older chart accepts; what is `null` comes back as such with `--reuse-values`."""
-
-
-@pytest.fixture(scope="module")
-def plane(
-    programs: binaries.Binaries, request: pytest.FixtureRequest
-) -> Iterator[cluster.ControlPlane]:
-    with cluster.ControlPlane(programs) as plane:
-        yield plane
-        plane.keep_logs = request.session.testsfailed > 0
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import sidecar_injector
 from sidecar_injector import names
 from tests.kits import installation as installing
 from tests.kits import product as kit
-from tools.controlplane import binaries, cluster, errors, release
+from tools.controlplane import cluster, errors, release
 
 BEFORE = "0.0.9"
 NEW_FIELD = "hostNetworkPods"
@@ -42,17 +42,13 @@ def change(path: pathlib.Path, members: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(
-    programs: binaries.Binaries, older: pathlib.Path, request: pytest.FixtureRequest
-) -> Iterator[kit.Product]:
+def installed(plane: cluster.ControlPlane, older: pathlib.Path) -> Iterator[kit.Product]:
     """The older release, an injection in force and a pod that it has injected."""
-    with cluster.ControlPlane(programs) as plane:
-        with installing.installation(plane, installing.DRAIN, replicas=1, chart=older) as product:
-            plane.create_namespace(TEAM, labels={names.INJECTION_LABEL: names.ENABLED})
-            product.create_injection(TEAM, kit.injection())
-            product.create_pod(TEAM, kit.pod())
-            yield product
-        plane.keep_logs = request.session.testsfailed > 0
+    with installing.installation(plane, installing.DRAIN, replicas=1, chart=older) as product:
+        plane.create_namespace(TEAM, labels={names.INJECTION_LABEL: names.ENABLED})
+        product.create_injection(TEAM, kit.injection())
+        product.create_pod(TEAM, kit.pod())
+        yield product
 
 
 def version(product: kit.Product) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from sidecar_injector import names
 from tests.kits import installation as installing
 from tests.kits import product as kit
-from tools.controlplane import binaries, cluster
+from tools.controlplane import cluster
 
 ENABLED = {names.INJECTION_LABEL: names.ENABLED}
 WEB = {"tier": "web"}
@@ -22,16 +22,14 @@ ADDED = (
 
 
 @pytest.fixture(scope="module")
-def narrowed(programs: binaries.Binaries, request: pytest.FixtureRequest) -> Iterator[kit.Product]:
-    with cluster.ControlPlane(programs) as plane:
-        plane.create_namespace("inside", labels={**ENABLED, **WEB})
-        plane.create_namespace("outside", labels=ENABLED)
-        plane.create_namespace("elsewhere", labels=WEB)
-        with installing.installation(plane, installing.DRAIN, *ADDED, replicas=1) as product:
-            for namespace in ("inside", "outside", "elsewhere"):
-                product.create_injection(namespace, kit.injection())
-            yield product
-        plane.keep_logs = request.session.testsfailed > 0
+def narrowed(plane: cluster.ControlPlane) -> Iterator[kit.Product]:
+    plane.create_namespace("inside", labels={**ENABLED, **WEB})
+    plane.create_namespace("outside", labels=ENABLED)
+    plane.create_namespace("elsewhere", labels=WEB)
+    with installing.installation(plane, installing.DRAIN, *ADDED, replicas=1) as product:
+        for namespace in ("inside", "outside", "elsewhere"):
+            product.create_injection(namespace, kit.injection())
+        yield product
 
 
 def injected(product: kit.Product, namespace: str, name: str, **labels: str) -> bool:

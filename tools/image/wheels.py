@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tools import environments
@@ -51,11 +51,17 @@ def arguments(lock: str, machine: str) -> list[str]:
     """Of pip, to fetch what a lock file names: wheels only, checked against its hashes."""
     # The lock lists all that is needed, so nothing is resolved for the Python that runs pip.
     fixed = ["download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    tags = ["--implementation", "cp", "--python-version", recipe.PYTHON]
-    abis = (f"cp{recipe.PYTHON.replace('.', '')}", "abi3", "none")
-    tags += itertools.chain.from_iterable(("--abi", abi) for abi in abis)
-    tags += itertools.chain.from_iterable(("--platform", tag) for tag in platforms(machine))
+    tags = tag_arguments(recipe.PYTHON, platforms(machine))
     return [*fixed, *tags, "--requirement", str(recipe.ROOT / lock)]
+
+
+def tag_arguments(python: str, platforms: Iterable[str]) -> list[str]:
+    """Of pip, to choose wheels for another machine: a version as 3.11, and tags of platforms."""
+    words = ["--implementation", "cp", "--python-version", python]
+    abis = (f"cp{python.replace('.', '')}", "abi3", "none")
+    words += itertools.chain.from_iterable(("--abi", abi) for abi in abis)
+    words += itertools.chain.from_iterable(("--platform", tag) for tag in platforms)
+    return words
 
 
 def machine() -> str:
@@ -64,10 +70,10 @@ def machine() -> str:
     return _MACHINES.get(name, name)
 
 
-def platforms(machine: str) -> Iterator[str]:
-    """The tags that the image's glibc accepts, the newest first."""
+def platforms(machine: str, *, glibc_minor: int = recipe.GLIBC_MINOR) -> Iterator[str]:
+    """The tags that a glibc accepts, which is that of the image, the newest first."""
     # pip uses exactly these tags: a newer one does not include the older ones.
-    for minor in range(recipe.GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1):
+    for minor in range(glibc_minor, _OLDEST_GLIBC_MINOR - 1, -1):
         yield f"manylinux_2_{minor}_{machine}"
     yield f"manylinux2014_{machine}"
 

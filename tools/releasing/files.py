@@ -16,7 +16,7 @@ from typing import Final
 
 import sidecar_injector
 from sidecar_injector import names
-from tools import goprograms
+from tools import environments, goprograms
 from tools.controlplane import errors, release
 
 NOTES: Final = "NOTES.md"
@@ -113,5 +113,5 @@ def run(name: str, *command: str) -> None:
         command, cwd=release.ROOT, env=environment, capture_output=True, text=True, check=False
     )
     if answer.returncode:
-        lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
-        raise errors.BuildError(name=name, reason=lines[-1], remedy="check the network")
+        reason = environments.last_line(answer.stderr or answer.stdout)
+        raise errors.BuildError(name=name, reason=reason, remedy="check the network")

@@ -10,7 +10,6 @@ import dataclasses
 import email.parser
 import gzip
 import io
-import itertools
 import pathlib
 import sys
 import tarfile
@@ -23,6 +22,7 @@ import yaml
 
 from sidecar_injector import names
 from tools.controlplane import release
+from tools.image import wheels
 from tools.releasing import files
 
 LAUNCHER: Final = "kubectl-sidecar_injector"
@@ -47,9 +47,7 @@ class Platform:
 
 
 def _linux(machine: str) -> tuple[str, ...]:
-    # pip uses exactly the tags that it is given: a newer one does not include the older ones.
-    newest_first = [f"manylinux_2_{minor}_{machine}" for minor in range(28, 16, -1)]
-    return (*newest_first, f"manylinux2014_{machine}")
+    return tuple(wheels.platforms(machine, glibc_minor=28))
 
 
 def _macos(machine: str) -> tuple[str, ...]:
@@ -114,13 +112,11 @@ def requirements(wheel: pathlib.Path) -> list[str]:
 
 def _download(needed: Iterable[str], folder: str, *, platform: Platform, python: str) -> None:
     """The wheels of the lock file, checked against its hashes."""
-    tags = [word for tag in platform.tags for word in ("--platform", tag)]
-    abis = [f"cp{python.replace('.', '')}", "abi3", "none"]
-    tags += itertools.chain.from_iterable(("--abi", abi) for abi in abis)
-    fixed = ("--quiet", "--only-binary=:all:", "--require-hashes", "--implementation", "cp")
+    fixed = ("--quiet", "--only-binary=:all:", "--require-hashes")
     files.run(
         f"the wheels for {platform.os}/{platform.arch} and Python {python}",
-        sys.executable, "-m", "pip", "download", *fixed, "--python-version", python, *tags,
+        sys.executable, "-m", "pip", "download", *fixed,
+        *wheels.tag_arguments(python, platform.tags),
         "--constraint", str(_LOCK), "--dest", folder, *needed,
     )  # fmt: skip
 

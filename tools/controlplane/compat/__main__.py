@@ -17,7 +17,7 @@ import xml.etree.ElementTree
 from collections.abc import Sequence
 from typing import Final
 
-from tools import pages
+from tools import environments, pages
 from tools.controlplane import binaries, errors, golang, progress, recipes
 from tools.controlplane.compat import modules, page
 
@@ -123,7 +123,7 @@ def _go(go: pathlib.Path, arguments: Sequence[str]) -> str:
     if answer.returncode != 0 and not answer.stdout:
         raise errors.BuildError(
             name="Kubernetes",
-            reason=answer.stderr.strip().splitlines()[-1],
+            reason=environments.last_line(answer.stderr),
             remedy="check the network, or set GOPROXY to a proxy that can be reached",
         )
     return answer.stdout

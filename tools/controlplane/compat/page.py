@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -67,9 +67,9 @@ class Run:
 
 def runs() -> Sequence[Run]:
     """What was run, the oldest release first."""
-    rows: Mapping[str, Mapping[str, int | str]] = yaml.safe_load(RUNS.read_text("utf-8")) or {}
-    made = [Run(version=version, **row) for version, row in rows.items()]  # type: ignore[arg-type]
-    return sorted(made, key=lambda run: tuple(map(int, run.version.split("."))))
+    rows: Mapping[str, Any] = yaml.safe_load(RUNS.read_text("utf-8")) or {}
+    recorded = [Run(version=version, **row) for version, row in rows.items()]
+    return sorted(recorded, key=lambda run: tuple(map(int, run.version.split("."))))
 
 
 def record(run: Run) -> None:

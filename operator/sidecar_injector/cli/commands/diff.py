@@ -58,7 +58,7 @@ def diff(**arguments: Any) -> None:
         is_changed = bool(subject.entry.decision.operations)
         for line in report.lines([subject.entry], findings_only=is_changed):
             click.echo(line, err=True)
-    inject.print_notes(notes)
+    tables.notes(notes)
     sys.exit(1 if any(subject.entry.has_findings for subject in decided) else 0)
 
 

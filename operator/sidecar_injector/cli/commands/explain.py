@@ -154,7 +154,7 @@ def explain(*, form: str, **arguments: Any) -> None:
             for result, pod_history in explained
         ]
         tables.structured({"pods": pods, "notes": list(dict.fromkeys(notes))}, form=form)
-    inject.print_notes(notes)
+    tables.notes(notes)
     sys.exit(1 if any(result.entry.has_findings for result, _ in explained) else 0)
 
 

@@ -16,7 +16,6 @@ from sidecar_injector.core import decide
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import transfer
 from sidecar_injector.core.pods import controllers, workloads
-from sidecar_injector.observability import logs
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,12 +128,6 @@ def read_subjects(files: Sequence[str], injector: Injector) -> list[Subject]:
     return injector.subjects
 
 
-def print_notes(notes: Sequence[str]) -> None:
-    """Write each note once, in a line of stderr."""
-    for note in dict.fromkeys(notes):
-        click.echo(f"note: {logs.one_line(note)}", err=True)
-
-
 @click.command(epilog="Example: sidecar-injector inject -f pod.yaml -i injection.yaml --report")
 @options.files("Manifests: pods, and everything with a pod template.")
 @options.injections()
@@ -171,5 +164,5 @@ def inject(
     else:
         for line in report.lines(injector.entries, findings_only=not report_format):
             click.echo(line, err=True)
-        print_notes(notes)
+        tables.notes(notes)
     sys.exit(1 if findings else 0)

@@ -140,8 +140,7 @@ def restart(
         _print(restarts, namespace=chosen, dry_run=dry_run)
     else:
         tables.structured(restarts_as_json(restarts), form=form)
-    for note in restarts.notes:
-        click.echo(f"note: {note}", err=True)
+    tables.notes(restarts.notes)
     is_left = any(plan.action in (BY_HAND, FAILED, INCOMPLETE) for plan in restarts.plans)
     sys.exit(1 if is_left else 2 if restarts.notes else 0)
 

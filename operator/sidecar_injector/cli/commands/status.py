@@ -75,8 +75,7 @@ def status(
         _print(state)
     else:
         tables.structured(as_json(state), form=form)
-    for note in state.notes:
-        click.echo(f"note: {note}", err=True)
+    tables.notes(state.notes)
 
 
 def as_json(state: InstallationStatus) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from sidecar_injector.cli import options
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.core.reasons import Level, Reason
@@ -88,6 +90,12 @@ def heading(text: str, *, to: rich.console.Console) -> None:
         to.print(rich.text.Text(line, style="bold"), soft_wrap=True)
     else:
         write(f"{line}\n")
+
+
+def notes(texts: Sequence[str]) -> None:
+    """Writes each note once, in a line of stderr."""
+    for text in dict.fromkeys(texts):
+        click.echo(f"note: {logs.one_line(text)}", err=True)
 
 
 def style(reason: Reason) -> str:

@@ -193,7 +193,7 @@ def _ports(injection: model.Injection) -> Iterator[Problem]:
 
 def _dropped(injection: model.Injection, minor: int | None) -> Iterator[Problem]:
     """Fields that the API server leaves out when it stores a pod."""
-    minor = min(minor or releases.NEWEST, releases.NEWEST)
+    minor = releases.in_table(minor)
     for path in releases.dropped(injection.spec, minor=minor):
         yield Problem(path, f"Kubernetes 1.{minor} drops this field, unless a feature gate is on")
 

@@ -85,6 +85,11 @@ def minor_of(version: str) -> int:
     return int(match[1]) if match else NEWEST
 
 
+def in_table(minor: int | None) -> int:
+    """The release whose rules hold for a cluster: the newest for a newer one, or an unknown one."""
+    return min(minor or NEWEST, NEWEST)
+
+
 def dropped(spec: Mapping[str, Any], *, minor: int) -> Iterator[str]:
     """The paths in an injection's spec whose fields a release drops from pods: one of the table.
 
