@@ -96,7 +96,7 @@ def _command_of_injection(reason: Reason, subject: Subject, injection: model.Inj
         case Reason.NAMESPACE_SELECTOR_MISMATCH:
             return _get(injection, "{.spec.namespaceSelector}")
         case Reason.INVALID:
-            return f"kubectl describe {_object(injection)}"
+            return f"kubectl describe {object_of(injection)}"
     return ""
 
 
@@ -114,14 +114,15 @@ def _template(subject: Subject, metadata: dict[str, Any]) -> str:
 
 def _patch(injection: model.Injection, spec: dict[str, Any]) -> str:
     patch = shlex.quote(json.dumps({"spec": spec}, separators=(",", ":")))
-    return f"kubectl patch {_object(injection)} --type=merge -p {patch}"
+    return f"kubectl patch {object_of(injection)} --type=merge -p {patch}"
 
 
 def _get(injection: model.Injection, path: str) -> str:
-    return f"kubectl get {_object(injection)} -o jsonpath={shlex.quote(path)}"
+    return f"kubectl get {object_of(injection)} -o jsonpath={shlex.quote(path)}"
 
 
-def _object(injection: model.Injection) -> str:
+def object_of(injection: model.Injection) -> str:
+    """Kind, name and namespace, as arguments of kubectl."""
     namespace = f" -n {injection.namespace}" if injection.namespace else ""
     return f"{injection.kind.lower()} {injection.name}{namespace}"
 
