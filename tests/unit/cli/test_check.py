@@ -322,6 +322,26 @@ def test_the_remedy_is_below_its_line_and_the_last_line_counts(monkeypatch):
     assert lines[-1] == f"{counts['failed']} failed, 1 unknown"
 
 
+def test_check_waits_until_nothing_fails_and_says_for_what(monkeypatch):
+    rounds = iter([["ok", "failed"], ["failed"], ["ok", "warning"]])
+    pauses = []
+
+    async def results(*_, **__):
+        for level in next(rounds):
+            yield finding.CheckResult("x", level, "not yet", "")
+
+    monkeypatch.setattr(check, "_results", results)
+    monkeypatch.setattr(check.time, "sleep", pauses.append)
+    with kit.served(monkeypatch, kit.FakeCluster()):
+        result = run("check", "--wait", "60")
+    assert (result.exit_code, result.stderr) == (0, "waiting: x: not yet\n" * 2)
+    assert result.stdout.splitlines()[-1] == "1 warning"
+    assert pauses == [check.PAUSE] * 2
+    rounds = iter([["failed"]])
+    with kit.served(monkeypatch, kit.FakeCluster()):
+        assert run("check", "--wait", "1").exit_code == 1, "no look beyond the time"
+
+
 @pytest.mark.parametrize(
     ("levels", "strict", "status", "line"),
     [
