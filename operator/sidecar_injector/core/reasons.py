@@ -84,7 +84,12 @@ class Reason(enum.Enum):
         "NotRequested", Level.MATCH,
         "activation is OnRequest and the pod's annotation does not ask for it",
     )  # fmt: skip
-    NOT_LISTED = ("NotListed", Level.MATCH, "the pod's annotation lists other injections")
+    OPTED_OUT = (
+        "OptedOut", Level.MATCH, "the pod opts out of all injections that do not forbid it",
+    )  # fmt: skip
+    NOT_LISTED = (
+        "NotListed", Level.MATCH, "the pod's annotation wants only other injections",
+    )  # fmt: skip
     SUSPENDED = ("Suspended", Level.MATCH, "the injection is suspended")
     HOST_NETWORK = (
         "HostNetwork", Level.MATCH,
@@ -146,7 +151,7 @@ class Reason(enum.Enum):
     )  # fmt: skip
     INVALID_ANNOTATION = (
         "InvalidAnnotation", Level.ANNOTATION,
-        "the annotation is neither yes, no nor a list of injection names",
+        "the annotation is neither yes, no nor a list of injection names, with only: or without",
     )  # fmt: skip
 
 
