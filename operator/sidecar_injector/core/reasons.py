@@ -151,7 +151,7 @@ class Reason(enum.Enum):
     )  # fmt: skip
     INVALID_ANNOTATION = (
         "InvalidAnnotation", Level.ANNOTATION,
-        "the annotation is neither yes, no nor a list of injection names, with only: or without",
+        "the annotation is neither yes, no nor a list of injection names",
     )  # fmt: skip
 
 
