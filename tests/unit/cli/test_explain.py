@@ -24,9 +24,9 @@ from tests.kits.samples import (
     resource,
 )
 
-SCOPE = ["operation", "namespace", "namespace label", "pod label", "mirror pod", "own pod",
+SCOPE = ["operation", "namespace", "namespace label", "mirror pod", "own pod", "pod label",
          "pod annotation"]  # fmt: skip
-MATCH = ["namespaceSelector", "selector", "suspend", "pod annotation", "activation",
+MATCH = ["namespaceSelector", "selector", "suspend", "optOut", "pod annotation", "activation",
          "hostNetworkPods", "operatingSystem"]  # fmt: skip
 LISTING = {"sidecar-injector.dev/inject": "log,ghost"}
 
@@ -56,7 +56,7 @@ def test_an_injected_pod_has_passed_every_rule_in_order():
     assert names_of(explanation.scope) == SCOPE
     (steps,) = explanation.lines
     assert names_of(steps) == [*MATCH, "validity", "fit"]
-    assert [step.result for step in steps] == ["passed"] * 8 + ["Injected"]
+    assert [step.result for step in steps] == ["passed"] * 9 + ["Injected"]
 
 
 def test_what_becomes_of_the_pods_class_is_said_where_it_changes():
@@ -76,7 +76,12 @@ def test_what_becomes_of_the_pods_class_is_said_where_it_changes():
         (pod(), {"selector": {"matchLabels": {"a": "b"}}}, "selector", "SelectorMismatch"),
         (pod(), {"suspend": True}, "suspend", "Suspended"),
         (pod(), {"activation": "OnRequest"}, "activation", "NotRequested"),
-        (pod(annotations={"sidecar-injector.dev/inject": "x"}), {}, "pod annotation", "NotListed"),
+        (
+            pod(annotations={"sidecar-injector.dev/inject": "only: x"}),
+            {},
+            "pod annotation",
+            "NotListed",
+        ),
         (pod(hostNetwork=True), {}, "hostNetworkPods", "HostNetwork"),
         (pod(os={"name": "windows"}), {}, "operatingSystem", "OperatingSystem"),
         (pod(), {"template": {}}, "validity", "Invalid"),
@@ -96,7 +101,7 @@ def test_a_pod_out_of_scope_has_no_rules_of_injections():
     explanation = explain.explanation(
         subject(pod(labels={"sidecar-injection": "disabled"}), injection())
     )
-    assert names_of(explanation.scope) == SCOPE[:4]
+    assert names_of(explanation.scope) == SCOPE[:6]
     assert explanation.scope[-1].reason is Reason.POD_LABEL_DISABLED
     assert explanation.lines == []
 
@@ -166,6 +171,26 @@ def test_a_label_is_shown_only_where_the_sentence_does_not_tell_its_value():
     assert other.endswith(" sidecar-injection=disabled: it has the value 'off'")
     disabled = messages({"sidecar-injection": "disabled"})["pod label"]
     assert disabled == "the pod carries the label sidecar-injection=disabled"
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule", "fact"),
+    [
+        ({"labels": {"sidecar-injection": "disabled"}}, "pod label", "=disabled"),
+        ({"annotations": {"sidecar-injector.dev/inject": "No"}}, "pod annotation", "says no"),
+    ],
+)
+def test_a_pod_that_opts_out_shows_what_holds_it(fields, rule, fact):
+    audit = injection("audit", cluster=True, optOut="Forbidden")
+    explanation = explain.explanation(subject(pod(**fields), audit, injection()))
+    assert names_of(explanation.scope) == SCOPE
+    (step,) = [step for step in explanation.scope if step.rule == rule]
+    separator = ": " if rule == "pod label" else "; "
+    assert step.message.endswith(f"{fact}{separator}optOut of cluster/audit is Forbidden")
+    held, out = explanation.lines
+    assert held[-1].result == "Injected"
+    assert out[-1].rule == "optOut"
+    assert out[-1].message.startswith("the pod opts out of all injections that do not forbid it: ")
 
 
 def test_the_namespaces_labels_count(tmp_path):
