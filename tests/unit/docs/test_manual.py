@@ -14,7 +14,7 @@ from sidecar_injector import names
 from sidecar_injector.cli import main
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.core.reasons import Level, Reason
-from tests.kits.samples import container, decided, injection, pod
+from tests.kits.samples import decided, injection, pod
 from tools import reference, validity_list
 
 DOCS = pathlib.Path(__file__).resolve().parents[3] / "docs"
