@@ -50,7 +50,7 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     Reason.POD_ANNOTATION_DISABLED: ({}, asking("no")),
     Reason.SELECTOR_MISMATCH: ({"selector": {"matchLabels": {"a": "b"}}}, kit.pod()),
     Reason.NOT_REQUESTED: ({"activation": "OnRequest"}, kit.pod()),
-    Reason.NOT_LISTED: ({}, asking("another")),
+    Reason.NOT_LISTED: ({}, asking("only: another")),
     Reason.SUSPENDED: ({"suspend": True}, kit.pod()),
     Reason.HOST_NETWORK: ({}, kit.pod(hostNetwork=True)),
     Reason.OPERATING_SYSTEM: ({}, kit.pod(nodeSelector={"kubernetes.io/os": "windows"})),
@@ -127,9 +127,10 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     Reason.INVALID_ANNOTATION: ({}, asking("yes,proxy")),
 }
 ELSEWHERE = {
-    # With two injections, the cluster kind, or one that no longer would be accepted: below and in
-    # the tests of conditions.
+    # With two injections, the cluster kind, or one that no longer would be accepted: below, and in
+    # the tests of conditions and of the webhook's scope.
     Reason.INJECTION_CONFLICT,
+    Reason.OPTED_OUT,
     Reason.NAMESPACE_SELECTOR_MISMATCH,
     Reason.INVALID,
     # The API server does not even call: the unit tests and the demo ask the command line.
