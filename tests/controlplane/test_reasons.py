@@ -122,6 +122,19 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     ),
     Reason.UNKNOWN_INJECTION: ({}, asking("proxy,ghost")),
     Reason.INVALID_ANNOTATION: ({}, asking("yes,proxy")),
+    Reason.UNKNOWN_ANNOTATION: (
+        {},
+        kit.with_metadata(kit.pod(), annotations={f"{names.GROUP}/injekt": "proxy"}),
+    ),
+    Reason.MISPLACED_ANNOTATION: ({}, kit.with_metadata(kit.pod(), labels={INJECT: "proxy"})),
+    Reason.UNKNOWN_LABEL_VALUE: (
+        {},
+        kit.with_metadata(kit.pod(), labels={names.INJECTION_LABEL: "false"}),
+    ),
+    Reason.MISPLACED_LABEL: (
+        {},
+        kit.with_metadata(kit.pod(), annotations={names.INJECTION_LABEL: "disabled"}),
+    ),
 }
 ELSEWHERE = {
     # With two injections, the cluster kind, or one that no longer would be accepted: below and in
@@ -136,6 +149,8 @@ ELSEWHERE = {
     Reason.MIRROR_POD,
     Reason.OWN_POD,
     Reason.NOT_A_CREATE,
+    # On namespaces only: the audit's Events.
+    Reason.UNKNOWN_LABEL,
 }
 
 

@@ -46,8 +46,9 @@ def test_kubectl_shows_warnings_for_a_conflict_and_for_an_unknown_name(
         for pod in pods
     ]
     lines = answers[0].stderr.splitlines()
+    command = f"kubectl get {names.PRODUCT} -n {namespace}"
     assert [line.split(": ")[:4] for line in lines] == [
-        ["Warning", names.PRODUCT, "nobody", "UnknownInjection"],
+        ["Warning", names.PRODUCT, "UnknownInjection", f"'nobody' does not exist; {command}"],
         ["Warning", names.PRODUCT, "proxy", "ContainerConflict"],
     ]
     assert answers[1].stderr == ""

@@ -148,6 +148,24 @@ class Reason(enum.Enum):
         "InvalidAnnotation", Level.ANNOTATION,
         "the annotation is neither yes, no nor a list of injection names",
     )  # fmt: skip
+    UNKNOWN_ANNOTATION = (
+        "UnknownAnnotation", Level.ANNOTATION, "an annotation is only similar to one of ours",
+    )  # fmt: skip
+    MISPLACED_ANNOTATION = (
+        "MisplacedAnnotation", Level.ANNOTATION,
+        "our annotation is a label, or is not in the pod template",
+    )  # fmt: skip
+    UNKNOWN_LABEL_VALUE = (
+        "UnknownLabelValue", Level.ANNOTATION,
+        "the label sidecar-injection is neither enabled nor disabled",
+    )  # fmt: skip
+    MISPLACED_LABEL = (
+        "MisplacedLabel", Level.ANNOTATION,
+        "the label sidecar-injection is an annotation, or is not in the pod template",
+    )  # fmt: skip
+    UNKNOWN_LABEL = (
+        "UnknownLabel", Level.ANNOTATION, "a namespace's label is only similar to ours",
+    )  # fmt: skip
 
 
 class Conflict(Exception):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from sidecar_injector import names
-from sidecar_injector.core import decide
+from sidecar_injector.core import decide, near_misses
 from sidecar_injector.core.decision import LEFT_OUT, Decision, Line
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import budget
@@ -211,8 +211,8 @@ def _warnings(decision: Decision) -> list[str]:
 
     https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
     """
+    corrections = [correction(finding) for finding in decision.annotation_findings]
     subjects = [
-        *((word.subject, word.reason.value, word.message) for word in decision.annotation_findings),
         *((line.injection.reference, line.reason.value, line.message) for line in decision.skipped),
         *(
             (line.injection.reference, "left out", ", ".join(paths))
@@ -220,10 +220,17 @@ def _warnings(decision: Decision) -> list[str]:
             if (paths := line.details.get(LEFT_OUT))
         ),
     ]
-    return [
+    others = [
         _shortened(f"{names.PRODUCT}: {subject}: {reason}: {message}")
         for subject, reason, message in subjects[:MAX_WARNINGS]
     ]
+    return [*corrections, *others][:MAX_WARNINGS]
+
+
+def correction(finding: near_misses.NearMiss) -> str:
+    """The warning about a mistake, in which nothing but the mistake itself is cut."""
+    prefix = f"{names.PRODUCT}: {finding.reason.value}: "
+    return _shortened(prefix + finding.fitting(MAX_WARNING_LENGTH - len(prefix)))
 
 
 def _shortened(text: str) -> str:

@@ -40,7 +40,11 @@ def test_a_name_that_does_not_exist_is_a_warning():
     asking = pod(annotations={names.INJECT_ANNOTATION: "ghost,log"})
     response = Server(resource()).response(asking)
     assert [line.split(": ")[:3] for line in response["warnings"]] == [
-        ["sidecar-injector", "ghost", "UnknownInjection"]
+        [
+            "sidecar-injector",
+            "UnknownInjection",
+            "'ghost' does not exist; kubectl get sidecar-injector -n demo",
+        ]
     ]
     assert "patch" in response
 
