@@ -38,33 +38,33 @@ def warned(**metadata):
     ("value", "warning"),
     [
         ("vault-agnet",
-         "UnknownInjection: 'vault-agnet' does not exist; "
-         "did you mean 'vault-agent'?"),
+         ("UnknownInjection: 'vault-agnet' does not exist; "
+         "did you mean 'vault-agent'?")),
         ("vaultagent",
-         "UnknownInjection: 'vaultagent' does not exist; "
-         "did you mean 'vault-agent'?"),
+         ("UnknownInjection: 'vaultagent' does not exist; "
+         "did you mean 'vault-agent'?")),
         ("vault", "UnknownInjection: 'vault' does not exist; did you mean 'vault-agent'?"),
         ("cluster/nginx",
-         "UnknownInjection: 'cluster/nginx' does not exist; "
-         "did you mean 'nginx'?"),
+         ("UnknownInjection: 'cluster/nginx' does not exist; "
+         "did you mean 'nginx'?")),
         ("cluster/regoin",
-         "UnknownInjection: 'cluster/regoin' does not exist; "
-         "did you mean 'cluster/region'?"),
+         ("UnknownInjection: 'cluster/regoin' does not exist; "
+         "did you mean 'cluster/region'?")),
         ("enabled", "UnknownInjection: 'enabled' is no injection; write 'yes'"),
         ("none", "UnknownInjection: 'none' is no injection; write 'no'"),
         ("ghost", "UnknownInjection: 'ghost' does not exist; kubectl get sidecar-injector -n demo"),
         ("Vault-Agent",
-         "InvalidAnnotation: 'Vault-Agent' has capital letters; "
-         "write 'vault-agent'"),
+         ("InvalidAnnotation: 'Vault-Agent' has capital letters; "
+         "write 'vault-agent'")),
         ("yes, vault-agent",
-         "InvalidAnnotation: 'yes, vault-agent' mixes yes and names; "
-         "write 'yes' or 'vault-agent'"),
+         ("InvalidAnnotation: 'yes, vault-agent' mixes yes and names; "
+         "write 'yes' or 'vault-agent'")),
         ("vault-agent nginx",
-         "InvalidAnnotation: 'vault-agent nginx' has no commas; "
-         "write 'vault-agent,nginx'"),
+         ("InvalidAnnotation: 'vault-agent nginx' has no commas; "
+         "write 'vault-agent,nginx'")),
         ("vault_agent",
-         "InvalidAnnotation: 'vault_agent' is not a list of names; "
-         "write 'vault-agent'"),
+         ("InvalidAnnotation: 'vault_agent' is not a list of names; "
+         "write 'vault-agent'")),
         ('["nginx"]', "InvalidAnnotation: '[\"nginx\"]' is not a list of names; write 'nginx'"),
         ("", "InvalidAnnotation: '' is empty; write yes, no, or names with commas between"),
     ],
@@ -78,43 +78,43 @@ def test_a_value_that_asks_for_nothing_is_quoted_with_what_to_write(value, warni
     [
         (
             {"annotations": {"sidecar-injector.dev/injekt": "nginx"}},
-            "UnknownAnnotation: 'sidecar-injector.dev/injekt' has no effect; "
-            "write sidecar-injector.dev/inject",
+            ("UnknownAnnotation: 'sidecar-injector.dev/injekt' has no effect; "
+            "write sidecar-injector.dev/inject"),
         ),
         (
             {"annotations": {"sidecar-injector/inject": "nginx"}},
-            "UnknownAnnotation: 'sidecar-injector/inject' has no effect; "
-            "write sidecar-injector.dev/inject",
+            ("UnknownAnnotation: 'sidecar-injector/inject' has no effect; "
+            "write sidecar-injector.dev/inject"),
         ),
         (
             {"annotations": {"sidecar-injector": "nginx"}},
-            "UnknownAnnotation: the annotation 'sidecar-injector' has no effect; "
-            "write sidecar-injector.dev/inject",
+            ("UnknownAnnotation: the annotation 'sidecar-injector' has no effect; "
+            "write sidecar-injector.dev/inject"),
         ),
         (
             {"annotations": {LABEL: "disabled"}},
-            "MisplacedLabel: annotation 'disabled' has no effect; "
-            "make it a label: sidecar-injection=disabled",
+            ("MisplacedLabel: annotation 'disabled' has no effect; "
+            "make it a label: sidecar-injection=disabled"),
         ),
         (
             {"labels": {OURS: "nginx"}},
-            "MisplacedAnnotation: label 'nginx' has no effect; "
-            "write it as annotation sidecar-injector.dev/inject",
+            ("MisplacedAnnotation: label 'nginx' has no effect; "
+            "write it as annotation sidecar-injector.dev/inject"),
         ),
         (
             {"labels": {LABEL: "false"}},
-            "UnknownLabelValue: label 'false' does not opt the pod out; "
-            "write sidecar-injection=disabled",
+            ("UnknownLabelValue: label 'false' does not opt the pod out; "
+            "write sidecar-injection=disabled"),
         ),
         (
             {"labels": {LABEL: "true"}},
-            "UnknownLabelValue: label 'true' has no effect; "
-            "write the annotation sidecar-injector.dev/inject: 'yes'",
+            ("UnknownLabelValue: label 'true' has no effect; "
+            "write the annotation sidecar-injector.dev/inject: 'yes'"),
         ),
         (
             {"annotations": {TUTORIAL: "nginx"}},
-            "InvalidAnnotation: 'nginx' is not yes or no; "
-            "names go into sidecar-injector.dev/inject",
+            ("InvalidAnnotation: 'nginx' is not yes or no; "
+            "names go into sidecar-injector.dev/inject"),
         ),
     ],
 )  # fmt: skip
@@ -170,8 +170,8 @@ def of_workload(manifest):
     [
         (
             deployment(annotations={OURS: "nginx"}),
-            "MisplacedAnnotation: 'nginx' on the Deployment is ignored; "
-            "move it to spec.template.metadata",
+            ("MisplacedAnnotation: 'nginx' on the Deployment is ignored; "
+            "move it to spec.template.metadata"),
         ),
         (
             deployment("CronJob", annotations={OURS: "nginx"}),
@@ -179,8 +179,8 @@ def of_workload(manifest):
         ),
         (
             deployment(labels={LABEL: "disabled"}),
-            "MisplacedLabel: 'disabled' on the Deployment opts nothing out; "
-            "move it to spec.template.metadata",
+            ("MisplacedLabel: 'disabled' on the Deployment opts nothing out; "
+            "move it to spec.template.metadata"),
         ),
     ],
 )  # fmt: skip
