@@ -18,7 +18,7 @@ import kopf
 import uvloop
 
 from sidecar_injector import __version__, names
-from sidecar_injector.controllers import caches, cluster_release, pod_events, status
+from sidecar_injector.controllers import caches, cluster_release, owners, pod_events, status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.controllers.certificates import build, self_probe
 from sidecar_injector.httpserver import listener, pool, tls
@@ -137,8 +137,9 @@ async def _operate(
         clock = server_clock.Clock()
         async with client.Client(source, clock=clock) as api_client:
             recorder = events.Recorder(
-                api_client, instance=settings.pod_name, now=server_clock.system, metrics=metrics
-            )
+                api_client, instance=settings.pod_name, now=server_clock.system, metrics=metrics,
+                find_owner=owners.Owners(api_client).top,
+            )  # fmt: skip
             injection_judge = judge.Judge(metrics)
             dependencies = Dependencies(
                 settings=settings, source=source, api_client=api_client, clock=clock,

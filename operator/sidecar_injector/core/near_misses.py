@@ -54,11 +54,18 @@ class NearMiss:
     reason: Reason
     subject: str
     """The name, or the key of the label or annotation, that it is about."""
-    message: str
-    """The sentence: subject, value in quotes, consequence, remedy."""
+    text: str
+    """What is written, the value in quotes, and the consequence."""
+    remedy: str
+    """What to write instead; a command where there is one."""
     value: str
     short: str
     """The sentence in fewer words, with `%s` in the place of the value."""
+
+    @property
+    def message(self) -> str:
+        """The sentence."""
+        return f"{self.text}; {self.remedy}"
 
     def fitting(self, characters: int) -> str:
         """The sentence in so many characters: the value is cut, never the remedy."""
@@ -134,6 +141,22 @@ def of_workload(manifest: Mapping[str, Any], path: workloads.Path) -> list[NearM
     return list(itertools.islice(findings, MOST))
 
 
+def of_manifest(manifest: Mapping[str, Any]) -> list[NearMiss]:
+    """The mistakes in a file's namespace, pod or workload, whatever injections there are."""
+    metadata = lenient.child(manifest, "metadata")
+    if workloads.kind_of(manifest) == ("", "Namespace"):
+        labels, annotations = (lenient.child(metadata, each) for each in ("labels", "annotations"))
+        name = str(metadata.get("name"))
+        return of_namespace(namespace_view.Namespace(name, labels, annotations))
+    findings = []
+    for path in workloads.pod_paths(manifest):
+        template = _metadata_at(manifest, path)
+        labels, annotations = (lenient.child(template, each) for each in ("labels", "annotations"))
+        findings += of_pod(labels, annotations, annotation.read(annotations), None)
+        findings += of_workload(manifest, path)
+    return findings[:MOST]
+
+
 def of_namespace(
     namespace: namespace_view.Namespace, *, release_namespace: str = ""
 ) -> list[NearMiss]:
@@ -150,7 +173,7 @@ def _unreadable(key: str, value: object) -> NearMiss:
     why, remedy = _why_unreadable(key, value)
     return NearMiss(
         Reason.INVALID_ANNOTATION, key,
-        f"the annotation {key}: {quoted(value)} is ignored: it {why}; {remedy}",
+        f"the annotation {key}: {quoted(value)} is ignored: it {why}", remedy,
         str(value)[:MAX_SHOWN], f"%s {why}; {remedy}",
     )  # fmt: skip
 
@@ -197,7 +220,7 @@ def _unknown_injection(name: str, view: namespace_view.NamespaceView) -> NearMis
     return NearMiss(
         Reason.UNKNOWN_INJECTION, name,
         f"the annotation {names.INJECT_ANNOTATION} lists {quoted(name)}, and no such injection"
-        f" exists; {remedy}",
+        " exists", remedy,
         name, f"%s {short}",
     )  # fmt: skip
 
@@ -248,7 +271,7 @@ def _label_of_pod(key: str, value: object) -> NearMiss | None:
         remedy = f"write it as annotation {names.INJECT_ANNOTATION}"
         return NearMiss(
             Reason.MISPLACED_ANNOTATION, key,
-            f"the label {quoted(key)}={quoted(value)} has no effect; {remedy}",
+            f"the label {quoted(key)}={quoted(value)} has no effect", remedy,
             str(value)[:MAX_SHOWN], f"label %s has no effect; {remedy}",
         )  # fmt: skip
     return None
@@ -262,7 +285,7 @@ def _injection_label_of_pod(value: str) -> NearMiss | None:
     if value.lower() in _YES:
         effect, remedy = "has no effect", f"write the annotation {names.INJECT_ANNOTATION}: 'yes'"
     return NearMiss(
-        Reason.UNKNOWN_LABEL_VALUE, key, f"the label {key}={quoted(value)} {effect}; {remedy}",
+        Reason.UNKNOWN_LABEL_VALUE, key, f"the label {key}={quoted(value)} {effect}", remedy,
         value, f"label %s {effect}; {remedy}",
     )  # fmt: skip
 
@@ -272,14 +295,14 @@ def _annotation_of_pod(key: str, value: object) -> Iterator[NearMiss]:
         remedy = f"make it a label: {key}={names.DISABLED}"
         yield NearMiss(
             Reason.MISPLACED_LABEL, key,
-            f"the annotation {key}: {quoted(value)} has no effect; {remedy}",
+            f"the annotation {key}: {quoted(value)} has no effect", remedy,
             str(value)[:MAX_SHOWN], f"annotation %s has no effect; {remedy}",
         )  # fmt: skip
     elif key.startswith(_OURS) or _is_near_key(key) or key == names.PRODUCT:
         remedy = f"write {names.INJECT_ANNOTATION}"
         yield NearMiss(
             Reason.UNKNOWN_ANNOTATION, key,
-            f"the annotation {quoted(key)} has no effect; {remedy}",
+            f"the annotation {quoted(key)} has no effect", remedy,
             key, f"%s has no effect; {remedy}",
         )  # fmt: skip
 
@@ -318,8 +341,8 @@ def _misplaced(
         if key == names.INJECT_ANNOTATION or _is_near_key(key):
             yield NearMiss(
                 Reason.MISPLACED_ANNOTATION, key,
-                f"the annotation {quoted(key)} on the {kind} itself has no effect;"
-                f" move it to {where}.annotations",
+                f"the annotation {quoted(key)} on the {kind} itself has no effect",
+                f"move it to {where}.annotations",
                 str(value)[:MAX_SHOWN], f"%s on the {kind} is ignored; move it to {place}",
             )  # fmt: skip
     labels, key = lenient.child(metadata, "labels"), names.INJECTION_LABEL
@@ -331,8 +354,8 @@ def _misplaced(
     ):
         yield NearMiss(
             Reason.MISPLACED_LABEL, key,
-            f"the label {key}={quoted(value)} on the {kind} itself opts no pod out;"
-            f" move it to {where}.labels",
+            f"the label {key}={quoted(value)} on the {kind} itself opts no pod out",
+            f"move it to {where}.labels",
             value, f"%s on the {kind} opts nothing out; move it to {place}",
         )  # fmt: skip
 
@@ -342,7 +365,7 @@ def _of_namespace(
 ) -> Iterator[NearMiss]:
     name, label = namespace.name, names.INJECTION_LABEL
     command = f"kubectl label namespace {name} {label}"
-    enable = f"to enable injection: {command}={names.ENABLED}"
+    enable = f"{command}={names.ENABLED}"
     if label in namespace.labels:
         value = namespace.labels[label]
         if value not in (names.ENABLED, names.DISABLED):
@@ -351,7 +374,7 @@ def _of_namespace(
         elif namespace.is_enabled and name in names.SYSTEM_NAMESPACES | {release_namespace}:
             why = Reason.NAMESPACE_EXCLUDED.sentence
             text = f"the label {label}={quoted(value)} has no effect: {why}"
-            yield _of(Reason.NAMESPACE_EXCLUDED, label, value, text, f"to remove it: {command}-")
+            yield _of(Reason.NAMESPACE_EXCLUDED, label, value, text, f"{command}-")
         return
     for key, value in namespace.labels.items():
         if key in (names.PRODUCT, names.GROUP) or (_HINT in key and _is_near_key(key)):
@@ -364,4 +387,4 @@ def _of_namespace(
 
 
 def _of(reason: Reason, subject: str, value: str, text: str, remedy: str) -> NearMiss:
-    return NearMiss(reason, subject, f"{text}; {remedy}", value, f"%s: {remedy}")
+    return NearMiss(reason, subject, text, remedy, value, f"%s has no effect; {remedy}")

@@ -80,7 +80,11 @@ class PodResponse:
     namespace: str
     owner: Owner | None
     dry_run: bool
+    pod: str
+    """The pod's namespace and name; empty if it has an owner."""
     skipped: tuple[SkippedInjection, ...]
+    corrections: tuple[tuple[Reason, str], ...]
+    """What the author of the owner's template should correct; a bare pod draws the warning."""
     serial: int
     """`NamespaceState.serial` at the time of the decision."""
     is_cacheable: bool
@@ -92,12 +96,14 @@ class PodResponse:
         texts: list[str | bytes] = [self.version, self.members, self.log_line, self.namespace]
         if owner := self.owner:
             texts += owner.api_version, owner.kind, owner.name, owner.uid
+        texts.append(self.pod)
         for skipped in self.skipped:
             texts += skipped.name, skipped.uid, skipped.message
+        texts += (sentence for _, sentence in self.corrections)
         return (
             _FIXED_BYTES
             + 8 * len(self.reasons)
-            + _SKIPPED_BYTES * len(self.skipped)
+            + _SKIPPED_BYTES * (len(self.skipped) + len(self.corrections))
             + sum(map(sys.getsizeof, texts))
         )
 
@@ -145,7 +151,7 @@ def _respond(
     )
     decision = decide.decide(pod_request, state.view)
     patch = orjson.dumps(decision.operations) if decision.operations else b""
-    skipped = tuple(decision.skipped)
+    skipped, owner = tuple(decision.skipped), _owner(admission_request)
     texts = decision.message, *(line.message for line in skipped), patch.decode()
     return PodResponse(
         version=review.version.encode(),
@@ -159,9 +165,13 @@ def _respond(
         reasons=tuple(reason.value for reason in decision.reasons),
         patch_bytes=len(patch),
         namespace=state.view.namespace.name,
-        owner=_owner(admission_request),
+        owner=owner,
+        pod="" if owner else admission_review.pod_name(admission_request),
         dry_run=admission_request.get("dryRun") is True,
         skipped=tuple(map(_skipped, skipped)),
+        corrections=tuple(
+            (finding.reason, finding.message) for finding in decision.annotation_findings if owner
+        ),
         serial=state.serial,
         is_cacheable=not token_volume
         or not (

@@ -229,7 +229,7 @@ def test_a_mistake_on_a_namespace_is_told_with_the_command_that_corrects_it(
 ):
     (finding,) = near_misses.of_namespace(subject, release_namespace="injector")
     assert finding.reason is reason
-    assert finding.message.endswith(f": {command}")
+    assert finding.remedy == command
 
 
 @pytest.mark.parametrize(

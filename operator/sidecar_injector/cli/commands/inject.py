@@ -12,7 +12,7 @@ import click
 from sidecar_injector.cli import options
 from sidecar_injector.cli.input import manifests, unknown
 from sidecar_injector.cli.output import report, tables
-from sidecar_injector.core import decide
+from sidecar_injector.core import decide, near_misses
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import transfer
 from sidecar_injector.core.pods import controllers, workloads
@@ -78,12 +78,15 @@ class Injector:
         view = self.view_of(namespace)
         undecided = unknown.undecided(request, view, expected.unknown)
         view = unknown.without(view, undecided)
-        decided = decide.decide(request, view)
+        decided = unknown.decided_without(decide.decide(request, view), undecided)
+        if misplaced := near_misses.of_workload(manifest, place.path):
+            findings = [*decided.annotation_findings, *misplaced]
+            decided = dataclasses.replace(decided, annotation_findings=findings)
         entry = report.ReportEntry(
             namespace=namespace,
             kind=manifest["kind"],
             name=metadata.get("name") or metadata.get("generateName") or "",
-            decision=unknown.decided_without(decided, undecided),
+            decision=decided,
         )
         self.subjects.append(Subject(request=request, view=view, entry=entry))
         knows_account = account is not None
