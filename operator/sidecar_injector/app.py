@@ -35,6 +35,8 @@ from sidecar_injector.webhook import (
     mutate,
     readiness,
     validate,
+    worker,
+    workloads,
 )
 from sidecar_injector.webhook.server import AdmissionServer
 
@@ -217,16 +219,18 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
 
 def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) -> AdmissionServer:
     """The server for the API server."""
-    state = dependencies.state
+    state, long_work = dependencies.state, worker.Worker()
     pod_webhook = mutate.PodWebhook(
         state=state,
         metrics=dependencies.metrics,
         record_events=pod_events.teller(dependencies.recorder),
         log=decision_log.DecisionLog(logging.getLogger().handlers),
+        long_work=long_work,
     )
     return AdmissionServer(
         dependencies.settings,
         mutate=pod_webhook.mutate,
+        review_workload=workloads.WorkloadWebhook(state, long_work=long_work).review,
         injection_webhook=validate.InjectionWebhook(
             dependencies.injection_judge, competing=state.competing_injections
         ),

@@ -209,14 +209,14 @@ def _members(decision: Decision, patch: bytes) -> Json:
     elif patch:
         members["patchType"] = "JSONPatch"
         members["patch"] = base64.b64encode(patch).decode()
-    if warnings := _warnings(decision):
-        members["warnings"] = warnings
+    if found := warnings(decision):
+        members["warnings"] = found
     if audit_annotations := _audit_annotations(decision):
         members["auditAnnotations"] = audit_annotations
     return members
 
 
-def _warnings(decision: Decision) -> list[str]:
+def warnings(decision: Decision) -> list[str]:
     """What the pod's author should act on: few and short, as the API server cuts long ones.
 
     https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
@@ -231,7 +231,7 @@ def _warnings(decision: Decision) -> list[str]:
         ),
     ]
     others = [
-        _shortened(f"{names.PRODUCT}: {subject}: {reason}: {message}")
+        shortened(f"{names.PRODUCT}: {subject}: {reason}: {message}")
         for subject, reason, message in subjects[:MAX_WARNINGS]
     ]
     return [*corrections, *others][:MAX_WARNINGS]
@@ -240,10 +240,11 @@ def _warnings(decision: Decision) -> list[str]:
 def correction(finding: near_misses.NearMiss) -> str:
     """The warning about a mistake, in which nothing but the mistake itself is cut."""
     prefix = f"{names.PRODUCT}: {finding.reason.value}: "
-    return _shortened(prefix + finding.fitting(MAX_WARNING_LENGTH - len(prefix)))
+    return shortened(prefix + finding.fitting(MAX_WARNING_LENGTH - len(prefix)))
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """A warning that is not too long."""
     return text if len(text) <= MAX_WARNING_LENGTH else f"{text[: MAX_WARNING_LENGTH - 1]}…"
 
 

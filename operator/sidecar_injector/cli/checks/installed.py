@@ -13,8 +13,11 @@ UPGRADE = f"helm upgrade {names.PRODUCT} charts/{names.PRODUCT} -n"
 WEBHOOKS = (
     (api.MUTATING, names.MUTATE_WEBHOOK, names.MUTATE_PATH),
     (api.VALIDATING, names.VALIDATE_WEBHOOK, names.VALIDATE_PATH),
+    (api.VALIDATING, names.WORKLOADS_WEBHOOK, names.WORKLOADS_PATH),
 )
 """The kind of configuration, and the name and path of the webhook in it."""
+OPTIONAL = frozenset({names.WORKLOADS_WEBHOOK})
+"""What the chart can leave out."""
 
 
 async def definitions(context: CheckContext) -> AsyncIterator[CheckResult]:
@@ -72,6 +75,8 @@ async def configurations(context: CheckContext) -> AsyncIterator[CheckResult]:
         configuration = await api.get_or_none(context.client, resource, name=release.fullname)
         place = f"{resource.kind} {release.fullname}"
         entries = {entry["name"]: entry for entry in (configuration or {}).get("webhooks") or ()}
+        if name in OPTIONAL and name not in entries:
+            continue
         if configuration is None:
             yield CheckResult("webhooks", FAILED, f"there is no {place}", remedy)
         elif name not in entries:
