@@ -330,15 +330,12 @@ def _misplaced(
     metadata: Mapping[str, Any], template: Mapping[str, Any], kind: str, where: str
 ) -> Iterator[NearMiss]:
     """What is in this metadata and not in the template's, where it would have an effect."""
-    annotations, inner = (
-        lenient.child(metadata, "annotations"),
-        lenient.child(template, "annotations"),
-    )
+    annotations = lenient.child(metadata, "annotations")
+    inner = lenient.child(template, "annotations")
     place = "the pod template" if len(where) > len("spec.template.metadata") else where
     for key, value in annotations.items():
-        if _HINT not in key or key in inner or key in _ANNOTATIONS - {names.INJECT_ANNOTATION}:
-            continue
-        if key == names.INJECT_ANNOTATION or _is_near_key(key):
+        is_ours = _HINT in key and (key == names.INJECT_ANNOTATION or _is_near_key(key))
+        if is_ours and inner.get(key) != value:
             yield NearMiss(
                 Reason.MISPLACED_ANNOTATION, key,
                 f"the annotation {quoted(key)} on the {kind} itself has no effect",
@@ -347,16 +344,13 @@ def _misplaced(
             )  # fmt: skip
     labels, key = lenient.child(metadata, "labels"), names.INJECTION_LABEL
     value = labels.get(key)
-    if (
-        isinstance(value, str)
-        and value.lower() in _NO
-        and key not in lenient.child(template, "labels")
-    ):
+    is_no = isinstance(value, str) and value.lower() in _NO
+    if is_no and lenient.child(template, "labels").get(key) != value:
         yield NearMiss(
             Reason.MISPLACED_LABEL, key,
             f"the label {key}={quoted(value)} on the {kind} itself opts no pod out",
             f"move it to {where}.labels",
-            value, f"%s on the {kind} opts nothing out; move it to {place}",
+            str(value), f"%s on the {kind} opts nothing out; move it to {place}",
         )  # fmt: skip
 
 

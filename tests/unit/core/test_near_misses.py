@@ -191,6 +191,8 @@ def test_what_belongs_into_the_template_is_told_on_the_workload(manifest, warnin
 def test_a_workload_whose_template_has_the_same_is_fine():
     both = {"annotations": {OURS: "nginx"}, "labels": {LABEL: "disabled"}}
     assert of_workload(deployment(**both, template=both)) == []
+    other = {"annotations": {OURS: "vault-agent"}, "labels": {LABEL: "enabled"}}
+    assert len(of_workload(deployment(**both, template=other))) == 2, "the template says otherwise"
     assert of_workload(deployment(labels={LABEL: "enabled"})) == []
 
 
