@@ -232,7 +232,9 @@ def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) 
         mutate=pod_webhook.mutate,
         review_workload=workloads.WorkloadWebhook(state, long_work=long_work).review,
         injection_webhook=validate.InjectionWebhook(
-            dependencies.injection_judge, competing=state.competing_injections
+            dependencies.injection_judge,
+            competing=state.competing_injections,
+            namespaces=state.namespaces,
         ),
         serving_context=serving_context,
         ready=dependencies.ready,

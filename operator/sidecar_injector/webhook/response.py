@@ -11,17 +11,19 @@ from typing import Any, Final
 import orjson
 
 from sidecar_injector import names
-from sidecar_injector.core import decide, near_misses
+from sidecar_injector.core import decide, near_misses, remedies
 from sidecar_injector.core.decision import LEFT_OUT, Decision, Line
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import budget
 from sidecar_injector.core.pods import lenient
-from sidecar_injector.core.reasons import PodVerdict, Reason
+from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 from sidecar_injector.observability import logs
 from sidecar_injector.webhook import admission_review, cluster_state, decision_log
 
 Json = dict[str, Any]
 
+EACH_POD: Final = "each pod"
+"""What a sentence about the pods of an owner names."""
 MAX_WARNINGS: Final = 3
 MAX_WARNING_LENGTH: Final = 120
 UNCHANGED: Final = b'"allowed":true}'
@@ -56,6 +58,7 @@ class SkippedInjection:
     uid: str
     reason: Reason
     message: str
+    """What becomes of the pod, and what to do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +155,13 @@ def _respond(
     decision = decide.decide(pod_request, state.view)
     patch = orjson.dumps(decision.operations) if decision.operations else b""
     skipped, owner = tuple(decision.skipped), _owner(admission_request)
+    pod_name = admission_review.pod_name(admission_request)
     texts = decision.message, *(line.message for line in skipped), patch.decode()
     return PodResponse(
         version=review.version.encode(),
         # A slice is a copy: orjson leaves its result in a buffer of up to six times its length.
         # https://github.com/ijl/orjson/tree/master/src/serialize/writer
-        members=orjson.dumps(_members(decision, patch))[1:],
+        members=orjson.dumps(_members(decision, patch, _name(pod_name)))[1:],
         log_line=decision_log.line_of(
             admission_request, decision, cache_is_behind=state.cache_is_behind
         ),
@@ -166,9 +170,11 @@ def _respond(
         patch_bytes=len(patch),
         namespace=state.view.namespace.name,
         owner=owner,
-        pod="" if owner else admission_review.pod_name(admission_request),
+        pod="" if owner else pod_name,
         dry_run=admission_request.get("dryRun") is True,
-        skipped=tuple(map(_skipped, skipped)),
+        skipped=tuple(
+            _skipped(line, _name(pod_name) if not owner else EACH_POD) for line in skipped
+        ),
         corrections=tuple(
             (finding.reason, finding.message) for finding in decision.annotation_findings if owner
         ),
@@ -190,7 +196,7 @@ def _owner(admission_request: Json) -> Owner | None:
     return Owner(api_version=api_version, kind=kind, name=name, uid=uid)
 
 
-def _skipped(line: Line) -> SkippedInjection:
+def _skipped(line: Line, pod_name: str) -> SkippedInjection:
     injection = line.injection
     return SkippedInjection(
         kind=injection.kind,
@@ -198,42 +204,45 @@ def _skipped(line: Line) -> SkippedInjection:
         name=injection.name,
         uid=injection.uid,
         reason=line.reason,
-        message=line.message,
+        message=remedies.sentence(line, pod_name),
     )
 
 
-def _members(decision: Decision, patch: bytes) -> Json:
+def _name(pod_name: str) -> str:
+    return f"pod {pod_name.rpartition('/')[2]}"
+
+
+def _members(decision: Decision, patch: bytes, pod_name: str) -> Json:
     members: Json = {"allowed": decision.verdict is not PodVerdict.REFUSED}
     if decision.verdict is PodVerdict.REFUSED:
         members["status"] = {"code": admission_review.UNPROCESSABLE, "message": decision.message}
     elif patch:
         members["patchType"] = "JSONPatch"
         members["patch"] = base64.b64encode(patch).decode()
-    if found := warnings(decision):
+    if found := warnings(decision, pod_name):
         members["warnings"] = found
     if audit_annotations := _audit_annotations(decision):
         members["auditAnnotations"] = audit_annotations
     return members
 
 
-def warnings(decision: Decision) -> list[str]:
-    """What the pod's author should act on: few and short, as the API server cuts long ones.
+def warnings(decision: Decision, pod_name: str) -> list[str]:
+    """What the author should act on: few and short, as the API server cuts long ones.
 
+    The name is that of the pod, or of the workload that makes it.
     https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
     """
+    lines = decision.skipped
+    if decision.verdict is PodVerdict.REFUSED:
+        lines = [line for line in decision.evaluated if line.verdict is Verdict.REFUSED][:1]
+    left_out = [
+        f"{line.injection.reference}: left out: {', '.join(paths)}"
+        for line in decision.evaluated
+        if (paths := line.details.get(LEFT_OUT))
+    ]
+    sentences = [*(remedies.sentence(line, pod_name) for line in lines), *left_out]
     corrections = [correction(finding) for finding in decision.annotation_findings]
-    subjects = [
-        *((line.injection.reference, line.reason.value, line.message) for line in decision.skipped),
-        *(
-            (line.injection.reference, "left out", ", ".join(paths))
-            for line in decision.evaluated
-            if (paths := line.details.get(LEFT_OUT))
-        ),
-    ]
-    others = [
-        shortened(f"{names.PRODUCT}: {subject}: {reason}: {message}")
-        for subject, reason, message in subjects[:MAX_WARNINGS]
-    ]
+    others = [shortened(f"{names.PRODUCT}: {sentence}") for sentence in sentences[:MAX_WARNINGS]]
     return [*corrections, *others][:MAX_WARNINGS]
 
 

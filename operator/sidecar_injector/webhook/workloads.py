@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
@@ -18,8 +17,8 @@ from sidecar_injector import names
 from sidecar_injector.core import decision, templates
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import budget
-from sidecar_injector.core.pods import shapes, workloads
-from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
+from sidecar_injector.core.pods import lenient, shapes, workloads
+from sidecar_injector.core.reasons import Reason
 from sidecar_injector.httpserver import messages
 from sidecar_injector.observability import logs
 from sidecar_injector.webhook import admission_review, cluster_state, mutate, response, worker
@@ -95,24 +94,24 @@ def warnings(
             planned = templates.decide_template(
                 manifest, path, template, view=view, is_waited_for=is_waited_for
             )
-            found |= dict.fromkeys(_warnings(planned.decision))
+            found |= dict.fromkeys(response.warnings(_foreseen(planned.decision), _name(manifest)))
     return list(found)[: response.MAX_WARNINGS]
 
 
-def _warnings(decided: decision.Decision) -> Iterator[str]:
-    """Of an injection that refuses the pods, only that; else what a pod of its own would draw."""
+def _foreseen(decided: decision.Decision) -> decision.Decision:
+    """The decision without what depends on the ServiceAccount, which is not known."""
     lines = [line for line in decided.evaluated if not _depends_on_account(line)]
-    refusing = [line for line in lines if line.verdict is Verdict.REFUSED]
-    if decided.verdict is PodVerdict.REFUSED:
-        lines = []
-    yield from response.warnings(dataclasses.replace(decided, evaluated=lines))
-    for line in refusing[:1]:
-        reason = f"{line.injection.reference}: {line.reason.value}: {line.message}"
-        yield response.shortened(f"{names.PRODUCT}: its pods will be refused: {reason}")
+    return dataclasses.replace(decided, evaluated=lines)
+
+
+def _name(manifest: Json) -> str:
+    metadata = lenient.child(manifest, "metadata")
+    name = lenient.text(metadata, "name") or lenient.text(metadata, "generateName")
+    return f"{response.EACH_POD} of {name}"
 
 
 def _depends_on_account(line: decision.Line) -> bool:
-    """Whether it would fit if the ServiceAccount, which is not known, had no token mounted."""
+    """Whether it would fit if the ServiceAccount had no token mounted."""
     return line.reason is Reason.MOUNT_PATH_CONFLICT and names.TOKEN_PATH in line.message
 
 

@@ -87,13 +87,11 @@ def test_whatever_is_a_warning_of_a_bare_pod_is_an_event_of_an_owned_one():
 def test_an_event_of_a_bare_pod_names_it_and_what_becomes_of_it():
     (event,) = told(pod(), clash())
     assert (event.regarding.kind, event.regarding.name) == (names.KIND, "clash")
-    assert event.message.startswith(
-        f"{names.KIND} clash not injected, pod {NAMESPACE}/web starts without it: "
-    )
+    assert event.message.startswith("pod web starts without clash: ")
     (event,) = told(pod(), clash(failurePolicy="Fail"))
-    assert event.message.startswith(
-        f"{names.KIND} clash not injected, so pod {NAMESPACE}/web is refused: "
-    )
+    assert event.message.startswith("pod web is refused without clash: ")
+    (event,) = told(owned(), clash())
+    assert event.message.startswith("each pod starts without clash: ")
 
 
 def test_an_event_of_a_bare_pod_and_a_cluster_injection_is_in_the_namespace_of_the_pod():
@@ -107,7 +105,7 @@ def test_an_event_of_a_bare_pod_and_a_cluster_injection_is_in_the_namespace_of_t
     subject["metadata"]["generateName"] = f"{subject['metadata'].pop('name')}-"
     (event,) = told(subject, injection)
     assert event.regarding.kind == names.CLUSTER_KIND
-    assert f"pod {NAMESPACE}/web-* starts without it" in event.message
+    assert event.message.startswith("pod web-* starts without cluster/clash: ")
 
 
 def test_a_uid_that_is_none_is_left_out():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sidecar_injector import names
 from sidecar_injector.core import templates
+from sidecar_injector.core.reasons import Reason
 from sidecar_injector.httpserver import messages
 from sidecar_injector.webhook import cluster_state, mutate, response, worker, workloads
 from tests.kits.admission import Server, clash
@@ -101,14 +102,14 @@ MISTAKES = [
     (workload("Rollout", template={"labels": {LABEL: "false"}}), "UnknownLabelValue",
      "write sidecar-injection=disabled"),
     (workload("ReplicationController", containers=[container("app")]),
-     "ContainerConflict", ""),
+     "each pod of web starts without clash: rename", ""),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("manifest", "reason", "remedy"), MISTAKES)
 def test_each_mistake_draws_exactly_one_warning(manifest: Json, reason: str, remedy: str) -> None:
     injections = [resource("log", activation="OnRequest")]
-    (warning,) = warned(manifest, *([clash()] if reason == "ContainerConflict" else injections))
+    (warning,) = warned(manifest, *([clash()] if "clash" in reason else injections))
     assert reason in warning
     assert warning.endswith(remedy)
     assert len(warning) <= response.MAX_WARNING_LENGTH
@@ -126,9 +127,7 @@ def test_what_is_right_draws_none(kind: str, metadata: Json) -> None:
 
 def test_a_pod_that_would_be_refused_is_foreseen() -> None:
     (warning,) = warned(workload(), clash(failurePolicy="Fail"))
-    assert warning.startswith(
-        f"{names.PRODUCT}: its pods will be refused: clash: ContainerConflict: "
-    )
+    assert warning.startswith(f"{names.PRODUCT}: each pod of web is refused without clash: ")
 
 
 def test_what_only_the_cluster_knows_is_not_foreseen() -> None:
@@ -150,7 +149,7 @@ def test_what_only_the_cluster_knows_is_not_foreseen() -> None:
     taken = workload(containers=[container("app", volumeMounts=[path])],
                      volumes=[{"name": "w", "emptyDir": {}}])  # fmt: skip
     (warning,) = warned(taken, injection)
-    assert "MountPathConflict" in warning
+    assert Reason.MOUNT_PATH_CONFLICT.remedy in warning
 
 
 def test_objects_without_a_template_and_pods_themselves_draw_none() -> None:
@@ -205,7 +204,7 @@ LARGE = workload(containers=[container("app", args=["x" * mutate.SHORT_BYTES])])
 
 def test_a_large_workload_is_looked_at_beside_the_event_loop() -> None:
     (warning,) = warned(LARGE, clash())
-    assert "ContainerConflict" in warning
+    assert Reason.CONTAINER_CONFLICT.remedy in warning
     webhook = webhook_over(clash())
     request = messages.Request("POST", names.WORKLOADS_PATH, {}, review(LARGE))
     pending = webhook.review(request)

@@ -70,8 +70,20 @@ def minor_of(context: click.Context, parameter: click.Parameter, value: str | No
     callback=minor_of,
     help=f"The release of the cluster, such as 1.{releases.OLDEST}.  [default: {NEWEST}]",
 )
+@click.option(
+    "--pod-security",
+    "level",
+    type=click.Choice(validate.LEVELS),
+    help="The level that the namespaces enforce.",
+)
 def lint(
-    *, files: tuple[str, ...], namespace: str, form: str, strict: bool, version: int | None
+    *,
+    files: tuple[str, ...],
+    namespace: str,
+    form: str,
+    strict: bool,
+    version: int | None,
+    level: str | None,
 ) -> None:
     """Check SidecarInjections as the cluster would.
 
@@ -82,7 +94,7 @@ def lint(
     """
     options.check_stdin(*files)
     injections, others = read(files, namespace=namespace)
-    results = check(injections, minor=version)
+    results = check(injections, minor=version, level=level)
     mistakes = [
         (item.place, each) for item in others for each in near_misses.of_manifest(item.manifest)
     ]
@@ -127,11 +139,14 @@ def _may_be_ours(item: manifests.Document) -> bool:
     return is_namespace or bool(workloads.pod_paths(item.manifest))
 
 
-def check(injections: Sequence[model.Injection], *, minor: int | None = None) -> list[LintResult]:
-    """All injections, in the given order, each with its findings in that release."""
+def check(
+    injections: Sequence[model.Injection], *, minor: int | None = None, level: str | None = None
+) -> list[LintResult]:
+    """All injections, in this order, each with its findings in that release and at that level."""
     results = []
+    enforcing = {level: "the namespace"} if level else {}
     for injection in injections:
-        checked = validate.validate(injection, others=injections, minor=minor)
+        checked = validate.validate(injection, others=injections, enforcing=enforcing, minor=minor)
         findings = [
             LintFinding(level, problem.path, problem.sentence)
             for level, problems in (
