@@ -45,6 +45,8 @@ true."""
 MUTATE_PATH = "/mutate"
 VALIDATE_WEBHOOK = f"injections.{GROUP}"
 VALIDATE_PATH = "/validate"
+WORKLOADS_WEBHOOK = f"workloads.{GROUP}"
+WORKLOADS_PATH = "/workloads"
 VALIDATE_HANDLER = "injections"
 """The id under which Kopf knows the handler that `VALIDATE_PATH` dispatches to."""
 

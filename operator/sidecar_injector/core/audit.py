@@ -79,12 +79,6 @@ def can_select(view: namespace_view.NamespaceView) -> bool:
     )
 
 
-def is_mistyped(namespace: namespace_view.Namespace) -> bool:
-    """Whether our label has a value other than `enabled` and `disabled`."""
-    value = namespace.labels.get(names.INJECTION_LABEL, names.ENABLED)
-    return value not in (names.ENABLED, names.DISABLED)
-
-
 def identity(injection: model.Injection) -> Identity:
     """The key of its counts in a tally."""
     return injection.kind, injection.namespace or "", injection.name

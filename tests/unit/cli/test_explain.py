@@ -261,7 +261,7 @@ def test_the_rules_are_plain_in_a_pipe_with_a_line_for_each(tmp_path):
     assert heading == "demo/Pod/web: injected: log"
     assert columns.split() == ["SUBJECT", "RULE", "RESULT", "WHY"]
     assert len(lines) == len(SCOPE) + 1 + len(MATCH) + 2
-    assert any("UnknownInjection" in line and line.endswith("ghost") for line in lines)
+    assert any("UnknownInjection" in line and "'ghost'" in line for line in lines)
     # Columns stand below each other.
     at = columns.index("RESULT")
     assert all(line[at - 2 : at] == "  " and line[at] != " " for line in lines)
