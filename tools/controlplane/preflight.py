@@ -207,7 +207,8 @@ class Preflight:
         except errors.WaitError as error:
             raise foreign.ForeignError(str(error), remedy=_PUSH) from error
         finally:
-            self.cluster.delete_namespace(namespace)
+            # A node that pulls an image for minutes ends no pod; the end waits for it once.
+            self.cluster.delete_namespace(namespace, wait=False)
 
     def _require_version(self, namespace: str, operator: str) -> None:
         printed = self.cluster.kubectl("logs", "probe", "-n", namespace, "-c", "image-0").stdout

@@ -18,6 +18,12 @@ from tools.demo import places, printer, stage, steps
 from tools.node import product
 
 INTERRUPTED = 130
+FAILURES = (
+    errors.ControlPlaneError,
+    printer.DemoError,
+    stage.StageTakenError,
+    subprocess.TimeoutExpired,
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -61,12 +67,10 @@ def _up(place: places.Place, stay: Callable[[], None] | None) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was started has ended, what was created is gone", file=sys.stderr)
         return INTERRUPTED
-    except (
-        errors.ControlPlaneError,
-        printer.DemoError,
-        stage.StageTakenError,
-        subprocess.TimeoutExpired,
-    ) as error:
+    except FAILURES as error:
+        # An error of the removal would hide the one before it.
+        if error.__cause__ is None and isinstance(error.__context__, FAILURES):
+            print(f"the demo failed: {error.__context__}", file=sys.stderr)
         print(f"the demo failed: {error}", file=sys.stderr)
         return 1
     return 0
