@@ -54,6 +54,18 @@ def candidate_of(pod: Mapping[str, Any], recorded: status_annotation.Provenance)
     )
 
 
+def without_opt_out(candidate: Candidate) -> Candidate | None:
+    """The same pod if its author opted out of nothing; None if the author did not."""
+    is_disabled = candidate.labels.get(names.INJECTION_LABEL) == names.DISABLED
+    requested = candidate.inject_request.requested
+    if not is_disabled and requested not in (annotation.Requested.NO, annotation.Requested.LISTED):
+        return None
+    labels = dict(candidate.labels)
+    if is_disabled:
+        del labels[names.INJECTION_LABEL]
+    return dataclasses.replace(candidate, labels=labels, inject_request=annotation.InjectRequest())
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rule(Generic[Subject]):
     """A reason for which no injection applies to a request, or one injection not to its pod."""

@@ -45,7 +45,7 @@ RESULTS: Final = (*(verdict.value for verdict in reasons.PodVerdict), ERROR, TOO
 """What the answer to a review was. An error and a review that is too large admit the pod as it is;
 while too many large ones wait, the API server is to ask again."""
 REASONS: Final = tuple(reason.value for reason in reasons.Reason)
-POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing")
+POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing", "optedOut")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -119,12 +119,24 @@ def _has_failed(result: trial.TrialResult) -> bool:
     return result.line.reason.level is Level.FIT
 
 
+def forbidden(
+    injection: model.Injection, policy: pod_security.Policy, *, minor: int | None = None
+) -> str:
+    """Why a Pod Security level forbids the template in any pod; empty if it does not."""
+    by_result = [_broken(policy, result) for result in trial.outcomes(injection, minor=minor)]
+    if not by_result or not all(by_result):
+        return ""
+    sentences = dict.fromkeys(text for violations in by_result for text in violations)
+    return f"the namespace enforces {policy.level!r}: {'; '.join(sentences)}"
+
+
+def _broken(policy: pod_security.Policy, result: trial.TrialResult) -> list[str]:
+    before = pod_security.violations(policy, result.before)
+    return [text for text in pod_security.violations(policy, result.after) if text not in before]
+
+
 def _of_restricted(results: Iterable[trial.TrialResult]) -> Iterator[Problem]:
-    violations: dict[str, None] = {}
-    for result in results:
-        before = pod_security.violations(_RESTRICTED, result.before)
-        after = pod_security.violations(_RESTRICTED, result.after)
-        violations.update(dict.fromkeys(text for text in after if text not in before))
+    violations = dict.fromkeys(text for result in results for text in _broken(_RESTRICTED, result))
     if violations:
         sentences = "; ".join(violations)
         yield Problem(

@@ -244,9 +244,10 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
 
 def _entry(item: Mapping[str, Any]) -> Entry | None:
     """The entry in an item of the annotation; None where it does not name an injection."""
-    kind, name, generation = item.get("kind"), item.get("name"), item.get("generation")
-    if not isinstance(kind, str) or not isinstance(name, str):
+    kind, name = lenient.text(item, "kind"), lenient.text(item, "name")
+    if not kind or not name:
         return None
+    generation = item.get("generation")
     claimed = lenient.child(item, "added")
     added: Json = {key: lenient.strings(claimed, key) for key in NAMED_LISTS}
     for key in MAPS:
