@@ -139,7 +139,7 @@ class Metrics:
             "admission_requests_total", "Pods that the API server asked about.", "result", RESULTS
         )
         self.decisions = self._tally(
-            "decisions_total", "Decisions by reason code.", "reason", REASONS
+            "decisions_total", "Decisions by reason code, without dry runs.", "reason", REASONS
         )
         self.admission_duration = self._histogram(
             "admission_duration_seconds", "From the whole request to its answer.", LATENCY_BUCKETS
