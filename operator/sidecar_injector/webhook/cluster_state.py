@@ -138,6 +138,10 @@ class ClusterState:
         """The metadata of a namespace, if the cache has it."""
         return self._namespaces.get(name)
 
+    def namespaces(self) -> tuple[namespace_view.Namespace, ...]:
+        """All namespaces that the cache has."""
+        return tuple(self._namespaces.values())
+
     def has_namespace(self, injection: model.Injection) -> bool:
         """Whether the injection can apply in any namespace that there is."""
         return any(

@@ -59,16 +59,22 @@ class Judge:
         self._unchecked = metrics.unchecked_injections
 
     async def findings(
-        self, resource: Json, *, kind: str, others: Callable[[], Sequence[model.Injection]]
+        self,
+        resource: Json,
+        *,
+        kind: str,
+        others: Callable[[], Sequence[model.Injection]],
+        namespaces: Sequence[namespace_view.Namespace] = (),
     ) -> validate.Findings:
         """What `/validate` says about an injection. Raises UncheckedError.
 
-        `others` returns the injections that it may meet on a pod.
+        `others` returns the injections that it may meet on a pod, in one of the `namespaces`.
         """
 
         def judge(competing: Sequence[model.Injection]) -> validate.Findings:
             injection = cluster_state.read(resource, kind)
-            return validate.with_others(injection, self._by_itself(injection), competing)
+            findings = self._by_itself(injection)
+            return validate.with_others(injection, findings, competing, namespaces)
 
         if self._waiting >= MOST_WAITING:
             raise self._gave_up(f"{self._waiting} others wait to be checked")

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sidecar_injector.core.injections import model, parameters
+from sidecar_injector.core.injections import model, namespace_view, parameters
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import overlap, trial
 from sidecar_injector.core.merging import order
@@ -45,10 +45,12 @@ def validate(
     injection: model.Injection,
     *,
     others: Sequence[model.Injection] = (),
+    namespaces: Sequence[namespace_view.Namespace] = (),
     minor: int | None = None,
 ) -> Findings:
     """Check an injection; `others` are all that may select the same pod (it may be among them).
 
+    `namespaces` are those of the cluster; without any, those that match both selectors may exist.
     `minor` is the release of the cluster, 32 for 1.32; without it, the newest that is supported.
     A pure function. Its cost is proportional to the injection and to the number of others.
     """
@@ -67,16 +69,19 @@ def validate(
         *_of_restricted(results),
     ]
     findings = Findings(tuple(dict.fromkeys(_errors(results))), tuple(dict.fromkeys(warnings)))
-    return with_others(injection, findings, others)
+    return with_others(injection, findings, others, namespaces)
 
 
 def with_others(
-    injection: model.Injection, findings: Findings, others: Sequence[model.Injection]
+    injection: model.Injection,
+    findings: Findings,
+    others: Sequence[model.Injection],
+    namespaces: Sequence[namespace_view.Namespace] = (),
 ) -> Findings:
     """The findings about an injection by itself, and the warnings about it beside the others."""
     if injection.errors or not others:
         return findings
-    warnings = (*findings.warnings, *overlap.warnings(injection, others))
+    warnings = (*findings.warnings, *overlap.warnings(injection, others, namespaces))
     return Findings(findings.errors, tuple(dict.fromkeys(warnings)))
 
 
