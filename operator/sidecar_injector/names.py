@@ -30,6 +30,12 @@ DISABLED = "disabled"
 
 INJECT_ANNOTATION = f"{GROUP}/inject"
 STATUS_ANNOTATION = f"{GROUP}/status"
+INJECTED_ANNOTATION = f"{GROUP}/injected"
+SKIPPED_ANNOTATION = f"{GROUP}/skipped"
+"""Short texts of the status annotation, which `kubectl describe` prints whole."""
+INJECTED_LABEL = f"{GROUP}/injected"
+INJECTED_LABEL_VALUE = "true"
+"""On pods that have something of an injection, to select them by."""
 ROTATE_ANNOTATION = f"{GROUP}/rotate"
 
 TUTORIAL_GROUP = "sidecar-injector-webhook.morven.me"

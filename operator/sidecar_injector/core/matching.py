@@ -65,6 +65,11 @@ def _opt_out(labels: Mapping[str, Any], request: annotation.InjectRequest) -> Re
     return Reason.POD_ANNOTATION_DISABLED if is_no else None
 
 
+def without_opt_out(candidate: Candidate) -> Candidate:
+    """The same pod if its author had neither opted out nor asked for anything."""
+    return dataclasses.replace(candidate, opt_out=None, inject_request=annotation.NOTHING)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rule(Generic[Subject]):
     """A reason for which no injection applies to a request, or one injection not to its pod."""
@@ -97,8 +102,7 @@ def opted_out(injection: model.Injection, candidate: Candidate, view: View) -> R
     """
     if match(injection, candidate, view) not in OPT_OUTS:
         return None
-    willing = dataclasses.replace(candidate, opt_out=None, inject_request=annotation.NOTHING)
-    if match(injection, willing, view):
+    if match(injection, without_opt_out(candidate), view):
         return None
     return candidate.opt_out or Reason.NOT_LISTED
 
