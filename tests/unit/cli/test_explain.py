@@ -134,24 +134,26 @@ def test_the_tables_of_rules_have_every_reason_of_their_level_once():
     ("subject_pod", "spec", "rule", "fact"),
     [
         (pod(labels={"app": "web"}), {"selector": {"matchLabels": {"app": "db"}}}, "selector",
-         ": app=db against app=web"),
+         ": it needs app=db; there are app=web"),
         (pod(), {"selector": {"matchExpressions": [
             {"key": "a", "operator": "In", "values": ["x", "y"]},
             {"key": "b", "operator": "NotIn", "values": ["z"]},
             {"key": "c", "operator": "Exists"}, {"key": "d", "operator": "DoesNotExist"}]}},
-         "selector", ": a in (x,y),b notin (z),c,!d against no labels"),
-        (pod(), {}, "selector", ": everything against no labels"),
-        (pod(), {"activation": "OnRequest"}, "activation", ": OnRequest; it has none"),
+         "selector", ": it needs a in (x,y),b notin (z),c,!d; there are no labels"),
+        (pod(), {}, "selector", ": it needs nothing, as it is empty; there are no labels"),
+        (pod(), {"activation": "OnRequest"}, "activation", ": the pod has none"),
         (pod(annotations={"sidecar-injector-webhook.morven.me/inject": "y"}), {}, "activation",
-         ": Automatic; sidecar-injector-webhook.morven.me/inject says yes"),
+         ": sidecar-injector-webhook.morven.me/inject says yes"),
         (pod(annotations={"sidecar-injector.dev/inject": "%"}), {}, "activation",
-         ": Automatic; it cannot be read"),
+         ": it is not valid"),
         (pod(annotations=LISTING), {}, "pod annotation",
          ": sidecar-injector.dev/inject lists log, ghost"),
-        (pod(hostNetwork=True), {}, "hostNetworkPods", ": Skip; the pod has the host's network"),
-        (pod(os={"name": "windows"}), {}, "operatingSystem", ": Linux; the pod is for Windows"),
+        (pod(hostNetwork=True), {}, "hostNetworkPods",
+         ": it is Skip; the pod uses the host network"),
+        (pod(os={"name": "windows"}), {}, "operatingSystem",
+         ": operatingSystem is Linux; the pod is for Windows"),
         (pod(nodeSelector={"kubernetes.io/os": "plan9"}), {}, "operatingSystem",
-         ": Linux; the pod is for neither Linux nor Windows"),
+         ": operatingSystem is Linux; the pod is for neither Linux nor Windows"),
     ],
 )  # fmt: skip
 def test_a_rule_tells_what_it_saw(subject_pod, spec, rule, fact):
@@ -166,7 +168,7 @@ def test_a_label_is_shown_only_where_the_sentence_does_not_tell_its_value():
         return {step.rule: step.message for step in steps}
 
     assert messages({})["namespace label"].endswith(" sidecar-injection=enabled")
-    assert messages({})["pod label"].endswith(" sidecar-injection=disabled: it has none")
+    assert messages({})["pod label"].endswith(" sidecar-injection=disabled: there is no such label")
     other = messages({"sidecar-injection": "off"})["pod label"]
     assert other.endswith(" sidecar-injection=disabled: it has the value 'off'")
     disabled = messages({"sidecar-injection": "disabled"})["pod label"]
