@@ -23,7 +23,8 @@ CLUSTER_PREFIX = "cluster/"
 """`cluster/NAME` in a pod's annotation is the ClusterSidecarInjection of that name."""
 
 INJECTION_LABEL = "sidecar-injection"
-"""`enabled` on a namespace opts it in; with `disabled` on a pod the API server does not call us."""
+"""`enabled` on a namespace opts it in; `disabled` on a pod opts it out, so that the API server does
+not call `MUTATE_WEBHOOK`."""
 ENABLED = "enabled"
 DISABLED = "disabled"
 
@@ -44,9 +45,14 @@ TUTORIAL_STATUS_ANNOTATION = f"{TUTORIAL_GROUP}/status"
 TUTORIAL_INJECTED = "injected"
 
 MUTATE_WEBHOOK = f"pods.{GROUP}"
+OPTED_OUT_WEBHOOK = f"opted-out.{MUTATE_WEBHOOK}"
+"""Called for pods that opt out by label; only there if the chart value `webhook.optedOutPods` is
+true."""
 MUTATE_PATH = "/mutate"
 VALIDATE_WEBHOOK = f"injections.{GROUP}"
 VALIDATE_PATH = "/validate"
+WORKLOADS_WEBHOOK = f"workloads.{GROUP}"
+WORKLOADS_PATH = "/workloads"
 VALIDATE_HANDLER = "injections"
 """The id under which Kopf knows the handler that `VALIDATE_PATH` dispatches to."""
 

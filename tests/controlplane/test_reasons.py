@@ -4,6 +4,7 @@ the command line and, where its author should act, the pod or the warning carry 
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 import yaml
 
 from sidecar_injector import names
+from sidecar_injector.core import remedies
 from sidecar_injector.core.reasons import Level, Reason
 from tests.kits import product as kit
+from tests.kits import samples
 
 INJECT = names.INJECT_ANNOTATION
 MOUNT = {"name": "v", "mountPath": "/v"}
@@ -47,7 +50,7 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     Reason.POD_ANNOTATION_DISABLED: ({}, asking("no")),
     Reason.SELECTOR_MISMATCH: ({"selector": {"matchLabels": {"a": "b"}}}, kit.pod()),
     Reason.NOT_REQUESTED: ({"activation": "OnRequest"}, kit.pod()),
-    Reason.NOT_LISTED: ({}, asking("another")),
+    Reason.NOT_LISTED: ({}, asking("only: another")),
     Reason.SUSPENDED: ({"suspend": True}, kit.pod()),
     Reason.HOST_NETWORK: ({}, kit.pod(hostNetwork=True)),
     Reason.OPERATING_SYSTEM: ({}, kit.pod(nodeSelector={"kubernetes.io/os": "windows"})),
@@ -122,11 +125,25 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     ),
     Reason.UNKNOWN_INJECTION: ({}, asking("proxy,ghost")),
     Reason.INVALID_ANNOTATION: ({}, asking("yes,proxy")),
+    Reason.UNKNOWN_ANNOTATION: (
+        {},
+        kit.with_metadata(kit.pod(), annotations={f"{names.GROUP}/injekt": "proxy"}),
+    ),
+    Reason.MISPLACED_ANNOTATION: ({}, kit.with_metadata(kit.pod(), labels={INJECT: "proxy"})),
+    Reason.UNKNOWN_LABEL_VALUE: (
+        {},
+        kit.with_metadata(kit.pod(), labels={names.INJECTION_LABEL: "false"}),
+    ),
+    Reason.MISPLACED_LABEL: (
+        {},
+        kit.with_metadata(kit.pod(), annotations={names.INJECTION_LABEL: "disabled"}),
+    ),
 }
 ELSEWHERE = {
-    # With two injections, the cluster kind, or one that no longer would be accepted: below and in
-    # the tests of conditions.
+    # With two injections, the cluster kind, or one that no longer would be accepted: below, and in
+    # the tests of conditions and of the webhook's scope.
     Reason.INJECTION_CONFLICT,
+    Reason.OPTED_OUT,
     Reason.NAMESPACE_SELECTOR_MISMATCH,
     Reason.INVALID,
     # The API server does not even call: the unit tests and the demo ask the command line.
@@ -136,6 +153,8 @@ ELSEWHERE = {
     Reason.MIRROR_POD,
     Reason.OWN_POD,
     Reason.NOT_A_CREATE,
+    # On namespaces only: the audit's Events.
+    Reason.UNKNOWN_LABEL,
 }
 
 
@@ -220,7 +239,9 @@ def check_pod_and_warning(created: kit.Json, answer: kit.Json, reason: Reason) -
     warnings = " ".join(answer.get("warnings") or ())
     if reason.level is Level.FIT:
         assert skipped(created) == [reason.value]
-    if reason.level in (Level.FIT, Level.ANNOTATION):
+    if reason.level is Level.FIT:
+        assert reason.remedy in warnings
+    elif reason.level is Level.ANNOTATION:
         assert reason.value in warnings
     else:
         assert warnings == "" or reason is Reason.NOT_LISTED
@@ -247,3 +268,26 @@ def explained(pod: str, injection: str, *, namespace: str, labels: dict[str, str
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode in (0, 1), ran.stderr
     return ran.stdout
+
+
+def test_every_command_that_is_advised_is_accepted(product, enabled_namespace) -> None:
+    """Commands that change something are run as a dry run, where kubectl has one."""
+    product.created_by(enabled_namespace, kit.workload("Deployment"))
+    product.create_injection(enabled_namespace, kit.injection(suspend=True))
+    path = f"/apis/{names.API_VERSION}/{names.CLUSTER_PLURAL}"
+    product.plane.client.request("POST", path, kit.injection(kind=names.CLUSTER_KIND))
+    subject = remedies.Subject(namespace=enabled_namespace, kind="Deployment", name="work")
+    advised = {
+        remedies.of(reason, subject, samples.injection("proxy", cluster=cluster)).command
+        for reason in Reason
+        for cluster in (False, True)
+    } - {""}
+    assert len(advised) >= 10
+    try:
+        for command in advised:
+            program, *words = shlex.split(command.replace("-n demo", f"-n {enabled_namespace}"))
+            assert program == "kubectl"
+            dry_run = ["--dry-run=server"] if words[0] in ("patch", "label") else []
+            product.plane.kubectl(*words, *dry_run)
+    finally:
+        product.plane.client.request("DELETE", f"{path}/proxy")

@@ -52,6 +52,9 @@ SITUATIONS = (
         {webhook("fail_open_count"): "_x15 1x10", "up": "1x40"}, True, 17),
     Situation("FailingOpen", "Prometheus has just begun to scrape a server that missed some",
         {webhook("fail_open_count"): "_x15 7x10", "up": "_x15 1x10"}, False, 17),
+    Situation("FailingOpen", "a pod that opts out was missed",
+        {'apiserver_admission_webhook_fail_open_count{name="opted-out.pods.sidecar-injector.dev"}':
+         "0x15 1x10"}, True, 17),
     Situation("FailingOpen", "that was long ago", {webhook("fail_open_count"): "0 1x40"}, False),
     Situation("FailingOpen", "another webhook was not answered",
         {'apiserver_admission_webhook_fail_open_count{name="x"}': "0x15 1x10"}, False, 17),

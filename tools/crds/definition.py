@@ -107,7 +107,7 @@ def json_text(crd: Mapping[str, Any]) -> str:
 
 def _root(kind: Kind, *, embed: Embed) -> Schema:
     spec = bounds.bounded(_resolve(source("spec"), kind=kind, embed=embed))
-    spec["x-kubernetes-validations"] = [rules.something_to_inject(spec)]
+    spec["x-kubernetes-validations"] = list(rules.spec_rules(spec))
     return {
         "type": "object",
         "description": kind.description,

@@ -31,7 +31,7 @@ all), and the operator's say why.
 */}}
 {{- define "sidecar-injector.alerts" -}}
 {{- $ours := printf "namespace=%q" .Release.Namespace }}
-{{- $pods := `name="pods.sidecar-injector.dev"` -}}
+{{- $pods := `name=~"(opted-out[.])?pods[.]sidecar-injector[.]dev"` -}}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorDown"
     "expr" (printf "absent(sidecar_injector_build_info{%s})" $ours)
     "for" "5m" "severity" "critical"

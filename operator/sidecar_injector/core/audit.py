@@ -54,18 +54,15 @@ def states(
     recorded = status_annotation.read(pod_fields.metadata_map(pod, "annotations"))
     candidate = matching.candidate_of(pod, recorded)
     request = namespace_view.PodRequest(namespace=view.namespace.name, pod=pod)
-    is_in_scope = matching.out_of_scope(request, candidate, view) is None
-    willing = matching.without_opt_out(candidate)
-    if willing and matching.out_of_scope(request, willing, view):
-        willing = None
-    if not is_in_scope and not willing:
+    if matching.out_of_scope(request, matching.without_opt_out(candidate), view):
         return
-    for injection in view.candidates((willing or candidate).labels):
+    is_in_scope = matching.out_of_scope(request, candidate, view) is None
+    for injection in view.candidates(candidate.labels):
         if injection.errors:
             continue
         if is_in_scope and matching.match(injection, candidate, view) is None:
             yield from ((injection, state) for state in _states(injection, recorded))
-        elif willing and matching.match(injection, willing, view) is None:
+        elif matching.opted_out(injection, candidate, view):
             yield injection, OPTED_OUT
 
 
@@ -101,12 +98,6 @@ def can_select(view: namespace_view.NamespaceView) -> bool:
         and namespace.name != view.release_namespace
         and view.can_select
     )
-
-
-def is_mistyped(namespace: namespace_view.Namespace) -> bool:
-    """Whether our label has a value other than `enabled` and `disabled`."""
-    value = namespace.labels.get(names.INJECTION_LABEL, names.ENABLED)
-    return value not in (names.ENABLED, names.DISABLED)
 
 
 def identity(injection: model.Injection) -> Identity:

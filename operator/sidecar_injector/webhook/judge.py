@@ -64,24 +64,31 @@ class Judge:
         *,
         kind: str,
         others: Callable[[], Sequence[model.Injection]],
-        namespaces: Sequence[namespace_view.Namespace] = (),
+        namespaces: Callable[[], Sequence[namespace_view.Namespace]],
     ) -> validate.Findings:
         """What `/validate` says about an injection. Raises UncheckedError.
 
-        `others` returns the injections that it may meet on a pod, in one of the `namespaces`.
+        `others` returns the injections that it may meet on a pod, `namespaces` where it may work.
         """
 
-        def judge(competing: Sequence[model.Injection]) -> validate.Findings:
+        def judge(
+            competing: Sequence[model.Injection], reached: Sequence[namespace_view.Namespace]
+        ) -> validate.Findings:
             injection = cluster_state.read(resource, kind)
-            findings = self._by_itself(injection)
-            return validate.with_others(injection, findings, competing, namespaces)
+            return validate.with_surroundings(
+                injection,
+                self._by_itself(injection),
+                others=competing,
+                namespaces=reached,
+                enforcing=cluster_state.enforcing(injection, reached),
+            )
 
         if self._waiting >= MOST_WAITING:
             raise self._gave_up(f"{self._waiting} others wait to be checked")
         self._waiting += 1
         try:
             async with asyncio.timeout(JUDGE_SECONDS):
-                return await self._in_thread(functools.partial(judge, others()))
+                return await self._in_thread(functools.partial(judge, others(), namespaces()))
         except TimeoutError:
             raise self._gave_up(f"not within {JUDGE_SECONDS:g} s") from None
         except Exception as error:  # our own bug must not refuse an injection

@@ -1,4 +1,4 @@
-"""The command `explain`: each rule that was tried, in order, until one stops."""
+"""The command `explain`: the answer, what to do, and each rule that was tried on request."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tests.kits.samples import (
     resource,
 )
 
-SCOPE = ["operation", "namespace", "namespace label", "pod label", "mirror pod", "own pod",
+SCOPE = ["operation", "namespace", "namespace label", "mirror pod", "own pod", "pod label",
          "pod annotation"]  # fmt: skip
-MATCH = ["namespaceSelector", "selector", "suspend", "pod annotation", "activation",
+MATCH = ["namespaceSelector", "selector", "suspend", "optOut", "pod annotation", "activation",
          "hostNetworkPods", "operatingSystem"]  # fmt: skip
 LISTING = {"sidecar-injector.dev/inject": "log,ghost"}
 
@@ -56,7 +56,7 @@ def test_an_injected_pod_has_passed_every_rule_in_order():
     assert names_of(explanation.scope) == SCOPE
     (steps,) = explanation.lines
     assert names_of(steps) == [*MATCH, "validity", "fit"]
-    assert [step.result for step in steps] == ["passed"] * 8 + ["Injected"]
+    assert [step.result for step in steps] == ["passed"] * 9 + ["Injected"]
 
 
 def test_what_becomes_of_the_pods_class_is_said_where_it_changes():
@@ -76,7 +76,12 @@ def test_what_becomes_of_the_pods_class_is_said_where_it_changes():
         (pod(), {"selector": {"matchLabels": {"a": "b"}}}, "selector", "SelectorMismatch"),
         (pod(), {"suspend": True}, "suspend", "Suspended"),
         (pod(), {"activation": "OnRequest"}, "activation", "NotRequested"),
-        (pod(annotations={"sidecar-injector.dev/inject": "x"}), {}, "pod annotation", "NotListed"),
+        (
+            pod(annotations={"sidecar-injector.dev/inject": "only: x"}),
+            {},
+            "pod annotation",
+            "NotListed",
+        ),
         (pod(hostNetwork=True), {}, "hostNetworkPods", "HostNetwork"),
         (pod(os={"name": "windows"}), {}, "operatingSystem", "OperatingSystem"),
         (pod(), {"template": {}}, "validity", "Invalid"),
@@ -96,7 +101,7 @@ def test_a_pod_out_of_scope_has_no_rules_of_injections():
     explanation = explain.explanation(
         subject(pod(labels={"sidecar-injection": "disabled"}), injection())
     )
-    assert names_of(explanation.scope) == SCOPE[:4]
+    assert names_of(explanation.scope) == SCOPE[:6]
     assert explanation.scope[-1].reason is Reason.POD_LABEL_DISABLED
     assert explanation.lines == []
 
@@ -129,24 +134,26 @@ def test_the_tables_of_rules_have_every_reason_of_their_level_once():
     ("subject_pod", "spec", "rule", "fact"),
     [
         (pod(labels={"app": "web"}), {"selector": {"matchLabels": {"app": "db"}}}, "selector",
-         ": app=db against app=web"),
+         ": it needs app=db; there are app=web"),
         (pod(), {"selector": {"matchExpressions": [
             {"key": "a", "operator": "In", "values": ["x", "y"]},
             {"key": "b", "operator": "NotIn", "values": ["z"]},
             {"key": "c", "operator": "Exists"}, {"key": "d", "operator": "DoesNotExist"}]}},
-         "selector", ": a in (x,y),b notin (z),c,!d against no labels"),
-        (pod(), {}, "selector", ": everything against no labels"),
-        (pod(), {"activation": "OnRequest"}, "activation", ": OnRequest; it has none"),
+         "selector", ": it needs a in (x,y),b notin (z),c,!d; there are no labels"),
+        (pod(), {}, "selector", ": it needs nothing, as it is empty; there are no labels"),
+        (pod(), {"activation": "OnRequest"}, "activation", ": the pod has none"),
         (pod(annotations={"sidecar-injector-webhook.morven.me/inject": "y"}), {}, "activation",
-         ": Automatic; sidecar-injector-webhook.morven.me/inject says yes"),
+         ": sidecar-injector-webhook.morven.me/inject says yes"),
         (pod(annotations={"sidecar-injector.dev/inject": "%"}), {}, "activation",
-         ": Automatic; it cannot be read"),
+         ": it is not valid"),
         (pod(annotations=LISTING), {}, "pod annotation",
          ": sidecar-injector.dev/inject lists log, ghost"),
-        (pod(hostNetwork=True), {}, "hostNetworkPods", ": Skip; the pod has the host's network"),
-        (pod(os={"name": "windows"}), {}, "operatingSystem", ": Linux; the pod is for Windows"),
+        (pod(hostNetwork=True), {}, "hostNetworkPods",
+         ": it is Skip; the pod uses the host network"),
+        (pod(os={"name": "windows"}), {}, "operatingSystem",
+         ": operatingSystem is Linux; the pod is for Windows"),
         (pod(nodeSelector={"kubernetes.io/os": "plan9"}), {}, "operatingSystem",
-         ": Linux; the pod is for neither Linux nor Windows"),
+         ": operatingSystem is Linux; the pod is for neither Linux nor Windows"),
     ],
 )  # fmt: skip
 def test_a_rule_tells_what_it_saw(subject_pod, spec, rule, fact):
@@ -161,11 +168,31 @@ def test_a_label_is_shown_only_where_the_sentence_does_not_tell_its_value():
         return {step.rule: step.message for step in steps}
 
     assert messages({})["namespace label"].endswith(" sidecar-injection=enabled")
-    assert messages({})["pod label"].endswith(" sidecar-injection=disabled: it has none")
+    assert messages({})["pod label"].endswith(" sidecar-injection=disabled: there is no such label")
     other = messages({"sidecar-injection": "off"})["pod label"]
     assert other.endswith(" sidecar-injection=disabled: it has the value 'off'")
     disabled = messages({"sidecar-injection": "disabled"})["pod label"]
     assert disabled == "the pod carries the label sidecar-injection=disabled"
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule", "fact"),
+    [
+        ({"labels": {"sidecar-injection": "disabled"}}, "pod label", "=disabled"),
+        ({"annotations": {"sidecar-injector.dev/inject": "No"}}, "pod annotation", "says no"),
+    ],
+)
+def test_a_pod_that_opts_out_shows_what_holds_it(fields, rule, fact):
+    audit = injection("audit", cluster=True, optOut="Forbidden")
+    explanation = explain.explanation(subject(pod(**fields), audit, injection()))
+    assert names_of(explanation.scope) == SCOPE
+    (step,) = [step for step in explanation.scope if step.rule == rule]
+    separator = ": " if rule == "pod label" else "; "
+    assert step.message.endswith(f"{fact}{separator}optOut of cluster/audit is Forbidden")
+    held, out = explanation.lines
+    assert held[-1].result == "Injected"
+    assert out[-1].rule == "optOut"
+    assert out[-1].message.startswith("the pod opts out of all injections that do not forbid it: ")
 
 
 def test_the_namespaces_labels_count(tmp_path):
@@ -180,14 +207,63 @@ def test_the_namespaces_labels_count(tmp_path):
     assert disabled["rules"][-1]["message"].endswith(": it has the value 'off'")
 
 
-def test_the_table_is_plain_in_a_pipe_with_a_line_for_each_rule(tmp_path):
-    result = explained(tmp_path, placed(annotations=LISTING), resource())
+def test_the_first_line_is_the_answer_and_each_injection_has_a_line_and_a_remedy(tmp_path):
+    asleep = resource("asleep", suspend=True)
+    asking = {"sidecar-injector.dev/inject": "log,asleep,ghost"}
+    result = explained(tmp_path, placed(annotations=asking), [resource(), asleep])
     assert result.exit_code == 0
     heading, columns, *lines = result.stdout.splitlines()
-    assert heading == "demo/Pod/web: Injected: injected log"
+    assert heading == "demo/Pod/web: injected: log"
+    assert columns.split() == ["INJECTION", "RESULT", "WHY"]
+    assert [line.split()[:2] for line in lines if "→" not in line] == [
+        ["annotation", "UnknownInjection"], ["asleep", "Suspended"], ["log", "Injected"],
+    ]  # fmt: skip
+    assert lines[1] == "  → correct the name, or create the injection"
+    assert lines[3] == (
+        "  → set spec.suspend to false: kubectl patch sidecarinjection asleep -n demo --type=merge"
+        """ -p '{"spec":{"suspend":false}}'"""
+    )
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize(
+    ("pods", "injections", "heading", "remedy"),
+    [
+        (placed(labels={"sidecar-injection": "disabled"}), [resource()],
+         "not injected (PodLabelDisabled): the pod carries the label sidecar-injection=disabled",
+         "→ remove the label sidecar-injection from the pod template"),
+        (placed(), [resource(activation="OnRequest")], "not injected: log (NotRequested)",
+         "→ set the annotation sidecar-injector.dev/inject to its name in the pod template"),
+        (placed(), [clashing()], "not injected: clash (ContainerConflict)",
+         "→ rename one of the two, or set onConflict: Merge"),
+        (placed(), [resource(), clashing()], "injected: log; cannot be done: clash (ContainerConf",
+         "→ rename one of the two, or set onConflict: Merge"),
+        (placed(), [resource() | {"metadata": {"name": "log", "namespace": "other"}}],
+         "not injected: there is no injection for this namespace", None),
+    ],
+    ids=["scope", "match", "fit", "both", "none"],
+)  # fmt: skip
+def test_the_answer_and_what_to_do(tmp_path, pods, injections, heading, remedy):
+    lines = explained(tmp_path, pods, injections).stdout.splitlines()
+    assert lines[0].startswith(f"demo/Pod/web: {heading}")
+    assert [line.strip() for line in lines if "→" in line] == ([remedy] if remedy else [])
+
+
+def test_selectors_that_do_not_match_need_no_remedy(tmp_path):
+    other = resource(selector={"matchLabels": {"app": "db"}})
+    assert "→" not in explained(tmp_path, placed(), other).stdout
+    (line,) = as_json(tmp_path, placed(), other)["pods"][0]["injections"]
+    assert line["command"].startswith("kubectl get sidecarinjection log -n demo")
+
+
+def test_the_rules_are_plain_in_a_pipe_with_a_line_for_each(tmp_path):
+    result = explained(tmp_path, placed(annotations=LISTING), resource(), "--rules")
+    assert result.exit_code == 0
+    heading, columns, *lines = result.stdout.splitlines()
+    assert heading == "demo/Pod/web: injected: log"
     assert columns.split() == ["SUBJECT", "RULE", "RESULT", "WHY"]
     assert len(lines) == len(SCOPE) + 1 + len(MATCH) + 2
-    assert any("UnknownInjection" in line and line.endswith("ghost") for line in lines)
+    assert any("UnknownInjection" in line and "'ghost'" in line for line in lines)
     # Columns stand below each other.
     at = columns.index("RESULT")
     assert all(line[at - 2 : at] == "  " and line[at] != " " for line in lines)
@@ -203,10 +279,13 @@ def test_the_json_is_that_of_the_report_with_rules_and_yaml_says_the_same(tmp_pa
     printed = as_json(tmp_path, placed(), resource())
     (explained_pod,) = printed["pods"]
     assert set(explained_pod) == {
-        "namespace", "kind", "name", "verdict", "reason", "message", "rules", "injections",
+        "namespace", "kind", "name", "verdict", "reason", "remedy", "command", "message", "rules",
+        "injections",
     }  # fmt: skip
     (line,) = explained_pod["injections"]
-    assert set(line) == {"kind", "name", "verdict", "reason", "message", "details", "rules"}
+    assert set(line) == {
+        "kind", "name", "verdict", "reason", "message", "remedy", "command", "details", "rules",
+    }  # fmt: skip
     assert explained_pod["rules"][0] == {
         "rule": "operation", "result": "passed", "message": "the pod is being created",
     }  # fmt: skip
@@ -224,7 +303,7 @@ def test_all_pods_of_all_manifests_are_explained(tmp_path):
         ("Pod", "web", "Injected"), ("Deployment", "d", "Injected"),
     ]  # fmt: skip
     text = explained(tmp_path, manifests, resource(), "-n", "demo").stdout
-    assert "\n\ndemo/Deployment/d: Injected: injected log\n" in text
+    assert "\n\ndemo/Deployment/d: injected: log\n" in text
 
 
 def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
@@ -270,7 +349,7 @@ def test_standard_input_may_hold_the_pods_and_is_read_only_once(tmp_path):
     injections = write(tmp_path, "in.yaml", resource())
     piped = process("explain", "-f", "-", "-i", injections, stdin=json.dumps(placed()))
     assert piped.returncode == 0
-    assert piped.stdout.startswith("demo/Pod/web: Injected")
+    assert piped.stdout.startswith("demo/Pod/web: injected")
     twice = run("explain", "-f", "-", "-i", "-")
     assert (twice.exit_code, "can be read only once" in twice.stderr) == (2, True)
 
@@ -278,7 +357,7 @@ def test_standard_input_may_hold_the_pods_and_is_read_only_once(tmp_path):
 def test_names_are_not_read_as_commands_of_a_terminal(tmp_path):
     result = explained(tmp_path, placed(name="\x1b[2J\nweb"), resource())
     assert "\x1b" not in result.stdout
-    assert result.stdout.startswith(r"demo/Pod/\x1b[2J\nweb: Injected")
+    assert result.stdout.startswith(r"demo/Pod/\x1b[2J\nweb: injected")
 
 
 def test_the_containers_that_receive_something_are_shown(tmp_path):

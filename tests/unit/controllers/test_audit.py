@@ -460,6 +460,23 @@ async def test_a_mistyped_label_is_reported_once_and_again_after_an_hour(world: 
     assert world.server.calls["create", "events"] == 2
 
 
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [({names.PRODUCT: "enabled"}, "UnknownLabel"), ({names.INJECTION_LABEL: "1"},
+     "UnknownLabelValue")],
+)  # fmt: skip
+async def test_a_label_that_is_nearly_ours_is_an_event_of_the_namespace(
+    world: World, labels: dict[str, str], reason: str
+) -> None:
+    world.server.seed(api.NAMESPACES, {"metadata": {"name": "near", "labels": labels}})
+    await world.follow()
+    await world.auditor.recount()
+    await fake_api.run_until_idle(world.recorder.run)
+    (event,) = world.server.objects[api.EVENTS].values()
+    assert (event["regarding"]["name"], event["reason"]) == ("near", reason)
+    assert "kubectl label namespace near sidecar-injection=enabled" in event["note"]
+
+
 async def test_the_watch_keeps_no_pod_and_begins_again_where_the_server_has_forgotten(
     world: World,
 ) -> None:

@@ -178,16 +178,6 @@ def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
     assert not audit.can_select(off)
 
 
-@pytest.mark.parametrize(
-    ("value", "mistyped"),
-    [("enabled", False), ("disabled", False), (None, False), ("true", True), ("Enabled", True),
-     ("", True)],
-)  # fmt: skip
-def test_a_label_with_another_value_is_mistyped(value, mistyped):
-    labels = {} if value is None else {names.INJECTION_LABEL: value}
-    assert audit.is_mistyped(namespace_view.Namespace(NAMESPACE, labels)) is mistyped
-
-
 def test_counts_are_written_only_when_they_differ_and_the_time_with_them():
     counted = injection()
     key = audit.identity(counted)

@@ -13,8 +13,9 @@ import yaml
 from sidecar_injector import names
 from sidecar_injector.cli import main
 from sidecar_injector.cli.input import yaml_documents
+from sidecar_injector.core import remedies
 from sidecar_injector.core.reasons import Level, Reason
-from tests.kits.samples import container, decided, injection, pod
+from tests.kits.samples import decided, injection, pod
 from tools import reference, validity_list
 
 DOCS = pathlib.Path(__file__).resolve().parents[3] / "docs"
@@ -111,7 +112,13 @@ def test_every_reason_has_its_sentence_and_a_remedy(reason):
     table = [row for row in rows("decision", "Reasons") if row[0] == f"`{reason.value}`"]
     ((_, sentence, remedy),) = table
     assert sentence == reason.sentence
-    assert len(remedy.split()) >= 3
+    subject = remedies.Subject(namespace="demo", kind="Deployment", name="web")
+    is_cluster = reason is Reason.NAMESPACE_SELECTOR_MISMATCH
+    text, separator, command = str(
+        remedies.of(reason, subject, injection("log", cluster=is_cluster))
+    ).partition(": kubectl")
+    assert remedy.lower().startswith(text.lower())
+    assert f"kubectl{command}`" in remedy if separator else "kubectl patch" not in remedy
 
 
 def test_the_reasons_are_listed_below_their_levels():
@@ -133,10 +140,12 @@ def asking(cell):
 
 @pytest.mark.parametrize("row", rows("decision", "Who is injected"), ids=lambda row: row[0])
 def test_the_truth_table_is_true(row):
-    cell, automatic, on_request = row
-    for activation, expected in (("Automatic", automatic), ("OnRequest", on_request)):
-        log = injection(activation=activation, template={"spec": {"containers": [container()]}})
-        assert bool(decided(asking(cell), log).injected) is (expected == "yes"), activation
+    cell, *expected = row
+    columns = ({"activation": "Automatic"}, {"activation": "OnRequest"}, {"optOut": "Forbidden"})
+    for fields, answer in zip(columns, expected, strict=True):
+        log = injection(cluster="optOut" in fields, **fields)
+        assert answer in ("yes", "no")
+        assert bool(decided(asking(cell), log).injected) is (answer == "yes"), fields
 
 
 def test_the_manual_is_in_the_index():

@@ -22,9 +22,10 @@ from tests.kits.admission import Server, clash, review
 from tests.kits.samples import NAMESPACE, container, pod, resource
 
 
-def test_a_conflict_is_a_warning_that_names_product_injection_and_reason():
+def test_a_conflict_is_a_warning_that_names_product_pod_injection_and_remedy():
     (warning,) = Server(clash()).response(pod())["warnings"]
-    assert warning.startswith("sidecar-injector: clash: ContainerConflict: the pod has another")
+    remedy = Reason.CONTAINER_CONFLICT.remedy
+    assert warning.startswith(f"sidecar-injector: pod web starts without clash: {remedy} (")
 
 
 def test_there_are_at_most_three_warnings_of_at_most_120_characters():
@@ -40,7 +41,11 @@ def test_a_name_that_does_not_exist_is_a_warning():
     asking = pod(annotations={names.INJECT_ANNOTATION: "ghost,log"})
     response = Server(resource()).response(asking)
     assert [line.split(": ")[:3] for line in response["warnings"]] == [
-        ["sidecar-injector", "ghost", "UnknownInjection"]
+        [
+            "sidecar-injector",
+            "UnknownInjection",
+            "'ghost' does not exist; kubectl get sidecar-injector -n demo",
+        ]
     ]
     assert "patch" in response
 

@@ -27,9 +27,14 @@ from tests.kits.validate import quiet, template
 BROKEN = template(containers=[quiet(ports=[{"containerPort": 99999}])])
 
 
-def webhook(*others: Any, competing: Any = None) -> validate.InjectionWebhook:
+def webhook(
+    *others: Any, competing: Any = None, is_called: bool = True
+) -> validate.InjectionWebhook:
     return validate.InjectionWebhook(
-        judge.Judge(Metrics()), competing=competing or (lambda namespace: others)
+        judge.Judge(Metrics()),
+        competing=competing or (lambda namespace: others),
+        namespaces=lambda namespace: (),
+        is_called_for_opted_out=lambda: is_called,
     )
 
 
@@ -238,3 +243,23 @@ async def test_pods_are_answered_while_the_largest_injection_is_judged() -> None
         turns += 1
     assert turns > 5
     assert task.result().warnings
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_called", "warned"),
+    [
+        ({"optOut": "Forbidden"}, False, True),
+        ({"optOut": "Forbidden"}, True, False),
+        ({"optOut": "Allowed"}, False, False),
+        ({}, False, False),
+    ],
+)
+async def test_who_forbids_to_opt_out_is_told_what_the_label_still_does(
+    spec: Any, is_called: bool, warned: bool
+) -> None:
+    raw = resource(cluster=True, template=template(containers=[quiet()]), **spec)
+    verdict = await webhook(is_called=is_called).verdict(raw, kind=names.CLUSTER_KIND)
+    assert not verdict.refusal
+    assert (validate.NOT_CALLED in verdict.warnings) is warned
+    assert "webhook.optedOutPods" in validate.NOT_CALLED
+    assert len(validate.NOT_CALLED) <= 120

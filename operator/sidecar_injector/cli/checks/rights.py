@@ -48,7 +48,7 @@ class Right:
 
 
 async def of_operator(context: CheckContext) -> AsyncIterator[CheckResult]:
-    """Whether the operator's ServiceAccount may do what it must."""
+    """Whether the operator's ServiceAccount has all permissions that it needs."""
     if context.release is None:
         return
     user = context.release.service_account
@@ -65,7 +65,7 @@ async def of_operator(context: CheckContext) -> AsyncIterator[CheckResult]:
         remedy = "the chart's rbac.create makes them; without it, bind them yourself"
         yield CheckResult("rights", FAILED, f"{user} may not {_listed(lacking)}", remedy)
     else:
-        yield CheckResult("rights", OK, f"{user} may do what it must")
+        yield CheckResult("rights", OK, f"{user} has all permissions that it needs")
 
 
 async def to_install(context: CheckContext) -> AsyncIterator[CheckResult]:
@@ -111,6 +111,8 @@ def needed(settings: Settings) -> list[Right]:
         *_rights(("patch",), names.GROUP, [f"{plural}/status" for plural in OWN_KINDS]),
         *_rights(READ, "", WATCHED),
         *_rights(("create", "patch"), "events.k8s.io", ["events"]),
+        *_rights(("get",), "apps", ["replicasets"]),
+        *_rights(("get",), "batch", ["jobs"]),
         *_rights(READ, CRD_GROUP, ["customresourcedefinitions"]),
         *_rights(webhooks, ADMISSION, WEBHOOKS, name=settings.fullname),
         *(_rights(("create",), "", ["secrets"], namespace) if writes_secret else ()),

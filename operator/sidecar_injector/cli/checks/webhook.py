@@ -10,7 +10,7 @@ from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContex
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects, probe
 from sidecar_injector.cli.cluster import pods as cluster_pods
-from sidecar_injector.core import audit
+from sidecar_injector.core import near_misses, remedies
 from sidecar_injector.kube import api
 
 ENABLE = f"kubectl label namespace NAME {cluster_pods.SELECTOR}"
@@ -39,28 +39,30 @@ async def certificates(context: CheckContext) -> AsyncIterator[CheckResult]:
     for certificate in live.certificates:
         if certificate.role == certificates.LEAF and not others:
             level = WARNING if certificate.due and certificate.due < context.now else OK
-            message = f"{live.phase}; the leaf is valid until {certificate.ends:%Y-%m-%d %H:%M}"
+            message = (
+                f"{live.phase}; serving certificate valid until {certificate.ends:%Y-%m-%d %H:%M}"
+            )
             remedy = f"it should have been renewed: {logs}" if level == WARNING else ""
             yield CheckResult("certificates", level, f"{mode}: {message}", remedy)
     if bundle_problems:
         yield CheckResult("caBundle", FAILED, "; ".join(bundle_problems), f"{repaired}{logs}")
     else:
-        yield CheckResult("caBundle", OK, "the API server trusts what is served")
+        yield CheckResult("caBundle", OK, "caBundle matches the serving certificate")
 
 
 async def namespaces(context: CheckContext) -> AsyncIterator[CheckResult]:
-    """Whether a namespace is enabled, and none has a mistyped label."""
-    scope = api.Scope(label_selector=names.INJECTION_LABEL)
-    labelled = await objects.read_all(context.client, api.NAMESPACES, scope=scope)
-    enabled = [namespace for namespace in labelled if objects.is_enabled(namespace)]
-    for namespace in labelled:
-        if audit.is_mistyped(cluster_injections.namespace(namespace)):
-            name = api.metadata(namespace)["name"]
-            value = objects.labels(namespace)[names.INJECTION_LABEL]
-            yield CheckResult(
-                "namespaces", WARNING, f"{name} has {names.INJECTION_LABEL}={value}",
-                f"{ENABLE.replace('NAME', name)} --overwrite",
-            )  # fmt: skip
+    """Whether a namespace is enabled, and none nearly is."""
+    scope = api.Scope(metadata_only=True)
+    release_namespace = context.release.namespace if context.release else ""
+    enabled = []
+    for resource in await objects.read_all(context.client, api.NAMESPACES, scope=scope):
+        namespace = cluster_injections.namespace(resource)
+        findings = near_misses.of_namespace(namespace, release_namespace=release_namespace)
+        for finding in findings:
+            message = f"{namespace.name}: {finding.text}"
+            yield CheckResult("namespaces", WARNING, message, finding.remedy)
+        if namespace.is_enabled and not findings:
+            enabled.append(namespace.name)
     if enabled:
         yield CheckResult("namespaces", OK, f"{len(enabled)} enabled")
     else:
@@ -81,7 +83,7 @@ async def injections(context: CheckContext) -> AsyncIterator[CheckResult]:
             remedy = "the operator writes it within a second, if it runs"
             yield CheckResult("injections", WARNING, f"{place} has no status", remedy)
         elif ready["status"] != "True" and ready["reason"] != "Suspended":
-            remedy = f"kubectl describe {injection.kind.lower()} {injection.name}"
+            remedy = f"kubectl describe {remedies.object_of(injection)}"
             message = f"{place} is not ready: {ready['reason']}: {ready['message']}"
             yield CheckResult("injections", WARNING, message, remedy)
     yield CheckResult("injections", OK, f"{len(context.injections.injections)} found")

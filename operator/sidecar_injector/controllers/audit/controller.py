@@ -46,7 +46,9 @@ class Auditor:
         self._lease = leader_election.Lease(
             client, ref=ref, identity=identity, metrics=metrics, clocks=clocks
         )
-        self._labels = namespace_labels.Labels(recorder, monotonic=clocks.monotonic)
+        self._labels = namespace_labels.Labels(
+            recorder, release_namespace=settings.namespace, monotonic=clocks.monotonic
+        )
         self._watch = pod_watch.PodWatch(client, mark=self.mark, sleep=clocks.sleep)
         self._injections: Mapping[str, Mapping[informer.Key, api.Json]] = {}
         self._namespaces: Mapping[informer.Key, api.Json] = {}
