@@ -21,7 +21,7 @@ from sidecar_injector import __version__, names
 from sidecar_injector.controllers import caches, cluster_release, owners, pod_events, status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.controllers.certificates import build, self_probe
-from sidecar_injector.httpserver import listener, pool, tls
+from sidecar_injector.httpserver import listener, pool
 from sidecar_injector.kube import api, client, credentials, events, server_clock
 from sidecar_injector.observability import gc_tuning, logs
 from sidecar_injector.observability.metrics import Metrics, measure_lag
@@ -170,7 +170,7 @@ def assemble(dependencies: Dependencies, handlers: kopf.OperatorRegistry) -> pro
         settings, dependencies.api_client, recorder=dependencies.recorder, metrics=metrics,
         ready=ready, clock=dependencies.clock,
     )  # fmt: skip
-    server = _server(dependencies, serving_context=certificates.context)
+    server = _server(dependencies, certificates)
     probe = self_probe.SelfProbe(settings, certificates=certificates, server=server, ready=ready)
     kopf_setup.register(
         handlers, login_handler=kopf_login.Login(dependencies.source), server=server
@@ -217,7 +217,7 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
     }
 
 
-def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) -> AdmissionServer:
+def _server(dependencies: Dependencies, certificates: build.CertificateParts) -> AdmissionServer:
     """The server for the API server."""
     state, long_work = dependencies.state, worker.Worker()
     pod_webhook = mutate.PodWebhook(
@@ -235,8 +235,9 @@ def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) 
             dependencies.injection_judge,
             competing=state.competing_injections,
             namespaces=state.namespaces,
+            is_called_for_opted_out=lambda: certificates.has_webhook(names.OPTED_OUT_WEBHOOK),
         ),
-        serving_context=serving_context,
+        serving_context=certificates.context,
         ready=dependencies.ready,
         metrics=dependencies.metrics,
     )

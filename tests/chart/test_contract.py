@@ -14,6 +14,7 @@ from sidecar_injector import names, settings
 from sidecar_injector.kube import api
 from sidecar_injector.observability.metrics import NAMESPACE, Metrics
 from sidecar_injector.pki import issue, keys
+from tests.kits import chart_matrix as matrix
 
 Render = Callable[..., Any]
 
@@ -139,6 +140,25 @@ def test_the_webhook_leaves_out_what_the_operator_would_leave_out(render: Render
     assert f"'{names.MIRROR_ANNOTATION}'" in condition["expression"]
 
 
+def test_pods_that_opt_out_by_label_have_an_entry_that_differs_in_nothing_else(
+    render: Render,
+) -> None:
+    configuration = render(matrix.EVERYTHING).one("MutatingWebhookConfiguration")
+    usual, opted_out = configuration["webhooks"]
+
+    assert (usual.pop("name"), opted_out.pop("name")) == (
+        names.MUTATE_WEBHOOK,
+        names.OPTED_OUT_WEBHOOK,
+    )
+    label, *others = opted_out["objectSelector"].pop("matchExpressions")
+    assert label == {"key": names.INJECTION_LABEL, "operator": "In", "values": [names.DISABLED]}
+    excluded, *usual_others = usual["objectSelector"].pop("matchExpressions")
+    assert excluded == {**label, "operator": "NotIn"}
+    assert others == usual_others
+    assert {"key": names.APP_NAME_LABEL, "operator": "NotIn", "values": [names.PRODUCT]} in others
+    assert opted_out == usual
+
+
 def test_the_operators_own_pods_are_left_out(render: Render) -> None:
     labels = render().one("Deployment")["spec"]["template"]["metadata"]["labels"]
 
@@ -234,12 +254,16 @@ def test_alerts_ask_for_figures_that_exist(render: Render) -> None:
             assert metric in exported, rule["alert"]
 
 
-def test_alerts_watch_the_webhook_by_its_name(render: Render) -> None:
+def test_alerts_watch_the_webhooks_by_their_names(render: Render) -> None:
     (group,) = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
     expressions = [rule["expr"] for rule in group["rules"] if "apiserver_" in rule["expr"]]
 
     assert expressions
-    assert all(f'name="{names.MUTATE_WEBHOOK}"' in expr for expr in expressions)
+    for expression in expressions:
+        (pattern,) = set(re.findall(r'name=~"([^"]+)"', expression))
+        for name in (names.MUTATE_WEBHOOK, names.OPTED_OUT_WEBHOOK):
+            assert re.fullmatch(pattern, name)
+        assert not re.fullmatch(pattern, f"other.{names.MUTATE_WEBHOOK}")
 
 
 def _environment(rendered: Any) -> Mapping[str, str]:

@@ -50,7 +50,7 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     Reason.POD_ANNOTATION_DISABLED: ({}, asking("no")),
     Reason.SELECTOR_MISMATCH: ({"selector": {"matchLabels": {"a": "b"}}}, kit.pod()),
     Reason.NOT_REQUESTED: ({"activation": "OnRequest"}, kit.pod()),
-    Reason.NOT_LISTED: ({}, asking("another")),
+    Reason.NOT_LISTED: ({}, asking("only: another")),
     Reason.SUSPENDED: ({"suspend": True}, kit.pod()),
     Reason.HOST_NETWORK: ({}, kit.pod(hostNetwork=True)),
     Reason.OPERATING_SYSTEM: ({}, kit.pod(nodeSelector={"kubernetes.io/os": "windows"})),
@@ -140,9 +140,10 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     ),
 }
 ELSEWHERE = {
-    # With two injections, the cluster kind, or one that no longer would be accepted: below and in
-    # the tests of conditions.
+    # With two injections, the cluster kind, or one that no longer would be accepted: below, and in
+    # the tests of conditions and of the webhook's scope.
     Reason.INJECTION_CONFLICT,
+    Reason.OPTED_OUT,
     Reason.NAMESPACE_SELECTOR_MISMATCH,
     Reason.INVALID,
     # The API server does not even call: the unit tests and the demo ask the command line.
@@ -186,7 +187,7 @@ def test_a_reason_is_the_same_everywhere(product, tmp_path, reason) -> None:
     created = product.create_pod(namespace, pod, dry_run=True)
     answer = product.ask(product.replicas[0], namespace, pod)
     check_seen(product, namespace, reason)
-    assert product.counted("sidecar_injector_decisions_total", reason=reason.value) >= before + 2
+    assert product.counted("sidecar_injector_decisions_total", reason=reason.value) >= before + 1
     check_pod_and_warning(created, answer, reason)
     if reason not in NEEDS_CLUSTER:
         files = write(tmp_path, pod=pod, injection=injection)

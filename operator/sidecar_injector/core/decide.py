@@ -5,11 +5,15 @@ and namespace only, so the audit calls it alone; `merge` and `fit` need the whol
 
 What the pod's annotation means, in an enabled namespace and before selectors:
 
-    label sidecar-injection=disabled   nothing (the API server does not call the webhook)
-    no                                 nothing
+    label sidecar-injection=disabled   the mandatory ones (the API server does not call the webhook,
+                                       unless the chart's webhook.optedOutPods is true)
+    no                                 the mandatory ones
     yes                                every selected injection, OnRequest ones too
-    a list                             exactly those named, OnRequest or not
+    a list                             the Automatic ones, and those named
+    only: and a list                   the mandatory ones, and those named
     absent or unreadable               the Automatic ones
+
+Mandatory are cluster injections with `optOut: Forbidden`, all of them Automatic.
 """
 
 from __future__ import annotations
@@ -65,7 +69,7 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     injected = any(line.verdict is Verdict.INJECTED for line in lines)
     return Decision(
         verdict=PodVerdict.INJECTED if injected else PodVerdict.UNCHANGED,
-        reason=None, message=_summary(lines), pod=editor.document, evaluated=lines,
+        reason=None, message=_summary(lines, candidate, view), pod=editor.document, evaluated=lines,
         candidates=candidates, annotation_findings=findings, operations=editor.operations,
     )  # fmt: skip
 
@@ -142,7 +146,9 @@ def _render_context(
     )
 
 
-def _summary(lines: list[Line]) -> str:
+def _summary(
+    lines: list[Line], candidate: matching.Candidate, view: namespace_view.NamespaceView
+) -> str:
     injected = [line.injection.name for line in lines if line.verdict is Verdict.INJECTED]
     skipped = [
         f"{line.injection.name}={line.reason.value}"
@@ -150,7 +156,15 @@ def _summary(lines: list[Line]) -> str:
         if line.verdict is Verdict.SKIPPED
     ]
     message = f"injected {', '.join(injected)}" if injected else "nothing to inject"
-    return f"{message}; skipped {', '.join(skipped)}" if skipped else message
+    if skipped:
+        message = f"{message}; skipped {', '.join(skipped)}"
+    if any(
+        line.verdict is not Verdict.NOT_APPLICABLE
+        and matching.is_overruled(line.injection, candidate, view)
+        for line in lines
+    ):
+        message = f"{message}, although the pod opts out (optOut: Forbidden)"
+    return message
 
 
 def _refusal(refusing: Line) -> str:
@@ -162,10 +176,9 @@ def _refusal(refusing: Line) -> str:
             " manifest that the pod is made from; debug a pod without --copy-to"
         )
     else:
-        remedy = (
-            "Change the pod or the injection, or opt the pod out with the label"
-            f" {names.INJECTION_LABEL}={names.DISABLED}"
-        )
+        # Nobody is taught to go round what an administrator requires.
+        way_out = f", or opt the pod out with the label {names.INJECTION_LABEL}={names.DISABLED}"
+        remedy = f"Change the pod or the injection{'' if injection.is_cluster else way_out}"
         if refusing.reason is Reason.CONTAINER_CONFLICT:
             remedy += "; copy an injected pod with kubectl debug --keep-annotations"
     return (

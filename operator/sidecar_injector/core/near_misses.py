@@ -43,6 +43,7 @@ _MAX_KEY: Final = 317
 """Characters of a key that the API server accepts."""
 _YES: Final = annotation.YES | {"enabled", "enable", "inject", "injected", "all", "always"}
 _NO: Final = annotation.NO | {"disabled", "disable", "none", "never", "skip", "ignore", "deny"}
+_ONLY: Final = re.compile(r"\s*only\s*[:\s]", re.IGNORECASE)
 _ITEM: Final = re.compile(r"[a-z0-9][-./a-z0-9]*")
 _WRITE_ANY: Final = "write yes, no, or names with commas between"
 
@@ -192,18 +193,24 @@ def _why_unreadable(key: str, value: object) -> tuple[str, str]:
         return "is empty", _WRITE_ANY
     if key == names.TUTORIAL_INJECT_ANNOTATION:
         return "is not yes or no", f"names go into {names.INJECT_ANNOTATION}"
-    items = _ITEM.findall(value.lower().replace("_", "-"))
+    only = _ONLY.match(value)
+    names_part = value[only.end() :] if only else value
+    items = _ITEM.findall(names_part.lower().replace("_", "-"))
+    if only and not items:
+        return "lists no name", "to get nothing, write 'no'"
     listed = [item for item in items if not annotation.is_word(item)]
-    corrected = ",".join(dict.fromkeys(listed))
+    corrected = ("only: " if only else "") + ",".join(dict.fromkeys(listed))
     remedy = _WRITE_ANY
     if len(corrected) <= _MAX_REMEDY and _is_readable(corrected):
         remedy = f"write '{corrected}'"
     if len(listed) < len(items) and listed:
         word = next(item for item in items if annotation.is_word(item))
         return f"mixes {word} and names", remedy.replace("write", f"write '{word}' or", 1)
-    if value.lower() != value:
+    if only and ":" not in only[0]:
+        return "has no colon after only", remedy
+    if names_part.lower() != names_part:
         return "has capital letters", remedy
-    if "," not in value and len(items) > 1:
+    if "," not in names_part and len(items) > 1:
         return "has no commas", remedy
     return "is not a list of names", remedy
 

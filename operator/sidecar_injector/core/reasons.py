@@ -105,10 +105,15 @@ class Reason(enum.Enum):
         "activation is OnRequest, and the pod's annotation does not ask for it",
         "set the annotation sidecar-injector.dev/inject to its name in the pod template",
     )  # fmt: skip
+    OPTED_OUT = (
+        "OptedOut", Level.MATCH,
+        "the pod opts out of all injections that do not forbid it",
+        "remove the label sidecar-injection, or the annotation that says no, from the pod template",
+    )  # fmt: skip
     NOT_LISTED = (
         "NotListed", Level.MATCH,
-        "the pod's annotation lists other injections",
-        "add its name to the annotation",
+        "the pod's annotation wants only other injections",
+        "add its name to the annotation, or remove only:",
     )  # fmt: skip
     SUSPENDED = (
         "Suspended", Level.MATCH,

@@ -47,7 +47,7 @@ while too many large ones wait, the API server is to ask again."""
 REASONS: Final = tuple(reason.value for reason in reasons.Reason)
 PODS, INJECTIONS, WORKLOADS = "pods", "injections", "workloads"
 WEBHOOKS: Final = (PODS, INJECTIONS, WORKLOADS)
-POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing")
+POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing", "optedOut")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Metrics:
             "webhook_requests_total", "Requests of API servers, by webhook.", "webhook", WEBHOOKS
         )
         self.decisions = self._tally(
-            "decisions_total", "Decisions by reason code.", "reason", REASONS
+            "decisions_total", "Decisions by reason code, without dry runs.", "reason", REASONS
         )
         self.admission_duration = self._histogram(
             "admission_duration_seconds", "From the whole request to its answer.", LATENCY_BUCKETS

@@ -117,6 +117,44 @@ def test_a_webhook_whose_service_has_no_path_is_named(monkeypatch):
     )) in wrong(results)  # fmt: skip
 
 
+def _mandatory(name, **spec):
+    read = resource(name, cluster=True, optOut="Forbidden", **spec)
+    read["status"] = {"conditions": [{"type": "Ready", "status": "True"}]}
+    return read
+
+
+def test_a_mandatory_injection_needs_the_webhook_for_pods_that_opt_out(monkeypatch):
+    fake = kit.installed()
+    service = {"namespace": names.PRODUCT, "name": names.PRODUCT, "path": names.MUTATE_PATH}
+    usual, opted_out = (
+        {"name": name, "failurePolicy": "Ignore", "timeoutSeconds": 5, "rules": [],
+         "clientConfig": {"service": service}}
+        for name in (names.MUTATE_WEBHOOK, names.OPTED_OUT_WEBHOOK)
+    )  # fmt: skip
+
+    def told(*entries):
+        fake.seed(api.MUTATING, {"metadata": {"name": names.PRODUCT}, "webhooks": list(entries)})
+        _, results = checked(monkeypatch, fake)
+        return [
+            (level, message)
+            for check, level, message in results
+            if check == "webhooks" and names.OPTED_OUT_WEBHOOK in message
+        ]
+
+    assert told(usual) == []
+    for injection in (_mandatory("audit"), _mandatory("off", suspend=True)):
+        fake.seed(api.OWN_KINDS[names.CLUSTER_KIND], injection)
+    message = (
+        "optOut of cluster/audit does not hold against the label sidecar-injection=disabled:"
+        " MutatingWebhookConfiguration sidecar-injector has no opted-out.pods.sidecar-injector.dev"
+    )
+    assert told(usual) == [("warning", message)]
+    ((level, _),) = told(usual, opted_out)
+    assert level == "ok"
+    service["path"] = "/"
+    assert "failed" in {level for level, _ in told(usual, opted_out)}
+
+
 FAILED_CALL = 'failed calling webhook "pods.sidecar-injector.dev": connection refused'
 
 

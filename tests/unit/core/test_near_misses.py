@@ -66,6 +66,11 @@ def warned(**metadata):
          ("InvalidAnnotation: 'vault_agent' is not a list of names; "
          "write 'vault-agent'")),
         ('["nginx"]', "InvalidAnnotation: '[\"nginx\"]' is not a list of names; write 'nginx'"),
+        ("only vault",
+         "InvalidAnnotation: 'only vault' has no colon after only; write 'only: vault'"),
+        ("Only: Vault",
+         "InvalidAnnotation: 'Only: Vault' has capital letters; write 'only: vault'"),
+        ("only:", "InvalidAnnotation: 'only:' lists no name; to get nothing, write 'no'"),
         ("", "InvalidAnnotation: '' is empty; write yes, no, or names with commas between"),
     ],
 )  # fmt: skip
