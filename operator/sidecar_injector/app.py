@@ -230,6 +230,7 @@ def _server(dependencies: Dependencies, certificates: build.CertificateParts) ->
             dependencies.injection_judge,
             competing=state.competing_injections,
             is_called_for_opted_out=lambda: certificates.has_webhook(names.OPTED_OUT_WEBHOOK),
+            namespaces=state.namespaces,
         ),
         serving_context=certificates.context,
         ready=dependencies.ready,

@@ -16,12 +16,14 @@ from typing import Any, Final
 import orjson
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import model
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.httpserver import messages
 from sidecar_injector.webhook import admission_review, judge
 
 Json = dict[str, Any]
+Namespaces = Callable[[str | None], Sequence[namespace_view.Namespace]]
+"""Where an injection of this namespace (None: of the cluster) may work."""
 CompetingInjections = Callable[[str | None], Sequence[model.Injection]]
 """The injections that may meet one of this namespace (None: of the cluster) on a pod."""
 
@@ -64,10 +66,11 @@ class InjectionWebhook:
         injection_judge: judge.Judge,
         *,
         competing: CompetingInjections,
+        namespaces: Namespaces,
         is_called_for_opted_out: Callable[[], bool],
     ) -> None:
         """`is_called_for_opted_out`: whether the API server calls us for pods that opt out."""
-        self._judge, self._competing = injection_judge, competing
+        self._judge, self._competing, self._namespaces = injection_judge, competing, namespaces
         self._is_called_for_opted_out = is_called_for_opted_out
 
     async def verdict(self, resource: Json, *, kind: str) -> Verdict:
@@ -82,7 +85,10 @@ class InjectionWebhook:
         namespace = None if kind == names.CLUSTER_KIND else metadata.get("namespace")
         try:
             findings = await self._judge.findings(
-                resource, kind=kind, others=lambda: self._competing(namespace)
+                resource,
+                kind=kind,
+                others=lambda: self._competing(namespace),
+                namespaces=lambda: self._namespaces(namespace),
             )
         except judge.UncheckedError:
             return _UNCHECKED

@@ -230,10 +230,12 @@ def test_before_the_installation_everything_in_its_way_is_named(monkeypatch):
     assert status == 1
     assert [check for check, _ in wrong(results)] == ["rights", "leftovers", "leftovers"]
     warned = dict(wrong(results, level="warning"))
-    assert warned["others"] == "webhook a.b.c (other) uses our label as well"
-    assert ("namespaces", "ok", "enabled already: demo; their new pods are in scope at once") in (
-        results
-    )
+    assert warned["others"] == "webhook a.b.c (other) also uses the label sidecar-injection"
+    assert (
+        "namespaces",
+        "ok",
+        "already enabled: demo: injection starts there right after the installation",
+    ) in (results)
 
 
 def test_warnings_are_findings_only_when_strict(monkeypatch):
@@ -358,10 +360,30 @@ def test_the_remedy_is_below_its_line_and_the_last_line_counts(monkeypatch):
     assert lines[-1] == f"{counts['failed']} failed, 1 unknown"
 
 
+def test_check_waits_until_nothing_fails_and_says_for_what(monkeypatch):
+    rounds = iter([["ok", "failed"], ["failed"], ["ok", "warning"]])
+    pauses = []
+
+    async def results(*_, **__):
+        for level in next(rounds):
+            yield finding.CheckResult("x", level, "not yet", "")
+
+    monkeypatch.setattr(check, "_results", results)
+    monkeypatch.setattr(check.time, "sleep", pauses.append)
+    with kit.served(monkeypatch, kit.FakeCluster()):
+        result = run("check", "--wait", "60")
+    assert (result.exit_code, result.stderr) == (0, "waiting: x: not yet\n" * 2)
+    assert result.stdout.splitlines()[-1] == "1 warning"
+    assert pauses == [check.PAUSE] * 2
+    rounds = iter([["failed"]])
+    with kit.served(monkeypatch, kit.FakeCluster()):
+        assert run("check", "--wait", "1").exit_code == 1, "no look beyond the time"
+
+
 @pytest.mark.parametrize(
     ("levels", "strict", "status", "line"),
     [
-        ("ok", False, 0, "all is well"),
+        ("ok", False, 0, "everything is in order"),
         ("ok warning", False, 0, "1 warning"),
         ("ok warning warning", True, 1, "2 warnings"),
         ("ok unknown warning", False, 2, "1 unknown, 1 warning"),

@@ -202,3 +202,20 @@ def test_a_release_that_is_not_supported_is_refused(tmp_path, version, refusal):
     result = linted(tmp_path, [tidy()], "--kubernetes-version", version)
     assert result.exit_code == 2
     assert refusal in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"containers": []}, "unknown field; it belongs to spec.template.spec"),
+        ({"volumeMounts": []}, "unknown field; it belongs to spec.applicationContainers"),
+        ({"hostNetwork": True}, "unknown field; did you mean hostNetworkPods?"),
+        ({"template": {"spec": {"priority": 1}}}, "unknown field; it belongs to spec"),
+        ({"selector": {"matchLabels": {"x": True}}}, "True must be a string: put it in quotes"),
+    ],
+    ids=["containers", "volumeMounts", "hostNetwork", "priority", "yes"],
+)
+def test_a_mistake_says_where_the_field_belongs_or_how_it_is_written(tmp_path, spec, sentence):
+    result = run("lint", "-f", write(tmp_path, "in.yaml", resource(**spec)), "-o", "json")
+    findings = json.loads(result.stdout)["injections"][0]["findings"]
+    assert sentence in [finding["message"] for finding in findings]

@@ -34,6 +34,7 @@ def webhook(
         judge.Judge(Metrics()),
         competing=competing or (lambda namespace: others),
         is_called_for_opted_out=lambda: is_called,
+        namespaces=lambda namespace: (),
     )
 
 
