@@ -21,6 +21,12 @@ SEED = int(os.environ.get("PODS_SEED", "20261122"))
 Json = dict[str, Any]
 NAMES = ("a", "b", "c")
 SOURCES = ({"emptyDir": {}}, {"configMap": {"name": "x"}}, {"secret": {"secretName": "s"}})
+MARKS = (
+    ("labels", names.INJECTED_LABEL, "true"),
+    ("annotations", names.INJECTED_ANNOTATION, "log"),
+    ("annotations", names.SKIPPED_ANNOTATION, ""),
+)
+"""Keys of ours that an author may have set."""
 WORDS = ("yes", "no", "one", "one,two", "only: two", "cluster/one,three", "?")
 
 
@@ -150,6 +156,9 @@ class Draw(Choices):
         for key, value in (("initContainers", init_containers), ("volumes", self.volumes())):
             if value or self.sometimes(0.2):
                 spec[key] = value or self.choice([None, []])
+        for field, key, value in MARKS:
+            if self.sometimes(0.05):
+                metadata.setdefault(field, {})[key] = value
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
     def application(self) -> Json:

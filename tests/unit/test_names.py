@@ -26,6 +26,9 @@ def test_the_literals_that_pods_namespaces_and_clusters_carry_are_pinned():
     assert (names.VALIDATE_WEBHOOK, names.VALIDATE_PATH) == (
         "injections.sidecar-injector.dev", "/validate",
     )  # fmt: skip
+    assert (names.WORKLOADS_WEBHOOK, names.WORKLOADS_PATH) == (
+        "workloads.sidecar-injector.dev", "/workloads",
+    )  # fmt: skip
 
 
 def test_the_crds_have_the_kinds_and_plurals_that_we_watch():

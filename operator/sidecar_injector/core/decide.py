@@ -22,11 +22,11 @@ import functools
 from collections.abc import Iterable
 
 from sidecar_injector import names
-from sidecar_injector.core import decision, matching, patch
-from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
+from sidecar_injector.core import decision, matching, near_misses, patch
+from sidecar_injector.core.decision import Decision, Line
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import author, budget, merge, render, status_annotation
-from sidecar_injector.core.pods import annotation, lenient
+from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
 
@@ -54,7 +54,9 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     )
     pairs = zip(candidates, refusals, strict=True)
     lines = [merging.settled(line or merging.fit(injection)) for injection, line in pairs]
-    findings = _annotation_findings(candidate.inject_request, view)
+    findings = near_misses.of_pod(
+        candidate.labels, candidate.annotations, candidate.inject_request, view
+    )
 
     if refusing := next((line for line in lines if line.verdict is Verdict.REFUSED), None):
         return Decision(
@@ -142,22 +144,6 @@ def _render_context(
             "namespaceLabel": view.namespace.labels,
         },
     )
-
-
-def _annotation_findings(
-    requested: annotation.InjectRequest, view: namespace_view.NamespaceView
-) -> list[AnnotationFinding]:
-    findings = [(Reason.INVALID_ANNOTATION, key) for key in requested.unreadable]
-    # A name without a prefix may also mean an injection of the cluster.
-    findings += [
-        (Reason.UNKNOWN_INJECTION, name)
-        for name in requested.listed
-        if not view.has(name) and not view.has(names.CLUSTER_PREFIX + name)
-    ]
-    return [
-        AnnotationFinding(reason, f"{reason.sentence}: {subject}", subject)
-        for reason, subject in findings
-    ]
 
 
 def _summary(

@@ -65,6 +65,11 @@ def _opt_out(labels: Mapping[str, Any], request: annotation.InjectRequest) -> Re
     return Reason.POD_ANNOTATION_DISABLED if is_no else None
 
 
+def without_opt_out(candidate: Candidate) -> Candidate:
+    """The same pod if its author had neither opted out nor asked for anything."""
+    return dataclasses.replace(candidate, opt_out=None, inject_request=annotation.NOTHING)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rule(Generic[Subject]):
     """A reason for which no injection applies to a request, or one injection not to its pod."""
@@ -97,8 +102,7 @@ def opted_out(injection: model.Injection, candidate: Candidate, view: View) -> R
     """
     if match(injection, candidate, view) not in OPT_OUTS:
         return None
-    willing = dataclasses.replace(candidate, opt_out=None, inject_request=annotation.NOTHING)
-    if match(injection, willing, view):
+    if match(injection, without_opt_out(candidate), view):
         return None
     return candidate.opt_out or Reason.NOT_LISTED
 
@@ -187,18 +191,19 @@ def _opt_out_fact(candidate: Candidate, view: View, how: Reason, fact: str) -> s
 def _label(labels: Mapping[str, Any], *, usual: str) -> str:
     """The value of our label, unless it is the one that the rule's sentences name."""
     if names.INJECTION_LABEL not in labels:
-        return "it has none"
+        return "there is no such label"
     value = labels[names.INJECTION_LABEL]
     return "" if value == usual else f"it has the value {value!r}"
 
 
 def _comparison(selector: object, labels: Mapping[str, Any]) -> str:
-    return f"{selectors.text(selector)} against {selectors.labels_text(labels)}"
+    needed = selectors.text(selector) if selector else "nothing, as it is empty"
+    return f"it needs {needed}; there are {selectors.labels_text(labels)}"
 
 
 def _network(injection: model.Injection, candidate: Candidate, _: View) -> str:
-    network = "the host's network" if candidate.host_network else "a network of its own"
-    return f"{injection.spec.get('hostNetworkPods')}; the pod has {network}"
+    network = "uses the host network" if candidate.host_network else "has its own network"
+    return f"it is {injection.spec.get('hostNetworkPods')}; the pod {network}"
 
 
 def _is_of_another_system(injection: model.Injection, candidate: Candidate, _: View) -> bool:
@@ -210,7 +215,8 @@ def _is_of_another_system(injection: model.Injection, candidate: Candidate, _: V
 
 def _systems(injection: model.Injection, candidate: Candidate, _: View) -> str:
     system = candidate.operating_system or "neither Linux nor Windows"
-    return f"{injection.spec.get('operatingSystem')}; the pod is for {system}"
+    wanted = injection.spec.get("operatingSystem")
+    return f"operatingSystem is {wanted}; the pod is for {system}"
 
 
 SCOPE_RULES: tuple[Rule[Request], ...] = (
@@ -219,7 +225,7 @@ SCOPE_RULES: tuple[Rule[Request], ...] = (
     ),
     Rule(
         "namespace", Reason.NAMESPACE_EXCLUDED,
-        "the namespace is neither the system's nor the injector's own", _is_excluded,
+        "the namespace is not a system namespace, nor the injector's own", _is_excluded,
         fact=lambda request, candidate, view: view.namespace.name,
     ),
     Rule(
@@ -229,7 +235,7 @@ SCOPE_RULES: tuple[Rule[Request], ...] = (
         fact=lambda request, candidate, view: _label(view.namespace.labels, usual=names.ENABLED),
     ),
     Rule(
-        "mirror pod", Reason.MIRROR_POD, "the pod is no mirror of a static pod",
+        "mirror pod", Reason.MIRROR_POD, "the pod is not a mirror of a static pod",
         lambda request, candidate, view: names.MIRROR_ANNOTATION in candidate.annotations,
     ),
     Rule(
@@ -300,9 +306,7 @@ MATCH_RULES: tuple[Rule[model.Injection], ...] = (
     Rule(
         "activation", Reason.NOT_REQUESTED,
         "activation is Automatic, or the pod's annotation asks for it", _is_not_requested,
-        fact=lambda injection, candidate, view: (
-            f"{injection.spec.get('activation')}; {candidate.inject_request}"
-        ),
+        fact=lambda injection, candidate, view: str(candidate.inject_request),
     ),
     Rule(
         "hostNetworkPods", Reason.HOST_NETWORK,

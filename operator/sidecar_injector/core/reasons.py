@@ -107,7 +107,7 @@ class Reason(enum.Enum):
     )  # fmt: skip
     OPTED_OUT = (
         "OptedOut", Level.MATCH,
-        "the pod opts out of all injections that allow it",
+        "the pod opts out of all injections that do not forbid it",
         "remove the label sidecar-injection, or the annotation that says no, from the pod template",
     )  # fmt: skip
     NOT_LISTED = (
@@ -226,7 +226,30 @@ class Reason(enum.Enum):
     INVALID_ANNOTATION = (
         "InvalidAnnotation", Level.ANNOTATION,
         "the annotation is neither yes, no nor a list of injection names",
-        "write yes, no, or names separated by commas",
+        "write yes, no, or names separated by commas, with or without only:",
+    )  # fmt: skip
+    UNKNOWN_ANNOTATION = (
+        "UnknownAnnotation", Level.ANNOTATION, "an annotation is only similar to one of ours",
+        "write the key sidecar-injector.dev/inject",
+    )  # fmt: skip
+    MISPLACED_ANNOTATION = (
+        "MisplacedAnnotation", Level.ANNOTATION,
+        "our annotation is a label, or is not in the pod template",
+        "move it to the annotations of the pod template",
+    )  # fmt: skip
+    UNKNOWN_LABEL_VALUE = (
+        "UnknownLabelValue", Level.ANNOTATION,
+        "the label sidecar-injection is neither enabled nor disabled",
+        "write disabled to opt the pod out, or enabled on a namespace",
+    )  # fmt: skip
+    MISPLACED_LABEL = (
+        "MisplacedLabel", Level.ANNOTATION,
+        "the label sidecar-injection is an annotation, or is not in the pod template",
+        "move it to the labels of the pod template, or of the namespace",
+    )  # fmt: skip
+    UNKNOWN_LABEL = (
+        "UnknownLabel", Level.ANNOTATION, "a namespace's label is only similar to ours",
+        "write the label sidecar-injection",
     )  # fmt: skip
 
 

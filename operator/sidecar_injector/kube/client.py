@@ -81,9 +81,16 @@ class Client:
             self._rest = None
 
     async def get(
-        self, resource: api.Resource, *, name: str, namespace: str | None = None
+        self,
+        resource: api.Resource,
+        *,
+        name: str,
+        namespace: str | None = None,
+        metadata_only: bool = False,
     ) -> api.Json:
-        return await self._json("GET", _path(resource, namespace=namespace, name=name))
+        accept = PARTIAL.format("") if metadata_only else ""
+        path = _path(resource, namespace=namespace, name=name)
+        return await self._json("GET", path, accept=accept)
 
     async def pages(
         self, resource: api.Resource, *, scope: api.Scope = api.EVERYTHING, limit: int = 500

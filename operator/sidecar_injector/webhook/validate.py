@@ -19,6 +19,7 @@ from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.httpserver import messages
+from sidecar_injector.observability import logs
 from sidecar_injector.webhook import admission_review, judge
 
 Json = dict[str, Any]
@@ -37,6 +38,9 @@ KOPF_SECONDS = 2.0
 MAX_REVIEW_BYTES: Final = 2 << 20
 """Of a review of an injection. It has the object twice, with what was applied last and who owns
 which field: sixteen times the most bytes of a spec."""
+
+MAX_LOGGED: Final = 256
+"""Characters of the field paths in the log."""
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +96,14 @@ class InjectionWebhook:
             )
         except judge.UncheckedError:
             return _UNCHECKED
+        if findings.errors:
+            # A mistake of the user's, who has the answer; a value in it may be private.
+            short_name = admission_review.short_name
+            where = f"{short_name(namespace)}/" if namespace else ""
+            name = short_name(metadata.get("name") or metadata.get("generateName"))
+            paths = ", ".join(dict.fromkeys(problem.path for problem in findings.errors))
+            fields = logs.shortened(paths, MAX_LOGGED)
+            _log.info("%s %s%s is refused, as it is not valid: %s", kind, where, name, fields)
         warnings = findings.short_warnings()
         if _is_mandatory(resource, kind) and not self._is_called_for_opted_out():
             warnings = [NOT_CALLED, *warnings]

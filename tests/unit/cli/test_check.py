@@ -185,7 +185,10 @@ def test_a_mistyped_label_and_no_enabled_namespace_are_warned_of(monkeypatch):
     fake.seed(api.NAMESPACES, kit.namespace("typo", sidecar_injection="enable"))
     _, results = checked(monkeypatch, fake)
     assert wrong(results, level="warning") == [
-        ("namespaces", "typo has sidecar-injection=enable"),
+        (
+            "namespaces",
+            "typo: the label sidecar-injection='enable' means nothing, so no pod is injected here",
+        ),
         ("namespaces", "none is enabled: no pod is injected"),
     ]
 

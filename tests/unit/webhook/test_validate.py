@@ -33,8 +33,8 @@ def webhook(
     return validate.InjectionWebhook(
         judge.Judge(Metrics()),
         competing=competing or (lambda namespace: others),
-        is_called_for_opted_out=lambda: is_called,
         namespaces=lambda namespace: (),
+        is_called_for_opted_out=lambda: is_called,
     )
 
 
@@ -128,6 +128,30 @@ async def test_kopf_gets_the_verdict_and_no_content() -> None:
     assert all(review["request"]["oldObject"] is None for review in reviews)
 
 
+async def test_a_refusal_is_logged_with_the_name_and_no_value(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    raw = resource("shipper", template=BROKEN)
+    with caplog.at_level(logging.INFO):
+        await webhook().verdict(raw, kind=raw["kind"])
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == (
+        "SidecarInjection demo/shipper is refused, as it is not valid: spec"
+    )
+
+
+def test_the_line_of_kopf_about_a_refusal_is_dropped() -> None:
+    """Its text is that of the Kopf that is installed."""
+    registry = kopf.OperatorRegistry()
+    kopf_validation.register(registry)
+    keep = kopf_validation.RefusalFilter().filter
+    for handler in registry._webhooks.get_all_handlers():
+        message = f"{handler} failed permanently: spec is wrong"
+        assert not keep(logging.makeLogRecord({"msg": message}))
+    assert keep(logging.makeLogRecord({"msg": "Webhook 'other' failed permanently: x"}))
+
+
 async def test_no_two_injections_are_dispatched_in_one_turn_of_the_event_loop() -> None:
     order = []
 
@@ -161,11 +185,12 @@ async def test_the_condition_says_what_the_webhook_says() -> None:
     subject = injection(template=BROKEN)
     status_ = status.wanted(
         subject, errors=await judge.Judge(Metrics()).errors(subject),
-        namespace=namespace_view.Namespace.assumed("demo"), serving=True, current={},
+        namespace=namespace_view.Namespace.assumed("demo"), reach=status.Reach(), serving=True,
+        current={},
         now="2030-01-01T00:00:00Z",
     )  # fmt: skip
     assert status_
-    accepted, ready = status_["conditions"]
+    accepted, _, ready = status_["conditions"]
     assert (accepted["status"], accepted["message"]) == ("False", verdict.refusal)
     assert (ready["status"], ready["reason"]) == ("False", "NotAccepted")
 

@@ -15,9 +15,12 @@ WEBHOOKS = (
     (api.MUTATING, names.MUTATE_WEBHOOK, names.MUTATE_PATH),
     (api.MUTATING, names.OPTED_OUT_WEBHOOK, names.MUTATE_PATH),
     (api.VALIDATING, names.VALIDATE_WEBHOOK, names.VALIDATE_PATH),
+    (api.VALIDATING, names.WORKLOADS_WEBHOOK, names.WORKLOADS_PATH),
 )
 """The kind of configuration, and the name and path of the webhook in it."""
 OPT_OUT = f"the label {names.INJECTION_LABEL}={names.DISABLED}"
+OPTIONAL = frozenset({names.WORKLOADS_WEBHOOK})
+"""What the chart can leave out."""
 
 
 async def definitions(context: CheckContext) -> AsyncIterator[CheckResult]:
@@ -75,6 +78,8 @@ async def configurations(context: CheckContext) -> AsyncIterator[CheckResult]:
         configuration = await api.get_or_none(context.client, resource, name=release.fullname)
         place = f"{resource.kind} {release.fullname}"
         entries = {entry["name"]: entry for entry in (configuration or {}).get("webhooks") or ()}
+        if name in OPTIONAL and name not in entries:
+            continue
         if name == names.OPTED_OUT_WEBHOOK and name not in entries:
             if mandatory := _mandatory(context):
                 value = "--set webhook.optedOutPods=true"

@@ -51,7 +51,7 @@ class InjectRequest:
         """What the annotation says, for people."""
         match self.requested:
             case Requested.NOTHING:
-                return "it cannot be read" if self.unreadable else "it has none"
+                return "it is not valid" if self.unreadable else "the pod has none"
             case Requested.LISTED:
                 return f"{names.INJECT_ANNOTATION} lists {', '.join(self.listed)}"
             case Requested.ONLY:
