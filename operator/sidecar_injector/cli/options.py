@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from sidecar_injector import names
-from sidecar_injector.cli.input import manifests
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 TABLE, JSON, YAML = "table", "json", "yaml"
+STDIN = "-"
 # Shells complete it as a file name, click checks nothing: messages about files are our own.
 _PATH = click.Path(allow_dash=True)
 
@@ -85,7 +85,7 @@ def output() -> Decorator:
 
 def check_stdin(*paths: str) -> None:
     """Raises UsageError where standard input would have to be read twice."""
-    if paths.count(manifests.STDIN) > 1:
+    if paths.count(STDIN) > 1:
         raise click.UsageError("standard input (-) can be read only once")
 
 

@@ -14,12 +14,13 @@ import click
 import yaml
 
 from sidecar_injector import crds, names
+from sidecar_injector.cli import options
 from sidecar_injector.cli.input import yaml_documents, yaml_styles
 from sidecar_injector.convert import sources
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.pods import shapes, workloads
 
-STDIN = "-"
+STDIN = options.STDIN
 
 
 class UnreadableInput(click.ClickException):
