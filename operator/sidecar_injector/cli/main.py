@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -111,10 +112,8 @@ class LazyGroup(click.Group):
 def _discard_output() -> None:
     """From now on what is written to standard output goes nowhere."""
     # https://docs.python.org/3/library/signal.html#note-on-sigpipe
-    try:
+    with contextlib.suppress(OSError, ValueError):  # Of an output that is not a file.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass  # It is no file, so nothing is written to it later.
 
 
 commands: Any = Verbs()

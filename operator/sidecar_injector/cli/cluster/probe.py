@@ -12,7 +12,7 @@ from sidecar_injector.core.reasons import Reason
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import client as kube_client
+    from sidecar_injector.cli.cluster import http_client
 
 PROBE = f"{names.PRODUCT}-check"
 """The name of an injection that does not exist: the webhook answers with a warning about it."""
@@ -56,7 +56,7 @@ class Probe:
         }[self.answer]
 
 
-async def probe(client: kube_client.InteractiveClient, namespace: str) -> Probe:
+async def probe(client: http_client.InteractiveClient, namespace: str) -> Probe:
     """Create a pod as a dry run, and see whether the webhook was called."""
     refusal = ""
     try:

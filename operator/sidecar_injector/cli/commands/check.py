@@ -29,7 +29,7 @@ from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import client as kube_client
+    from sidecar_injector.cli.cluster import http_client
 
 COLUMNS = ("CHECK", "RESULT", "WHAT")
 STYLES = {OK: tables.GOOD, WARNING: tables.NEUTRAL, UNKNOWN: tables.NEUTRAL, FAILED: tables.BAD}
@@ -79,7 +79,7 @@ def check(
     now = datetime.datetime.now(datetime.UTC)
     results: list[CheckResult] = []
 
-    async def collect(client: kube_client.InteractiveClient) -> None:
+    async def collect(client: http_client.InteractiveClient) -> None:
         context = CheckContext(client=client, now=now, namespace=namespace)
         add, chosen = results.append, address.release_namespace
         # One by one: if the cluster goes away, the results so far are printed all the same.
@@ -89,8 +89,8 @@ def check(
     try:
         cluster_client.run(address, collect, doing="checking")
     except cluster_client.ClusterError as error:
-        remedy = "check --kubeconfig and --context, and that the API server runs"
-        results.append(CheckResult("cluster", FAILED, error.message, remedy))
+        found = error.explained
+        results.append(CheckResult("cluster", FAILED, found.sentence, found.remedy))
     if form == options.TABLE:
         console = tables.console()
         rows = [row for result in results for row in _rows(result)]

@@ -17,15 +17,15 @@ import rich.progress
 from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
+from sidecar_injector.cli.cluster import errors, owners, probe, release, rollouts
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import owners, probe, release, rollouts
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import client as kube_client
+    from sidecar_injector.cli.cluster import http_client
 
 COLUMNS = ("OWNER", "OUTDATED", "MISSING", "ACTION")
 RESTART, RESTARTED, FAILED, BY_HAND = "restart", "restarted", "failed", "recreate by hand"
@@ -150,9 +150,11 @@ class SilentInjectorError(cluster_client.ClusterError):
 
     def __init__(self, probes: Sequence[probe.Probe]) -> None:
         sentences = "; ".join(map(str, probes))
+        remedy = f"Find out why: {names.PRODUCT} check -n {probes[0].namespace}."
         super().__init__(
-            f"nothing was restarted: {sentences}. Find out why: {names.PRODUCT} check -n"
-            f" {probes[0].namespace}. To restart all the same: --force"
+            errors.Explained(
+                f"nothing was restarted: {sentences}", f"{remedy} To restart all the same: --force"
+            )
         )
 
 
@@ -186,7 +188,7 @@ def _states(*, outdated: bool, missing: bool) -> set[str]:
 
 
 async def _carry_out(
-    client: kube_client.InteractiveClient,
+    client: http_client.InteractiveClient,
     namespace: str | None,
     *,
     states: set[str],
@@ -206,7 +208,7 @@ async def _carry_out(
 
 
 async def _silent(
-    client: kube_client.InteractiveClient, plans: Sequence[OwnerPlan]
+    client: http_client.InteractiveClient, plans: Sequence[OwnerPlan]
 ) -> list[probe.Probe]:
     """The namespaces with something to restart in which the injector was not seen to answer."""
     namespaces = sorted({plan.owner.namespace for plan in plans if plan.action == RESTART})
