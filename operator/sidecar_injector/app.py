@@ -227,7 +227,9 @@ def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) 
         dependencies.settings,
         mutate=pod_webhook.mutate,
         injection_webhook=validate.InjectionWebhook(
-            dependencies.injection_judge, competing=state.competing_injections
+            dependencies.injection_judge,
+            competing=state.competing_injections,
+            namespaces=state.namespaces,
         ),
         serving_context=serving_context,
         ready=dependencies.ready,

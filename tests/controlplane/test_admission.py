@@ -242,6 +242,6 @@ def test_an_injection_that_is_broken_is_not_applied_and_stops_no_other(
     product.wait_known(namespace, "broken")
     accepted = product.condition(namespace, "broken", "Accepted", reason="Invalid")
     assert accepted["status"] == "False"
-    assert accepted["message"].startswith("spec.template.spec.volumes[0] has 2 sources")
+    assert accepted["message"].startswith("spec.template.spec.volumes[0]: has 2 sources")
     product.condition(namespace, "broken", "Ready", reason="NotAccepted")
     assert kit.containers(product.create_pod(namespace, kit.pod())) == kit.BOTH

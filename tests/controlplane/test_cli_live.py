@@ -211,10 +211,38 @@ def test_explain_tells_what_happened_to_a_pod_and_what_would_happen_now(
     changed = {"spec": {"template": {"metadata": {"labels": {"new": "label"}}}}}
     path = f"{kit.injections_path(injecting_namespace)}/proxy"
     product.plane.client.request("PATCH", path, changed, **kit.PATCH)
-    printed = cli.run(config, "explain", "pod/app", *where).stdout
-    assert "what happened when it was created" in printed
-    assert "outdated" in printed
-    assert "if it were created now: Injected: injected proxy" in printed
+    lines = cli.run(config, "explain", "pod/app", *where).stdout.splitlines()
+    assert lines[0] == f"{injecting_namespace}/Pod/app: has proxy (outdated)"
+    assert "a new pod: injected: proxy" in lines
+    assert lines[-1] == f"the injector answers for new pods in {injecting_namespace}"
+
+
+def test_explain_says_why_a_pod_lacks_what_a_new_one_would_get(
+    product: kit.Product, config: pathlib.Path, enabled_namespace: str
+) -> None:
+    deployed = product.created_by(enabled_namespace, kit.workload("Deployment"))
+    product.wait_younger(deployed)
+    product.create_injection(enabled_namespace, kit.injection())
+    name, where = deployed["metadata"]["name"], ("-n", enabled_namespace)
+    lines = cli.run(config, "explain", f"pod/{name}", *where).stdout.splitlines()
+    before = "it was created before this injection existed"
+    command = f"kubectl rollout restart deployment/work -n {enabled_namespace}"
+    assert lines[:2] == [
+        f"{enabled_namespace}/Pod/{name}: has none of our sidecars; without proxy: {before}",
+        f"→ restart the workload, since new pods are injected: {command}",
+    ]
+
+
+def test_explain_knows_that_nobody_answers(
+    config: pathlib.Path, injecting_namespace: str, product: kit.Product, misdirected: str
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{injecting_namespace}/deployments"
+    product.plane.client.request("POST", path, kit.workload("Deployment"))
+    answer = cli.read(config, "explain", "deploy/work", "-n", injecting_namespace)
+    assert answer["webhook"]["answer"] == {"Ignore": "NotCalled", "Fail": "Refused"}[misdirected]
+    lines = cli.run(config, "explain", "deploy/work", "-n", injecting_namespace).stdout.splitlines()
+    assert lines[0] == answer["webhook"]["message"]
+    assert lines[1] == "→ find out why: kubectl sidecar-injector check"
 
 
 def test_a_member_of_a_team_explains_without_rights_on_the_cluster(
@@ -315,7 +343,8 @@ def test_status_counts_what_needs_a_restart_and_keeps_its_shape(
     product.create_injection(enabled_namespace, kit.injection())
     answer = cli.read(config, "status", "-n", enabled_namespace)
     assert answer.keys() == {
-        "release", "injections", "namespaces", "restarts", "certificates", "notes",
+        "release", "injections", "namespaces", "restarts", "skipped", "refused", "certificates",
+        "notes",
     }  # fmt: skip
     assert answer["release"]["namespace"] == names.PRODUCT
     (namespace,) = answer["namespaces"]
@@ -328,7 +357,7 @@ def test_status_counts_what_needs_a_restart_and_keeps_its_shape(
     assert useless == {"app": "", "clash": "ContainerConflict"}
     printed = cli.run(config, "status", "-n", enabled_namespace)
     assert "proxy" in printed.stdout
-    assert "would not help: ContainerConflict" in printed.stdout
+    assert "no restart: ContainerConflict" in printed.stdout
 
 
 def secrets_of(product: kit.Product) -> set[str]:
@@ -376,3 +405,37 @@ def test_it_is_a_plugin_of_kubectl(plane: cluster.ControlPlane, product: kit.Pro
 @pytest.fixture
 def plane(product: kit.Product) -> cluster.ControlPlane:
     return product.plane
+
+
+def test_status_lists_skipped_and_refused_pods_with_their_owner_and_reason(
+    product: kit.Product, config: pathlib.Path, injecting_namespace: str
+) -> None:
+    where = ("-n", injecting_namespace)
+    containers = [{"name": "sidecar", "image": "own:1"}]
+    product.created_by(injecting_namespace, kit.workload("Deployment", containers=containers))
+    strict = kit.injection("strict", failurePolicy="Fail", activation="OnRequest")
+    product.create_injection(injecting_namespace, strict)
+    refused = kit.workload("StatefulSet", containers=containers)
+    refused["spec"]["template"]["metadata"]["annotations"] = {names.INJECT_ANNOTATION: "strict"}
+    path = f"/apis/apps/v1/namespaces/{injecting_namespace}/statefulsets"
+    product.plane.client.request("POST", path, refused)
+
+    def of_the_stateful_set() -> list[dict[str, str]]:
+        return list(cli.read(config, "status", *where)["refused"])
+
+    (refusal,) = product.plane.wait("the controller was refused", of_the_stateful_set)
+    assert (refusal["kind"], refusal["name"]) == ("StatefulSet", "work")
+    assert "ContainerConflict" in refusal["message"]
+    answer = cli.read(config, "status", *where)
+    (skipped,) = answer["skipped"]
+    assert (skipped["kind"], skipped["name"], skipped["injection"], skipped["reason"]) == (
+        "Deployment", "work", "proxy", "ContainerConflict",
+    )  # fmt: skip
+    assert skipped["remedy"]
+    counts = {injection["name"]: injection["pods"] for injection in answer["injections"]}
+    assert counts["proxy"]["skipped"] == counts["proxy"]["selected"] == 1
+    printed = cli.run(config, "status", *where).stdout
+    for owner, state in (("Deployment/work", "skipped"), ("StatefulSet/work", "refused")):
+        (line,) = [line for line in printed.splitlines() if f"{owner} " in line]
+        assert state in line
+        assert "ContainerConflict" in line

@@ -28,7 +28,8 @@ REFUSED = [
     ),
     pytest.param(
         {"template": {"spec": {**sidecar(), "volumes": [TWO_SOURCES]}}},
-        "spec.template.spec.volumes[0] has 2 sources (emptyDir, hostPath), exactly one is accepted",
+        "spec.template.spec.volumes[0]: has 2 sources (emptyDir, hostPath), exactly one is"
+        " accepted",
         id="a volume with two sources",
     ),
     pytest.param(
@@ -40,12 +41,12 @@ REFUSED = [
                 }
             }
         },
-        "spec.template.spec.containers[0].volumeMounts[1].mountPath '/data' is mounted twice",
+        "spec.template.spec.containers[0].volumeMounts[1].mountPath: '/data' is mounted twice",
         id="one path mounted twice",
     ),
     pytest.param(
         {"template": {"spec": {"containers": [{"name": "sidecar"}]}}},
-        "spec.template.spec.containers[0].image is required",
+        "spec.template.spec.containers[0].image: is required",
         id="a container without an image",
     ),
 ]

@@ -4,6 +4,7 @@ the command line and, where its author should act, the pod or the warning carry 
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 import yaml
 
 from sidecar_injector import names
+from sidecar_injector.core import remedies
 from sidecar_injector.core.reasons import Level, Reason
 from tests.kits import product as kit
+from tests.kits import samples
 
 INJECT = names.INJECT_ANNOTATION
 MOUNT = {"name": "v", "mountPath": "/v"}
@@ -247,3 +250,26 @@ def explained(pod: str, injection: str, *, namespace: str, labels: dict[str, str
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode in (0, 1), ran.stderr
     return ran.stdout
+
+
+def test_every_command_that_is_advised_is_accepted(product, enabled_namespace) -> None:
+    """Commands that change something are run as a dry run, where kubectl has one."""
+    product.created_by(enabled_namespace, kit.workload("Deployment"))
+    product.create_injection(enabled_namespace, kit.injection(suspend=True))
+    path = f"/apis/{names.API_VERSION}/{names.CLUSTER_PLURAL}"
+    product.plane.client.request("POST", path, kit.injection(kind=names.CLUSTER_KIND))
+    subject = remedies.Subject(namespace=enabled_namespace, kind="Deployment", name="work")
+    advised = {
+        remedies.of(reason, subject, samples.injection("proxy", cluster=cluster)).command
+        for reason in Reason
+        for cluster in (False, True)
+    } - {""}
+    assert len(advised) >= 10
+    try:
+        for command in advised:
+            program, *words = shlex.split(command.replace("-n demo", f"-n {enabled_namespace}"))
+            assert program == "kubectl"
+            dry_run = ["--dry-run=server"] if words[0] in ("patch", "label") else []
+            product.plane.kubectl(*words, *dry_run)
+    finally:
+        product.plane.client.request("DELETE", f"{path}/proxy")

@@ -29,9 +29,22 @@ def test_kubectl_shows_the_warnings(product: kit.Product, enabled_namespace: str
         product, enabled_namespace, "log",
         template={"spec": {"containers": [bare], "volumes": volumes}},
     )  # fmt: skip
-    assert "Warning: spec.template.spec.containers[0].resources requests no cpu" in printed
-    assert "Warning: spec.template.spec.volumes[0] 'idle' is only added to pods" in printed
-    assert "Warning: spec.template the Pod Security level restricted would refuse it:" in printed
+    assert "Warning: spec.template.spec.containers[0].resources: set requests of cpu" in printed
+    assert "Warning: spec.template.spec.volumes[0]: 'idle' is only added to pods" in printed
+    assert "Pod Security" not in printed
+
+
+def test_a_pod_security_level_is_a_warning_where_it_is_enforced(product: kit.Product) -> None:
+    level = {names.POD_SECURITY_ENFORCE_LABEL: "restricted"}
+    product.plane.create_namespace("strict", labels={names.INJECTION_LABEL: names.ENABLED, **level})
+    bare = {"spec": {"containers": [{"name": "sidecar", "image": "sidecar:1"}]}}
+
+    def warned() -> bool:
+        # Until the replica that is asked knows the namespace.
+        printed = apply(product, "strict", "log", template=bare)
+        return "namespace strict enforces Pod Security restricted, so pods start" in printed
+
+    product.plane.wait("the namespace is known", warned)
 
 
 def test_the_second_of_two_competing_injections_gets_a_warning(
@@ -67,7 +80,7 @@ def test_what_would_make_every_pod_invalid_is_refused(
         template={"spec": {"containers": [container(ports=ports)]}},
     )  # fmt: skip
     assert f'"{names.VALIDATE_WEBHOOK}" denied the request' in printed
-    assert "spec cannot be injected into a pod: PodWouldBeInvalid" in printed
+    assert "spec: cannot be injected into a pod: PodWouldBeInvalid" in printed
     assert "containerPort 70000" in printed
 
 

@@ -113,6 +113,18 @@ class Product:
         (pod,) = self.plane.wait(f"pod of {workload['kind']}", lambda: self.pods(namespace))
         return pod
 
+    def wait_younger(self, thing: Json) -> None:
+        """Until what is created is younger: times of creation have whole seconds."""
+        created = thing["metadata"]["creationTimestamp"]
+        body = {"metadata": {"generateName": "time-"}}
+        path = "/api/v1/namespaces/default/configmaps?dryRun=All"
+
+        def is_younger() -> bool:
+            probe = self.plane.client.request("POST", path, body)
+            return bool(probe["metadata"]["creationTimestamp"] > created)
+
+        self.plane.wait("a second has passed", is_younger)
+
     def create_injection(self, namespace: str, injection: Json) -> Json:
         """Return when it is in force on every replica (for pods as `pod` makes them)."""
         created = self.plane.client.request("POST", injections_path(namespace), injection)

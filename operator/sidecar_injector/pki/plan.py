@@ -145,7 +145,7 @@ def next_step(state: CertificateState, policy: Policy) -> Step:
         or _requested(current, state)
         or _renewal(current, state, policy)
         or _roll(current, state, policy)
-        or Step(Action.NOTHING, "all is well", _next_date(current))
+        or Step(Action.NOTHING, "in order", _next_date(current))
     )
 
 

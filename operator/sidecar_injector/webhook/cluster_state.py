@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sidecar_injector import crds, names
@@ -134,6 +134,12 @@ class ClusterState:
             return self._cluster_injections.get(name)
         return self._injections.get(namespace, {}).get(name)
 
+    def namespaces(self, namespace: str | None) -> tuple[namespace_view.Namespace, ...]:
+        """Where an injection of this namespace may work; None: one of the cluster."""
+        if namespace is None:
+            return tuple(self._namespaces.values())
+        return tuple(filter(None, [self._namespaces.get(namespace)]))
+
     def namespace(self, name: str) -> namespace_view.Namespace | None:
         """The metadata of a namespace, if the cache has it."""
         return self._namespaces.get(name)
@@ -202,6 +208,20 @@ class ClusterState:
         group[name] = injection
         self.service_accounts.injection_changed(injection)
         return True
+
+
+def enforcing(
+    injection: model.Injection, namespaces: Iterable[namespace_view.Namespace]
+) -> dict[str, str]:
+    """The Pod Security levels that pods of an injection meet, each with a namespace for people."""
+    levels: dict[str, str] = {}
+    for namespace in namespaces:
+        level = namespace.labels.get(names.POD_SECURITY_ENFORCE_LABEL)
+        if not level or level in levels or not namespace.is_enabled:
+            continue
+        if injection.namespace_selector(namespace.labels):
+            levels[level] = f"namespace {namespace.name}"
+    return levels
 
 
 def _identity(resource: Json) -> tuple[Any, ...]:

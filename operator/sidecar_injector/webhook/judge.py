@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
-from sidecar_injector.core.injections import model, schema
+from sidecar_injector.core.injections import model, namespace_view, schema
 from sidecar_injector.core.linting import validate
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.observability import logs
@@ -58,23 +58,35 @@ class Judge:
         self._unchecked = metrics.unchecked_injections
 
     async def findings(
-        self, resource: Json, *, kind: str, others: Callable[[], Sequence[model.Injection]]
+        self,
+        resource: Json,
+        *,
+        kind: str,
+        others: Callable[[], Sequence[model.Injection]],
+        namespaces: Callable[[], Sequence[namespace_view.Namespace]],
     ) -> validate.Findings:
         """What `/validate` says about an injection. Raises UncheckedError.
 
-        `others` returns the injections that it may meet on a pod.
+        `others` returns the injections that it may meet on a pod, `namespaces` where it may work.
         """
 
-        def judge(competing: Sequence[model.Injection]) -> validate.Findings:
+        def judge(
+            competing: Sequence[model.Injection], reached: Sequence[namespace_view.Namespace]
+        ) -> validate.Findings:
             injection = cluster_state.read(resource, kind)
-            return validate.with_others(injection, self._by_itself(injection), competing)
+            return validate.with_surroundings(
+                injection,
+                self._by_itself(injection),
+                others=competing,
+                enforcing=cluster_state.enforcing(injection, reached),
+            )
 
         if self._waiting >= MOST_WAITING:
             raise self._gave_up(f"{self._waiting} others wait to be checked")
         self._waiting += 1
         try:
             async with asyncio.timeout(JUDGE_SECONDS):
-                return await self._in_thread(functools.partial(judge, others()))
+                return await self._in_thread(functools.partial(judge, others(), namespaces()))
         except TimeoutError:
             raise self._gave_up(f"not within {JUDGE_SECONDS:g} s") from None
         except Exception as error:  # our own bug must not refuse an injection

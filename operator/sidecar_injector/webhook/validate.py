@@ -16,11 +16,13 @@ from typing import Any, Final
 import orjson
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import model
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.httpserver import messages
 from sidecar_injector.webhook import admission_review, judge
 
 Json = dict[str, Any]
+Namespaces = Callable[[str | None], Sequence[namespace_view.Namespace]]
+"""Where an injection of this namespace (None: of the cluster) may work."""
 CompetingInjections = Callable[[str | None], Sequence[model.Injection]]
 """The injections that may meet one of this namespace (None: of the cluster) on a pod."""
 
@@ -54,8 +56,14 @@ current_verdict: contextvars.ContextVar[Verdict] = contextvars.ContextVar(
 class InjectionWebhook:
     """Judges the injections of `/validate`."""
 
-    def __init__(self, injection_judge: judge.Judge, *, competing: CompetingInjections) -> None:
-        self._judge, self._competing = injection_judge, competing
+    def __init__(
+        self,
+        injection_judge: judge.Judge,
+        *,
+        competing: CompetingInjections,
+        namespaces: Namespaces,
+    ) -> None:
+        self._judge, self._competing, self._namespaces = injection_judge, competing, namespaces
 
     async def verdict(self, resource: Json, *, kind: str) -> Verdict:
         """The verdict about an injection.
@@ -69,7 +77,10 @@ class InjectionWebhook:
         namespace = None if kind == names.CLUSTER_KIND else metadata.get("namespace")
         try:
             findings = await self._judge.findings(
-                resource, kind=kind, others=lambda: self._competing(namespace)
+                resource,
+                kind=kind,
+                others=lambda: self._competing(namespace),
+                namespaces=lambda: self._namespaces(namespace),
             )
         except judge.UncheckedError:
             return _UNCHECKED

@@ -192,10 +192,12 @@ def test_before_the_installation_everything_in_its_way_is_named(monkeypatch):
     assert status == 1
     assert [check for check, _ in wrong(results)] == ["rights", "leftovers", "leftovers"]
     warned = dict(wrong(results, level="warning"))
-    assert warned["others"] == "webhook a.b.c (other) uses our label as well"
-    assert ("namespaces", "ok", "enabled already: demo; their new pods are in scope at once") in (
-        results
-    )
+    assert warned["others"] == "webhook a.b.c (other) also uses the label sidecar-injection"
+    assert (
+        "namespaces",
+        "ok",
+        "already enabled: demo: injection starts there right after the installation",
+    ) in (results)
 
 
 def test_warnings_are_findings_only_when_strict(monkeypatch):
@@ -323,7 +325,7 @@ def test_the_remedy_is_below_its_line_and_the_last_line_counts(monkeypatch):
 @pytest.mark.parametrize(
     ("levels", "strict", "status", "line"),
     [
-        ("ok", False, 0, "all is well"),
+        ("ok", False, 0, "everything is in order"),
         ("ok warning", False, 0, "1 warning"),
         ("ok warning warning", True, 1, "2 warnings"),
         ("ok unknown warning", False, 2, "1 unknown, 1 warning"),

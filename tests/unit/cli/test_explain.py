@@ -1,4 +1,4 @@
-"""The command `explain`: each rule that was tried, in order, until one stops."""
+"""The command `explain`: the answer, what to do, and each rule that was tried on request."""
 
 from __future__ import annotations
 
@@ -180,11 +180,60 @@ def test_the_namespaces_labels_count(tmp_path):
     assert disabled["rules"][-1]["message"].endswith(": it has the value 'off'")
 
 
-def test_the_table_is_plain_in_a_pipe_with_a_line_for_each_rule(tmp_path):
-    result = explained(tmp_path, placed(annotations=LISTING), resource())
+def test_the_first_line_is_the_answer_and_each_injection_has_a_line_and_a_remedy(tmp_path):
+    asleep = resource("asleep", suspend=True)
+    asking = {"sidecar-injector.dev/inject": "log,asleep,ghost"}
+    result = explained(tmp_path, placed(annotations=asking), [resource(), asleep])
     assert result.exit_code == 0
     heading, columns, *lines = result.stdout.splitlines()
-    assert heading == "demo/Pod/web: Injected: injected log"
+    assert heading == "demo/Pod/web: injected: log"
+    assert columns.split() == ["INJECTION", "RESULT", "WHY"]
+    assert [line.split()[:2] for line in lines if "→" not in line] == [
+        ["annotation", "UnknownInjection"], ["asleep", "Suspended"], ["log", "Injected"],
+    ]  # fmt: skip
+    assert lines[1] == "  → correct the name, or create the injection"
+    assert lines[3] == (
+        "  → set spec.suspend to false: kubectl patch sidecarinjection asleep -n demo --type=merge"
+        """ -p '{"spec":{"suspend":false}}'"""
+    )
+    assert len(lines) == 5
+
+
+@pytest.mark.parametrize(
+    ("pods", "injections", "heading", "remedy"),
+    [
+        (placed(labels={"sidecar-injection": "disabled"}), [resource()],
+         "not injected (PodLabelDisabled): the pod carries the label sidecar-injection=disabled",
+         "→ remove the label sidecar-injection from the pod template"),
+        (placed(), [resource(activation="OnRequest")], "not injected: log (NotRequested)",
+         "→ set the annotation sidecar-injector.dev/inject to its name in the pod template"),
+        (placed(), [clashing()], "not injected: clash (ContainerConflict)",
+         "→ rename one of the two, or set onConflict: Merge"),
+        (placed(), [resource(), clashing()], "injected: log; cannot be done: clash (ContainerConf",
+         "→ rename one of the two, or set onConflict: Merge"),
+        (placed(), [resource() | {"metadata": {"name": "log", "namespace": "other"}}],
+         "not injected: there is no injection for this namespace", None),
+    ],
+    ids=["scope", "match", "fit", "both", "none"],
+)  # fmt: skip
+def test_the_answer_and_what_to_do(tmp_path, pods, injections, heading, remedy):
+    lines = explained(tmp_path, pods, injections).stdout.splitlines()
+    assert lines[0].startswith(f"demo/Pod/web: {heading}")
+    assert [line.strip() for line in lines if "→" in line] == ([remedy] if remedy else [])
+
+
+def test_selectors_that_do_not_match_need_no_remedy(tmp_path):
+    other = resource(selector={"matchLabels": {"app": "db"}})
+    assert "→" not in explained(tmp_path, placed(), other).stdout
+    (line,) = as_json(tmp_path, placed(), other)["pods"][0]["injections"]
+    assert line["command"].startswith("kubectl get sidecarinjection log -n demo")
+
+
+def test_the_rules_are_plain_in_a_pipe_with_a_line_for_each(tmp_path):
+    result = explained(tmp_path, placed(annotations=LISTING), resource(), "--rules")
+    assert result.exit_code == 0
+    heading, columns, *lines = result.stdout.splitlines()
+    assert heading == "demo/Pod/web: injected: log"
     assert columns.split() == ["SUBJECT", "RULE", "RESULT", "WHY"]
     assert len(lines) == len(SCOPE) + 1 + len(MATCH) + 2
     assert any("UnknownInjection" in line and line.endswith("ghost") for line in lines)
@@ -203,10 +252,13 @@ def test_the_json_is_that_of_the_report_with_rules_and_yaml_says_the_same(tmp_pa
     printed = as_json(tmp_path, placed(), resource())
     (explained_pod,) = printed["pods"]
     assert set(explained_pod) == {
-        "namespace", "kind", "name", "verdict", "reason", "message", "rules", "injections",
+        "namespace", "kind", "name", "verdict", "reason", "remedy", "command", "message", "rules",
+        "injections",
     }  # fmt: skip
     (line,) = explained_pod["injections"]
-    assert set(line) == {"kind", "name", "verdict", "reason", "message", "details", "rules"}
+    assert set(line) == {
+        "kind", "name", "verdict", "reason", "message", "remedy", "command", "details", "rules",
+    }  # fmt: skip
     assert explained_pod["rules"][0] == {
         "rule": "operation", "result": "passed", "message": "the pod is being created",
     }  # fmt: skip
@@ -224,7 +276,7 @@ def test_all_pods_of_all_manifests_are_explained(tmp_path):
         ("Pod", "web", "Injected"), ("Deployment", "d", "Injected"),
     ]  # fmt: skip
     text = explained(tmp_path, manifests, resource(), "-n", "demo").stdout
-    assert "\n\ndemo/Deployment/d: Injected: injected log\n" in text
+    assert "\n\ndemo/Deployment/d: injected: log\n" in text
 
 
 def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
@@ -270,7 +322,7 @@ def test_standard_input_may_hold_the_pods_and_is_read_only_once(tmp_path):
     injections = write(tmp_path, "in.yaml", resource())
     piped = process("explain", "-f", "-", "-i", injections, stdin=json.dumps(placed()))
     assert piped.returncode == 0
-    assert piped.stdout.startswith("demo/Pod/web: Injected")
+    assert piped.stdout.startswith("demo/Pod/web: injected")
     twice = run("explain", "-f", "-", "-i", "-")
     assert (twice.exit_code, "can be read only once" in twice.stderr) == (2, True)
 
@@ -278,7 +330,7 @@ def test_standard_input_may_hold_the_pods_and_is_read_only_once(tmp_path):
 def test_names_are_not_read_as_commands_of_a_terminal(tmp_path):
     result = explained(tmp_path, placed(name="\x1b[2J\nweb"), resource())
     assert "\x1b" not in result.stdout
-    assert result.stdout.startswith(r"demo/Pod/\x1b[2J\nweb: Injected")
+    assert result.stdout.startswith(r"demo/Pod/\x1b[2J\nweb: injected")
 
 
 def test_the_containers_that_receive_something_are_shown(tmp_path):

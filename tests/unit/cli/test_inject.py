@@ -98,11 +98,12 @@ def test_the_json_report_has_its_documented_shape(run):
     (line,) = report["pods"][0].pop("injections")
     assert report["pods"][0] == {
         "namespace": "demo", "kind": "Pod", "name": "web", "verdict": "Injected", "reason": "",
+        "remedy": "", "command": "",
     }  # fmt: skip
     assert line.pop("message")
     assert line == {
         "kind": "SidecarInjection", "name": "log", "verdict": "Injected", "reason": "Injected",
-        "details": {},
+        "remedy": "", "command": "", "details": {},
     }  # fmt: skip
     assert [pod["name"] for pod in report["pods"]] == ["web", "x"]
 

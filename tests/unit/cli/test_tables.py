@@ -29,13 +29,28 @@ def test_in_a_pipe_columns_are_aligned_and_lines_are_whole(capfdbinary):
     ]
 
 
-def test_on_a_terminal_results_are_coloured_and_long_cells_folded():
+def test_on_a_terminal_results_are_coloured_and_long_cells_wrapped_between_words():
     text = printed(terminal(width=50))
     assert f"{ESCAPE}[31mbad" in text
     assert f"{ESCAPE}[32mgood" in text
-    assert len(text.splitlines()) > 3
+    words = printed(terminal(width=50, no_color=True)).split()
+    assert words == [word for row in (COLUMNS, *ROWS) for cell in row for word in cell.split()]
+    assert max(map(len, printed(terminal(width=50, no_color=True)).splitlines())) <= 50
     # Text of users is not read as markup of rich.
     assert "[red]because[/red]" in text
+
+
+@pytest.mark.parametrize("width", [20, 50, 80, 300])
+def test_a_remedy_is_one_line_that_can_be_copied(width):
+    remedy = '→ kubectl patch deployment web -n demo -p \'{"spec":{"template":{}}}\''
+    console = terminal(width=width, no_color=True)
+    tables.table(COLUMNS, [ROWS[0], remedy, ROWS[1]], styles=STYLES, to=console)
+    assert f"  {remedy}" in console.file.getvalue().splitlines()
+
+
+def test_a_column_without_values_is_left_out(capfdbinary):
+    tables.table(COLUMNS, [("log", "", "because")], styles={}, to=tables.console())
+    assert capfdbinary.readouterr().out.decode() == "NAME  WHY\nlog   because\n"
 
 
 def test_without_colours_a_terminal_gets_no_escape_code_but_still_folded_cells():

@@ -13,6 +13,7 @@ import yaml
 from sidecar_injector import names
 from sidecar_injector.cli import main
 from sidecar_injector.cli.input import yaml_documents
+from sidecar_injector.core import remedies
 from sidecar_injector.core.reasons import Level, Reason
 from tests.kits.samples import container, decided, injection, pod
 from tools import reference, validity_list
@@ -106,7 +107,13 @@ def test_every_reason_has_its_sentence_and_a_remedy(reason):
     table = [row for row in rows("decision", "Reasons") if row[0] == f"`{reason.value}`"]
     ((_, sentence, remedy),) = table
     assert sentence == reason.sentence
-    assert len(remedy.split()) >= 3
+    subject = remedies.Subject(namespace="demo", kind="Deployment", name="web")
+    is_cluster = reason is Reason.NAMESPACE_SELECTOR_MISMATCH
+    text, separator, command = str(
+        remedies.of(reason, subject, injection("log", cluster=is_cluster))
+    ).partition(": kubectl")
+    assert remedy.lower().startswith(text.lower())
+    assert f"kubectl{command}`" in remedy if separator else "kubectl patch" not in remedy
 
 
 def test_the_reasons_are_listed_below_their_levels():

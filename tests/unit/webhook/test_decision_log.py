@@ -24,7 +24,7 @@ from tests.kits.samples import NAMESPACE, container, pod, resource
 
 def test_a_conflict_is_a_warning_that_names_product_injection_and_reason():
     (warning,) = Server(clash()).response(pod())["warnings"]
-    assert warning.startswith("sidecar-injector: clash: ContainerConflict: the pod has another")
+    assert warning.startswith("sidecar-injector: clash: ContainerConflict: the pod has a different")
 
 
 def test_there_are_at_most_three_warnings_of_at_most_120_characters():

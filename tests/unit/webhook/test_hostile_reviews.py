@@ -212,7 +212,9 @@ async def post_injection(injection, *, fails):
         return []
 
     injection_judge = judge.Judge(Metrics())
-    webhook = validate.InjectionWebhook(injection_judge, competing=competing)
+    webhook = validate.InjectionWebhook(
+        injection_judge, competing=competing, namespaces=lambda _: ()
+    )
     handler = webhook.handler(dispatch)
     body = {
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",

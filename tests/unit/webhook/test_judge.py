@@ -44,7 +44,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 
 def findings(subject: judge.Judge, raw: Any) -> asyncio.Task[validate.Findings]:
-    return asyncio.create_task(subject.findings(raw, kind=names.KIND, others=lambda: ()))
+    return asyncio.create_task(
+        subject.findings(raw, kind=names.KIND, others=lambda: (), namespaces=lambda: ())
+    )
 
 
 def unchecked(metrics: Metrics) -> float | None:

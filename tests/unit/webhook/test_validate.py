@@ -29,7 +29,9 @@ BROKEN = template(containers=[quiet(ports=[{"containerPort": 99999}])])
 
 def webhook(*others: Any, competing: Any = None) -> validate.InjectionWebhook:
     return validate.InjectionWebhook(
-        judge.Judge(Metrics()), competing=competing or (lambda namespace: others)
+        judge.Judge(Metrics()),
+        competing=competing or (lambda namespace: others),
+        namespaces=lambda namespace: (),
     )
 
 

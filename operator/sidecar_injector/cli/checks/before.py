@@ -49,7 +49,7 @@ async def leftovers(context: CheckContext) -> AsyncIterator[CheckResult]:
             " or let Helm adopt it with --take-ownership",
         )  # fmt: skip
     if not count:
-        yield CheckResult("leftovers", OK, "nothing that Helm would refuse to take over")
+        yield CheckResult("leftovers", OK, "no leftovers of another installation")
 
 
 async def other_injectors(context: CheckContext) -> AsyncIterator[CheckResult]:
@@ -63,12 +63,13 @@ async def other_injectors(context: CheckContext) -> AsyncIterator[CheckResult]:
             labels = (entry.get("namespaceSelector") or {}).get("matchLabels") or {}
             if names.INJECTION_LABEL in labels:
                 count += 1
+                webhook = f"webhook {entry['name']} ({name})"
                 yield CheckResult(
-                    "others", WARNING, f"webhook {entry['name']} ({name}) uses our label as well",
+                    "others", WARNING, f"{webhook} also uses the label {names.INJECTION_LABEL}",
                     f"remove it when its injections are converted: {names.PRODUCT} convert -h",
                 )  # fmt: skip
     if not count:
-        yield CheckResult("others", OK, "no other webhook uses our label")
+        yield CheckResult("others", OK, f"no other webhook uses the label {names.INJECTION_LABEL}")
 
 
 async def labelled(context: CheckContext) -> AsyncIterator[CheckResult]:
@@ -78,8 +79,10 @@ async def labelled(context: CheckContext) -> AsyncIterator[CheckResult]:
         for namespace in await cluster_pods.enabled_namespaces(context.client, None)
     ]
     if enabled:
-        message = f"enabled already: {', '.join(sorted(enabled))}"
-        yield CheckResult("namespaces", OK, f"{message}; their new pods are in scope at once")
+        message = f"already enabled: {', '.join(sorted(enabled))}"
+        yield CheckResult(
+            "namespaces", OK, f"{message}: injection starts there right after the installation"
+        )
     else:
         yield CheckResult("namespaces", OK, "none is enabled yet")
 

@@ -48,7 +48,7 @@ class Right:
 
 
 async def of_operator(context: CheckContext) -> AsyncIterator[CheckResult]:
-    """Whether the operator's ServiceAccount may do what it must."""
+    """Whether the operator's ServiceAccount has all permissions that it needs."""
     if context.release is None:
         return
     user = context.release.service_account
@@ -65,7 +65,7 @@ async def of_operator(context: CheckContext) -> AsyncIterator[CheckResult]:
         remedy = "the chart's rbac.create makes them; without it, bind them yourself"
         yield CheckResult("rights", FAILED, f"{user} may not {_listed(lacking)}", remedy)
     else:
-        yield CheckResult("rights", OK, f"{user} may do what it must")
+        yield CheckResult("rights", OK, f"{user} has all permissions that it needs")
 
 
 async def to_install(context: CheckContext) -> AsyncIterator[CheckResult]:

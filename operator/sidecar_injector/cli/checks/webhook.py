@@ -10,7 +10,7 @@ from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContex
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects, probe
 from sidecar_injector.cli.cluster import pods as cluster_pods
-from sidecar_injector.core import audit
+from sidecar_injector.core import audit, remedies
 from sidecar_injector.kube import api
 
 ENABLE = f"kubectl label namespace NAME {cluster_pods.SELECTOR}"
@@ -39,13 +39,15 @@ async def certificates(context: CheckContext) -> AsyncIterator[CheckResult]:
     for certificate in live.certificates:
         if certificate.role == certificates.LEAF and not others:
             level = WARNING if certificate.due and certificate.due < context.now else OK
-            message = f"{live.phase}; the leaf is valid until {certificate.ends:%Y-%m-%d %H:%M}"
+            message = (
+                f"{live.phase}; serving certificate valid until {certificate.ends:%Y-%m-%d %H:%M}"
+            )
             remedy = f"it should have been renewed: {logs}" if level == WARNING else ""
             yield CheckResult("certificates", level, f"{mode}: {message}", remedy)
     if bundle_problems:
         yield CheckResult("caBundle", FAILED, "; ".join(bundle_problems), f"{repaired}{logs}")
     else:
-        yield CheckResult("caBundle", OK, "the API server trusts what is served")
+        yield CheckResult("caBundle", OK, "caBundle matches the serving certificate")
 
 
 async def namespaces(context: CheckContext) -> AsyncIterator[CheckResult]:
@@ -81,7 +83,7 @@ async def injections(context: CheckContext) -> AsyncIterator[CheckResult]:
             remedy = "the operator writes it within a second, if it runs"
             yield CheckResult("injections", WARNING, f"{place} has no status", remedy)
         elif ready["status"] != "True" and ready["reason"] != "Suspended":
-            remedy = f"kubectl describe {injection.kind.lower()} {injection.name}"
+            remedy = f"kubectl describe {remedies.object_of(injection)}"
             message = f"{place} is not ready: {ready['reason']}: {ready['message']}"
             yield CheckResult("injections", WARNING, message, remedy)
     yield CheckResult("injections", OK, f"{len(context.injections.injections)} found")

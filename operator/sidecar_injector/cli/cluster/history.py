@@ -1,13 +1,16 @@
-"""What happened to a pod when it was created, in rows and for programs."""
+"""What a pod has and lacks since it was created, for people and for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.cli.cluster import subjects
 from sidecar_injector.cli.output import tables
+from sidecar_injector.core import remedies
+from sidecar_injector.core.decision import Decision
+from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.reasons import Reason
 
@@ -16,9 +19,56 @@ CURRENT, OUTDATED, GONE = "current", "outdated", "deleted since"
 STYLES = {CURRENT: tables.GOOD, OUTDATED: tables.NEUTRAL, GONE: tables.NEUTRAL} | {
     reason.value: tables.style(reason) for reason in Reason
 }
-HEADING = "what happened when it was created"
-NOTHING = "nothing was recorded when it was created"
+WITHOUT = "none of our sidecars"
 _SENTENCES = {reason.value: reason.sentence for reason in Reason}
+
+
+def missing(history: subjects.PodHistory, decision: Decision) -> dict[str, str]:
+    """What the pod lacks and a new one would get: the injection, and why this pod lacks it."""
+    recorded = {entry.identity for entry in history.recorded.entries}
+    return {
+        line.injection.reference: _why_missing(history, line.injection)
+        for line in decision.injected
+        if line.injection.identity not in recorded
+    }
+
+
+def _why_missing(history: subjects.PodHistory, injection: model.Injection) -> str:
+    # Texts in RFC 3339 and UTC have the order of their times.
+    if history.created < history.ages.get(injection.identity, ""):
+        return "it was created before this injection existed"
+    for skipped in history.recorded.skipped:
+        if (skipped.kind, skipped.name) == injection.identity:
+            return f"it could not be done then ({skipped.reason})"
+    if history.recorded.entries or history.recorded.skipped:
+        return "it was created before this injection was changed"
+    return (
+        "it was created while the injector did not answer, or before the injection or the"
+        " namespace's label was changed"
+    )
+
+
+def headline(history: subjects.PodHistory, absent: Mapping[str, str]) -> str:
+    """What the pod has, and why it lacks the rest."""
+    present = ", ".join(
+        f"{_reference(entry.kind, entry.name)}"
+        + ("" if _template(history, entry) == CURRENT else f" ({_template(history, entry)})")
+        for entry in history.recorded.entries
+    )
+    parts = [f"has {present or WITHOUT}"]
+    parts += [f"without {reference}: {why}" for reference, why in absent.items()]
+    return "; ".join(parts)
+
+
+def remedy(history: subjects.PodHistory) -> remedies.Remedy:
+    """How the pod gets what a new one would get."""
+    owner = history.owner
+    restart = remedies.of(Reason.NOT_A_CREATE, owner)
+    if restart.command:
+        return restart
+    if owner.kind == "Pod":
+        return remedies.Remedy("delete the pod and create it again")
+    return remedies.Remedy(f"new pods of {owner.kind} {owner.name} have it")
 
 
 def rows(history: subjects.PodHistory) -> Iterator[tables.Row]:

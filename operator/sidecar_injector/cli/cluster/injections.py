@@ -43,6 +43,14 @@ class ReadInjections:
         """The injections that may apply in a namespace, in the order in which they are tried."""
         return views.ordered((*self.cluster.injections, *self._own(namespace)))
 
+    def ages(self, namespace: str) -> dict[tuple[str, str], str]:
+        """When each injection that may apply in a namespace was created, by its identity."""
+        return {
+            live.injection.identity: str(api.metadata(live.resource).get("creationTimestamp", ""))
+            for live in self.injections
+            if live.injection.namespace in (namespace, None)
+        }
+
     @functools.cached_property
     def cluster(self) -> views.Index:
         """The injections of the cluster."""

@@ -40,11 +40,16 @@ class Owners:
         controller = _controller(metadata)
         if controller is None:
             return Owner(namespace, "Pod", metadata["name"])
-        if controller["kind"] == "ReplicaSet":
-            deployment = (await self._of_replica_sets(namespace)).get(controller["name"])
+        return await self.above({**controller, "namespace": namespace})
+
+    async def above(self, reference: api.Json) -> Owner:
+        """The Deployment of a ReplicaSet; anything else is its own owner."""
+        namespace, kind, name = (reference[key] for key in ("namespace", "kind", "name"))
+        if kind == "ReplicaSet":
+            deployment = (await self._of_replica_sets(namespace)).get(name)
             if deployment:
                 return deployment
-        return Owner(namespace, controller["kind"], controller["name"])
+        return Owner(namespace, kind, name)
 
     async def _of_replica_sets(self, namespace: str) -> dict[str, Owner]:
         if namespace not in self._deployments:

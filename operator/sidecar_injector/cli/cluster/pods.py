@@ -1,7 +1,8 @@
-"""The pods of enabled namespaces: which of them need a restart, and whether it would help."""
+"""The pods of enabled namespaces: which lack a sidecar, why, and whether a restart would help."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,8 @@ from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects, owners
 from sidecar_injector.core import audit, decide
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import uninject
+from sidecar_injector.core.merging import status_annotation, uninject
+from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import Verdict
 from sidecar_injector.kube import api
 
@@ -35,12 +37,26 @@ class RestartCandidate:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedPod:
+    """A pod that was created without an injection that applies and could not be done."""
+
+    pod: str
+    owner: owners.Owner
+    reference: str
+    reason: str
+    """A code of `reasons.Reason`, as the pod's annotation has it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PodOverview:
     """The pods of enabled namespaces."""
 
     counts: Mapping[str, int]
     """How many pods have not ended, by namespace."""
     candidates: Sequence[RestartCandidate]
+    skipped: Sequence[SkippedPod]
+    tally: audit.Tally
+    """The pods of these namespaces by injection and state."""
 
 
 async def overview(
@@ -53,6 +69,8 @@ async def overview(
     """The pods of one namespace or of all that are enabled."""
     counts: dict[str, int] = {}
     candidates: list[RestartCandidate] = []
+    skipped: list[SkippedPod] = []
+    tally: audit.Tally = collections.Counter()
     pod_owners = owners.Owners(client)
     enabled = await enabled_namespaces(client, namespace)
     for resource in sorted(enabled, key=lambda resource: api.metadata(resource)["name"]):
@@ -67,9 +85,14 @@ async def overview(
         counts[name] = 0
         async for page in client.pages(api.PODS, scope=api.Scope(namespace=name)):
             for pod in page.items:
-                counts[name] += not has_ended(pod)
+                if has_ended(pod):
+                    continue
+                counts[name] += 1
                 candidates += await _candidates(pod, view, pod_owners)
-    return PodOverview(counts=counts, candidates=candidates)
+                skipped += await _skipped(pod, view, pod_owners)
+                for injection, state in audit.states(pod, view):
+                    tally[audit.identity(injection), state] += 1
+    return PodOverview(counts=counts, candidates=candidates, skipped=skipped, tally=tally)
 
 
 async def _candidates(
@@ -86,6 +109,23 @@ async def _candidates(
             obstacle=obstacle(pod, injection, view),
         )
         for injection, state in states_to_mend(pod, view)
+    ]
+
+
+async def _skipped(
+    pod: api.Json, view: namespace_view.NamespaceView, pod_owners: owners.Owners
+) -> list[SkippedPod]:
+    recorded = status_annotation.read(pod_fields.metadata_map(pod, "annotations"))
+    reasons = {(skipped.kind, skipped.name): skipped.reason for skipped in recorded.skipped}
+    return [
+        SkippedPod(
+            pod=api.metadata(pod)["name"],
+            owner=await pod_owners.of(pod),
+            reference=injection.reference,
+            reason=reasons[injection.identity],
+        )
+        for injection, state in audit.states(pod, view)
+        if state == audit.SKIPPED
     ]
 
 

@@ -21,15 +21,15 @@ FAILED_CALL = f'failed calling webhook "{names.MUTATE_WEBHOOK}"'
 
 
 class Answer(enum.Enum):
-    """What became of the pod."""
+    """What became of the pod; the values are promised."""
 
-    ANSWERED = enum.auto()
+    ANSWERED = "Answered"
     """The webhook was called. The pod may be refused for other reasons."""
-    NOT_CALLED = enum.auto()
+    NOT_CALLED = "NotCalled"
     """The pod was created without the webhook."""
-    REFUSED = enum.auto()
+    REFUSED = "Refused"
     """The webhook could not be called, and the pod was refused for that."""
-    UNKNOWN = enum.auto()
+    UNKNOWN = "Unknown"
     """The pod was refused before or without a call."""
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import objects, release
+from sidecar_injector.cli.cluster import objects, owners, release
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
+from sidecar_injector.core import remedies
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import controllers, workloads
@@ -21,13 +22,19 @@ from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.kube import api
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PodHistory:
     """What a pod's annotation says of its creation."""
 
     recorded: status_annotation.Provenance
     injections: Sequence[model.Injection]
     """The injections as they are now."""
+    owner: remedies.Subject
+    """What makes a new pod in place of this one, or the pod itself."""
+    created: str = ""
+    """RFC 3339, in UTC."""
+    ages: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    """When each injection was created, by `Injection.identity`."""
 
     def current(self, identity: tuple[str, str]) -> model.Injection | None:
         """The injection as it is now; None if it was deleted."""
@@ -108,12 +115,28 @@ async def _of_cluster(
         release_namespace=await release.namespace_of(client, chosen=release_namespace),
     )
     injector = inject.Injector(view_of=lambda _: view, namespace=namespace)
-    histories = []
+    histories: list[PodHistory | None] = []
+    pod_owners = owners.Owners(client)
+    ages = injections.ages(namespace)
     for reference in references:
         manifest = await objects.read(client, reference, namespace=namespace)
         recorded = status_annotation.read(pod_fields.metadata_map(manifest, "annotations"))
         is_pod = reference.kind == "Pod"
-        histories.append(PodHistory(recorded, injections.of(namespace)) if is_pod else None)
+        if is_pod:
+            pod_owner = await pod_owners.of(manifest)
+            histories.append(
+                PodHistory(
+                    recorded=recorded,
+                    injections=injections.of(namespace),
+                    owner=remedies.Subject(
+                        namespace=namespace, kind=pod_owner.kind, name=pod_owner.name
+                    ),
+                    created=api.metadata(manifest)["creationTimestamp"],
+                    ages=ages,
+                )
+            )
+        else:
+            histories.append(None)
         written = cluster_pods.as_new(manifest) if is_pod else manifest
         await _read_account(client, written, injector)
         injector.document(manifests.Document(str(reference), written))

@@ -1,4 +1,4 @@
-"""`check`: whether everything is as it should be, and what to do where it is not."""
+"""`check`: whether the installation works, and what to do where it does not."""
 
 from __future__ import annotations
 
@@ -69,12 +69,13 @@ BEFORE: Sequence[tuple[str, Check]] = (
 def check(
     *, pre: bool, strict: bool, namespace: str | None, form: str, address: cluster_client.Address
 ) -> None:
-    """Look for what is wrong with the injector in a cluster, and say what would help.
+    """Check the installation, and print what helps.
 
-    Looks at the cluster's version, definitions, replicas, rights, webhook configurations,
-    certificates and the API server's trust in them, namespaces, injections and what these need, and
-    at last creates a pod as a dry run to see whether the webhook is asked. Nothing is changed. Exit
-    status 1 if anything has failed, and 2 if nothing has, but you may not look at everything.
+    Checks the cluster's version, definitions, replicas, permissions, webhook configurations,
+    certificates and the API server's trust in them, namespaces, and injections with what they need.
+    The last check creates a pod as a dry run, to see whether the webhook is called. Nothing is
+    changed. Exit status 1 if a check has failed. Exit status 2 if none has, but you lack
+    permissions to see everything.
     """
     now = datetime.datetime.now(datetime.UTC)
     results: list[CheckResult] = []
@@ -120,7 +121,7 @@ def summary(results: Sequence[CheckResult]) -> str:
         )
         if counts[level]
     ]  # fmt: skip
-    return ", ".join(parts) if parts else "all is well"
+    return ", ".join(parts) if parts else "everything is in order"
 
 
 def as_json(results: Sequence[CheckResult]) -> dict[str, Any]:

@@ -1,28 +1,35 @@
-"""`explain`: every rule that was tried on a pod, in order, and why."""
+"""`explain`: why a pod is or is not injected, and what to do."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import rich.console
 
+from sidecar_injector import names
 from sidecar_injector.cli import options
-from sidecar_injector.cli.cluster import client, history, subjects
+from sidecar_injector.cli.cluster import client, history, probe, subjects
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.output import report, tables
-from sidecar_injector.core import decision, matching, patch
+from sidecar_injector.core import decision, matching, patch, remedies
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.merging import ports, status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import lenient, qos
 from sidecar_injector.core.reasons import Level, Reason
 
+if TYPE_CHECKING:
+    import rich.console
+
 PASSED = "passed"
-COLUMNS = ("SUBJECT", "RULE", "RESULT", "WHY")
+CLASS, PORTS = "quality of service", "ports"
+"""What is worth a line although no rule stops for it."""
+COLUMNS = ("INJECTION", "RESULT", "WHY")
+RULE_COLUMNS = ("SUBJECT", "RULE", "RESULT", "WHY")
+CHECK = remedies.Remedy("find out why", f"kubectl {names.PRODUCT} check")
 STYLES = {PASSED: tables.PASSED} | {reason.value: tables.style(reason) for reason in Reason}
 
 
@@ -51,6 +58,9 @@ class Explanation:
     """The steps of each line of the decision, in its order."""
     receiving: list[list[str]]
     """The pod's own containers that receive something, by line of the decision."""
+
+
+Explained = Sequence[tuple[Explanation, subjects.PodHistory | None]]
 
 
 def explanation(subject: inject.Subject) -> Explanation:
@@ -89,7 +99,7 @@ def _class_steps(before: Any, after: Any) -> Iterator[ExplainStep]:
     """What becomes of the pod's class, if it does not stay as it is."""
     old, new = (qos.service_class(lenient.child(pod, "spec")) for pod in (before, after))
     if old != new:
-        yield ExplainStep("quality of service", None, f"{old} without the injections, {new} with")
+        yield ExplainStep(CLASS, None, f"{old} without the injections, {new} with")
 
 
 def _step(rule: matching.Rule[Any], *, stops: bool, fact: str) -> ExplainStep:
@@ -107,7 +117,7 @@ def _fit_steps(
         return
     yield ExplainStep("validity", None, "the injection is valid")
     if sentences := list(_shared_ports(line, pod)):
-        yield ExplainStep("ports", None, "; ".join(sentences))
+        yield ExplainStep(PORTS, None, "; ".join(sentences))
     details = [f"{key}: {_listed(value)}" for key, value in line.details.items()]
     if receiving:
         details.append(f"containers that receive something: {', '.join(receiving)}")
@@ -129,38 +139,56 @@ def _listed(value: Any) -> str:
 
 @click.command(epilog="Example: sidecar-injector explain pod/web-0 -n demo")
 @options.subjects()
+@click.option("--rules", is_flag=True, help="Show every rule that was tried, in order.")
 @options.output()
 @client.address()
-def explain(*, form: str, **arguments: Any) -> None:
-    """Show every rule that was tried on a pod, in order, and why.
+def explain(*, form: str, rules: bool, **arguments: Any) -> None:
+    """Say why a pod is or is not injected, and what to do.
 
-    First the rules on the pod, any of which puts it out of scope; then, for each injection in the
-    order in which they are tried, the rules on whether it applies and whether its parts fit. The
-    first rule that stops is the last that is shown.
+    The first line is the answer, and a line that begins with an arrow is a remedy. A line for each
+    injection follows, in the order in which injections are tried.
 
-    KIND/NAME asks a cluster: what would become of the object's pods if they were created now, and
-    for a pod that exists also what happened when it was created. With -f and -i only files are
-    read. Exit status 1 when an injection that applies could not be done.
+    KIND/NAME asks a cluster: what a pod has, why it lacks the rest, what new pods of the object
+    would get, and whether the injector answers. With -f and -i only files are read. Exit status 1
+    when an injection that applies cannot be done.
 
     Example: sidecar-injector explain -f pod.yaml -i injection.yaml
     """
-    with_histories, notes = subjects.read(subjects.SubjectOptions(**arguments))
+    chosen = subjects.SubjectOptions(**arguments)
+    with_histories, notes = subjects.read(chosen)
     explained = [(explanation(subject), pod_history) for subject, pod_history in with_histories]
+    answer = _probe(chosen, explained) if chosen.objects else None
     if form == options.TABLE:
-        _print(explained)
+        _print(explained, answer, with_rules=rules)
     else:
         pods = [
-            as_json(result) | ({"happened": history.as_json(pod_history)} if pod_history else {})
+            as_json(result, pod_history)
+            | ({"happened": history.as_json(pod_history)} if pod_history else {})
             for result, pod_history in explained
         ]
-        tables.structured({"pods": pods, "notes": list(dict.fromkeys(notes))}, form=form)
+        webhook = {"webhook": _probe_as_json(answer)} if answer else {}
+        tables.structured({"pods": pods, **webhook, "notes": list(dict.fromkeys(notes))}, form=form)
     tables.notes(notes)
     sys.exit(1 if any(result.entry.has_findings for result, _ in explained) else 0)
 
 
-def as_json(result: Explanation) -> dict[str, Any]:
-    """A pod as in the report of `inject`, and its rules."""
-    pod = report.pod(result.entry)
+def _probe(chosen: subjects.SubjectOptions, explained: Explained) -> probe.Probe | None:
+    """Whether new pods of the namespace are injected; None if they are not meant to be."""
+    reasons = {result.entry.decision.reason for result, _ in explained}
+    if reasons & {Reason.NAMESPACE_NOT_ENABLED, Reason.NAMESPACE_EXCLUDED}:
+        return None
+    namespace = explained[0][0].entry.namespace
+    return client.run(chosen.address, lambda connected: probe.probe(connected, namespace))
+
+
+def _probe_as_json(answer: probe.Probe) -> dict[str, Any]:
+    return {"answer": answer.answer.value, "message": str(answer)}
+
+
+def as_json(result: Explanation, pod_history: subjects.PodHistory | None = None) -> dict[str, Any]:
+    """A pod as in the report of `inject`, with its rules; remedies are for the live owner."""
+    owner = pod_history.owner if pod_history else None
+    pod = report.pod(result.entry, owner=owner)
     pod["message"] = result.entry.decision.message
     pod["rules"] = [_step_as_json(step) for step in result.scope]
     lines = zip(pod["injections"], result.lines, result.receiving, strict=True)
@@ -186,24 +214,55 @@ def rows(result: Explanation) -> Iterator[tables.Row]:
             yield line.injection.reference, step.rule, step.result, step.message
 
 
-def _print(explained: Sequence[tuple[Explanation, subjects.PodHistory | None]]) -> None:
+def answers(
+    result: Explanation, owner: remedies.Subject | None = None
+) -> Iterator[tables.Row | str]:
+    """A row for each injection and each mistake in the pod's annotation, and what to do."""
+    entry = result.entry
+    for finding in entry.decision.annotation_findings:
+        yield "annotation", finding.reason.value, finding.message
+        yield tables.remedy(remedies.of(finding.reason, owner or entry.subject))
+    yield from (("pod", step.rule, step.message) for step in result.scope if step.rule == CLASS)
+    for line, steps in zip(entry.decision.lines, result.lines, strict=True):
+        # The last step has the value that its rule looked at.
+        yield line.injection.reference, line.reason.value, steps[-1].message
+        yield from (("", step.rule, step.message) for step in steps if step.rule == PORTS)
+        if report.is_unexpected(line.reason):
+            yield tables.remedy(remedies.of(line.reason, owner or entry.subject, line.injection))
+
+
+def _print(explained: Explained, answer: probe.Probe | None, *, with_rules: bool) -> None:
     console = tables.console()
+    if answer and answer.answer is not probe.Answer.ANSWERED:
+        tables.heading(f"{answer}", to=console)
+        tables.write(f"{tables.remedy(CHECK)}\n\n")
     for index, (result, pod_history) in enumerate(explained):
         if index:
             tables.write("\n")
+        entry, owner = result.entry, pod_history.owner if pod_history else None
         if pod_history:
-            _print_history(result.entry.place, pod_history, to=console)
-        now = "if it were created now: " if pod_history else ""
-        outcome = f"{result.entry.decision.verdict.value}: {result.entry.decision.message}"
-        tables.heading(f"{result.entry.place}: {now}{outcome}", to=console)
-        tables.table(COLUMNS, list(rows(result)), styles=STYLES, to=console)
+            _print_history(result, pod_history, to=console)
+        subject = "a new pod" if pod_history else entry.place
+        tables.heading(f"{subject}: {report.headline(entry.decision)}", to=console)
+        if entry.decision.reason and entry.decision.reason.level is Level.SCOPE:
+            remedy = remedies.of(entry.decision.reason, owner or entry.subject)
+            tables.write(f"{tables.remedy(remedy)}\n")
+        if with_rules:
+            tables.table(RULE_COLUMNS, list(rows(result)), styles=STYLES, to=console)
+        elif lines := list(answers(result, owner)):
+            tables.table(COLUMNS, lines, styles=STYLES, to=console)
+    if answer and answer.answer is probe.Answer.ANSWERED:
+        tables.write(f"\n{answer}\n")
 
 
 def _print_history(
-    place: str, pod_history: subjects.PodHistory, *, to: rich.console.Console
+    result: Explanation, pod_history: subjects.PodHistory, *, to: rich.console.Console
 ) -> None:
-    rows = list(history.rows(pod_history))
-    tables.heading(f"{place}: {history.HEADING if rows else history.NOTHING}", to=to)
-    if rows:
-        tables.table(history.COLUMNS, rows, styles=history.STYLES, to=to)
+    """What the pod has, and why it lacks what a new one would get."""
+    missing = history.missing(pod_history, result.entry.decision)
+    tables.heading(f"{result.entry.place}: {history.headline(pod_history, missing)}", to=to)
+    if missing:
+        tables.write(f"{tables.remedy(history.remedy(pod_history))}\n")
+    if lines := list(history.rows(pod_history)):
+        tables.table(history.COLUMNS, lines, styles=history.STYLES, to=to)
     tables.write("\n")

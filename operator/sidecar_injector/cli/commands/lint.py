@@ -57,7 +57,7 @@ def minor_of(context: click.Context, parameter: click.Parameter, value: str | No
 
 
 @click.command(epilog="Example: sidecar-injector lint -f injections.yaml --strict")
-@options.files("SidecarInjections of either kind; other objects are passed over.")
+@options.files("SidecarInjections of either kind; other objects are ignored.")
 @options.namespace()
 @options.output()
 @click.option("--strict", is_flag=True, help="Exit status 1 for warnings, too.")
@@ -68,8 +68,20 @@ def minor_of(context: click.Context, parameter: click.Parameter, value: str | No
     callback=minor_of,
     help=f"The release of the cluster, such as 1.{releases.OLDEST}.  [default: {NEWEST}]",
 )
+@click.option(
+    "--pod-security",
+    "level",
+    type=click.Choice(validate.LEVELS),
+    help="The level that the namespaces enforce.",
+)
 def lint(
-    *, files: tuple[str, ...], namespace: str, form: str, strict: bool, version: int | None
+    *,
+    files: tuple[str, ...],
+    namespace: str,
+    form: str,
+    strict: bool,
+    version: int | None,
+    level: str | None,
 ) -> None:
     """Check SidecarInjections as the cluster would.
 
@@ -78,7 +90,8 @@ def lint(
     never a cluster. Exit status 1 if there is an error.
     """
     options.check_stdin(*files)
-    results = check(manifests.read_injections(files, namespace=namespace), minor=version)
+    injections = manifests.read_injections(files, namespace=namespace)
+    results = check(injections, minor=version, level=level)
     if form == options.TABLE:
         tables.table(
             COLUMNS, [row for result in results for row in rows(result)],
@@ -90,11 +103,14 @@ def lint(
     sys.exit(1 if any(result.has(level) for result in results for level in fatal) else 0)
 
 
-def check(injections: Sequence[model.Injection], *, minor: int | None = None) -> list[LintResult]:
-    """All injections, in the given order, each with its findings in that release."""
+def check(
+    injections: Sequence[model.Injection], *, minor: int | None = None, level: str | None = None
+) -> list[LintResult]:
+    """All injections, in this order, each with its findings in that release and at that level."""
     results = []
+    enforcing = {level: "the namespace"} if level else {}
     for injection in injections:
-        checked = validate.validate(injection, others=injections, minor=minor)
+        checked = validate.validate(injection, others=injections, enforcing=enforcing, minor=minor)
         findings = [
             LintFinding(level, problem.path, problem.sentence)
             for level, problems in (

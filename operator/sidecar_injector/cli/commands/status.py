@@ -1,4 +1,4 @@
-"""`status`: what is installed, what it does where, and which pods need a restart."""
+"""`status`: what is installed, what it does where, and which pods are without a sidecar."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from sidecar_injector import names
 from sidecar_injector.cli import operator_extra, options
 from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import objects
+from sidecar_injector.cli.cluster import objects, owners
 from sidecar_injector.cli.cluster import pods as cluster_pods
+from sidecar_injector.cli.cluster import refusals as cluster_refusals
 from sidecar_injector.cli.cluster import release as cluster_release
 from sidecar_injector.cli.commands import certificates
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
+from sidecar_injector.core.reasons import Reason
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
@@ -25,13 +27,15 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 COUNTS = (audit.SELECTED, *audit.STATES)
-INJECTIONS = ("NAMESPACE", "INJECTION", "READY", *(count.upper() for count in COUNTS), "WHY NOT")
+INJECTIONS = ("NAMESPACE", "INJECTION", "READY", *(count.upper() for count in COUNTS), "REASON")
 NAMESPACES = ("NAMESPACE", "LABEL", "PODS", "INJECTIONS")
-RESTARTS = ("OWNER", "PODS", "INJECTION", "STATE", "RESTART")
+WITHOUT = ("OWNER", "PODS", "INJECTION", "STATE", "WHAT HELPS")
+REFUSED = "refused"
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 STYLES = {
     YES: tables.GOOD, NO: tables.BAD, UNKNOWN: tables.NEUTRAL, names.ENABLED: tables.GOOD,
     audit.OUTDATED: tables.NEUTRAL, audit.MISSING: tables.NEUTRAL,
+    audit.SKIPPED: tables.BAD, REFUSED: tables.BAD,
 }  # fmt: skip
 
 
@@ -46,6 +50,9 @@ class InstallationStatus:
     namespaces: Sequence[api.Json]
     """The chosen namespace, or all that carry our label, whatever its value."""
     pods: cluster_pods.PodOverview
+    refusals: Sequence[cluster_refusals.Refusal]
+    is_of_namespace: bool
+    """Whether only one namespace is shown, so that only its pods are counted."""
     certificates: live.Certificates | None
     """None where the user may not read them."""
     notes: Sequence[str]
@@ -58,12 +65,14 @@ class InstallationStatus:
 def status(
     *, namespace: str | None, all_namespaces: bool, form: str, address: cluster_client.Address
 ) -> None:
-    """Show what is installed, what it does where, and which pods need a restart.
+    """Show what is installed, what it does where, and which pods are without a sidecar.
 
-    For each injection stands how many pods it selects, and how many of these have it, as the
-    operator counted last. Pods that need a restart are counted now: they have parts of an older
-    template (outdated) or lack an injection that selects them (missing). Exit status 0 whatever is
-    shown; `sidecar-injector check` looks for what is wrong.
+    Each injection has the number of pods that it selects, and of those that have it: as the
+    operator counted last, or with -n the pods of this namespace as they are now. A pod is outdated
+    if it has parts of an older template, and missing an injection if a new pod would have it. It
+    was skipped if the injection applies and could not be added. Refused pods are known from Events,
+    which a cluster keeps for an hour. Exit status 0 whatever is shown; `sidecar-injector check`
+    looks for what is wrong.
     """
     chosen = cluster_client.chosen_namespace(namespace, all_namespaces=all_namespaces)
     state = cluster_client.run(
@@ -89,16 +98,14 @@ def as_json(state: InstallationStatus) -> dict[str, Any]:
             "ready": state.release.ready,
             "outside": state.outside,
         },
-        "injections": list(map(_injection_as_json, state.injections.injections)),
+        "injections": [_injection_as_json(live, state) for live in state.injections.injections],
         "namespaces": [
             {"name": name, "label": label, "pods": pods, "injections": applying}
             for name, label, pods, applying in _namespaces(state)
         ],
         "restarts": [
             {
-                "namespace": candidate.owner.namespace,
-                "kind": candidate.owner.kind,
-                "name": candidate.owner.name,
+                **_owner_as_json(candidate.owner),
                 "pod": candidate.pod,
                 "injection": candidate.reference,
                 "state": candidate.state,
@@ -106,9 +113,27 @@ def as_json(state: InstallationStatus) -> dict[str, Any]:
             }
             for candidate in state.pods.candidates
         ],
+        "skipped": [
+            {
+                **_owner_as_json(skipped.owner),
+                "pod": skipped.pod,
+                "injection": skipped.reference,
+                "reason": skipped.reason,
+                "remedy": _remedy(skipped.reason),
+            }
+            for skipped in state.pods.skipped
+        ],
+        "refused": [
+            {**_owner_as_json(refusal.owner), "last": refusal.last, "message": refusal.message}
+            for refusal in state.refusals
+        ],
         "certificates": certificates.as_json(state.certificates) if state.certificates else None,
         "notes": list(state.notes),
     }
+
+
+def _owner_as_json(owner: owners.Owner) -> dict[str, str]:
+    return {"namespace": owner.namespace, "kind": owner.kind, "name": owner.name}
 
 
 async def _read(
@@ -125,6 +150,8 @@ async def _read(
         pods=await cluster_pods.overview(
             client, namespace=namespace, injections=injections, release_namespace=release.namespace
         ),
+        refusals=await _refusals(client, namespace, notes),
+        is_of_namespace=namespace is not None,
         certificates=await _certificates(client, release, notes),
         notes=notes,
     )
@@ -135,6 +162,18 @@ async def _labelled_namespaces(client: api.Api, namespace: str | None) -> list[a
         return [await client.get(api.NAMESPACES, name=namespace)]
     scope = api.Scope(label_selector=names.INJECTION_LABEL)
     return await objects.read_all(client, api.NAMESPACES, scope=scope)
+
+
+async def _refusals(
+    client: api.Api, namespace: str | None, notes: list[str]
+) -> list[cluster_refusals.Refusal]:
+    try:
+        return await cluster_refusals.read(client, namespace)
+    except api.ApiError as error:
+        if error.status != api.FORBIDDEN:
+            raise
+        notes.append("you may not list events: refused pods are not shown")
+        return []
 
 
 async def _certificates(
@@ -152,7 +191,9 @@ async def _certificates(
         return None
 
 
-def _injection_as_json(live: cluster_injections.LiveInjection) -> dict[str, Any]:
+def _injection_as_json(
+    live: cluster_injections.LiveInjection, state: InstallationStatus
+) -> dict[str, Any]:
     status = live.resource.get("status") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ready = conditions.get("Ready") or {}
@@ -165,7 +206,9 @@ def _injection_as_json(live: cluster_injections.LiveInjection) -> dict[str, Any]
         "ready": ready.get("status", "Unknown"),
         "reason": decisive.get("reason", ""),
         "message": decisive.get("message", ""),
-        "pods": status.get("pods"),
+        "pods": audit.counts(state.pods.tally, audit.identity(live.injection))
+        if state.is_of_namespace
+        else status.get("pods"),
     }
 
 
@@ -192,7 +235,7 @@ def _print(state: InstallationStatus) -> None:
         (INJECTIONS, list(_injection_rows(state)), "there is no injection yet"),
         (NAMESPACES, list(_namespace_rows(state)),
          f"no namespace is enabled: kubectl label namespace NAME {cluster_pods.SELECTOR}"),
-        (RESTARTS, list(_restart_rows(state)), "no pod needs a restart"),
+        (WITHOUT, list(_without_rows(state)), "no pod is without a sidecar that it should have"),
     ):  # fmt: skip
         tables.write("\n")
         if rows:
@@ -206,7 +249,7 @@ def _print(state: InstallationStatus) -> None:
 
 def _injection_rows(state: InstallationStatus) -> Iterator[tables.Row]:
     words = {"True": YES, "False": NO}
-    for row in map(_injection_as_json, state.injections.injections):
+    for row in (_injection_as_json(live, state) for live in state.injections.injections):
         name = row["name"] if row["namespace"] else f"{names.CLUSTER_PREFIX}{row['name']}"
         ready = words.get(row["ready"], UNKNOWN)
         pods = row["pods"] or {}
@@ -221,12 +264,27 @@ def _namespace_rows(state: InstallationStatus) -> Iterator[tables.Row]:
         yield name, (label or "none") + problem, str(pods), ", ".join(applying) or NOTHING
 
 
-def _restart_rows(state: InstallationStatus) -> Iterator[tables.Row]:
+def _without_rows(state: InstallationStatus) -> Iterator[tables.Row]:
+    """Outdated, missing, skipped and refused pods, those of one owner together."""
     groups: dict[tuple[str, str, str, str], set[str]] = {}
     for candidate in state.pods.candidates:
-        obstacle = candidate.obstacle
-        effect = f"would not help: {obstacle}" if obstacle else "would help"
-        group = str(candidate.owner), candidate.reference, candidate.state, effect
+        helps = f"no restart: {candidate.obstacle}" if candidate.obstacle else "restart"
+        group = str(candidate.owner), candidate.reference, candidate.state, helps
         groups.setdefault(group, set()).add(candidate.pod)
-    for (owner, reference, state_of_pods, effect), pods in sorted(groups.items()):
-        yield owner, str(len(pods)), reference, state_of_pods, effect
+    for skipped in state.pods.skipped:
+        helps = f"{skipped.reason}: {_remedy(skipped.reason)}"
+        group = str(skipped.owner), skipped.reference, audit.SKIPPED, helps
+        groups.setdefault(group, set()).add(skipped.pod)
+    for (owner, reference, state_of_pods, helps), pods in sorted(groups.items()):
+        yield owner, str(len(pods)), reference, state_of_pods, helps
+    for refusal in state.refusals:
+        when = f"last at {refusal.last}: " if refusal.last else ""
+        yield str(refusal.owner), NOTHING, NOTHING, REFUSED, f"{when}{refusal.message}"
+
+
+def _remedy(code: str) -> str:
+    """The remedy of a reason that a pod's annotation has, which anybody can write."""
+    return _REMEDIES.get(code, "")
+
+
+_REMEDIES = {reason.value: reason.remedy for reason in Reason}

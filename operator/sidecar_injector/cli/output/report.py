@@ -7,11 +7,15 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sidecar_injector.core import remedies
 from sidecar_injector.core.decision import Decision, Line
-from sidecar_injector.core.reasons import PodVerdict, Verdict
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 from sidecar_injector.observability import logs
 
 NOTHING = "-"
+FEW = 5
+"""Injections in a headline."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,11 @@ class ReportEntry:
     def place(self) -> str:
         """NAMESPACE/KIND/NAME."""
         return f"{self.namespace}/{self.kind}/{self.name}"
+
+    @property
+    def subject(self) -> remedies.Subject:
+        """The object in which the pod is changed."""
+        return remedies.Subject(namespace=self.namespace, kind=self.kind, name=self.name)
 
     @property
     def has_findings(self) -> bool:
@@ -52,6 +61,42 @@ def lines(entries: Sequence[ReportEntry], *, findings_only: bool = False) -> Ite
                 yield _row(entry, reference, line.verdict, reason, line.message)
 
 
+def headline(decision: Decision) -> str:
+    """What becomes of a pod, for people: the verdict, and the reason where nothing is added."""
+    if decision.verdict is PodVerdict.OUT_OF_SCOPE and decision.reason:
+        return f"not injected ({decision.reason.value}): {decision.reason.sentence}"
+    if decision.verdict is PodVerdict.REFUSED:
+        return f"the pod is refused: {decision.message}"
+    by_verdict: dict[Verdict, list[str]] = {}
+    for line in decision.lines:
+        is_whole = line.reason in (Reason.INJECTED, Reason.ALREADY_INJECTED)
+        reference = line.injection.reference
+        text = reference if is_whole else f"{reference} ({line.reason.value})"
+        by_verdict.setdefault(line.verdict, []).append(text)
+    parts = {
+        "injected": by_verdict.get(Verdict.INJECTED, []),
+        "already injected": by_verdict.get(Verdict.PRESENT, []),
+        "cannot be done": by_verdict.get(Verdict.SKIPPED, []),
+    }
+    if not parts["injected"] and not parts["already injected"]:
+        none = {"not injected": by_verdict.get(Verdict.NOT_APPLICABLE, [])}
+        parts = {"not injected": parts["cannot be done"]} if parts["cannot be done"] else none
+    texts = [f"{part}: {_few(references)}" for part, references in parts.items() if references]
+    return "; ".join(texts) or "not injected: there is no injection for this namespace"
+
+
+def _few(references: Sequence[str]) -> str:
+    more = f", and {len(references) - FEW} more" if len(references) > FEW else ""
+    return ", ".join(references[:FEW]) + more
+
+
+def is_unexpected(reason: Reason) -> bool:
+    """Whether a remedy belongs beside the reason; most selectors are meant not to match."""
+    selectors = (Reason.SELECTOR_MISMATCH, Reason.NAMESPACE_SELECTOR_MISMATCH)
+    is_well = reason in (Reason.INJECTED, Reason.ALREADY_INJECTED)
+    return not is_well and reason not in selectors
+
+
 def as_json(entries: Sequence[ReportEntry], *, notes: Sequence[str] = ()) -> str:
     """The same for programs; its shape is stable. `notes` are there if there are any."""
     content: dict[str, Any] = {"pods": [pod(entry) for entry in entries]}
@@ -60,35 +105,46 @@ def as_json(entries: Sequence[ReportEntry], *, notes: Sequence[str] = ()) -> str
     return json.dumps(content, indent=2, ensure_ascii=False)
 
 
-def pod(entry: ReportEntry) -> dict[str, Any]:
-    """One of `pods` in the report for programs."""
-    decision = entry.decision
+def pod(entry: ReportEntry, *, owner: remedies.Subject | None = None) -> dict[str, Any]:
+    """One of `pods` in the report for programs; a live pod is changed in its `owner`."""
+    decision, subject = entry.decision, owner or entry.subject
     member: dict[str, Any] = {
         "namespace": entry.namespace,
         "kind": entry.kind,
         "name": entry.name,
         "verdict": decision.verdict.value,
         "reason": decision.reason.value if decision.reason else "",
-        "injections": [_line(line) for line in decision.lines],
+        **_remedy(decision.reason, subject),
+        "injections": [_line(line, subject) for line in decision.lines],
     }
     if decision.annotation_findings:
         member["words"] = [
             {
                 "reason": finding.reason.value, "message": finding.message,
-                "subject": finding.subject,
+                "subject": finding.subject, **_remedy(finding.reason, subject),
             }
             for finding in decision.annotation_findings
         ]  # fmt: skip
     return member
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _remedy(
+    reason: Reason | None, subject: remedies.Subject, injection: model.Injection | None = None
+) -> dict[str, str]:
+    if reason is None or reason in (Reason.INJECTED, Reason.ALREADY_INJECTED):
+        return {"remedy": "", "command": ""}
+    remedy = remedies.of(reason, subject, injection)
+    return {"remedy": remedy.text, "command": remedy.command}
+
+
+def _line(line: Line, subject: remedies.Subject) -> dict[str, Any]:
     return {
         "kind": line.injection.kind,
         "name": line.injection.name,
         "verdict": line.verdict.value,
         "reason": line.reason.value,
         "message": line.message,
+        **_remedy(line.reason, subject, line.injection),
         "details": dict(line.details),
     }
 

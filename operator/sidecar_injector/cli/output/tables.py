@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     import rich.console
 
 Row = Sequence[str]
+
+GAP: Final = "  "
+NARROWEST: Final = 24
+"""Columns of a terminal in which sentences can be read; a narrower one wraps lines itself."""
 
 PASSED, GOOD, NEUTRAL, BAD = "dim", "green", "yellow", "red"
 _STYLES: Mapping[Level, str] = {
@@ -58,38 +63,82 @@ def structured(value: Any, *, form: str) -> None:
 
 
 def table(
-    columns: Row, rows: Sequence[Row], *, styles: Mapping[str, str], to: rich.console.Console
+    columns: Row,
+    rows: Sequence[Row | str],
+    *,
+    styles: Mapping[str, str],
+    to: rich.console.Console,
 ) -> None:
-    """Writes rows under headings: folded and coloured on a terminal, whole lines in a pipe.
+    """Writes rows under headings. A text among the rows is a line below the row before it.
 
+    On a terminal the last column is wrapped between words. A text is never wrapped, so that a
+    command in it can be copied; in a pipe nothing is. A column without values is left out.
     `styles` has the colours of cells by their text.
     """
-    clean = [[logs.one_line(cell) for cell in row] for row in rows]
+    values = [row for row in rows if not isinstance(row, str)]
+    kept = [
+        index for index in range(len(columns)) if not index or any(row[index] for row in values)
+    ]
+    headings = [columns[index] for index in kept]
+    clean = [
+        logs.one_line(row) if isinstance(row, str) else [logs.one_line(row[i]) for i in kept]
+        for row in rows
+    ]
+    cells = [headings, *(row for row in clean if not isinstance(row, str))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     if not to.is_terminal:
-        write(_plain([list(columns), *clean]))
+        texts = [f"  {row}" if isinstance(row, str) else _line(row, widths) for row in clean]
+        write("".join(f"{text.rstrip()}\n" for text in (_line(headings, widths), *texts)))
         return
-    import rich.table  # noqa: PLC0415
+    room = to.width - sum(widths[:-1]) - len(GAP) * len(widths[:-1])
+    _print(_line(headings, widths), to, "bold")
+    for row in clean:
+        if isinstance(row, str):
+            _print(f"  {row}", to)
+            continue
+        first, *others = textwrap.wrap(
+            row[-1], max(room, NARROWEST), break_long_words=False, break_on_hyphens=False
+        ) or [""]  # fmt: skip
+        _print_cells([*row[:-1], first], widths, styles=styles, to=to)
+        for other in others:
+            _print_cells([*[""] * (len(row) - 1), other], widths, styles={}, to=to)
+
+
+def _line(row: Row, widths: Sequence[int]) -> str:
+    return GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+
+
+def _print_cells(
+    row: Row, widths: Sequence[int], *, styles: Mapping[str, str], to: rich.console.Console
+) -> None:
     import rich.text  # noqa: PLC0415
 
-    # Without lines: people copy from the terminal.
-    grid = rich.table.Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for column in grid.columns:
-        column.overflow = "fold"
-    for row in clean:
+    line = rich.text.Text()
+    for cell, width in zip(row, widths, strict=True):
         # As Text: rich would read brackets in a string as styles.
-        grid.add_row(*(rich.text.Text(cell, style=styles.get(cell, "")) for cell in row))
-    to.print(grid, highlight=False)
+        line.append(cell, style=styles.get(cell, "")).append(" " * (width - len(cell)) + GAP)
+    line.rstrip()
+    to.print(line, soft_wrap=True, highlight=False)
+
+
+def _print(text: str, to: rich.console.Console, style: str = "") -> None:
+    import rich.text  # noqa: PLC0415
+
+    to.print(rich.text.Text(text.rstrip(), style=style), soft_wrap=True, highlight=False)
 
 
 def heading(text: str, *, to: rich.console.Console) -> None:
     """Writes a line above a table."""
     line = logs.one_line(text)
     if to.is_terminal:
-        import rich.text  # noqa: PLC0415
-
-        to.print(rich.text.Text(line, style="bold"), soft_wrap=True)
+        _print(line, to, "bold")
     else:
         write(f"{line}\n")
+
+
+def remedy(text: object) -> str:
+    """A line that says what to do."""
+    return f"→ {text}"
 
 
 def notes(texts: Sequence[str]) -> None:
@@ -101,12 +150,3 @@ def notes(texts: Sequence[str]) -> None:
 def style(reason: Reason) -> str:
     """The colour of a reason."""
     return _STYLES[reason.level]
-
-
-def _plain(rows: Sequence[Row]) -> str:
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
-    return "".join(f"{line.rstrip()}\n" for line in padded)

@@ -40,7 +40,7 @@ class Problem:
         return f"{self.value} {self.expectation}" if self.value else self.expectation
 
     def __str__(self) -> str:
-        return f"{self.path} {self.sentence}"
+        return f"{self.path}: {self.sentence}"
 
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -104,7 +104,7 @@ def problems(
 
     wanted = schema.get("type")
     if wanted and not _is(value, wanted):
-        yield Problem(path, f"must be {_article(wanted)}", _shown(value))
+        yield Problem(path, f"must be {_article(wanted)}{_quotes(wanted, value)}", _shown(value))
         return
     if isinstance(value, str | list | dict) and (problem := _size(schema, value, path=path)):
         # Work ends here: the size of a value limits what its patterns and its items cost.
@@ -151,7 +151,7 @@ def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iter
         yield from problems(schema.get("items") or {}, item, path=where, tokens=tokens)
         identity, label = _identity(schema.get("x-kubernetes-list-type"), item, keys)
         if identity is not None and identity in seen:
-            expectation = "is there already: each may stand in the list only once"
+            expectation = "is a duplicate: each may be in the list only once"
             yield Problem(where, expectation, label)
         seen.add(identity)
 
@@ -276,6 +276,12 @@ def is_word(schema: Schema) -> bool:
 def _is(value: Any, wanted: str) -> bool:
     is_boolean = isinstance(value, bool)
     return isinstance(value, _TYPES[wanted]) and is_boolean == (wanted == "boolean")
+
+
+def _quotes(wanted: str, value: Any) -> str:
+    """What helps where YAML has read a word such as y, no or 1 as something else than a text."""
+    is_scalar = isinstance(value, bool | int | float)
+    return ": put it in quotes" if wanted == "string" and is_scalar else ""
 
 
 def _article(wanted: str) -> str:

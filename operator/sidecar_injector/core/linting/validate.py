@@ -6,7 +6,8 @@ An injection with errors is never applied. One with warnings works, or works on 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector.core.injections import model, parameters
@@ -17,8 +18,10 @@ from sidecar_injector.core.pods import fields
 from sidecar_injector.core.reasons import Level
 from sidecar_injector.core.validity import pod_security, releases
 
+WITHOUT_VOLUME = "pods without that volume are skipped"
 RESOURCES = ("cpu", "memory")
-_RESTRICTED = pod_security.Policy("restricted")
+LEVELS = (pod_security.BASELINE, pod_security.RESTRICTED)
+NOTHING: Mapping[str, str] = types.MappingProxyType({})
 MAX_WARNINGS = 10
 MAX_CHARACTERS = 120
 """Of one warning; the API server cuts it here if all warnings together are too long:
@@ -31,6 +34,8 @@ class Findings:
 
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
+    violations: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """What of it each Pod Security level forbids."""
 
     def short_warnings(self) -> list[str]:
         """The warnings for a client of the API server: few and short."""
@@ -45,10 +50,12 @@ def validate(
     injection: model.Injection,
     *,
     others: Sequence[model.Injection] = (),
+    enforcing: Mapping[str, str] = NOTHING,
     minor: int | None = None,
 ) -> Findings:
     """Check an injection; `others` are all that may select the same pod (it may be among them).
 
+    `enforcing` has the Pod Security levels of its namespaces, each with who enforces it.
     `minor` is the release of the cluster, 32 for 1.32; without it, the newest that is supported.
     A pure function. Its cost is proportional to the injection and to the number of others.
     """
@@ -64,20 +71,33 @@ def validate(
         *_dropped(injection, minor),
         *_needs(results),
         *_of_some_pods(results),
-        *_of_restricted(results),
     ]
-    findings = Findings(tuple(dict.fromkeys(_errors(results))), tuple(dict.fromkeys(warnings)))
-    return with_others(injection, findings, others)
+    findings = Findings(
+        errors=tuple(dict.fromkeys(_errors(results))),
+        warnings=tuple(dict.fromkeys(warnings)),
+        violations={level: _violations(results, level) for level in LEVELS},
+    )
+    return with_surroundings(injection, findings, others=others, enforcing=enforcing)
 
 
-def with_others(
-    injection: model.Injection, findings: Findings, others: Sequence[model.Injection]
+def with_surroundings(
+    injection: model.Injection,
+    findings: Findings,
+    *,
+    others: Sequence[model.Injection],
+    enforcing: Mapping[str, str],
 ) -> Findings:
-    """The findings about an injection by itself, and the warnings about it beside the others."""
-    if injection.errors or not others:
+    """The findings about an injection by itself, and the warnings about it in its cluster.
+
+    What will certainly fail is the first warning.
+    """
+    if injection.errors:
         return findings
-    warnings = (*findings.warnings, *overlap.warnings(injection, others))
-    return Findings(findings.errors, tuple(dict.fromkeys(warnings)))
+    warnings = (
+        *_forbidden(findings, enforcing), *findings.warnings,
+        *(overlap.warnings(injection, others) if others else ()),
+    )  # fmt: skip
+    return dataclasses.replace(findings, warnings=tuple(dict.fromkeys(warnings)))
 
 
 def shortened(text: str) -> str:
@@ -119,17 +139,25 @@ def _has_failed(result: trial.TrialResult) -> bool:
     return result.line.reason.level is Level.FIT
 
 
-def _of_restricted(results: Iterable[trial.TrialResult]) -> Iterator[Problem]:
+def _violations(results: Iterable[trial.TrialResult], level: str) -> tuple[str, ...]:
+    """What the injection adds that the level forbids."""
+    policy = pod_security.Policy(level)
     violations: dict[str, None] = {}
     for result in results:
-        before = pod_security.violations(_RESTRICTED, result.before)
-        after = pod_security.violations(_RESTRICTED, result.after)
+        before = pod_security.violations(policy, result.before)
+        after = pod_security.violations(policy, result.after)
         violations.update(dict.fromkeys(text for text in after if text not in before))
-    if violations:
-        sentences = "; ".join(violations)
-        yield Problem(
-            "spec.template", f"the Pod Security level restricted would refuse it: {sentences}"
-        )
+    return tuple(violations)
+
+
+def _forbidden(findings: Findings, enforcing: Mapping[str, str]) -> Iterator[Problem]:
+    for level, who in enforcing.items():
+        if violations := findings.violations.get(level):
+            yield Problem(
+                "spec.template",
+                f"{who} enforces Pod Security {level}, so pods start without it:"
+                f" {'; '.join(violations)}",
+            )
 
 
 def _why(result: trial.TrialResult) -> str:
@@ -149,13 +177,15 @@ def _requests(injection: model.Injection) -> Iterator[Problem]:
         if missing := [name for name in RESOURCES if name not in set_names]:
             yield Problem(
                 f"{path}.resources",
-                f"requests no {' and no '.join(missing)}: autoscaling and quotas may need it",
+                f"set requests of {' and '.join(missing)}, which autoscaling and quotas need",
             )
 
 
 def _volumes(injection: model.Injection) -> Iterator[Problem]:
     for path, name in trial.unresolved(injection):
-        yield Problem(path, f"mounts {name!r}, which the template does not define: the pod must")
+        yield Problem(
+            path, f"mounts volume {name!r}, which is not in the template: {WITHOUT_VOLUME}"
+        )
     mounted = {name for _, name in trial.mounts(injection)}
     for index, volume in enumerate(injection.template_spec.get("volumes") or ()):
         if volume["name"] not in mounted:
@@ -205,7 +235,7 @@ def _tokens(injection: model.Injection) -> Iterator[Problem]:
         for path, _, name in parameters.tokens(spec[part], path=f"spec.{part}"):
             yield Problem(
                 path,
-                f"$({name}) stays as it is: tokens are replaced in {', '.join(parameters.FILLED)}",
+                f"$({name}) is not replaced: tokens are in {', '.join(parameters.FILLED)} only",
             )
     used = {
         name
@@ -216,5 +246,5 @@ def _tokens(injection: model.Injection) -> Iterator[Problem]:
         if f"params.{parameter['name']}" not in used:
             yield Problem(
                 f"spec.parameters[{index}]",
-                f"$(params.{parameter['name']}) stands nowhere: the parameter changes nothing",
+                f"$(params.{parameter['name']}) is used nowhere: the parameter changes nothing",
             )

@@ -368,7 +368,7 @@ def settled_keys(records: Iterable[Record]) -> Iterator[ItemKey]:
 
 def belongs_to(part: str, entry: Entry) -> Conflict:
     """The conflict with another injection, which added the part."""
-    return Conflict(Reason.INJECTION_CONFLICT, f"{part} belongs to {entry.name}")
+    return Conflict(Reason.INJECTION_CONFLICT, f"{part} is of {entry.name}")
 
 
 def _previous(value: Any) -> Json:

@@ -19,7 +19,7 @@ from sidecar_injector.core.validity import container as container_rules
 from sidecar_injector.core.validity import security as security_rules
 from sidecar_injector.core.validity import volumes as volume_rules
 
-PRIVILEGED, BASELINE = "privileged", "baseline"
+PRIVILEGED, BASELINE, RESTRICTED = "privileged", "baseline", "restricted"
 
 _BASELINE_CAPABILITIES = frozenset({
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",

@@ -37,7 +37,7 @@ def test_an_injection_of_the_most_bytes_is_accepted_and_one_byte_more_is_one_err
     assert read(sized(BYTES)).errors == ()
 
     (error,) = read(sized(BYTES + 1)).errors
-    assert str(error) == f"spec has {BYTES + 1} bytes, at most {BYTES} are accepted"
+    assert str(error) == f"spec: has {BYTES + 1} bytes, at most {BYTES} are accepted"
 
 
 @pytest.mark.parametrize("value", ["\ud800", 2**70, float("nan")])
@@ -110,7 +110,7 @@ def test_a_list_that_is_too_long_is_one_error_and_its_items_are_not_looked_at():
 
     (error,) = injection(applicationContainers={"env": items}).errors
 
-    assert str(error) == "spec.applicationContainers.env has 600 items, at most 512 are accepted"
+    assert str(error) == "spec.applicationContainers.env: has 600 items, at most 512 are accepted"
 
 
 @pytest.mark.parametrize("template", ["text", ["list"], {"spec": "text"}, {"metadata": 1}])

@@ -20,7 +20,7 @@ STRICTER = {
     "a token as an enum": "$(params.pull) is unknown",
     "a token in a quantity": "$(params.size) is unknown",
     # The embedded schema does not require it; the API server does, of the pod.
-    "a native sidecar by hand": "image is required",
+    "a native sidecar by hand": "image: is required",
 }
 """What only we refuse, of all that the API server accepts; with our sentence."""
 
@@ -73,9 +73,9 @@ def test_what_the_api_server_refuses_is_refused_from_files_and_names_the_field(c
     [
         ({"template": {"spec": {"dnsConfig": {}}}}, None),
         ({"template": {"spec": {"shareProcessNamespace": False}}}, None),
-        ({"template": {"spec": {"volumes": []}}}, "spec has nothing to inject"),
-        ({"inherit": {"volumeMounts": {}}}, "spec has nothing to inject"),
-        ({"applicationContainers": {"names": {"include": ["a"]}}}, "spec has nothing to inject"),
+        ({"template": {"spec": {"volumes": []}}}, "spec: has nothing to inject"),
+        ({"inherit": {"volumeMounts": {}}}, "spec: has nothing to inject"),
+        ({"applicationContainers": {"names": {"include": ["a"]}}}, "spec: has nothing to inject"),
     ],
     ids=str,
 )
@@ -98,7 +98,7 @@ def test_an_item_of_a_set_occurs_once():
         {"template": template(containers=[container(volumeMounts=[mount])], volumes=[volume])}
     ).errors
     assert problem.path.endswith("bindMountOptions[1]")
-    assert "'noexec' is there already" in problem.sentence
+    assert "'noexec' is a duplicate" in problem.sentence
 
 
 @pytest.mark.parametrize("name", ["Log", "a_b", "-a", "a" * 64, "yes", "0"])

@@ -30,7 +30,7 @@ def test_a_container_that_ends_the_guaranteed_class_is_named() -> None:
     subject = template(containers=[equal(), small], initContainers=[container("first")])
     assert advised(template=subject) == [
         (
-            "spec.template.spec makes a pod of class Guaranteed Burstable: its class needs limits"
+            "spec.template.spec: makes a pod of class Guaranteed Burstable: its class needs limits"
             " of cpu and memory that equal the requests, in small, first too"
         )
     ]
@@ -56,7 +56,7 @@ def test_a_volume_of_a_cluster_injection_needs_its_object_in_each_namespace(
     mounts = [{"name": "v", "mountPath": "/v"}]
     subject = template(containers=[equal(volumeMounts=mounts)], volumes=[{"name": "v", **volume}])
     path = "spec.template.spec.volumes[0]"
-    expected = [f"{path} needs {needed} 'x' in the namespace of each pod"] if needed else []
+    expected = [f"{path}: needs {needed} 'x' in the namespace of each pod"] if needed else []
     assert advised(template=subject) == expected
     # The author of a namespace's own injection knows what is in it.
     assert advised(template=subject, cluster=False) == []
@@ -82,7 +82,7 @@ def test_variables_of_a_cluster_injection_need_their_object(variables: Json, nee
             "template": template(containers=[equal()]), "applicationContainers": variables,
         }  # fmt: skip
     for path, spec in where.items():
-        expected = [f"{path} needs {needed} 'x' in the namespace of each pod"] if needed else []
+        expected = [f"{path}: needs {needed} 'x' in the namespace of each pod"] if needed else []
         assert advised(**spec) == expected
 
 
@@ -90,7 +90,7 @@ def test_a_service_account_of_a_cluster_injection_is_needed() -> None:
     subject = template(containers=[equal()], serviceAccountName="robot")
     assert advised(template=subject) == [
         (
-            "spec.template.spec.serviceAccountName needs ServiceAccount 'robot' in the namespace"
+            "spec.template.spec.serviceAccountName: needs ServiceAccount 'robot' in the namespace"
             " of each pod"
         )
     ]

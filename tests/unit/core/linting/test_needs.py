@@ -17,7 +17,7 @@ from tests.kits.needs import (
 from tests.kits.samples import injection
 from tests.kits.validate import quiet, sentences, template, warned
 
-NEED = "spec fits only pods with "
+NEED = "spec: fits only pods with "
 
 
 def needs(spec):
@@ -72,4 +72,4 @@ def test_a_container_for_pods_that_never_end_is_a_warning_in_every_mode():
     policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
     for mode in ("Auto", "Container", "Native"):
         (text,) = warned(sidecarMode=mode, **container_spec(quiet(resizePolicy=policy)))
-        assert text.startswith("spec cannot be injected where restartPolicy is Never"), mode
+        assert text.startswith("spec: cannot be injected where restartPolicy is Never"), mode

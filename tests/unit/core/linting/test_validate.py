@@ -15,7 +15,7 @@ def test_an_injection_that_no_pod_can_take_is_an_error():
     subject = injection(template=template(containers=[quiet(ports=ports)]))
     assert subject.errors == ()
     (sentence,) = sentences(validate.validate(subject).errors)
-    assert sentence.startswith("spec cannot be injected into a pod: PodWouldBeInvalid:")
+    assert sentence.startswith("spec: cannot be injected into a pod: PodWouldBeInvalid:")
     assert "99999" in sentence
 
 
@@ -32,7 +32,7 @@ def test_a_value_that_only_pods_know_is_guessed_and_never_an_error():
     spec = template(containers=[quiet(imagePullPolicy="$(params.pull)")])
     free = {"name": "pull", "from": {"podLabel": "pull"}}
     (sentence,) = warned(parameters=[free], template=spec)
-    assert sentence.startswith("spec.parameters not every value of pull fits (give an enum?)")
+    assert sentence.startswith("spec.parameters: not every value of pull fits (give an enum?)")
     assert warned(parameters=[{**free, "enum": ["Always", "Never"]}], template=spec) == []
     assert warned(parameters=[{**free, "pattern": "Always|Never"}], template=spec) == []
     # Nothing fits that anybody can think of, so nothing is tried and nothing said.
@@ -44,7 +44,7 @@ def test_what_fails_only_in_pods_that_end_is_a_warning():
     spec = template(containers=[quiet(resizePolicy=policy)])
     assert validate.validate(injection(template=spec, sidecarMode="Container")).errors == ()
     (sentence,) = warned(template=spec)
-    assert sentence.startswith("spec cannot be injected where restartPolicy is Never")
+    assert sentence.startswith("spec: cannot be injected where restartPolicy is Never")
 
 
 def test_missing_requests_are_reported_per_container_and_a_limit_is_a_request():
@@ -55,34 +55,43 @@ def test_missing_requests_are_reported_per_container_and_a_limit_is_a_request():
     first["resources"] = {"requests": {"cpu": "1"}}
     assert warned(template=template(containers=[bare, limited], initContainers=[first])) == [
         (
-            "spec.template.spec.containers[0].resources requests no cpu and no memory:"
-            " autoscaling and quotas may need it"
+            "spec.template.spec.containers[0].resources: set requests of cpu and memory, which"
+            " autoscaling and quotas need"
         ),
         (
-            "spec.template.spec.initContainers[0].resources requests no memory:"
-            " autoscaling and quotas may need it"
+            "spec.template.spec.initContainers[0].resources: set requests of memory, which"
+            " autoscaling and quotas need"
         ),
     ]
 
 
-def test_what_the_restricted_level_would_refuse_is_reported():
+def test_what_a_level_forbids_is_reported_where_a_namespace_enforces_it():
     loud = quiet()
     loud["securityContext"]["runAsNonRoot"] = False
     volumes = [{"name": "host", "hostPath": {"path": "/x"}}]
     mounts = [{"name": "host", "mountPath": "/x"}]
-    (sentence,) = warned(template=template(containers=[{**loud, "volumeMounts": mounts}],
-                                        volumes=volumes))  # fmt: skip
-    assert sentence.startswith("spec.template the Pod Security level restricted would refuse it:")
-    assert "runAsNonRoot" in sentence
-    assert "host" in sentence
+    spec = template(containers=[{**loud, "volumeMounts": mounts}], volumes=volumes)
+    assert warned(template=spec) == []
+    enforcing = {"restricted": "namespace demo"}
+    (problem,) = validate.validate(injection(template=spec), enforcing=enforcing).warnings
+    assert str(problem).startswith(
+        "spec.template: namespace demo enforces Pod Security restricted, so pods start without it:"
+    )
+    assert "runAsNonRoot" in str(problem)
+    assert "host" in str(problem)
+    (problem,) = validate.validate(
+        injection(template=spec), enforcing={"baseline": "namespace demo", "privileged": "other"}
+    ).warnings
+    assert "runAsNonRoot" not in str(problem)
+    assert "host" in str(problem)
 
 
 def test_a_mount_of_a_volume_that_is_not_there_needs_the_pods():
     mounts = [{"name": "data", "mountPath": "/data"}]
     assert warned(template=template(containers=[quiet(volumeMounts=mounts)])) == [
         (
-            "spec.template.spec.containers[0].volumeMounts[0] mounts 'data', which the template"
-            " does not define: the pod must"
+            "spec.template.spec.containers[0].volumeMounts[0]: mounts volume 'data', which is not"
+            " in the template: pods without that volume are skipped"
         )
     ]
 
@@ -90,7 +99,7 @@ def test_a_mount_of_a_volume_that_is_not_there_needs_the_pods():
 def test_a_volume_that_nothing_mounts_is_reported_and_one_for_application_containers_is_not():
     volumes = [{"name": "data", "emptyDir": {}}]
     (sentence,) = warned(template=template(volumes=volumes))
-    assert sentence.startswith("spec.template.spec.volumes[0] 'data' is only added to pods")
+    assert sentence.startswith("spec.template.spec.volumes[0]: 'data' is only added to pods")
     mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     assert warned(template=template(volumes=volumes), applicationContainers=mounts) == []
 
@@ -103,10 +112,10 @@ def test_tokens_that_are_not_replaced_and_unused_parameters_are_reported():
     spec = template(containers=[quiet(args=["$(params.used)", "$$(params.idle)"])])
     assert warned(parameters=parameters, template=spec) == [
         (
-            "spec.parameters[0].default $(params.idle) stays as it is: tokens are replaced in"
-            " template, applicationContainers, inherit"
+            "spec.parameters[0].default: $(params.idle) is not replaced: tokens are in template,"
+            " applicationContainers, inherit only"
         ),
-        "spec.parameters[1] $(params.idle) stands nowhere: the parameter changes nothing",
+        "spec.parameters[1]: $(params.idle) is used nowhere: the parameter changes nothing",
     ]
 
 
@@ -116,7 +125,7 @@ def test_what_the_api_server_passes_on_is_short_and_not_much():
     warnings = validate.validate(subject).short_warnings()
     assert len(warnings) == validate.MAX_WARNINGS
     assert max(map(len, warnings)) <= 120
-    assert warnings[-1] == "and 22 warnings more: see lint"
+    assert warnings[-1] == "and 21 warnings more: see lint"
 
 
 BROKEN = template(containers=[quiet(ports=[{"containerPort": 99999}])])
@@ -138,7 +147,7 @@ def test_nothing_that_the_schema_accepts_makes_a_judgement_fail(size):
 def test_a_service_account_brings_less_than_its_name_and_lint_says_so():
     (sentence,) = warned(template=template(serviceAccountName="robot"))
     assert sentence == (
-        "spec.template.spec.serviceAccountName may not bring its pull secrets to a pod, nor"
+        "spec.template.spec.serviceAccountName: may not bring its pull secrets to a pod, nor"
         " automountServiceAccountToken"
     )
     assert len(sentence) <= validate.MAX_CHARACTERS

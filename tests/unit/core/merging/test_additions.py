@@ -151,7 +151,7 @@ def test_of_two_injections_that_set_a_scalar_the_later_one_is_skipped():
     decision = round_trip(pod(), second, first)
     assert reasons(decision) == {"a": "Injected", "b": "InjectionConflict"}
     assert decision.pod["spec"]["serviceAccountName"] == "a"
-    assert "spec.serviceAccountName belongs to a" in decision.lines[1].message
+    assert "spec.serviceAccountName is of a" in decision.lines[1].message
 
 
 def test_two_injections_that_want_the_same_scalar_share_it():

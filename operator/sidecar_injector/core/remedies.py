@@ -1,0 +1,131 @@
+"""What helps: a reason's remedy with the names filled in, and the command that does it.
+
+Warnings, Events, `explain`, reports and JSON take their sentences from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from typing import Any, Final
+
+from sidecar_injector import names
+from sidecar_injector.core.decision import Line
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.pods import workloads
+from sidecar_injector.core.reasons import Reason, Verdict
+
+RESTARTABLE: Final = frozenset({"Deployment", "DaemonSet", "StatefulSet"})
+"""`kubectl rollout restart` takes no others."""
+TEMPLATES: Final = {kind: path for (_, kind), path in workloads.PATHS.items() if path}
+LONGEST_NAME: Final = 30
+"""Characters of a name in a line that is cut: the remedy behind it must stay readable."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The object in which a person changes a pod: its owner, or the pod itself."""
+
+    namespace: str
+    kind: str = "Pod"
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do."""
+
+    text: str
+    command: str = ""
+    """For a shell; empty where no single command does it."""
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.command}" if self.command else self.text
+
+
+def of(reason: Reason, subject: Subject, injection: model.Injection | None = None) -> Remedy:
+    """What helps against a reason, on this object and for this injection."""
+    return Remedy(reason.remedy, _command(reason, subject, injection))
+
+
+def sentence(line: Line, pod_name: str) -> str:
+    """What becomes of a pod without an injection that applies, what to do, and why.
+
+    They stand in this order because lines are cut at their end.
+    """
+    consequence = "is refused without" if line.verdict is Verdict.REFUSED else "starts without"
+    what = f"{_short(pod_name)} {consequence} {_short(line.injection.reference)}"
+    return f"{what}: {line.reason.remedy} ({line.reason.value}: {line.message})"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _command(reason: Reason, subject: Subject, injection: model.Injection | None) -> str:
+    match reason:
+        case Reason.NAMESPACE_NOT_ENABLED:
+            label = f"{names.INJECTION_LABEL}={names.ENABLED}"
+            return f"kubectl label namespace {subject.namespace} {label} --overwrite"
+        case Reason.NOT_A_CREATE if subject.kind in RESTARTABLE:
+            return f"kubectl rollout restart {subject.kind.lower()}/{subject.name}{_in(subject)}"
+        case Reason.POD_LABEL_DISABLED:
+            return _template(subject, {"labels": {names.INJECTION_LABEL: None}})
+        case Reason.POD_ANNOTATION_DISABLED:
+            # With null, a key that is absent is no error.
+            keys = names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION
+            return _template(subject, {"annotations": dict.fromkeys(keys)})
+    return _command_of_injection(reason, subject, injection) if injection else ""
+
+
+def _command_of_injection(reason: Reason, subject: Subject, injection: model.Injection) -> str:
+    match reason:
+        case Reason.NOT_REQUESTED:
+            annotations = {names.INJECT_ANNOTATION: injection.reference}
+            return _template(subject, {"annotations": annotations})
+        case Reason.SUSPENDED:
+            return _patch(injection, {"suspend": False})
+        case Reason.HOST_NETWORK:
+            return _patch(injection, {"hostNetworkPods": "Inject"})
+        case Reason.SELECTOR_MISMATCH:
+            return _get(injection, "{.spec.selector}")
+        case Reason.NAMESPACE_SELECTOR_MISMATCH:
+            return _get(injection, "{.spec.namespaceSelector}")
+        case Reason.INVALID:
+            return f"kubectl describe {object_of(injection)}"
+    return ""
+
+
+def _template(subject: Subject, metadata: dict[str, Any]) -> str:
+    """Change the metadata of the subject's pod template; nothing if it has none."""
+    path = TEMPLATES.get(subject.kind)
+    if path is None:
+        return ""
+    body: dict[str, Any] = {"metadata": metadata}
+    for step in reversed(path):
+        body = {str(step): body}
+    patch = shlex.quote(json.dumps(body, separators=(",", ":")))
+    return f"kubectl patch {subject.kind.lower()} {subject.name}{_in(subject)} -p {patch}"
+
+
+def _patch(injection: model.Injection, spec: dict[str, Any]) -> str:
+    patch = shlex.quote(json.dumps({"spec": spec}, separators=(",", ":")))
+    return f"kubectl patch {object_of(injection)} --type=merge -p {patch}"
+
+
+def _get(injection: model.Injection, path: str) -> str:
+    return f"kubectl get {object_of(injection)} -o jsonpath={shlex.quote(path)}"
+
+
+def object_of(injection: model.Injection) -> str:
+    """Kind, name and namespace, as arguments of kubectl."""
+    namespace = f" -n {injection.namespace}" if injection.namespace else ""
+    return f"{injection.kind.lower()} {injection.name}{namespace}"
+
+
+def _in(subject: Subject) -> str:
+    return f" -n {subject.namespace}"
