@@ -143,9 +143,11 @@ def denied(error: api.ApiError) -> Explained:
         return Explained(error.message)
     place = match["namespace"]
     where = f" in namespace {place}" if place else ""
+    # Kubernetes' own roles let a team look at its namespaces, one by one.
+    narrower = "" if place else "Name one namespace with -n. "
     return Explained(
         f"you may not {match['verb']} {match['resource']}{where}",
-        f"An administrator can allow it: {binding(match['user'], namespace=place)}",
+        f"{narrower}An administrator can allow it: {binding(match['user'], namespace=place)}",
     )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import click
 
 from sidecar_injector import names
+from sidecar_injector.cli.cluster import errors
 from sidecar_injector.kube import api
 
+Result = TypeVar("Result")
 SHORT_NAMES = {
     "po": "Pod", "rc": "ReplicationController", "ds": "DaemonSet", "deploy": "Deployment",
     "rs": "ReplicaSet", "sts": "StatefulSet", "cj": "CronJob",
@@ -68,6 +72,19 @@ async def read_all(
             if error.status != api.GONE or attempt == MAX_LISTS - 1:
                 raise
     raise AssertionError
+
+
+async def unless_forbidden(
+    reading: Awaitable[Result], *, notes: list[str], consequence: str
+) -> Result | None:
+    """What is read; None and a note with the consequence where the user may not read it."""
+    try:
+        return await reading
+    except api.ApiError as error:
+        if error.status != api.FORBIDDEN:
+            raise
+        notes.append(f"{errors.denied(error).sentence}: {consequence}")
+        return None
 
 
 def labels(resource: api.Json) -> dict[str, str]:

@@ -23,8 +23,8 @@ from sidecar_injector.cli.checks.finding import (
     CheckResult,
 )
 from sidecar_injector.cli.cluster import client as cluster_client
+from sidecar_injector.cli.cluster import errors, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import release
 from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
 
@@ -167,7 +167,8 @@ async def _guarded(name: str, single: Check, context: CheckContext) -> AsyncIter
 
 def _failure(name: str, error: api.KubeError) -> CheckResult:
     if isinstance(error, api.ApiError):
+        found = errors.explained(error)
         if error.status == api.FORBIDDEN:
-            return CheckResult(name, UNKNOWN, error.message, LOOK)
-        return CheckResult(name, FAILED, error.message)
+            return CheckResult(name, UNKNOWN, found.sentence, found.remedy or LOOK)
+        return CheckResult(name, FAILED, found.sentence, found.remedy)
     return CheckResult(name, FAILED, str(error), release.INSTALL)

@@ -245,7 +245,7 @@ async def _restart(client: api.Api, plans: Sequence[OwnerPlan]) -> None:
             plan.action = RESTARTED
         except api.ApiError as error:
             # The others are restarted all the same; the table shows the result of each.
-            plan.action, plan.message = FAILED, str(error)
+            plan.action, plan.message = FAILED, errors.explained(error).sentence
 
 
 async def _wait(client: api.Api, plans: Sequence[OwnerPlan], *, seconds: float) -> None:
