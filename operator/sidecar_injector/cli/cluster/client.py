@@ -36,6 +36,8 @@ class Address:
     release_namespace: str | None = None
     impersonate: str | None = None
     impersonate_groups: tuple[str, ...] = ()
+    seconds: float | None = None
+    """How long a request may take; None for the client's own limit."""
 
 
 def address() -> options.Decorator:
@@ -57,7 +59,8 @@ def address() -> options.Decorator:
     def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(verb)
         def wrapper(*arguments: Any, **values: Any) -> Any:
-            fields = {field.name: values.pop(field.name) for field in dataclasses.fields(Address)}
+            declared_fields = [field.name for field in dataclasses.fields(Address)]
+            fields = {name: values.pop(name) for name in declared_fields if name in values}
             return verb(*arguments, address=Address(**fields), **values)
 
         return declared(wrapper)
@@ -118,7 +121,8 @@ async def connected(
     # As in `run`: verbs on files should not pay for the import of the client.
     from sidecar_injector.cli.cluster import http_client  # noqa: PLC0415
 
-    async with http_client.InteractiveClient(functools.partial(access, address)) as client:
+    load = functools.partial(access, address)
+    async with http_client.InteractiveClient(load, seconds=address.seconds) as client:
         return await operation(client)
 
 

@@ -7,6 +7,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from sidecar_injector import names
+from sidecar_injector.cli.cluster import errors
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.kube import api
@@ -51,7 +52,7 @@ class Probe:
             " injector, or it does not answer",
             Answer.REFUSED: f"new pods in {place} are refused, since the injector does not answer:"
             f" {self.refusal}",
-            Answer.UNKNOWN: f"the pod in {place} was refused before the injector was called:"
+            Answer.UNKNOWN: f"it is not known whether the injector answers for new pods in {place}:"
             f" {self.refusal}",
         }[self.answer]
 
@@ -62,7 +63,7 @@ async def probe(client: http_client.InteractiveClient, namespace: str) -> Probe:
     try:
         await client.create(api.PODS, _pod(namespace), namespace=namespace, dry_run=True)
     except api.ApiError as error:
-        refusal = error.message
+        refusal = errors.denied(error).sentence
     # Mutating webhooks come before quotas and Pod Security, so a refusal may have it as well.
     if any(Reason.UNKNOWN_INJECTION.value in warning for warning in client.warnings):
         answer = Answer.ANSWERED
