@@ -108,7 +108,7 @@ QUOTA = "exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1
     [
         (False, "", "new pods in demo start without sidecars: nobody calls the injector"),
         (False, FAILED_CALL, "new pods in demo are refused, since the injector does not answer"),
-        (False, "pods is forbidden", "the pod in demo was refused before the injector was called"),
+        (False, "pods is forbidden", "it is not known whether the injector answers"),
     ],
 )
 def test_nothing_is_restarted_unless_the_injector_was_seen_to_answer(

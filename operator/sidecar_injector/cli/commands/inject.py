@@ -90,7 +90,7 @@ class Injector:
 
     def document(self, document: manifests.Document) -> dict[str, Any]:
         """The manifest with its pods injected; other objects are not changed."""
-        self.notes.extend(manifests.remarks(document))
+        self.notes.extend((*manifests.remarks(document), *manifests.guesses(document)))
         return manifests.with_pods(document, self._pod)
 
     def _namespace_of(self, manifest: Mapping[str, Any]) -> str:

@@ -174,19 +174,25 @@ def _without_head(manifest: dict[str, Any], *, item: Mapping[str, Any]) -> dict[
 
 
 def remarks(document: Document) -> Iterator[str]:
-    """What in a document may be a pod and is not read as one, and what is guessed to be one."""
+    """What in a document may be a pod and is not read as one, in sentences."""
     for item in flattened(document):
-        manifest = item.manifest
-        name = (manifest.get("metadata") or {}).get("name") or ""
-        sentences = list(workloads.not_understood(manifest))
-        if workloads.kind_of(manifest) not in workloads.PATHS:
-            sentences += [
-                f"{workloads.field(path)} is taken for a pod template, although Kubernetes itself"
-                " has no such kind"
-                for path in workloads.pod_paths(manifest)
-            ]
-        for sentence in sentences:
-            yield f"{item.place}: {manifest['kind']}/{name}: {sentence}"
+        yield from (_of(item, text) for text in workloads.not_understood(item.manifest))
+
+
+def guesses(document: Document) -> Iterator[str]:
+    """What in a document is taken for a pod template, in an object of another's kind."""
+    for item in flattened(document):
+        if workloads.kind_of(item.manifest) in workloads.PATHS:
+            continue
+        if any(workloads.not_understood(item.manifest)):
+            continue
+        for path in workloads.pod_paths(item.manifest):
+            yield _of(item, f"{workloads.field(path)} is taken for a pod template")
+
+
+def _of(item: Document, sentence: str) -> str:
+    name = (item.manifest.get("metadata") or {}).get("name") or ""
+    return f"{item.place}: {item.manifest['kind']}/{name}: {sentence}"
 
 
 def file_name(path: str) -> str:
