@@ -381,7 +381,7 @@ def test_restart_waits_until_every_pod_is_new_and_available(
     result = waiting.result()
     assert (result.exit_code, "complete" in result.stdout) == (0, True), result.output
     assert result.stderr.splitlines()[-1] == (
-        f"{enabled_namespace}/Deployment/work: 1 of 1 pods are new, 1 available"
+        f"{enabled_namespace}/Deployment/work: 1/1 updated, 1 available"
     )
 
 

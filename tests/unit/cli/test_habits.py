@@ -85,9 +85,9 @@ def test_an_address_is_fetched(tmp_path, web):
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (api_server.Answer(status=404), "cannot be fetched: Not Found"),
+        (api_server.Answer(status=404), "cannot be fetched: 404 Not Found"),
         (api_server.Answer(status=302, headers={"Location": "http://127.0.0.1:1/x"}),
-         "http://127.0.0.1:1/x: only https:// is fetched"),
+         "cannot be fetched: 302 Found"),
         (api_server.Answer(body=b"x" * 101), "has more than 100 bytes"),
         (api_server.Answer(body=b"\xff"), "is not UTF-8"),
     ],

@@ -63,13 +63,18 @@ def fetched(address: str) -> bytes:
         """Follows no redirection to another scheme, which could be read on its way."""
 
         def redirect_request(self, *arguments: Any) -> Any:
-            _check(arguments[-1])
-            return super().redirect_request(*arguments)
+            is_safe = arguments[-1].startswith(HTTPS)
+            return super().redirect_request(*arguments) if is_safe else None
 
-    _check(address)
+    if not address.startswith(HTTPS):
+        raise UnreadableInput(f"{address}: only {HTTPS} is fetched")
     try:
         with urllib.request.build_opener(OnlyHttps).open(address, timeout=SECONDS) as response:
             content: bytes = response.read(MAX_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        with error:
+            status = f"{error.code} {error.reason}"
+        raise UnreadableInput(f"{address}: cannot be fetched: {status}") from error
     except urllib.error.URLError as error:
         raise UnreadableInput(f"{address}: cannot be fetched: {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -77,8 +82,3 @@ def fetched(address: str) -> bytes:
     if len(content) > MAX_BYTES:
         raise UnreadableInput(f"{address}: has more than {MAX_BYTES} bytes")
     return content
-
-
-def _check(address: str) -> None:
-    if not address.startswith(HTTPS):
-        raise UnreadableInput(f"{address}: only {HTTPS} is fetched")
