@@ -86,7 +86,7 @@ def _commands(bench: product.Bench, *, pod: str) -> Mapping[str, Command]:
     live = ("-n", product.NAMESPACE, "--kubeconfig", str(bench.plane.kubeconfig))
     files = ("-f", str(folder / "deployment.yaml"), "-i", str(folder / "injection.yaml"))
     verbs = {
-        "version": ("version", "--client"),
+        "version": ("version",),
         "inject": ("inject", *files),
         "explain": ("explain", f"pod/{pod}", *live),
         "status": ("status", *live),

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sidecar_injector import names
+from sidecar_injector.cli import proposals
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -69,7 +70,8 @@ def subjects() -> Decorator:
     """Objects of a cluster, or files and injections, and what belongs to them."""
     return together(
         click.argument(
-            "objects", nargs=-1, metavar="[KIND/NAME… | KIND [NAME]…]",
+            "objects", nargs=-1, shell_complete=proposals.objects,
+            metavar="[KIND/NAME… | KIND [NAME]…]",
             help="Of a cluster: pod/NAME, deploy NAME, job (all of them), …",
         ),
         click.option("-l", "--selector", metavar="SELECTOR",
@@ -87,6 +89,7 @@ def namespace(*, live: bool = False) -> Decorator:
     usual = "; without it the context's own in a cluster, default in files" if live else ""
     return click.option(
         "-n", "--namespace", default=None if live else "default", show_default=not live,
+        shell_complete=proposals.namespaces if live else None,
         metavar="NAMESPACE", help=f"The namespace of objects that carry none{usual}.",
     )  # fmt: skip
 

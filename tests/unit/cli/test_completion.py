@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tomllib
 
 import pytest
+from click import shell_completion
 
 from sidecar_injector.cli import commands, main
+from sidecar_injector.cli import proposals as of_cluster
 from sidecar_injector.cli.commands import completion
+from sidecar_injector.kube import api
+from tests.kits import api_server
+from tests.kits import cluster as kit
 from tests.kits.cli import run
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -119,3 +126,63 @@ def test_the_list_of_verbs_imports_none_of_them():
 def test_each_summary_is_of_a_verb_and_each_verb_has_one():
     files = pathlib.Path(commands.__path__[0]).glob("[!_]*.py")
     assert {file.stem for file in files} == set(main.SUMMARIES)
+
+
+@pytest.fixture
+def proposed(monkeypatch):
+    """What would be proposed after words, with this cluster or with none."""
+
+    def ask(*words, fake=None):
+        context = shell_completion.ShellComplete(main.cli, {}, "sidecar-injector", main.COMPLETE)
+        with kit.served(monkeypatch, fake) if fake else contextlib.nullcontext():
+            items = context.get_completions(list(words[:-1]), words[-1])
+        return [item.value for item in items]
+
+    return ask
+
+
+@pytest.fixture
+def fake():
+    fake = kit.installed()
+    for name in ("web", "worker", "db"):
+        fake.seed(api.WORKLOADS["Deployment"], kit.deployment("demo", name))
+    fake.seed(api.NAMESPACES, kit.namespace("shop"))
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("words", "proposals"),
+    [
+        (("explain", "dep"), ["deployment"]),
+        (("explain", "deploy/w"), ["deploy/web", "deploy/worker"]),
+        (("explain", "deploy", "w"), ["web", "worker"]),
+        (("explain", "deploy", "web", "wo"), ["worker"]),
+        (("explain", "-n", "elsewhere", "deploy/"), []),
+        (("diff", "deployments.apps/d"), ["deployments.apps/db"]),
+        (("explain", "-n", "sh"), ["shop"]),
+        (("status", "--namespace", "de"), ["demo"]),
+        (("restart", "-n", "x"), []),
+    ],
+)
+def test_names_of_the_cluster_are_proposed(proposed, fake, words, proposals):
+    assert proposed(*words, fake=fake) == proposals
+
+
+def test_contexts_are_proposed(proposed, tmp_path):
+    path = api_server.kubeconfig(tmp_path / "config", name="prod", server="https://127.0.0.1:1")
+    words = ("status", "--kubeconfig", path, "--context")
+    assert proposed(*words, "p") == ["prod"]
+    assert proposed(*words, "x") == []
+    assert proposed("status", "--kubeconfig", str(tmp_path / "none"), "--context", "") == []
+
+
+def test_a_cluster_that_does_not_answer_proposes_nothing_and_says_nothing(
+    proposed, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr(of_cluster, "SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        path = api_server.kubeconfig(tmp_path / "config", server=url)
+        for words in (("explain", "deploy/"), ("explain", "-n", "")):
+            assert proposed(words[0], "--kubeconfig", path, *words[1:]) == []
+    assert capfd.readouterr() == ("", "")

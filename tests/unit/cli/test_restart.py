@@ -274,7 +274,9 @@ def many(fake, monkeypatch):
         fake.seed(api.PODS, kit.pod(f"{name}-0", owner=("StatefulSet", name)))
     most = []
 
-    async def pause(_):
+    async def pause(seconds):
+        if seconds != restart.PAUSE:  # Of the API in memory.
+            return
         sets = [fake.objects[api.WORKLOADS["StatefulSet"]]["demo", name] for name in names_of_sets]
         open_rollouts = [
             item for item in sets

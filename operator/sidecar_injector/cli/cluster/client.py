@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sidecar_injector.cli import options
+from sidecar_injector.cli import options, proposals
 from sidecar_injector.cli.cluster import errors
 from sidecar_injector.cli.cluster.errors import ClusterError
 from sidecar_injector.cli.output import tables
@@ -47,12 +47,14 @@ def address() -> options.Decorator:
                      help="Instead of $KUBECONFIG and ~/.kube/config."),
         # Helm hands its --kube-context on to plugins in this variable.
         click.option("--context", metavar="NAME", envvar="HELM_KUBECONTEXT",
+                     shell_complete=proposals.contexts,
                      help="A context of the kubeconfig."),
         click.option("--as", "impersonate", metavar="USER",
                      help="Act as this user, as far as you may."),
         click.option("--as-group", "impersonate_groups", metavar="GROUP", multiple=True,
                      help="Act as a member of this group. May be repeated."),
         click.option("--release-namespace", metavar="NAMESPACE",
+                     shell_complete=proposals.namespaces,
                      help="Where the injector is installed, if it cannot be found by its labels."),
     )  # fmt: skip
 
@@ -73,7 +75,8 @@ def namespace(*, everywhere: bool) -> options.Decorator:
     usual = "All namespaces without it." if everywhere else "The context's own without it."
     return options.together(
         click.option(
-            "-n", "--namespace", metavar="NAMESPACE", help=f"In this namespace. {usual}"
+            "-n", "--namespace", metavar="NAMESPACE", shell_complete=proposals.namespaces,
+            help=f"In this namespace. {usual}",
         ),
         click.option("-A", "--all-namespaces", is_flag=True, help="In all namespaces."),
     )  # fmt: skip
@@ -112,6 +115,12 @@ def context_namespace(address: Address) -> str:
         return (files.namespace() if files else "") or "default"
     except api.KubeError as error:
         raise ClusterError(errors.explained(error)) from error
+
+
+def contexts(address: Address) -> list[str]:
+    """The names of all contexts. Raises CredentialsError without a kubeconfig."""
+    files = _kubeconfig(address)
+    return files.contexts() if files else []
 
 
 async def connected(
