@@ -10,7 +10,8 @@ import pytest
 
 from sidecar_injector import __version__
 from sidecar_injector.cli import main
-from tests.kits.cli import INJECTION, placed, run, write
+from tests.kits import api_server
+from tests.kits.cli import INJECTION, check_refused, placed, run, write
 
 COMMAND = [sys.executable, "-m", "sidecar_injector"]
 
@@ -58,6 +59,20 @@ def test_summaries_are_whole_in_a_narrow_terminal():
     text = " ".join(run("--help", COLUMNS="40").stdout.split())
     for name, summary in main.SUMMARIES.items():
         assert (summary in text) is (name not in main.HIDDEN)
+
+
+def test_the_operator_is_not_run_by_accident(tmp_path):
+    path = api_server.kubeconfig(tmp_path / "config", server="https://127.0.0.1:1")
+    environment = {"KUBECONFIG": path, "KUBERNETES_SERVICE_HOST": None}
+    check_refused(run("run", **environment), "one more replica of the operator, with your rights")
+    # With the option, and as the chart runs it, it goes on to its settings.
+    for arguments, variables in (
+        (("--outside-of-a-pod",), {"SIDECAR_INJECTOR_LOG_LEVEL": "loud"}),
+        ((), {"SIDECAR_INJECTOR_LOG_LEVEL": "loud"}),
+        ((), {"SIDECAR_INJECTOR_LOG_LEVEL": "loud", "KUBERNETES_SERVICE_HOST": "h"}),
+    ):
+        result = run("run", *arguments, **{**environment, **variables})
+        assert "SIDECAR_INJECTOR_LOG_LEVEL=loud: must be one of" in result.stderr
 
 
 def test_the_version_is_an_option_too():
