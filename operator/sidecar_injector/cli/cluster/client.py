@@ -15,7 +15,6 @@ import click
 from sidecar_injector.cli import options, proposals
 from sidecar_injector.cli.cluster import errors
 from sidecar_injector.cli.cluster.errors import ClusterError
-from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
@@ -99,13 +98,17 @@ def run(
 
     A terminal shows `doing` meanwhile; without it the operation shows its own progress.
     """
-    has_status = doing and sys.stderr.isatty()
-    shown = tables.console(stderr=True).status(doing) if has_status else contextlib.nullcontext()
     try:
-        with shown:
+        with _progress(doing) if doing and sys.stderr.isatty() else contextlib.nullcontext():
             return _finished(connected(address, operation))
     except api.KubeError as error:
         raise ClusterError(errors.explained(error)) from error
+
+
+def _progress(doing: str) -> contextlib.AbstractContextManager[object]:
+    from sidecar_injector.cli.output import tables  # noqa: PLC0415 - for terminals alone
+
+    return tables.console(stderr=True).status(doing)
 
 
 def context_namespace(address: Address) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
-import socket
-import ssl
 import urllib.parse
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from sidecar_injector import names
 from sidecar_injector.kube import api
+
+if TYPE_CHECKING:
+    import ssl
 
 CLI_ROLE: Final = f"{names.PRODUCT}-cli"
 """The ClusterRole of the chart with all that verbs read."""
@@ -69,6 +69,10 @@ def explained(error: api.KubeError) -> Explained:
 
 
 def _unreachable(error: api.UnreachableError) -> Explained:
+    # Every verb imports this module, and a failure is rare.
+    import socket  # noqa: PLC0415
+    import ssl  # noqa: PLC0415
+
     host, cause = f"the API server {error.host}", error.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _untrusted(host, cause)
@@ -153,6 +157,8 @@ def denied(error: api.ApiError) -> Explained:
 
 def binding(user: str, *, namespace: str | None) -> str:
     """The command that lets a user read what verbs read, in a namespace or everywhere."""
+    import shlex  # noqa: PLC0415 - as above
+
     kind = (
         f"rolebinding {CLI_ROLE} -n {namespace}" if namespace else f"clusterrolebinding {CLI_ROLE}"
     )
