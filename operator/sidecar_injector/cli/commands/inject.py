@@ -70,11 +70,19 @@ class Injector:
                     name = (item.manifest.get("metadata") or {}).get("name") or ""
                     self.accounts[self._namespace_of(item.manifest), name] = item.manifest
 
-    def notes_on_namespaces(self) -> list[str]:
-        """What was assumed of the pods' namespaces, and which of them no injection is for."""
+    def notes_on_namespaces(self, *, only_changed: bool = False) -> list[str]:
+        """What was assumed of the pods' namespaces, and which of them no injection is for.
+
+        With `only_changed` an assumption is noted where a pod is changed by it.
+        """
         notes = []
+        changed = {
+            entry.namespace
+            for entry in self.entries
+            if not only_changed or entry.decision.operations or entry.has_findings
+        }
         for name in dict.fromkeys(entry.namespace for entry in self.entries):
-            if self.assumed_label and name not in self.namespaces:
+            if self.assumed_label and name not in self.namespaces and name in changed:
                 notes.append(
                     f"namespace {name} is assumed to have the label {self.assumed_label}: no file"
                     " contains the namespace"
@@ -227,7 +235,8 @@ def inject(
     tables.write(manifests.printed(documents, results))
     findings = any(entry.has_findings for entry in injector.entries)
     notes = [
-        *injector.notes_on_namespaces(), *injector.notes, *injector.notes_on_manifests,
+        *injector.notes_on_namespaces(only_changed=True), *injector.notes,
+        *injector.notes_on_manifests,
     ]  # fmt: skip
     if report_format == "json":
         click.echo(report.as_json(injector.entries, notes=notes), err=True)
