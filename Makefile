@@ -17,8 +17,18 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(INSTALLED) ## show the main job on a local control plane; KEEP=1 leaves it up, NODE=1 (as root) runs the pods
-	@$(BIN)/python -m tools.demo $(if $(filter-out 0 no,$(KEEP)),up --keep,up) $(if $(filter-out 0 no,$(NODE)),--node)
+# A KUBECONFIG of the environment counts only together with an IMAGE: many people always have one.
+FOREIGN := $(strip $(IMAGE)$(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG)))
+# The values stay variables of the shell: what is in them is data.
+demo e2e: export CLUSTER_IMAGE = $(IMAGE)
+demo e2e: export CLUSTER_KUBECONFIG = $(if $(FOREIGN),$(KUBECONFIG))
+demo e2e: export CLUSTER_ALPINE = $(ALPINE)
+demo e2e: export CLUSTER_NGINX = $(NGINX)
+CLUSTER := "--kubeconfig=$$CLUSTER_KUBECONFIG" "--image=$$CLUSTER_IMAGE" \
+	"--alpine=$$CLUSTER_ALPINE" "--nginx=$$CLUSTER_NGINX"
+
+demo: $(INSTALLED) ## show the main job on its own control plane, or on KUBECONFIG=... [IMAGE=...]; KEEP=1 leaves it up, NODE=1 runs pods
+	@$(BIN)/python -m tools.demo up $(if $(filter-out 0 no,$(KEEP)),--keep) $(if $(filter-out 0 no,$(NODE)),--node) $(CLUSTER)
 
 down: $(INSTALLED) ## end what `make demo KEEP=1` left up
 	@$(BIN)/python -m tools.demo down
@@ -49,15 +59,8 @@ dashboard: .venv/.bench controlplane ## draw panels of the dashboard from a real
 node: $(INSTALLED) ## build what a real node needs beside the control plane; needs root on Linux
 	@$(BIN)/python -m tools.node
 
-# A KUBECONFIG of the environment counts only together with an IMAGE: many people always have one.
-FOREIGN := $(strip $(IMAGE)$(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG)))
-e2e: export E2E_IMAGE = $(IMAGE)
-e2e: export E2E_KUBECONFIG = $(if $(FOREIGN),$(KUBECONFIG))
-e2e: export E2E_ALPINE = $(ALPINE)
-e2e: export E2E_NGINX = $(NGINX)
 e2e: $(if $(FOREIGN),$(INSTALLED),node image) ## run all in pods of a node, as root on Linux; or KUBECONFIG=... IMAGE=... of any cluster
-	$(BIN)/pytest --timeout=600 tests/e2e "--kubeconfig=$$E2E_KUBECONFIG" "--image=$$E2E_IMAGE" \
-		"--alpine=$$E2E_ALPINE" "--nginx=$$E2E_NGINX"
+	$(BIN)/pytest --timeout=600 tests/e2e $(CLUSTER)
 
 # The values stay variables of the shell: what is in them is data.
 chaos: export CHAOS_ROWS = $(ROWS)

@@ -22,6 +22,7 @@ from sidecar_injector.observability.metrics import (
     NAMESPACE,
     POD_STATES,
     RESULTS,
+    WEBHOOKS,
     WRITE_RESULTS,
     WRITTEN,
     Metrics,
@@ -96,6 +97,7 @@ codes in [decision.md](decision.md). Those of the process and of Python's memory
 `python_gc_*`) come in addition.
 """
 LABELS: dict[str, dict[str, str | Sequence[str]]] = {
+    "webhook": {"webhook_requests_total": WEBHOOKS},
     "result": {
         "admission_requests_total": RESULTS,
         "writes_total": WRITE_RESULTS,

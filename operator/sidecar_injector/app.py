@@ -18,10 +18,10 @@ import kopf
 import uvloop
 
 from sidecar_injector import __version__, names
-from sidecar_injector.controllers import caches, cluster_release, pod_events, status
+from sidecar_injector.controllers import caches, cluster_release, owners, pod_events, status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.controllers.certificates import build, self_probe
-from sidecar_injector.httpserver import listener, pool, tls
+from sidecar_injector.httpserver import listener, pool
 from sidecar_injector.kube import api, client, credentials, events, server_clock
 from sidecar_injector.observability import gc_tuning, logs
 from sidecar_injector.observability.metrics import Metrics, measure_lag
@@ -35,6 +35,8 @@ from sidecar_injector.webhook import (
     mutate,
     readiness,
     validate,
+    worker,
+    workloads,
 )
 from sidecar_injector.webhook.server import AdmissionServer
 
@@ -137,8 +139,9 @@ async def _operate(
         clock = server_clock.Clock()
         async with client.Client(source, clock=clock) as api_client:
             recorder = events.Recorder(
-                api_client, instance=settings.pod_name, now=server_clock.system, metrics=metrics
-            )
+                api_client, instance=settings.pod_name, now=server_clock.system, metrics=metrics,
+                find_owner=owners.Owners(api_client).top,
+            )  # fmt: skip
             injection_judge = judge.Judge(metrics)
             dependencies = Dependencies(
                 settings=settings, source=source, api_client=api_client, clock=clock,
@@ -167,7 +170,7 @@ def assemble(dependencies: Dependencies, handlers: kopf.OperatorRegistry) -> pro
         settings, dependencies.api_client, recorder=dependencies.recorder, metrics=metrics,
         ready=ready, clock=dependencies.clock,
     )  # fmt: skip
-    server = _server(dependencies, serving_context=certificates.context)
+    server = _server(dependencies, certificates)
     probe = self_probe.SelfProbe(settings, certificates=certificates, server=server, ready=ready)
     kopf_setup.register(
         handlers, login_handler=kopf_login.Login(dependencies.source), server=server
@@ -214,24 +217,27 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
     }
 
 
-def _server(dependencies: Dependencies, *, serving_context: tls.ServingContext) -> AdmissionServer:
+def _server(dependencies: Dependencies, certificates: build.CertificateParts) -> AdmissionServer:
     """The server for the API server."""
-    state = dependencies.state
+    state, long_work = dependencies.state, worker.Worker()
     pod_webhook = mutate.PodWebhook(
         state=state,
         metrics=dependencies.metrics,
         record_events=pod_events.teller(dependencies.recorder),
         log=decision_log.DecisionLog(logging.getLogger().handlers),
+        long_work=long_work,
     )
     return AdmissionServer(
         dependencies.settings,
         mutate=pod_webhook.mutate,
+        review_workload=workloads.WorkloadWebhook(state, long_work=long_work).review,
         injection_webhook=validate.InjectionWebhook(
             dependencies.injection_judge,
             competing=state.competing_injections,
             namespaces=state.namespaces,
+            is_called_for_opted_out=lambda: certificates.has_webhook(names.OPTED_OUT_WEBHOOK),
         ),
-        serving_context=serving_context,
+        serving_context=certificates.context,
         ready=dependencies.ready,
         metrics=dependencies.metrics,
     )

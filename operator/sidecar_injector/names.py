@@ -23,12 +23,19 @@ CLUSTER_PREFIX = "cluster/"
 """`cluster/NAME` in a pod's annotation is the ClusterSidecarInjection of that name."""
 
 INJECTION_LABEL = "sidecar-injection"
-"""`enabled` on a namespace opts it in; with `disabled` on a pod the API server does not call us."""
+"""`enabled` on a namespace opts it in; `disabled` on a pod opts it out, so that the API server does
+not call `MUTATE_WEBHOOK`."""
 ENABLED = "enabled"
 DISABLED = "disabled"
 
 INJECT_ANNOTATION = f"{GROUP}/inject"
 STATUS_ANNOTATION = f"{GROUP}/status"
+INJECTED_ANNOTATION = f"{GROUP}/injected"
+SKIPPED_ANNOTATION = f"{GROUP}/skipped"
+"""Short texts of the status annotation, which `kubectl describe` prints whole."""
+INJECTED_LABEL = f"{GROUP}/injected"
+INJECTED_LABEL_VALUE = "true"
+"""On pods that have something of an injection, to select them by."""
 ROTATE_ANNOTATION = f"{GROUP}/rotate"
 
 TUTORIAL_GROUP = "sidecar-injector-webhook.morven.me"
@@ -38,9 +45,14 @@ TUTORIAL_STATUS_ANNOTATION = f"{TUTORIAL_GROUP}/status"
 TUTORIAL_INJECTED = "injected"
 
 MUTATE_WEBHOOK = f"pods.{GROUP}"
+OPTED_OUT_WEBHOOK = f"opted-out.{MUTATE_WEBHOOK}"
+"""Called for pods that opt out by label; only there if the chart value `webhook.optedOutPods` is
+true."""
 MUTATE_PATH = "/mutate"
 VALIDATE_WEBHOOK = f"injections.{GROUP}"
 VALIDATE_PATH = "/validate"
+WORKLOADS_WEBHOOK = f"workloads.{GROUP}"
+WORKLOADS_PATH = "/workloads"
 VALIDATE_HANDLER = "injections"
 """The id under which Kopf knows the handler that `VALIDATE_PATH` dispatches to."""
 

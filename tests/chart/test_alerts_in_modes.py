@@ -31,6 +31,8 @@ LONG = 100
 PREFIX = "SidecarInjector"
 
 BROKEN: dict[str, Series] = {
+    "PodsRefused": {'admission_requests_total{result="Refused"}': f"0+1x{LONG}"},
+    "UnknownNames": {'decisions_total{reason="UnknownInjection"}': f"0+1x{LONG}"},
     "Errors": {'admission_requests_total{result="error"}': f"0+6x{LONG}"},
     "Slow": {
         'admission_duration_seconds_bucket{le="1.0"}': f"0+60x{LONG}",
@@ -52,6 +54,7 @@ BROKEN: dict[str, Series] = {
 }
 """What fires an alert of our own metrics; every series is one that a replica exposes."""
 LABELS = {
+    "UnknownNames": {"reason": "UnknownInjection"},
     "BundleOutOfSync": {"configuration": "mutatingwebhookconfigurations"},
     "CacheNotSynced": {"resource": "secrets"},
     "CertificateProblem": {"problem": "CertificateNotLoaded"},

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from sidecar_injector import names, settings
+from sidecar_injector.kube import api
 from sidecar_injector.observability.metrics import NAMESPACE, Metrics
 from sidecar_injector.pki import issue, keys
+from tests.kits import chart_matrix as matrix
 
 Render = Callable[..., Any]
 
@@ -138,6 +140,25 @@ def test_the_webhook_leaves_out_what_the_operator_would_leave_out(render: Render
     assert f"'{names.MIRROR_ANNOTATION}'" in condition["expression"]
 
 
+def test_pods_that_opt_out_by_label_have_an_entry_that_differs_in_nothing_else(
+    render: Render,
+) -> None:
+    configuration = render(matrix.EVERYTHING).one("MutatingWebhookConfiguration")
+    usual, opted_out = configuration["webhooks"]
+
+    assert (usual.pop("name"), opted_out.pop("name")) == (
+        names.MUTATE_WEBHOOK,
+        names.OPTED_OUT_WEBHOOK,
+    )
+    label, *others = opted_out["objectSelector"].pop("matchExpressions")
+    assert label == {"key": names.INJECTION_LABEL, "operator": "In", "values": [names.DISABLED]}
+    excluded, *usual_others = usual["objectSelector"].pop("matchExpressions")
+    assert excluded == {**label, "operator": "NotIn"}
+    assert others == usual_others
+    assert {"key": names.APP_NAME_LABEL, "operator": "NotIn", "values": [names.PRODUCT]} in others
+    assert opted_out == usual
+
+
 def test_the_operators_own_pods_are_left_out(render: Render) -> None:
     labels = render().one("Deployment")["spec"]["template"]["metadata"]["labels"]
 
@@ -146,7 +167,7 @@ def test_the_operators_own_pods_are_left_out(render: Render) -> None:
 
 def test_injections_are_sent_to_the_validating_path_and_never_blocked(render: Render) -> None:
     values = {"webhook": {"failurePolicy": "Fail"}}
-    (webhook,) = render(values).one("ValidatingWebhookConfiguration")["webhooks"]
+    webhook, _ = render(values).one("ValidatingWebhookConfiguration")["webhooks"]
     (rule,) = webhook["rules"]
 
     assert webhook["name"] == names.VALIDATE_WEBHOOK
@@ -158,14 +179,50 @@ def test_injections_are_sent_to_the_validating_path_and_never_blocked(render: Re
     assert rule["resources"] == [names.PLURAL, names.CLUSTER_PLURAL]
 
 
+def workloads_of(render: Render, **values: Any) -> list[Any]:
+    """The entries for workloads."""
+    webhook = {"failurePolicy": "Fail", "timeoutSeconds": 20, **values}
+    entries = render({"webhook": webhook}).one("ValidatingWebhookConfiguration")["webhooks"]
+    return [entry for entry in entries if entry["name"] == names.WORKLOADS_WEBHOOK]
+
+
+def test_workloads_are_sent_to_a_path_of_their_own_and_never_blocked(render: Render) -> None:
+    (webhook,) = workloads_of(render)
+    assert webhook["clientConfig"]["service"]["path"] == names.WORKLOADS_PATH
+    assert (webhook["failurePolicy"], webhook["timeoutSeconds"]) == ("Ignore", 2)
+    assert webhook["sideEffects"] == "None"
+    assert {tuple(rule["operations"]) for rule in webhook["rules"]} == {("CREATE", "UPDATE")}
+    resources = [(group, resource) for rule in webhook["rules"] for group in rule["apiGroups"]
+                 for resource in rule["resources"]]  # fmt: skip
+    built_in = {(each.group, each.plural) for each in api.WORKLOADS.values()}
+    assert {*resources} == built_in - {("", "pods")}
+    (pods,) = render().one("MutatingWebhookConfiguration")["webhooks"]
+    assert webhook["namespaceSelector"] == pods["namespaceSelector"]
+
+
+def test_the_webhook_for_workloads_can_be_left_out_and_take_more_kinds(render: Render) -> None:
+    assert workloads_of(render, workloads={"enabled": False}) == []
+    rollouts = {
+        "apiGroups": ["argoproj.io"],
+        "apiVersions": ["v1alpha1"],
+        "resources": ["rollouts"],
+    }
+    things = {"apiGroups": ["a.b"], "apiVersions": ["v1"], "resources": ["things"],
+              "template": "spec.work.template"}  # fmt: skip
+    (webhook,) = workloads_of(render, workloads={"extra": [rollouts, things]})
+    assert [rule["resources"] for rule in webhook["rules"][-2:]] == [["rollouts"], ["things"]]
+    _, changed = webhook["matchConditions"]
+    assert "['things'] ? object.spec.work.template :" in changed["expression"].replace('"', "'")
+
+
 def test_both_configurations_contain_the_services_port(render: Render) -> None:
     values = {"service": {"type": "ExternalName", "externalName": "localhost", "port": 34567}}
     rendered = render(values)
 
     assert rendered.one("Service")["spec"]["ports"][0]["port"] == 34567
     for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
-        (webhook,) = rendered.one(kind)["webhooks"]
-        assert webhook["clientConfig"]["service"]["port"] == 34567
+        for webhook in rendered.one(kind)["webhooks"]:
+            assert webhook["clientConfig"]["service"]["port"] == 34567
 
 
 def test_cert_manager_signs_for_the_names_that_the_operator_would(render: Render) -> None:
@@ -197,12 +254,16 @@ def test_alerts_ask_for_figures_that_exist(render: Render) -> None:
             assert metric in exported, rule["alert"]
 
 
-def test_alerts_watch_the_webhook_by_its_name(render: Render) -> None:
+def test_alerts_watch_the_webhooks_by_their_names(render: Render) -> None:
     (group,) = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
     expressions = [rule["expr"] for rule in group["rules"] if "apiserver_" in rule["expr"]]
 
     assert expressions
-    assert all(f'name="{names.MUTATE_WEBHOOK}"' in expr for expr in expressions)
+    for expression in expressions:
+        (pattern,) = set(re.findall(r'name=~"([^"]+)"', expression))
+        for name in (names.MUTATE_WEBHOOK, names.OPTED_OUT_WEBHOOK):
+            assert re.fullmatch(pattern, name)
+        assert not re.fullmatch(pattern, f"other.{names.MUTATE_WEBHOOK}")
 
 
 def _environment(rendered: Any) -> Mapping[str, str]:

@@ -24,7 +24,7 @@ from tools.fuzz.pods import campaign, drawing, judge, mending, promises, walking
 
 Json = dict[str, Any]
 PAIRS: Final = 2000
-MOST_PODS: Final = 4 * PAIRS
+MOST_PODS: Final = 12 * PAIRS
 MOST_INJECTED_PODS: Final = 400
 TIMES: Final = 9
 """Changes of a field after which it has been tried enough."""

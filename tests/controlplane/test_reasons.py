@@ -50,7 +50,7 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     Reason.POD_ANNOTATION_DISABLED: ({}, asking("no")),
     Reason.SELECTOR_MISMATCH: ({"selector": {"matchLabels": {"a": "b"}}}, kit.pod()),
     Reason.NOT_REQUESTED: ({"activation": "OnRequest"}, kit.pod()),
-    Reason.NOT_LISTED: ({}, asking("another")),
+    Reason.NOT_LISTED: ({}, asking("only: another")),
     Reason.SUSPENDED: ({"suspend": True}, kit.pod()),
     Reason.HOST_NETWORK: ({}, kit.pod(hostNetwork=True)),
     Reason.OPERATING_SYSTEM: ({}, kit.pod(nodeSelector={"kubernetes.io/os": "windows"})),
@@ -125,11 +125,25 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
     ),
     Reason.UNKNOWN_INJECTION: ({}, asking("proxy,ghost")),
     Reason.INVALID_ANNOTATION: ({}, asking("yes,proxy")),
+    Reason.UNKNOWN_ANNOTATION: (
+        {},
+        kit.with_metadata(kit.pod(), annotations={f"{names.GROUP}/injekt": "proxy"}),
+    ),
+    Reason.MISPLACED_ANNOTATION: ({}, kit.with_metadata(kit.pod(), labels={INJECT: "proxy"})),
+    Reason.UNKNOWN_LABEL_VALUE: (
+        {},
+        kit.with_metadata(kit.pod(), labels={names.INJECTION_LABEL: "false"}),
+    ),
+    Reason.MISPLACED_LABEL: (
+        {},
+        kit.with_metadata(kit.pod(), annotations={names.INJECTION_LABEL: "disabled"}),
+    ),
 }
 ELSEWHERE = {
-    # With two injections, the cluster kind, or one that no longer would be accepted: below and in
-    # the tests of conditions.
+    # With two injections, the cluster kind, or one that no longer would be accepted: below, and in
+    # the tests of conditions and of the webhook's scope.
     Reason.INJECTION_CONFLICT,
+    Reason.OPTED_OUT,
     Reason.NAMESPACE_SELECTOR_MISMATCH,
     Reason.INVALID,
     # The API server does not even call: the unit tests and the demo ask the command line.
@@ -139,6 +153,8 @@ ELSEWHERE = {
     Reason.MIRROR_POD,
     Reason.OWN_POD,
     Reason.NOT_A_CREATE,
+    # On namespaces only: the audit's Events.
+    Reason.UNKNOWN_LABEL,
 }
 
 
@@ -171,7 +187,7 @@ def test_a_reason_is_the_same_everywhere(product, tmp_path, reason) -> None:
     created = product.create_pod(namespace, pod, dry_run=True)
     answer = product.ask(product.replicas[0], namespace, pod)
     check_seen(product, namespace, reason)
-    assert product.counted("sidecar_injector_decisions_total", reason=reason.value) >= before + 2
+    assert product.counted("sidecar_injector_decisions_total", reason=reason.value) >= before + 1
     check_pod_and_warning(created, answer, reason)
     if reason not in NEEDS_CLUSTER:
         files = write(tmp_path, pod=pod, injection=injection)
@@ -223,7 +239,9 @@ def check_pod_and_warning(created: kit.Json, answer: kit.Json, reason: Reason) -
     warnings = " ".join(answer.get("warnings") or ())
     if reason.level is Level.FIT:
         assert skipped(created) == [reason.value]
-    if reason.level in (Level.FIT, Level.ANNOTATION):
+    if reason.level is Level.FIT:
+        assert reason.remedy in warnings
+    elif reason.level is Level.ANNOTATION:
         assert reason.value in warnings
     else:
         assert warnings == "" or reason is Reason.NOT_LISTED

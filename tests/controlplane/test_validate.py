@@ -56,7 +56,7 @@ def test_the_second_of_two_competing_injections_gets_a_warning(
     printed = apply(
         product, enabled_namespace, "b", template={"spec": {"containers": [container("other:2")]}}
     )
-    assert "container 'sidecar' is not as in a: this one yields" in printed
+    assert "a also has container 'sidecar', but another one: pods that both select" in printed
 
 
 def test_one_that_selects_other_pods_is_no_rival(
@@ -68,7 +68,7 @@ def test_one_that_selects_other_pods_is_no_rival(
             template={"spec": {"containers": [container(image)]}},
         )  # fmt: skip
         product.wait_known(enabled_namespace, name)
-        assert "is not as in" not in printed
+        assert "but another one" not in printed
 
 
 def test_what_would_make_every_pod_invalid_is_refused(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kits import e2e as kit
-from tools.demo import on_node, steps
+from tools.demo import places, printer, steps
 from tools.image import recipe
 
 pytestmark = pytest.mark.own_node("the demo starts a node of its own")
@@ -36,8 +36,8 @@ def test_the_demo_prints_what_the_documents_show(
     monkeypatch.chdir(recipe.ROOT)
     stream = io.StringIO()
     with contextlib.ExitStack() as stack:
-        printer = steps.Printer(stream)
-        demo = on_node.Steps(printer=printer, folder=tmp_path, stack=stack)
+        place = places.Node(tmp_path)
+        demo = steps.Steps(place, printer=printer.Printer(stream), stack=stack)
         demo.play()
         demo.uninstall()
     demo.ended()

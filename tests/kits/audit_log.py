@@ -1,4 +1,4 @@
-"""What the API server itself wrote down about the requests of one user.
+"""What the API server itself wrote down about the requests of one user, or of all.
 
 https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/
 """
@@ -33,6 +33,8 @@ class Request:
     """Of the object; empty where a request names none."""
     uri: str
     status: int
+    failed_open: frozenset[str] = frozenset()
+    """The webhooks that were called, did not answer, and were ignored."""
 
     @property
     def allowed(self) -> bool:
@@ -41,15 +43,16 @@ class Request:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Log:
-    """A log of all that `user` asks for, without any content."""
+    """A log of all that `user` asks for, without any content; of all users without one."""
 
     folder: pathlib.Path
-    user: str
+    user: str = ""
 
     def flags(self) -> tuple[str, ...]:
         """For the API server, which must find the policy when it starts: it is written here."""
         policy = self.folder / "audit-policy.yaml"
-        rules = [{"level": "Metadata", "users": [self.user]}, {"level": "None"}]
+        users = {"users": [self.user]} if self.user else {}
+        rules = [{"level": "Metadata", **users}, {"level": "None"}]
         content = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}
         policy.write_text(yaml.safe_dump({**content, "omitStages": ["RequestReceived"]}))
         # Blocking: a request is answered only after its line has been written.
@@ -89,4 +92,9 @@ def _request(event: dict[str, Any]) -> Request:
         name=(about or {}).get("name", ""),
         uri=event["requestURI"],
         status=event["responseStatus"]["code"],
+        failed_open=frozenset(
+            webhook
+            for key, webhook in (event.get("annotations") or {}).items()
+            if key.startswith("failed-open.")
+        ),
     )

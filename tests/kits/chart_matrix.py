@@ -24,6 +24,7 @@ EVERYTHING: dict[str, Any] = {
         "failurePolicy": "Fail",
         "timeoutSeconds": "29s",
         "securePort": 9444,
+        "optedOutPods": True,
         "namespaceSelector": {
             "matchLabels": {"tier": "web"},
             "matchExpressions": [{"key": "ci", "operator": "DoesNotExist"}],

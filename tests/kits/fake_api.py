@@ -68,10 +68,16 @@ class FakeApi:
         self._record(api.EVENTS, {"metadata": {}}, event="BOOKMARK")
 
     async def get(
-        self, resource: api.Resource, *, name: str, namespace: str | None = None
+        self,
+        resource: api.Resource,
+        *,
+        name: str,
+        namespace: str | None = None,
+        metadata_only: bool = False,
     ) -> api.Json:
         await self._begin("get", resource)
-        return copy.deepcopy(self._find(resource, name=name, namespace=namespace))
+        item = copy.deepcopy(self._find(resource, name=name, namespace=namespace))
+        return {"metadata": item["metadata"]} if metadata_only else item
 
     async def pages(
         self, resource: api.Resource, *, scope: api.Scope = api.EVERYTHING, limit: int = 500

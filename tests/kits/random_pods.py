@@ -21,7 +21,13 @@ SEED = int(os.environ.get("PODS_SEED", "20261122"))
 Json = dict[str, Any]
 NAMES = ("a", "b", "c")
 SOURCES = ({"emptyDir": {}}, {"configMap": {"name": "x"}}, {"secret": {"secretName": "s"}})
-WORDS = ("yes", "no", "one", "one,two", "cluster/one,three", "?")
+MARKS = (
+    ("labels", names.INJECTED_LABEL, "true"),
+    ("annotations", names.INJECTED_ANNOTATION, "log"),
+    ("annotations", names.SKIPPED_ANNOTATION, ""),
+)
+"""Keys of ours that an author may have set."""
+WORDS = ("yes", "no", "one", "one,two", "only: two", "cluster/one,three", "?")
 
 
 class Choices(random.Random):
@@ -150,6 +156,9 @@ class Draw(Choices):
         for key, value in (("initContainers", init_containers), ("volumes", self.volumes())):
             if value or self.sometimes(0.2):
                 spec[key] = value or self.choice([None, []])
+        for field, key, value in MARKS:
+            if self.sometimes(0.05):
+                metadata.setdefault(field, {})[key] = value
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
     def application(self) -> Json:
@@ -194,6 +203,8 @@ class Draw(Choices):
                 **(host if cluster else {}),
             },
         }
+        activation = self.choice(["Automatic", "Automatic", "OnRequest"])
+        opt_outs = ["Allowed", "Forbidden"] if cluster and activation == "Automatic" else ()
         place = ["First", "Last"]
         parameter = {"name": "p", "from": {"podLabel": "a"}}
         if self.sometimes(0.9):
@@ -208,12 +219,13 @@ class Draw(Choices):
                  {"matchExpressions": [{"key": "b", "operator": "DoesNotExist"}]}]
             ),
             priority=self.choice([-1, 0, 0, 1]),
-            activation=self.choice(["Automatic", "Automatic", "OnRequest"]),
+            activation=activation,
             sidecarMode=self.choice(["Auto", "Native", "Container"]),
             hostNetworkPods=self.choice(["Skip", "Inject"]),
             operatingSystem=self.choice([*["Linux"] * 9, "Any", "Windows"]),
             onConflict=self.choice(["Skip", "Merge"]),
             placement={"containers": self.choice(place), "initContainers": self.choice(place)},
+            **({"optOut": self.choice(opt_outs)} if opt_outs else {}),
             **self.members(
                 0.4, applicationContainers=self.application, inherit=self.inheritance
             ),

@@ -14,6 +14,8 @@ from sidecar_injector.core.merging import uninject
 
 Json = dict[str, Any]
 NAMESPACE = "demo"
+MARK = {names.INJECTED_LABEL: names.INJECTED_LABEL_VALUE}
+"""The label of every pod to which something was added."""
 
 
 def container(name: str = "sidecar", **fields: Any) -> Json:

@@ -22,8 +22,12 @@ def test_the_literals_that_pods_namespaces_and_clusters_carry_are_pinned():
     assert names.TUTORIAL_INJECT_ANNOTATION == "sidecar-injector-webhook.morven.me/inject"
     assert names.TUTORIAL_STATUS_ANNOTATION == "sidecar-injector-webhook.morven.me/status"
     assert (names.MUTATE_WEBHOOK, names.MUTATE_PATH) == ("pods.sidecar-injector.dev", "/mutate")
+    assert names.OPTED_OUT_WEBHOOK == "opted-out.pods.sidecar-injector.dev"
     assert (names.VALIDATE_WEBHOOK, names.VALIDATE_PATH) == (
         "injections.sidecar-injector.dev", "/validate",
+    )  # fmt: skip
+    assert (names.WORKLOADS_WEBHOOK, names.WORKLOADS_PATH) == (
+        "workloads.sidecar-injector.dev", "/workloads",
     )  # fmt: skip
 
 

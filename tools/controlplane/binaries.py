@@ -31,7 +31,8 @@ class Binaries:
 
     etcd: pathlib.Path
     apiserver: pathlib.Path
-    controller_manager: pathlib.Path
+    controller_manager: pathlib.Path | None
+    """None only if `given` has not found it."""
     kubectl: pathlib.Path
     helm: pathlib.Path
 
@@ -72,12 +73,35 @@ def cached(environment: Mapping[str, str] = os.environ) -> Binaries:
     return _binaries(folder, assets)
 
 
+def given(environment: Mapping[str, str] = os.environ) -> Binaries:
+    """What KUBEBUILDER_ASSETS holds, without a build. Raises MissingError.
+
+    The API server has to be there. The controller manager fits no other release, so it is from
+    there or None. The rest may be from elsewhere, as `command` finds it.
+    """
+    assets, server = _assets(environment), "kube-apiserver"
+    if server not in assets:
+        raise errors.MissingError(
+            name=server,
+            reason=f"it is not in KUBEBUILDER_ASSETS={environment['KUBEBUILDER_ASSETS']}",
+            remedy="name the folder that `setup-envtest use -p path` prints, or unset the variable"
+            " to have all programs built",
+        )
+    return Binaries(
+        etcd=assets.get("etcd") or command("etcd", environment),
+        apiserver=assets[server],
+        controller_manager=assets.get("kube-controller-manager"),
+        kubectl=assets.get("kubectl") or command("kubectl", environment),
+        helm=assets.get("helm") or command("helm", environment),
+    )
+
+
 def command(name: str, environment: Mapping[str, str] = os.environ) -> pathlib.Path:
-    """kubectl or helm: the user's own, or else the one that was built. Raises BuildError."""
+    """kubectl or helm: the user's own, or else the one that was built. Raises MissingError."""
     own = shutil.which(name, path=environment.get("PATH", ""))
     path = pathlib.Path(own) if own else _folder(environment) / name
     if not path.exists():
-        raise errors.BuildError(
+        raise errors.MissingError(
             name=name,
             reason="it is not on the PATH, and was not built before",
             remedy="install it, or run `make controlplane` first",

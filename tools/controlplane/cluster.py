@@ -1,5 +1,7 @@
 """One control plane: etcd, kube-apiserver and kube-controller-manager, up in seconds.
 
+Without kube-controller-manager, namespaces still get their ServiceAccount; nothing is controlled.
+
 Any number run side by side on ports of their own. None of their processes outlives the one that
 started them (see `guard`), and their data is removed with them; logs stay after a failure.
 """
@@ -129,6 +131,17 @@ class ControlPlane(access.Access):
         """The same API server as another user."""
         return dataclasses.replace(self.client, token=token)
 
+    def write_kubeconfig(self, path: pathlib.Path, *, token: str) -> None:
+        """For the user of a token."""
+        self.user(token).write_kubeconfig(path)
+
+    def wait_for_service_account(self, namespace: str) -> None:
+        """Create it where no controller does, and return when pods can be created."""
+        if self.programs.controller_manager is None:
+            path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+            self.client.request("POST", path, {"metadata": {"name": "default"}})
+        super().wait_for_service_account(namespace)
+
     def _component(
         self,
         name: str,
@@ -163,7 +176,8 @@ class ControlPlane(access.Access):
         self.etcd.start()
         self.apiserver.start()
         self.wait_ready()
-        self.controller_manager.start()
+        if self.programs.controller_manager is not None:
+            self.controller_manager.start()
         self.wait_for_service_account("default")
 
     def _environment(self) -> dict[str, str]:

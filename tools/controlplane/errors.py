@@ -18,6 +18,13 @@ class BuildError(ControlPlaneError):
         super().__init__(f"cannot build {name}: {reason}; {remedy}")
 
 
+class MissingError(BuildError):
+    """A program is not there, and is not built now."""
+
+    def __init__(self, *, name: str, reason: str, remedy: str) -> None:
+        ControlPlaneError.__init__(self, f"{name} is missing: {reason}; {remedy}")
+
+
 class ProcessDiedError(ControlPlaneError):
     """A process ended that is still needed."""
 

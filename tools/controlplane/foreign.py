@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.client
+import json
 import os
 import pathlib
 import shutil
@@ -12,8 +13,9 @@ import socket
 import tempfile
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from tools import environments
 from tools.controlplane import access, binaries, client, errors, guard, processes
 
 CONNECT_SECONDS: Final = 15
@@ -45,21 +47,21 @@ class Foreign(access.Access):
             helm=binaries.command("helm"),
             client=_Client(socket=self.folder / _SOCKET),
         )
-        self._guard = guard.Guard()
-        self._guard.discard(self.folder)
-        self._proxy = processes.Process(
+        self.guard = guard.Guard()
+        self.guard.discard(self.folder)
+        self.proxy = processes.Process(
             name="kubectl proxy",
             command=(str(self._kubectl), "proxy", f"--unix-socket={self.folder / _SOCKET}",
                      "--reject-paths=^$"),
             log=self.folder / "proxy.log",
-            guard=self._guard,
+            guard=self.guard,
             environment=self._environment(),
         )  # fmt: skip
 
     def __enter__(self) -> Self:
         try:
             self._require_server()
-            self._proxy.start()
+            self.proxy.start()
             self.wait("kubectl proxy is up", self._is_up)
         except BaseException:
             self.close()
@@ -82,9 +84,38 @@ class Foreign(access.Access):
             for name in tuple(self._namespaces):
                 self.delete_namespace(name)
         finally:
-            self._proxy.kill()
-            self._guard.close()
+            self.proxy.kill()
+            self.guard.close()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def configuration(self) -> dict[str, Any]:
+        """Context, cluster and user of the kubeconfig, with all files in it; no server is asked."""
+        self._require_file()
+        options = ("--minify", "--flatten", "--raw", "--output=json")
+        answer = self.kubectl("config", "view", *options, check=False)
+        if answer.returncode != 0:
+            reason = environments.last_line(answer.stderr)
+            raise ForeignError(
+                f"kubectl cannot read {self.kubeconfig}: {reason}",
+                remedy=f"try it yourself: kubectl --kubeconfig={self.kubeconfig} config view",
+            )
+        return dict(json.loads(answer.stdout))
+
+    def context(self) -> str:
+        """The one that the kubeconfig chooses."""
+        return str(self.configuration()["current-context"])
+
+    def server(self) -> str:
+        """The address of its API server."""
+        (entry,) = self.configuration()["clusters"]
+        return str(entry["cluster"]["server"])
+
+    def write_kubeconfig(self, path: pathlib.Path, *, token: str) -> None:
+        """For the user of a token."""
+        configuration = self.configuration()
+        configuration["users"][0]["user"] = {"token": token}
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(configuration), "utf-8")
 
     def create_namespace(self, name: str, *, labels: Mapping[str, str] | None = None) -> None:
         """It is deleted at the end."""
@@ -105,22 +136,25 @@ class Foreign(access.Access):
         if wait and name in self._namespaces:
             self._namespaces.remove(name)
 
-    def _require_server(self) -> None:
+    def _require_file(self) -> None:
         if not self.kubeconfig.is_file():
             raise ForeignError(
                 f"the kubeconfig {self.kubeconfig} is not a file",
                 remedy="give the path of an existing file: KUBECONFIG=~/.kube/config",
             )
+
+    def _require_server(self) -> None:
+        self._require_file()
         answer = self.kubectl("version", f"--request-timeout={CONNECT_SECONDS}s", check=False)
         if answer.returncode != 0:
-            lines = answer.stderr.strip().splitlines() or ["no reason given"]
+            reason = environments.last_line(answer.stderr)
             raise ForeignError(
-                f"kubectl gets no answer with {self.kubeconfig}: {lines[-1]}",
+                f"kubectl gets no answer with {self.kubeconfig}: {reason}",
                 remedy=f"try it yourself: kubectl --kubeconfig={self.kubeconfig} version",
             )
 
     def _is_up(self) -> bool:
-        self._proxy.require_running()
+        self.proxy.require_running()
         return self.client.text("GET", "/version")[0] == http.client.OK
 
     def _environment(self) -> dict[str, str]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import http.client
 import pathlib
 import sys
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from sidecar_injector import names, settings
 from tools.controlplane import (
     balancer,
     client,
-    cluster,
     deployment,
+    guard,
     metrics,
     ports,
     processes,
@@ -82,12 +82,26 @@ class Replica(processes.Process):
         return metrics.read(waiting.until(newer, what=f"{self.name} counts") or "")
 
 
+class Cluster(Protocol):
+    """What replicas need of a cluster. Its API server reaches loopback of this machine."""
+
+    folder: pathlib.Path
+    guard: guard.Guard
+
+    @property
+    def client(self) -> client.Client:
+        """It may create tokens of ServiceAccounts."""
+
+    def write_kubeconfig(self, path: pathlib.Path, *, token: str) -> None:
+        """For the user of a token."""
+
+
 class Operators:
     """A context manager: the Deployment's replicas and the balancer at its Service's port."""
 
     def __init__(
         self,
-        plane: cluster.ControlPlane,
+        plane: Cluster,
         *,
         namespace: str = names.PRODUCT,
         name: str = names.PRODUCT,
@@ -141,7 +155,7 @@ class Operators:
         scratch = self._plane.folder / f"{self._namespace}-{pod_name}"
         scratch.mkdir(exist_ok=True)
         kubeconfig = scratch / "kubeconfig"
-        self._identity().write_kubeconfig(kubeconfig)
+        self._plane.write_kubeconfig(kubeconfig, token=self._token())
         launch = self.workload.launch(
             pod_name=pod_name,
             programs=PROGRAMS,
@@ -164,14 +178,14 @@ class Operators:
         replica.backend = backend
         return replica
 
-    def _identity(self) -> client.Client:
+    def _token(self) -> str:
         path = f"/api/v1/namespaces/{self._namespace}/serviceaccounts"
         answer = self._plane.client.request(
             "POST",
             f"{path}/{self.workload.service_account}/token",
             {"spec": {"expirationSeconds": TOKEN_SECONDS}},
         )
-        return self._plane.user(str(answer["status"]["token"]))
+        return str(answer["status"]["token"])
 
     def _read_workload(self) -> deployment.Workload:
         path = f"/apis/apps/v1/namespaces/{self._namespace}/deployments/{self._name}"

@@ -31,3 +31,14 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def is_local(address: str) -> bool:
+    """Whether an IP address is one of this machine: only such a one can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as candidate:
+        try:
+            candidate.bind((address, 0))
+        except OSError:
+            return False
+        return True

@@ -6,16 +6,18 @@ Nothing is created but a namespace with one pod for the images, at the end, and 
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import re
 import secrets
+import urllib.parse
 from typing import Any, Final
 
 import yaml
 
 import sidecar_injector
 from sidecar_injector import names
-from tools.controlplane import errors, foreign, release, waiting
+from tools.controlplane import errors, foreign, ports, release, waiting
 
 PROBE_SECONDS: Final = 300
 """For images that a node of the cluster has to pull."""
@@ -45,6 +47,8 @@ TRIED: Final = frozenset(
 DEFINITIONS: Final = tuple(
     f"{plural}.{names.GROUP}" for plural in (names.PLURAL, names.CLUSTER_PLURAL)
 )
+ADVERTISED: Final = ("get", "endpointslices", "kubernetes", "--namespace=default")
+_POD: Final = "give the operator's image, and it runs in pods there: IMAGE=NAME:TAG"
 _PUSH: Final = "push it to a registry that its nodes can reach, or load it into them"
 _BROKEN: Final = re.compile(r"Err|BackOff|Invalid|CreateContainer|RunContainer")
 _REFERENCE: Final = re.compile(
@@ -106,6 +110,46 @@ class Preflight:
                     " (a definition takes its injections along)",
                 )
 
+    def require_no_namespaces(self, *wanted: str) -> None:
+        """Those that are created here are deleted at the end."""
+        listed = self.cluster.kubectl(
+            "get", "namespaces", *wanted, "--ignore-not-found", "--output=name"
+        )
+        for line in listed.stdout.splitlines():
+            raise foreign.ForeignError(
+                f"{line} is there already, and would be deleted at the end",
+                remedy="use another cluster, or delete it yourself if nobody needs it",
+            )
+
+    def require_loopback(self) -> None:
+        """The kubeconfig leads to this machine. The server is not asked."""
+        server = self.cluster.server()
+        host = urllib.parse.urlsplit(server).hostname or ""
+        try:
+            loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise foreign.ForeignError(
+                f"its API server, {server}, does not reach a process of this machine",
+                remedy=_POD,
+            )
+
+    def require_local(self) -> None:
+        """Its localhost is ours. In a container, as with kind, it is not, and pods know where.
+
+        No address is advertised where there are no nodes.
+        """
+        path = "--output=jsonpath={.endpoints[*].addresses[*]}"
+        advertised = self.cluster.kubectl(*ADVERTISED, "--ignore-not-found", path).stdout.split()
+        for address in advertised:
+            if not ports.is_local(address):
+                raise foreign.ForeignError(
+                    f"its API server runs at {address}, in a container or a virtual machine, so it"
+                    " does not reach a process of this machine",
+                    remedy=_POD,
+                )
+
     def require_rights(self) -> None:
         """Tests create and delete objects of many kinds in every namespace of theirs."""
         for verb, group, resource in RIGHTS:
@@ -163,7 +207,8 @@ class Preflight:
         except errors.WaitError as error:
             raise foreign.ForeignError(str(error), remedy=_PUSH) from error
         finally:
-            self.cluster.delete_namespace(namespace)
+            # A node that pulls an image for minutes ends no pod; the end waits for it once.
+            self.cluster.delete_namespace(namespace, wait=False)
 
     def _require_version(self, namespace: str, operator: str) -> None:
         printed = self.cluster.kubectl("logs", "probe", "-n", namespace, "-c", "image-0").stdout

@@ -107,7 +107,7 @@ def json_text(crd: Mapping[str, Any]) -> str:
 
 def _root(kind: Kind, *, embed: Embed) -> Schema:
     spec = bounds.bounded(_resolve(source("spec"), kind=kind, embed=embed))
-    spec["x-kubernetes-validations"] = [rules.something_to_inject(spec)]
+    spec["x-kubernetes-validations"] = list(rules.spec_rules(spec))
     return {
         "type": "object",
         "description": kind.description,
@@ -156,17 +156,24 @@ def overlay(below: Schema, above: Schema) -> Schema:
 def _columns() -> Iterator[dict[str, Any]]:
     """What `kubectl get` prints, and with `-o wide`."""
     ready = '.status.conditions[?(@.type=="Ready")]'
+    effective = '.status.conditions[?(@.type=="Effective")]'
     yield {"name": "Ready", "type": "string", "jsonPath": f"{ready}.status"}
+    yield {"name": "Effective", "type": "string", "jsonPath": f"{effective}.status"}
     yield {"name": "Mode", "type": "string", "jsonPath": ".spec.sidecarMode"}
     yield {"name": "Priority", "type": "integer", "jsonPath": ".spec.priority"}
     for name in ("Selected", "Injected"):
         yield {"name": name, "type": "integer", "jsonPath": f".status.pods.{name.lower()}"}
     yield {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
-    for name in ("Outdated", "Missing"):
-        path = f".status.pods.{name.lower()}"
+    for name, field in (
+        ("Outdated", "outdated"),
+        ("Skipped", "skipped"),
+        ("Missing", "missing"),
+        ("Opted-Out", "optedOut"),
+    ):
+        path = f".status.pods.{field}"
         yield {"name": name, "type": "integer", "priority": 1, "jsonPath": path}
     for name in ("Reason", "Message"):
-        path = f"{ready}.{name.lower()}"
+        path = f"{effective}.{name.lower()}"
         yield {"name": name, "type": "string", "priority": 1, "jsonPath": path}
 
 

@@ -14,6 +14,7 @@ from tools.crds import structural
 Schema = structural.Schema
 
 MAX_NAME = 63
+OPT_OUT_MESSAGE = "must be Allowed with activation OnRequest: a pod that does not ask gets nothing"
 
 
 def name_rules() -> Iterator[Schema]:
@@ -31,6 +32,17 @@ def name_rules() -> Iterator[Schema]:
         ),
         "fieldPath": ".metadata.name",
     }
+
+
+def spec_rules(spec: Schema) -> Iterator[Schema]:
+    """The rules about more than one field of spec."""
+    yield something_to_inject(spec)
+    if "optOut" in spec["properties"]:
+        yield {
+            "rule": "self.optOut != 'Forbidden' || self.activation != 'OnRequest'",
+            "message": OPT_OUT_MESSAGE,
+            "fieldPath": ".optOut",
+        }
 
 
 def something_to_inject(spec: Schema) -> Schema:

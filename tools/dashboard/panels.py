@@ -6,7 +6,7 @@ import dataclasses
 from typing import Final
 
 OURS: Final = '{namespace=~"$namespace"}'
-WEBHOOK: Final = '{name="pods.sidecar-injector.dev"}'
+WEBHOOK: Final = '{name=~"(opted-out[.])?pods[.]sidecar-injector[.]dev"}'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,9 @@ FOLDER: Final = RUN / "demo"
 KUBECONFIG: Final = FOLDER / "kubeconfig"
 LOCK: Final = RUN / "demo.lock"
 """Locked by the process that owns the demo's processes; it contains that process's id."""
-DOWN_SECONDS: Final = 30
+DOWN_SECONDS: Final = 240
+"""On a cluster of somebody else, namespaces have to be deleted, which waits for containers."""
+ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 _PAUSE: Final = 0.1
 
 
@@ -27,9 +29,8 @@ class StageTakenError(Exception):
     """A demo is up in this checkout."""
 
     def __init__(self, owner: int) -> None:
-        super().__init__(
-            f"a demo is up already (process {owner}, KUBECONFIG={KUBECONFIG}); `make down` ends it"
-        )
+        own = f", KUBECONFIG={KUBECONFIG}" if KUBECONFIG.exists() else ""
+        super().__init__(f"a demo is up already (process {owner}{own}); `make down` ends it")
 
 
 @contextlib.contextmanager

@@ -8,95 +8,37 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
-import shlex
 import subprocess
-import sys
-import time
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-import rich.console
-import rich.text
 import yaml
 
 from sidecar_injector import names
-from tools.controlplane import (
-    binaries,
-    cluster,
-    metrics,
-    operators,
-    ports,
-    processes,
-    progress,
-    release,
-)
+from tools.controlplane import metrics, operators, release
+from tools.demo import places, printer
 
 HERE: Final = pathlib.Path("tools/demo")
-VALUES: Final = release.VALUES.relative_to(release.ROOT)
 CHART: Final = release.CHART.relative_to(release.ROOT)
 ALONE: Final = "alpine"
 INJECTED: Final = "alpine sidecar-nginx"
 LABEL: Final = "{.metadata.labels.sidecar-injection}"
 CONFIGURATIONS: Final = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
 CLI_SECONDS: Final = 60
-
-
-class DemoError(Exception):
-    """Something is not as the demo says: what it is, the seen and the wanted value."""
-
-    def __init__(self, *, what: str, seen: object, wanted: object) -> None:
-        super().__init__(f"{what}: seen {seen!r}, wanted {wanted!r}")
-
-
-class Printer:
-    """Prints plain lines into a pipe, with a little colour on a terminal."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._console = rich.console.Console(file=stream, highlight=False, soft_wrap=True)
-        self._begun = time.monotonic()
-
-    def step(self, number: int, title: str, explanation: str) -> None:
-        """Begin a step."""
-        seconds = f"{time.monotonic() - self._begun:.0f} s"
-        self._line(f"\n{number}. {title}", style="bold", end="")
-        self._line(f"  ({seconds})", style="dim")
-        self.text(explanation)
-
-    def text(self, text: str) -> None:
-        """A sentence that says nothing about what has just happened."""
-        self._line(f"   {text}")
-
-    def command(self, *words: str) -> None:
-        """The command that is run now, as one would type it."""
-        self._line(f"   $ {shlex.join(words)}", style="cyan")
-
-    def show(self, what: str, seen: object, wanted: object, *, text: str | None = None) -> None:
-        """Print a fact that is as it should be (or the `text` that it was taken from).
-
-        Raises DemoError otherwise.
-        """
-        if seen != wanted:
-            raise DemoError(what=what, seen=seen, wanted=wanted)
-        self._line("   ok  ", style="green", end="")
-        self._line(f"{what}: {seen if text is None else text}")
-
-    def _line(self, text: str, *, style: str = "", end: str = "\n") -> None:
-        self._console.print(rich.text.Text(text, style=style), end=end)
+WAIT: Final = "--timeout=110s"
 
 
 class Steps:
     """One run. Everything that it starts is on `stack`, for the caller to end or to keep."""
 
     def __init__(
-        self, *, printer: Printer, folder: pathlib.Path, stack: contextlib.ExitStack
+        self, place: places.Place, *, printer: printer.Printer, stack: contextlib.ExitStack
     ) -> None:
-        self._printer, self._folder, self._stack = printer, folder, stack
-        self._plane: cluster.ControlPlane
-        self._operators: operators.Operators
+        self._place, self._printer, self._stack = place, printer, stack
 
     def play(self) -> None:
         """Steps one to five. Raises DemoError or ControlPlaneError at the first that fails."""
         self.offline()
-        self.control_plane()
+        self.reach()
         self.install()
         self.declare()
         self.inject()
@@ -113,36 +55,17 @@ class Steps:
         self._printer.show("containers", containers(yaml.safe_load(output)), INJECTED)
         self._show_report(report.strip(), place="demo/Pod/alpine", reason="Injected")
 
-    def control_plane(self) -> None:
+    def reach(self) -> None:
         """Step 2."""
-        self._printer.step(
-            2,
-            "A control plane of its own",
-            "etcd, kube-apiserver and kube-controller-manager on loopback: the API is real, but"
-            " there are no nodes, so pods are accepted and stay Pending.",
-        )
-        programs = binaries.ensure(report=progress.Progress(sys.stdout))
-        plane = cluster.ControlPlane(programs, folder=self._folder)
-        self._plane = self._stack.enter_context(plane)
-        ready = self._kubectl("get", "--raw", "/readyz")
-        self._printer.show("the API server's /readyz", ready, "ok")
+        self._printer.step(2, self._place.title, self._place.announce(self._stack))
+        self._printer.show(*self._place.enter(self._stack))
 
     def install(self) -> None:
         """Step 3."""
-        self._printer.step(
-            3,
-            "Installation",
-            "One command. Its three values let the API server reach an operator outside of pods,"
-            " which is then started as the installed Deployment says, as its ServiceAccount.",
-        )
-        self._helm_install("-f", str(VALUES), *self._port())
-        self._operators = self._stack.enter_context(operators.Operators(self._plane))
-        self._operators.wait_ready()
-        ready = [replica.name for replica in self._operators.replicas if replica.ready()]
-        wanted = [
-            f"{names.PRODUCT}-{number}" for number in range(self._operators.workload.replicas)
-        ]
-        self._printer.show("replicas that are ready", " ".join(ready), " ".join(wanted))
+        operator = self._place.operator
+        self._printer.step(3, "Installation", operator.text)
+        self._helm_install(*operator.options())
+        self._printer.show(*operator.start(self._stack))
 
     def declare(self) -> None:
         """Step 4."""
@@ -153,38 +76,37 @@ class Steps:
         )
         self._apply("namespace.yaml")
         for namespace in ("demo", "elsewhere"):
-            self._plane.wait_for_service_account(namespace)
+            self._place.cluster.wait_for_service_account(namespace)
         label = self._field("namespace", "demo", LABEL)
         self._printer.show("label sidecar-injection of namespace demo", label, names.ENABLED)
 
         self._apply("configmap.yaml")
         self._apply("injection.yaml")
-        self._plane.kubectl(
-            "wait", "-n", "demo", "sidecarinjection/nginx", "--for=condition=Ready", "--timeout=30s"
-        )
+        self._wait("sidecarinjection/nginx", "Ready")
         reason = self._field(
             "sidecarinjection", "nginx", '{.status.conditions[?(@.type=="Ready")].reason}'
         )
         self._printer.show("condition Ready of SidecarInjection nginx", reason, "Active")
 
     def inject(self) -> None:
-        """Step 5, the pods that ask."""
+        """Step 5, the pods that ask; containers run where there are nodes."""
+        web = "Deployment" if self._place.controllers else "second pod"
         self._printer.step(
             5,
             "Pods",
-            "A pod with the tutorial's annotation and a Deployment with ours receive the sidecar;"
+            f"A pod with the tutorial's annotation and a {web} with ours receive the sidecar;"
             " the status annotation says what was added.",
         )
         self._apply("pod.yaml")
-        self._apply("deployment.yaml")
-        of_deployment = self._plane.wait(
-            "the Deployment's pod",
+        self._apply("deployment.yaml" if self._place.controllers else "second.yaml")
+        asking = self._place.cluster.wait(
+            "the pod named web",
             lambda: self._kubectl(
                 *("get", "pods", "-n", "demo", "-l", "app=web"),
                 *("-o", "jsonpath={.items[*].metadata.name}"),
             ),
         )
-        for name in (ALONE, of_deployment):
+        for name in (ALONE, asking):
             pod = json.loads(self._kubectl("get", "pod", name, "-n", "demo", "-o", "json"))
             self._printer.show(f"containers of {name}", containers(pod), INJECTED)
             status = pod["metadata"]["annotations"][names.STATUS_ANNOTATION]
@@ -195,6 +117,16 @@ class Steps:
             self._printer.show(
                 names.STATUS_ANNOTATION, added, [("nginx", ["sidecar-nginx"])], text=status
             )
+        if self._place.operator.containers_run:
+            self._run()
+
+    def _run(self) -> None:
+        self._wait("pod/alpine", "Ready")
+        self._wait("deployment/web", "Available")
+        self._printer.command("kubectl", "get", "pods", "-n", "demo")
+        for line in self._kubectl("get", "pods", "-n", "demo", "--no-headers").splitlines():
+            name, ready, status = line.split()[:3]
+            self._printer.show(name, f"{ready} {status}", "2/2 Running")
 
     def explain(self) -> None:
         """Step 5, the pods that get nothing."""
@@ -213,7 +145,7 @@ class Steps:
         # The API server does not call for the other two.
         decisions = [
             metrics.read(text).value("sidecar_injector_decisions_total", reason="NotRequested")
-            for text in self._metrics()
+            for text in self._place.operator.metrics()
         ]
         count = int(sum(decisions))
         self._printer.show("pods without a request that the replicas have counted", count, 1)
@@ -221,41 +153,33 @@ class Steps:
     def leave(self) -> None:
         """Step 6 with KEEP=1."""
         self._printer.step(6, "It stays up", "`make down` ends it. To look around:")
-        self._printer.command("export", f"KUBECONFIG={self._plane.kubeconfig}")
+        self._printer.command("export", f"KUBECONFIG={self._place.cluster.kubeconfig}")
         context = self._kubectl("config", "current-context")
-        self._printer.show("its context", context, "local")
+        self._printer.show("its context", context, self._place.context())
 
     def uninstall(self) -> None:
-        """Step 6, through the API server; the caller then ends the processes."""
-        self._printer.step(
-            6, "The end", "Uninstalling leaves no webhook behind; then the processes end."
-        )
+        """Step 6, through the API server; the caller then ends and removes what is left."""
+        self._printer.step(6, "The end", self._place.ending)
         command = ("uninstall", names.PRODUCT, "-n", names.PRODUCT)
         self._printer.command("helm", *command)
-        self._plane.helm(*command)
-        left = self._kubectl("get", CONFIGURATIONS, "-o", "name")
-        self._printer.show("webhook configurations left", left or "none", "none")
+        self._place.cluster.helm(*command)
+        webhooks = self._kubectl("get", CONFIGURATIONS, "-o", "name").split()
+        left = [name for name in webhooks if names.PRODUCT in name]
+        self._printer.show("webhook configurations left", " ".join(left) or "none", "none")
 
     def ended(self) -> None:
         """Step 6, after the stack has been closed."""
-        left = [process.name for process in self._started() if process.running]
-        self._printer.show("processes left", " ".join(left) or "none", "none")
+        for kind, left in self._place.left().items():
+            self._printer.show(f"{kind} left", " ".join(left) or "none", "none")
 
     def _helm_install(self, *options: str) -> None:
         name = names.PRODUCT
         command = ["install", name, str(CHART), "-n", name, "--create-namespace", *options]
         self._printer.command("helm", *command)
-        self._plane.helm(*command)
-        status = json.loads(self._plane.helm("status", name, "-n", name, "-o", "json").stdout)
+        helm = self._place.cluster.helm
+        helm(*command)
+        status = json.loads(helm("status", name, "-n", name, "-o", "json").stdout)
         self._printer.show("release status", status["info"]["status"], "deployed")
-
-    def _metrics(self) -> list[str]:
-        return [replica.get("/metrics")[1] for replica in self._operators.replicas]
-
-    def _started(self) -> list[processes.Process]:
-        plane = self._plane
-        started = [plane.etcd, plane.apiserver, plane.controller_manager]
-        return [*started, *self._operators.replicas]
 
     def _report(self, file: str, *more: str) -> str:
         return self._cli(file, *more)[1].strip()
@@ -270,28 +194,24 @@ class Steps:
         )  # fmt: skip
         if answer.returncode != 0:
             what = f"exit status of {names.PRODUCT} {' '.join(words)}, which said {answer.stderr!r}"
-            raise DemoError(what=what, seen=answer.returncode, wanted=0)
+            raise printer.DemoError(what=what, seen=answer.returncode, wanted=0)
         return answer.stdout, answer.stderr
 
     def _show_report(self, line: str, *, place: str, reason: str) -> None:
         self._printer.show("report", _columns(line), (place, reason), text=line)
 
-    def _port(self) -> tuple[str, ...]:
-        """Another port than the values file's, if that is not free."""
-        values = yaml.safe_load((release.ROOT / VALUES).read_text("utf-8"))
-        if ports.is_free(values["service"]["port"]):
-            return ()
-        return ("--set", f"service.port={ports.free()}")
-
     def _apply(self, file: str) -> None:
         self._printer.command("kubectl", "apply", "-f", str(HERE / file))
-        self._plane.kubectl("apply", "-f", str(release.ROOT / HERE / file))
+        self._place.operator.apply(file)
+
+    def _wait(self, what: str, condition: str) -> None:
+        self._kubectl("wait", "-n", "demo", what, f"--for=condition={condition}", WAIT)
 
     def _field(self, kind: str, name: str, path: str, *, namespace: str = "demo") -> str:
         return self._kubectl("get", kind, name, "-n", namespace, "-o", f"jsonpath={path}")
 
     def _kubectl(self, *arguments: str) -> str:
-        return self._plane.kubectl(*arguments).stdout.strip()
+        return self._place.cluster.kubectl(*arguments).stdout.strip()
 
 
 def containers(pod: dict[str, Any]) -> str:

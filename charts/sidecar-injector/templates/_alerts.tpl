@@ -31,7 +31,7 @@ all), and the operator's say why.
 */}}
 {{- define "sidecar-injector.alerts" -}}
 {{- $ours := printf "namespace=%q" .Release.Namespace }}
-{{- $pods := `name="pods.sidecar-injector.dev"` -}}
+{{- $pods := `name=~"(opted-out[.])?pods[.]sidecar-injector[.]dev"` -}}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorDown"
     "expr" (printf "absent(sidecar_injector_build_info{%s})" $ours)
     "for" "5m" "severity" "critical"
@@ -47,6 +47,16 @@ all), and the operator's say why.
     "for" "0m" "severity" "critical"
     "summary" "The API server refused pods because sidecar-injector did not answer."
     "description" "The webhook's failurePolicy is Fail and calls to it fail.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorPodsRefused"
+    "expr" (printf "sum(increase(sidecar_injector_admission_requests_total{%s,result=\"Refused\"}[15m])) > 0" $ours)
+    "for" "5m" "severity" "warning"
+    "summary" "Pods are refused because a required injection cannot be added."
+    "description" "An injection with failurePolicy: Fail selects them. The operator's log and its Events have the reason.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorUnknownNames"
+    "expr" (printf "sum by (reason) (increase(sidecar_injector_decisions_total{%s,reason=~\"InvalidAnnotation|UnknownInjection\"}[1h])) > 0" $ours)
+    "for" "0m" "severity" "info"
+    "summary" "Pods ask for an injection in words that mean nothing."
+    "description" "Their annotation names an injection that does not exist, or cannot be read. They start without it.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorErrors"
     "expr" (printf "sum(rate(sidecar_injector_admission_requests_total{%s,result=\"error\"}[5m])) / sum(rate(sidecar_injector_admission_requests_total{%s}[5m])) > 0.01" $ours $ours)
     "for" "5m" "severity" "warning"

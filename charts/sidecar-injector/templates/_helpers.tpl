@@ -131,6 +131,35 @@ service:
   port: {{ int64 .root.Values.service.port }}
 {{- end }}
 
+{{/*
+The namespaces in which pods are injected.
+*/}}
+{{- define "sidecar-injector.namespaceSelector" -}}
+matchLabels:
+  sidecar-injection: enabled
+  {{- with (.Values.webhook.namespaceSelector).matchLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values: [kube-system, kube-public, kube-node-lease, {{ .Release.Namespace | quote }}]
+  {{- with (.Values.webhook.namespaceSelector).matchExpressions }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/*
+CEL for the pod template of an object, which is object or oldObject. Takes the root and that name.
+*/}}
+{{- define "sidecar-injector.podTemplate" -}}
+{{- $object := last . -}}
+(request.resource.resource == 'cronjobs' ? {{ $object }}.spec.jobTemplate
+{{- range ((first .).Values.webhook.workloads).extra -}}
+{{- if .template }} : request.resource.group in {{ .apiGroups | toJson }} && request.resource.resource in {{ .resources | toJson }} ? {{ $object }}.{{ .template }}{{ end }}
+{{- end }} : {{ $object }}.spec.template)
+{{- end }}
+
 {{- define "sidecar-injector.webhookAnnotations" -}}
 {{- $annotations := deepCopy (.Values.webhook.annotations | default dict) }}
 {{- if eq .Values.certificates.mode "certManager" }}

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from sidecar_injector import names
 from sidecar_injector.controllers import injections, status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.core.injections import parameters
@@ -34,7 +35,12 @@ def make(
 
     def namespace_changed(key: informer.Key, old: Any, new: Any) -> None:
         state.namespace_changed(key, old, new)
-        writer.namespace_changed(key[1])
+        is_labelled = any(
+            names.INJECTION_LABEL in (api.metadata(each).get("labels") or {})
+            for each in (old, new)
+            if each
+        )
+        writer.namespace_changed(key[1], is_labelled=is_labelled)
         auditor.mark(key[1])
 
     def following(kind: str) -> informer.Informer:

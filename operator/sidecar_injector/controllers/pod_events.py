@@ -33,23 +33,27 @@ def teller(recorder: events.Recorder) -> Callable[[response.PodResponse], None]:
 def of(pod_response: response.PodResponse) -> list[events.Event]:
     """The Events of a decision; none for a dry run, which must have no side effect.
 
-    They are about the pod's owner, because the pod does not exist yet. A pod without an owner has
-    its Events at the injection. The pod's name is not in the message: it would make an Event of its
-    own for each pod of a Deployment.
+    They are about the pod's owner, because the pod does not exist yet. The pod's name is not in
+    the message: it would make an Event of its own for each pod of a Deployment. A pod without an
+    owner is named, and has its Events at the injection; where that is one of the cluster, they are
+    about the pod, as its namespace is where its author looks.
     """
-    if pod_response.dry_run or not pod_response.skipped:
+    if pod_response.dry_run:
         return []
     owner = _owner(pod_response)
+    found = [
+        (owner or _bare(pod_response, skipped), skipped.reason, skipped.message)
+        for skipped in pod_response.skipped
+    ]
+    found += [(owner, *correction) for correction in pod_response.corrections if owner]
     return [
         events.Event(
-            regarding=owner or _injection(skipped),
-            reason=skipped.reason.value,
-            message=logs.shortened(
-                f"{skipped.kind} {skipped.name} not injected: {skipped.message}", events.NOTE_LIMIT
-            ),
+            regarding=regarding,
+            reason=reason.value,
+            message=logs.shortened(message, events.NOTE_LIMIT),
             action=ACTION,
         )
-        for skipped in pod_response.skipped
+        for regarding, reason, message in found
     ]
 
 
@@ -73,6 +77,18 @@ def _owner(pod_response: response.PodResponse) -> events.ObjectRef | None:
         namespace=pod_response.namespace,
         uid=owner.uid if _UID.accepts(owner.uid) else "",
     )
+
+
+def _bare(
+    pod_response: response.PodResponse, skipped: response.SkippedInjection
+) -> events.ObjectRef:
+    """What an Event of a pod without an owner is about."""
+    namespace, _, name = pod_response.pod.partition("/")
+    if skipped.namespace or not (
+        formats.DNS_LABEL.accepts(namespace) and formats.DNS_SUBDOMAIN.accepts(name)
+    ):
+        return _injection(skipped)
+    return events.ObjectRef(api_version="v1", kind="Pod", name=name, namespace=namespace)
 
 
 def _injection(skipped: response.SkippedInjection) -> events.ObjectRef:

@@ -21,6 +21,9 @@ REFUSED_SECONDS = 60.0
 OF_THIS_OBJECT = frozenset({api.CONFLICT, api.INVALID})
 """After these the other objects can be written; after every other error nothing can, for now."""
 
+EVERYWHERE = ""
+"""The namespace in the key of a ClusterSidecarInjection."""
+
 Key = tuple[str, informer.Key]
 """Kind and key of an injection."""
 
@@ -56,6 +59,7 @@ class StatusWriter:
         self._later: dict[Key, float] = {}
         """When to check again what may not be written now."""
         self._changed_namespaces: set[str] = set()
+        """By name; `EVERYWHERE` for a namespace in which those of the cluster may apply."""
         self._was_serving = False
         self._problem = ""
         self._limiter = rate_limit.WriteLimiter(monotonic)
@@ -66,9 +70,12 @@ class StatusWriter:
         """Set where the injections of each kind are."""
         self._resources = resources
 
-    def namespace_changed(self, name: str) -> None:
-        """Check the injections of a namespace: they may have become active or inactive."""
-        self._changed_namespaces.add(name)
+    def namespace_changed(self, name: str, *, is_labelled: bool) -> None:
+        """Check the injections that apply in a namespace: they may have become active or inactive.
+
+        `is_labelled` is whether the namespace has or had our label.
+        """
+        self._changed_namespaces |= {name, EVERYWHERE} if is_labelled else {name}
         self._loop.wake()
 
     def changed(self, kind: str, key: informer.Key) -> None:
@@ -133,11 +140,17 @@ class StatusWriter:
         if injection is None:
             return 0  # It is deleted by now.
         errors = await self._judge.errors(injection)
+        namespace = self._state.namespace(injection.namespace or "")
+        reach = status.Reach(
+            has_namespace=not injection.is_cluster or self._state.has_namespace(injection),
+            forbidden=await self._judge.forbidden(injection, namespace),
+        )
         current = resource.get("status") or {}
         change = status.wanted(
             injection,
             errors=errors,
-            namespace=self._state.namespace(injection.namespace or ""),
+            namespace=namespace,
+            reach=reach,
             serving=self._serving(),
             current=current,
             now=self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -5,11 +5,15 @@ and namespace only, so the audit calls it alone; `merge` and `fit` need the whol
 
 What the pod's annotation means, in an enabled namespace and before selectors:
 
-    label sidecar-injection=disabled   nothing (the API server does not call the webhook)
-    no                                 nothing
+    label sidecar-injection=disabled   the mandatory ones (the API server does not call the webhook,
+                                       unless the chart's webhook.optedOutPods is true)
+    no                                 the mandatory ones
     yes                                every selected injection, OnRequest ones too
-    a list                             exactly those named, OnRequest or not
+    a list                             the Automatic ones, and those named
+    only: and a list                   the mandatory ones, and those named
     absent or unreadable               the Automatic ones
+
+Mandatory are cluster injections with `optOut: Forbidden`, all of them Automatic.
 """
 
 from __future__ import annotations
@@ -18,11 +22,11 @@ import functools
 from collections.abc import Iterable
 
 from sidecar_injector import names
-from sidecar_injector.core import decision, matching, patch
-from sidecar_injector.core.decision import AnnotationFinding, Decision, Line
+from sidecar_injector.core import decision, matching, near_misses, patch
+from sidecar_injector.core.decision import Decision, Line
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import author, budget, merge, render, status_annotation
-from sidecar_injector.core.pods import annotation, lenient
+from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 
 
@@ -50,7 +54,9 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     )
     pairs = zip(candidates, refusals, strict=True)
     lines = [merging.settled(line or merging.fit(injection)) for injection, line in pairs]
-    findings = _annotation_findings(candidate.inject_request, view)
+    findings = near_misses.of_pod(
+        candidate.labels, candidate.annotations, candidate.inject_request, view
+    )
 
     if refusing := next((line for line in lines if line.verdict is Verdict.REFUSED), None):
         return Decision(
@@ -63,7 +69,7 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     injected = any(line.verdict is Verdict.INJECTED for line in lines)
     return Decision(
         verdict=PodVerdict.INJECTED if injected else PodVerdict.UNCHANGED,
-        reason=None, message=_summary(lines), pod=editor.document, evaluated=lines,
+        reason=None, message=_summary(lines, candidate, view), pod=editor.document, evaluated=lines,
         candidates=candidates, annotation_findings=findings, operations=editor.operations,
     )  # fmt: skip
 
@@ -140,23 +146,9 @@ def _render_context(
     )
 
 
-def _annotation_findings(
-    requested: annotation.InjectRequest, view: namespace_view.NamespaceView
-) -> list[AnnotationFinding]:
-    findings = [(Reason.INVALID_ANNOTATION, key) for key in requested.unreadable]
-    # A name without a prefix may also mean an injection of the cluster.
-    findings += [
-        (Reason.UNKNOWN_INJECTION, name)
-        for name in requested.listed
-        if not view.has(name) and not view.has(names.CLUSTER_PREFIX + name)
-    ]
-    return [
-        AnnotationFinding(reason, f"{reason.sentence}: {subject}", subject)
-        for reason, subject in findings
-    ]
-
-
-def _summary(lines: list[Line]) -> str:
+def _summary(
+    lines: list[Line], candidate: matching.Candidate, view: namespace_view.NamespaceView
+) -> str:
     injected = [line.injection.name for line in lines if line.verdict is Verdict.INJECTED]
     skipped = [
         f"{line.injection.name}={line.reason.value}"
@@ -164,7 +156,15 @@ def _summary(lines: list[Line]) -> str:
         if line.verdict is Verdict.SKIPPED
     ]
     message = f"injected {', '.join(injected)}" if injected else "nothing to inject"
-    return f"{message}; skipped {', '.join(skipped)}" if skipped else message
+    if skipped:
+        message = f"{message}; skipped {', '.join(skipped)}"
+    if any(
+        line.verdict is not Verdict.NOT_APPLICABLE
+        and matching.is_overruled(line.injection, candidate, view)
+        for line in lines
+    ):
+        message = f"{message}, although the pod opts out (optOut: Forbidden)"
+    return message
 
 
 def _refusal(refusing: Line) -> str:
@@ -176,10 +176,9 @@ def _refusal(refusing: Line) -> str:
             " manifest that the pod is made from; debug a pod without --copy-to"
         )
     else:
-        remedy = (
-            "Change the pod or the injection, or opt the pod out with the label"
-            f" {names.INJECTION_LABEL}={names.DISABLED}"
-        )
+        # Nobody is taught to go round what an administrator requires.
+        way_out = f", or opt the pod out with the label {names.INJECTION_LABEL}={names.DISABLED}"
+        remedy = f"Change the pod or the injection{'' if injection.is_cluster else way_out}"
         if refusing.reason is Reason.CONTAINER_CONFLICT:
             remedy += "; copy an injected pod with kubectl debug --keep-annotations"
     return (

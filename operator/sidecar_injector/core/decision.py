@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sidecar_injector.core import patch
+from sidecar_injector.core import near_misses, patch
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.reasons import Level, PodVerdict, Reason, Verdict
 
@@ -29,16 +29,6 @@ class Line:
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class AnnotationFinding:
-    """Something in the pod's own annotations that its author should correct."""
-
-    reason: Reason
-    message: str
-    subject: str
-    """The name or the annotation key that the finding is about."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Decision:
     """What becomes of a pod, with a line for each injection and the patch."""
@@ -53,7 +43,8 @@ class Decision:
     """One line for each injection that might select the pod."""
     candidates: namespace_view.Candidates | None = None
     """These injections, and why the others cannot select the pod."""
-    annotation_findings: Sequence[AnnotationFinding] = ()
+    annotation_findings: Sequence[near_misses.NearMiss] = ()
+    """What the pod's author should correct in labels and annotations."""
     operations: Sequence[patch.Operation] = ()
     """RFC 6902 operations from the original pod to `pod`."""
 

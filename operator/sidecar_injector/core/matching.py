@@ -9,7 +9,7 @@ they say that it may be any.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from sidecar_injector import names
@@ -36,6 +36,8 @@ class Candidate:
     service_account: str
     """Empty where the pod does not name one."""
     inject_request: annotation.InjectRequest
+    opt_out: Reason | None
+    """How the pod opts out of all injections that let it; None if it does not."""
 
 
 def candidate_of(pod: Mapping[str, Any], recorded: status_annotation.Provenance) -> Candidate:
@@ -43,15 +45,29 @@ def candidate_of(pod: Mapping[str, Any], recorded: status_annotation.Provenance)
     fields = author.fields_of(pod, recorded)
     metadata, spec = fields["metadata"], fields["spec"]
     pod_spec = pod.get("spec") or {}
-    annotations = lenient.child(metadata, "annotations")
+    labels, annotations = (lenient.child(metadata, key) for key in ("labels", "annotations"))
+    inject_request = annotation.read(annotations)
     return Candidate(
-        labels=lenient.child(metadata, "labels"),
+        labels=labels,
         annotations=annotations,
         host_network=spec.get("hostNetwork") is True,
         operating_system=operating_system.of(pod_spec) if "containers" in pod_spec else None,
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "",
-        inject_request=annotation.read(annotations),
+        inject_request=inject_request,
+        opt_out=_opt_out(labels, inject_request),
     )
+
+
+def _opt_out(labels: Mapping[str, Any], request: annotation.InjectRequest) -> Reason | None:
+    if labels.get(names.INJECTION_LABEL) == names.DISABLED:
+        return Reason.POD_LABEL_DISABLED
+    is_no = request.requested is annotation.Requested.NO
+    return Reason.POD_ANNOTATION_DISABLED if is_no else None
+
+
+def without_opt_out(candidate: Candidate) -> Candidate:
+    """The same pod if its author had neither opted out nor asked for anything."""
+    return dataclasses.replace(candidate, opt_out=None, inject_request=annotation.NOTHING)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +92,26 @@ def out_of_scope(request: Request, candidate: Candidate, view: View) -> Reason |
 def match(injection: model.Injection, candidate: Candidate, view: View) -> Reason | None:
     """Why an injection does not apply to a pod in scope; None if it does."""
     return _first_reason(MATCH_RULES, injection, candidate, view)
+
+
+def opted_out(injection: model.Injection, candidate: Candidate, view: View) -> Reason | None:
+    """Why an injection that would apply otherwise does not: the pod opts out of it, or of all.
+
+    None if it applies, or would not apply either without the pod's label and annotation. The pod
+    must be in scope, or out of it for one of `OPT_OUTS`.
+    """
+    if match(injection, candidate, view) not in OPT_OUTS:
+        return None
+    if match(injection, without_opt_out(candidate), view):
+        return None
+    return candidate.opt_out or Reason.NOT_LISTED
+
+
+def is_overruled(injection: model.Injection, candidate: Candidate, view: View) -> bool:
+    """Whether the pod opts out of this injection, or of all, and this injection forbids it."""
+    return injection.is_mandatory and (
+        candidate.opt_out is not None or _is_left_out(injection, candidate, view)
+    )
 
 
 def _first_reason(
@@ -108,42 +144,66 @@ def _is_excluded(request: Request, _: Candidate, view: View) -> bool:
     return namespace in names.SYSTEM_NAMESPACES or namespace == view.release_namespace
 
 
-def _is_not_listed(injection: model.Injection, candidate: Candidate, view: View) -> bool:
+def _opts_out(candidate: Candidate, view: View, how: Reason) -> bool:
+    """Whether the pod opts out so, and no injection that applies to it forbids that."""
+    return candidate.opt_out is how and not any(_holding(candidate, view))
+
+
+def _holding(candidate: Candidate, view: View) -> Iterator[model.Injection]:
+    """The injections that apply to the pod although it opts out."""
+    for injection in view.mandatory(candidate.labels):
+        if match(injection, candidate, view) is None:
+            yield injection
+
+
+def _is_listed(injection: model.Injection, listed: Container[str], view: View) -> bool:
     """A bare name means the injection of the namespace if there is one, else the cluster's."""
+    return injection.reference in listed or (
+        injection.is_cluster and injection.name in listed and not view.has(injection.name)
+    )
+
+
+def _is_left_out(injection: model.Injection, candidate: Candidate, view: View) -> bool:
+    """Whether the pod's annotation wants only others."""
     request = candidate.inject_request
-    if (
-        request.requested is not annotation.Requested.LISTED
-        or injection.reference in request.listed
-    ):
-        return False
-    return not (
-        injection.is_cluster and injection.name in request.listed and not view.has(injection.name)
+    return request.requested is annotation.Requested.ONLY and not _is_listed(
+        injection, request.listed, view
     )
 
 
-def _is_not_requested(injection: model.Injection, candidate: Candidate, _: View) -> bool:
-    requested = candidate.inject_request.requested
+def _is_not_requested(injection: model.Injection, candidate: Candidate, view: View) -> bool:
+    request = candidate.inject_request
     return (
-        requested in (annotation.Requested.NOTHING, annotation.Requested.NO)
-        and injection.spec.get("activation") == "OnRequest"
+        injection.spec.get("activation") == "OnRequest"
+        and request.requested is not annotation.Requested.YES
+        and not _is_listed(injection, request.listed, view)
     )
+
+
+def _opt_out_fact(candidate: Candidate, view: View, how: Reason, fact: str) -> str:
+    """With the injections for which a pod that opts out so is in scope."""
+    holding = _holding(candidate, view) if candidate.opt_out is how else ()
+    references = ", ".join(injection.reference for injection in holding)
+    forbidden = f"optOut of {references} is Forbidden" if references else ""
+    return "; ".join(filter(None, (fact, forbidden)))
 
 
 def _label(labels: Mapping[str, Any], *, usual: str) -> str:
     """The value of our label, unless it is the one that the rule's sentences name."""
     if names.INJECTION_LABEL not in labels:
-        return "it has none"
+        return "there is no such label"
     value = labels[names.INJECTION_LABEL]
     return "" if value == usual else f"it has the value {value!r}"
 
 
 def _comparison(selector: object, labels: Mapping[str, Any]) -> str:
-    return f"{selectors.text(selector)} against {selectors.labels_text(labels)}"
+    needed = selectors.text(selector) if selector else "nothing, as it is empty"
+    return f"it needs {needed}; there are {selectors.labels_text(labels)}"
 
 
 def _network(injection: model.Injection, candidate: Candidate, _: View) -> str:
-    network = "the host's network" if candidate.host_network else "a network of its own"
-    return f"{injection.spec.get('hostNetworkPods')}; the pod has {network}"
+    network = "uses the host network" if candidate.host_network else "has its own network"
+    return f"it is {injection.spec.get('hostNetworkPods')}; the pod {network}"
 
 
 def _is_of_another_system(injection: model.Injection, candidate: Candidate, _: View) -> bool:
@@ -155,7 +215,8 @@ def _is_of_another_system(injection: model.Injection, candidate: Candidate, _: V
 
 def _systems(injection: model.Injection, candidate: Candidate, _: View) -> str:
     system = candidate.operating_system or "neither Linux nor Windows"
-    return f"{injection.spec.get('operatingSystem')}; the pod is for {system}"
+    wanted = injection.spec.get("operatingSystem")
+    return f"operatingSystem is {wanted}; the pod is for {system}"
 
 
 SCOPE_RULES: tuple[Rule[Request], ...] = (
@@ -164,7 +225,7 @@ SCOPE_RULES: tuple[Rule[Request], ...] = (
     ),
     Rule(
         "namespace", Reason.NAMESPACE_EXCLUDED,
-        "the namespace is neither the system's nor the injector's own", _is_excluded,
+        "the namespace is not a system namespace, nor the injector's own", _is_excluded,
         fact=lambda request, candidate, view: view.namespace.name,
     ),
     Rule(
@@ -174,15 +235,7 @@ SCOPE_RULES: tuple[Rule[Request], ...] = (
         fact=lambda request, candidate, view: _label(view.namespace.labels, usual=names.ENABLED),
     ),
     Rule(
-        "pod label", Reason.POD_LABEL_DISABLED,
-        "the pod does not carry the label sidecar-injection=disabled",
-        lambda request, candidate, view: (
-            candidate.labels.get(names.INJECTION_LABEL) == names.DISABLED
-        ),
-        fact=lambda request, candidate, view: _label(candidate.labels, usual=names.DISABLED),
-    ),
-    Rule(
-        "mirror pod", Reason.MIRROR_POD, "the pod is no mirror of a static pod",
+        "mirror pod", Reason.MIRROR_POD, "the pod is not a mirror of a static pod",
         lambda request, candidate, view: names.MIRROR_ANNOTATION in candidate.annotations,
     ),
     Rule(
@@ -192,11 +245,21 @@ SCOPE_RULES: tuple[Rule[Request], ...] = (
         ),
     ),
     Rule(
-        "pod annotation", Reason.POD_ANNOTATION_DISABLED, "the pod's annotation does not say no",
-        lambda request, candidate, view: (
-            candidate.inject_request.requested is annotation.Requested.NO
+        "pod label", Reason.POD_LABEL_DISABLED,
+        "the pod does not opt out of all injections with the label sidecar-injection=disabled",
+        lambda request, candidate, view: _opts_out(candidate, view, Reason.POD_LABEL_DISABLED),
+        fact=lambda request, candidate, view: _opt_out_fact(
+            candidate, view, Reason.POD_LABEL_DISABLED,
+            _label(candidate.labels, usual=names.DISABLED),
         ),
-        fact=lambda request, candidate, view: str(candidate.inject_request),
+    ),
+    Rule(
+        "pod annotation", Reason.POD_ANNOTATION_DISABLED,
+        "the pod's annotation does not say no to all injections",
+        lambda request, candidate, view: _opts_out(candidate, view, Reason.POD_ANNOTATION_DISABLED),
+        fact=lambda request, candidate, view: _opt_out_fact(
+            candidate, view, Reason.POD_ANNOTATION_DISABLED, str(candidate.inject_request)
+        ),
     ),
 )  # fmt: skip
 """In the order in which they are tried."""
@@ -224,16 +287,26 @@ MATCH_RULES: tuple[Rule[model.Injection], ...] = (
         lambda injection, candidate, view: bool(injection.spec.get("suspend")),
     ),
     Rule(
+        "optOut", Reason.OPTED_OUT, "the pod does not opt out, or optOut is Forbidden",
+        lambda injection, candidate, view: (
+            candidate.opt_out is not None and not injection.is_mandatory
+        ),
+        fact=lambda injection, candidate, view: (
+            candidate.opt_out.sentence if candidate.opt_out else ""
+        ),
+    ),
+    Rule(
         "pod annotation", Reason.NOT_LISTED,
-        "the pod's annotation names it, or lists no injections", _is_not_listed,
+        "the pod's annotation does not leave it out, or optOut is Forbidden",
+        lambda injection, candidate, view: (
+            not injection.is_mandatory and _is_left_out(injection, candidate, view)
+        ),
         fact=lambda injection, candidate, view: str(candidate.inject_request),
     ),
     Rule(
         "activation", Reason.NOT_REQUESTED,
         "activation is Automatic, or the pod's annotation asks for it", _is_not_requested,
-        fact=lambda injection, candidate, view: (
-            f"{injection.spec.get('activation')}; {candidate.inject_request}"
-        ),
+        fact=lambda injection, candidate, view: str(candidate.inject_request),
     ),
     Rule(
         "hostNetworkPods", Reason.HOST_NETWORK,
@@ -250,3 +323,13 @@ MATCH_RULES: tuple[Rule[model.Injection], ...] = (
     ),
 )  # fmt: skip
 """In the order in which they are tried."""
+
+OPT_OUTS = frozenset(
+    {
+        Reason.POD_LABEL_DISABLED,
+        Reason.POD_ANNOTATION_DISABLED,
+        Reason.OPTED_OUT,
+        Reason.NOT_LISTED,
+    }
+)
+"""The reasons for which a pod has something less because its author wants it so."""

@@ -41,7 +41,17 @@ class Editor:
 
     def set(self, path: Path, value: Any) -> None:
         """Set the member of an object that is at `path`; a present value is replaced."""
-        parent, key = self._walk(path[:-1], empty=dict), str(path[-1])
+        self._put(self._walk(path[:-1], empty=dict), path, value)
+
+    def set_members(self, path: Path, members: dict[str, Any]) -> None:
+        """Set members of the object at `path`, as `set` does it for one."""
+        if members:
+            parent = self._walk(path, empty=dict)
+            for key, value in members.items():
+                self._put(parent, (*path, key), value)
+
+    def _put(self, parent: dict[str, Any], path: Path, value: Any) -> None:
+        key = str(path[-1])
         if key in parent and not parent[key]:
             self._keep_empty(path, parent[key])
         parent[key] = value

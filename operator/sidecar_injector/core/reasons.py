@@ -105,10 +105,15 @@ class Reason(enum.Enum):
         "activation is OnRequest, and the pod's annotation does not ask for it",
         "set the annotation sidecar-injector.dev/inject to its name in the pod template",
     )  # fmt: skip
+    OPTED_OUT = (
+        "OptedOut", Level.MATCH,
+        "the pod opts out of all injections that do not forbid it",
+        "remove the label sidecar-injection, or the annotation that says no, from the pod template",
+    )  # fmt: skip
     NOT_LISTED = (
         "NotListed", Level.MATCH,
-        "the pod's annotation lists other injections",
-        "add its name to the annotation",
+        "the pod's annotation wants only other injections",
+        "add its name to the annotation, or remove only:",
     )  # fmt: skip
     SUSPENDED = (
         "Suspended", Level.MATCH,
@@ -222,6 +227,29 @@ class Reason(enum.Enum):
         "InvalidAnnotation", Level.ANNOTATION,
         "the annotation is neither yes, no nor a list of injection names",
         "write yes, no, or names separated by commas",
+    )  # fmt: skip
+    UNKNOWN_ANNOTATION = (
+        "UnknownAnnotation", Level.ANNOTATION, "an annotation is only similar to one of ours",
+        "write the key sidecar-injector.dev/inject",
+    )  # fmt: skip
+    MISPLACED_ANNOTATION = (
+        "MisplacedAnnotation", Level.ANNOTATION,
+        "our annotation is a label, or is not in the pod template",
+        "move it to the annotations of the pod template",
+    )  # fmt: skip
+    UNKNOWN_LABEL_VALUE = (
+        "UnknownLabelValue", Level.ANNOTATION,
+        "the label sidecar-injection is neither enabled nor disabled",
+        "write disabled to opt the pod out, or enabled on a namespace",
+    )  # fmt: skip
+    MISPLACED_LABEL = (
+        "MisplacedLabel", Level.ANNOTATION,
+        "the label sidecar-injection is an annotation, or is not in the pod template",
+        "move it to the labels of the pod template, or of the namespace",
+    )  # fmt: skip
+    UNKNOWN_LABEL = (
+        "UnknownLabel", Level.ANNOTATION, "a namespace's label is only similar to ours",
+        "write the label sidecar-injection",
     )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from sidecar_injector.core.reasons import Reason, Verdict
 RESTARTABLE: Final = frozenset({"Deployment", "DaemonSet", "StatefulSet"})
 """`kubectl rollout restart` takes no others."""
 TEMPLATES: Final = {kind: path for (_, kind), path in workloads.PATHS.items() if path}
+NO_ANNOTATIONS: Final = dict.fromkeys((names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION))
+"""Removes them in a patch, in which the null of an absent key is allowed."""
 LONGEST_NAME: Final = 30
 """Characters of a name in a line that is cut: the remedy behind it must stay readable."""
 
@@ -76,9 +78,10 @@ def _command(reason: Reason, subject: Subject, injection: model.Injection | None
         case Reason.POD_LABEL_DISABLED:
             return _template(subject, {"labels": {names.INJECTION_LABEL: None}})
         case Reason.POD_ANNOTATION_DISABLED:
-            # With null, a key that is absent is no error.
-            keys = names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION
-            return _template(subject, {"annotations": dict.fromkeys(keys)})
+            return _template(subject, {"annotations": NO_ANNOTATIONS})
+        case Reason.OPTED_OUT:
+            labels = {names.INJECTION_LABEL: None}
+            return _template(subject, {"labels": labels, "annotations": NO_ANNOTATIONS})
     return _command_of_injection(reason, subject, injection) if injection else ""
 
 

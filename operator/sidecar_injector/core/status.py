@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
+from sidecar_injector.core import audit
 from sidecar_injector.core.injections import model, namespace_view, schema
 
 Json = dict[str, Any]
@@ -18,6 +20,7 @@ def wanted(
     *,
     errors: Sequence[schema.Problem],
     namespace: namespace_view.Namespace | None,
+    reach: Reach,
     serving: bool,
     current: Mapping[str, Any],
     now: str,
@@ -26,18 +29,22 @@ def wanted(
 
     `errors` are those that `linting.validate` finds, `namespace` is the injection's own (None for
     the cluster kind, or while it is unknown), `serving` is whether this replica injects pods now,
-    `now` is an RFC 3339 time. A replica that does not serve yet keeps the condition `Ready`,
-    because another replica may serve.
+    `now` is an RFC 3339 time. A replica that does not serve yet keeps the conditions `Ready` and
+    `Effective`, because another replica may serve.
     """
-    ready = _ready(injection, namespace, serving=serving, accepted=not errors)
     before = {condition.get("type"): condition for condition in current.get("conditions") or ()}
-    present = before.get("Ready") or {}
-    is_of_this_spec = present.get("observedGeneration") == injection.generation
-    if present and is_of_this_spec and ready[1] == "Pending":
-        ready = tuple(present.get(field, "") for field in ("status", "reason", "message"))
+    ready = _ready(injection, namespace, reach, serving=serving, accepted=not errors)
+    effective = _effective(ready, current.get("pods") or {})
+    if ready[1] == PENDING:
+        ready = _as_present(before.get("Ready"), injection) or ready
+        effective = _as_present(before.get("Effective"), injection) or effective
     conditions = [
         _condition(kind, fields, before.get(kind) or {}, injection=injection, now=now)
-        for kind, fields in (("Accepted", _accepted(errors)), ("Ready", ready))
+        for kind, fields in (
+            ("Accepted", _accepted(errors)),
+            ("Effective", effective),
+            ("Ready", ready),
+        )
     ]
     status = {
         "observedGeneration": injection.generation,
@@ -48,7 +55,20 @@ def wanted(
 
 
 Fields = tuple[str, str, str]
-"""Status, reason and message of a condition."""
+"""Status, reason and message of a condition; no message is empty."""
+PENDING = "Pending"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reach:
+    """What is known of the namespaces in which an injection applies."""
+
+    has_namespace: bool = True
+    """Whether an enabled namespace matches, for the cluster kind."""
+    forbidden: str = ""
+    """Why the Pod Security level of its namespace forbids the template; empty if it does not."""
+
+
 Content = tuple[Any, ...]
 """What a status says, without times; hashable."""
 
@@ -83,13 +103,14 @@ def is_complete(status: Mapping[str, Any], *, generation: int | None) -> bool:
 
 def _accepted(errors: Sequence[schema.Problem]) -> Fields:
     if not errors:
-        return "True", "Valid", ""
+        return "True", "Valid", "the spec is valid"
     return "False", "Invalid", "; ".join(map(str, errors))[:MAX_MESSAGE]
 
 
 def _ready(
     injection: model.Injection,
     namespace: namespace_view.Namespace | None,
+    reach: Reach,
     *,
     serving: bool,
     accepted: bool,
@@ -100,15 +121,45 @@ def _ready(
         return "False", "Suspended", "spec.suspend is true"
     if not injection.is_cluster:
         if namespace is None:
-            return "Unknown", "Pending", "the namespace is not known yet"
+            return "Unknown", PENDING, "the namespace is not known yet"
         if not namespace.is_enabled:
             command = (
                 f"kubectl label namespace {namespace.name} {names.INJECTION_LABEL}={names.ENABLED}"
             )
             return "False", "NamespaceNotEnabled", f"enable the namespace: {command} --overwrite"
     if not serving:
-        return "Unknown", "Pending", "the injector is starting"
-    return "True", "Active", ""
+        return "Unknown", PENDING, "the injector is starting"
+    if not reach.has_namespace:
+        label = f"{names.INJECTION_LABEL}={names.ENABLED}"
+        message = f"no namespace with the label {label} matches spec.namespaceSelector"
+        return "False", "NoNamespace", message
+    if reach.forbidden:
+        return "False", "PodSecurity", reach.forbidden[:MAX_MESSAGE]
+    return "True", "Active", "new pods that it selects are injected"
+
+
+def _effective(ready: Fields, pods: Mapping[str, Any]) -> Fields:
+    """What became of the pods that were created so far, as the audit counted them."""
+    if ready[0] != "True":
+        return ready
+    selected, skipped = pods.get(audit.SELECTED) or 0, pods.get(audit.SKIPPED) or 0
+    if not selected:
+        return "Unknown", "NoPods", "it selects no pod that runs now"
+    # No message has a count: each pod that comes or goes would be one more write.
+    if skipped < selected:
+        return "True", "HasPods", "not all of the pods that it selects are skipped"
+    reasons = ", ".join(pods.get(audit.SKIPPED_REASONS) or ())
+    because = f": {reasons}" if reasons else ""
+    message = f"all pods that it selects are skipped{because}"
+    return "False", "AllSkipped", f"{message}. See their annotation {names.SKIPPED_ANNOTATION}"
+
+
+def _as_present(present: Mapping[str, Any] | None, injection: model.Injection) -> Fields | None:
+    """The fields of a condition that is there; None if it is not about this spec."""
+    if not present or present.get("observedGeneration") != injection.generation:
+        return None
+    status, reason, message = (present.get(field, "") for field in ("status", "reason", "message"))
+    return status, reason, message
 
 
 def _condition(

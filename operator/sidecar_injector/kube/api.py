@@ -267,7 +267,14 @@ class Api(Protocol):
     with credentials that are read again.
     """
 
-    async def get(self, resource: Resource, *, name: str, namespace: str | None = None) -> Json:
+    async def get(
+        self,
+        resource: Resource,
+        *,
+        name: str,
+        namespace: str | None = None,
+        metadata_only: bool = False,
+    ) -> Json:
         """The newest state of the object (not from the API server's watch cache)."""
         ...
 

@@ -26,9 +26,16 @@ class Calls(abc.ABC):
     """All calls of `api.Api` but `watch`."""
 
     async def get(
-        self, resource: api.Resource, *, name: str, namespace: str | None = None
+        self,
+        resource: api.Resource,
+        *,
+        name: str,
+        namespace: str | None = None,
+        metadata_only: bool = False,
     ) -> api.Json:
-        return await self._json("GET", url_path(resource, namespace=namespace, name=name))
+        accept = PARTIAL.format("") if metadata_only else ""
+        path = url_path(resource, namespace=namespace, name=name)
+        return await self._json("GET", path, accept=accept)
 
     async def pages(
         self, resource: api.Resource, *, scope: api.Scope = api.EVERYTHING, limit: int = 500

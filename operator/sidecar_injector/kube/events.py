@@ -29,7 +29,8 @@ QUEUE_LIMIT: Final = 1000
 BURST: Final = 50
 PER_SECOND: Final = 1.0
 """Ten thousand pods that cannot be injected must not cause ten thousand calls: after a burst one
-call a second, the oldest Event first. Equal Events that wait are posted by one call."""
+Event a second, the oldest first. Equal Events that wait are posted by one call. Another call may
+look for the owner of its object."""
 WINDOW: Final = datetime.timedelta(minutes=10)
 """An Event that repeats within this time is counted in its series, not posted again."""
 NOTE_LIMIT: Final = 1024
@@ -139,12 +140,14 @@ class Recorder:
         instance: str,
         now: Callable[[], datetime.datetime],
         metrics: Metrics | None = None,
+        find_owner: Callable[[ObjectRef], Awaitable[ObjectRef]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api, self._now = api_client, now
         self._instance = api.cut(instance, FIELD_LIMIT)
         self._results = (metrics or Metrics()).events
+        self._find_owner = find_owner
         self._budget, self._sleep = Budget(monotonic), sleep
         self._waiting: dict[Event, int] = {}
         """How often each Event was recorded since it was last posted."""
@@ -192,7 +195,13 @@ class Recorder:
             self._is_dropping = False
 
     async def _post(self, event: Event, times: int) -> str:
-        """Create the Event, or count it if it exists; returns the result for the metric."""
+        """Create the Event, or count it if it exists; returns the result for the metric.
+
+        It is posted about the owner of its object, which is looked up only now.
+        """
+        if self._find_owner:
+            owner = await self._find_owner(event.regarding)
+            event = dataclasses.replace(event, regarding=owner)
         now = self._now()
         self._series = {
             key: series for key, series in self._series.items() if now - series.last <= WINDOW

@@ -205,7 +205,7 @@ class Informer:
         self._is_open = True
         if self.problem is not None:
             self.problem = None
-            log.info("%s: watching again, %d known", self.resource.plural, len(self._objects))
+            log.info("%s: watch started, %d objects", self.resource.plural, len(self._objects))
 
     def _handle(self, error: api.KubeError) -> None:
         """Decide whether to list again, and log a problem once, not at every attempt."""
@@ -222,7 +222,11 @@ class Informer:
         problem = describe(error, self.resource)
         if problem != self.problem:
             self.problem = problem
-            log.warning("%s: %s", self.resource.plural, problem)
+            # A CRD that was just installed is answered like this until the API server serves it.
+            status = error.status if isinstance(error, api.ApiError) else 0
+            is_starting = status == api.TOO_MANY_REQUESTS and not self.synced.is_set()
+            level = logging.INFO if is_starting else logging.WARNING
+            log.log(level, "%s: %s", self.resource.plural, problem)
 
 
 def key_of(item: api.Json) -> Key:

@@ -45,7 +45,9 @@ RESULTS: Final = (*(verdict.value for verdict in reasons.PodVerdict), ERROR, TOO
 """What the answer to a review was. An error and a review that is too large admit the pod as it is;
 while too many large ones wait, the API server is to ask again."""
 REASONS: Final = tuple(reason.value for reason in reasons.Reason)
-POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing")
+PODS, INJECTIONS, WORKLOADS = "pods", "injections", "workloads"
+WEBHOOKS: Final = (PODS, INJECTIONS, WORKLOADS)
+POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing", "optedOut")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,8 +140,11 @@ class Metrics:
         self.admission_requests = self._tally(
             "admission_requests_total", "Pods that the API server asked about.", "result", RESULTS
         )
+        self.webhook_requests = self._tally(
+            "webhook_requests_total", "Requests of API servers, by webhook.", "webhook", WEBHOOKS
+        )
         self.decisions = self._tally(
-            "decisions_total", "Decisions by reason code.", "reason", REASONS
+            "decisions_total", "Decisions by reason code, without dry runs.", "reason", REASONS
         )
         self.admission_duration = self._histogram(
             "admission_duration_seconds", "From the whole request to its answer.", LATENCY_BUCKETS

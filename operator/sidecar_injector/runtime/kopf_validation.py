@@ -35,7 +35,7 @@ def register(handlers: kopf.OperatorRegistry) -> None:
 
 
 class RefusalFilter(logging.Filter):
-    """Drops the ERROR line that Kopf writes for each refusal: the user has the answer.
+    """Drops the ERROR line that Kopf writes for each refusal: `webhook.validate` logs it.
 
     Kopf logs it as text, without the exception:
     https://github.com/nolar/kopf/blob/main/kopf/_core/actions/execution.py
@@ -44,5 +44,5 @@ class RefusalFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is not about a refusal."""
         return not record.getMessage().startswith(
-            f"Handler {names.VALIDATE_HANDLER!r} failed permanently"
+            f"Webhook {names.VALIDATE_HANDLER!r} failed permanently"
         )

@@ -144,6 +144,15 @@ class ClusterState:
         """The metadata of a namespace, if the cache has it."""
         return self._namespaces.get(name)
 
+    def has_namespace(self, injection: model.Injection) -> bool:
+        """Whether the injection can apply in any namespace that there is."""
+        return any(
+            namespace.is_enabled
+            and injection.namespace_selector(namespace.labels)
+            and namespace.name not in (*names.SYSTEM_NAMESPACES, self._release_namespace)
+            for namespace in self._namespaces.values()
+        )
+
     def release_read(self, minor: int) -> None:
         """The release of the cluster was read, which an upgrade changes."""
         if minor != self._kubernetes_minor:

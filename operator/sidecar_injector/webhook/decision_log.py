@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from sidecar_injector.core.decision import Decision
+from sidecar_injector.core.reasons import PodVerdict
 from sidecar_injector.observability import logs
 from sidecar_injector.webhook import admission_review
 
@@ -21,6 +22,9 @@ LOGGER: Final = "sidecar_injector.server.admission"
 USUAL_UID: Final = 38
 """A UUID and its quotation marks."""
 
+_WARNING: Final = b'"level":"warning",'
+"""The beginning of a line about a pod that is refused."""
+
 _log = logging.getLogger(LOGGER)
 
 
@@ -30,7 +34,7 @@ def line_of(admission_request: Json, decision: Decision, *, cache_is_behind: boo
     owner, short_name = admission_review.owner(admission_request), admission_review.short_name
     verdict = decision.verdict.value
     line = {
-        "level": "info",
+        "level": "warning" if decision.verdict is PodVerdict.REFUSED else "info",
         "logger": LOGGER,
         "message": logs.shortened(
             f"pod {admission_review.pod_name(admission_request)}: {verdict}: {decision.message}",
@@ -85,7 +89,8 @@ class DecisionLog:
 
         `uid` is JSON; `trace` is empty if the API server does not trace its request.
         """
-        if not _log.isEnabledFor(logging.INFO):
+        level = logging.WARNING if line.startswith(_WARNING) else logging.INFO
+        if not _log.isEnabledFor(level):
             return
         if self._json_lines is not None:
             trace_member = b',"trace":"%b"' % trace.encode() if trace else b""
@@ -100,4 +105,4 @@ class DecisionLog:
         fields |= {"uid": orjson.loads(_short_uid(uid)), "milliseconds": round(milliseconds, 3)}
         if trace:
             fields["trace"] = trace
-        _log.info("%s", message, extra={"fields": fields})
+        _log.log(level, "%s", message, extra={"fields": fields})

@@ -23,6 +23,7 @@ import orjson
 from sidecar_injector.core.injections import model, namespace_view, schema
 from sidecar_injector.core.linting import validate
 from sidecar_injector.core.pods import lenient
+from sidecar_injector.core.validity import pod_security
 from sidecar_injector.observability import logs
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state
@@ -78,6 +79,7 @@ class Judge:
                 injection,
                 self._by_itself(injection),
                 others=competing,
+                namespaces=reached,
                 enforcing=cluster_state.enforcing(injection, reached),
             )
 
@@ -102,6 +104,28 @@ class Judge:
         judged = dataclasses.replace(injection)
         findings = await self._in_thread(lambda: self._by_itself(judged))
         return findings.errors
+
+    async def forbidden(
+        self, injection: model.Injection, namespace: namespace_view.Namespace | None
+    ) -> str:
+        """Why its namespace's Pod Security level forbids an injection; empty if it does not."""
+        if namespace is None or injection.errors:
+            return ""
+        newest = self.kubernetes_minor or pod_security.NEWEST
+        policy = pod_security.Policy.of(namespace.labels, newest=newest)
+        if policy.level == pod_security.PRIVILEGED:
+            return ""
+        judged = dataclasses.replace(injection)
+        return await self._in_thread(lambda: self._forbidden(judged, policy))
+
+    def _forbidden(self, injection: model.Injection, policy: pod_security.Policy) -> str:
+        minor = self.kubernetes_minor
+        key = _key(injection, minor, *policy)
+        if (findings := self._memory.get(key)) is None:
+            text = validate.forbidden(injection, policy, minor=minor)
+            findings = validate.Findings((schema.Problem("spec.template", text),) if text else ())
+            self._memory.put(key, findings)
+        return findings.errors[0].expectation if findings.errors else ""
 
     async def read_ahead(self, resource: Json, *, kind: str) -> None:
         """Read an injection before the cache takes it over, if it takes long; then `read` returns
@@ -159,9 +183,9 @@ class _Memory:
             self._bytes -= _bytes(oldest)
 
 
-def _key(injection: model.Injection, minor: int | None) -> bytes:
-    """A hash of all of an injection that is judged, and of the release that it is judged for."""
-    judged = [minor, injection.kind, injection.namespace, injection.name, injection.spec]
+def _key(injection: model.Injection, minor: int | None, *policy: str | int) -> bytes:
+    """A hash of all of an injection that is judged, and of what it is judged for."""
+    judged = [minor, *policy, injection.kind, injection.namespace, injection.name, injection.spec]
     return hashlib.sha256(orjson.dumps(judged, option=orjson.OPT_SORT_KEYS)).digest()
 
 

@@ -34,8 +34,8 @@ from sidecar_injector.webhook import (
 SHORT_BYTES: Final = 64 << 10
 """Of a review that is decided while others wait. To look at the densest pod of this size takes up
 to 20 ms, before anything is added."""
-_REVIEW: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}'
-"""With `PodResponse.members`, which close the response."""
+REVIEW: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}'
+"""With version, uid and members such as `PodResponse.members`, which close the response."""
 MAX_WAITING_BYTES: Final = 12 << 20
 """Of large bodies, half of what all connections may hold: the other half is for smaller ones."""
 NOT_READ: Final = "the pod is unchanged, as reading it would take too much memory"
@@ -54,15 +54,14 @@ class PodWebhook:
         metrics: Metrics,
         record_events: Callable[[response.PodResponse], None],
         log: decision_log.DecisionLog,
+        long_work: worker.Worker | None = None,
     ) -> None:
         self._state = state
         self._metrics = metrics
         self._record_events = record_events
         self._log = log
         self._cache = response_cache.ResponseCache()
-        self._worker = worker.Worker()
-        self._waiting_bytes = 0
-        """Of the bodies that wait for the worker thread or are in it."""
+        self._worker = long_work or worker.Worker()
         self._results = metrics.admission_requests.counts
         self._reasons = metrics.decisions.counts
 
@@ -131,7 +130,7 @@ class PodWebhook:
         If too many wait, the API server is to ask again: it does so within its timeout, and a later
         sidecar is better than none. Raises TooLargeReview.
         """
-        if self._waiting_bytes + len(request.body) > MAX_WAITING_BYTES:
+        if self._worker.waiting_bytes + len(request.body) > MAX_WAITING_BYTES:
             self._results[BUSY] += 1
             return messages.busy("too many large reviews wait")
         admission_review.check_size(request.body)
@@ -143,7 +142,7 @@ class PodWebhook:
     async def _in_worker_thread(
         self, request: messages.Request, *, key: bytes | None, uid: bytes, start: float, cost: int
     ) -> messages.Response:
-        self._waiting_bytes += len(request.body)
+        self._worker.waiting_bytes += len(request.body)
         try:
             async with self._worker.turn(cost):
                 # Pods of one template come together: the first of them was decided meanwhile.
@@ -165,7 +164,7 @@ class PodWebhook:
         except admission_review.InvalidReview as error:
             return _bad_request(error)
         finally:
-            self._waiting_bytes -= len(request.body)
+            self._worker.waiting_bytes -= len(request.body)
 
     def _unread(self, body: bytes, start: float) -> messages.Response:
         """The answer to a review that is too large to be parsed: its pod stays as it is."""
@@ -176,7 +175,7 @@ class PodWebhook:
             return messages.text(413, f"no API server sends this, and it is too large: {NOT_READ}")
         warning = orjson.dumps([f"{names.PRODUCT}: {TOO_LARGE}: {NOT_READ}"])
         members = b'"allowed":true,"warnings":%b}' % warning
-        return self._timed(_REVIEW % (*opening, members), start)
+        return self._timed(REVIEW % (*opening, members), start)
 
     def _state_for(self, review: admission_review.Review) -> cluster_state.NamespaceState:
         return self._state.of_namespace(review.request.get("namespace") or "")
@@ -203,7 +202,8 @@ class PodWebhook:
         """The answer, after it was counted, logged and queued for Events."""
         try:
             self._results[pod_response.verdict] += 1
-            for reason in pod_response.reasons:
+            # No pod comes of a dry run, as `check` makes one with an unknown name.
+            for reason in () if pod_response.dry_run else pod_response.reasons:
                 self._reasons[reason] += 1
             if pod_response.patch_bytes:
                 self._metrics.patch_bytes.observe(pod_response.patch_bytes)
@@ -220,11 +220,11 @@ class PodWebhook:
             _log.exception(
                 "cannot tell of this decision: %s", message, exc_info=logs.unquoted(error)
             )
-        return self._timed(_REVIEW % (pod_response.version, uid, pod_response.members), start)
+        return self._timed(REVIEW % (pod_response.version, uid, pod_response.members), start)
 
     def _unchanged(self, review: admission_review.Review, start: float) -> messages.Response:
         uid = orjson.dumps(review.request["uid"])
-        return self._timed(_REVIEW % (review.version.encode(), uid, response.UNCHANGED), start)
+        return self._timed(REVIEW % (review.version.encode(), uid, response.UNCHANGED), start)
 
     def _timed(self, body: bytes, start: float) -> messages.Response:
         self._metrics.admission_duration.observe(time.perf_counter() - start)

@@ -11,17 +11,19 @@ from typing import Any, Final
 import orjson
 
 from sidecar_injector import names
-from sidecar_injector.core import decide
+from sidecar_injector.core import decide, near_misses, remedies
 from sidecar_injector.core.decision import LEFT_OUT, Decision, Line
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.merging import budget
 from sidecar_injector.core.pods import lenient
-from sidecar_injector.core.reasons import PodVerdict, Reason
+from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 from sidecar_injector.observability import logs
 from sidecar_injector.webhook import admission_review, cluster_state, decision_log
 
 Json = dict[str, Any]
 
+EACH_POD: Final = "each pod"
+"""What a sentence about the pods of an owner names."""
 MAX_WARNINGS: Final = 3
 MAX_WARNING_LENGTH: Final = 120
 UNCHANGED: Final = b'"allowed":true}'
@@ -56,6 +58,7 @@ class SkippedInjection:
     uid: str
     reason: Reason
     message: str
+    """What becomes of the pod, and what to do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,11 @@ class PodResponse:
     namespace: str
     owner: Owner | None
     dry_run: bool
+    pod: str
+    """The pod's namespace and name; empty if it has an owner."""
     skipped: tuple[SkippedInjection, ...]
+    corrections: tuple[tuple[Reason, str], ...]
+    """What the author of the owner's template should correct; a bare pod draws the warning."""
     serial: int
     """`NamespaceState.serial` at the time of the decision."""
     is_cacheable: bool
@@ -92,12 +99,14 @@ class PodResponse:
         texts: list[str | bytes] = [self.version, self.members, self.log_line, self.namespace]
         if owner := self.owner:
             texts += owner.api_version, owner.kind, owner.name, owner.uid
+        texts.append(self.pod)
         for skipped in self.skipped:
             texts += skipped.name, skipped.uid, skipped.message
+        texts += (sentence for _, sentence in self.corrections)
         return (
             _FIXED_BYTES
             + 8 * len(self.reasons)
-            + _SKIPPED_BYTES * len(self.skipped)
+            + _SKIPPED_BYTES * (len(self.skipped) + len(self.corrections))
             + sum(map(sys.getsizeof, texts))
         )
 
@@ -145,13 +154,14 @@ def _respond(
     )
     decision = decide.decide(pod_request, state.view)
     patch = orjson.dumps(decision.operations) if decision.operations else b""
-    skipped = tuple(decision.skipped)
+    skipped, owner = tuple(decision.skipped), _owner(admission_request)
+    pod_name = admission_review.pod_name(admission_request)
     texts = decision.message, *(line.message for line in skipped), patch.decode()
     return PodResponse(
         version=review.version.encode(),
         # A slice is a copy: orjson leaves its result in a buffer of up to six times its length.
         # https://github.com/ijl/orjson/tree/master/src/serialize/writer
-        members=orjson.dumps(_members(decision, patch))[1:],
+        members=orjson.dumps(_members(decision, patch, _name(pod_name)))[1:],
         log_line=decision_log.line_of(
             admission_request, decision, cache_is_behind=state.cache_is_behind
         ),
@@ -159,9 +169,15 @@ def _respond(
         reasons=tuple(reason.value for reason in decision.reasons),
         patch_bytes=len(patch),
         namespace=state.view.namespace.name,
-        owner=_owner(admission_request),
+        owner=owner,
+        pod="" if owner else pod_name,
         dry_run=admission_request.get("dryRun") is True,
-        skipped=tuple(map(_skipped, skipped)),
+        skipped=tuple(
+            _skipped(line, _name(pod_name) if not owner else EACH_POD) for line in skipped
+        ),
+        corrections=tuple(
+            (finding.reason, finding.message) for finding in decision.annotation_findings if owner
+        ),
         serial=state.serial,
         is_cacheable=not token_volume
         or not (
@@ -180,7 +196,7 @@ def _owner(admission_request: Json) -> Owner | None:
     return Owner(api_version=api_version, kind=kind, name=name, uid=uid)
 
 
-def _skipped(line: Line) -> SkippedInjection:
+def _skipped(line: Line, pod_name: str) -> SkippedInjection:
     injection = line.injection
     return SkippedInjection(
         kind=injection.kind,
@@ -188,45 +204,56 @@ def _skipped(line: Line) -> SkippedInjection:
         name=injection.name,
         uid=injection.uid,
         reason=line.reason,
-        message=line.message,
+        message=remedies.sentence(line, pod_name),
     )
 
 
-def _members(decision: Decision, patch: bytes) -> Json:
+def _name(pod_name: str) -> str:
+    return f"pod {pod_name.rpartition('/')[2]}"
+
+
+def _members(decision: Decision, patch: bytes, pod_name: str) -> Json:
     members: Json = {"allowed": decision.verdict is not PodVerdict.REFUSED}
     if decision.verdict is PodVerdict.REFUSED:
         members["status"] = {"code": admission_review.UNPROCESSABLE, "message": decision.message}
     elif patch:
         members["patchType"] = "JSONPatch"
         members["patch"] = base64.b64encode(patch).decode()
-    if warnings := _warnings(decision):
-        members["warnings"] = warnings
+    if found := warnings(decision, pod_name):
+        members["warnings"] = found
     if audit_annotations := _audit_annotations(decision):
         members["auditAnnotations"] = audit_annotations
     return members
 
 
-def _warnings(decision: Decision) -> list[str]:
-    """What the pod's author should act on: few and short, as the API server cuts long ones.
+def warnings(decision: Decision, pod_name: str) -> list[str]:
+    """What the author should act on: few and short, as the API server cuts long ones.
 
+    The name is that of the pod, or of the workload that makes it.
     https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
     """
-    subjects = [
-        *((word.subject, word.reason.value, word.message) for word in decision.annotation_findings),
-        *((line.injection.reference, line.reason.value, line.message) for line in decision.skipped),
-        *(
-            (line.injection.reference, "left out", ", ".join(paths))
-            for line in decision.evaluated
-            if (paths := line.details.get(LEFT_OUT))
-        ),
+    lines = decision.skipped
+    if decision.verdict is PodVerdict.REFUSED:
+        lines = [line for line in decision.evaluated if line.verdict is Verdict.REFUSED][:1]
+    left_out = [
+        f"{line.injection.reference}: left out: {', '.join(paths)}"
+        for line in decision.evaluated
+        if (paths := line.details.get(LEFT_OUT))
     ]
-    return [
-        _shortened(f"{names.PRODUCT}: {subject}: {reason}: {message}")
-        for subject, reason, message in subjects[:MAX_WARNINGS]
-    ]
+    sentences = [*(remedies.sentence(line, pod_name) for line in lines), *left_out]
+    corrections = [correction(finding) for finding in decision.annotation_findings]
+    others = [shortened(f"{names.PRODUCT}: {sentence}") for sentence in sentences[:MAX_WARNINGS]]
+    return [*corrections, *others][:MAX_WARNINGS]
 
 
-def _shortened(text: str) -> str:
+def correction(finding: near_misses.NearMiss) -> str:
+    """The warning about a mistake, in which nothing but the mistake itself is cut."""
+    prefix = f"{names.PRODUCT}: {finding.reason.value}: "
+    return shortened(prefix + finding.fitting(MAX_WARNING_LENGTH - len(prefix)))
+
+
+def shortened(text: str) -> str:
+    """A warning that is not too long."""
     return text if len(text) <= MAX_WARNING_LENGTH else f"{text[: MAX_WARNING_LENGTH - 1]}…"
 
 

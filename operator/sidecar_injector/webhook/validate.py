@@ -17,7 +17,9 @@ import orjson
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.pods import lenient
 from sidecar_injector.httpserver import messages
+from sidecar_injector.observability import logs
 from sidecar_injector.webhook import admission_review, judge
 
 Json = dict[str, Any]
@@ -27,11 +29,18 @@ CompetingInjections = Callable[[str | None], Sequence[model.Injection]]
 """The injections that may meet one of this namespace (None: of the cluster) on a pod."""
 
 UNCHECKED: Final = f"{names.PRODUCT}: this injection could not be checked; see its status"
+NOT_CALLED: Final = (
+    "spec.optOut: set the chart's value webhook.optedOutPods: until then the label"
+    f" {names.INJECTION_LABEL}={names.DISABLED} opts out"
+)
 KOPF_SECONDS = 2.0
 """How long to wait for Kopf, beside `judge.JUDGE_SECONDS` of the API server's five seconds."""
 MAX_REVIEW_BYTES: Final = 2 << 20
 """Of a review of an injection. It has the object twice, with what was applied last and who owns
 which field: sixteen times the most bytes of a spec."""
+
+MAX_LOGGED: Final = 256
+"""Characters of the field paths in the log."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,8 +71,11 @@ class InjectionWebhook:
         *,
         competing: CompetingInjections,
         namespaces: Namespaces,
+        is_called_for_opted_out: Callable[[], bool],
     ) -> None:
+        """`is_called_for_opted_out`: whether the API server calls us for pods that opt out."""
         self._judge, self._competing, self._namespaces = injection_judge, competing, namespaces
+        self._is_called_for_opted_out = is_called_for_opted_out
 
     async def verdict(self, resource: Json, *, kind: str) -> Verdict:
         """The verdict about an injection.
@@ -84,7 +96,18 @@ class InjectionWebhook:
             )
         except judge.UncheckedError:
             return _UNCHECKED
-        return Verdict("; ".join(map(str, findings.errors)), findings.short_warnings())
+        if findings.errors:
+            # A mistake of the user's, who has the answer; a value in it may be private.
+            short_name = admission_review.short_name
+            where = f"{short_name(namespace)}/" if namespace else ""
+            name = short_name(metadata.get("name") or metadata.get("generateName"))
+            paths = ", ".join(dict.fromkeys(problem.path for problem in findings.errors))
+            fields = logs.shortened(paths, MAX_LOGGED)
+            _log.info("%s %s%s is refused, as it is not valid: %s", kind, where, name, fields)
+        warnings = findings.short_warnings()
+        if _is_mandatory(resource, kind) and not self._is_called_for_opted_out():
+            warnings = [NOT_CALLED, *warnings]
+        return Verdict("; ".join(map(str, findings.errors)), warnings)
 
     def handler(self, dispatch: Callable[..., Awaitable[Any]]) -> messages.Handler:
         """The handler of `/validate`: Kopf's handler answers with the verdict, or we do without it.
@@ -124,6 +147,11 @@ class InjectionWebhook:
             return messages.Response(200, orjson.dumps(answer))
 
         return validate_injection
+
+
+def _is_mandatory(resource: Json, kind: str) -> bool:
+    spec = lenient.child(resource, "spec")
+    return kind == names.CLUSTER_KIND and spec.get("optOut") == "Forbidden"
 
 
 def response_without_kopf(uid: str, verdict: Verdict) -> Json:

@@ -35,6 +35,8 @@ class Worker:
         """A heap: due time in seconds, order of arrival, and what ends the wait."""
         self._arrivals = itertools.count()
         self._is_taken = False
+        self.waiting_bytes = 0
+        """Of the bodies that wait for the thread or are in it; counted by who brings them."""
 
     @contextlib.asynccontextmanager
     async def turn(self, cost: int) -> AsyncIterator[None]:

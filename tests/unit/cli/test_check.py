@@ -117,6 +117,44 @@ def test_a_webhook_whose_service_has_no_path_is_named(monkeypatch):
     )) in wrong(results)  # fmt: skip
 
 
+def _mandatory(name, **spec):
+    read = resource(name, cluster=True, optOut="Forbidden", **spec)
+    read["status"] = {"conditions": [{"type": "Ready", "status": "True"}]}
+    return read
+
+
+def test_a_mandatory_injection_needs_the_webhook_for_pods_that_opt_out(monkeypatch):
+    fake = kit.installed()
+    service = {"namespace": names.PRODUCT, "name": names.PRODUCT, "path": names.MUTATE_PATH}
+    usual, opted_out = (
+        {"name": name, "failurePolicy": "Ignore", "timeoutSeconds": 5, "rules": [],
+         "clientConfig": {"service": service}}
+        for name in (names.MUTATE_WEBHOOK, names.OPTED_OUT_WEBHOOK)
+    )  # fmt: skip
+
+    def told(*entries):
+        fake.seed(api.MUTATING, {"metadata": {"name": names.PRODUCT}, "webhooks": list(entries)})
+        _, results = checked(monkeypatch, fake)
+        return [
+            (level, message)
+            for check, level, message in results
+            if check == "webhooks" and names.OPTED_OUT_WEBHOOK in message
+        ]
+
+    assert told(usual) == []
+    for injection in (_mandatory("audit"), _mandatory("off", suspend=True)):
+        fake.seed(api.OWN_KINDS[names.CLUSTER_KIND], injection)
+    message = (
+        "optOut of cluster/audit does not hold against the label sidecar-injection=disabled:"
+        " MutatingWebhookConfiguration sidecar-injector has no opted-out.pods.sidecar-injector.dev"
+    )
+    assert told(usual) == [("warning", message)]
+    ((level, _),) = told(usual, opted_out)
+    assert level == "ok"
+    service["path"] = "/"
+    assert "failed" in {level for level, _ in told(usual, opted_out)}
+
+
 FAILED_CALL = 'failed calling webhook "pods.sidecar-injector.dev": connection refused'
 
 
@@ -147,7 +185,10 @@ def test_a_mistyped_label_and_no_enabled_namespace_are_warned_of(monkeypatch):
     fake.seed(api.NAMESPACES, kit.namespace("typo", sidecar_injection="enable"))
     _, results = checked(monkeypatch, fake)
     assert wrong(results, level="warning") == [
-        ("namespaces", "typo has sidecar-injection=enable"),
+        (
+            "namespaces",
+            "typo: the label sidecar-injection='enable' means nothing, so no pod is injected here",
+        ),
         ("namespaces", "none is enabled: no pod is injected"),
     ]
 
@@ -320,6 +361,26 @@ def test_the_remedy_is_below_its_line_and_the_last_line_counts(monkeypatch):
     assert lines[number + 1].strip().startswith("→ ask for the right to look")
     counts = collections.Counter(line.split()[1] for line in lines[1:-1] if line[0] != " ")
     assert lines[-1] == f"{counts['failed']} failed, 1 unknown"
+
+
+def test_check_waits_until_nothing_fails_and_says_for_what(monkeypatch):
+    rounds = iter([["ok", "failed"], ["failed"], ["ok", "warning"]])
+    pauses = []
+
+    async def results(*_, **__):
+        for level in next(rounds):
+            yield finding.CheckResult("x", level, "not yet", "")
+
+    monkeypatch.setattr(check, "_results", results)
+    monkeypatch.setattr(check.time, "sleep", pauses.append)
+    with kit.served(monkeypatch, kit.FakeCluster()):
+        result = run("check", "--wait", "60")
+    assert (result.exit_code, result.stderr) == (0, "waiting: x: not yet\n" * 2)
+    assert result.stdout.splitlines()[-1] == "1 warning"
+    assert pauses == [check.PAUSE] * 2
+    rounds = iter([["failed"]])
+    with kit.served(monkeypatch, kit.FakeCluster()):
+        assert run("check", "--wait", "1").exit_code == 1, "no look beyond the time"
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from tests.kits.samples import (
     resource,
 )
 
-SCOPE = ["operation", "namespace", "namespace label", "pod label", "mirror pod", "own pod",
+SCOPE = ["operation", "namespace", "namespace label", "mirror pod", "own pod", "pod label",
          "pod annotation"]  # fmt: skip
-MATCH = ["namespaceSelector", "selector", "suspend", "pod annotation", "activation",
+MATCH = ["namespaceSelector", "selector", "suspend", "optOut", "pod annotation", "activation",
          "hostNetworkPods", "operatingSystem"]  # fmt: skip
 LISTING = {"sidecar-injector.dev/inject": "log,ghost"}
 
@@ -56,7 +56,7 @@ def test_an_injected_pod_has_passed_every_rule_in_order():
     assert names_of(explanation.scope) == SCOPE
     (steps,) = explanation.lines
     assert names_of(steps) == [*MATCH, "validity", "fit"]
-    assert [step.result for step in steps] == ["passed"] * 8 + ["Injected"]
+    assert [step.result for step in steps] == ["passed"] * 9 + ["Injected"]
 
 
 def test_what_becomes_of_the_pods_class_is_said_where_it_changes():
@@ -76,7 +76,12 @@ def test_what_becomes_of_the_pods_class_is_said_where_it_changes():
         (pod(), {"selector": {"matchLabels": {"a": "b"}}}, "selector", "SelectorMismatch"),
         (pod(), {"suspend": True}, "suspend", "Suspended"),
         (pod(), {"activation": "OnRequest"}, "activation", "NotRequested"),
-        (pod(annotations={"sidecar-injector.dev/inject": "x"}), {}, "pod annotation", "NotListed"),
+        (
+            pod(annotations={"sidecar-injector.dev/inject": "only: x"}),
+            {},
+            "pod annotation",
+            "NotListed",
+        ),
         (pod(hostNetwork=True), {}, "hostNetworkPods", "HostNetwork"),
         (pod(os={"name": "windows"}), {}, "operatingSystem", "OperatingSystem"),
         (pod(), {"template": {}}, "validity", "Invalid"),
@@ -96,7 +101,7 @@ def test_a_pod_out_of_scope_has_no_rules_of_injections():
     explanation = explain.explanation(
         subject(pod(labels={"sidecar-injection": "disabled"}), injection())
     )
-    assert names_of(explanation.scope) == SCOPE[:4]
+    assert names_of(explanation.scope) == SCOPE[:6]
     assert explanation.scope[-1].reason is Reason.POD_LABEL_DISABLED
     assert explanation.lines == []
 
@@ -129,24 +134,26 @@ def test_the_tables_of_rules_have_every_reason_of_their_level_once():
     ("subject_pod", "spec", "rule", "fact"),
     [
         (pod(labels={"app": "web"}), {"selector": {"matchLabels": {"app": "db"}}}, "selector",
-         ": app=db against app=web"),
+         ": it needs app=db; there are app=web"),
         (pod(), {"selector": {"matchExpressions": [
             {"key": "a", "operator": "In", "values": ["x", "y"]},
             {"key": "b", "operator": "NotIn", "values": ["z"]},
             {"key": "c", "operator": "Exists"}, {"key": "d", "operator": "DoesNotExist"}]}},
-         "selector", ": a in (x,y),b notin (z),c,!d against no labels"),
-        (pod(), {}, "selector", ": everything against no labels"),
-        (pod(), {"activation": "OnRequest"}, "activation", ": OnRequest; it has none"),
+         "selector", ": it needs a in (x,y),b notin (z),c,!d; there are no labels"),
+        (pod(), {}, "selector", ": it needs nothing, as it is empty; there are no labels"),
+        (pod(), {"activation": "OnRequest"}, "activation", ": the pod has none"),
         (pod(annotations={"sidecar-injector-webhook.morven.me/inject": "y"}), {}, "activation",
-         ": Automatic; sidecar-injector-webhook.morven.me/inject says yes"),
+         ": sidecar-injector-webhook.morven.me/inject says yes"),
         (pod(annotations={"sidecar-injector.dev/inject": "%"}), {}, "activation",
-         ": Automatic; it cannot be read"),
+         ": it is not valid"),
         (pod(annotations=LISTING), {}, "pod annotation",
          ": sidecar-injector.dev/inject lists log, ghost"),
-        (pod(hostNetwork=True), {}, "hostNetworkPods", ": Skip; the pod has the host's network"),
-        (pod(os={"name": "windows"}), {}, "operatingSystem", ": Linux; the pod is for Windows"),
+        (pod(hostNetwork=True), {}, "hostNetworkPods",
+         ": it is Skip; the pod uses the host network"),
+        (pod(os={"name": "windows"}), {}, "operatingSystem",
+         ": operatingSystem is Linux; the pod is for Windows"),
         (pod(nodeSelector={"kubernetes.io/os": "plan9"}), {}, "operatingSystem",
-         ": Linux; the pod is for neither Linux nor Windows"),
+         ": operatingSystem is Linux; the pod is for neither Linux nor Windows"),
     ],
 )  # fmt: skip
 def test_a_rule_tells_what_it_saw(subject_pod, spec, rule, fact):
@@ -161,11 +168,31 @@ def test_a_label_is_shown_only_where_the_sentence_does_not_tell_its_value():
         return {step.rule: step.message for step in steps}
 
     assert messages({})["namespace label"].endswith(" sidecar-injection=enabled")
-    assert messages({})["pod label"].endswith(" sidecar-injection=disabled: it has none")
+    assert messages({})["pod label"].endswith(" sidecar-injection=disabled: there is no such label")
     other = messages({"sidecar-injection": "off"})["pod label"]
     assert other.endswith(" sidecar-injection=disabled: it has the value 'off'")
     disabled = messages({"sidecar-injection": "disabled"})["pod label"]
     assert disabled == "the pod carries the label sidecar-injection=disabled"
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule", "fact"),
+    [
+        ({"labels": {"sidecar-injection": "disabled"}}, "pod label", "=disabled"),
+        ({"annotations": {"sidecar-injector.dev/inject": "No"}}, "pod annotation", "says no"),
+    ],
+)
+def test_a_pod_that_opts_out_shows_what_holds_it(fields, rule, fact):
+    audit = injection("audit", cluster=True, optOut="Forbidden")
+    explanation = explain.explanation(subject(pod(**fields), audit, injection()))
+    assert names_of(explanation.scope) == SCOPE
+    (step,) = [step for step in explanation.scope if step.rule == rule]
+    separator = ": " if rule == "pod label" else "; "
+    assert step.message.endswith(f"{fact}{separator}optOut of cluster/audit is Forbidden")
+    held, out = explanation.lines
+    assert held[-1].result == "Injected"
+    assert out[-1].rule == "optOut"
+    assert out[-1].message.startswith("the pod opts out of all injections that do not forbid it: ")
 
 
 def test_the_namespaces_labels_count(tmp_path):
@@ -236,7 +263,7 @@ def test_the_rules_are_plain_in_a_pipe_with_a_line_for_each(tmp_path):
     assert heading == "demo/Pod/web: injected: log"
     assert columns.split() == ["SUBJECT", "RULE", "RESULT", "WHY"]
     assert len(lines) == len(SCOPE) + 1 + len(MATCH) + 2
-    assert any("UnknownInjection" in line and line.endswith("ghost") for line in lines)
+    assert any("UnknownInjection" in line and "'ghost'" in line for line in lines)
     # Columns stand below each other.
     at = columns.index("RESULT")
     assert all(line[at - 2 : at] == "  " and line[at] != " " for line in lines)

@@ -17,7 +17,7 @@ from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests, yaml_documents
 from tests.kits import cli as kit
 from tests.kits.cli import INJECTION, placed
-from tests.kits.samples import container, pod, resource
+from tests.kits.samples import MARK, container, pod, resource
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_null_in_a_map_of_strings_is_an_empty_string_as_for_the_api_server(run
     result = run(author)
     assert (result.exit_code, result.stderr) == (0, "")
     # It is printed as it was written, and the API server reads it as the empty string.
-    assert documents(result)[0]["metadata"]["labels"] == {"team": None}
+    assert documents(result)[0]["metadata"]["labels"] == {"team": None, **MARK}
     selecting = resource(selector={"matchLabels": {"team": ""}})
     assert containers(run(author, injections=selecting)) == ["app", "sidecar"]
 

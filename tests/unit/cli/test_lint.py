@@ -48,6 +48,36 @@ def test_injections_without_fault_are_shown_as_such(tmp_path):
     ]
 
 
+DEPLOYMENT = {
+    "apiVersion": "apps/v1", "kind": "Deployment",
+    "metadata": {"name": "web", "annotations": {"sidecar-injector.dev/inject": "log"}},
+    "spec": {"template": {
+        "metadata": {"annotations": {"sidecar-injector.dev/injekt": "log"}},
+        "spec": {"containers": [{"name": "app", "image": "app:1"}]},
+    }},
+}  # fmt: skip
+TYPO = {
+    "apiVersion": "v1", "kind": "Namespace",
+    "metadata": {"name": "demo", "labels": {"sidecar-injector": "enabled"}},
+}  # fmt: skip
+
+
+def test_labels_and_annotations_that_are_nearly_ours_are_warnings(tmp_path):
+    result = linted(tmp_path, [DEPLOYMENT, TYPO], "-o", "json")
+    assert result.exit_code == 0
+    printed = json.loads(result.stdout)
+    assert printed["injections"] == []
+    assert [each["reason"] for each in printed["workloads"]] == [
+        "UnknownAnnotation", "MisplacedAnnotation", "UnknownLabel",
+    ]  # fmt: skip
+    command = "kubectl label namespace demo sidecar-injection=enabled sidecar-injector-"
+    assert printed["workloads"][-1]["message"].endswith(command)
+    assert linted(tmp_path, [DEPLOYMENT, tidy()]).exit_code == 0
+    strict = linted(tmp_path, [DEPLOYMENT, tidy()], "--strict")
+    assert strict.exit_code == 1
+    assert strict.stdout.count(" warning ") == 2
+
+
 def test_an_error_names_injection_and_field_and_is_exit_status_1(tmp_path):
     result = linted(tmp_path, [tidy(), MISSPELT])
     assert result.exit_code == 1
@@ -132,7 +162,7 @@ def test_injections_of_the_files_that_can_meet_on_a_pod_are_held_against_each_ot
     ("content", "line"),
     [
         ("a: [", "in.yaml, line 2, column 1: is no YAML"),
-        ("apiVersion: v1\nkind: Pod\n", "in.yaml: holds no SidecarInjection"),
+        ("apiVersion: v1\nkind: ConfigMap\n", "in.yaml: holds no SidecarInjection"),
         (resource() | {"kind": "Sidecar"}, "document 1: field kind: 'Sidecar' is unknown"),
         ([resource(), resource()], "document 2: field metadata.name: SidecarInjection 'log' is"),
     ],
@@ -142,7 +172,7 @@ def test_unreadable_input_is_one_line_and_exit_status_2(tmp_path, content, line)
 
 
 def test_standard_input_without_injections_is_called_that():
-    result = run("lint", "-f", "-", stdin="apiVersion: v1\nkind: Pod\n")
+    result = run("lint", "-f", "-", stdin="apiVersion: v1\nkind: ConfigMap\n")
     check_refused(result, "Error: standard input: holds no SidecarInjection")
 
 
@@ -202,3 +232,20 @@ def test_a_release_that_is_not_supported_is_refused(tmp_path, version, refusal):
     result = linted(tmp_path, [tidy()], "--kubernetes-version", version)
     assert result.exit_code == 2
     assert refusal in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"containers": []}, "unknown field; it belongs to spec.template.spec"),
+        ({"volumeMounts": []}, "unknown field; it belongs to spec.applicationContainers"),
+        ({"hostNetwork": True}, "unknown field; did you mean hostNetworkPods?"),
+        ({"template": {"spec": {"priority": 1}}}, "unknown field; it belongs to spec"),
+        ({"selector": {"matchLabels": {"x": True}}}, "True must be a string: put it in quotes"),
+    ],
+    ids=["containers", "volumeMounts", "hostNetwork", "priority", "yes"],
+)
+def test_a_mistake_says_where_the_field_belongs_or_how_it_is_written(tmp_path, spec, sentence):
+    result = run("lint", "-f", write(tmp_path, "in.yaml", resource(**spec)), "-o", "json")
+    findings = json.loads(result.stdout)["injections"][0]["findings"]
+    assert sentence in [finding["message"] for finding in findings]

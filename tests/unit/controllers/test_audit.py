@@ -19,10 +19,10 @@ from sidecar_injector.controllers.audit import controller, count, pod_watch, sch
 from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api, events, server_clock
-from sidecar_injector.observability.metrics import POD_STATES, Metrics
+from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state, judge
 from tests.kits import fake_api
-from tests.kits.samples import NAMESPACE, decided, injection, pod, resource
+from tests.kits.samples import NAMESPACE, container, decided, injection, pod, resource
 
 START = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 EVERY = 30.0
@@ -128,7 +128,7 @@ async def world() -> AsyncIterator[World]:
 
 
 def numbers(counts: api.Json) -> list[int]:
-    return [counts[key] for key in POD_STATES]
+    return [counts[key] for key in (audit.SELECTED, *audit.STATES)]
 
 
 async def test_pods_are_counted_by_state_and_the_counts_written(world: World) -> None:
@@ -146,6 +146,24 @@ async def test_pods_are_counted_by_state_and_the_counts_written(world: World) ->
     assert world.value("audit_pods", state="selected") == 2
     assert world.value("audit_pods", state="missing") == 1
     assert world.value("writes_total", object="pods", result="written") == 1
+
+
+async def test_opted_out_pods_and_the_reasons_of_skipped_ones_are_written(world: World) -> None:
+    clash = pod(containers=[container("app"), container(image="other:1")])
+    subjects = {
+        "label": pod(labels={names.INJECTION_LABEL: names.DISABLED}),
+        "annotation": pod(annotations={names.INJECT_ANNOTATION: "no"}),
+        "clash": decided(clash, injection()).pod,
+    }
+    for name, subject in subjects.items():
+        metadata = {**subject["metadata"], "name": name, "namespace": NAMESPACE}
+        world.server.seed(api.PODS, {**subject, "metadata": metadata})
+    await world.count()
+    assert numbers(world.counts()) == [1, 0, 0, 1, 0]
+    assert world.counts()["optedOut"] == 2
+    assert world.counts()["skippedReasons"] == ["ContainerConflict"]
+    assert world.value("audit_pods", state="optedOut") == 2
+    assert world.value("audit_pods", state="selected") == 1
 
 
 async def test_pods_that_are_being_deleted_are_not_counted(world: World) -> None:
@@ -440,6 +458,23 @@ async def test_a_mistyped_label_is_reported_once_and_again_after_an_hour(world: 
     await fake_api.run_until_idle(world.recorder.run)
     assert len(world.server.objects[api.EVENTS]) == 1
     assert world.server.calls["create", "events"] == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [({names.PRODUCT: "enabled"}, "UnknownLabel"), ({names.INJECTION_LABEL: "1"},
+     "UnknownLabelValue")],
+)  # fmt: skip
+async def test_a_label_that_is_nearly_ours_is_an_event_of_the_namespace(
+    world: World, labels: dict[str, str], reason: str
+) -> None:
+    world.server.seed(api.NAMESPACES, {"metadata": {"name": "near", "labels": labels}})
+    await world.follow()
+    await world.auditor.recount()
+    await fake_api.run_until_idle(world.recorder.run)
+    (event,) = world.server.objects[api.EVENTS].values()
+    assert (event["regarding"]["name"], event["reason"]) == ("near", reason)
+    assert "kubectl label namespace near sidecar-injection=enabled" in event["note"]
 
 
 async def test_the_watch_keeps_no_pod_and_begins_again_where_the_server_has_forgotten(

@@ -56,6 +56,58 @@ def test_an_owner_that_is_none_leaves_the_event_to_the_injection(change):
     assert event.regarding.namespace == NAMESPACE
 
 
+MISTAKE = {names.INJECT_ANNOTATION: "Clash"}
+
+
+def told(subject, *injections):
+    """The Events of a pod."""
+    server = Server(*injections)
+    server.response(subject)
+    return [event for response in server.decided for event in pod_events.of(response)]
+
+
+def owned(**metadata):
+    subject = pod(**metadata)
+    subject["metadata"]["ownerReferences"] = [OWNER]
+    return subject
+
+
+def test_whatever_is_a_warning_of_a_bare_pod_is_an_event_of_an_owned_one():
+    (event,) = told(owned(annotations=MISTAKE))
+    assert (event.regarding.kind, event.reason) == ("ReplicaSet", "InvalidAnnotation")
+    assert event.message == (
+        "the annotation sidecar-injector.dev/inject: 'Clash' is ignored: it has capital letters;"
+        " write 'clash'"
+    )
+    assert told(pod(annotations=MISTAKE)) == []
+    (warning,) = Server().response(pod(annotations=MISTAKE))["warnings"]
+    assert "InvalidAnnotation: 'Clash' has capital letters; write 'clash'" in warning
+
+
+def test_an_event_of_a_bare_pod_names_it_and_what_becomes_of_it():
+    (event,) = told(pod(), clash())
+    assert (event.regarding.kind, event.regarding.name) == (names.KIND, "clash")
+    assert event.message.startswith("pod web starts without clash: ")
+    (event,) = told(pod(), clash(failurePolicy="Fail"))
+    assert event.message.startswith("pod web is refused without clash: ")
+    (event,) = told(owned(), clash())
+    assert event.message.startswith("each pod starts without clash: ")
+
+
+def test_an_event_of_a_bare_pod_and_a_cluster_injection_is_in_the_namespace_of_the_pod():
+    injection = clash()
+    injection["kind"] = names.CLUSTER_KIND
+    del injection["metadata"]["namespace"]
+    (event,) = told(pod(), injection)
+    about = event.regarding
+    assert (about.kind, about.name, about.namespace) == ("Pod", "web", NAMESPACE)
+    subject = pod()
+    subject["metadata"]["generateName"] = f"{subject['metadata'].pop('name')}-"
+    (event,) = told(subject, injection)
+    assert event.regarding.kind == names.CLUSTER_KIND
+    assert event.message.startswith("pod web-* starts without cluster/clash: ")
+
+
 def test_a_uid_that_is_none_is_left_out():
     assert [event.regarding.uid for event in events_about(OWNER | {"uid": "\n" * 9})] == [""]
 

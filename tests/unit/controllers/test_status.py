@@ -69,7 +69,7 @@ class Replica:
 
     def namespace_changed(self, key: informer.Key, old: Any, new: Any) -> None:
         self.state.namespace_changed(key, old, new)
-        self.writer.namespace_changed(key[1])
+        self.writer.namespace_changed(key[1], is_labelled=True)
 
     def namespaces_are_enabled(self) -> bool:
         namespace = self.state.namespace(NAMESPACE)
@@ -94,8 +94,8 @@ class Cluster:
     def now(self) -> datetime.datetime:
         return START + datetime.timedelta(seconds=self.seconds)
 
-    def enable(self, enabled: bool) -> None:
-        labels = {names.INJECTION_LABEL: names.ENABLED if enabled else names.DISABLED}
+    def enable(self, enabled: bool, **more: str) -> None:
+        labels = {names.INJECTION_LABEL: names.ENABLED if enabled else names.DISABLED, **more}
         self.server.seed(api.NAMESPACES, {"metadata": {"name": NAMESPACE, "labels": labels}})
 
     def apply(self, injection: api.Json) -> None:
@@ -145,6 +145,27 @@ async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     yield cluster
     for replica in cluster.replicas:
         await replica.stop()
+
+
+async def test_a_namespace_that_forbids_the_template_is_not_ready_for_it(cluster: Cluster) -> None:
+    await cluster.start()
+    assert cluster.condition()["status"] == "True"
+    cluster.enable(True, **{names.POD_SECURITY_ENFORCE_LABEL: "restricted"})
+    await cluster.passes(2)
+    for kind in ("Ready", "Effective"):
+        condition = cluster.condition(kind)
+        assert (condition["status"], condition["reason"]) == ("False", "PodSecurity")
+        assert "'restricted'" in condition["message"]
+
+
+async def test_counts_of_the_audit_make_an_injection_effective_or_not(cluster: Cluster) -> None:
+    await cluster.start()
+    assert cluster.condition("Effective")["reason"] == "NoPods"
+    for counts, reason in (({"skipped": 2}, "AllSkipped"), ({"skipped": 1}, "HasPods")):
+        cluster.damage(pods={"selected": 2, **counts})
+        await cluster.passes(2)
+        assert cluster.condition("Effective")["reason"] == reason
+        assert cluster.condition()["status"] == "True"
 
 
 async def test_replicas_of_one_version_write_once(cluster: Cluster) -> None:

@@ -78,4 +78,4 @@ def test_what_is_no_configuration_is_left_out() -> None:
 def test_what_would_be_refused_is_said() -> None:
     (warning,) = converted({"containers": [{"name": "a"}]}).warnings
     field = "spec.template.spec.containers[0].image"
-    assert warning.sentence == f"the injection 'sidecar' would be refused: {field} is required"
+    assert warning.sentence == f"the injection 'sidecar' would be refused: {field}: is required"

@@ -218,8 +218,8 @@ def test_a_pod_that_asks_gets_what_the_other_injector_gave() -> None:
 
     assert reasons(decision) == {
         "cluster/shipping": "Injected",
-        "cluster/tracing": "NotListed",
-        "cluster/region": "NotListed",
+        "cluster/tracing": "NotRequested",
+        "cluster/region": "NotRequested",
     }
     app, shipper = decision.pod["spec"]["containers"]
     env = {variable["name"]: variable["value"] for variable in app["env"]}

@@ -12,6 +12,7 @@ from sidecar_injector import names
 from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.reasons import Reason
+from tests.kits.random_pods import SEED, Draw
 from tests.kits.samples import (
     NAMESPACE,
     container,
@@ -29,10 +30,8 @@ def metadata_of(subject, *, host_network=False):
 
 
 def states(metadata, *injections):
-    return {
-        injection.reference: state
-        for injection, state in audit.states(metadata, namespace_with(*injections))
-    }
+    found = audit.states(metadata, namespace_with(*injections))
+    return {injection.reference: state for injection, state in found if ": " not in state}
 
 
 def test_a_pod_that_was_injected_is_so_until_the_template_changes():
@@ -59,15 +58,56 @@ def test_a_pod_that_should_have_it_and_says_nothing_misses_it():
 @pytest.mark.parametrize(
     "subject",
     [
-        pod(labels={names.INJECTION_LABEL: names.DISABLED}),
-        pod(annotations={names.INJECT_ANNOTATION: "no"}),
-        pod(annotations={names.INJECT_ANNOTATION: "other"}),
         pod(annotations={names.MIRROR_ANNOTATION: "x"}),
+        pod(labels={names.INJECTION_LABEL: names.DISABLED, names.APP_NAME_LABEL: names.PRODUCT}),
         pod(labels={names.APP_NAME_LABEL: names.PRODUCT}),
     ],
 )
 def test_a_pod_to_which_it_does_not_apply_is_not_selected(subject):
     assert states(metadata_of(subject), injection()) == {}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        pod(labels={names.INJECTION_LABEL: names.DISABLED}),
+        pod(annotations={names.INJECT_ANNOTATION: "no"}),
+        pod(annotations={names.TUTORIAL_INJECT_ANNOTATION: "false"}),
+    ],
+)
+def test_a_pod_whose_author_opted_out_is_counted_apart(subject):
+    elsewhere = injection("elsewhere", selector={"matchLabels": {"no": "pod"}})
+    on_request = injection("asked", activation="OnRequest")
+    suspended = injection("off", suspend=True)
+    metadata = metadata_of(subject)
+    assert states(metadata, injection(), elsewhere, on_request, suspended) == {
+        "log": audit.OPTED_OUT
+    }
+    assert not list(audit.states(metadata, view_of("kube-system", injection())))
+
+
+def test_every_pod_is_counted_as_it_would_be_without_an_opt_out_or_as_opted_out():
+    """For random pods: selected and opted out together are what applies if nobody opts out."""
+    opted_out = 0
+    for seed in range(SEED, SEED + 300):
+        draw = Draw(seed)
+        subject, injections = draw.pod(), draw.injections()
+        willing = {**subject, "metadata": {**subject["metadata"]}}
+        annotations = dict(subject["metadata"].get("annotations") or {})
+        requested = annotations.pop(names.INJECT_ANNOTATION, None)
+        tutorial = annotations.pop(names.TUTORIAL_INJECT_ANNOTATION, None)
+        willing["metadata"]["annotations"] = annotations
+        with_request = states(metadata_of(subject), *injections)
+        without = states(metadata_of(willing), *injections)
+        out = {name for name, state in with_request.items() if state == audit.OPTED_OUT}
+        selected = with_request.keys() - out
+        assert out <= without.keys(), seed
+        assert without.keys() <= with_request.keys(), seed
+        if requested is None and tutorial is None:
+            assert not out, seed
+        assert selected >= without.keys() - out, seed
+        opted_out += len(out)
+    assert opted_out > 20
 
 
 def test_a_pod_that_is_being_deleted_is_not_counted():
@@ -138,27 +178,50 @@ def test_a_namespace_is_looked_at_only_if_something_can_apply_there():
     assert not audit.can_select(off)
 
 
-@pytest.mark.parametrize(
-    ("value", "mistyped"),
-    [("enabled", False), ("disabled", False), (None, False), ("true", True), ("Enabled", True),
-     ("", True)],
-)  # fmt: skip
-def test_a_label_with_another_value_is_mistyped(value, mistyped):
-    labels = {} if value is None else {names.INJECTION_LABEL: value}
-    assert audit.is_mistyped(namespace_view.Namespace(NAMESPACE, labels)) is mistyped
-
-
 def test_counts_are_written_only_when_they_differ_and_the_time_with_them():
     counted = injection()
     key = audit.identity(counted)
     counts = audit.counts(audit.Tally({(key, audit.MISSING): 2, (key, audit.INJECTED): 3}), key)
-    assert counts == {"selected": 5, "injected": 3, "outdated": 0, "skipped": 0, "missing": 2}
+    assert counts == {
+        "selected": 5, "injected": 3, "outdated": 0, "skipped": 0, "missing": 2, "optedOut": 0,
+        "skippedReasons": [],
+    }  # fmt: skip
     written = audit.wanted(counts, current={}, now="now")
     assert written == {**counts, "observedAt": "now"}
     assert audit.wanted(counts, current=written, now="later") is None
     other = audit.wanted({**counts, "missing": 1}, current=written, now="later")
     assert other is not None
     assert other["observedAt"] == "later"
+
+
+STATE_NUMBERS = st.dictionaries(
+    st.sampled_from([*audit.STATES, audit.OPTED_OUT]), st.integers(0, 5)
+)
+
+
+@given(STATE_NUMBERS)
+def test_selected_is_the_sum_of_its_states(numbers):
+    key = audit.identity(injection())
+    tally = audit.Tally({(key, state): number for state, number in numbers.items()})
+    for counts in (audit.counts(tally, key), audit.sums(tally)):
+        assert counts["selected"] == sum(counts[state] for state in audit.STATES)
+        assert counts["optedOut"] == numbers.get(audit.OPTED_OUT, 0)
+
+
+def test_the_reasons_of_skipped_pods_are_counted_if_they_exist():
+    clashing = injection(template={"spec": {"containers": [container("app", image="x")]}})
+    record = {"kind": names.KIND, "name": "log", "reason": "ContainerConflict"}
+    key = audit.identity(clashing)
+    for reason, reasons in (("ContainerConflict", ["ContainerConflict"]), ("forged", [])):
+        text = json.dumps({"skipped": [{**record, "reason": reason}], "version": 1})
+        metadata = metadata_of(pod(annotations={names.STATUS_ANNOTATION: text}))
+        view = namespace_with(clashing)
+        tally = audit.Tally(
+            (audit.identity(each), state) for each, state in audit.states(metadata, view)
+        )
+        counts = audit.counts(tally, key)
+        assert (counts["selected"], counts["skipped"]) == (1, 1)
+        assert counts["skippedReasons"] == reasons
 
 
 def test_injections_of_one_name_are_counted_apart():

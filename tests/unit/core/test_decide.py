@@ -41,8 +41,13 @@ def on_request(name: str = "asked", **spec: object):
         ({OURS: " y "}, "Injected", "Injected"),
         ({OURS: "on"}, "Injected", "Injected"),
         ({OURS: "1"}, "Injected", "Injected"),
-        ({OURS: "auto"}, "Injected", "NotListed"),
-        ({OURS: "asked"}, "NotListed", "Injected"),
+        ({OURS: "auto"}, "Injected", "NotRequested"),
+        ({OURS: "asked"}, "Injected", "Injected"),
+        ({OURS: "only: auto"}, "Injected", "NotListed"),
+        ({OURS: "only: asked"}, "NotListed", "Injected"),
+        ({OURS: " ONLY :asked,"}, "NotListed", "Injected"),
+        ({OURS: "only:auto,asked"}, "Injected", "Injected"),
+        ({OURS: "only: ghost"}, "NotListed", "NotListed"),
         ({OURS: " asked , auto,"}, "Injected", "Injected"),
         ({OURS: "ASKED"}, "Injected", "NotRequested"),
         ({OURS: ""}, "Injected", "NotRequested"),
@@ -50,8 +55,9 @@ def on_request(name: str = "asked", **spec: object):
         ({OURS: "{{ .x }}"}, "Injected", "NotRequested"),
         ({TUTORIAL: "yes"}, "Injected", "Injected"),
         ({TUTORIAL: "asked"}, "Injected", "NotRequested"),
-        ({OURS: "auto", TUTORIAL: "yes"}, "Injected", "NotListed"),
-        ({OURS: "auto", TUTORIAL: "no"}, "Injected", "NotListed"),
+        ({OURS: "auto", TUTORIAL: "yes"}, "Injected", "NotRequested"),
+        ({OURS: "auto", TUTORIAL: "no"}, "Injected", "NotRequested"),
+        ({TUTORIAL: "only: asked"}, "Injected", "NotRequested"),
         ({OURS: "%", TUTORIAL: "yes"}, "Injected", "Injected"),
     ],
     ids=str,
@@ -158,15 +164,17 @@ def test_a_bare_name_means_the_namespaces_own_injection():
         injection("log", template={"spec": {"containers": [container("a")]}}),
         injection("log", cluster=True, template={"spec": {"containers": [container("b")]}}),
     ]
-    assert reasons(decided(pod(annotations={OURS: "log"}), *both)) == {
+    assert reasons(decided(pod(annotations={OURS: "only: log"}), *both)) == {
         "cluster/log": "NotListed",
         "log": "Injected",
     }
-    assert reasons(decided(pod(annotations={OURS: "cluster/log"}), *both)) == {
+    assert reasons(decided(pod(annotations={OURS: "only: cluster/log"}), *both)) == {
         "cluster/log": "Injected",
         "log": "NotListed",
     }
-    assert reasons(decided(pod(annotations={OURS: "log"}), both[1])) == {"cluster/log": "Injected"}
+    for value in ("log", "only: log"):
+        asking = pod(annotations={OURS: value})
+        assert reasons(decided(asking, both[1])) == {"cluster/log": "Injected"}
 
 
 def test_injections_are_tried_by_priority_then_cluster_first_then_name():
@@ -188,7 +196,26 @@ def test_a_name_that_does_not_exist_is_reported_and_the_others_are_injected():
     ]
 
 
-@pytest.mark.parametrize("value", ["", ",", "yes,no", "a b", "a/b", "x" * 65_536 + "!", "a\nb"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        ",",
+        "yes,no",
+        "a b",
+        "a/b",
+        "x" * 65_536 + "!",
+        "a\nb",
+        "only:",
+        "only: ,",
+        "only: yes",
+        "only: no",
+        "only auto",
+        "only: only: auto",
+        "auto, only: asked",
+        "only" + " " * 65_536 + ":auto",
+    ],
+)
 def test_an_unreadable_annotation_counts_as_absent_and_is_reported(value):
     decision = decided(pod(annotations={OURS: value}), automatic(), on_request())
     assert reasons(decision) == {"auto": "Injected", "asked": "NotRequested"}
@@ -212,6 +239,17 @@ def test_fail_refuses_the_pod_and_names_injection_reason_and_remedy():
     assert decision.operations == ()
     for part in ("SidecarInjection app", "ContainerConflict", "sidecar-injection=disabled"):
         assert part in decision.message
+
+
+@pytest.mark.parametrize("opt_out", ["Allowed", "Forbidden"])
+def test_a_refusal_does_not_teach_the_way_round_an_injection_of_the_cluster(opt_out):
+    parts = {"spec": {"containers": [container("app", image="other")]}}
+    clash = injection("app", cluster=True, optOut=opt_out, failurePolicy="Fail", template=parts)
+    decision = decided(pod(), clash)
+    assert decision.verdict is PodVerdict.REFUSED
+    assert "Change the pod or the injection" in decision.message
+    for word in ("opt", names.INJECTION_LABEL, OURS, "only"):
+        assert word not in decision.message.partition("cannot be")[2]
 
 
 def test_every_reason_has_a_sentence_of_its_own():

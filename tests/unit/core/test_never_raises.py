@@ -65,6 +65,7 @@ def test_any_value_at_any_place_of_an_injection_is_judged(kind, place, value):
         read,
         errors=findings.errors,
         namespace=None,
+        reach=status.Reach(),
         serving=True,
         current={},
         now="2026-01-01T00:00:00Z",

@@ -165,10 +165,14 @@ def names_are_unique(pod):
     return len(set(volumes)) == len(volumes) and len(set(containers)) == len(containers)
 
 
-def test_the_status_annotation_is_the_only_thing_written_where_nothing_is_injected(examples):
+def test_only_what_was_skipped_is_written_where_nothing_is_injected(examples):
     for seed, pod, injections in examples:
         decision = decided(pod, *injections)
         if decision.verdict is PodVerdict.UNCHANGED:
             annotations = dict(decision.pod["metadata"].get("annotations") or {})
-            annotations.pop(names.STATUS_ANNOTATION, None)
-            assert annotations == (pod["metadata"].get("annotations") or {}), seed
+            before = pod["metadata"].get("annotations") or {}
+            for key in (names.STATUS_ANNOTATION, names.SKIPPED_ANNOTATION):
+                if key not in before:
+                    annotations.pop(key, None)
+            assert annotations == before, seed
+            assert decision.pod["metadata"].get("labels") == pod["metadata"].get("labels"), seed

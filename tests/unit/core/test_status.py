@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar_injector.core import status
 from sidecar_injector.core.injections import namespace_view
@@ -12,15 +14,31 @@ from tests.kits.samples import injection
 NOW = "2030-01-01T00:00:00Z"
 LATER = "2030-01-02T00:00:00Z"
 ENABLED = namespace_view.Namespace.assumed("demo")
+NOWHERE = status.Reach(has_namespace=False)
+FORBIDDEN = status.Reach(forbidden="the namespace enforces 'restricted': no")
 PLAIN = namespace_view.Namespace("demo", {})
 BROKEN = {"template": {"spec": {"containers": [{"name": "a"}]}}}
 
 
-def wanted(subject=None, *, namespace=ENABLED, serving=True, current=None, now=NOW):
+def wanted(
+    subject=None,
+    *,
+    namespace=ENABLED,
+    serving=True,
+    current=None,
+    now=NOW,
+    reach=status.Reach(),  # noqa: B008 - frozen
+):
     subject = subject or injection()
     errors = validate.validate(subject).errors
     return status.wanted(
-        subject, errors=errors, namespace=namespace, serving=serving, current=current or {}, now=now
+        subject,
+        errors=errors,
+        namespace=namespace,
+        reach=reach,
+        serving=serving,
+        current=current or {},
+        now=now,
     )
 
 
@@ -54,6 +72,10 @@ def test_a_valid_injection_in_an_enabled_namespace_is_accepted_and_ready():
         (injection(), {"serving": False, "namespace": PLAIN}, ("False", "NamespaceNotEnabled")),
         (injection(cluster=True), {"namespace": None}, ("True", "Active")),
         (injection(cluster=True, suspend=True), {"namespace": None}, ("False", "Suspended")),
+        (injection(cluster=True), {"namespace": None, "reach": NOWHERE}, ("False", "NoNamespace")),
+        (injection(), {"reach": FORBIDDEN}, ("False", "PodSecurity")),
+        (injection(suspend=True), {"reach": FORBIDDEN}, ("False", "Suspended")),
+        (injection(), {"reach": FORBIDDEN, "serving": False}, ("Unknown", "Pending")),
     ],
 )
 def test_ready_says_whether_a_pod_created_now_is_injected(subject, arguments, expected):
@@ -75,7 +97,7 @@ def test_a_namespace_that_is_not_enabled_is_reported_with_the_command():
 def test_nothing_is_wanted_where_it_is_right_already():
     status_ = wanted()
     assert wanted(current=status_, now=LATER) is None
-    with_more = status_ | {"pods": {"selected": 1}}
+    with_more = status_ | {"pods": {"selected": 0}}
     assert wanted(current=with_more, now=LATER) is None
 
 
@@ -108,3 +130,59 @@ def test_every_condition_has_all_fields_that_the_api_requires():
             "type", "status", "reason", "message", "observedGeneration", "lastTransitionTime",
         }  # fmt: skip
         assert each["reason"]
+
+
+COUNTS = st.integers(0, 3)
+CIRCUMSTANCES = {
+    "subject": st.sampled_from(
+        [injection(), injection(cluster=True), injection(suspend=True), injection(**BROKEN)]
+    ),
+    "namespace": st.sampled_from([ENABLED, PLAIN, None]),
+    "reach": st.sampled_from([status.Reach(), NOWHERE, FORBIDDEN]),
+    "serving": st.booleans(),
+    "pods": st.none()
+    | st.fixed_dictionaries(
+        {"selected": COUNTS, "skipped": COUNTS},
+        optional={"skippedReasons": st.lists(st.sampled_from(["PodSecurity", "EnvConflict"]))},
+    ),
+}
+
+
+@given(**CIRCUMSTANCES)
+def test_it_is_never_ready_or_effective_where_it_cannot_work(
+    subject, namespace, reach, serving, pods
+):
+    conditions = wanted(
+        subject, namespace=namespace, reach=reach, serving=serving, current={"pods": pods}
+    )["conditions"]
+    accepted, effective, ready = (each["status"] for each in conditions)
+    works = reach == status.Reach() and accepted == "True" and not subject.spec.get("suspend")
+    assert ready != "True" or (works and serving)
+    assert effective != "True" or ready == "True"
+    if ready == "False":
+        assert effective == "False"
+    counted = pods or {}
+    if counted.get("selected") and counted["skipped"] >= counted["selected"]:
+        assert effective != "True"
+    for each in conditions:
+        assert each["message"]
+        assert each["reason"]
+
+
+def effective(pods):
+    return condition(wanted(current={"pods": pods}), "Effective")
+
+
+def test_effective_says_what_became_of_the_pods():
+    assert short(wanted(), "Effective") == ("Unknown", "NoPods")
+    some = effective({"selected": 2, "skipped": 1})
+    assert (some["status"], some["reason"]) == ("True", "HasPods")
+    none = effective({"selected": 2, "skipped": 2, "skippedReasons": ["InjectionConflict"]})
+    assert (none["status"], none["reason"]) == ("False", "AllSkipped")
+    assert "all pods that it selects are skipped: InjectionConflict." in none["message"]
+
+
+def test_a_pod_that_comes_or_goes_does_not_change_the_conditions():
+    status_ = wanted(current={"pods": {"selected": 1, "skipped": 0}})
+    later = status_ | {"pods": {"selected": 5, "skipped": 3}}
+    assert wanted(current=later, now=LATER) is None

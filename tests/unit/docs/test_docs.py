@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import re
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,14 +19,10 @@ from sidecar_injector.cli.input import manifests, yaml_documents
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.pods import workloads
 from sidecar_injector.core.reasons import Verdict
+from tests.kits.shown_commands import PAGES, stages
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
-PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    ROOT / "charts/sidecar-injector/README.md",
-    *sorted((ROOT / "docs").glob("**/*.md")),
-]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PARTS = ("Context", "Decision", "Rejected", "Consequences")
 PACKAGE = ROOT / "operator/sidecar_injector"
@@ -83,23 +78,6 @@ def shown_commands(page: pathlib.Path) -> list[tuple[list[str], list[str]]]:
             elif len(commands) > before:
                 commands[-1][1].append(line)
     return commands
-
-
-def stages(line: str) -> Iterator[list[str]]:
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="|>&;")
-    lexer.whitespace_split = True
-    words: list[str] = []
-    redirected = False
-    for token in lexer:
-        if token in {"|", "&&", ";"}:
-            yield words
-            words, redirected = [], False
-        elif token == ">":
-            redirected = True
-        elif not redirected:
-            words.append(token)
-    if words:
-        yield words
 
 
 def own_commands(page: pathlib.Path) -> list[tuple[list[str], list[str]]]:

@@ -267,8 +267,27 @@ async def test_a_problem_is_logged_once_and_again_when_it_is_over(
     await world.informer.synced.wait()
     await fake_api.eventually(lambda: world.informer.problem is None)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines == [f"namespaces: {expected}", "namespaces: watching again, 0 known"]
+    assert lines == [f"namespaces: {expected}", "namespaces: watch started, 0 objects"]
     assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_an_api_server_that_has_just_got_the_definition_is_no_warning(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    busy = fake_api.refusal(429, "TooManyRequests", "storage is (re)initializing")
+    world.server.failures["list", "namespaces"] = [busy]
+    await world.sync()
+    assert [record.levelno for record in caplog.records if "429" in record.message] == [
+        logging.INFO
+    ]
+    await fake_api.eventually(lambda: world.server.calls["watch", "namespaces"] == 1)
+    await asyncio.sleep(0)
+    caplog.clear()
+    world.server.failures["watch", "namespaces"] = [busy] * 3
+    world.server.break_watches()
+    await fake_api.eventually(lambda: "429" in caplog.text)
+    assert caplog.records[-1].levelno == logging.WARNING
 
 
 async def test_pauses_grow_are_capped_and_are_cut_down_when_the_server_is_back(

@@ -97,7 +97,7 @@ def test_the_list_of_instruments_is_what_is_exposed():
 
 def test_every_write_and_event_is_counted_from_nothing():
     exposed = families(Metrics())
-    for name, values in (("writes", 18), ("events", 4), ("audit_pods", 5)):
+    for name, values in (("writes", 18), ("events", 4), ("audit_pods", 6)):
         samples = [
             sample for sample in exposed[f"sidecar_injector_{name}"].samples
             if not sample.name.endswith("_created")

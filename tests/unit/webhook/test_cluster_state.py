@@ -8,7 +8,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.webhook import cluster_state
-from tests.kits.samples import NAMESPACE, container, resource
+from tests.kits.samples import NAMESPACE, container, injection, resource
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def change(state, old, new, *, cluster=False):
 
 
 def add(state, *resources):
-    for injection in resources:
-        change(state, None, injection, cluster=injection["kind"] == names.CLUSTER_KIND)
+    for raw in resources:
+        change(state, None, raw, cluster=raw["kind"] == names.CLUSTER_KIND)
 
 
 def injections(state, where=NAMESPACE):
@@ -209,3 +209,20 @@ def test_while_service_accounts_are_being_listed_nothing_is_kept(state):
     add(state, resource("a", template=template))
     assert not state.of_namespace(NAMESPACE).is_kept
     assert state.of_namespace(NAMESPACE) is not state.of_namespace(NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "expected"),
+    [
+        (NAMESPACE, {**ENABLED, "team": "a"}, True),
+        (NAMESPACE, {**ENABLED, "team": "b"}, False),
+        (NAMESPACE, {"team": "a"}, False),
+        ("kube-system", {**ENABLED, "team": "a"}, False),
+        ("ours", {**ENABLED, "team": "a"}, False),
+    ],
+)
+def test_an_injection_of_the_cluster_has_a_namespace_or_not(state, name, labels, expected):
+    selecting = injection(cluster=True, namespaceSelector={"matchLabels": {"team": "a"}})
+    assert not state.has_namespace(selecting)
+    state.namespace_changed(("", name), None, namespace(name, **labels))
+    assert state.has_namespace(selecting) is expected

@@ -22,9 +22,10 @@ from tests.kits.admission import Server, clash, review
 from tests.kits.samples import NAMESPACE, container, pod, resource
 
 
-def test_a_conflict_is_a_warning_that_names_product_injection_and_reason():
+def test_a_conflict_is_a_warning_that_names_product_pod_injection_and_remedy():
     (warning,) = Server(clash()).response(pod())["warnings"]
-    assert warning.startswith("sidecar-injector: clash: ContainerConflict: the pod has a different")
+    remedy = Reason.CONTAINER_CONFLICT.remedy
+    assert warning.startswith(f"sidecar-injector: pod web starts without clash: {remedy} (")
 
 
 def test_there_are_at_most_three_warnings_of_at_most_120_characters():
@@ -40,7 +41,11 @@ def test_a_name_that_does_not_exist_is_a_warning():
     asking = pod(annotations={names.INJECT_ANNOTATION: "ghost,log"})
     response = Server(resource()).response(asking)
     assert [line.split(": ")[:3] for line in response["warnings"]] == [
-        ["sidecar-injector", "ghost", "UnknownInjection"]
+        [
+            "sidecar-injector",
+            "UnknownInjection",
+            "'ghost' does not exist; kubectl get sidecar-injector -n demo",
+        ]
     ]
     assert "patch" in response
 
@@ -212,3 +217,36 @@ def test_a_traceparent_that_cannot_be_read_is_ignored(caplog, garbage):
 @given(st.binary(max_size=80))
 def test_whatever_a_client_sends_as_its_trace_only_32_hexadecimal_digits_are_kept(header):
     assert re.fullmatch(r"([0-9a-f]{32})?", mutate.trace_id(header))
+
+
+def test_only_a_refused_pod_is_a_warning(caplog):
+    refusing = resource("must", failurePolicy="Fail", template=clash()["spec"]["template"])
+    for injections, level in (([refusing], "warning"), ([resource(), clash()], "info")):
+        server = Server(*injections)
+        with caplog.at_level(logging.INFO):
+            server.response(pod())
+            stream = io.BytesIO()
+            handler = logs.Lines(stream, logs.JsonFormatter())
+            log = decision_log.DecisionLog([handler])
+            log.write(server.decided[-1].log_line, uid=b'"u"', milliseconds=1, trace="")
+        assert caplog.records[-1].levelname.lower() == level
+        handler.flush()
+        assert json.loads(stream.getvalue())["level"] == level
+
+
+def test_a_refused_pod_is_logged_where_only_warnings_are(caplog):
+    caplog.set_level(logging.WARNING)
+    Server(resource("must", failurePolicy="Fail", template=clash()["spec"]["template"])).response(
+        pod()
+    )
+    assert [fields["verdict"] for fields in fields_of(caplog)] == ["Refused"]
+
+
+def test_the_reasons_of_a_dry_run_are_not_counted():
+    server = Server(resource())
+    asking = pod(annotations={names.INJECT_ANNOTATION: "ghost"})
+    server.response(asking, dryRun=True)
+    assert server.count("decisions_total", reason="UnknownInjection") == 0
+    assert server.count("admission_requests_total", result="Unchanged") == 1
+    server.response(asking)
+    assert server.count("decisions_total", reason="UnknownInjection") == 1

@@ -27,11 +27,14 @@ from tests.kits.validate import quiet, template
 BROKEN = template(containers=[quiet(ports=[{"containerPort": 99999}])])
 
 
-def webhook(*others: Any, competing: Any = None) -> validate.InjectionWebhook:
+def webhook(
+    *others: Any, competing: Any = None, is_called: bool = True
+) -> validate.InjectionWebhook:
     return validate.InjectionWebhook(
         judge.Judge(Metrics()),
         competing=competing or (lambda namespace: others),
         namespaces=lambda namespace: (),
+        is_called_for_opted_out=lambda: is_called,
     )
 
 
@@ -125,6 +128,30 @@ async def test_kopf_gets_the_verdict_and_no_content() -> None:
     assert all(review["request"]["oldObject"] is None for review in reviews)
 
 
+async def test_a_refusal_is_logged_with_the_name_and_no_value(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    raw = resource("shipper", template=BROKEN)
+    with caplog.at_level(logging.INFO):
+        await webhook().verdict(raw, kind=raw["kind"])
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == (
+        "SidecarInjection demo/shipper is refused, as it is not valid: spec"
+    )
+
+
+def test_the_line_of_kopf_about_a_refusal_is_dropped() -> None:
+    """Its text is that of the Kopf that is installed."""
+    registry = kopf.OperatorRegistry()
+    kopf_validation.register(registry)
+    keep = kopf_validation.RefusalFilter().filter
+    for handler in registry._webhooks.get_all_handlers():
+        message = f"{handler} failed permanently: spec is wrong"
+        assert not keep(logging.makeLogRecord({"msg": message}))
+    assert keep(logging.makeLogRecord({"msg": "Webhook 'other' failed permanently: x"}))
+
+
 async def test_no_two_injections_are_dispatched_in_one_turn_of_the_event_loop() -> None:
     order = []
 
@@ -158,11 +185,12 @@ async def test_the_condition_says_what_the_webhook_says() -> None:
     subject = injection(template=BROKEN)
     status_ = status.wanted(
         subject, errors=await judge.Judge(Metrics()).errors(subject),
-        namespace=namespace_view.Namespace.assumed("demo"), serving=True, current={},
+        namespace=namespace_view.Namespace.assumed("demo"), reach=status.Reach(), serving=True,
+        current={},
         now="2030-01-01T00:00:00Z",
     )  # fmt: skip
     assert status_
-    accepted, ready = status_["conditions"]
+    accepted, _, ready = status_["conditions"]
     assert (accepted["status"], accepted["message"]) == ("False", verdict.refusal)
     assert (ready["status"], ready["reason"]) == ("False", "NotAccepted")
 
@@ -215,3 +243,23 @@ async def test_pods_are_answered_while_the_largest_injection_is_judged() -> None
         turns += 1
     assert turns > 5
     assert task.result().warnings
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_called", "warned"),
+    [
+        ({"optOut": "Forbidden"}, False, True),
+        ({"optOut": "Forbidden"}, True, False),
+        ({"optOut": "Allowed"}, False, False),
+        ({}, False, False),
+    ],
+)
+async def test_who_forbids_to_opt_out_is_told_what_the_label_still_does(
+    spec: Any, is_called: bool, warned: bool
+) -> None:
+    raw = resource(cluster=True, template=template(containers=[quiet()]), **spec)
+    verdict = await webhook(is_called=is_called).verdict(raw, kind=names.CLUSTER_KIND)
+    assert not verdict.refusal
+    assert (validate.NOT_CALLED in verdict.warnings) is warned
+    assert "webhook.optedOutPods" in validate.NOT_CALLED
+    assert len(validate.NOT_CALLED) <= 120

@@ -7,14 +7,20 @@ from collections.abc import AsyncIterator
 from sidecar_injector import __version__, crds, names
 from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
 from sidecar_injector.cli.cluster import release as cluster_release
+from sidecar_injector.core.injections import namespace_view as views
 from sidecar_injector.kube import api
 
 UPGRADE = f"helm upgrade {names.PRODUCT} charts/{names.PRODUCT} -n"
 WEBHOOKS = (
     (api.MUTATING, names.MUTATE_WEBHOOK, names.MUTATE_PATH),
+    (api.MUTATING, names.OPTED_OUT_WEBHOOK, names.MUTATE_PATH),
     (api.VALIDATING, names.VALIDATE_WEBHOOK, names.VALIDATE_PATH),
+    (api.VALIDATING, names.WORKLOADS_WEBHOOK, names.WORKLOADS_PATH),
 )
 """The kind of configuration, and the name and path of the webhook in it."""
+OPT_OUT = f"the label {names.INJECTION_LABEL}={names.DISABLED}"
+OPTIONAL = frozenset({names.WORKLOADS_WEBHOOK})
+"""What the chart can leave out."""
 
 
 async def definitions(context: CheckContext) -> AsyncIterator[CheckResult]:
@@ -72,7 +78,14 @@ async def configurations(context: CheckContext) -> AsyncIterator[CheckResult]:
         configuration = await api.get_or_none(context.client, resource, name=release.fullname)
         place = f"{resource.kind} {release.fullname}"
         entries = {entry["name"]: entry for entry in (configuration or {}).get("webhooks") or ()}
-        if configuration is None:
+        if name in OPTIONAL and name not in entries:
+            continue
+        if name == names.OPTED_OUT_WEBHOOK and name not in entries:
+            if mandatory := _mandatory(context):
+                value = "--set webhook.optedOutPods=true"
+                message = f"optOut of {mandatory} does not hold against {OPT_OUT}: {place} has no"
+                yield CheckResult("webhooks", WARNING, f"{message} {name}", f"{remedy} {value}")
+        elif configuration is None:
             yield CheckResult("webhooks", FAILED, f"there is no {place}", remedy)
         elif name not in entries:
             yield CheckResult("webhooks", FAILED, f"{place} has no {name}", remedy)
@@ -80,6 +93,13 @@ async def configurations(context: CheckContext) -> AsyncIterator[CheckResult]:
             yield CheckResult("webhooks", FAILED, f"{name} {problem}", remedy)
         else:
             yield CheckResult("webhooks", OK, _summary(entries[name]))
+
+
+def _mandatory(context: CheckContext) -> str:
+    """The injections in force that no pod may opt out of; empty if there are none."""
+    index = context.injections.cluster if context.injections else views.NO_INJECTIONS
+    in_force = index.members(index.mandatory & index.applicable)
+    return ", ".join(injection.reference for injection in in_force)
 
 
 def _address_problem(entry: api.Json, release: cluster_release.Release, path: str) -> str:

@@ -111,6 +111,8 @@ def needed(settings: Settings) -> list[Right]:
         *_rights(("patch",), names.GROUP, [f"{plural}/status" for plural in OWN_KINDS]),
         *_rights(READ, "", WATCHED),
         *_rights(("create", "patch"), "events.k8s.io", ["events"]),
+        *_rights(("get",), "apps", ["replicasets"]),
+        *_rights(("get",), "batch", ["jobs"]),
         *_rights(READ, CRD_GROUP, ["customresourcedefinitions"]),
         *_rights(webhooks, ADMISSION, WEBHOOKS, name=settings.fullname),
         *(_rights(("create",), "", ["secrets"], namespace) if writes_secret else ()),

@@ -10,7 +10,7 @@ from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContex
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects, probe
 from sidecar_injector.cli.cluster import pods as cluster_pods
-from sidecar_injector.core import audit, remedies
+from sidecar_injector.core import near_misses, remedies
 from sidecar_injector.kube import api
 
 ENABLE = f"kubectl label namespace NAME {cluster_pods.SELECTOR}"
@@ -51,18 +51,18 @@ async def certificates(context: CheckContext) -> AsyncIterator[CheckResult]:
 
 
 async def namespaces(context: CheckContext) -> AsyncIterator[CheckResult]:
-    """Whether a namespace is enabled, and none has a mistyped label."""
-    scope = api.Scope(label_selector=names.INJECTION_LABEL)
-    labelled = await objects.read_all(context.client, api.NAMESPACES, scope=scope)
-    enabled = [namespace for namespace in labelled if objects.is_enabled(namespace)]
-    for namespace in labelled:
-        if audit.is_mistyped(cluster_injections.namespace(namespace)):
-            name = api.metadata(namespace)["name"]
-            value = objects.labels(namespace)[names.INJECTION_LABEL]
-            yield CheckResult(
-                "namespaces", WARNING, f"{name} has {names.INJECTION_LABEL}={value}",
-                f"{ENABLE.replace('NAME', name)} --overwrite",
-            )  # fmt: skip
+    """Whether a namespace is enabled, and none nearly is."""
+    scope = api.Scope(metadata_only=True)
+    release_namespace = context.release.namespace if context.release else ""
+    enabled = []
+    for resource in await objects.read_all(context.client, api.NAMESPACES, scope=scope):
+        namespace = cluster_injections.namespace(resource)
+        findings = near_misses.of_namespace(namespace, release_namespace=release_namespace)
+        for finding in findings:
+            message = f"{namespace.name}: {finding.text}"
+            yield CheckResult("namespaces", WARNING, message, finding.remedy)
+        if namespace.is_enabled and not findings:
+            enabled.append(namespace.name)
     if enabled:
         yield CheckResult("namespaces", OK, f"{len(enabled)} enabled")
     else:

@@ -6,8 +6,9 @@ import collections
 import dataclasses
 import datetime
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -27,10 +28,13 @@ from sidecar_injector.cli.cluster import errors, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
+from sidecar_injector.observability import logs
 
 if TYPE_CHECKING:
     from sidecar_injector.cli.cluster import http_client
 
+PAUSE: Final = 2.0
+"""Seconds between two looks at everything."""
 COLUMNS = ("CHECK", "RESULT", "WHAT")
 STYLES = {OK: tables.GOOD, WARNING: tables.NEUTRAL, UNKNOWN: tables.NEUTRAL, FAILED: tables.BAD}
 AFTER: Sequence[tuple[str, Check]] = (
@@ -64,10 +68,18 @@ BEFORE: Sequence[tuple[str, Check]] = (
 @click.option("-n", "--namespace", metavar="NAMESPACE",
               help="Where the dry-run pod is created (the first enabled one without it), or, with"
               " --pre, where it is to be installed.")  # fmt: skip
+@click.option("--wait", type=click.IntRange(min=1), metavar="SECONDS",
+              help="Repeat until no check fails, at most for so long.")  # fmt: skip
 @options.output()
 @cluster_client.address()
 def check(
-    *, pre: bool, strict: bool, namespace: str | None, form: str, address: cluster_client.Address
+    *,
+    pre: bool,
+    strict: bool,
+    namespace: str | None,
+    wait: int | None,
+    form: str,
+    address: cluster_client.Address,
 ) -> None:
     """Check the installation, and print what helps.
 
@@ -77,21 +89,12 @@ def check(
     changed. Exit status 1 if a check has failed. Exit status 2 if none has, but you lack
     permissions to see everything.
     """
-    now = datetime.datetime.now(datetime.UTC)
-    results: list[CheckResult] = []
-
-    async def collect(client: http_client.InteractiveClient) -> None:
-        context = CheckContext(client=client, now=now, namespace=namespace)
-        add, chosen = results.append, address.release_namespace
-        # One by one: if the cluster goes away, the results so far are printed all the same.
-        async for result in _results(context, pre=pre, release_namespace=chosen):
-            add(result)
-
-    try:
-        cluster_client.run(address, collect, doing="checking")
-    except cluster_client.ClusterError as error:
-        found = error.explained
-        results.append(CheckResult("cluster", FAILED, found.sentence, found.remedy))
+    deadline = time.monotonic() + (wait or 0)
+    results = _collected(address, pre=pre, namespace=namespace)
+    while (failure := _first_failure(results)) and time.monotonic() + PAUSE < deadline:
+        click.echo(f"waiting: {failure.check}: {logs.one_line(failure.message)}", err=True)
+        time.sleep(PAUSE)
+        results = _collected(address, pre=pre, namespace=namespace)
     if form == options.TABLE:
         console = tables.console()
         rows = [row for result in results for row in _rows(result)]
@@ -104,10 +107,35 @@ def check(
     sys.exit(1 if levels & fatal else 2 if UNKNOWN in levels else 0)
 
 
-def _rows(result: CheckResult) -> Iterator[tables.Row]:
+def _collected(
+    address: cluster_client.Address, *, pre: bool, namespace: str | None
+) -> list[CheckResult]:
+    """The results of all checks, or of those before the cluster went away."""
+    now = datetime.datetime.now(datetime.UTC)
+    results: list[CheckResult] = []
+
+    async def collect(client: http_client.InteractiveClient) -> None:
+        context = CheckContext(client=client, now=now, namespace=namespace)
+        add, chosen = results.append, address.release_namespace
+        async for result in _results(context, pre=pre, release_namespace=chosen):
+            add(result)
+
+    try:
+        cluster_client.run(address, collect, doing="checking")
+    except cluster_client.ClusterError as error:
+        found = error.explained
+        results.append(CheckResult("cluster", FAILED, found.sentence, found.remedy))
+    return results
+
+
+def _first_failure(results: Sequence[CheckResult]) -> CheckResult | None:
+    return next((result for result in results if result.level == FAILED), None)
+
+
+def _rows(result: CheckResult) -> Iterator[tables.Row | str]:
     yield result.check, result.level, result.message
     if result.remedy:
-        yield "", "", f"→ {result.remedy}"
+        yield tables.remedy(result.remedy)
 
 
 def summary(results: Sequence[CheckResult]) -> str:

@@ -14,7 +14,7 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client
 from sidecar_injector.cli.input import manifests, unknown, yaml_styles
 from sidecar_injector.cli.output import report, tables
-from sidecar_injector.core import decide
+from sidecar_injector.core import templates
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import transfer
 from sidecar_injector.core.pods import controllers, workloads
@@ -108,22 +108,19 @@ class Injector:
         manifest, template = place.manifest, place.pod
         metadata, namespace = manifest.get("metadata") or {}, self._namespace_of(manifest)
         account = self.accounts.get((namespace, controllers.account_of(template)))
-        expected = controllers.expected(manifest, place.path, template, account=account)
-        request = namespace_view.PodRequest(namespace=namespace, pod=expected.pod)
-        view = self.view_of(namespace)
-        undecided = unknown.undecided(request, view, expected.unknown)
-        view = unknown.without(view, undecided)
-        decided = decide.decide(request, view)
+        planned = templates.decide_template(
+            manifest, place.path, template, view=self.view_of(namespace), account=account
+        )
         entry = report.ReportEntry(
             namespace=namespace,
             kind=manifest["kind"],
             name=metadata.get("name") or metadata.get("generateName") or "",
-            decision=unknown.decided_without(decided, undecided),
+            decision=planned.decision,
         )
-        self.subjects.append(Subject(request=request, view=view, entry=entry))
+        self.subjects.append(Subject(request=planned.request, view=planned.view, entry=entry))
         for note in unknown.notes(
             entry.decision,
-            undecided,
+            planned.undecided,
             knows_account=account is not None,
             knows_namespace=namespace in self.namespaces,
         ):

@@ -13,8 +13,10 @@ import click
 from sidecar_injector.cli import options
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.cli.output import tables
+from sidecar_injector.core import near_misses
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.linting import advice, validate
+from sidecar_injector.core.pods import workloads
 from sidecar_injector.core.validity import releases
 
 ERROR, WARNING, FINE = "error", "warning", "ok"
@@ -57,7 +59,7 @@ def minor_of(context: click.Context, parameter: click.Parameter, value: str | No
 
 
 @click.command(epilog="Example: sidecar-injector lint -f injections.yaml --strict")
-@options.files("SidecarInjections of either kind; other objects are ignored.")
+@options.files("SidecarInjections of either kind, and workloads and namespaces with our labels.")
 @options.namespace()
 @options.output()
 @click.option("--strict", is_flag=True, help="Exit status 1 for warnings, too.")
@@ -86,21 +88,55 @@ def lint(
     """Check SidecarInjections as the cluster would.
 
     An error is what `kubectl apply` would refuse. A warning is what works on some pods only, in
-    some namespaces only, or not together with another injection of these files. Reads files only,
+    some namespaces only, or not together with another injection of these files. Of pods, workloads
+    and namespaces, a warning names labels and annotations that are nearly ours. Reads files only,
     never a cluster. Exit status 1 if there is an error.
     """
     options.check_stdin(*files)
-    injections = manifests.read_injections(files, namespace=namespace)
+    injections, others = read(files, namespace=namespace)
     results = check(injections, minor=version, level=level)
+    mistakes = [
+        (item.place, each) for item in others for each in near_misses.of_manifest(item.manifest)
+    ]
     if form == options.TABLE:
-        tables.table(
-            COLUMNS, [row for result in results for row in rows(result)],
-            styles=STYLES, to=tables.console(),
-        )  # fmt: skip
+        lines = [row for result in results for row in rows(result)]
+        lines += ((place, WARNING, each.subject, each.message) for place, each in mistakes)
+        tables.table(COLUMNS, lines, styles=STYLES, to=tables.console())
     else:
-        tables.structured({"injections": [as_json(result) for result in results]}, form=form)
+        shape: dict[str, Any] = {"injections": [as_json(result) for result in results]}
+        if mistakes:
+            shape["workloads"] = [
+                {"place": place, "reason": each.reason.value, "message": each.message}
+                for place, each in mistakes
+            ]
+        tables.structured(shape, form=form)
     fatal = (ERROR, WARNING) if strict else (ERROR,)
-    sys.exit(1 if any(result.has(level) for result in results for level in fatal) else 0)
+    has_fatal = any(result.has(level) for result in results for level in fatal)
+    sys.exit(1 if has_fatal or (strict and mistakes) else 0)
+
+
+def read(
+    files: Sequence[str], *, namespace: str
+) -> tuple[list[model.Injection], list[manifests.Document]]:
+    """The injections of files, and what else a label or an annotation of ours may be on.
+
+    Raises UnreadableInput for a file without either.
+    """
+    injections: list[manifests.Document] = []
+    others: list[manifests.Document] = []
+    for file in files:
+        items = [item for each in manifests.read(file) for item in manifests.flattened(each)]
+        found = list(manifests.of_our_group(items)), list(filter(_may_be_ours, items))
+        if not any(found):
+            raise manifests.without_injection(file)
+        injections += found[0]
+        others += found[1]
+    return manifests.injections(injections, namespace=namespace), others
+
+
+def _may_be_ours(item: manifests.Document) -> bool:
+    is_namespace = workloads.kind_of(item.manifest) == ("", "Namespace")
+    return is_namespace or bool(workloads.pod_paths(item.manifest))
 
 
 def check(

@@ -213,11 +213,15 @@ def _injection_as_json(
     ready = conditions.get("Ready") or {}
     accepted = conditions.get("Accepted") or {}
     decisive = accepted if accepted.get("status") == "False" else ready
+    effective = conditions.get("Effective") or {}
+    if ready.get("status") == "True" and effective.get("status") == "False":
+        decisive = effective
     return {
         "kind": live.injection.kind,
         "namespace": live.injection.namespace or "",
         "name": live.injection.name,
         "ready": ready.get("status", "Unknown"),
+        "effective": effective.get("status", "Unknown"),
         "reason": decisive.get("reason", ""),
         "message": decisive.get("message", ""),
         "pods": audit.counts(state.pods.tally, audit.identity(live.injection))
@@ -268,7 +272,8 @@ def _injection_rows(state: InstallationStatus) -> Iterator[tables.Row]:
         ready = words.get(row["ready"], UNKNOWN)
         pods = row["pods"] or {}
         counts = [str(pods[count]) if count in pods else NOTHING for count in COUNTS]
-        why = "" if ready == YES else ": ".join(filter(None, (row["reason"], row["message"])))
+        works = ready == YES and row["effective"] != "False"
+        why = "" if works else ": ".join(filter(None, (row["reason"], row["message"])))
         yield row["namespace"] or NOTHING, name, ready, *counts, why
 
 

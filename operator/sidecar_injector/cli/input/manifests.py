@@ -90,12 +90,15 @@ def read_injections(paths: Sequence[str], *, namespace: str) -> list[model.Injec
     for path in paths:
         own = list(of_our_group(read(path)))
         if not own:
-            raise UnreadableInput(
-                f"{file_name(path)}: holds no {names.KIND} or {names.CLUSTER_KIND}"
-                f" ({names.API_VERSION})"
-            )
+            raise without_injection(path)
         documents += own
     return injections(documents, namespace=namespace)
+
+
+def without_injection(path: str) -> UnreadableInput:
+    """The error of a file in which there should be one."""
+    kinds = f"{names.KIND} or {names.CLUSTER_KIND} ({names.API_VERSION})"
+    return UnreadableInput(f"{file_name(path)}: holds no {kinds}")
 
 
 def of_our_group(documents: Iterable[Document]) -> Iterator[Document]:

@@ -121,7 +121,7 @@ def pod(entry: ReportEntry, *, owner: remedies.Subject | None = None) -> dict[st
         member["words"] = [
             {
                 "reason": finding.reason.value, "message": finding.message,
-                "subject": finding.subject, **_remedy(finding.reason, subject),
+                "subject": finding.subject, "remedy": finding.remedy, "command": finding.command,
             }
             for finding in decision.annotation_findings
         ]  # fmt: skip

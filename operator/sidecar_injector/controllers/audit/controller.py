@@ -16,7 +16,7 @@ from sidecar_injector.controllers.audit import count, namespace_labels, pod_watc
 from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.kube import api, events, informer, leader_election, server_clock
-from sidecar_injector.observability.metrics import POD_STATES, Metrics
+from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.settings import Settings
 from sidecar_injector.webhook import cluster_state
 
@@ -46,7 +46,9 @@ class Auditor:
         self._lease = leader_election.Lease(
             client, ref=ref, identity=identity, metrics=metrics, clocks=clocks
         )
-        self._labels = namespace_labels.Labels(recorder, monotonic=clocks.monotonic)
+        self._labels = namespace_labels.Labels(
+            recorder, release_namespace=settings.namespace, monotonic=clocks.monotonic
+        )
         self._watch = pod_watch.PodWatch(client, mark=self.mark, sleep=clocks.sleep)
         self._injections: Mapping[str, Mapping[informer.Key, api.Json]] = {}
         self._namespaces: Mapping[informer.Key, api.Json] = {}
@@ -175,7 +177,7 @@ class Auditor:
                 current = (injection.get("status") or {}).get("pods") or {}
                 counts = audit.counts(total, (kind, *key))
                 change = audit.wanted(counts, current=current, now=now)
-                value = tuple(counts.values())
+                value = tuple(map(str, counts.values()))
                 if change is None:
                     self._limiter.observe_correct((kind, key))
                 elif not self._limiter.delay((kind, key), value):
@@ -202,11 +204,7 @@ class Auditor:
             self._metrics.writes.labels("pods", "written").inc()
 
     def _show(self, total: audit.Tally) -> None:
-        sums = dict.fromkeys(POD_STATES, 0)
-        for (_, state), number in total.items():
-            sums[state] += number
-            sums[audit.SELECTED] += number
-        for state, number in sums.items():
+        for state, number in audit.sums(total).items():
             self._metrics.audit_pods.labels(state).set(number)
 
 

@@ -41,6 +41,15 @@ class CertificateParts:
             for controller in self.ca_bundles:
                 group.create_task(controller.run())
 
+    def has_webhook(self, name: str) -> bool:
+        """Whether the API server has a webhook of this name, as far as the watch has told."""
+        configurations = (controller.live or {} for controller in self.ca_bundles)
+        return any(
+            entry["name"] == name
+            for configuration in configurations
+            for entry in configuration.get("webhooks") or ()
+        )
+
 
 def make(
     settings: Settings,

@@ -131,10 +131,16 @@ class CABundleController:
         Not server-side apply: of an entry that a chart upgrade removes, the part that we own would
         stay. That part alone is invalid, and the upgrade would fail.
         """
+        wrong = webhook_configuration.wrong_entries(live, wanted)
         entries = [
             {"name": name, "clientConfig": {"caBundle": base64.b64encode(wanted).decode()}}
-            for name in webhook_configuration.wrong_entries(live, wanted)
+            for name in wrong
         ]
+        had_none = not any(
+            entry["clientConfig"].get("caBundle")
+            for entry in live.get("webhooks") or ()
+            if entry["name"] in wrong
+        )
         body = {"metadata": {"resourceVersion": api.resource_version(live)}, "webhooks": entries}
         try:
             await self._api.patch(
@@ -148,7 +154,8 @@ class CABundleController:
             return False
         self._limiter.count(value=wanted)
         self._writes.labels(self._resource.plural, "written").inc()
-        log.info("%s %s: caBundle repaired", self._resource.kind, self._name)
+        done = "written" if had_none else "repaired"
+        log.info("%s %s: caBundle %s", self._resource.kind, self._name, done)
         return True
 
     def _report_conflict(self, live: api.Json) -> None:

@@ -22,6 +22,7 @@ UNHASHED = frozenset(
         "selector",
         "namespaceSelector",
         "activation",
+        "optOut",
         "priority",
         "suspend",
         "failurePolicy",
@@ -98,6 +99,11 @@ class Injection:
     def must_succeed(self) -> bool:
         """Whether a pod is refused when this injection applies and cannot be added."""
         return bool(self.spec.get("failurePolicy") == "Fail")
+
+    @property
+    def is_mandatory(self) -> bool:
+        """Whether pods cannot opt out of it; a namespace's own injections cannot ask for that."""
+        return self.is_cluster and self.spec.get("optOut") == "Forbidden"
 
     @property
     def template_spec(self) -> Mapping[str, Any]:

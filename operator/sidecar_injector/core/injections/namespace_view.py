@@ -77,6 +77,8 @@ class Index:
         )
         self.applicable = 0
         """The injections that are valid and not suspended."""
+        self.mandatory = 0
+        """The injections that pods cannot opt out of."""
         self._everywhere = 0
         self._by_namespace: list[tuple[selectors.Selector, int]] = []
         """The other injections, with their selectors for namespaces."""
@@ -88,6 +90,8 @@ class Index:
     def _add(self, injection: model.Injection, bit: int) -> None:
         if not injection.errors and not injection.spec.get("suspend"):
             self.applicable |= bit
+        if injection.is_mandatory:
+            self.mandatory |= bit
         if injection.namespace_selector is selectors.everything:
             self._everywhere |= bit
         else:
@@ -215,6 +219,12 @@ class NamespaceView:
                 )
             )
         )
+
+    def mandatory(self, labels: Mapping[str, Any]) -> Iterator[model.Injection]:
+        """The injections that may select a pod with these labels, and that it cannot opt out of."""
+        # Most clusters have none, and then the labels are not looked at.
+        if here := self.in_cluster & self.cluster.mandatory:
+            yield from self.cluster.members(here & self.cluster.selecting(labels))
 
     def has(self, reference: str) -> bool:
         """Whether a pod's annotation may name an injection so: `NAME` or `cluster/NAME`."""

@@ -31,6 +31,7 @@ def problems(*, kind: str, name: str, spec: Mapping[str, Any]) -> Iterator[Probl
             Problem,
             selectors.problems(spec.get("namespaceSelector"), path="spec.namespaceSelector"),
         )
+        yield from _opt_out(spec)
     yield from parameters.problems(spec)
     yield from _content(spec)
     yield from _application(spec.get("applicationContainers") or {})
@@ -52,6 +53,13 @@ def _name(name: str) -> Iterator[Problem]:
         yield Problem(
             "metadata.name", f"{name!r} would be read as a yes or a no in a pod's annotation"
         )
+
+
+def _opt_out(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Repeats a CEL rule."""
+    if spec.get("optOut") == "Forbidden" and spec.get("activation") == "OnRequest":
+        sentence = "must be Allowed with activation OnRequest: a pod that does not ask gets nothing"
+        yield Problem("spec.optOut", sentence)
 
 
 def _application(applied: Mapping[str, Any]) -> Iterator[Problem]:

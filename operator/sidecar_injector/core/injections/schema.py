@@ -17,9 +17,14 @@ from typing import Any
 from sidecar_injector.core.pods import quantity
 
 Schema = Mapping[str, Any]
+Root = tuple[str, Schema]
+"""The path and the schema of the whole value."""
 
 MAX_SHOWN = 60
 """Characters of a value in a message."""
+MAX_DEPTH = 4
+"""Objects within each other in which an unknown field is looked for; in a spec these are the
+containers."""
 MAX_KEY = 128
 """Characters of a key in the path of a message."""
 
@@ -88,12 +93,19 @@ _PLACEHOLDER_PATTERN = r"^\$\(params\."
 
 
 def problems(
-    schema: Schema, value: Any, *, path: str = "", tokens: bool = True
+    schema: Schema,
+    value: Any,
+    *,
+    path: str = "",
+    tokens: bool = True,
+    root: Root | None = None,
 ) -> Iterator[Problem]:
     """Everything in the value that the schema forbids, in the order of the value.
 
     With `tokens` a parameter's token is accepted in the place of a number or of one of some words.
+    `root` is where the search for an unknown field begins, which is here without it.
     """
+    root = root or (path, schema)
     if value is None:
         if not schema.get("nullable"):
             yield Problem(path, "must not be null")
@@ -112,12 +124,14 @@ def problems(
         return
     yield from _limits(schema, value, path=path, tokens=tokens)
     if isinstance(value, dict):
-        yield from _object(schema, value, path=path, tokens=tokens)
+        yield from _object(schema, value, path=path, tokens=tokens, root=root)
     elif isinstance(value, list):
-        yield from _array(schema, value, path=path, tokens=tokens)
+        yield from _array(schema, value, path=path, tokens=tokens, root=root)
 
 
-def _object(schema: Schema, value: dict[str, Any], *, path: str, tokens: bool) -> Iterator[Problem]:
+def _object(
+    schema: Schema, value: dict[str, Any], *, path: str, tokens: bool, root: Root
+) -> Iterator[Problem]:
     properties = schema.get("properties") or {}
     rest = schema.get("additionalProperties")
     open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or (not properties and not rest)
@@ -126,29 +140,54 @@ def _object(schema: Schema, value: dict[str, Any], *, path: str, tokens: bool) -
             # The API server drops an optional field that is null.
             if item is not None or key in (schema.get("required") or ()):
                 where = f"{path}.{key}" if path else key
-                yield from problems(properties[key], item, path=where, tokens=tokens)
+                yield from problems(properties[key], item, path=where, tokens=tokens, root=root)
         elif isinstance(rest, dict):
-            yield from problems(rest, item, path=f"{path}[{_cut(key)}]", tokens=tokens)
+            where = f"{path}[{_cut(key)}]"
+            yield from problems(rest, item, path=where, tokens=tokens, root=root)
         elif not rest and not open_ended:
             where = f"{path}.{_cut(key)}" if path else _cut(key)
-            yield Problem(where, f"unknown field; {_hint(key, properties)}")
+            yield Problem(where, f"unknown field; {_hint(key, item, properties, root)}")
     for key in schema.get("required") or ():
         if key not in value:
             yield Problem(f"{path}.{key}" if path else key, "is required")
 
 
-def _hint(key: str, properties: Sequence[str] | Schema) -> str:
-    """What an unknown field might mean. The search takes long for a key that is no field's name."""
+def _hint(key: str, value: Any, properties: Sequence[str] | Schema, root: Root) -> str:
+    """What an unknown field might mean: a field of that name elsewhere, or a similar one here.
+
+    The search takes long for a key that is not the name of a field.
+    """
+    if place := _place_of(key, value, root):
+        return f"it belongs to {place}"
     near = difflib.get_close_matches(key, properties, n=1) if len(key) <= MAX_SHOWN else []
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(properties)}"
 
 
-def _array(schema: Schema, value: list[Any], *, path: str, tokens: bool) -> Iterator[Problem]:
+def _place_of(key: str, value: Any, root: Root) -> str:
+    """The object nearest to the root that has such a field; empty if no object near it has."""
+    objects = [root]
+    for _ in range(MAX_DEPTH):
+        below: list[Root] = []
+        for path, schema in objects:
+            properties = schema.get("properties") or {}
+            if key in properties and _is(value, properties[key].get("type", "object")):
+                return path
+            for name, sub in properties.items():
+                where = f"{path}.{name}" if path else name
+                below += [(where, sub), (f"{where}[]", sub.get("items") or {})]
+        objects = below
+    return ""
+
+
+def _array(
+    schema: Schema, value: list[Any], *, path: str, tokens: bool, root: Root
+) -> Iterator[Problem]:
     seen: set[object] = set()
     keys = schema.get("x-kubernetes-list-map-keys") or ()
     for index, item in enumerate(value):
         where = f"{path}[{index}]"
-        yield from problems(schema.get("items") or {}, item, path=where, tokens=tokens)
+        items = schema.get("items") or {}
+        yield from problems(items, item, path=where, tokens=tokens, root=root)
         identity, label = _identity(schema.get("x-kubernetes-list-type"), item, keys)
         if identity is not None and identity in seen:
             expectation = "is a duplicate: each may be in the list only once"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import model
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.merging import additions, container_additions, defaults
@@ -20,10 +20,15 @@ Wanted = tuple[str, str, Any]
 """The part in words, its field path, its value."""
 
 
-def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> Iterator[Problem]:
+def warnings(
+    injection: model.Injection,
+    others: Sequence[model.Injection],
+    namespaces: Sequence[namespace_view.Namespace] = (),
+) -> Iterator[Problem]:
     """The parts that an injection and one of the others want differently.
 
-    Others that cannot select the same pod, are suspended or have errors, are skipped.
+    Others that cannot select the same pod, are suspended or have errors, are skipped. So are those
+    that do not apply in any of the `namespaces` together with it; without any, all may.
     """
     own = _wanted(injection)
     candidates = _with_compatible_labels(injection, others)
@@ -32,14 +37,51 @@ def warnings(injection: model.Injection, others: Sequence[model.Injection]) -> I
         sentence = f"may meet {len(competing)} injections on a pod: it is compared with the first"
         yield Problem("spec", f"{sentence} {MAX_COMPETING} of them")
     for other in sorted(competing, key=lambda other: other.order)[:MAX_COMPETING]:
-        theirs = _wanted(other)
-        yielding = "that" if injection.order < other.order else "this"
-        for key, (what, path, value) in own.items():
-            if key[0] == "port" and key in theirs and value != theirs[key][2]:
-                sentence = f"{what} is also of {theirs[key][2]!r} in {other.reference}"
-                yield Problem(path, f"{sentence}: in one pod only one can listen")
-            elif key in theirs and not _is_same(key[0], value, theirs[key][2]):
-                yield Problem(path, f"{what} is not as in {other.reference}: {yielding} one yields")
+        differences = list(_differences(injection, own, other))
+        # This is a comparison with each namespace, so it comes last.
+        if differences and _have_namespace(injection, other, namespaces):
+            yield from differences
+
+
+def _differences(
+    injection: model.Injection, own: Mapping[tuple[str, str], Wanted], other: model.Injection
+) -> Iterator[Problem]:
+    theirs = _wanted(other)
+    for key, (what, path, value) in own.items():
+        if key[0] == "port" and key in theirs and value != theirs[key][2]:
+            sentence = f"{what} is also of {theirs[key][2]!r} in {other.reference}"
+            yield Problem(path, f"{sentence}: in one pod only one can listen")
+        elif key in theirs and not _is_same(key[0], value, theirs[key][2]):
+            sentence = f"{other.reference} also has {what}, but another one"
+            yield Problem(
+                path, f"{sentence}: pods that both select get only {_first(injection, other)}"
+            )
+
+
+def _first(injection: model.Injection, other: model.Injection) -> str:
+    """Whose part a pod gets that both select, and why."""
+    winner = "this one's" if injection.order < other.order else f"{other.reference}'s"
+    if injection.spec.get("priority") != other.spec.get("priority"):
+        return f"{winner} (higher priority)"
+    rule = "by name" if injection.is_cluster == other.is_cluster else "as of the cluster"
+    return f"{winner} (same priority, first {rule})"
+
+
+def _have_namespace(
+    injection: model.Injection,
+    other: model.Injection,
+    namespaces: Sequence[namespace_view.Namespace],
+) -> bool:
+    """Whether both apply in one of the namespaces; labels that no namespace has meet nowhere."""
+    return not namespaces or any(
+        all(
+            each.namespace == namespace.name
+            if each.namespace
+            else each.namespace_selector(namespace.labels)
+            for each in (injection, other)
+        )
+        for namespace in namespaces
+    )
 
 
 def _competes(injection: model.Injection, other: model.Injection) -> bool:

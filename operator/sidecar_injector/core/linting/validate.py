@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sidecar_injector.core.injections import model, parameters
+from sidecar_injector.core.injections import model, namespace_view, parameters
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import overlap, trial
 from sidecar_injector.core.merging import order
@@ -51,11 +51,13 @@ def validate(
     *,
     others: Sequence[model.Injection] = (),
     enforcing: Mapping[str, str] = NOTHING,
+    namespaces: Sequence[namespace_view.Namespace] = (),
     minor: int | None = None,
 ) -> Findings:
     """Check an injection; `others` are all that may select the same pod (it may be among them).
 
     `enforcing` has the Pod Security levels of its namespaces, each with who enforces it.
+    `namespaces` are those of the cluster; without any, those that match both selectors may exist.
     `minor` is the release of the cluster, 32 for 1.32; without it, the newest that is supported.
     A pure function. Its cost is proportional to the injection and to the number of others.
     """
@@ -77,7 +79,9 @@ def validate(
         warnings=tuple(dict.fromkeys(warnings)),
         violations={level: _violations(results, level) for level in LEVELS},
     )
-    return with_surroundings(injection, findings, others=others, enforcing=enforcing)
+    return with_surroundings(
+        injection, findings, others=others, namespaces=namespaces, enforcing=enforcing
+    )
 
 
 def with_surroundings(
@@ -85,6 +89,7 @@ def with_surroundings(
     findings: Findings,
     *,
     others: Sequence[model.Injection],
+    namespaces: Sequence[namespace_view.Namespace],
     enforcing: Mapping[str, str],
 ) -> Findings:
     """The findings about an injection by itself, and the warnings about it in its cluster.
@@ -95,7 +100,7 @@ def with_surroundings(
         return findings
     warnings = (
         *_forbidden(findings, enforcing), *findings.warnings,
-        *(overlap.warnings(injection, others) if others else ()),
+        *overlap.warnings(injection, others, namespaces),
     )  # fmt: skip
     return dataclasses.replace(findings, warnings=tuple(dict.fromkeys(warnings)))
 
@@ -142,12 +147,7 @@ def _has_failed(result: trial.TrialResult) -> bool:
 def _violations(results: Iterable[trial.TrialResult], level: str) -> tuple[str, ...]:
     """What the injection adds that the level forbids."""
     policy = pod_security.Policy(level)
-    violations: dict[str, None] = {}
-    for result in results:
-        before = pod_security.violations(policy, result.before)
-        after = pod_security.violations(policy, result.after)
-        violations.update(dict.fromkeys(text for text in after if text not in before))
-    return tuple(violations)
+    return tuple(dict.fromkeys(text for result in results for text in _broken(policy, result)))
 
 
 def _forbidden(findings: Findings, enforcing: Mapping[str, str]) -> Iterator[Problem]:
@@ -158,6 +158,22 @@ def _forbidden(findings: Findings, enforcing: Mapping[str, str]) -> Iterator[Pro
                 f"{who} enforces Pod Security {level}, so pods start without it:"
                 f" {'; '.join(violations)}",
             )
+
+
+def forbidden(
+    injection: model.Injection, policy: pod_security.Policy, *, minor: int | None = None
+) -> str:
+    """Why a Pod Security level forbids the template in any pod; empty if it does not."""
+    by_result = [_broken(policy, result) for result in trial.outcomes(injection, minor=minor)]
+    if not by_result or not all(by_result):
+        return ""
+    sentences = dict.fromkeys(text for violations in by_result for text in violations)
+    return f"the namespace enforces {policy.level!r}: {'; '.join(sentences)}"
+
+
+def _broken(policy: pod_security.Policy, result: trial.TrialResult) -> list[str]:
+    before = pod_security.violations(policy, result.before)
+    return [text for text in pod_security.violations(policy, result.after) if text not in before]
 
 
 def _why(result: trial.TrialResult) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sidecar_injector import names
 from sidecar_injector.core import patch
+from sidecar_injector.core.merging import marks
 from sidecar_injector.core.merging.status_annotation import (
     MAPS,
     NAMED_LISTS,
@@ -99,6 +100,8 @@ def _changes(pod: Mapping[str, Any], recorded: Provenance) -> Iterator[tuple[Ste
                     # The API server gives the alias the value of the name.
                     yield ("spec", "serviceAccount"), {"op": "set", "value": record["value"]}
                 yield steps, record
+    for field, key in marks.ours(recorded):
+        yield ("metadata", field, key), {"op": "set"}
     yield _STATUS, {"op": "set"}
 
 

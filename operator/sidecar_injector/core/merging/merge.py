@@ -10,7 +10,15 @@ from typing import Any, Final
 from sidecar_injector import names
 from sidecar_injector.core import decision, patch
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import additions, fit, order, placing, render, status_annotation
+from sidecar_injector.core.merging import (
+    additions,
+    fit,
+    marks,
+    order,
+    placing,
+    render,
+    status_annotation,
+)
 from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.status_annotation import (
     Entry,
@@ -33,8 +41,10 @@ MOST_BYTES: Final = 1536 << 10
 https://etcd.io/docs/latest/dev-guide/limit/"""
 SMALL_BYTES: Final = 16 << 10
 """What an injection adds to a larger pod nevertheless: the pod is too large without us, too."""
-_FRAME_BYTES: Final = len(names.STATUS_ANNOTATION) + len('{"injections":[],"version":1}')
-"""What the annotation has besides its entries."""
+_FRAME_BYTES: Final = len(names.STATUS_ANNOTATION) + len(
+    json_text({"injections": [], "kept": status_annotation.MARK_WORDS, "version": 1})
+)
+"""What the annotation may have besides its entries."""
 
 
 class Merge:
@@ -178,7 +188,7 @@ class Merge:
         return decision.line(injection, Reason.INJECTED, missing.summary, details=details)
 
     def finish(self, skipped_lines: Sequence[decision.Line]) -> None:
-        """Write the annotation, if it does not record what was added and skipped already."""
+        """Write the annotation and the marks, where they do not say what was added and skipped."""
         entries = {entry.identity: entry for entry in self._claims.entries}
         skipped = []
         for line in skipped_lines:
@@ -189,29 +199,42 @@ class Merge:
             entries.pop(line.injection.identity, None)
             kind, name = line.injection.identity
             skipped.append(Skipped(kind=kind, name=name, reason=line.reason.value))
-        before = self._recorded
-        empty = status_annotation.all_empty(
-            self._editor.document, self._editor.empty, before=before
-        )
-        after = Provenance(tuple(entries.values()), tuple(skipped), empty)
+        before, pod = self._recorded, self._editor.document
+        empty = status_annotation.all_empty(pod, self._editor.empty, before=before)
+        is_first = before == status_annotation.NOTHING
+        kept = marks.of_author(pod.get("metadata") or {}) if is_first else before.kept
+        after = Provenance(tuple(entries.values()), tuple(skipped), empty, kept)
         # On a second call another reason for skipping may come first: that is not worth a patch.
         is_right = after.entries == before.entries and after.same_skipped(before)
-        if not is_right and (after.entries or after.skipped):
-            self._write(after)
+        if after.entries or after.skipped:
+            self._write(before if is_right else after, is_right=is_right)
 
-    def _write(self, provenance: Provenance) -> None:
-        """Set the annotation, without what was skipped or empty where there is no room for it."""
-        present = pod_fields.metadata_map(self._editor.document, "annotations")
-        entries, empty = provenance.entries, provenance.empty
-        for content in (provenance, Provenance(entries, (), empty), Provenance(entries)):
-            text = content.as_text()
-            wanted = {**present, names.STATUS_ANNOTATION: text}
-            if spec_rules.annotation_bytes(wanted) <= spec_rules.MOST_ANNOTATIONS:
-                is_new = text != present.get(names.STATUS_ANNOTATION)
-                if is_new and content != status_annotation.NOTHING:
-                    path = ("metadata", "annotations", names.STATUS_ANNOTATION)
-                    self._editor.set(path, text)
-                return
+    def _write(self, provenance: Provenance, *, is_right: bool) -> None:
+        """Set the marks, and the annotation unless it `is_right`.
+
+        Where there is no room, the annotations among the marks are left out first, then what was
+        skipped, then what was empty.
+        """
+        metadata = self._editor.document.get("metadata") or {}
+        present = metadata.get("annotations") or {}
+        entries, empty, kept = provenance.entries, provenance.empty, provenance.kept
+        marked = marks.changes(provenance, metadata)
+        for content, members in (
+            (provenance, marked["annotations"]),
+            (provenance, {}),
+            (Provenance(entries, (), empty, kept), {}),
+            (Provenance(entries, kept=kept), {}),
+        ):
+            text = present[names.STATUS_ANNOTATION] if is_right else content.as_text()
+            wanted = present | members | {names.STATUS_ANNOTATION: text}
+            if spec_rules.annotation_bytes(wanted) > spec_rules.MOST_ANNOTATIONS:
+                continue
+            if content.entries or content.skipped:
+                if text != present.get(names.STATUS_ANNOTATION):
+                    members[names.STATUS_ANNOTATION] = text
+                self._editor.set_members(status_annotation.LABELS, marked["labels"])
+                self._editor.set_members(status_annotation.PARENTS, members)
+            return
 
     def _add(self, injection: model.Injection, missing: render.Parts, parts: render.Parts) -> None:
         """Add all that is missing, or nothing: the result is checked before it is adopted."""

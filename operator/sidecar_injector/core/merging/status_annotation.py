@@ -5,7 +5,8 @@ and each of its claims is compared with the pod before it counts.
 
 Its shape: `{"empty": {PATH: VALUE}, "injections": [ENTRY, ...], "skipped": [{"kind", "name",
 "reason"}], "version": 1}` as compact JSON with sorted keys. `empty` has the null, empty and zero
-values of the author that were filled or replaced, so that `uninject` puts them back. An ENTRY has
+values of the author that were filled or replaced, so that `uninject` puts them back. `kept` has the
+words of the `marks` that the author has set. An ENTRY has
 kind, name, generation, hash and mode, then `added` with the names of containers, initContainers and
 volumes and with the labels and annotations, then `patched` with one record for each other change,
 and `leftOut` with the paths of what was not added.
@@ -31,6 +32,8 @@ NAMED_LISTS = ("containers", "initContainers", "volumes")
 """Lists of the pod's spec whose items are recorded by name."""
 MAPS = ("labels", "annotations")
 """Maps of the pod's metadata whose members are recorded with their values."""
+MARK_WORDS = ("label", "injected", "skipped")
+"""The marks of a pod, as `kept` names them; `marks` has their keys."""
 
 _LONGEST_ESCAPE = 12
 """Of one character: two halves of a surrogate pair."""
@@ -131,6 +134,8 @@ class Provenance:
     skipped: tuple[Skipped, ...] = ()
     empty: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What the author wrote as null, empty or zero and what is so no longer, by its path."""
+    kept: tuple[str, ...] = ()
+    """The words of the marks that are the author's: they are never written and never removed."""
 
     def entry(self, identity: tuple[str, str]) -> Entry | None:
         """What this injection added, as recorded; None without a record."""
@@ -154,6 +159,8 @@ class Provenance:
             content["skipped"] = [skipped.as_json() for skipped in self.skipped]
         if self.empty:
             content["empty"] = dict(self.empty)
+        if self.kept:
+            content["kept"] = list(self.kept)
         has_values = self.empty or any(entry.patched for entry in self.entries)
         return json_text(content) if has_values else _text_of_names(content)
 
@@ -163,13 +170,20 @@ NOTHING = Provenance()
 
 PARENTS = ("metadata", "annotations")
 """Where the annotation is."""
+LABELS = ("metadata", "labels")
+"""Where the label is that is written with it."""
 
 
 def all_empty(
     pod: Mapping[str, Any], filled: Mapping[str, Any], *, before: Provenance
 ) -> dict[str, Any]:
     """What to record as empty: on the way to the annotation, what was `filled`, and so far."""
-    return {**patch.empty_along(pod, PARENTS), **filled, **before.empty}
+    return {
+        **patch.empty_along(pod, PARENTS),
+        **patch.empty_along(pod, LABELS),
+        **filled,
+        **before.empty,
+    }
 
 
 def json_text(value: Any) -> str:
@@ -224,14 +238,16 @@ def read(annotations: Mapping[str, Any]) -> Provenance:
         if all(isinstance(item.get(key), str) for key in ("kind", "name", "reason"))
     ]
     empty = {path: value for path, value in lenient.child(content, "empty").items() if not value}
-    return Provenance(tuple(entries.values()), tuple(skipped), empty)
+    kept = (word for word in lenient.strings(content, "kept") if word in MARK_WORDS)
+    return Provenance(tuple(entries.values()), tuple(skipped), empty, tuple(dict.fromkeys(kept)))
 
 
 def _entry(item: Mapping[str, Any]) -> Entry | None:
     """The entry in an item of the annotation; None where it does not name an injection."""
-    kind, name, generation = item.get("kind"), item.get("name"), item.get("generation")
-    if not isinstance(kind, str) or not isinstance(name, str):
+    kind, name = lenient.text(item, "kind"), lenient.text(item, "name")
+    if not kind or not name:
         return None
+    generation = item.get("generation")
     claimed = lenient.child(item, "added")
     added: Json = {key: lenient.strings(claimed, key) for key in NAMED_LISTS}
     for key in MAPS:

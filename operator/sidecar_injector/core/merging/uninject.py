@@ -12,7 +12,7 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core import patch
-from sidecar_injector.core.merging import container_additions, defaults, status_annotation
+from sidecar_injector.core.merging import container_additions, defaults, marks, status_annotation
 from sidecar_injector.core.merging.status_annotation import MAPS, NAMED_LISTS, Entry
 from sidecar_injector.core.pods import api_fields, lenient
 from sidecar_injector.core.pods import fields as pod_fields
@@ -54,6 +54,8 @@ class _Undoing:
                 self._undo(record)
             for field in MAPS:
                 _remove_members(pod_fields.metadata_map(self._pod, field), entry.members(field))
+        for field, key in marks.ours(self._recorded):
+            pod_fields.metadata_map(self._pod, field).pop(key, None)
         pod_fields.metadata_map(self._pod, "annotations").pop(names.STATUS_ANNOTATION, None)
         self._drop_empty(self._pod, "")
         return self._pod

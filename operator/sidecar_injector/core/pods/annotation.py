@@ -1,7 +1,8 @@
 """What a pod's annotation requests.
 
-Our annotation takes yes, no or a list of injection names; the tutorial's takes yes or no. If both
-are present, ours wins unless it cannot be read. An unreadable one counts as absent and is reported.
+Our annotation takes yes, no, a list of injection names, or `only:` and such a list; the tutorial's
+takes yes or no. If both are present, ours wins unless it cannot be read. An unreadable one counts
+as absent and is reported. `only:` without a name is unreadable: to get nothing, a pod says no.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ NO = frozenset({"no", "false", "n", "off", "0"})
 MAX_CHARACTERS = 16 * 1024
 """Of a list: more than two hundred of the longest names."""
 
+_ONLY = re.compile(r"\s*only\s*:", re.IGNORECASE)
 _NAME = re.compile(r"(cluster/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
@@ -29,6 +31,9 @@ class Requested(enum.Enum):
     YES = "yes"
     NO = "no"
     LISTED = "listed"
+    """The injections of the list, and what the pod would get without it."""
+    ONLY = "only"
+    """The injections of the list, and no others."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,14 +51,17 @@ class InjectRequest:
         """What the annotation says, for people."""
         match self.requested:
             case Requested.NOTHING:
-                return "it cannot be read" if self.unreadable else "it has none"
+                return "it is not valid" if self.unreadable else "the pod has none"
             case Requested.LISTED:
                 return f"{names.INJECT_ANNOTATION} lists {', '.join(self.listed)}"
+            case Requested.ONLY:
+                return f"{names.INJECT_ANNOTATION} lists only {', '.join(self.listed)}"
         key = names.TUTORIAL_INJECT_ANNOTATION if self.tutorial else names.INJECT_ANNOTATION
         return f"{key} says {self.requested.value}"
 
 
-_NOTHING = InjectRequest()
+NOTHING = InjectRequest()
+"""What a pod without our annotations requests."""
 
 
 def read(annotations: Mapping[str, object]) -> InjectRequest:
@@ -66,11 +74,11 @@ def read(annotations: Mapping[str, object]) -> InjectRequest:
 
     if (text := annotations.get(names.TUTORIAL_INJECT_ANNOTATION)) is not None:
         request = _parse(text)
-        if request is not None and request.requested is not Requested.LISTED:
+        if request is not None and not request.listed:
             return dataclasses.replace(request, tutorial=True, unreadable=tuple(unreadable))
         unreadable.append(names.TUTORIAL_INJECT_ANNOTATION)
 
-    return InjectRequest(unreadable=tuple(unreadable)) if unreadable else _NOTHING
+    return InjectRequest(unreadable=tuple(unreadable)) if unreadable else NOTHING
 
 
 def is_word(name: str) -> bool:
@@ -87,8 +95,10 @@ def _parse(value: object) -> InjectRequest | None:
     if word in NO:
         return InjectRequest(Requested.NO)
 
+    only = _ONLY.match(value)
+    items = value[only.end() :] if only else value
     # Empty items are skipped: a superfluous comma does not make the list unreadable.
-    listed = tuple(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
+    listed = tuple(dict.fromkeys(item for part in items.split(",") if (item := part.strip())))
     if not listed or any(is_word(item) or not _NAME.fullmatch(item) for item in listed):
         return None
-    return InjectRequest(Requested.LISTED, listed)
+    return InjectRequest(Requested.ONLY if only else Requested.LISTED, listed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 
 import pytest
 
@@ -189,3 +190,16 @@ async def test_nothing_counts_as_trusted_that_one_of_the_configurations_lacks(
     assert not replica.trust.live_cas()
     cluster.server.take(api.VALIDATING, name="si")
     await fake_api.eventually(replica.trust.live_cas)
+
+
+async def test_the_first_bundle_is_written_and_a_damaged_one_repaired(
+    cluster: kit.Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await cluster.healthy_replicas()
+    assert "caBundle written" in caplog.text
+    assert "repaired" not in caplog.text
+    cluster.clock.move(rate_limit.STABLE_SECONDS)
+    cluster.set_bundle(b"rubbish")
+    await cluster.settle()
+    assert "caBundle repaired" in caplog.text

@@ -9,6 +9,7 @@ from sidecar_injector import crds, names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view, parameters
 from tests.kits.samples import (
+    MARK,
     NAMESPACE,
     container,
     decided,
@@ -132,7 +133,7 @@ def test_an_integer_is_the_whole_value_of_a_label_and_an_annotation():
     )
     decision = round_trip(pod(annotations={KEY: "7"}), subject)
     assert reasons(decision) == {"log": "Injected"}
-    assert decision.pod["metadata"]["labels"] == {"a": "7"}
+    assert decision.pod["metadata"]["labels"] == {"a": "7", **MARK}
     assert decision.pod["metadata"]["annotations"]["b"] == "7"
     assert sidecar(decision)["workingDir"] == "7"
 

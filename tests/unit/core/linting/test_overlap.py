@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar_injector import crds, names
-from sidecar_injector.core.injections import model
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.linting import overlap
 from tests.kits.samples import injection, resource
 from tests.kits.validate import quiet, template, warned
@@ -50,9 +50,15 @@ def test_a_part_that_another_injection_wants_differently_is_a_warning_that_names
     competitor = injection("rival", cluster=True, **other)
     (sentence,) = [text for text in warned(competitor, **mine) if "rival" in text]
     assert part in sentence
-    assert "is not as in cluster/rival: this one yields" in sentence
+    assert "cluster/rival also has " in sentence
+    assert sentence.endswith(
+        "pods that both select get only cluster/rival's (same priority, first as of the cluster)"
+    )
     (sentence,) = [text for text in warned(competitor, priority=1, **mine) if "rival" in text]
-    assert sentence.endswith("that one yields")
+    assert sentence.endswith("get only this one's (higher priority)")
+    competitor = injection("rival", **other)
+    (sentence,) = [text for text in warned(competitor, **mine) if "rival" in text]
+    assert sentence.endswith("get only this one's (same priority, first by name)")
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -114,6 +120,37 @@ def test_injections_of_other_namespaces_are_no_rivals():
     cluster = injection("rival", cluster=True, namespaceSelector=named)
     assert not overlap.can_meet(injection(), cluster)
     assert overlap.can_meet(competitor, cluster)
+
+
+@pytest.mark.parametrize(
+    ("selectors", "labels", "meet"),
+    [
+        (({"a": "1"}, {}), [{"a": "1"}], True),
+        (({"a": "1"}, {}), [{"a": "2"}], False),
+        (({"a": "1"}, {"b": "1"}), [{"a": "1"}, {"b": "1"}], False),
+        (({"a": "1"}, {"b": "1"}), [{}, {"a": "1", "b": "1"}], True),
+        (({"a": "1"}, {"b": "1"}), [], True),
+    ],
+)
+def test_injections_of_the_cluster_meet_only_in_namespaces_that_exist(selectors, labels, meet):
+    mine, rival = (
+        injection(name, cluster=True, namespaceSelector={"matchLabels": selector}, **part)
+        for name, selector, part in zip(("a", "b"), selectors, PARTS["container"], strict=True)
+    )
+    namespaces = [namespace_view.Namespace(f"n{n}", each) for n, each in enumerate(labels)]
+    assert bool(list(overlap.warnings(mine, [rival], namespaces))) is meet
+
+
+@pytest.mark.parametrize("matches", [True, False])
+def test_an_injection_of_a_namespace_meets_what_selects_that_namespace(matches):
+    mine, other = PARTS["container"]
+    selecting = {"matchLabels": {"team": "a"}}
+    rival = injection("rival", cluster=True, namespaceSelector=selecting, **other)
+    others = [namespace_view.Namespace("else", {"team": "a"})]
+    own = namespace_view.Namespace("demo", {"team": "a" if matches else "b"})
+    found = list(overlap.warnings(injection(**mine), [rival], [*others, own]))
+    assert bool(found) is matches
+    assert bool(list(overlap.warnings(rival, [injection(**mine)], [*others, own]))) is matches
 
 
 def test_an_injection_is_no_rival_of_its_own_older_version_nor_of_an_idle_one():

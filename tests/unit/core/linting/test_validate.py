@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar_injector.core.linting import validate
+from sidecar_injector.core.validity import pod_security
 from tests.kits import random_pods
 from tests.kits.samples import container, injection
 from tests.kits.validate import quiet, sentences, template, warned
@@ -174,3 +175,23 @@ def test_a_name_of_a_port_is_a_warning_where_it_comes_before_the_pods_own():
     (warning,) = warned(placement={"containers": "First"}, template=parts)
     assert warning.startswith("spec.template.spec.containers[0].ports[0].name")
     assert not warned(template=parts)
+
+
+@pytest.mark.parametrize(
+    ("level", "fields", "forbidden"),
+    [
+        ("restricted", {}, True),
+        ("baseline", {}, False),
+        ("baseline", {"securityContext": {"privileged": True}}, True),
+        ("privileged", {"securityContext": {"privileged": True}}, False),
+    ],
+)
+def test_a_template_that_a_pod_security_level_forbids_in_every_pod_is_found(
+    level, fields, forbidden
+):
+    subject = injection(template=template(containers=[container(**fields)]))
+    text = validate.forbidden(subject, pod_security.Policy(level))
+    assert bool(text) is forbidden
+    if forbidden:
+        assert text.startswith(f"the namespace enforces '{level}': ")
+        assert "'sidecar'" in text

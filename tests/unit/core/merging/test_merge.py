@@ -11,7 +11,7 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.core.reasons import PodVerdict, Verdict
 from sidecar_injector.core.validity import spec as spec_rules
-from tests.kits.samples import container, decided, injection, pod, reasons, round_trip
+from tests.kits.samples import MARK, container, decided, injection, pod, reasons, round_trip
 
 CONFIG = {"name": "conf", "configMap": {"name": "conf"}}
 MOUNT = {"name": "conf", "mountPath": "/etc/conf"}
@@ -100,7 +100,7 @@ def test_sidecar_mode_makes_native_sidecars_of_containers(mode, restart_policy, 
 def test_labels_and_annotations_that_the_pod_has_keep_its_value():
     metadata = {"labels": {"a": "ours", "b": "ours"}, "annotations": {"example.com/y": "ours"}}
     decision = round_trip(pod(labels={"a": "own"}), injection(template=template(metadata=metadata)))
-    assert decision.pod["metadata"]["labels"] == {"a": "own", "b": "ours"}
+    assert decision.pod["metadata"]["labels"] == {"a": "own", "b": "ours", **MARK}
     assert decision.pod["metadata"]["annotations"]["example.com/y"] == "ours"
     assert decision.lines[0].details == {"kept": ["/metadata/labels/a"]}
 
@@ -270,7 +270,7 @@ def test_what_we_add_never_changes_what_we_decide():
         selector=selector, template=template(container(), metadata={"labels": {"done": "yes"}})
     )
     once = decided(pod(), log_injection)
-    assert once.pod["metadata"]["labels"] == {"done": "yes"}
+    assert once.pod["metadata"]["labels"] == {"done": "yes", **MARK}
     assert reasons(decided(once.pod, log_injection)) == {"log": "AlreadyInjected"}
 
 
@@ -335,10 +335,12 @@ def test_a_record_is_written_up_to_the_last_byte():
     second = injection("b", template=template(container("b", args=["$(params.p)"])),
                        parameters=[{"name": "p", "from": {"podLabel": "p"}}])  # fmt: skip
     added = decided(pod(), first).pod["metadata"]["annotations"]
-    needed = spec_rules.annotation_bytes(added)
+    status = {names.STATUS_ANNOTATION: added[names.STATUS_ANNOTATION]}
+    kept = ',"kept":["label","injected","skipped"]'
+    needed = spec_rules.annotation_bytes(status) + len(kept)
     for free, reason in ((needed, "Injected"), (needed - 1, "TooMuchWork")):
         decision = round_trip(pod(annotations=full(free)), first, second)
-        # There is no room to say that the second one was left out.
+        # There is no room to say that the second one was left out, nor for the other annotations.
         assert reasons(decision) == {"a": reason, "b": "MissingValue"}
         assert spec_rules.annotation_bytes(decision.pod["metadata"]["annotations"]) <= (
             spec_rules.MOST_ANNOTATIONS

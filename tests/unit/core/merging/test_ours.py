@@ -11,7 +11,7 @@ import pytest
 from sidecar_injector import crds, names
 from sidecar_injector.core.reasons import PodVerdict
 from tests.kits import changes
-from tests.kits.samples import container, decided, injection, pod, reasons, round_trip
+from tests.kits.samples import MARK, container, decided, injection, pod, reasons, round_trip
 
 SPEC = crds.spec_schema(names.CLUSTER_KIND)["properties"]["template"]["properties"]["spec"]
 CONTAINER = SPEC["properties"]["containers"]["items"]
@@ -101,7 +101,7 @@ def test_many_fields_may_be_changed_at_once():
         again = decided(subject, *PAIR)
         assert again.verdict is PodVerdict.INJECTED
         assert again.pod["spec"] == subject["spec"]
-        assert again.pod["metadata"]["labels"] == {"logged": "yes"}
+        assert again.pod["metadata"]["labels"] == {"logged": "yes", **MARK}
 
 
 PARTS = {
@@ -133,7 +133,7 @@ PARTS = {
     "mount": ({"template": {"spec": {"volumes": [CONF]}},
                "applicationContainers": {"volumeMounts": [{"name": "conf", "mountPath": "/conf"}]}},
               ("containers", 0, "volumeMounts", 0, "subPath"), "below"),
-    "label": ({"template": {"metadata": {"labels": {"a": "1"}}}}, None, {"a": "2"}),
+    "label": ({"template": {"metadata": {"labels": {"a": "1"}}}}, None, {"a": "2", **MARK}),
 }  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def test_a_parameter_that_is_gone_does_not_undo_the_injection():
         template={"spec": {"containers": [container(args=["$(params.p)"])]}},
     )
     once = decided(pod(labels={"level": "info"}), log_injection).pod
-    gone = {**once, "metadata": {**once["metadata"], "labels": {}}}
+    gone = {**once, "metadata": {**once["metadata"], "labels": MARK}}
     check_nothing_is_left_to_do(gone, log_injection)
 
 
@@ -244,7 +244,7 @@ def test_a_forged_claim_is_an_opt_out_and_no_more():
     log_injection = injection(failurePolicy="Fail")
     claim = decided(pod(), log_injection).pod["metadata"]["annotations"]
     own = container(image="own:1", command=["x"])
-    subject = pod(annotations=dict(claim), containers=[container("app"), own])
+    subject = pod(annotations=dict(claim), labels=MARK, containers=[container("app"), own])
     decision = decided(subject, log_injection)
     assert decision.operations == []
     assert decision.pod == subject
