@@ -149,8 +149,9 @@ def explain(*, form: str, rules: bool, **arguments: Any) -> None:
     injection follows, in the order in which injections are tried.
 
     KIND/NAME asks a cluster: what a pod has, why it lacks the rest, what new pods of the object
-    would get, and whether the injector answers. With -f and -i only files are read. Exit status 1
-    when an injection that applies cannot be done.
+    would get, and whether the injector answers. With -f and -i only files are read; with -f alone,
+    the injections and namespaces of the cluster count. Exit status 1 when an injection that applies
+    cannot be done.
 
     Example: sidecar-injector explain -f pod.yaml -i injection.yaml
     """
