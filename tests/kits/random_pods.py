@@ -156,8 +156,10 @@ class Draw(Choices):
         for key, value in (("initContainers", init_containers), ("volumes", self.volumes())):
             if value or self.sometimes(0.2):
                 spec[key] = value or self.choice([None, []])
+        # Of its own seed: the other draws of a seed stay what they were.
+        choices = random.Random(repr(spec))
         for field, key, value in MARKS:
-            if self.sometimes(0.05):
+            if choices.random() < 0.05:
                 metadata.setdefault(field, {})[key] = value
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
