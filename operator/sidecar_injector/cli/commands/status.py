@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 COUNTS = (audit.SELECTED, *audit.STATES)
-INJECTIONS = ("NAMESPACE", "INJECTION", "READY", *(count.upper() for count in COUNTS), "REASON")
+INJECTIONS = (
+    "NAMESPACE", "INJECTION", "READY", *(count.upper() for count in COUNTS), "OPTED OUT", "REASON",
+)  # fmt: skip
 NAMESPACES = ("NAMESPACE", "LABEL", "PODS", "INJECTIONS")
 WITHOUT = ("OWNER", "PODS", "INJECTION", "STATE", "WHAT HELPS")
 REFUSED = "refused"
@@ -272,6 +274,8 @@ def _injection_rows(state: InstallationStatus) -> Iterator[tables.Row]:
         ready = words.get(row["ready"], UNKNOWN)
         pods = row["pods"] or {}
         counts = [str(pods[count]) if count in pods else NOTHING for count in COUNTS]
+        # Mostly nobody opts out, and the column is left out.
+        counts.append(str(pods.get(audit.OPTED_OUT) or ""))
         works = ready == YES and row["effective"] != "False"
         why = "" if works else ": ".join(filter(None, (row["reason"], row["message"])))
         yield row["namespace"] or NOTHING, name, ready, *counts, why
