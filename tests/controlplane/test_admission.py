@@ -36,6 +36,30 @@ def test_a_bare_pod_is_injected_and_says_so(product: kit.Product, namespace: str
     assert entry["added"] == {"containers": ["sidecar"]}
 
 
+def test_kubectl_shows_whole_what_a_pod_got_and_selects_by_it(
+    product: kit.Product, enabled_namespace: str
+) -> None:
+    """The longest names that there are: what is too long ends in a count, and is not cut."""
+    long = [letter * 63 for letter in "ab"]
+    for name in (*long, "last"):
+        clash = name != "last"
+        container = {"name": "app" if clash else "sidecar", "image": f"other:{name[0]}"}
+        template = {"spec": {"containers": [container]}}
+        product.create_injection(enabled_namespace, kit.injection(name, template=template))
+        product.wait_known(enabled_namespace, name)
+    product.create_pod(enabled_namespace, kit.pod("web"))
+    printed = product.plane.kubectl("describe", "pod", "web", "-n", enabled_namespace).stdout
+    lines = [line.strip() for line in printed.splitlines()]
+    assert f"{names.INJECTED_ANNOTATION}: last" in "\n".join(lines)
+    shown = f"{long[0]}=ContainerConflict,+1 more"
+    assert any(line.endswith(shown) for line in lines), printed
+    selector = f"{names.INJECTED_LABEL}={names.INJECTED_LABEL_VALUE}"
+    listed = product.plane.kubectl(
+        "get", "pods", "-n", enabled_namespace, "-l", selector, "-o", "name"
+    )
+    assert listed.stdout.split() == ["pod/web"]
+
+
 def test_the_sidecar_gets_the_service_account_token(product: kit.Product, namespace: str) -> None:
     """The ServiceAccount plugin runs before webhooks, and sees no container of ours then.
 

@@ -22,15 +22,16 @@ SOON_SECONDS = 20
 
 
 def counts(product: kit.Product, path: str) -> dict[str, int]:
-    """What the status at this path says, without the time."""
+    """What the status at this path says, without the time and the reasons."""
     pods = (product.plane.client.get(path).get("status") or {}).get("pods") or {}
-    return {key: value for key, value in pods.items() if key != "observedAt"}
+    others = ("observedAt", audit.SKIPPED_REASONS)
+    return {key: value for key, value in pods.items() if key not in others}
 
 
 def await_counts(product: kit.Product, path: str, **wanted: int) -> None:
     """States that are not named are 0, `selected` is their sum."""
-    whole = {**dict.fromkeys(audit.STATES, 0), **wanted}
-    whole[audit.SELECTED] = sum(whole.values())
+    whole = {**dict.fromkeys((*audit.STATES, audit.OPTED_OUT), 0), **wanted}
+    whole[audit.SELECTED] = sum(whole[state] for state in audit.STATES)
     product.plane.wait(
         f"{path} counts {wanted}", lambda: counts(product, path) == whole, seconds=SOON_SECONDS
     )
@@ -54,16 +55,43 @@ def test_every_pod_is_counted_as_what_became_of_it(
     refusing = kit.with_metadata(kit.pod("no"), annotations={names.INJECT_ANNOTATION: "no"})
     product.create_pod(enabled_namespace, refusing)
     product.create_pod(enabled_namespace, kit.pod("host", hostNetwork=True))
-    await_counts(product, path_of(enabled_namespace), missing=1, injected=1, skipped=1)
+    out = {audit.OPTED_OUT: 2}
+    await_counts(product, path_of(enabled_namespace), missing=1, injected=1, skipped=1, **out)
+    check_columns(product, enabled_namespace)
 
     template = {
         "spec": {"template": {"spec": {"containers": [{"name": "sidecar", "image": "s:2"}]}}}
     }
     product.plane.client.request("PATCH", path_of(enabled_namespace), template, **kit.PATCH)
-    await_counts(product, path_of(enabled_namespace), missing=1, outdated=1, skipped=1)
+    await_counts(product, path_of(enabled_namespace), missing=1, outdated=1, skipped=1, **out)
 
     remove(product, enabled_namespace, "late")
-    await_counts(product, path_of(enabled_namespace), missing=1, skipped=1)
+    await_counts(product, path_of(enabled_namespace), missing=1, skipped=1, **out)
+
+    remove(product, enabled_namespace, "early")
+    product.plane.wait(
+        "the injection is not effective, and the condition says why",
+        lambda: effective(product, enabled_namespace) == ("False", "AllSkipped"),
+        seconds=SOON_SECONDS,
+    )
+    condition = kit.condition_of(product, enabled_namespace, "Effective")
+    assert "ContainerConflict" in condition["message"]
+
+
+def effective(product: kit.Product, namespace: str) -> tuple[str, str]:
+    condition = kit.condition_of(product, namespace, "Effective")
+    return condition["status"], condition["reason"]
+
+
+def check_columns(product: kit.Product, namespace: str) -> None:
+    """`-o wide` has every count, and they add up."""
+    printed = product.plane.kubectl("get", "sinj", "-n", namespace, "-o", "wide").stdout
+    header, line = printed.splitlines()
+    first = header.index("SELECTED")
+    row = dict(zip(header[first:].split(), line[first:].split(), strict=False))
+    parts = [int(row[state.upper()]) for state in audit.STATES]
+    assert sum(parts) == int(row["SELECTED"]) == 3
+    assert row["OPTED-OUT"] == "2"
 
 
 def remove(product: kit.Product, namespace: str, pod: str) -> None:

@@ -145,17 +145,19 @@ def test_a_namespace_that_is_not_enabled_is_named_with_the_command_that_enables_
     product.condition(namespace, "proxy", "Ready", reason="NamespaceNotEnabled")
 
 
-def test_a_cluster_injection_is_ready_before_any_namespace_is_enabled(
+def test_a_cluster_injection_becomes_ready_with_its_first_enabled_namespace(
     product: kit.Product, namespace: str
 ) -> None:
     selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
     injection = kit.injection(namespace, kind=names.CLUSTER_KIND, namespaceSelector=selector)
     product.plane.kubectl("create", "-f", "-", stdin=json.dumps(injection))
     try:
-        product.plane.kubectl("wait", f"csinj/{namespace}", "--for=condition=Ready")
+        reason = "--for=jsonpath={.status.conditions[?(@.type=='Ready')].reason}=NoNamespace"
+        product.plane.kubectl("wait", f"csinj/{namespace}", reason)
         assert kit.containers(product.create_pod(namespace, kit.pod("bare"))) == ["app"]
         product.plane.kubectl("label", "namespace", namespace, "sidecar-injection=enabled")
         pod = product.plane.wait("an injected pod", lambda: injected(product, namespace), seconds=5)
+        product.plane.kubectl("wait", f"csinj/{namespace}", "--for=condition=Ready")
         provenance = json.loads(pod["metadata"]["annotations"][names.STATUS_ANNOTATION])
         assert provenance["injections"][0]["kind"] == names.CLUSTER_KIND
     finally:

@@ -69,7 +69,8 @@ def test_a_restored_pod_gets_what_it_lost(product, enabled_namespace, created, l
     back = product.create_pod(enabled_namespace, restored)
     assert kit.containers(back) == ["app", "sidecar"]
     assert VOLUME in back["spec"]["volumes"]
-    assert back["metadata"]["labels"] == {"injected": "yes"}
+    mark = {names.INJECTED_LABEL: names.INJECTED_LABEL_VALUE}
+    assert back["metadata"]["labels"] == {"injected": "yes", **mark}
     assert annotation(back) == annotation(created)
 
 

@@ -185,7 +185,9 @@ def test_short_names_category_and_columns_are_served(controlplane: cluster.Contr
         "message": "one two",
         "lastTransitionTime": "2026-01-02T03:04:05Z",
     }
-    status = {"conditions": [ready], "pods": {"selected": 12, "injected": 9, "missing": 3}}
+    effective = {**ready, "type": "Effective", "reason": "HasPods"}
+    pods = {"selected": 12, "injected": 9, "missing": 3, "optedOut": 2}
+    status = {"conditions": [effective, ready], "pods": pods}
     patch = json.dumps({"status": status})
     controlplane.kubectl(
         "patch", "sinj", "listed", "--subresource=status", "--type=merge", f"--patch={patch}"
@@ -195,10 +197,20 @@ def test_short_names_category_and_columns_are_served(controlplane: cluster.Contr
     wide = controlplane.kubectl("get", "sinj", "listed", "-o", "wide").stdout.splitlines()
     kinds = controlplane.kubectl("api-resources", "--categories", names.PRODUCT, "-o", "name")
 
-    assert narrow[0].split() == ["NAME", "READY", "MODE", "PRIORITY", "SELECTED", "INJECTED", "AGE"]
-    assert narrow[1].split()[:-1] == ["listed", "True", "Auto", "0", "12", "9"]
-    assert wide[0].split()[-4:] == ["OUTDATED", "MISSING", "REASON", "MESSAGE"]
-    assert wide[1].split()[-4:] == ["3", "Active", "one", "two"]
+    assert narrow[0].split() == [
+        "NAME",
+        "READY",
+        "EFFECTIVE",
+        "MODE",
+        "PRIORITY",
+        "SELECTED",
+        "INJECTED",
+        "AGE",
+    ]
+    assert narrow[1].split()[:-1] == ["listed", "True", "True", "Auto", "0", "12", "9"]
+    counts = ["OUTDATED", "SKIPPED", "MISSING", "OPTED-OUT"]
+    assert wide[0].split()[-6:] == [*counts, "REASON", "MESSAGE"]
+    assert wide[1].split()[-5:] == ["3", "2", "HasPods", "one", "two"]
     assert sorted(kinds.stdout.split()) == sorted(
         f"{kind.plural}.{names.GROUP}" for kind in definition.KINDS
     )

@@ -218,7 +218,7 @@ def test_the_first_line_is_the_answer_and_each_injection_has_a_line_and_a_remedy
     assert [line.split()[:2] for line in lines if "→" not in line] == [
         ["annotation", "UnknownInjection"], ["asleep", "Suspended"], ["log", "Injected"],
     ]  # fmt: skip
-    assert lines[1] == "  → correct the name, or create the injection"
+    assert lines[1] == "  → see the names: kubectl get sidecar-injector -n demo"
     assert lines[3] == (
         "  → set spec.suspend to false: kubectl patch sidecarinjection asleep -n demo --type=merge"
         """ -p '{"spec":{"suspend":false}}'"""

@@ -247,6 +247,6 @@ def test_the_reasons_of_a_dry_run_are_not_counted():
     asking = pod(annotations={names.INJECT_ANNOTATION: "ghost"})
     server.response(asking, dryRun=True)
     assert server.count("decisions_total", reason="UnknownInjection") == 0
-    assert server.count("admission_requests_total", result="Unchanged") == 1
+    assert server.count("admission_requests_total", result="Injected") == 1
     server.response(asking)
     assert server.count("decisions_total", reason="UnknownInjection") == 1

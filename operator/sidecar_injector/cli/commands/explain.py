@@ -221,8 +221,8 @@ def answers(
     """A row for each injection and each mistake in the pod's annotation, and what to do."""
     entry = result.entry
     for finding in entry.decision.annotation_findings:
-        yield "annotation", finding.reason.value, finding.message
-        yield tables.remedy(remedies.of(finding.reason, owner or entry.subject))
+        yield "annotation", finding.reason.value, finding.text
+        yield tables.remedy(remedies.Remedy(finding.remedy))
     yield from (("pod", step.rule, step.message) for step in result.scope if step.rule == CLASS)
     for line, steps in zip(entry.decision.lines, result.lines, strict=True):
         # The last step has the value that its rule looked at.

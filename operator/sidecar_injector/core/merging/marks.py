@@ -19,8 +19,6 @@ LONGEST: Final = 138
 https://github.com/kubernetes/kubectl/blob/master/pkg/describe/describe.go"""
 
 _COUNT_CHARACTERS: Final = len("+100000 more")
-_LONGEST_NAME: Final = 80
-"""With a reason and a count there is room for one of them."""
 
 Place = tuple[str, str]
 """The field of the metadata, and the key in it."""
@@ -84,5 +82,4 @@ def shortened(items: Sequence[str]) -> str:
 
 def _reference(injection: Entry | Skipped) -> str:
     kind, name = injection.kind, injection.name
-    reference = f"{names.CLUSTER_PREFIX}{name}" if kind == names.CLUSTER_KIND else name
-    return reference if len(reference) <= _LONGEST_NAME else f"{reference[: _LONGEST_NAME - 3]}..."
+    return f"{names.CLUSTER_PREFIX}{name}" if kind == names.CLUSTER_KIND else name

@@ -10,6 +10,7 @@ import random
 import pytest
 
 from sidecar_injector import names
+from sidecar_injector.core.injections import rules
 from sidecar_injector.core.merging import marks, status_annotation, uninject
 from sidecar_injector.core.reasons import Reason
 from tests.kits.random_pods import SEED
@@ -81,11 +82,12 @@ def test_one_injection_with_the_longest_name_is_named_with_its_reason():
     longest = max(REASONS, key=len)
     for kind in (names.KIND, names.CLUSTER_KIND):
         skipped = tuple(
-            status_annotation.Skipped(kind=kind, name=name * 253, reason=longest) for name in "ab"
+            status_annotation.Skipped(kind=kind, name=name * rules.MAX_NAME, reason=longest)
+            for name in "ab"
         )
         text = marks.changes(status_annotation.Provenance((), skipped), {})["annotations"]
         shown, count = text[names.SKIPPED_ANNOTATION].rsplit(",", 1)
-        assert shown.endswith(f"aaa...={longest}")
+        assert shown.endswith(f"aaa={longest}")
         assert count == "+1 more"
 
 
