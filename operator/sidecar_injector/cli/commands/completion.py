@@ -23,14 +23,14 @@ _KUBECTL_SCRIPT = f"""\
 @click.argument("shell", type=click.Choice([*SHELLS, KUBECTL]))
 @click.pass_context
 def completion(context: click.Context, /, *, shell: str) -> None:
-    """Print the script that completes commands and options.
+    """Print the script that completes commands, options, and names in a cluster.
 
     For bash and zsh, let ~/.bashrc or ~/.zshrc evaluate it; for fish, save it as
     ~/.config/fish/completions/sidecar-injector.fish.
 
-    As the plugin `kubectl sidecar-injector` we are completed by kubectl's own completion, which
-    looks on the PATH for an executable named kubectl_complete-sidecar_injector: save what
-    `completion kubectl` prints under that name and make it executable.
+    kubectl completes the plugin `kubectl sidecar-injector` by a program named
+    kubectl_complete-sidecar_injector on the PATH, which is installed with this one. Where it is
+    not, save what `completion kubectl` prints under that name and make it executable.
     """
     if shell == KUBECTL:
         tables.write(_KUBECTL_SCRIPT)
