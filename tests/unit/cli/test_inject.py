@@ -65,7 +65,7 @@ def test_a_name_that_does_not_exist_is_reported_without_an_option(run):
     asking = pod(annotations={"sidecar-injector.dev/inject": "ghost"})
     result = run(asking, "-n", "demo")
     assert result.exit_code == 0
-    assert result.stderr.startswith("demo/Pod/web - Unchanged UnknownInjection ")
+    assert result.stderr.startswith("demo/Pod/web - Injected UnknownInjection ")
 
 
 def test_the_namespace_option_is_for_objects_that_carry_none(run):

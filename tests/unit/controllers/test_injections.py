@@ -82,7 +82,8 @@ async def test_one_that_does_not_fit_has_only_an_error_that_says_why(
     injection = cluster.state.injection(names.KIND, (NAMESPACE, "i3"))
     assert injection is not None
     assert str(injection.errors[0]) == (
-        "spec is never applied: the namespace has more than 2 injections, and older ones come first"
+        "spec: is never applied: the namespace has more than 2 injections,"
+        " and older ones come first"
     )
     assert injection.uid
     assert not injection.spec

@@ -207,7 +207,7 @@ async def test_two_versions_settle_on_the_status_of_the_one_that_started_last(
     assert cluster.status() == before
     is_new = before["templateHash"] == "0123456789abcdef" or cluster.condition("Accepted")[
         "message"
-    ].startswith("spec.template is")
+    ].startswith("spec.template: is")
     assert is_new is not newer_first
 
 
