@@ -48,6 +48,7 @@ METRICS = {
     "audit_failures": "counter",
     "audit_pods": "gauge",
     "unchecked_injections": "counter",
+    "webhook_requests": "counter",
 }
 
 

@@ -94,7 +94,10 @@ def _label(key: str, value: object) -> Iterator[str]:
 
 def annotation_bytes(annotations: Mapping[str, Any]) -> int:
     """The size that `MOST_ANNOTATIONS` limits."""
-    return sum(_bytes(key) + _bytes(value) for key, value in annotations.items())
+    try:
+        return len("".join([*annotations, *annotations.values()]).encode())
+    except (TypeError, UnicodeEncodeError):  # A value that is no string, or half a surrogate pair.
+        return sum(_bytes(key) + _bytes(value) for key, value in annotations.items())
 
 
 def _bytes(text: object) -> int:
