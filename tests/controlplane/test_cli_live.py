@@ -407,6 +407,7 @@ def test_status_counts_what_needs_a_restart_and_keeps_its_shape(
     assert useless == {"app": "", "clash": "ContainerConflict"}
     printed = cli.run(config, "status", "-n", enabled_namespace)
     assert "proxy" in printed.stdout
+    assert "delete it and create it again" in printed.stdout
     assert "no restart: ContainerConflict" in printed.stdout
 
 

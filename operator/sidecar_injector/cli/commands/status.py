@@ -291,7 +291,7 @@ def _without_rows(state: InstallationStatus) -> Iterator[tables.Row]:
     """Outdated, missing, skipped and refused pods, those of one owner together."""
     groups: dict[tuple[str, str, str, str], set[str]] = {}
     for candidate in state.pods.candidates:
-        helps = f"no restart: {candidate.obstacle}" if candidate.obstacle else "restart"
+        helps = f"no restart: {candidate.obstacle}" if candidate.obstacle else _replacing(candidate)
         group = str(candidate.owner), candidate.reference, candidate.state, helps
         groups.setdefault(group, set()).add(candidate.pod)
     for skipped in state.pods.skipped:
@@ -303,6 +303,18 @@ def _without_rows(state: InstallationStatus) -> Iterator[tables.Row]:
     for refusal in state.refusals:
         when = f"last at {refusal.last}: " if refusal.last else ""
         yield str(refusal.owner), NOTHING, NOTHING, REFUSED, f"{when}{refusal.message}"
+
+
+def _replacing(candidate: cluster_pods.RestartCandidate) -> str:
+    """What makes a new pod in place of this one."""
+    owner = candidate.owner
+    if owner.kind in owners.ROLLING:
+        return f"restart it: kubectl {names.PRODUCT} restart -n {owner.namespace}"
+    return {
+        "Pod": "delete it and create it again",
+        "Job": "the next run has it",
+        "CronJob": "the next run has it",
+    }.get(owner.kind, "delete its pods")
 
 
 def _remedy(code: str) -> str:
