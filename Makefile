@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test compat helm3 dashboard node e2e bench chaos controlplane programs image dist wheels sbom advisories crds cases lock clean
+.PHONY: help demo down check test compat helm3 pictures dashboard node e2e bench chaos controlplane programs image dist wheels sbom advisories crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -52,6 +52,9 @@ compat: controlplane programs ## before a release: tests/chart and tests/control
 
 helm3: controlplane ## before a release: Helm 3 makes the same of the chart as Helm 4, a minute once it is built
 	@$(BIN)/python -m tools.helm3
+
+pictures: $(INSTALLED) ## draw the pictures of the documents from real output
+	@$(BIN)/python -m tools.pictures
 
 dashboard: .venv/.bench controlplane ## draw panels of the dashboard from a real run, as docs/dashboard.png
 	@$(BIN)/python -m tools.dashboard picture

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from benchmarks import (
+    cli,
     creations,
     disturbance,
     errors,
@@ -29,6 +30,7 @@ PARTS: Final[Mapping[str, Callable[[product.Bench], results.Result]]] = {
     "burst": disturbance.measure,
     "hostile": hostile.measure,
     "growth": growth.measure,
+    "cli": cli.measure,
     "creations": creations.measure,
 }
 """Measured in this order."""

@@ -9,6 +9,7 @@ import pytest
 
 from sidecar_injector import names, settings
 from sidecar_injector.cli.checks import rights
+from sidecar_injector.cli.cluster import errors
 
 Render = Callable[..., Any]
 
@@ -115,7 +116,7 @@ def test_everything_is_bound_to_the_account_of_the_pods(render: Render) -> None:
 
     assert account == rendered.one("ServiceAccount")["metadata"]["name"] == "injector"
     for kind in ("RoleBinding", "ClusterRoleBinding"):
-        assert rendered.one(kind)["subjects"] == [
+        assert rendered.one(kind, name="sidecar-injector")["subjects"] == [
             {"kind": "ServiceAccount", "name": "injector", "namespace": "injection"}
         ]
 
@@ -129,6 +130,35 @@ def test_editors_of_a_namespace_may_edit_only_the_namespaced_kind(render: Render
     assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"] == "true"
     assert view["rules"][0]["resources"] == [names.PLURAL, names.CLUSTER_PLURAL]
     assert view["rules"][0]["verbs"] == ["get", "list", "watch"]
+
+
+def test_every_authenticated_user_may_read_the_cluster_kind_and_nothing_else(
+    render: Render,
+) -> None:
+    rendered = render(release="blue")
+    name = f"{FULLNAME}-read"
+    binding = rendered.one("ClusterRoleBinding", name=name)
+    assert binding["subjects"] == [
+        {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}
+    ]
+    assert binding["roleRef"]["name"] == name
+    assert set(_grants(rendered.one("ClusterRole", name=name)["rules"])) == {
+        (names.CLUSTER_PLURAL, verb, "") for verb in ("get", "list", "watch")
+    }
+    without = render({"rbac": {"authenticatedRead": False}}, release="blue")
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        assert name not in {item["metadata"]["name"] for item in without.all(kind)}
+
+
+def test_the_role_of_the_command_line_is_bound_to_nobody_and_only_reads(render: Render) -> None:
+    rendered = render()
+    grants = set(_grants(rendered.one("ClusterRole", name=errors.CLI_ROLE)["rules"]))
+    assert {verb for resource, verb, _ in grants if resource != "subjectaccessreviews"} <= {
+        "get", "list", "watch",
+    }  # fmt: skip
+    assert "secrets" not in {resource for resource, _, _ in grants}
+    for kind in ("RoleBinding", "ClusterRoleBinding"):
+        assert errors.CLI_ROLE not in {item["roleRef"]["name"] for item in rendered.all(kind)}
 
 
 def _rules(rendered: Any) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def test_it_has_its_version_and_every_verb(program: Program) -> None:
     assert version == f"{names.PRODUCT} {sidecar_injector.__version__} ({names.API_VERSION})\n"
     usage = program("--help")
     assert (usage.returncode, usage.stderr) == (0, "")
-    for verb in ("certificates", "check", "inject", "lint", "run", "status"):
+    for verb in ("certificates", "check", "inject", "lint", "status"):
         assert f"\n  {verb} " in usage.stdout
 
 

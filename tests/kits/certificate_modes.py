@@ -21,7 +21,7 @@ SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
 EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
 HOUR = 3600
 SERVED = names.verified_dns_name(service=names.PRODUCT, namespace=NAMESPACE)
-BUNDLE = "/webhooks/0/clientConfig/caBundle"
+BUNDLE = "/webhooks/{}/clientConfig/caBundle"
 PROBLEM = "sidecar_injector_certificate_problem"
 NOT_LOADED = "CertificateNotLoaded"
 ROLL_WAIT = 2
@@ -132,9 +132,10 @@ class Injector(threading.Thread):
         wanted = self._plane.client.get(f"{SECRETS}/{NAME}")["data"][names.CA_CERT]
         for path in (kit.MUTATING, kit.VALIDATING):
             items = self._plane.client.get(path.rpartition("/")[0])["items"]
-            for entry in (entry for item in items for entry in item["webhooks"]):
+            entries = (pair for item in items for pair in enumerate(item["webhooks"]))
+            for index, entry in entries:
                 if entry["clientConfig"].get("caBundle") != wanted:
-                    value = {"op": "add", "path": BUNDLE, "value": wanted}
+                    value = {"op": "add", "path": BUNDLE.format(index), "value": wanted}
                     self._plane.client.request(
                         "PATCH", path, [value], content="application/json-patch+json"
                     )

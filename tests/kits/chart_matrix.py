@@ -85,7 +85,7 @@ EVERYTHING: dict[str, Any] = {
 }
 NOTHING: dict[str, Any] = {
     "crds": {"install": False},
-    "rbac": {"create": False, "aggregateClusterRoles": False},
+    "rbac": {"create": False, "aggregateClusterRoles": False, "authenticatedRead": False},
     "serviceAccount": {"create": False, "name": "existing"},
     "podDisruptionBudget": {"enabled": False},
     "webhook": {"annotations": {"admissions.enforcer/disabled": None}},

@@ -49,6 +49,9 @@ def run(*arguments, stdin=None, **environment):
 def on_files(folder, verb, pods, *arguments, injections=INJECTION, stdin=None):
     """A verb on pods and injections, which are written to files first; None is left out."""
     files = []
+    if verb in ("inject", "explain", "diff") and "--namespace-labels" not in arguments:
+        # Then nothing has to be assumed, which would be noted.
+        arguments = (*arguments, "--namespace-labels", "sidecar-injection=enabled")
     for option, name, content in (("-f", "pods.yaml", pods), ("-i", "in.yaml", injections)):
         if content is not None:
             files += [option, write(folder, name, content)]

@@ -27,7 +27,7 @@ MARKS = (
     ("annotations", names.SKIPPED_ANNOTATION, ""),
 )
 """Keys of ours that an author may have set."""
-WORDS = ("yes", "no", "one", "one,two", "only: two", "cluster/one,three", "?")
+WORDS = ("yes", "no", "only: two", "one,two", "cluster/one,three", "?")
 
 
 class Choices(random.Random):
@@ -205,29 +205,31 @@ class Draw(Choices):
                 **(host if cluster else {}),
             },
         }
-        activation = self.choice(["Automatic", "Automatic", "OnRequest"])
-        opt_outs = ["Allowed", "Forbidden"] if cluster and activation == "Automatic" else ()
         place = ["First", "Last"]
         parameter = {"name": "p", "from": {"podLabel": "a"}}
         if self.sometimes(0.9):
             parameter["default"] = "$(X)"
+        selector = self.choice(
+            [{}, {}, {}, {}, {"matchLabels": {"a": "1"}},
+             {"matchExpressions": [{"key": "b", "operator": "DoesNotExist"}]}]
+        )  # fmt: skip
+        priority = self.choice([-1, 0, 0, 1])
+        activation = self.choice(["Automatic", "Automatic", "OnRequest"])
+        is_mandatory = cluster and priority > 0 and activation == "Automatic"
         return injection(
             name,
             cluster=cluster,
             template=template,
             parameters=[parameter],
-            selector=self.choice(
-                [{}, {}, {}, {}, {"matchLabels": {"a": "1"}},
-                 {"matchExpressions": [{"key": "b", "operator": "DoesNotExist"}]}]
-            ),
-            priority=self.choice([-1, 0, 0, 1]),
+            selector=selector,
+            priority=priority,
             activation=activation,
             sidecarMode=self.choice(["Auto", "Native", "Container"]),
             hostNetworkPods=self.choice(["Skip", "Inject"]),
             operatingSystem=self.choice([*["Linux"] * 9, "Any", "Windows"]),
             onConflict=self.choice(["Skip", "Merge"]),
             placement={"containers": self.choice(place), "initContainers": self.choice(place)},
-            **({"optOut": self.choice(opt_outs)} if opt_outs else {}),
+            **({"optOut": "Forbidden"} if is_mandatory else {}),
             **self.members(
                 0.4, applicationContainers=self.application, inherit=self.inheritance
             ),

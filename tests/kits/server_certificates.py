@@ -15,6 +15,7 @@ from sidecar_injector.httpserver import tls
 from sidecar_injector.observability.metrics import Metrics
 
 SERVER_NAME = "sidecar-injector.sidecar-injector.svc"
+SERVER_DNS = x509.DNSName(SERVER_NAME)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +38,15 @@ class Pair:
         )
 
 
-def certify(*, name: str = "CA", by: Pair | None = None, rsa_key: bool = False) -> Pair:
-    """A self-signed CA, or a leaf for SERVER_NAME that the CA `by` signs."""
+def certify(
+    *,
+    name: str = "CA",
+    by: Pair | None = None,
+    rsa_key: bool = False,
+    host: x509.GeneralName = SERVER_DNS,
+    age: datetime.timedelta = datetime.timedelta(hours=1),
+) -> Pair:
+    """A self-signed CA, or a leaf for `host` that the CA `by` signs; both live for a day or so."""
     key: Any
     if rsa_key:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -53,8 +61,8 @@ def certify(*, name: str = "CA", by: Pair | None = None, rsa_key: bool = False) 
         .issuer_name(by.cert.subject if by else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - age)
+        .not_valid_after(now - age + datetime.timedelta(hours=25))
         .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
@@ -62,7 +70,7 @@ def certify(*, name: str = "CA", by: Pair | None = None, rsa_key: bool = False) 
         )
     )
     if by is not None:
-        names = x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)])
+        names = x509.SubjectAlternativeName([host])
         builder = builder.add_extension(names, critical=False)
     return Pair(cert=builder.sign(signer, hashes.SHA256()), key=key)
 

@@ -2,41 +2,118 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
-from sidecar_injector import names
+from sidecar_injector import __version__, names
 
 PLUGIN: Final = "kubectl-sidecar_injector"
 """The file name by which kubectl finds its plugin `sidecar-injector`."""
-VERBS: Final = (
-    "certificates", "check", "completion", "convert", "diff", "explain", "inject", "krm", "lint",
-    "restart", "run", "status", "uninject", "version",
-)  # fmt: skip
-"""Each is a function in a module of this name in `cli/commands`."""
+COMPLETE: Final = f"_{names.PRODUCT.replace('-', '_').upper()}_COMPLETE"
+"""The variable that makes click complete instead of run."""
+SUMMARIES: Final[Mapping[str, str]] = {
+    "certificates": "show the certificates, or replace them",
+    "check": "check the installation and print fixes",
+    "completion": "print the script that completes commands in a shell",
+    "convert": "make injections of another injector's configuration",
+    "diff": "show what the webhook would change in pods",
+    "explain": "say why a pod is injected or not",
+    "inject": "print manifests with the sidecars that the webhook would add",
+    "krm": "be a KRM function, for kustomize and kpt",
+    "lint": "check injections as the cluster would",
+    "restart": "restart workloads whose sidecars are outdated or missing",
+    "run": "run the operator",
+    "status": "show what is installed, and which pods need a restart",
+    "uninject": "print manifests without what was injected",
+    "version": "print the version, here and in the cluster",
+}
+"""Each verb is a function in a module of its name in `cli/commands`."""
+HIDDEN: Final = frozenset({"run"})
+"""What no user of a cluster types."""
+READER_GONE: Final = 141
+"""The exit status of a program that SIGPIPE ends, as kubectl has it."""
 
 
 class Verbs(Mapping[str, click.Command]):
     """Imports a verb when it is used: a replica keeps the code of `run` alone in memory."""
 
     def __getitem__(self, name: str) -> click.Command:
-        if name not in VERBS:
+        if name not in SUMMARIES:
             raise KeyError(name)
         module = importlib.import_module(f"sidecar_injector.cli.commands.{name}")
         command: click.Command = getattr(module, name)
         return command
 
     def __iter__(self) -> Iterator[str]:
-        return iter(VERBS)
+        return iter(SUMMARIES)
 
     def __len__(self) -> int:
-        return len(VERBS)
+        return len(SUMMARIES)
+
+
+class OutputError(click.ClickException):
+    """Standard output cannot be written: one line; exit status 2."""
+
+    exit_code = 2
+
+
+class LazyGroup(click.Group):
+    """Lists its verbs without importing them, and survives an output that cannot be written."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs that users see."""
+        return [name for name in SUMMARIES if name not in HIDDEN]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help; each summary is shown whole, however narrow the terminal is."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """The verbs, then the options."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - not for other uses
+
+        verbs = [
+            CompletionItem(name, help=SUMMARIES[name])
+            for name in self.list_commands(ctx)
+            if name.startswith(incomplete)
+        ]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """As click runs it; OutputError and a reader that is gone end it without a traceback."""
+        try:
+            return super().main(*arguments, **options)
+        except OSError as error:
+            # What is still in the buffer must not fail once more when Python ends.
+            _discard_output()
+            refusal = OutputError(f"standard output cannot be written: {error.strerror or error}")
+            refusal.show()
+            sys.exit(refusal.exit_code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _discard_output()
+            sys.exit(READER_GONE)
+
+
+def _discard_output() -> None:
+    """From now on what is written to standard output goes nowhere."""
+    # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    with contextlib.suppress(OSError, ValueError):  # Of an output that is not a file.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 commands: Any = Verbs()
@@ -44,23 +121,42 @@ commands: Any = Verbs()
 
 
 @click.group(
-    commands=commands, context_settings={"help_option_names": ["-h", "--help"],
-                                         "max_content_width": 100},
+    cls=LazyGroup, commands=commands, context_settings={"help_option_names": ["-h", "--help"],
+                                                        "max_content_width": 100},
 )  # fmt: skip
+@click.version_option(__version__, prog_name=names.PRODUCT, message="%(prog)s %(version)s")
 def cli() -> None:
     """Put sidecar containers into pods, and say why or why not.
 
-    Exit status: 0 fine, 1 findings, 2 wrong usage or unreadable input.
+    Exit status: 0 fine; 1 findings; 2 wrong usage, an input that cannot be read, an output that
+    cannot be written, or a cluster that does not answer.
     """
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The entry point, under both of its names."""
     is_plugin = Path(sys.argv[0]).name == PLUGIN
+    if COMPLETE in os.environ:
+        _prepare_completion()
     cli(
         prog_name=f"kubectl {names.PRODUCT}" if is_plugin else names.PRODUCT,
+        complete_var=COMPLETE,
         default_map=helm_defaults(os.environ, sys.argv),
     )
+    raise AssertionError
+
+
+def complete_for_kubectl() -> NoReturn:
+    """The entry point of kubectl's completion: its arguments are the words so far."""
+    os.environ[COMPLETE] = "kubectl_complete"
+    main()
+
+
+def _prepare_completion() -> None:
+    from sidecar_injector.cli import kubectl_completion, lazy_import  # noqa: PLC0415
+
+    lazy_import.install()
+    kubectl_completion.register()
 
 
 def helm_defaults(
@@ -76,4 +172,4 @@ def helm_defaults(
     is_helm, is_wide = "HELM_PLUGIN_NAME" in environment, {"-A", "--all-namespaces"} & {*arguments}
     if not is_helm or is_wide or namespace == "default":
         return {}
-    return {verb: {"namespace": namespace} for verb in VERBS}
+    return {verb: {"namespace": namespace} for verb in SUMMARIES}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from sidecar_injector import names
-from sidecar_injector.cli.input import manifests
+from sidecar_injector.cli import proposals
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 TABLE, JSON, YAML = "table", "json", "yaml"
+STDIN = "-"
+FROM_CLUSTER = " Without it, the injections and the namespaces of the cluster."
 # Shells complete it as a file name, click checks nothing: messages about files are our own.
 _PATH = click.Path(allow_dash=True)
 
@@ -29,18 +32,37 @@ def together(*decorators: Decorator) -> Decorator:
 
 
 def files(what: str, *, required: bool = True) -> Decorator:
-    """`-f`: the files that a verb is about."""
-    return click.option(
-        "-f", "--filename", "files", multiple=True, required=required, metavar="FILE|-",
-        type=_PATH, help=f"{what} May be repeated.",
+    """`-f` and `-R`: the files that a verb is about; those of a folder are listed one by one."""
+    declared = together(
+        click.option(
+            "-f", "--filename", "files", multiple=True, required=required, metavar="FILE|DIR|URL|-",
+            type=_PATH, help=f"{what} May be repeated.",
+        ),
+        click.option("-R", "--recursive", is_flag=True,
+                     help="Also the folders in a folder that -f or -i names."),
     )  # fmt: skip
+    return lambda verb: declared(_with_folders(verb))
 
 
-def injections(*, required: bool = True) -> Decorator:
-    """`-i`: the files with the injections."""
+def _with_folders(verb: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(verb)
+    def wrapper(*arguments: Any, recursive: bool, **values: Any) -> Any:
+        from sidecar_injector.cli.input import locations  # noqa: PLC0415 - not for completion
+
+        for name in ("files", "injection_files"):
+            if name in values:
+                values[name] = locations.files(values[name], recursive=recursive)
+        return verb(*arguments, **values)
+
+    return wrapper
+
+
+def injections(*, required: bool = True, without: str = "") -> Decorator:
+    """`-i`: the files with the injections; `without` says what counts instead."""
     return click.option(
-        "-i", "--injections", "injection_files", multiple=True, required=required, metavar="FILE|-",
-        type=_PATH, help="SidecarInjections of either kind. May be repeated.",
+        "-i", "--injections", "injection_files", multiple=True, required=required,
+        metavar="FILE|DIR|URL|-", type=_PATH,
+        help=f"SidecarInjections of either kind. May be repeated.{without}",
     )  # fmt: skip
 
 
@@ -48,11 +70,15 @@ def subjects() -> Decorator:
     """Objects of a cluster, or files and injections, and what belongs to them."""
     return together(
         click.argument(
-            "objects", nargs=-1, metavar="[KIND/NAME]…",
-            help="pod/NAME, deploy/NAME, job/NAME, … of a cluster.",
+            "objects", nargs=-1, shell_complete=proposals.objects,
+            metavar="[KIND/NAME… | KIND [NAME]…]",
+            help="Of a cluster: pod/NAME, deploy NAME, job (all of them), …",
         ),
+        click.option("-l", "--selector", metavar="SELECTOR",
+                     help="Only objects with these labels."),
+        click.option("-A", "--all-namespaces", is_flag=True, help="Objects of all namespaces."),
         files("Manifests: pods, and everything with a pod template.", required=False),
-        injections(required=False),
+        injections(required=False, without=FROM_CLUSTER),
         namespace(live=True),
         namespace_labels(),
     )  # fmt: skip
@@ -63,6 +89,7 @@ def namespace(*, live: bool = False) -> Decorator:
     usual = "; without it the context's own in a cluster, default in files" if live else ""
     return click.option(
         "-n", "--namespace", default=None if live else "default", show_default=not live,
+        shell_complete=proposals.namespaces if live else None,
         metavar="NAMESPACE", help=f"The namespace of objects that carry none{usual}.",
     )  # fmt: skip
 
@@ -85,7 +112,7 @@ def output() -> Decorator:
 
 def check_stdin(*paths: str) -> None:
     """Raises UsageError where standard input would have to be read twice."""
-    if paths.count(manifests.STDIN) > 1:
+    if paths.count(STDIN) > 1:
         raise click.UsageError("standard input (-) can be read only once")
 
 

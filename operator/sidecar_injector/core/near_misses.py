@@ -28,7 +28,12 @@ _MAX_REMEDY: Final = 32
 
 _OURS: Final = f"{names.GROUP}/"
 _ANNOTATIONS: Final = frozenset(
-    {names.INJECT_ANNOTATION, names.STATUS_ANNOTATION, f"{_OURS}injected", f"{_OURS}skipped"}
+    {
+        names.INJECT_ANNOTATION,
+        names.STATUS_ANNOTATION,
+        names.INJECTED_ANNOTATION,
+        names.SKIPPED_ANNOTATION,
+    }
 )
 """The keys that mean something on a pod."""
 _HINT: Final = "sidecar"

@@ -226,7 +226,7 @@ class Reason(enum.Enum):
     INVALID_ANNOTATION = (
         "InvalidAnnotation", Level.ANNOTATION,
         "the annotation is neither yes, no nor a list of injection names",
-        "write yes, no, or names separated by commas",
+        "write yes, no, or names separated by commas, with or without only:",
     )  # fmt: skip
     UNKNOWN_ANNOTATION = (
         "UnknownAnnotation", Level.ANNOTATION, "an annotation is only similar to one of ours",

@@ -15,14 +15,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final, Self
 
 import aiohttp
-import orjson
 import yarl
 from aiohttp import http_exceptions
 from kubernetes.aio import config
 from kubernetes.aio.client import configuration, rest
 
 from sidecar_injector import __version__, names
-from sidecar_injector.kube import api, credentials, server_clock
+from sidecar_injector.kube import api, calls, credentials, server_clock
 
 REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
 WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=10, sock_read=100)
@@ -42,20 +41,11 @@ FAILURES: Final = (
     RuntimeError,
 )
 """What aiohttp raises while it sends a request and reads the response."""
-PARTIAL: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
-PAGE_BYTES: Final = 1024 * 1024
-"""Of a page of a list; parsed it takes ten times as much memory, and 10 ms of the event loop. One
-object can have 1.5 MiB."""
 MAX_DIGITS: Final = 9
 """Of the seconds in `Retry-After`; more are as good as this many."""
-WRITES: Final = {"fieldManager": names.PRODUCT}
 
 
-class PageTooLargeError(Exception):
-    """A page of a list is too large: request fewer objects at once."""
-
-
-class Client:
+class Client(calls.Calls):
     """The API server of `source`, connected on first use; see `api.Api` for the calls.
 
     It is an async context manager; otherwise call `close`.
@@ -80,41 +70,6 @@ class Client:
             await self._rest.close()
             self._rest = None
 
-    async def get(
-        self,
-        resource: api.Resource,
-        *,
-        name: str,
-        namespace: str | None = None,
-        metadata_only: bool = False,
-    ) -> api.Json:
-        accept = PARTIAL.format("") if metadata_only else ""
-        path = _path(resource, namespace=namespace, name=name)
-        return await self._json("GET", path, accept=accept)
-
-    async def pages(
-        self, resource: api.Resource, *, scope: api.Scope = api.EVERYTHING, limit: int = 500
-    ) -> AsyncGenerator[api.Page]:
-        path = _path(resource, namespace=scope.namespace)
-        query = scope.query()
-        accept = PARTIAL.format("List") if scope.metadata_only else ""
-        size, more = limit, True
-        while more:
-            query["limit"] = str(size)
-            try:
-                page, length = await self._page(
-                    path, query=query, accept=accept, is_single=size == 1
-                )
-            except PageTooLargeError:
-                # People with rights in one namespace decide how large its objects are.
-                size = max(size // 10, 1)
-                continue
-            # The next one has half of the bytes, if its objects are as large as these.
-            size = min(max(size * PAGE_BYTES // (2 * length), 1), limit)
-            yield api.Page(page.get("items") or [], api.resource_version(page))
-            query["continue"] = api.metadata(page).get("continue", "")
-            more = bool(query["continue"])
-
     async def watch(
         self,
         resource: api.Resource,
@@ -132,9 +87,9 @@ class Client:
         }
         request = self._request(
             "GET",
-            _path(resource, namespace=scope.namespace),
+            calls.url_path(resource, namespace=scope.namespace),
             query=query,
-            accept=PARTIAL.format("") if scope.metadata_only else "",
+            accept=calls.PARTIAL.format("") if scope.metadata_only else "",
             limits=WATCH_TIMEOUT,
         )
         async with request as response:
@@ -147,53 +102,19 @@ class Client:
                     if line:
                         yield _event(line)
 
-    async def create(
-        self,
-        resource: api.Resource,
-        body: api.Json,
-        *,
-        namespace: str | None = None,
-        dry_run: bool = False,
-    ) -> api.Json:
-        query = {**WRITES, "dryRun": "All"} if dry_run else WRITES
-        path = _path(resource, namespace=namespace)
-        return await self._json("POST", path, query=query, body=body)
-
-    async def replace(
-        self, resource: api.Resource, body: api.Json, *, name: str, namespace: str | None = None
-    ) -> api.Json:
-        path = _path(resource, namespace=namespace, name=name)
-        return await self._json("PUT", path, query=WRITES, body=body)
-
-    async def patch(
-        self,
-        resource: api.Resource,
-        body: api.Json | list[api.Json],
-        *,
-        name: str,
-        namespace: str | None = None,
-        content_type: str = api.MERGE_PATCH,
-        subresource: str = "",
-    ) -> api.Json:
-        path = _path(resource, namespace=namespace, name=name, subresource=subresource)
-        return await self._json("PATCH", path, query=WRITES, body=body, content_type=content_type)
-
     async def _page(self, path: str, *, is_single: bool, **options: Any) -> tuple[api.Json, int]:
         """A page of a list and its bytes; PageTooLargeError if they are too many for one page."""
         async with self._request("GET", path, **options) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
                 body += chunk
-                if len(body) > PAGE_BYTES and not is_single:
-                    raise PageTooLargeError
-            return _object(bytes(body)), len(body)
-
-    async def document(self, path: str) -> api.Json:
-        return await self._json("GET", path)
+                if len(body) > calls.PAGE_BYTES and not is_single:
+                    raise calls.PageTooLargeError
+            return calls.json_object(bytes(body)), len(body)
 
     async def _json(self, method: str, path: str, **options: Any) -> api.Json:
         async with self._request(method, path, **options) as response:
-            return _object(await response.read())
+            return calls.json_object(await response.read())
 
     @contextlib.asynccontextmanager
     async def _request(
@@ -216,7 +137,6 @@ class Client:
                 response = await _send(connection, method, path, limits=limits, **options)
             # Closed, not released: a watch may go on sending, and nobody reads it any more.
             with contextlib.closing(response):
-                self._received(response)
                 if response.status >= 400:
                     raise await _refusal(path, response)
                 yield response
@@ -227,9 +147,6 @@ class Client:
         except FAILURES as error:
             detail = str(error) or type(error).__name__
             raise api.UnreachableError(host=connection.configuration.host, detail=detail) from error
-
-    def _received(self, response: aiohttp.ClientResponse) -> None:
-        """Called for every response, also for a refusal."""
 
     async def _connect(
         self, *, refused: rest.RESTClientObject | None = None
@@ -253,24 +170,6 @@ class Client:
             except OSError as error:
                 raise api.CredentialsError(source=self._source.label, detail=str(error)) from error
             return self._rest
-
-
-class InteractiveClient(Client):
-    """The client of the command line; `warnings` are the API server's for the last request."""
-
-    def __init__(self, source: credentials.CredentialsSource) -> None:
-        super().__init__(source)
-        self.warnings: list[str] = []
-
-    def _received(self, response: aiohttp.ClientResponse) -> None:
-        headers = response.headers.getall("Warning", [])
-        self.warnings = [warning_text(header) for header in headers]
-
-
-def warning_text(header: str) -> str:
-    """The text of a warning: `299 - "TEXT"`, https://www.rfc-editor.org/rfc/rfc7234#section-5.5."""
-    quoted = header.partition('"')[2].rpartition('"')[0]
-    return quoted.replace('\\"', '"').replace("\\\\", "\\") if quoted else header
 
 
 async def _send(
@@ -310,31 +209,8 @@ def _is_same_server(new: configuration.Configuration, old: configuration.Configu
     return bool(new.api_key) and (new.host, new.ssl_ca_cert) == (old.host, old.ssl_ca_cert)
 
 
-def _path(
-    resource: api.Resource,
-    *,
-    namespace: str | None = None,
-    name: str | None = None,
-    subresource: str = "",
-) -> str:
-    """The URL path; InvalidNameError instead of the path of another object."""
-    if namespace is not None:
-        api.check_segment(namespace, limit=api.NAMESPACE_BYTES)
-    if name is not None:
-        api.check_segment(name)
-    return resource.path(namespace=namespace, name=name, subresource=subresource)
-
-
-def _object(text: bytes) -> api.Json:
-    """A JSON object; ValueError if it is something else, as a proxy may send it."""
-    value = orjson.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError("the response is not an object of the API")  # noqa: TRY004 - of its content
-    return value
-
-
 def _event(line: bytes) -> api.Json:
-    event = _object(line)
+    event = calls.json_object(line)
     if not (isinstance(event.get("type"), str) and isinstance(event.get("object"), dict)):
         raise ValueError("the response is not an event of a watch")  # noqa: TRY004 - of its content
     return event
@@ -347,15 +223,9 @@ async def _refusal(path: str, response: aiohttp.ClientResponse) -> api.ApiError:
     except FAILURES:
         # The status alone says what happened.
         body = b""
-    try:
-        api_status = orjson.loads(body)
-        reason, message = str(api_status["reason"]), str(api_status["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        reason, message = "Unknown", body.decode(errors="replace").strip()[:200]
-    return api.ApiError(
-        status=response.status, reason=reason, message=message, path=path,
-        retry_after=_retry_after(response.headers),
-    )  # fmt: skip
+    return calls.refusal(
+        path, status=response.status, body=body, retry_after=_retry_after(response.headers)
+    )
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

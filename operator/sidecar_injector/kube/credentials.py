@@ -71,19 +71,6 @@ class CredentialsSource:
             settings.client_session_kwargs = {"trust_env": False}
         return settings
 
-    def namespace(self) -> str | None:
-        """The namespace of the context, if it has one; CredentialsError as for `load`."""
-        if not self.kubeconfig:
-            return None
-        try:
-            files = _files(self.kubeconfig)
-            name = self.context or _current(files)
-            entries = [entry for _, content in files for entry in content.get("contexts") or ()]
-            contexts = [entry["context"] for entry in entries if entry["name"] == name]
-            return (contexts[0].get("namespace") or None) if contexts else None
-        except UNUSABLE as error:
-            raise api.CredentialsError(source=self.label, detail=_detail(error)) from error
-
     async def _read(self, kubeconfig: str, settings: configuration.Configuration) -> None:
         files = _files(kubeconfig)
         if not files:

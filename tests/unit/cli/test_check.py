@@ -165,7 +165,7 @@ FAILED_CALL = 'failed calling webhook "pods.sidecar-injector.dev": connection re
         (True, "exceeded quota: small", "ok", "the injector answers for new pods in demo"),
         (False, "", "failed", "new pods in demo start without sidecars: nobody calls"),
         (False, FAILED_CALL, "failed", "new pods in demo are refused, since the injector does"),
-        (False, "pods is forbidden", "warning", "the pod in demo was refused before"),
+        (False, "pods is forbidden", "warning", "it is not known whether the injector answers"),
     ],
     ids=["answered", "answered, then a quota", "not called", "cannot be called", "no rights"],
 )

@@ -24,7 +24,9 @@ def subject(tmp_path):
         injections=manifests.read_injections(injections, namespace="demo"),
         namespace="demo", namespace_labels={},
     )  # fmt: skip
-    (decided,) = inject.read_subjects([write(tmp_path, "pods.yaml", placed())], injector)
+    (decided,) = inject.read_subjects(
+        ["pods.yaml"], manifests.read(write(tmp_path, "pods.yaml", placed())), injector
+    )
     return decided
 
 

@@ -218,7 +218,7 @@ def test_the_first_line_is_the_answer_and_each_injection_has_a_line_and_a_remedy
     assert [line.split()[:2] for line in lines if "→" not in line] == [
         ["annotation", "UnknownInjection"], ["asleep", "Suspended"], ["log", "Injected"],
     ]  # fmt: skip
-    assert lines[1] == "  → correct the name, or create the injection"
+    assert lines[1] == "  → see the names: kubectl get sidecar-injector -n demo"
     assert lines[3] == (
         "  → set spec.suspend to false: kubectl patch sidecarinjection asleep -n demo --type=merge"
         """ -p '{"spec":{"suspend":false}}'"""
@@ -316,11 +316,15 @@ def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "nothing is given: KIND/NAME of a cluster, or -f with -i"),
-        (("pod/web", "-f", "a.yaml"), "KIND/NAME asks a cluster, -f and -i read files: give one"),
-        (("-f", "a.yaml"), "-f needs the injections that count: -i FILE"),
-        (("web",), "'web' is no KIND/NAME, such as pod/web or deploy/web"),
-        (("svc/web",), "'svc/web': 'svc' makes no pods; KIND is one of cronjob, daemonset,"),
+        ((), "give KIND/NAME of a cluster, or -f FILE"),
+        (("pod/web", "-f", "a.yaml"), "use either KIND/NAME (live cluster) or -f (files)"),
+        (("-A", "-f", "a.yaml"), "use either KIND/NAME (live cluster) or -f (files)"),
+        (("-l", "app=web"), "-l and -A need a kind, such as deploy"),
+        (("pod", "web", "-A"), "-l and -A choose among all objects of a kind: give no name"),
+        (("pod", "-A", "-n", "demo"), "-n and -A exclude each other"),
+        (("pod/web", "web"), "'web' is not KIND/NAME, such as pod/web or deploy/web"),
+        (("svc/web",), "'svc' has no pod template; KIND is one of cronjob, daemonset,"),
+        (("svc", "web"), "'svc' has no pod template; KIND is one of cronjob, daemonset,"),
     ],
 )
 def test_arguments_for_files_and_for_a_cluster_exclude_each_other(verb, words, message):

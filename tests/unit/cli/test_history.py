@@ -18,6 +18,7 @@ def test_what_was_left_out_is_told_beside_what_was_added():
     )
     (row,) = history.rows(pod_history)
     left_out = "/spec/containers/app/env/A"
-    assert row == ("log", "Injected", "current", f"container sidecar, without {left_out}")
+    what = "container sidecar, without env A of container app"
+    assert row == ("log", "Injected", "current", what)
     (entry,) = history.as_json(pod_history)["injected"]
     assert entry["leftOut"] == [left_out]

@@ -85,8 +85,12 @@ def test_a_file_that_is_not_there_is_named(run):
     check_refused(run(None, "-f", "/nowhere/pod.yaml"), "/nowhere/pod.yaml: No such file")
 
 
-def test_a_folder_is_no_file(run, tmp_path):
-    check_refused(run(None, "-f", str(tmp_path)), "Is a directory")
+def test_a_folder_without_manifests_is_refused(run, tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    check_refused(
+        run(None, "-f", str(folder)), "contains no file *.yaml, *.yml or *.json; -R looks"
+    )
 
 
 def test_one_name_in_two_namespaces_or_kinds_is_no_duplicate(run):

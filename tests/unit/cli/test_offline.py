@@ -200,8 +200,12 @@ def test_every_template_of_a_custom_resource_is_injected(tmp_path):
     }  # fmt: skip
     inject = functools.partial(kit.on_files, tmp_path, "inject")
     result = inject(manifest, "-n", "demo", "--report")
-    assert (
-        result.stderr.splitlines()
-        == ["demo/Training/x log Injected Injected added: container sidecar"] * 2
-    )
+    path = tmp_path / "pods.yaml"
+    assert result.stderr.splitlines() == [
+        *["demo/Training/x log Injected Injected added: container sidecar"] * 2,
+        *(
+            f"note: {path}, document 1: Training/x: spec.{field} is taken for a pod template"
+            for field in ("leaderTemplate", "roles[0].template")
+        ),
+    ]
     assert result.stdout.count("name: sidecar\n") == 2

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import click.testing
 import pytest
 
 from sidecar_injector import names
 from sidecar_injector.cli.cluster import owners
+from sidecar_injector.cli.commands import restart
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.kube import api
@@ -108,7 +110,7 @@ QUOTA = "exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1
     [
         (False, "", "new pods in demo start without sidecars: nobody calls the injector"),
         (False, FAILED_CALL, "new pods in demo are refused, since the injector does not answer"),
-        (False, "pods is forbidden", "the pod in demo was refused before the injector was called"),
+        (False, "pods is forbidden", "it is not known whether the injector answers"),
     ],
 )
 def test_nothing_is_restarted_unless_the_injector_was_seen_to_answer(
@@ -244,3 +246,81 @@ def test_status_without_the_right_to_read_the_secret_says_so(monkeypatch, fake):
 def test_an_injection_read_from_a_list_has_the_hash_of_the_operators():
     (live,) = kit.read_injections([resource()]).injections
     assert live.injection.hash == model.template_hash(live.injection.spec)
+
+
+def test_the_run_of_a_cron_job_is_left_alone(monkeypatch, fake):
+    for name, owner in (
+        ("run", [{"kind": "CronJob", "name": "c", "controller": True}]),
+        ("job", []),
+    ):
+        metadata = {"name": name, "namespace": "demo", "ownerReferences": owner}
+        fake.seed(api.WORKLOADS["Job"], {"metadata": metadata, "spec": {}})
+    fake.seed(api.PODS, kit.pod("of-run", owner=("Job", "run")))
+    result, answer = answered(monkeypatch, fake, "restart")
+    assert (result.exit_code, actions(answer)) == (0, {"Job/run": "nothing to do"})
+    assert answer["owners"][0]["message"] == "its CronJob's next run is new"
+    fake.seed(api.PODS, kit.pod("of-job", owner=("Job", "job")))
+    result, answer = answered(monkeypatch, fake, "restart")
+    assert result.exit_code == 1
+    assert actions(answer)["Job/job"] == "recreate by hand"
+
+
+@pytest.fixture
+def many(fake, monkeypatch):
+    """Seven StatefulSets; a pause of the verb completes the oldest rollout that is under way."""
+    names_of_sets = [f"set-{number}" for number in range(7)]
+    for name in names_of_sets:
+        seed_owner(fake, "StatefulSet", name, replicas=1)
+        fake.seed(api.PODS, kit.pod(f"{name}-0", owner=("StatefulSet", name)))
+    most = []
+
+    async def pause(seconds):
+        if seconds != restart.PAUSE:  # Of the API in memory.
+            return
+        sets = [fake.objects[api.WORKLOADS["StatefulSet"]]["demo", name] for name in names_of_sets]
+        open_rollouts = [
+            item for item in sets
+            if item["spec"]["template"]["metadata"].get("annotations")
+            and not item["status"]["updatedReplicas"]
+        ]  # fmt: skip
+        most.append(len(open_rollouts))
+        open_rollouts[0]["status"] |= {
+            "updatedReplicas": 1, "updateRevision": "b", "currentRevision": "b",
+        }  # fmt: skip
+
+    for name in names_of_sets:
+        status = {"observedGeneration": 9, "updatedReplicas": 0, "readyReplicas": 1,
+                  "currentRevision": "a", "updateRevision": "b"}  # fmt: skip
+        fake.objects[api.WORKLOADS["StatefulSet"]]["demo", name]["status"] = status
+    monkeypatch.setattr(restart.asyncio, "sleep", pause)
+    return fake, most
+
+
+@pytest.mark.parametrize(("options", "parallel"), [((), 5), (("--parallel", "2"), 2)])
+def test_rollouts_go_at_a_pace(monkeypatch, many, options, parallel):
+    fake, most = many
+    result, answer = answered(monkeypatch, fake, "restart", *options)
+    assert (result.exit_code, set(actions(answer).values())) == (0, {"restarted"})
+    assert set(most) == {parallel}
+    assert len(most) == 7 - parallel
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "restarted"),
+    [
+        (("-A",), "n\n", False),
+        (("-A",), "y\n", True),
+        (("-A", "--yes"), "", True),
+        (("-n", "demo"), "", True),
+    ],
+)
+def test_on_a_terminal_all_namespaces_are_asked_for(
+    monkeypatch, rolling, options, answer, restarted
+):
+    monkeypatch.setattr(click.testing._NamedTextIOWrapper, "isatty", lambda _: True, raising=False)
+    with kit.served(monkeypatch, rolling):
+        result = run("restart", *options, stdin=answer)
+    question = "Restart 1 workload in 1 namespace?"
+    assert (question in result.stderr) is bool(answer)
+    assert result.exit_code == (0 if restarted else 1)
+    assert bool(writes(rolling)) is restarted

@@ -46,15 +46,15 @@ NODES = {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3}
     ("kind", "owner", "done", "message"),
     [
         ("Deployment", deployment(generation=3, **FULL), 0, "its controller has not seen it yet"),
-        ("Deployment", deployment(**HALF), 1, "2 of 3 pods are new, 3 available, 2 old are left"),
+        ("Deployment", deployment(**HALF), 1, "2/3 updated, 3 available, 2 old pods remaining"),
         ("Deployment", deployment(**FULL | {"replicas": 4}), 2,
-         "3 of 3 pods are new, 3 available, 1 old is left"),
+         "3/3 updated, 3 available, 1 old pod remaining"),
         ("Deployment", deployment(**FULL | {"availableReplicas": 2}), 2,
-         "3 of 3 pods are new, 2 available"),
-        (STATEFUL, stateful(**ALL | REVISIONS), 3, "3 of 3 pods are new, 3 available"),
+         "3/3 updated, 2 available"),
+        (STATEFUL, stateful(**ALL | REVISIONS), 3, "3/3 updated, 3 available"),
         (STATEFUL, stateful(partition=2, **UPPER | {"readyReplicas": 2}), 0,
-         "1 of 1 pods are new, 2 available, 2 old are left, which its partition keeps"),
-        (DAEMON, deployment(**NODES, numberAvailable=1), 1, "3 of 3 pods are new, 1 available"),
+         "1/1 updated, 2 available, 2 old pods remaining, which its partition keeps"),
+        (DAEMON, deployment(**NODES, numberAvailable=1), 1, "3/3 updated, 1 available"),
     ],
 )  # fmt: skip
 def test_progress_is_reported_in_numbers(kind, owner, done, message):
@@ -81,7 +81,7 @@ def test_what_is_complete_is_known_to_be(kind, owner):
 def test_a_deployment_that_has_given_up_is_not_waited_for():
     rollout = rollouts.judge("Deployment", deployment(**HALF | LATE))
     assert (rollout.complete, rollout.stuck) == (False, True)
-    assert "its progressDeadlineSeconds are over: 2 of 3" in rollout.message
+    assert "progressDeadlineSeconds are over: 2/3" in rollout.message
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ def test_each_step_is_reported_once_until_it_is_complete(monkeypatch, fake):
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [
         "1/1 demo/Deployment/web: restarted",
-        "demo/Deployment/web: 2 of 3 pods are new, 3 available, 2 old are left",
-        "demo/Deployment/web: 3 of 3 pods are new, 3 available",
+        "demo/Deployment/web: 2/3 updated, 3 available, 2 old pods remaining",
+        "demo/Deployment/web: 3/3 updated, 3 available",
     ]
     assert result.stdout.splitlines()[1].split() == ["demo/Deployment/web", "0", "1", "complete"]
 
@@ -137,7 +137,7 @@ def test_one_that_cannot_go_on_ends_the_waiting(monkeypatch, fake, status):
 
 def test_a_timeout_reports_the_last_step(fake):
     last = asyncio.run(restart.follow(fake, [OWNER], seconds=0))
-    assert last[OWNER].message.startswith("2 of 3 pods are new")
+    assert last[OWNER].message.startswith("2/3 updated")
     assert not last[OWNER].complete
 
 
@@ -149,7 +149,7 @@ def test_on_a_terminal_each_has_a_bar(monkeypatch, fake):
     text = console.file.getvalue()
     assert ESCAPE in text
     assert "━━━" in text
-    assert "3 of 3 pods are new, 3 available" in text
+    assert "3/3 updated, 3 available" in text
 
 
 def test_waiting_for_a_dry_run_is_wrong_usage():

@@ -204,4 +204,4 @@ def test_a_pod_opted_out_of_what_it_would_have_had(spec, fields, reason):
 def test_the_audit_expects_a_mandatory_injection_in_a_pod_that_opts_out():
     held, log = mandatory(), injection()
     counted = audit.states(pod(labels=DISABLED), namespace_with(held, log))
-    assert [*counted] == [(held, audit.MISSING)]
+    assert [*counted] == [(held, audit.MISSING), (log, audit.OPTED_OUT)]

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import http_exceptions, web
 from kubernetes.aio.client import configuration, rest
 
-from sidecar_injector.kube import api, client, credentials
+from sidecar_injector.kube import api, calls, client, credentials
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -155,14 +155,14 @@ async def test_large_objects_are_listed_in_smaller_pages(
         sizes.append(len(page.items))
         listed += [item["metadata"]["name"] for item in page.items]
     assert listed == [str(number) for number in range(total)]
-    assert max(sizes) * 1_000_000 <= client.PAGE_BYTES
+    assert max(sizes) * 1_000_000 <= calls.PAGE_BYTES
     assert limits[:3] == [500, 50, 5]
 
 
 async def test_pages_are_large_again_after_large_objects(
     server: Server, connected: client.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PAGE_BYTES", 100_000)
+    monkeypatch.setattr(calls, "PAGE_BYTES", 100_000)
     limits = []
 
     async def pages(request: web.Request) -> web.StreamResponse:
@@ -185,7 +185,7 @@ async def test_pages_are_large_again_after_large_objects(
 async def test_a_single_object_is_read_whatever_its_size(
     server: Server, connected: client.Client
 ) -> None:
-    blob = "x" * (client.PAGE_BYTES + 1)
+    blob = "x" * (calls.PAGE_BYTES + 1)
     server.respond = status(200, {"metadata": {"resourceVersion": "7"}, "items": [{"blob": blob}]})
     (page,) = [page async for page in connected.pages(api.NAMESPACES)]
     assert page.items == [{"blob": blob}]

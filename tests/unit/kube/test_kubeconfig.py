@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sidecar_injector.kube import api, client, credentials
+from sidecar_injector.kube import api, credentials
 
 
 def kubeconfig(path, *, user=None, context="here", current=None, **cluster):
@@ -68,7 +68,6 @@ async def test_a_context_may_be_chosen_from_any_of_the_files(tmp_path):
     second = kubeconfig(tmp_path / "b", context="two", current="two")
     chosen = credentials.CredentialsSource(kubeconfig=f"{first}{os.pathsep}{second}", context="two")
     assert (await chosen.load()).api_key == {"BearerToken": "Bearer token-two"}
-    assert chosen.namespace() == "of-two"
     with pytest.raises(api.CredentialsError, match="three"):
         await loaded(first, second, context="three")
 
@@ -103,15 +102,3 @@ async def test_a_plugin_that_fails_is_an_error_not_an_anonymous_client(tmp_path,
     with pytest.raises(api.CredentialsError, match="log in first"):
         await loaded(path)
     assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    ("header", "text"),
-    [
-        ('299 - "sidecar-injector: a"', "sidecar-injector: a"),
-        (r'299 - "he said \"no\" \\ yes"', r'he said "no" \ yes'),
-        ("rubbish", "rubbish"),
-    ],
-)
-def test_a_warning_is_read_as_the_server_meant_it(header, text):
-    assert client.warning_text(header) == text

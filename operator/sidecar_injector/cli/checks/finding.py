@@ -11,7 +11,7 @@ from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import release
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import client as kube_client
+    from sidecar_injector.cli.cluster import http_client
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 UNKNOWN = "unknown"
@@ -34,7 +34,7 @@ class CheckResult:
 class CheckContext:
     """What checks work on."""
 
-    client: kube_client.InteractiveClient
+    client: http_client.InteractiveClient
     now: datetime.datetime
     namespace: str | None
     """Where the dry-run pod is created; None: in the first enabled one."""

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import functools
 import os
-import pathlib
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sidecar_injector.cli import options
-from sidecar_injector.cli.output import tables
-from sidecar_injector.kube import api, lean_import
+from sidecar_injector.cli import options, proposals
+from sidecar_injector.cli.cluster import errors
+from sidecar_injector.cli.cluster.errors import ClusterError
+from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import client as kube_client
+    from sidecar_injector.cli.cluster import kubeconfig
+    from sidecar_injector.cli.cluster.http_client import InteractiveClient
+
+__all__ = ["ClusterError"]
 
 Result = TypeVar("Result")
-
-
-class ClusterError(click.ClickException):
-    """The cluster did not answer, or refused: one line; exit status 2."""
-
-    exit_code = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,24 +33,35 @@ class Address:
     kubeconfig: str | None = None
     context: str | None = None
     release_namespace: str | None = None
+    impersonate: str | None = None
+    impersonate_groups: tuple[str, ...] = ()
+    seconds: float | None = None
+    """How long a request may take; None for the client's own limit."""
 
 
 def address() -> options.Decorator:
-    """`--kubeconfig`, `--context`, `--release-namespace`, which the verb gets as one `address`."""
+    """The options that name a cluster and a user, which the verb gets as one `address`."""
     declared = options.together(
         click.option("--kubeconfig", metavar="FILE",
                      help="Instead of $KUBECONFIG and ~/.kube/config."),
         # Helm hands its --kube-context on to plugins in this variable.
         click.option("--context", metavar="NAME", envvar="HELM_KUBECONTEXT",
+                     shell_complete=proposals.contexts,
                      help="A context of the kubeconfig."),
+        click.option("--as", "impersonate", metavar="USER",
+                     help="Act as this user, as far as you may."),
+        click.option("--as-group", "impersonate_groups", metavar="GROUP", multiple=True,
+                     help="Act as a member of this group. May be repeated."),
         click.option("--release-namespace", metavar="NAMESPACE",
+                     shell_complete=proposals.namespaces,
                      help="Where the injector is installed, if it cannot be found by its labels."),
     )  # fmt: skip
 
     def decorate(verb: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(verb)
         def wrapper(*arguments: Any, **values: Any) -> Any:
-            fields = {field.name: values.pop(field.name) for field in dataclasses.fields(Address)}
+            declared_fields = [field.name for field in dataclasses.fields(Address)]
+            fields = {name: values.pop(name) for name in declared_fields if name in values}
             return verb(*arguments, address=Address(**fields), **values)
 
         return declared(wrapper)
@@ -66,7 +74,8 @@ def namespace(*, everywhere: bool) -> options.Decorator:
     usual = "All namespaces without it." if everywhere else "The context's own without it."
     return options.together(
         click.option(
-            "-n", "--namespace", metavar="NAMESPACE", help=f"In this namespace. {usual}"
+            "-n", "--namespace", metavar="NAMESPACE", shell_complete=proposals.namespaces,
+            help=f"In this namespace. {usual}",
         ),
         click.option("-A", "--all-namespaces", is_flag=True, help="In all namespaces."),
     )  # fmt: skip
@@ -81,7 +90,7 @@ def chosen_namespace(namespace: str | None, *, all_namespaces: bool) -> str | No
 
 def run(
     address: Address,
-    operation: Callable[[kube_client.InteractiveClient], Awaitable[Result]],
+    operation: Callable[[InteractiveClient], Awaitable[Result]],
     *,
     doing: str = "",
 ) -> Result:
@@ -89,40 +98,74 @@ def run(
 
     A terminal shows `doing` meanwhile; without it the operation shows its own progress.
     """
-    console = tables.console(stderr=True)
-    has_status = doing and console.is_terminal
     try:
-        with console.status(doing) if has_status else contextlib.nullcontext():
-            return asyncio.run(connected(address, operation))
+        with _progress(doing) if doing and sys.stderr.isatty() else contextlib.nullcontext():
+            return _finished(connected(address, operation))
     except api.KubeError as error:
-        raise ClusterError(str(error)) from error
+        raise ClusterError(errors.explained(error)) from error
+
+
+def _progress(doing: str) -> contextlib.AbstractContextManager[object]:
+    from sidecar_injector.cli.output import tables  # noqa: PLC0415 - for terminals alone
+
+    return tables.console(stderr=True).status(doing)
 
 
 def context_namespace(address: Address) -> str:
     """The namespace that kubectl would take. Raises ClusterError without a kubeconfig."""
     try:
-        return _credentials(address).namespace() or "default"
+        files = _kubeconfig(address)
+        return (files.namespace() if files else "") or "default"
     except api.KubeError as error:
-        raise ClusterError(str(error)) from error
+        raise ClusterError(errors.explained(error)) from error
+
+
+def contexts(address: Address) -> list[str]:
+    """The names of all contexts. Raises CredentialsError without a kubeconfig."""
+    files = _kubeconfig(address)
+    return files.contexts() if files else []
 
 
 async def connected(
-    address: Address, operation: Callable[[kube_client.InteractiveClient], Awaitable[Result]]
+    address: Address, operation: Callable[[InteractiveClient], Awaitable[Result]]
 ) -> Result:
     """The result of an operation that gets a client of this cluster."""
     # As in `run`: verbs on files should not pay for the import of the client.
-    lean_import.skip_synchronous_client()
-    from sidecar_injector.kube import client as kube_client  # noqa: PLC0415
+    from sidecar_injector.cli.cluster import http_client  # noqa: PLC0415
 
-    async with kube_client.InteractiveClient(_credentials(address)) as client:
+    load = functools.partial(access, address)
+    async with http_client.InteractiveClient(load, seconds=address.seconds) as client:
         return await operation(client)
 
 
-def _credentials(address: Address) -> Any:
-    lean_import.skip_synchronous_client()
-    from sidecar_injector.kube import credentials  # noqa: PLC0415
+def access(address: Address) -> kubeconfig.Access:
+    """The server and the identity. Raises CredentialsError."""
+    from sidecar_injector.cli.cluster import kubeconfig  # noqa: PLC0415 - as above
 
-    default = pathlib.Path("~/.kube/config").expanduser()
-    chosen = address.kubeconfig or os.environ.get("KUBECONFIG")
-    path = chosen or (str(default) if default.is_file() else None)
-    return credentials.find(os.environ, kubeconfig=path, context=address.context)
+    files = _kubeconfig(address)
+    result = files.access() if files else kubeconfig.in_pod(os.environ)
+    if not address.impersonate:
+        if address.impersonate_groups:
+            raise click.UsageError("--as-group needs --as USER")
+        return result
+    identity = kubeconfig.Identity(user=address.impersonate, groups=address.impersonate_groups)
+    return dataclasses.replace(result, identity=identity)
+
+
+def _kubeconfig(address: Address) -> kubeconfig.Kubeconfig | None:
+    from sidecar_injector.cli.cluster import kubeconfig  # noqa: PLC0415 - as above
+
+    return kubeconfig.find(os.environ, kubeconfig=address.kubeconfig, context=address.context)
+
+
+def _finished(operation: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine; Ctrl-C ends it although the client blocks."""
+    import asyncio  # noqa: PLC0415 - as above
+
+    # Unlike asyncio.run, which would wait for the response first.
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(operation)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

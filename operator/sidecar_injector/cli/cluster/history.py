@@ -11,7 +11,7 @@ from sidecar_injector.cli.output import tables
 from sidecar_injector.core import remedies
 from sidecar_injector.core.decision import Decision
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.merging import status_annotation
+from sidecar_injector.core.merging import part_names, status_annotation
 from sidecar_injector.core.reasons import Reason
 
 COLUMNS = ("INJECTION", "OUTCOME", "TEMPLATE", "WHAT")
@@ -20,6 +20,7 @@ STYLES = {CURRENT: tables.GOOD, OUTDATED: tables.NEUTRAL, GONE: tables.NEUTRAL} 
     reason.value: tables.style(reason) for reason in Reason
 }
 WITHOUT = "none of our sidecars"
+_SINGULAR = {"initContainers": "init container"}
 _SENTENCES = {reason.value: reason.sentence for reason in Reason}
 
 
@@ -113,7 +114,7 @@ def _template(history: subjects.PodHistory, entry: status_annotation.Entry) -> s
 
 def _additions(entry: status_annotation.Entry) -> str:
     added = ", ".join(
-        f"{field.removesuffix('s')} {name}"
+        f"{_SINGULAR.get(field, field.removesuffix('s'))} {name}"
         for field in status_annotation.NAMED_LISTS
         for name in entry.names(field)
     )
@@ -121,8 +122,11 @@ def _additions(entry: status_annotation.Entry) -> str:
         f"{field.removesuffix('s')} {key}" for field in status_annotation.MAPS
         for key in sorted(entry.members(field))
     )  # fmt: skip
-    patched = f"{len(entry.patched)} more changes" if entry.patched else ""
-    left_out = f"without {', '.join(entry.left_out)}" if entry.left_out else ""
+    patched = ", ".join(
+        dict.fromkeys(part_names.of_path(record["path"]) for record in entry.patched)
+    )
+    without = ", ".join(map(part_names.of_path, entry.left_out))
+    left_out = f"without {without}" if without else ""
     parts = filter(None, (added, members, patched, left_out))
     return ", ".join(parts) or "nothing that is recorded by name"
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 import click
 
 from sidecar_injector import names
+from sidecar_injector.cli.cluster import errors
 from sidecar_injector.kube import api
 
+Result = TypeVar("Result")
 SHORT_NAMES = {
     "po": "Pod", "rc": "ReplicationController", "ds": "DaemonSet", "deploy": "Deployment",
     "rs": "ReplicaSet", "sts": "StatefulSet", "cj": "CronJob",
@@ -24,29 +28,61 @@ class Reference:
 
     kind: str
     name: str
+    """Empty for all objects of the kind."""
 
     def __str__(self) -> str:
         return f"{self.kind.lower()}/{self.name}"
 
 
-def reference(text: str) -> Reference:
-    """`KIND/NAME` as kubectl spells kinds: singular, plural, short, with or without a group.
+def references(words: Sequence[str]) -> list[Reference]:
+    """`KIND/NAME…`, or `KIND [NAME]…`, as kubectl has them.
 
-    Raises UsageError for another form and for a kind that makes no pods.
+    Raises UsageError for another form and for a kind that has no pod template.
     """
+    if any("/" in word for word in words):
+        return [_reference(word) for word in words]
+    kind, *object_names = words
+    return [Reference(_kind(kind), name) for name in object_names or ("",)]
+
+
+def _reference(text: str) -> Reference:
     kind, slash, name = text.partition("/")
-    word = kind.partition(".")[0].lower()
-    spellings = dict(SHORT_NAMES)
-    for resource in api.WORKLOADS.values():
-        spellings |= {resource.kind.lower(): resource.kind, resource.plural: resource.kind}
     if not slash or not name or "/" in name:
-        raise click.UsageError(f"{text!r} is no KIND/NAME, such as pod/web or deploy/web")
-    if word not in spellings:
+        raise click.UsageError(f"{text!r} is not KIND/NAME, such as pod/web or deploy/web")
+    return Reference(_kind(kind), name)
+
+
+def _kind(text: str) -> str:
+    """The kind, of a singular, plural or short name, with or without a group."""
+    word = text.partition(".")[0].lower()
+    kind = spellings().get(word)
+    if not kind:
         raise click.UsageError(
-            f"{text!r}: {kind!r} makes no pods; KIND is one of"
+            f"{text!r} has no pod template; KIND is one of"
             f" {', '.join(sorted(workload.lower() for workload in api.WORKLOADS))}"
         )
-    return Reference(spellings[word], name)
+    return kind
+
+
+def spellings() -> dict[str, str]:
+    """The kinds that have pods, by each of their names."""
+    return SHORT_NAMES | {
+        name: resource.kind
+        for resource in api.WORKLOADS.values()
+        for name in (resource.kind.lower(), resource.plural)
+    }
+
+
+async def read_selected(
+    client: api.Api, wanted: Reference, *, namespace: str | None, selector: str
+) -> list[api.Json]:
+    """The object, or all of its kind in a namespace or in all, with version and kind."""
+    resource = api.WORKLOADS[wanted.kind]
+    if wanted.name and namespace:
+        return [await read(client, wanted, namespace=namespace)]
+    scope = api.Scope(namespace=namespace, label_selector=selector)
+    head = {"apiVersion": resource.api_version, "kind": wanted.kind}
+    return [{**item, **head} for item in await read_all(client, resource, scope=scope)]
 
 
 async def read(client: api.Api, wanted: Reference, *, namespace: str) -> api.Json:
@@ -68,6 +104,19 @@ async def read_all(
             if error.status != api.GONE or attempt == MAX_LISTS - 1:
                 raise
     raise AssertionError
+
+
+async def unless_forbidden(
+    reading: Awaitable[Result], *, notes: list[str], consequence: str
+) -> Result | None:
+    """What is read; None and a note with the consequence where the user may not read it."""
+    try:
+        return await reading
+    except api.ApiError as error:
+        if error.status != api.FORBIDDEN:
+            raise
+        notes.append(f"{errors.denied(error).sentence}: {consequence}")
+        return None
 
 
 def labels(resource: api.Json) -> dict[str, str]:

@@ -74,12 +74,16 @@ class RestartEffect:
     """Why it would not restart them; empty if it would."""
     restarted: datetime.datetime | None = None
     """When it was set last."""
+    is_replaced_anyway: bool = False
+    """Nothing is to be done: something else makes new pods in their place."""
 
 
 async def restart_effect(client: api.Api, owner: Owner) -> RestartEffect:
     """The effect on one owner as it is now."""
     if owner.kind == "Pod":
         return RestartEffect("a bare pod: delete it and create it again")
+    if owner.kind == "CronJob" or (owner.kind == "Job" and await _is_of_cron_job(client, owner)):
+        return RestartEffect("its CronJob's next run is new", is_replaced_anyway=True)
     if owner.kind == "Job":
         return RestartEffect("a Job runs once: delete it and create it again")
     if owner.kind not in ROLLING:
@@ -96,6 +100,13 @@ async def restart_effect(client: api.Api, owner: Owner) -> RestartEffect:
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
         return RestartEffect("its updateStrategy is OnDelete: delete its pods")
     return RestartEffect(restarted=_restarted(spec["template"]))
+
+
+async def _is_of_cron_job(client: api.Api, owner: Owner) -> bool:
+    resource = api.WORKLOADS["Job"]
+    job = await api.get_or_none(client, resource, name=owner.name, namespace=owner.namespace)
+    controller = _controller(api.metadata(job)) if job else None
+    return bool(controller and controller["kind"] == "CronJob")
 
 
 def _restarted(template: api.Json) -> datetime.datetime | None:

@@ -7,12 +7,13 @@ import enum
 from typing import TYPE_CHECKING
 
 from sidecar_injector import names
+from sidecar_injector.cli.cluster import errors
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import client as kube_client
+    from sidecar_injector.cli.cluster import http_client
 
 PROBE = f"{names.PRODUCT}-check"
 """The name of an injection that does not exist: the webhook answers with a warning about it."""
@@ -51,18 +52,18 @@ class Probe:
             " injector, or it does not answer",
             Answer.REFUSED: f"new pods in {place} are refused, since the injector does not answer:"
             f" {self.refusal}",
-            Answer.UNKNOWN: f"the pod in {place} was refused before the injector was called:"
+            Answer.UNKNOWN: f"it is not known whether the injector answers for new pods in {place}:"
             f" {self.refusal}",
         }[self.answer]
 
 
-async def probe(client: kube_client.InteractiveClient, namespace: str) -> Probe:
+async def probe(client: http_client.InteractiveClient, namespace: str) -> Probe:
     """Create a pod as a dry run, and see whether the webhook was called."""
     refusal = ""
     try:
         await client.create(api.PODS, _pod(namespace), namespace=namespace, dry_run=True)
     except api.ApiError as error:
-        refusal = error.message
+        refusal = errors.denied(error).sentence
     # Mutating webhooks come before quotas and Pod Security, so a refusal may have it as well.
     if any(Reason.UNKNOWN_INJECTION.value in warning for warning in client.warnings):
         answer = Answer.ANSWERED

@@ -56,7 +56,7 @@ def _deployment(spec: api.Json, status: api.Json) -> Rollout:
     )
     for condition in status.get("conditions") or ():
         if (condition["type"], condition.get("reason")) == ("Progressing", OUT_OF_TIME):
-            message = f"it has given up, its progressDeadlineSeconds are over: {rollout.message}"
+            message = f"it has stopped: progressDeadlineSeconds are over: {rollout.message}"
             return dataclasses.replace(rollout, complete=False, stuck=True, message=message)
     return rollout
 
@@ -80,10 +80,10 @@ def _stateful_set(spec: api.Json, status: api.Json) -> Rollout:
 def _counted(*, wanted: int, new: int, available: int, old: int = 0) -> Rollout:
     """Old pods may be available too: a new one is certainly so only beyond their number."""
     done = max(min(new, wanted, available - old), 0)
-    left = f", {old} old {'is' if old == 1 else 'are'} left" if old else ""
+    left = f", {old} old pod{'' if old == 1 else 's'} remaining" if old else ""
     return Rollout(
         wanted=wanted,
         done=done,
         complete=done >= wanted and not old,
-        message=f"{new} of {wanted} pods are new, {available} available{left}",
+        message=f"{new}/{wanted} updated, {available} available{left}",
     )

@@ -9,9 +9,10 @@ import click
 
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
+from sidecar_injector.cli.cluster import errors, live_files, objects, owners, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import objects, owners, release
 from sidecar_injector.cli.cluster import pods as cluster_pods
+from sidecar_injector.cli.cluster.objects import Reference
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.core import remedies
@@ -52,6 +53,8 @@ class SubjectOptions:
     """The arguments of the verb: files and injections, or names of live objects."""
 
     objects: tuple[str, ...]
+    selector: str | None
+    all_namespaces: bool
     files: tuple[str, ...]
     injection_files: tuple[str, ...]
     namespace: str | None
@@ -60,13 +63,24 @@ class SubjectOptions:
 
     def check(self) -> None:
         """Raises UsageError unless they name either files or objects."""
-        if self.objects and (self.files or self.injection_files or self.namespace_labels):
-            raise click.UsageError("KIND/NAME asks a cluster, -f and -i read files: give one")
-        if not self.objects and not self.files:
-            raise click.UsageError("nothing is given: KIND/NAME of a cluster, or -f with -i")
-        if self.files and not self.injection_files:
-            raise click.UsageError("-f needs the injections that count: -i FILE")
+        of_cluster = bool(self.objects or self.selector or self.all_namespaces)
+        if of_cluster and (self.files or self.injection_files or self.namespace_labels):
+            raise click.UsageError("use either KIND/NAME (live cluster) or -f (files)")
+        if not of_cluster and not self.files:
+            raise click.UsageError("give KIND/NAME of a cluster, or -f FILE")
+        if of_cluster and not self.objects:
+            raise click.UsageError("-l and -A need a kind, such as deploy")
         options.check_stdin(*self.files, *self.injection_files)
+
+    def references(self) -> list[Reference]:
+        """The live objects. Raises UsageError for names that an option contradicts."""
+        references = objects.references(self.objects)
+        cluster_client.chosen_namespace(self.namespace, all_namespaces=self.all_namespaces)
+        if any(reference.name for reference in references) and (
+            self.selector or self.all_namespaces
+        ):
+            raise click.UsageError("-l and -A choose among all objects of a kind: give no name")
+        return references
 
 
 def read(chosen: SubjectOptions) -> tuple[list[SubjectWithHistory], Sequence[str]]:
@@ -74,14 +88,17 @@ def read(chosen: SubjectOptions) -> tuple[list[SubjectWithHistory], Sequence[str
     chosen.check()
     if not chosen.objects:
         return _of_files(chosen)
-    references = [objects.reference(text) for text in chosen.objects]
-    namespace = chosen.namespace or cluster_client.context_namespace(chosen.address)
+    references = chosen.references()
+    namespace = None
+    if not chosen.all_namespaces:
+        namespace = chosen.namespace or cluster_client.context_namespace(chosen.address)
     return cluster_client.run(
         chosen.address,
         lambda client: _of_cluster(
             client,
             references,
             namespace=namespace,
+            selector=chosen.selector or "",
             release_namespace=chosen.address.release_namespace,
         ),
     )
@@ -90,70 +107,102 @@ def read(chosen: SubjectOptions) -> tuple[list[SubjectWithHistory], Sequence[str
 def _of_files(
     chosen: SubjectOptions,
 ) -> tuple[list[SubjectWithHistory], Sequence[str]]:
-    namespace = chosen.namespace or "default"
-    injector = inject.offline(
-        manifests.read_injections(chosen.injection_files, namespace=namespace),
-        namespace=namespace,
-        namespace_labels=chosen.namespace_labels,
-    )
-    decided = inject.read_subjects(chosen.files, injector)
-    return [(subject, None) for subject in decided], injector.notes
+    documents = [document for file in chosen.files for document in manifests.read(file)]
+    if chosen.injection_files:
+        namespace = chosen.namespace or "default"
+        injector = inject.offline(
+            manifests.read_injections(chosen.injection_files, namespace=namespace),
+            namespace=namespace,
+            namespace_labels=chosen.namespace_labels,
+        )
+    else:
+        injector = live_files.injector(
+            chosen.address,
+            documents,
+            namespace=chosen.namespace,
+            namespace_labels=chosen.namespace_labels,
+        )
+    decided = inject.read_subjects(chosen.files, documents, injector)
+    notes = (*injector.notes_on_namespaces(), *injector.notes)
+    return [(subject, None) for subject in decided], notes
 
 
 async def _of_cluster(
     client: api.Api,
     references: Sequence[objects.Reference],
     *,
-    namespace: str,
+    namespace: str | None,
+    selector: str,
     release_namespace: str | None,
 ) -> tuple[list[SubjectWithHistory], Sequence[str]]:
+    """The objects, in one namespace or in all."""
     injections = await cluster_injections.injections(client, namespace=namespace)
-    view = await cluster_injections.namespace_view(
-        client,
-        namespace,
-        injections=injections,
-        release_namespace=await release.namespace_of(client, chosen=release_namespace),
+    found = [
+        manifest
+        for reference in references
+        for manifest in await objects.read_selected(
+            client, reference, namespace=namespace, selector=selector
+        )
+    ]
+    if not found:
+        place = f"in namespace {namespace}" if namespace else "in any namespace"
+        which = f" with the labels {selector}" if selector else ""
+        kind = references[0].kind.lower()
+        raise cluster_client.ClusterError(
+            errors.Explained(f"there is no {kind}{which} {place}", "-A looks in all namespaces")
+        )
+    views = {}
+    injector_namespace = await release.namespace_of(client, chosen=release_namespace)
+    for name in dict.fromkeys(api.metadata(manifest)["namespace"] for manifest in found):
+        views[name] = await cluster_injections.namespace_view(
+            client, name, injections=injections, release_namespace=injector_namespace
+        )
+    known = {name: view.namespace for name, view in views.items()}
+    injector = inject.Injector(
+        view_of=views.__getitem__, namespace=namespace or "", namespaces=known
     )
-    injector = inject.Injector(view_of=lambda _: view, namespace=namespace)
-    histories: list[PodHistory | None] = []
     pod_owners = owners.Owners(client)
-    ages = injections.ages(namespace)
-    for reference in references:
-        manifest = await objects.read(client, reference, namespace=namespace)
-        recorded = status_annotation.read(pod_fields.metadata_map(manifest, "annotations"))
-        is_pod = reference.kind == "Pod"
-        if is_pod:
-            pod_owner = await pod_owners.of(manifest)
-            histories.append(
-                PodHistory(
-                    recorded=recorded,
-                    injections=injections.of(namespace),
-                    owner=remedies.Subject(
-                        namespace=namespace, kind=pod_owner.kind, name=pod_owner.name
-                    ),
-                    created=api.metadata(manifest)["creationTimestamp"],
-                    ages=ages,
-                )
-            )
-        else:
-            histories.append(None)
+    histories: list[PodHistory | None] = []
+    for manifest in found:
+        is_pod = manifest["kind"] == "Pod"
+        histories.append(await _history(manifest, injections, pod_owners) if is_pod else None)
         written = cluster_pods.as_new(manifest) if is_pod else manifest
         await _read_account(client, written, injector)
-        injector.document(manifests.Document(str(reference), written))
+        injector.document(manifests.Document(_place(manifest), written))
     notes = (*injections.notes, *injector.notes)
     return list(zip(injector.subjects, histories, strict=True)), notes
+
+
+def _place(manifest: api.Json) -> str:
+    return f"{manifest['kind'].lower()}/{api.metadata(manifest)['name']}"
+
+
+async def _history(
+    pod: api.Json, injections: cluster_injections.ReadInjections, pod_owners: owners.Owners
+) -> PodHistory:
+    metadata = api.metadata(pod)
+    namespace = metadata["namespace"]
+    owner = await pod_owners.of(pod)
+    return PodHistory(
+        recorded=status_annotation.read(pod_fields.metadata_map(pod, "annotations")),
+        injections=injections.of(namespace),
+        owner=remedies.Subject(namespace=namespace, kind=owner.kind, name=owner.name),
+        created=metadata["creationTimestamp"],
+        ages=injections.ages(namespace),
+    )
 
 
 async def _read_account(client: api.Api, manifest: api.Json, injector: inject.Injector) -> None:
     """Let the injector know the ServiceAccount of the manifest's pods, if the user may read it."""
     (path,) = workloads.pod_paths(manifest)
     name = controllers.account_of(workloads.at(manifest, path))
-    key = injector.namespace, name
+    namespace = api.metadata(manifest)["namespace"]
+    key = namespace, name
     if key in injector.accounts:
         return
     try:
         account = await api.get_or_none(
-            client, api.SERVICE_ACCOUNTS, name=name, namespace=injector.namespace
+            client, api.SERVICE_ACCOUNTS, name=name, namespace=namespace
         )
     except api.ApiError as error:
         if error.status != api.FORBIDDEN:

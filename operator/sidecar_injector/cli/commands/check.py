@@ -24,14 +24,14 @@ from sidecar_injector.cli.checks.finding import (
     CheckResult,
 )
 from sidecar_injector.cli.cluster import client as cluster_client
+from sidecar_injector.cli.cluster import errors, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import release
 from sidecar_injector.cli.output import tables
 from sidecar_injector.kube import api
 from sidecar_injector.observability import logs
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import client as kube_client
+    from sidecar_injector.cli.cluster import http_client
 
 PAUSE: Final = 2.0
 """Seconds between two looks at everything."""
@@ -114,7 +114,7 @@ def _collected(
     now = datetime.datetime.now(datetime.UTC)
     results: list[CheckResult] = []
 
-    async def collect(client: kube_client.InteractiveClient) -> None:
+    async def collect(client: http_client.InteractiveClient) -> None:
         context = CheckContext(client=client, now=now, namespace=namespace)
         add, chosen = results.append, address.release_namespace
         async for result in _results(context, pre=pre, release_namespace=chosen):
@@ -123,8 +123,8 @@ def _collected(
     try:
         cluster_client.run(address, collect, doing="checking")
     except cluster_client.ClusterError as error:
-        remedy = "check --kubeconfig and --context, and that the API server runs"
-        results.append(CheckResult("cluster", FAILED, error.message, remedy))
+        found = error.explained
+        results.append(CheckResult("cluster", FAILED, found.sentence, found.remedy))
     return results
 
 
@@ -195,7 +195,8 @@ async def _guarded(name: str, single: Check, context: CheckContext) -> AsyncIter
 
 def _failure(name: str, error: api.KubeError) -> CheckResult:
     if isinstance(error, api.ApiError):
+        found = errors.explained(error)
         if error.status == api.FORBIDDEN:
-            return CheckResult(name, UNKNOWN, error.message, LOOK)
-        return CheckResult(name, FAILED, error.message)
+            return CheckResult(name, UNKNOWN, found.sentence, found.remedy or LOOK)
+        return CheckResult(name, FAILED, found.sentence, found.remedy)
     return CheckResult(name, FAILED, str(error), release.INSTALL)

@@ -6,25 +6,14 @@ import click
 import click.shell_completion
 
 from sidecar_injector import names
+from sidecar_injector.cli import main
 from sidecar_injector.cli.output import tables
 
 KUBECTL = "kubectl"
 SHELLS = ("bash", "zsh", "fish")
-VARIABLE = f"_{names.PRODUCT.replace('-', '_').upper()}_COMPLETE"
-"""The variable that makes click complete instead of run."""
-
-# kubectl runs a program of that name with the words so far, the last of them unfinished, and reads
-# one proposal a line and Cobra's directive; 4 means: propose no files.
-# https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/
-# https://github.com/spf13/cobra/blob/main/completions.go
 _KUBECTL_SCRIPT = f"""\
 #!/bin/sh
-found=$(COMP_WORDS="{names.PRODUCT} $*" COMP_CWORD=$# {VARIABLE}=bash_complete {names.PRODUCT})
-printf '%s\\n' "$found" | sed -n 's/^plain,//p'
-case $found in
-file,*) echo :0 ;;
-*) echo :4 ;;
-esac
+{main.COMPLETE}=kubectl_complete exec {names.PRODUCT} "$@"
 """
 
 
@@ -49,4 +38,4 @@ def completion(context: click.Context, /, *, shell: str) -> None:
     completion_class = click.shell_completion.get_completion_class(shell)
     assert completion_class, shell  # SHELLS are click's own.
     root = context.find_root().command
-    tables.write(f"{completion_class(root, {}, names.PRODUCT, VARIABLE).source()}\n")
+    tables.write(f"{completion_class(root, {}, names.PRODUCT, main.COMPLETE).source()}\n")

@@ -7,19 +7,20 @@ import difflib
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import jsonpatch
 import jsonpointer
-import rich.console
-import rich.text
 
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client, subjects
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.cli.output import report, tables
+
+if TYPE_CHECKING:
+    import rich.console
 
 STYLES: Mapping[str, str] = {"---": "bold", "+++": "bold", "@@ ": "cyan", "-": "red", "+": "green"}
 """By the start of a line; the first that matches."""
@@ -38,9 +39,9 @@ def diff(**arguments: Any) -> None:
     """Print what the webhook would change in pods, as a unified diff.
 
     KIND/NAME asks a cluster: what would change in the object's pods if they were created now. With
-    -f and -i only files are read. Coloured on a terminal unless NO_COLOR is set. On stderr stands
-    why a pod is not changed. A difference is no finding: exit status 1 means that an injection that
-    applies could not be done.
+    -f and -i only files are read; with -f alone, the injections and namespaces of the cluster
+    count. Coloured on a terminal unless NO_COLOR is set. Reasons go to stderr. Exit status 1 only
+    if an injection that applies could not be done, not because there is a difference.
 
     The patch that the webhook would send is applied by an independent library first, which must
     come to the same pod.
@@ -89,6 +90,8 @@ def print_lines(lines: Iterator[str], *, to: rich.console.Console) -> None:
     if not to.is_terminal:
         tables.write("".join(f"{line}\n" for line in lines))
         return
+    import rich.text  # noqa: PLC0415 - for terminals alone
+
     for line in lines:
         style = next((style for start, style in STYLES.items() if line.startswith(start)), "")
         to.print(rich.text.Text(line, style=style), soft_wrap=True)

@@ -149,8 +149,9 @@ def explain(*, form: str, rules: bool, **arguments: Any) -> None:
     injection follows, in the order in which injections are tried.
 
     KIND/NAME asks a cluster: what a pod has, why it lacks the rest, what new pods of the object
-    would get, and whether the injector answers. With -f and -i only files are read. Exit status 1
-    when an injection that applies cannot be done.
+    would get, and whether the injector answers. With -f and -i only files are read; with -f alone,
+    the injections and namespaces of the cluster count. Exit status 1 when an injection that applies
+    cannot be done.
 
     Example: sidecar-injector explain -f pod.yaml -i injection.yaml
     """
@@ -220,8 +221,8 @@ def answers(
     """A row for each injection and each mistake in the pod's annotation, and what to do."""
     entry = result.entry
     for finding in entry.decision.annotation_findings:
-        yield "annotation", finding.reason.value, finding.message
-        yield tables.remedy(remedies.of(finding.reason, owner or entry.subject))
+        yield "annotation", finding.reason.value, finding.text
+        yield tables.remedy(remedies.Remedy(finding.remedy))
     yield from (("pod", step.rule, step.message) for step in result.scope if step.rule == CLASS)
     for line, steps in zip(entry.decision.lines, result.lines, strict=True):
         # The last step has the value that its rule looked at.

@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from sidecar_injector import names
 from sidecar_injector.cli import options
-from sidecar_injector.cli.input import manifests, unknown
+from sidecar_injector.cli.cluster import client
+from sidecar_injector.cli.input import manifests, unknown, yaml_styles
 from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import templates
 from sidecar_injector.core.injections import model, namespace_view
@@ -37,6 +39,12 @@ class Injector:
     """The namespace of objects that name none."""
     accounts: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
     """The ServiceAccounts that are known, by namespace and name."""
+    namespaces: dict[str, namespace_view.Namespace] = dataclasses.field(default_factory=dict)
+    """The namespaces that are known, by name."""
+    injections: Sequence[model.Injection] = ()
+    """All that count, whatever namespace they are for; empty if a cluster has them."""
+    assumed_label: str = ""
+    """The label that namespaces which are not known are assumed to have; empty without one."""
     subjects: list[Subject] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     """What could not be known or understood, in sentences."""
@@ -49,21 +57,48 @@ class Injector:
         return [subject.entry for subject in self.subjects]
 
     def documents(self, documents: Sequence[manifests.Document]) -> list[dict[str, Any]]:
-        """The manifests with their pods injected; the ServiceAccounts among them count."""
-        self.learn_accounts(documents)
+        """The manifests with their pods injected. Namespaces and ServiceAccounts of them count."""
+        self.learn(documents)
         return [self.document(document) for document in documents]
 
-    def learn_accounts(self, documents: Sequence[manifests.Document]) -> None:
-        """Know the ServiceAccounts among the documents from now on."""
+    def learn(self, documents: Sequence[manifests.Document]) -> None:
+        """Know the Namespaces and ServiceAccounts among the documents from now on."""
+        self.namespaces.update(namespaces_among(documents))
         for document in documents:
             for item in manifests.flattened(document):
                 if workloads.kind_of(item.manifest) == ("", "ServiceAccount"):
                     name = (item.manifest.get("metadata") or {}).get("name") or ""
                     self.accounts[self._namespace_of(item.manifest), name] = item.manifest
 
+    def notes_on_namespaces(self, *, only_changed: bool = False) -> list[str]:
+        """What was assumed of the pods' namespaces, and which of them no injection is for.
+
+        With `only_changed` an assumption is noted where a pod is changed by it.
+        """
+        notes = []
+        changed = {
+            entry.namespace
+            for entry in self.entries
+            if not only_changed or entry.decision.operations or entry.has_findings
+        }
+        for name in dict.fromkeys(entry.namespace for entry in self.entries):
+            if self.assumed_label and name not in self.namespaces and name in changed:
+                notes.append(
+                    f"namespace {name} is assumed to have the label {self.assumed_label}: no file"
+                    " contains the namespace"
+                )
+            if self.injections and not any(
+                injection.is_cluster or injection.namespace == name for injection in self.injections
+            ):
+                references = (f"{item.namespace}/{item.name}" for item in self.injections)
+                notes.append(
+                    f"no injection is for namespace {name}; there are {', '.join(references)}"
+                )
+        return notes
+
     def document(self, document: manifests.Document) -> dict[str, Any]:
         """The manifest with its pods injected; other objects are not changed."""
-        self.notes.extend(manifests.remarks(document))
+        self.notes.extend((*manifests.remarks(document), *manifests.guesses(document)))
         return manifests.with_pods(document, self._pod)
 
     def _namespace_of(self, manifest: Mapping[str, Any]) -> str:
@@ -83,8 +118,12 @@ class Injector:
             decision=planned.decision,
         )
         self.subjects.append(Subject(request=planned.request, view=planned.view, entry=entry))
-        knows_account = account is not None
-        for note in unknown.notes(entry.decision, planned.undecided, knows_account=knows_account):
+        for note in unknown.notes(
+            entry.decision,
+            planned.undecided,
+            knows_account=account is not None,
+            knows_namespace=namespace in self.namespaces,
+        ):
             self.notes.append(f"{entry.place}: {note}")
         if note := unknown.note_on_pull_secrets(template, entry.decision):
             self.notes_on_manifests.append(f"{entry.place}: {note}")
@@ -94,12 +133,13 @@ class Injector:
 def offline(
     injections: Sequence[model.Injection], *, namespace: str, namespace_labels: Mapping[str, str]
 ) -> Injector:
-    """An injector with these injections; every namespace is enabled."""
+    """An injector with these injections; a namespace that no file contains is enabled."""
+    namespaces: dict[str, namespace_view.Namespace] = {}
 
     def view_of(name: str) -> namespace_view.NamespaceView:
-        assumed = namespace_view.Namespace.assumed(name)
+        namespace = namespaces.get(name) or namespace_view.Namespace.assumed(name)
         return namespace_view.NamespaceView.of(
-            namespace_view.Namespace(name, {**assumed.labels, **namespace_labels}),
+            dataclasses.replace(namespace, labels={**namespace.labels, **namespace_labels}),
             [
                 injection
                 for injection in injections
@@ -107,15 +147,40 @@ def offline(
             ],
         )
 
-    return Injector(view_of=view_of, namespace=namespace)
+    is_given = names.INJECTION_LABEL in namespace_labels
+    return Injector(
+        view_of=view_of,
+        namespace=namespace,
+        namespaces=namespaces,
+        injections=injections,
+        assumed_label="" if is_given else f"{names.INJECTION_LABEL}={names.ENABLED}",
+    )
 
 
-def read_subjects(files: Sequence[str], injector: Injector) -> list[Subject]:
-    """All pods of files, each with the decision about it.
+def namespaces_among(
+    documents: Sequence[manifests.Document],
+) -> dict[str, namespace_view.Namespace]:
+    """The Namespaces among the documents, by name."""
+    found = {}
+    for document in documents:
+        for item in manifests.flattened(document):
+            metadata = yaml_styles.plain(item.manifest.get("metadata") or {})
+            if workloads.kind_of(item.manifest) == ("", "Namespace") and metadata.get("name"):
+                name = metadata["name"]
+                labels = {**(metadata.get("labels") or {}), names.NAMESPACE_NAME_LABEL: name}
+                annotations = metadata.get("annotations") or {}
+                found[name] = namespace_view.Namespace(name, labels, annotations)
+    return found
 
-    Raises UnreadableInput if no file contains a pod.
+
+def read_subjects(
+    files: Sequence[str], documents: Sequence[manifests.Document], injector: Injector
+) -> list[Subject]:
+    """All pods of the documents of files, each with the decision about it.
+
+    Raises UnreadableInput if there is no pod.
     """
-    injector.documents([document for file in files for document in manifests.read(file)])
+    injector.documents(documents)
     if not injector.subjects:
         kinds = sorted(kind for _, kind in workloads.PATHS)
         raise manifests.UnreadableInput(
@@ -127,35 +192,49 @@ def read_subjects(files: Sequence[str], injector: Injector) -> list[Subject]:
 
 @click.command(epilog="Example: sidecar-injector inject -f pod.yaml -i injection.yaml --report")
 @options.files("Manifests: pods, and everything with a pod template.")
-@options.injections()
-@options.namespace()
+@options.injections(required=False, without=options.FROM_CLUSTER)
+@options.namespace(live=True)
 @options.namespace_labels()
+@client.address()
 @click.option("--report", "report_format", type=click.Choice(["text", "json"]), is_flag=False,
               flag_value="text", help="Say on stderr what became of each pod and why.")  # fmt: skip
 def inject(
     *,
     files: tuple[str, ...],
     injection_files: tuple[str, ...],
-    namespace: str,
+    namespace: str | None,
     namespace_labels: dict[str, str],
+    address: client.Address,
     report_format: str | None,
 ) -> None:
     """Print manifests with the sidecars that the webhook would add.
 
-    Decides about the pods that the manifests' controllers make, with the ServiceAccounts that are
-    among the files. What only the cluster knows, and what may be a mistake in a manifest, is noted
-    on stderr. Reads files only, never a cluster. Exit status 1 when an injection that applies could
+    Decides about the pods that the manifests' controllers make, with the Namespaces and
+    ServiceAccounts that are among the files. What only the cluster knows, what is assumed, and what
+    may be a mistake in a manifest, is noted on stderr. With -i only files are read; without it, the
+    injections and namespaces of a cluster count. Exit status 1 when an injection that applies could
     not be done; the manifests are printed all the same, without it.
     """
     options.check_stdin(*files, *injection_files)
-    injections = manifests.read_injections(injection_files, namespace=namespace)
-    injector = offline(injections, namespace=namespace, namespace_labels=namespace_labels)
     documents = [document for file in files for document in manifests.read(file)]
+    if injection_files:
+        default = namespace or "default"
+        injections = manifests.read_injections(injection_files, namespace=default)
+        injector = offline(injections, namespace=default, namespace_labels=namespace_labels)
+    else:
+        from sidecar_injector.cli.cluster import live_files  # noqa: PLC0415 - files need no cluster
+
+        injector = live_files.injector(
+            address, documents, namespace=namespace, namespace_labels=namespace_labels
+        )
     results = injector.documents(documents)
 
     tables.write(manifests.printed(documents, results))
     findings = any(entry.has_findings for entry in injector.entries)
-    notes = [*injector.notes, *injector.notes_on_manifests]
+    notes = [
+        *injector.notes_on_namespaces(only_changed=True), *injector.notes,
+        *injector.notes_on_manifests,
+    ]  # fmt: skip
     if report_format == "json":
         click.echo(report.as_json(injector.entries, notes=notes), err=True)
     else:

@@ -50,7 +50,7 @@ def krm(
         injector = inject.offline(
             injections, namespace=namespace, namespace_labels=namespace_labels
         )
-        injector.learn_accounts(items)
+        injector.learn(items)
         contents = []
         for item in items:
             own = dataclasses.replace(injector, subjects=[], notes=[], notes_on_manifests=[])

@@ -12,25 +12,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import rich.progress
 
 from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
+from sidecar_injector.cli.cluster import errors, owners, probe, release, rollouts
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import owners, probe, release, rollouts
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
-    from sidecar_injector.kube import client as kube_client
+    from sidecar_injector.cli.cluster import http_client
 
 COLUMNS = ("OWNER", "OUTDATED", "MISSING", "ACTION")
 RESTART, RESTARTED, FAILED, BY_HAND = "restart", "restarted", "failed", "recreate by hand"
 COMPLETE, INCOMPLETE = "complete", "incomplete"
 """With `--wait`: whether every pod was replaced in time."""
+NOTHING_TO_DO = "nothing to do"
+"""Pods of a CronJob's runs: the next run is new."""
 UNDER_WAY = "under way"
 """All its pods are older than the last restart, which replaces them."""
 STYLES = {
@@ -57,6 +58,8 @@ class OwnerPlan:
         last = effect.restarted
         is_replacing = last is not None and all(pod.created < last for pod in candidates)
         self.action = BY_HAND if self.message else UNDER_WAY if is_replacing else RESTART
+        if effect.is_replaced_anyway:
+            self.action = NOTHING_TO_DO
 
     def pods(self, state: str) -> int:
         """How many of its pods are in this state."""
@@ -78,8 +81,14 @@ class Mode:
 
     dry_run: bool
     force: bool
-    wait_seconds: int | None
-    """How long to wait for the rollouts; None does not wait."""
+    asks: bool
+    """Whether a person is asked first."""
+    parallel: int
+    """How many rollouts are under way at once."""
+    is_waiting: bool
+    """Whether the last of them are waited for, too."""
+    seconds: int
+    """How long to wait for a rollout."""
 
 
 @click.command(epilog="Example: sidecar-injector restart --outdated -n demo --dry-run")
@@ -91,9 +100,12 @@ class Mode:
     is_flag=True,
     help="Also where the injector does not answer: pods come back without sidecars.",
 )
+@click.option("--parallel", type=click.IntRange(min=1), default=5, show_default=True,
+              metavar="N", help="How many rollouts may be under way at once.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask before -A restarts what it has found.")
 @click.option("--wait", is_flag=True, help="Until the pods are replaced, telling each step.")
 @click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True,
-              metavar="SECONDS", help="How long to wait.")  # fmt: skip
+              metavar="SECONDS", help="How long to wait for rollouts.")  # fmt: skip
 @cluster_client.namespace(everywhere=False)
 @options.output()
 @cluster_client.address()
@@ -103,6 +115,8 @@ def restart(
     missing: bool,
     dry_run: bool,
     force: bool,
+    parallel: int,
+    yes: bool,
     wait: bool,
     timeout: int,
     namespace: str | None,
@@ -110,15 +124,17 @@ def restart(
     form: str,
     address: cluster_client.Address,
 ) -> None:
-    """Restart what owns pods whose sidecars are outdated or missing.
+    """Restart workloads whose pods have outdated or missing sidecars.
 
     Without --outdated or --missing both count. Sets only the annotation that `kubectl rollout
-    restart` sets, so that Deployments, StatefulSets and DaemonSets replace their pods one after the
-    other and at their own pace. Jobs, bare pods and whatever else does not roll are listed to be
-    recreated by hand. Pods to which the sidecar could not be added now either are left alone.
-    Nothing is restarted in a namespace unless the injector answers there. Exit status 1 if anything
-    is left to be done by hand, or with --wait if a rollout is not complete in time; it goes on
-    without us. Exit status 2 if the injector does not answer, or if you may not see everything.
+    restart` sets, so that Deployments, StatefulSets and DaemonSets replace their pods at their own
+    pace. At most --parallel rollouts are under way at once: the next one starts when one is
+    complete, has stopped, or has taken longer than --timeout. Bare pods and Jobs are listed to be
+    recreated by hand; of a CronJob the next run is new. Pods to which the sidecar could not be
+    added now either are left alone. Nothing is restarted in a namespace unless the injector answers
+    there. Exit status 1 if anything is left to be done by hand, or with --wait if a rollout is not
+    complete in time; the rollout continues in the background. Exit status 2 if the injector does
+    not answer, or if you may not see everything.
     """
     if wait and dry_run:
         raise click.UsageError("--wait and --dry-run exclude each other: nothing would roll")
@@ -133,7 +149,14 @@ def restart(
             chosen,
             states=_states(outdated=outdated, missing=missing),
             release_namespace=address.release_namespace,
-            mode=Mode(dry_run=dry_run, force=force, wait_seconds=timeout if wait else None),
+            mode=Mode(
+                dry_run=dry_run,
+                force=force,
+                asks=all_namespaces and not yes and not dry_run and sys.stdin.isatty(),
+                parallel=parallel,
+                is_waiting=wait,
+                seconds=timeout,
+            ),
         ),
     )
     if form == options.TABLE:
@@ -150,9 +173,11 @@ class SilentInjectorError(cluster_client.ClusterError):
 
     def __init__(self, probes: Sequence[probe.Probe]) -> None:
         sentences = "; ".join(map(str, probes))
+        remedy = f"Find out why: {names.PRODUCT} check -n {probes[0].namespace}."
         super().__init__(
-            f"nothing was restarted: {sentences}. Find out why: {names.PRODUCT} check -n"
-            f" {probes[0].namespace}. To restart all the same: --force"
+            errors.Explained(
+                f"nothing was restarted: {sentences}", f"{remedy} To restart all the same: --force"
+            )
         )
 
 
@@ -186,7 +211,7 @@ def _states(*, outdated: bool, missing: bool) -> set[str]:
 
 
 async def _carry_out(
-    client: kube_client.InteractiveClient,
+    client: http_client.InteractiveClient,
     namespace: str | None,
     *,
     states: set[str],
@@ -198,15 +223,17 @@ async def _carry_out(
     silent = await _silent(client, restarts.plans)
     if silent and not mode.dry_run and not mode.force:
         raise SilentInjectorError(silent)
+    if mode.asks:
+        _ask(restarts.plans)
     if not mode.dry_run:
-        await _restart(client, restarts.plans)
-    if mode.wait_seconds is not None:
-        await _wait(client, restarts.plans, seconds=mode.wait_seconds)
+        await _restart(client, restarts.plans, mode=mode)
+    if mode.is_waiting:
+        await _wait(client, restarts.plans, seconds=mode.seconds)
     return dataclasses.replace(restarts, notes=(*restarts.notes, *map(str, silent)))
 
 
 async def _silent(
-    client: kube_client.InteractiveClient, plans: Sequence[OwnerPlan]
+    client: http_client.InteractiveClient, plans: Sequence[OwnerPlan]
 ) -> list[probe.Probe]:
     """The namespaces with something to restart in which the injector was not seen to answer."""
     namespaces = sorted({plan.owner.namespace for plan in plans if plan.action == RESTART})
@@ -235,15 +262,46 @@ async def _plans(
     return Restarts(plans=plans, notes=injections.notes)
 
 
-async def _restart(client: api.Api, plans: Sequence[OwnerPlan]) -> None:
+def _ask(plans: Sequence[OwnerPlan]) -> None:
+    """Raises Abort unless a person agrees."""
+    chosen = [plan.owner for plan in plans if plan.action == RESTART]
+    if chosen:
+        places = len({owner.namespace for owner in chosen})
+        question = (
+            f"Restart {_counted(len(chosen), 'workload')} in {_counted(places, 'namespace')}?"
+        )
+        click.confirm(question, abort=True, err=True)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+async def _restart(client: api.Api, plans: Sequence[OwnerPlan], *, mode: Mode) -> None:
     at = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    ends: dict[owners.Owner, float] = {}
+    """When each rollout that is under way is no longer waited for."""
     for plan in _with_progress([plan for plan in plans if plan.action == RESTART]):
+        if len(ends) >= mode.parallel:
+            await _one_finished(client, ends)
         try:
             await owners.restart(client, plan.owner, at=at)
             plan.action = RESTARTED
+            ends[plan.owner] = time.monotonic() + mode.seconds
         except api.ApiError as error:
             # The others are restarted all the same; the table shows the result of each.
-            plan.action, plan.message = FAILED, str(error)
+            plan.action, plan.message = FAILED, errors.explained(error).sentence
+
+
+async def _one_finished(client: api.Api, ends: dict[owners.Owner, float]) -> None:
+    """Wait until a rollout is complete, stuck or too slow, and forget it."""
+    while True:
+        for owner, end in [*ends.items()]:
+            rollout = await _rollout(client, owner)
+            if rollout.complete or rollout.stuck or time.monotonic() >= end:
+                del ends[owner]
+                return
+        await asyncio.sleep(PAUSE)
 
 
 async def _wait(client: api.Api, plans: Sequence[OwnerPlan], *, seconds: float) -> None:
@@ -290,6 +348,8 @@ def _shown(rolling: Sequence[owners.Owner]) -> Iterator[OnChange]:
     if not console.is_terminal:
         yield lambda owner, rollout: click.echo(f"{owner}: {rollout.message}", err=True)
         return
+    import rich.progress  # noqa: PLC0415 - for terminals alone
+
     columns = (
         rich.progress.TextColumn("{task.description}", markup=False),
         rich.progress.BarColumn(),
@@ -312,6 +372,8 @@ def _with_progress(plans: Sequence[OwnerPlan]) -> Iterator[OwnerPlan]:
     """The plans one after the other, with a bar on a terminal and a line each in a pipe."""
     console = tables.console(stderr=True)
     if console.is_terminal:
+        import rich.progress  # noqa: PLC0415 - for terminals alone
+
         yield from rich.progress.track(plans, description="restarting", console=console)
         return
     for number, plan in enumerate(plans, 1):

@@ -43,7 +43,8 @@ STYLES = {
 class InstallationStatus:
     """All that the verb shows."""
 
-    release: cluster_release.Release
+    release: cluster_release.Release | None
+    """None where the user may not see it."""
     outside: str
     """Where the operator runs if not in this cluster; empty otherwise."""
     injections: cluster_injections.ReadInjections
@@ -90,14 +91,7 @@ def status(
 def as_json(state: InstallationStatus) -> dict[str, Any]:
     """For programs; its shape is stable."""
     return {
-        "release": {
-            "namespace": state.release.namespace,
-            "name": state.release.fullname,
-            "version": state.release.version,
-            "replicas": state.release.wanted,
-            "ready": state.release.ready,
-            "outside": state.outside,
-        },
+        "release": _release_as_json(state.release, state.outside) if state.release else None,
         "injections": [_injection_as_json(live, state) for live in state.injections.injections],
         "namespaces": [
             {"name": name, "label": label, "pods": pods, "injections": applying}
@@ -132,6 +126,17 @@ def as_json(state: InstallationStatus) -> dict[str, Any]:
     }
 
 
+def _release_as_json(release: cluster_release.Release, outside: str) -> dict[str, Any]:
+    return {
+        "namespace": release.namespace,
+        "name": release.fullname,
+        "version": release.version,
+        "replicas": release.wanted,
+        "ready": release.ready,
+        "outside": outside,
+    }
+
+
 def _owner_as_json(owner: owners.Owner) -> dict[str, str]:
     return {"namespace": owner.namespace, "kind": owner.kind, "name": owner.name}
 
@@ -139,22 +144,43 @@ def _owner_as_json(owner: owners.Owner) -> dict[str, str]:
 async def _read(
     client: api.Api, namespace: str | None, *, release_namespace: str | None
 ) -> InstallationStatus:
-    release = await cluster_release.find(client, namespace=release_namespace)
+    notes: list[str] = []
+    release = await objects.unless_forbidden(
+        cluster_release.find(client, namespace=release_namespace),
+        notes=notes,
+        consequence="the installation and its certificates are not shown",
+    )
     injections = await cluster_injections.injections(client, namespace=namespace)
-    notes = list(injections.notes)
+    outside = await objects.unless_forbidden(
+        _outside(client, release),
+        notes=notes,
+        consequence="whether the operator runs in this cluster is not known",
+    )
+    refusals = await objects.unless_forbidden(
+        cluster_refusals.read(client, namespace),
+        notes=notes,
+        consequence="refused pods are not shown",
+    )
     return InstallationStatus(
         release=release,
-        outside=await cluster_release.outside(client, release),
+        outside=outside or "",
         injections=injections,
         namespaces=await _labelled_namespaces(client, namespace),
         pods=await cluster_pods.overview(
-            client, namespace=namespace, injections=injections, release_namespace=release.namespace
+            client,
+            namespace=namespace,
+            injections=injections,
+            release_namespace=release.namespace if release else names.PRODUCT,
         ),
-        refusals=await _refusals(client, namespace, notes),
+        refusals=refusals or [],
         is_of_namespace=namespace is not None,
-        certificates=await _certificates(client, release, notes),
-        notes=notes,
+        certificates=await _certificates(client, release, notes) if release else None,
+        notes=(*injections.notes, *notes),
     )
+
+
+async def _outside(client: api.Api, release: cluster_release.Release | None) -> str:
+    return await cluster_release.outside(client, release) if release else ""
 
 
 async def _labelled_namespaces(client: api.Api, namespace: str | None) -> list[api.Json]:
@@ -162,18 +188,6 @@ async def _labelled_namespaces(client: api.Api, namespace: str | None) -> list[a
         return [await client.get(api.NAMESPACES, name=namespace)]
     scope = api.Scope(label_selector=names.INJECTION_LABEL)
     return await objects.read_all(client, api.NAMESPACES, scope=scope)
-
-
-async def _refusals(
-    client: api.Api, namespace: str | None, notes: list[str]
-) -> list[cluster_refusals.Refusal]:
-    try:
-        return await cluster_refusals.read(client, namespace)
-    except api.ApiError as error:
-        if error.status != api.FORBIDDEN:
-            raise
-        notes.append("you may not list events: refused pods are not shown")
-        return []
 
 
 async def _certificates(
@@ -230,11 +244,11 @@ def _namespaces(state: InstallationStatus) -> Iterator[tuple[str, str, int, list
 
 def _print(state: InstallationStatus) -> None:
     console = tables.console()
-    release = state.release
-    ready = f"{release.ready} of {release.wanted} replicas ready"
-    runs = f"runs outside of the cluster, at {state.outside}" if state.outside else ready
-    deployment = f"Deployment {release.namespace}/{release.fullname}"
-    tables.heading(f"{names.PRODUCT} {release.version}, {deployment}: {runs}", to=console)
+    if release := state.release:
+        ready = f"{release.ready} of {release.wanted} replicas ready"
+        runs = f"runs outside of the cluster, at {state.outside}" if state.outside else ready
+        deployment = f"Deployment {release.namespace}/{release.fullname}"
+        tables.heading(f"{names.PRODUCT} {release.version}, {deployment}: {runs}", to=console)
     for columns, rows, otherwise in (
         (INJECTIONS, list(_injection_rows(state)), "there is no injection yet"),
         (NAMESPACES, list(_namespace_rows(state)),

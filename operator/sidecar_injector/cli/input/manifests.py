@@ -10,22 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import yaml
 
 from sidecar_injector import crds, names
-from sidecar_injector.cli.input import yaml_documents, yaml_styles
+from sidecar_injector.cli import options
+from sidecar_injector.cli.input import locations, yaml_documents, yaml_styles
 from sidecar_injector.convert import sources
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.pods import shapes, workloads
 
-STDIN = "-"
-
-
-class UnreadableInput(click.ClickException):
-    """Input that cannot be used: a line that names file, document and field; exit status 2."""
-
-    exit_code = 2
+STDIN = options.STDIN
+UnreadableInput = locations.UnreadableInput
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -184,9 +179,23 @@ def _without_head(manifest: dict[str, Any], *, item: Mapping[str, Any]) -> dict[
 def remarks(document: Document) -> Iterator[str]:
     """What in a document may be a pod and is not read as one, in sentences."""
     for item in flattened(document):
-        for sentence in workloads.not_understood(item.manifest):
-            name = (item.manifest.get("metadata") or {}).get("name") or ""
-            yield f"{item.place}: {item.manifest['kind']}/{name}: {sentence}"
+        yield from (_of(item, text) for text in workloads.not_understood(item.manifest))
+
+
+def guesses(document: Document) -> Iterator[str]:
+    """What in a document is taken for a pod template, in an object of another's kind."""
+    for item in flattened(document):
+        if workloads.kind_of(item.manifest) in workloads.PATHS:
+            continue
+        if any(workloads.not_understood(item.manifest)):
+            continue
+        for path in workloads.pod_paths(item.manifest):
+            yield _of(item, f"{workloads.field(path)} is taken for a pod template")
+
+
+def _of(item: Document, sentence: str) -> str:
+    name = (item.manifest.get("metadata") or {}).get("name") or ""
+    return f"{item.place}: {item.manifest['kind']}/{name}: {sentence}"
 
 
 def file_name(path: str) -> str:
@@ -200,6 +209,8 @@ def _place(file: str, number: int) -> str:
 
 def _text(path: str) -> str:
     try:
+        if locations.is_address(path):
+            return locations.fetched(path).decode()
         content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
         return content.decode()
     except OSError as error:

@@ -17,6 +17,7 @@ def notes(
     undecided: Mapping[model.Injection, str],
     *,
     knows_account: bool,
+    knows_namespace: bool,
 ) -> Iterator[str]:
     """What could not be known for a decision, in sentences."""
     for injection, key in undecided.items():
@@ -35,7 +36,7 @@ def notes(
             )
         for parameter in line.injection.spec.get("parameters") or ():
             annotation = (parameter.get("from") or {}).get("namespaceAnnotation")
-            if annotation and parameter.get("default") is not None:
+            if annotation and not knows_namespace and parameter.get("default") is not None:
                 yield (
                     f"{line.injection.reference} reads the annotation {annotation!r} of the"
                     " namespace,"

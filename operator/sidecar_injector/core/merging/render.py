@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, parameters, schema
-from sidecar_injector.core.merging import additions, container_additions, inherit
+from sidecar_injector.core.merging import additions, container_additions, inherit, part_names
 from sidecar_injector.core.merging.claims import Claims
 from sidecar_injector.core.merging.status_annotation import NAMED_LISTS
 from sidecar_injector.core.pods import fields as pod_fields
@@ -118,7 +118,9 @@ class Parts:
 
 
 def _listed(parts: Sequence[str]) -> str:
-    text = ", ".join(parts[:SUMMARY_PARTS])
+    text = ", ".join(
+        part_names.of_path(part) if part.startswith("/") else part for part in parts[:SUMMARY_PARTS]
+    )
     rest = len(parts) - SUMMARY_PARTS
     return f"{text} and {rest} more" if rest > 0 else text
 

@@ -1,0 +1,163 @@
+"""docs/pictures: what a pod receives, where messages appear, and a terminal, from real output.
+
+`python -m tools.pictures` writes them; a test compares. They have no remote fonts or references, so
+that they look the same without a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import io
+import pathlib
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import click.testing
+import rich.console
+import rich.text
+import yaml
+
+from sidecar_injector import names
+from sidecar_injector.cli import main
+from tools import pages
+
+ROOT: Final = pathlib.Path(__file__).parent.parent
+FOLDER: Final = ROOT / "docs" / "pictures"
+DEMO: Final = "tools/demo"
+FONT: Final = "font-family='Helvetica, Arial, sans-serif'"
+MONO: Final = "font-family='Menlo, Consolas, monospace'"
+OURS, THEIRS, LINE, DARK = "#dcefe1", "#eef1f5", "#8894a5", "#1d2733"
+COMMANDS: Final = (
+    f"explain -f {DEMO}/deployment.yaml -i {DEMO}/injection.yaml",
+    f"explain -f {DEMO}/silent.yaml -i {DEMO}/injection.yaml",
+    f"explain -f {DEMO}/opted-out.yaml -i {DEMO}/injection.yaml",
+)
+COLUMNS: Final = 118
+Json = dict[str, Any]
+
+
+def pictures() -> dict[str, str]:
+    """All of them, by the names of their files."""
+    return {"pod.svg": pod(), "way.svg": way(), "terminal.svg": terminal()}
+
+
+def run(*words: str) -> str:
+    """What a verb prints, for files of this repository."""
+    with contextlib.chdir(ROOT):
+        return click.testing.CliRunner().invoke(main.cli, words).stdout
+
+
+def pod() -> str:
+    """The pods of the demo's Deployment before and after, as `inject` makes them."""
+    file = f"{DEMO}/deployment.yaml"
+    before = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["spec"]["template"]
+    after = yaml.safe_load(run("inject", "-f", file, "-i", f"{DEMO}/injection.yaml"))
+    own, parts = list(_parts(before)), list(_parts(after["spec"]["template"]))
+    shapes = [
+        *_box(20, "The pod as its author wrote it", [(part, THEIRS) for part in own]),
+        _text(373, 58, "SidecarInjection", size=12, anchor="middle"),
+        _text(373, 74, "nginx", size=12, anchor="middle"),
+        *_arrow(330, 418, 88),
+        *_box(
+            430, "The pod that starts", [(part, THEIRS if part in own else OURS) for part in parts]
+        ),
+    ]  # fmt: skip
+    return _svg(745, 50 + 25 * len(parts), shapes)
+
+
+def _parts(manifest: Json) -> Iterator[str]:
+    for key, value in manifest["metadata"].get("labels", {}).items():
+        yield f"label {key.removeprefix(f'{names.GROUP}/')}: {value}"
+    for key, value in manifest["metadata"].get("annotations", {}).items():
+        short = key.partition("/")[2]
+        yield f"annotation …/{short}" + (f": {value}" if len(value) < 20 else "")
+    for field in ("initContainers", "containers", "volumes"):
+        for item in manifest["spec"].get(field, ()):
+            yield f"{field.removesuffix('s')} {item['name']}"
+
+
+def way() -> str:
+    """Where a pod comes from, and where each message appears."""
+    steps = (
+        ("kubectl apply", "warnings: mistakes, and", "injections that will not fit"),
+        ("Deployment", "Events: skipped or refused", "pods, wrong annotations"),
+        ("ReplicaSet", "condition ReplicaFailure", "if a pod is refused"),
+        ("API server", "audit annotations", "injected and skipped"),
+        ("injector", "log, metrics, and the", "status of each injection"),
+        ("pod", "annotations injected", "and skipped, a label"),
+    )
+    shapes: list[str] = []
+    for index, (title, *lines) in enumerate(steps):
+        left = 30 + index * 205
+        shapes += _rectangle(left, 20, 150, 44, OURS if title == "injector" else THEIRS)
+        shapes.append(_text(left + 75, 47, title, size=16, weight="bold", anchor="middle"))
+        shapes += [
+            _text(left + 75, 92 + 19 * number, line, size=12, anchor="middle")
+            for number, line in enumerate(lines)
+        ]
+        if index + 1 < len(steps):
+            shapes += _arrow(left + 152, left + 202, 42)
+    question = "kubectl sidecar-injector explain deploy/web: the answer first, then what helps"
+    shapes.append(_text(618, 148, question, size=14, anchor="middle", font=MONO))
+    return _svg(1236, 170, shapes)
+
+
+def terminal() -> str:
+    """The offline verbs, as a terminal shows them."""
+    console = rich.console.Console(record=True, width=COLUMNS, file=io.StringIO())
+    for command in COMMANDS:
+        prompt = rich.text.Text(f"$ {names.PRODUCT} {command}", style="bold green")
+        console.print(prompt, soft_wrap=True)
+        console.print(rich.text.Text(run(*shlex.split(command))), highlight=False)
+    picture = console.export_svg(title=names.PRODUCT, unique_id="terminal")
+    # Rich names a font of a server.
+    return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL).replace(
+        "Fira Code", "Menlo"
+    )
+
+
+def _box(left: int, title: str, parts: Sequence[tuple[str, str]]) -> Iterator[str]:
+    yield _text(left, 24, title, size=15, weight="bold")
+    for index, (part, colour) in enumerate(parts):
+        yield from _rectangle(left, 36 + 25 * index, 295, 21, colour)
+        yield _text(left + 8, 51 + 25 * index, part, size=12, font=MONO)
+
+
+def _rectangle(left: int, top: int, width: int, height: int, colour: str) -> Iterator[str]:
+    yield (
+        f"<rect x='{left}' y='{top}' width='{width}' height='{height}' rx='4' fill='{colour}'"
+        f" stroke='{LINE}'/>"
+    )
+
+
+def _arrow(start: int, end: int, height: int) -> Iterator[str]:
+    yield (
+        f"<path d='M{start} {height} H{end} m-8 -5 l8 5 l-8 5' fill='none' stroke='{DARK}'"
+        " stroke-width='2'/>"
+    )
+
+
+def _text(
+    left: int, top: int, text: str, *, size: int, weight: str = "normal", anchor: str = "start",
+    font: str = FONT,
+) -> str:  # fmt: skip
+    return (
+        f"<text x='{left}' y='{top}' font-size='{size}' font-weight='{weight}' fill='{DARK}'"
+        f" text-anchor='{anchor}' {font}>{html.escape(text)}</text>"
+    )
+
+
+def _svg(width: int, height: int, shapes: Sequence[str]) -> str:
+    head = (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}'>"
+    )
+    ground = f"<rect width='{width}' height='{height}' fill='white'/>"
+    return "\n".join([head, ground, *shapes, "</svg>", ""])
+
+
+if __name__ == "__main__":
+    for name, picture in pictures().items():
+        pages.write(FOLDER / name, picture)
