@@ -36,7 +36,7 @@ Seconds are a number or a duration with the units h, m and s: `720h`, `15m`, `1h
 helm install {names.PRODUCT} charts/{names.PRODUCT} --namespace {names.PRODUCT} --create-namespace
 ```
 
-What is installed, how to upgrade it and what to do when it rings is in the repository's
+What is installed, how to upgrade it and what to do when an alert fires is in the repository's
 `docs/operations.md`; how to install it with Argo CD or Flux is in `docs/gitops.md`.
 
 | value | default | what it is |

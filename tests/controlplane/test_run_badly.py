@@ -108,7 +108,9 @@ def with_token(token: str) -> Callable[[pathlib.Path], None]:
     ("change", "message"),
     [
         pytest.param(pathlib.Path.unlink, "there is no such file", id="missing"),
-        pytest.param(lambda path: path.write_text("{"), "it is no YAML: line 1", id="garbage"),
+        pytest.param(
+            lambda path: path.write_text("{"), "it is not valid YAML: line 1", id="garbage"
+        ),
         pytest.param(with_token("refused"), "does not accept our token", id="token refused"),
     ],
 )

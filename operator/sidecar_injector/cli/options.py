@@ -120,5 +120,5 @@ def _labels(context: click.Context, parameter: click.Parameter, text: str) -> di
     """`k=v,…` as a mapping."""
     pairs = [item.strip() for item in text.split(",") if item.strip()]
     if bad := next((item for item in pairs if "=" not in item), None):
-        raise click.BadParameter(f"{bad!r} is no label; write key=value")
+        raise click.BadParameter(f"{bad!r} is not a label; write key=value")
     return {key: value for key, _, value in (item.partition("=") for item in pairs)}

@@ -50,9 +50,7 @@ def convert(
 
 def _is_sidecarset(value: Any, location: findings.Location) -> bool:
     if not sources.is_object(value):
-        location.warn(
-            "is left out: it is no Kubernetes object, for which apiVersion and kind are needed"
-        )
+        location.warn("is left out: it is not a Kubernetes object: apiVersion and kind are needed")
         return False
     group, _, version = value["apiVersion"].partition("/")
     if (group, value["kind"]) != (GROUP, KIND):

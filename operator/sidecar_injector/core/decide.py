@@ -182,6 +182,6 @@ def _refusal(refusing: Line) -> str:
         if refusing.reason is Reason.CONTAINER_CONFLICT:
             remedy += "; copy an injected pod with kubectl debug --keep-annotations"
     return (
-        f"{injection.kind} {injection.reference} must be injected (failurePolicy: Fail)"
-        f" and cannot be: {refusing.reason.value}: {refusing.message}. {remedy}"
+        f"{injection.kind} {injection.reference} is required (failurePolicy: Fail)"
+        f" but cannot be injected: {refusing.reason.value}: {refusing.message}. {remedy}"
     )

@@ -160,7 +160,7 @@ def _detail(error: Exception) -> str:
     """Why credentials cannot be read, in one line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         place = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-        return f"it is no YAML: {place}: {error.problem}"
+        return f"it is not valid YAML: {place}: {error.problem}"
     if isinstance(error, AttributeError | KeyError | TypeError):
         return "it has not the shape of a kubeconfig"
     return " ".join(str(error).split()) or type(error).__name__

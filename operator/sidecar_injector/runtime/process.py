@@ -52,9 +52,9 @@ async def until_stopped(
             await attempt()
         except OSError as error:
             # For example a port that is in use, which needs no traceback.
-            _log.error("%s: %s; starting anew in %g s", what, error, RESTART_SECONDS)
+            _log.error("%s: %s; retrying in %g s", what, error, RESTART_SECONDS)
         except Exception:  # noqa: BLE001 - a bug in here or in Kopf must not end the process
-            _log.exception("%s broke; starting anew in %g s", what, RESTART_SECONDS)
+            _log.exception("%s failed; retrying in %g s", what, RESTART_SECONDS)
         else:
             return
         await unless_stopped(asyncio.sleep(RESTART_SECONDS), stop)

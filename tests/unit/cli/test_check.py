@@ -358,7 +358,7 @@ def test_the_remedy_is_below_its_line_and_the_last_line_counts(monkeypatch):
     assert lines[0].split() == ["CHECK", "RESULT", "WHAT"]
     (number,) = [index for index, line in enumerate(lines) if line.startswith("namespaces")]
     assert lines[number].split() == ["namespaces", "unknown", "namespaces", "is", "forbidden"]
-    assert lines[number + 1].strip().startswith("→ ask for the right to look")
+    assert lines[number + 1].strip().startswith("→ ask for these permissions")
     counts = collections.Counter(line.split()[1] for line in lines[1:-1] if line[0] != " ")
     assert lines[-1] == f"{counts['failed']} failed, 1 unknown"
 

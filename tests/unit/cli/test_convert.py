@@ -74,8 +74,8 @@ def test_two_files_are_one_conversion() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "standard input: holds nothing to convert"),
-        ("kind: [", "standard input, line 2, column 1: is no YAML"),
+        ("", "standard input: contains nothing to convert"),
+        ("kind: [", "standard input, line 2, column 1: is not valid YAML"),
         ("name: a\ninherits: missing.yaml",
          "standard input, document 1: field inherits: missing.yaml: No such file"),
         ("name: a\ninherits: ../convert/loop.yaml",
@@ -99,7 +99,7 @@ def test_a_file_without_anything_to_convert_says_why_first() -> None:
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
         "warning: standard input, document 1: is left out: it is no configuration",
-        "Error: standard input: holds nothing to convert",
+        "Error: standard input: contains nothing to convert",
     ]
 
 

@@ -337,12 +337,12 @@ def test_arguments_for_files_and_for_a_cluster_exclude_each_other(verb, words, m
 @pytest.mark.parametrize(
     ("pods", "injections", "line"),
     [
-        ("a: [", resource(), "pods.yaml, line 2, column 1: is no YAML"),
+        ("a: [", resource(), "pods.yaml, line 2, column 1: is not valid YAML"),
         ("kind: Pod\n", resource(), "document 1: field apiVersion must be a text"),
         (placed(labels={"a": 1}), resource(), "field metadata.labels[a]: 1 must be a string"),
         (placed(), resource() | {"apiVersion": "sidecar-injector.dev/v2"}, "r.dev/v2' is unknown"),
-        (placed(), placed(), "in.yaml: holds no SidecarInjection"),
-        (resource(), resource(), "pods.yaml: holds no pod; field kind"),
+        (placed(), placed(), "in.yaml: contains no SidecarInjection"),
+        (resource(), resource(), "pods.yaml: contains no pod; field kind"),
     ],
 )  # fmt: skip
 def test_unreadable_input_is_one_line_and_exit_status_2(tmp_path, verb, pods, injections, line):

@@ -92,7 +92,7 @@ def test_namespace_labels_select_and_opt_out(run):
 def test_a_label_without_a_value_is_wrong_usage(run):
     result = run(placed(), "--namespace-labels", "tier")
     assert result.exit_code == 2
-    assert "'tier' is no label; write key=value" in result.stderr
+    assert "'tier' is not a label; write key=value" in result.stderr
 
 
 def test_the_json_report_has_its_documented_shape(run):

@@ -22,19 +22,19 @@ def run(tmp_path):
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n"
 BAD_MANIFESTS = {
-    "no-yaml": ("a: [", "pods.yaml, line 2, column 1: is no YAML: "),
+    "no-yaml": ("a: [", "pods.yaml, line 2, column 1: is not valid YAML: "),
     "second-document": (POD + "---\na: 1\n", "pods.yaml, document 2: field apiVersion must be"),
     "no-kind": ("apiVersion: v1\n", "document 1: field kind must be a text, and is missing"),
     "kind-of-number": ("apiVersion: v1\nkind: 3\n", "field kind must be a text, and is 3"),
-    "text": ("hello\n", "document 1: is no Kubernetes object but the text 'hello'"),
-    "list": ("- a\n", "document 1: is no Kubernetes object but a list"),
-    "number": ("12\n", "is no Kubernetes object but 12"),
-    "empty": ("# nothing\n---\n", "pods.yaml: holds no Kubernetes object"),
+    "text": ("hello\n", "document 1: is not a Kubernetes object but the text 'hello'"),
+    "list": ("- a\n", "document 1: is not a Kubernetes object but a list"),
+    "number": ("12\n", "is not a Kubernetes object but 12"),
+    "empty": ("# nothing\n---\n", "pods.yaml: contains no Kubernetes object"),
     "metadata": ("apiVersion: v1\nkind: A\nmetadata: []\n", "field metadata must be an object"),
     "name": ("apiVersion: v1\nkind: A\nmetadata: {name: 1}\n", "field metadata.name: 1 must be a"),
     "namespace": (POD.replace("name: web", "namespace: on"), "metadata.namespace: true must be a"),
     "item": ("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: List, items: [3]}]\n",
-             "document 1, items[0], items[0]: is no Kubernetes object but 3"),
+             "document 1, items[0], items[0]: is not a Kubernetes object but 3"),
     "label": (POD.replace("name: web", "labels: {a: 1}"),
               "document 1: field metadata.labels[a]: 1 must be a string: put it in quotes"),
     "annotation": (POD.replace("name: web", "annotations: {a: yes}"),
@@ -51,9 +51,9 @@ BAD_MANIFESTS = {
     "in-template": ("apiVersion: batch/v1\nkind: Job\nspec: {template: {spec: {volumes: [1]}}}\n",
                     "field spec.template.spec.volumes[0]: must be an object"),
     "not-utf-8": (b"a: \xff\n", "pods.yaml: is not UTF-8 text (byte 3)"),
-    "recursive": ("a: &a [*a]\n", "line 1, column 8: is no YAML: anchor &a contains itself"),
-    "deep": ("[" * 100_000, "is no YAML: it is nested more than 100 levels deep"),
-    "not-a-number": (POD + "spec: {x: .nan}\n", "is no YAML: nan is no number that JSON has"),
+    "recursive": ("a: &a [*a]\n", "line 1, column 8: is not valid YAML: anchor &a contains itself"),
+    "deep": ("[" * 100_000, "is not valid YAML: it is nested more than 100 levels deep"),
+    "not-a-number": (POD + "spec: {x: .nan}\n", "is not valid YAML: nan is not a number in JSON"),
 }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ BAD_INJECTIONS = {
     "no-version": (INJECTION_TEXT.replace("/v1alpha1", ""), "'sidecar-injector.dev' is unknown"),
     "kind": (INJECTION_TEXT.replace("kind: SidecarInjection", "kind: Sidecar"),
              "document 1: field kind: 'Sidecar' is unknown"),
-    "none": (POD, "in.yaml: holds no SidecarInjection or ClusterSidecarInjection"),
+    "none": (POD, "in.yaml: contains no SidecarInjection or ClusterSidecarInjection"),
     "nameless": (INJECTION_TEXT.replace("name: log", "a: b"), "field metadata.name is missing"),
     "twice": (INJECTION_TEXT + "---\n" + INJECTION_TEXT,
               "document 2: field metadata.name: SidecarInjection 'log' is given twice; the other "),

@@ -118,7 +118,7 @@ def broken_pod():
         ([INJECTION | {"kind": "Injection"}], "demo/Injection/log: field kind: 'Injection' is"),
         ([INJECTION, broken_pod()], "demo/Pod/web: field spec.containers: "),
         ([placed()], "no SidecarInjection or ClusterSidecarInjection is among the items"),
-        ([INJECTION, "text"], "standard input, items[1]: is no Kubernetes object"),
+        ([INJECTION, "text"], "standard input, items[1]: is not a Kubernetes object"),
     ],
 )
 def test_what_cannot_be_read_fails_with_the_items_as_they_were(items, message):
@@ -138,7 +138,7 @@ def test_settings_in_a_config_map_are_refused_and_one_without_is_nothing():
     config = config | {"data": {"namespace": "demo"}}
     result, _ = krm(resource_list(*items, functionConfig=config))
     assert result.exit_code == 2
-    assert "functionConfig: field data: namespace means nothing here" in result.stderr
+    assert "functionConfig: field data: namespace is not used here" in result.stderr
 
 
 def test_results_of_a_function_before_are_replaced():

@@ -161,8 +161,8 @@ def test_injections_of_the_files_that_can_meet_on_a_pod_are_held_against_each_ot
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("a: [", "in.yaml, line 2, column 1: is no YAML"),
-        ("apiVersion: v1\nkind: ConfigMap\n", "in.yaml: holds no SidecarInjection"),
+        ("a: [", "in.yaml, line 2, column 1: is not valid YAML"),
+        ("apiVersion: v1\nkind: ConfigMap\n", "in.yaml: contains no SidecarInjection"),
         (resource() | {"kind": "Sidecar"}, "document 1: field kind: 'Sidecar' is unknown"),
         ([resource(), resource()], "document 2: field metadata.name: SidecarInjection 'log' is"),
     ],
@@ -173,7 +173,7 @@ def test_unreadable_input_is_one_line_and_exit_status_2(tmp_path, content, line)
 
 def test_standard_input_without_injections_is_called_that():
     result = run("lint", "-f", "-", stdin="apiVersion: v1\nkind: ConfigMap\n")
-    check_refused(result, "Error: standard input: holds no SidecarInjection")
+    check_refused(result, "Error: standard input: contains no SidecarInjection")
 
 
 def test_a_file_that_is_not_there_is_named():

@@ -96,5 +96,5 @@ def test_an_injection_that_is_given_in_two_files_names_both(file):
 
 def test_each_file_must_hold_an_injection(file):
     first, second = file(resource(), name="one.yaml"), file(pod(), name="two.yaml")
-    with pytest.raises(manifests.UnreadableInput, match=f"two.yaml: holds no {names.KIND}"):
+    with pytest.raises(manifests.UnreadableInput, match=f"two.yaml: contains no {names.KIND}"):
         manifests.read_injections([first, second], namespace="demo")

@@ -175,8 +175,8 @@ def test_what_is_no_longer_as_it_was_left_stays(tmp_path):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("a: [", "p.yaml, line 2, column 1: is no YAML"),
-        ("# nothing\n", "p.yaml: holds no Kubernetes object"),
+        ("a: [", "p.yaml, line 2, column 1: is not valid YAML"),
+        ("# nothing\n", "p.yaml: contains no Kubernetes object"),
         ("apiVersion: v1\nkind: Pod\nspec: {containers: {}}\n", "spec.containers: must be a list"),
         ("apiVersion: batch/v1\nkind: Job\nspec: {}\n", "field spec.template: must be an object"),
     ],

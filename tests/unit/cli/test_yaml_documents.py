@@ -71,7 +71,7 @@ def test_other_readers_of_yaml_see_a_string_where_we_wrote_one(text):
 
 @pytest.mark.parametrize("text", [".nan", ".inf", "-.Inf"])
 def test_a_number_that_json_does_not_have_is_refused_with_its_line(text):
-    with pytest.raises(yaml.MarkedYAMLError, match="no number that JSON has") as caught:
+    with pytest.raises(yaml.MarkedYAMLError, match="is not a number in JSON") as caught:
         load(f"a: 1\nb: {text}\n")
     assert caught.value.problem_mark.line == 1
 

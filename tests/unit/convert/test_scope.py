@@ -53,7 +53,7 @@ def test_an_unknown_version_is_left_out_and_other_objects_are_passed_over() -> N
     assert kit.injection_names(conversion) == ["b"]
     assert kit.warnings(conversion) == [
         "here: apiVersion: is left out: 'v2' is unknown; known are v1alpha1 and v1beta1",
-        "here: is left out: it is no Kubernetes object, for which apiVersion and kind are needed",
+        "here: is left out: it is not a Kubernetes object: apiVersion and kind are needed",
     ]
 
 

@@ -265,7 +265,7 @@ async def test_a_closed_port_is_unreachable(tmp_path: Path, unused_tcp_port: int
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        pytest.param("{", "it is no YAML: line 1", id="no-yaml"),
+        pytest.param("{", "it is not valid YAML: line 1", id="no-yaml"),
         pytest.param("{}", "current-context", id="no-context"),
         pytest.param("", "kubeconfig", id="empty"),
         pytest.param("[]", "kubeconfig", id="a-list"),

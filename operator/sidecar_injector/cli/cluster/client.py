@@ -43,7 +43,7 @@ def address() -> options.Decorator:
     """The options that name a cluster and a user, which the verb gets as one `address`."""
     declared = options.together(
         click.option("--kubeconfig", metavar="FILE",
-                     help="Instead of $KUBECONFIG and ~/.kube/config."),
+                     help="Path of the kubeconfig.  [default: $KUBECONFIG, else ~/.kube/config]"),
         # Helm hands its --kube-context on to plugins in this variable.
         click.option("--context", metavar="NAME", envvar="HELM_KUBECONTEXT",
                      shell_complete=proposals.contexts,

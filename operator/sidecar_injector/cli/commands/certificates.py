@@ -115,7 +115,7 @@ async def _request_rotation(
     if settings.certificate_mode != cluster_release.SELF_SIGNED:
         raise CannotRotate(
             f"certificates.mode is {settings.certificate_mode}: the Secret {settings.namespace}/"
-            f"{settings.secret_name} is replaced by whoever makes it, not by us"
+            f"{settings.secret_name} is managed by cert-manager or by you; rotate it there"
         )
     before = await read(client, release)
     await client.patch(
@@ -149,7 +149,7 @@ async def _wait(
             click.echo(f"generation {now.generation}: {phase}", err=True)
         await asyncio.sleep(PAUSE)
     click.echo(
-        f"not done after {seconds:.0f} s, and it goes on without us; the operator's log says why:"
+        f"not done after {seconds:.0f} s. The operator continues by itself; its log says why:"
         f" kubectl -n {release.namespace} logs deployment/{release.fullname}",
         err=True,
     )

@@ -50,7 +50,7 @@ AFTER: Sequence[tuple[str, Check]] = (
     ("fields", server.used_fields),
     ("dry-run pod", webhook.pod),
 )
-LOOK = "ask for the right to look, or an administrator to run this check"
+LOOK = "ask for these permissions, or ask an administrator to run this check"
 BEFORE: Sequence[tuple[str, Check]] = (
     ("rights", rights.to_install),
     ("release", before.other_release),

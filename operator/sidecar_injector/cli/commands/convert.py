@@ -33,7 +33,7 @@ def convert() -> None:
 
     Reads files only, never a cluster. Whatever has no counterpart is left out, with a warning on
     stderr that says what and where. Exit status: 1 if there was a warning, 2 if the input cannot
-    be read or holds nothing to convert.
+    be read or contains nothing to convert.
 
     Example: sidecar-injector convert sidecarset -f sidecarset.yaml > injections.yaml
     """
@@ -134,6 +134,6 @@ def _finish(conversion: findings.Conversion, files: tuple[str, ...]) -> None:
             click.echo(logs.one_line(f"{kind}: {finding}"), err=True)
     if not conversion.injections:
         raise manifests.UnreadableInput(
-            f"{', '.join(map(manifests.file_name, files))}: holds nothing to convert"
+            f"{', '.join(map(manifests.file_name, files))}: contains nothing to convert"
         )
     sys.exit(1 if conversion.warnings else 0)

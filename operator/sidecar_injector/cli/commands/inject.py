@@ -184,7 +184,7 @@ def read_subjects(
     if not injector.subjects:
         kinds = sorted(kind for _, kind in workloads.PATHS)
         raise manifests.UnreadableInput(
-            f"{', '.join(map(manifests.file_name, files))}: holds no pod; field kind may be"
+            f"{', '.join(map(manifests.file_name, files))}: contains no pod; field kind may be"
             f" {', '.join(kinds)}, or any with a pod template"
         )
     return injector.subjects

@@ -104,7 +104,7 @@ def _injections(
         documents.append(manifests.Document(CONFIG, manifests.checked(CONFIG, config)))
         if config["kind"] == "ConfigMap" and config.get("data"):
             raise manifests.UnreadableInput(
-                f"{CONFIG}: field data: {', '.join(config['data'])} means nothing here; settings"
+                f"{CONFIG}: field data: {', '.join(config['data'])} is not used here; settings"
                 f" are arguments, such as `{names.PRODUCT} krm -n NAMESPACE`"
             )
     documents += [written for path in files for written in manifests.read(path)]

@@ -62,7 +62,7 @@ def read(path: str) -> list[Document]:
             place = _place(file, number)
             documents.append(Document(place, checked(place, content), layout))
     if not documents:
-        raise UnreadableInput(f"{file}: holds no Kubernetes object")
+        raise UnreadableInput(f"{file}: contains no Kubernetes object")
     return documents
 
 
@@ -98,7 +98,7 @@ def read_injections(paths: Sequence[str], *, namespace: str) -> list[model.Injec
 def without_injection(path: str) -> UnreadableInput:
     """The error of a file in which there should be one."""
     kinds = f"{names.KIND} or {names.CLUSTER_KIND} ({names.API_VERSION})"
-    return UnreadableInput(f"{file_name(path)}: holds no {kinds}")
+    return UnreadableInput(f"{file_name(path)}: contains no {kinds}")
 
 
 def of_our_group(documents: Iterable[Document]) -> Iterator[Document]:
@@ -235,21 +235,21 @@ def _in_file(file: str) -> Iterator[None]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UnreadableInput(f"{file}{place}: is no YAML: {error.problem}") from error
+        raise UnreadableInput(f"{file}{place}: is not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         message = " ".join(str(error).split())
-        raise UnreadableInput(f"{file}: is no YAML: {message}") from error
+        raise UnreadableInput(f"{file}: is not valid YAML: {message}") from error
 
 
 def checked(place: str, content: Any) -> dict[str, Any]:
     """The content as a Kubernetes object. Raises UnreadableInput if it is none."""
     if not isinstance(content, dict):
-        raise UnreadableInput(f"{place}: is no Kubernetes object but {_kind(content)}")
+        raise UnreadableInput(f"{place}: is not a Kubernetes object but {_kind(content)}")
     for field in ("apiVersion", "kind"):
         if not isinstance(content.get(field), str) or not content[field]:
             raise UnreadableInput(
                 f"{place}: field {field} must be a text, and is {_kind(content.get(field))};"
-                " without it this is no Kubernetes object"
+                " without it this is not a Kubernetes object"
             )
     metadata = content.get("metadata")
     if not isinstance(metadata, dict | None):

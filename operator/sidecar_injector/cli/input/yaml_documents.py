@@ -165,7 +165,7 @@ def _cuts(text: str) -> Iterator[tuple[int, int]]:
         if rest and not rest.startswith("#"):
             mark = yaml.Mark("", 0, text.count("\n", 0, line.start()), 0, "", 0)
             raise yaml.MarkedYAMLError(
-                problem=f"after the separator --- stands {rest[:20]!r}; it needs its own line",
+                problem=f"the separator --- is followed by {rest[:20]!r}; it needs its own line",
                 problem_mark=mark,
             )
         yield start, line.start()

@@ -83,7 +83,7 @@ def as_json(value: Any) -> Any:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{str(value)[:40]} is no number that JSON has")
+        raise ValueError(f"{str(value)[:40]} is not a number in JSON")
     return int(number) if number.is_integer() and _fits(int(number)) else number
 
 

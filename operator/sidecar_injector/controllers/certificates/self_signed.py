@@ -152,7 +152,7 @@ class SelfSigned(CertificateSource):
         content = self._store.content()
         if not isinstance(content, secret_data.CertificateSet):
             raise plan.NotAWriteError(step)
-        log.info("certificates: took over generation %d", content.generation)
+        log.info("certificates: loaded certificate %d", content.generation)
         self._adopted = content
         expires = content.ca.parsed().not_valid_after_utc.timestamp()
         self._expiration.labels(certificate="ca").set(expires)

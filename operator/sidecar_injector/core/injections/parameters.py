@@ -240,7 +240,7 @@ def _declaration_problems(parameter: Mapping[str, Any], *, path: str) -> Iterato
     if parameter.get("enum") and parameter.get("pattern"):
         yield Problem(f"{path}.pattern", "cannot be given together with enum: give one of the two")
     if (pattern := parameter.get("pattern")) and (refused := _pattern_problem(pattern)):
-        yield Problem(f"{path}.pattern", f"is no RE2 expression: {_located(pattern, refused)}")
+        yield Problem(f"{path}.pattern", f"is not an RE2 expression: {_located(pattern, refused)}")
         return
     for index, value in enumerate(parameter.get("enum") or ()):
         if sentence := _type_problem(parameter, value):
