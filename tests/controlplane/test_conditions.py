@@ -23,7 +23,7 @@ TWO_SOURCES = {"name": "data", "emptyDir": {}, "hostPath": {"path": "/data"}}
 REFUSED = [
     pytest.param(
         {"selector": {"matchLabels": {"app": "no value"}}},
-        "spec.selector.matchLabels[app] value 'no value' is no label value",
+        "spec.selector.matchLabels[app]: value 'no value' is no label value",
         id="a label value that no pod can have",
     ),
     pytest.param(
