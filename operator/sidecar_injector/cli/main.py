@@ -124,7 +124,11 @@ commands: Any = Verbs()
     cls=LazyGroup, commands=commands, context_settings={"help_option_names": ["-h", "--help"],
                                                         "max_content_width": 100},
 )  # fmt: skip
-@click.version_option(__version__, prog_name=names.PRODUCT, message="%(prog)s %(version)s")
+# Not "version": a map of defaults has the options of the verb of that name under it.
+@click.version_option(
+    __version__, "--version", "shows_version",
+    prog_name=names.PRODUCT, message="%(prog)s %(version)s",
+)  # fmt: skip
 def cli() -> None:
     """Put sidecar containers into pods, and say why or why not.
 

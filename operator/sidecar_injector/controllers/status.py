@@ -201,6 +201,9 @@ class StatusWriter:
             return REFUSED_SECONDS
         self._writes.labels("status", "written").inc()
         self._problem = ""
-        ready = change["conditions"][-1]
-        _log.info("%s %s: Ready is %s (%s)", kind, injection.name, ready["status"], ready["reason"])
+        conditions = ", ".join(
+            f"{condition['type']} is {condition['status']} ({condition['reason']})"
+            for condition in change["conditions"]
+        )
+        _log.info("%s %s: %s", kind, injection.name, conditions)
         return 0.0

@@ -78,3 +78,8 @@ def test_the_operator_is_not_run_by_accident(tmp_path):
 def test_the_version_is_an_option_too():
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"sidecar-injector {__version__}\n")
+
+
+def test_no_option_of_all_verbs_has_the_name_of_a_verb():
+    """Defaults of a verb are found under its name, those of an option too."""
+    assert not {parameter.name for parameter in main.cli.params} & set(main.SUMMARIES)
