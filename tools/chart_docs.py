@@ -15,6 +15,7 @@ import yaml
 
 from sidecar_injector import names
 from tools import pages
+from tools.controlplane.compat import page
 
 CHART = Path(__file__).parent.parent / "charts" / names.PRODUCT
 PAGE = CHART / "README.md"
@@ -27,7 +28,8 @@ _HEAD = f"""\
 
 <!-- Written by `python -m tools.chart_docs` from values.yaml; edit its comments instead. -->
 
-For Helm 3 and 4, on Kubernetes 1.32 and newer. Values that make no sense together are refused
+For Helm 3 and 4, on Kubernetes 1.32 and newer. Tried on {page.tried()} and, with each change, on
+1.37.2. Values that make no sense together are refused
 before anything reaches the cluster, with a sentence that says what would be accepted; an unknown
 value is refused too. No value needs `null` to be unset, which an umbrella chart cannot pass on.
 Seconds are a number or a duration with the units h, m and s: `720h`, `15m`, `1h30m`.

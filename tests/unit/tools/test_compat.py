@@ -65,6 +65,13 @@ def test_the_page_says_what_was_run() -> None:
     assert page.FILE.read_text("utf-8") == page.text(), "run `python -m tools.controlplane.compat`"
 
 
+def test_the_readme_names_each_release_that_was_tried() -> None:
+    readme = pathlib.Path("README.md").read_text("utf-8").partition("## Tested with")[2]
+    for run in page.runs():
+        assert run.version in readme
+        assert run.day in readme
+
+
 def test_the_oldest_supported_release_was_tried_and_none_had_a_surprise() -> None:
     """The newest is what `make test` runs."""
     runs = page.runs()

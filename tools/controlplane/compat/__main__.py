@@ -17,7 +17,7 @@ import xml.etree.ElementTree
 from collections.abc import Sequence
 from typing import Final
 
-from tools import environments, pages
+from tools import chart_docs, environments, pages
 from tools.controlplane import binaries, errors, golang, progress, recipes
 from tools.controlplane.compat import modules, page
 
@@ -70,6 +70,7 @@ def run(folder: pathlib.Path) -> int:
         )
     )
     pages.write(page.FILE, page.text())
+    pages.write(chart_docs.PAGE, chart_docs.text(), name="the chart's README.md")
     return tests.returncode
 
 

@@ -87,6 +87,11 @@ def text() -> str:
     return "".join(_parts())
 
 
+def tried() -> str:
+    """The recorded runs in a line for other pages: each release with the day of its run."""
+    return ", ".join(f"{run.version} ({run.day})" for run in runs())
+
+
 def _parts() -> Iterator[str]:
     yield HEAD.format(oldest=f"1.{releases.OLDEST}")
     for run in runs():
