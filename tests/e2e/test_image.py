@@ -126,11 +126,11 @@ def test_no_file_of_ours_may_be_changed_by_its_user(files: dict[str, tarfile.Tar
     assert not [member.name for member in ours if member.mode & 0o022 and not member.issym()]
 
 
-def test_both_names_of_the_command_are_there(files: dict[str, tarfile.TarInfo]) -> None:
+def test_all_names_of_the_command_are_there(files: dict[str, tarfile.TarInfo]) -> None:
     commands = {path.rpartition("/")[2] for path in files if path.startswith(f"{HOME}/bin/")}
     assert commands == {
         *("python", "python3", f"python{recipe.PYTHON}"),
-        *("sidecar-injector", "kubectl-sidecar_injector"),
+        *("sidecar-injector", "kubectl-sidecar_injector", "kubectl_complete-sidecar_injector"),
     }
 
 
@@ -172,14 +172,15 @@ class Confined(operators.Operators):
         self, plane: cluster.ControlPlane, *, root: pathlib.Path, environment: dict[str, str]
     ) -> None:
         super().__init__(plane, replicas=1)
-        self._root, self._variables = root, environment
+        self._control_plane, self._root, self._variables = plane, root, environment
 
     def _replica(self, number: int, backend: balancer.Backend) -> operators.Replica:
         replica = super()._replica(number, backend)
         scratch = self._plane.folder / f"{names.PRODUCT}-{replica.name}"
         shutil.copy(self._plane.client.certificate_authority, scratch / "ca.crt")
         inside = pathlib.Path("/tmp")
-        identity = dataclasses.replace(self._identity(), certificate_authority=inside / "ca.crt")
+        user = self._control_plane.user(self._token())
+        identity = dataclasses.replace(user, certificate_authority=inside / "ca.crt")
         identity.write_kubeconfig(scratch / "kubeconfig")
         for path in (scratch, *scratch.iterdir()):
             os.chown(path, USER, USER)
