@@ -13,12 +13,17 @@ from typing import Any, Final
 from sidecar_injector import names
 from sidecar_injector.core.decision import Line
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.pods import workloads
+from sidecar_injector.core.pods import annotation, workloads
 from sidecar_injector.core.reasons import Reason, Verdict
 
 RESTARTABLE: Final = frozenset({"Deployment", "DaemonSet", "StatefulSet"})
 """`kubectl rollout restart` takes no others."""
-TEMPLATES: Final = {kind: path for (_, kind), path in workloads.PATHS.items() if path}
+TEMPLATES: Final = {
+    kind: path
+    for (_, kind), path in workloads.PATHS.items()
+    if kind in RESTARTABLE or kind == "CronJob"
+}
+"""The kinds that make new pods when their template changes."""
 NO_ANNOTATIONS: Final = dict.fromkeys((names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION))
 """Removes them in a patch, in which the null of an absent key is allowed."""
 LONGEST_NAME: Final = 30
@@ -32,6 +37,8 @@ class Subject:
     namespace: str
     kind: str = "Pod"
     name: str = ""
+    annotation: object = None
+    """Our annotation in the pod template as it is now."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
@@ -72,9 +79,10 @@ def _command(reason: Reason, subject: Subject, injection: model.Injection | None
     match reason:
         case Reason.NAMESPACE_NOT_ENABLED:
             label = f"{names.INJECTION_LABEL}={names.ENABLED}"
-            return f"kubectl label namespace {subject.namespace} {label} --overwrite"
-        case Reason.NOT_A_CREATE if subject.kind in RESTARTABLE:
-            return f"kubectl rollout restart {subject.kind.lower()}/{subject.name}{_in(subject)}"
+            return f"kubectl label namespace {_quoted(subject.namespace)} {label} --overwrite"
+        case Reason.NOT_A_CREATE if subject.kind in RESTARTABLE and subject.name:
+            workload = _quoted(f"{subject.kind.lower()}/{subject.name}")
+            return f"kubectl rollout restart {workload}{_in(subject)}"
         case Reason.POD_LABEL_DISABLED:
             return _template(subject, {"labels": {names.INJECTION_LABEL: None}})
         case Reason.POD_ANNOTATION_DISABLED:
@@ -87,8 +95,8 @@ def _command(reason: Reason, subject: Subject, injection: model.Injection | None
 
 def _command_of_injection(reason: Reason, subject: Subject, injection: model.Injection) -> str:
     match reason:
-        case Reason.NOT_REQUESTED:
-            annotations = {names.INJECT_ANNOTATION: injection.reference}
+        case Reason.NOT_REQUESTED | Reason.NOT_LISTED:
+            annotations = {names.INJECT_ANNOTATION: _with_name(subject, injection.reference)}
             return _template(subject, {"annotations": annotations})
         case Reason.SUSPENDED:
             return _patch(injection, {"suspend": False})
@@ -106,13 +114,14 @@ def _command_of_injection(reason: Reason, subject: Subject, injection: model.Inj
 def _template(subject: Subject, metadata: dict[str, Any]) -> str:
     """Change the metadata of the subject's pod template; nothing if it has none."""
     path = TEMPLATES.get(subject.kind)
-    if path is None:
+    if path is None or not subject.name:
         return ""
     body: dict[str, Any] = {"metadata": metadata}
     for step in reversed(path):
         body = {str(step): body}
     patch = shlex.quote(json.dumps(body, separators=(",", ":")))
-    return f"kubectl patch {subject.kind.lower()} {subject.name}{_in(subject)} -p {patch}"
+    workload = f"{subject.kind.lower()} {_quoted(subject.name)}"
+    return f"kubectl patch {workload}{_in(subject)} -p {patch}"
 
 
 def _patch(injection: model.Injection, spec: dict[str, Any]) -> str:
@@ -126,9 +135,20 @@ def _get(injection: model.Injection, path: str) -> str:
 
 def object_of(injection: model.Injection) -> str:
     """Kind, name and namespace, as arguments of kubectl."""
-    namespace = f" -n {injection.namespace}" if injection.namespace else ""
-    return f"{injection.kind.lower()} {injection.name}{namespace}"
+    namespace = f" -n {_quoted(injection.namespace)}" if injection.namespace else ""
+    return f"{injection.kind.lower()} {_quoted(injection.name)}{namespace}"
+
+
+def _with_name(subject: Subject, reference: str) -> str:
+    """The annotation with one name more: what it asks for now is kept."""
+    request = annotation.read({names.INJECT_ANNOTATION: subject.annotation})
+    only = "only: " if request.requested is annotation.Requested.ONLY else ""
+    return only + ", ".join((*request.listed, reference))
 
 
 def _in(subject: Subject) -> str:
-    return f" -n {subject.namespace}"
+    return f" -n {_quoted(subject.namespace)}"
+
+
+# In a file, names may be any text.
+_quoted = shlex.quote

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import errors, live_files, objects, owners, release
@@ -186,7 +187,12 @@ async def _history(
     return PodHistory(
         recorded=status_annotation.read(pod_fields.metadata_map(pod, "annotations")),
         injections=injections.of(namespace),
-        owner=remedies.Subject(namespace=namespace, kind=owner.kind, name=owner.name),
+        owner=remedies.Subject(
+            namespace=namespace,
+            kind=owner.kind,
+            name=owner.name,
+            annotation=pod_fields.metadata_map(pod, "annotations").get(names.INJECT_ANNOTATION),
+        ),
         created=metadata["creationTimestamp"],
         ages=injections.ages(namespace),
     )

@@ -18,6 +18,7 @@ from sidecar_injector.core import templates
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import transfer
 from sidecar_injector.core.pods import controllers, workloads
+from sidecar_injector.core.pods import fields as pod_fields
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,9 @@ class Injector:
             kind=manifest["kind"],
             name=metadata.get("name") or metadata.get("generateName") or "",
             decision=planned.decision,
+            annotation=pod_fields.metadata_map(place.pod, "annotations").get(
+                names.INJECT_ANNOTATION
+            ),
         )
         self.subjects.append(Subject(request=planned.request, view=planned.view, entry=entry))
         for note in unknown.notes(

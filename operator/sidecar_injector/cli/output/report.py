@@ -27,6 +27,8 @@ class ReportEntry:
     """The kind of the manifest that contains the pod or its template."""
     name: str
     decision: Decision
+    annotation: object = None
+    """Our annotation on the pod or its template."""
 
     @property
     def place(self) -> str:
@@ -36,7 +38,9 @@ class ReportEntry:
     @property
     def subject(self) -> remedies.Subject:
         """The object in which the pod is changed."""
-        return remedies.Subject(namespace=self.namespace, kind=self.kind, name=self.name)
+        return remedies.Subject(
+            namespace=self.namespace, kind=self.kind, name=self.name, annotation=self.annotation
+        )
 
     @property
     def has_findings(self) -> bool:

@@ -138,7 +138,7 @@ def heading(text: str, *, to: rich.console.Console) -> None:
 
 def remedy(text: object) -> str:
     """A line that says what to do."""
-    return f"→ {text}"
+    return logs.one_line(f"→ {text}")
 
 
 def notes(texts: Sequence[str]) -> None:
