@@ -113,7 +113,7 @@ class Reason(enum.Enum):
     NOT_LISTED = (
         "NotListed", Level.MATCH,
         "the pod's annotation wants only other injections",
-        "add its name to the annotation, or remove only:",
+        "add its name to the list in the annotation",
     )  # fmt: skip
     SUSPENDED = (
         "Suspended", Level.MATCH,
