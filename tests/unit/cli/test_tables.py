@@ -48,6 +48,19 @@ def test_a_remedy_is_one_line_that_can_be_copied(width):
     assert f"  {remedy}" in console.file.getvalue().splitlines()
 
 
+def test_where_there_is_no_room_beside_a_row_the_last_column_is_below(capfdbinary):
+    console = terminal(width=44, no_color=True)
+    row = ("a-name-of-some-length", "result", "why this has no room beside the other cells")
+    tables.table(COLUMNS, [row, ("b", "good", "")], styles=STYLES, to=console)
+    assert console.file.getvalue().splitlines() == [
+        "NAME                   RESULT  WHY",
+        "a-name-of-some-length  result",
+        "    why this has no room beside the other",
+        "    cells",
+        "b                      good",
+    ]
+
+
 def test_a_column_without_values_is_left_out(capfdbinary):
     tables.table(COLUMNS, [("log", "", "because")], styles={}, to=tables.console())
     assert capfdbinary.readouterr().out.decode() == "NAME  WHY\nlog   because\n"

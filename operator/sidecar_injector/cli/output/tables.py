@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Row = Sequence[str]
 
-GAP: Final = "  "
+GAP, BELOW = "  ", "    "
 NARROWEST: Final = 24
 """Columns of a terminal in which sentences can be read; a narrower one wraps lines itself."""
 
@@ -71,7 +71,8 @@ def table(
 ) -> None:
     """Writes rows under headings. A text among the rows is a line below the row before it.
 
-    On a terminal the last column is wrapped between words. A text is never wrapped, so that a
+    On a terminal the last column is wrapped between words, and is below its row where there is no
+    room beside it. A text is never wrapped, so that a
     command in it can be copied; in a pipe nothing is. A column without values is left out.
     `styles` has the colours of cells by their text.
     """
@@ -90,18 +91,28 @@ def table(
         texts = [f"  {row}" if isinstance(row, str) else _line(row, widths) for row in clean]
         write("".join(f"{text.rstrip()}\n" for text in (_line(headings, widths), *texts)))
         return
-    room = to.width - sum(widths[:-1]) - len(GAP) * len(widths[:-1])
+    indent = sum(widths[:-1]) + len(GAP) * len(widths[:-1])
+    is_below = to.width - indent < NARROWEST and len(widths) > 1
+    if is_below:
+        indent = len(BELOW)
     _print(_line(headings, widths), to, "bold")
     for row in clean:
         if isinstance(row, str):
             _print(f"  {row}", to)
             continue
-        first, *others = textwrap.wrap(
-            row[-1], max(room, NARROWEST), break_long_words=False, break_on_hyphens=False
-        ) or [""]  # fmt: skip
+        first, *others = _wrapped(row[-1], to.width - indent)
+        if is_below:
+            first, others = "", [first, *others]
         _print_cells([*row[:-1], first], widths, styles=styles, to=to)
-        for other in others:
-            _print_cells([*[""] * (len(row) - 1), other], widths, styles={}, to=to)
+        for other in filter(None, others):
+            _print(f"{' ' * indent}{other}", to)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines between words; a word is never broken."""
+    return textwrap.wrap(
+        text, max(width, NARROWEST), break_long_words=False, break_on_hyphens=False
+    ) or [""]  # fmt: skip
 
 
 def _line(row: Row, widths: Sequence[int]) -> str:
