@@ -154,7 +154,7 @@ CEL for the pod template of an object, which is object or oldObject. Takes the r
 */}}
 {{- define "sidecar-injector.podTemplate" -}}
 {{- $object := last . -}}
-(request.resource.resource == 'cronjobs' ? {{ $object }}.spec.jobTemplate
+(request.resource.group == 'batch' && request.resource.resource == 'cronjobs' ? {{ $object }}.spec.jobTemplate
 {{- range ((first .).Values.webhook.workloads).extra -}}
 {{- if .template }} : request.resource.group in {{ .apiGroups | toJson }} && request.resource.resource in {{ .resources | toJson }} ? {{ $object }}.{{ .template }}{{ end }}
 {{- end }} : {{ $object }}.spec.template)

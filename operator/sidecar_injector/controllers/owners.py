@@ -36,9 +36,12 @@ class Owners:
             item = await self._client.get(
                 resource, name=regarding.name, namespace=regarding.namespace, metadata_only=True
             )
-        except api.KubeError:
+        except api.KubeError as error:
             # An Event about the ReplicaSet is better than none.
-            return regarding
+            if not isinstance(error, api.ApiError) or error.status != api.NOT_FOUND:
+                return regarding
+            # Its author may have made it up, and make as many pods with it.
+            item = {}
         owner = self._remembered[regarding] = _controller(item, regarding)
         if len(self._remembered) > MOST_REMEMBERED:
             self._remembered.popitem(last=False)
@@ -46,7 +49,7 @@ class Owners:
 
 
 def _controller(item: api.Json, regarding: events.ObjectRef) -> events.ObjectRef:
-    references = api.metadata(item).get("ownerReferences") or ()
+    references = (item.get("metadata") or {}).get("ownerReferences") or ()
     for reference in references:
         if reference.get("controller"):
             return events.ObjectRef(

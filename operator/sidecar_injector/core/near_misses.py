@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -192,7 +193,9 @@ def _unreadable(key: str, value: object) -> NearMiss:
 
 def _why_unreadable(key: str, value: object) -> tuple[str, str]:
     """What is wrong with the value, and what to write instead."""
-    if not isinstance(value, str) or len(value) > annotation.MAX_CHARACTERS:
+    if not isinstance(value, str):
+        return "is not a text", _WRITE_ANY
+    if len(value) > annotation.MAX_CHARACTERS:
         return f"has over {annotation.MAX_CHARACTERS} characters", _WRITE_ANY
     if not value.strip(" ,"):
         return "is empty", _WRITE_ANY
@@ -376,7 +379,7 @@ def _of_namespace(
     namespace: namespace_view.Namespace, release_namespace: str
 ) -> Iterator[NearMiss]:
     name, label = namespace.name, names.INJECTION_LABEL
-    command = f"kubectl label namespace {name} {label}"
+    command = f"kubectl label namespace {shlex.quote(name)} {label}"
     enable = f"{command}={names.ENABLED}"
     if label in namespace.labels:
         value = namespace.labels[label]
@@ -391,7 +394,7 @@ def _of_namespace(
     for key, value in namespace.labels.items():
         if key in (names.PRODUCT, names.GROUP) or (_HINT in key and _is_near_key(key)):
             text = f"the label {key}={quoted(value)} has no effect, so no pod is injected here"
-            yield _of(Reason.UNKNOWN_LABEL, key, value, text, f"{enable} {key}-")
+            yield _of(Reason.UNKNOWN_LABEL, key, value, text, f"{enable} {shlex.quote(f'{key}-')}")
     for key, value in namespace.annotations.items():
         if key in (label, names.INJECT_ANNOTATION):
             text = f"the annotation {key}: {quoted(value)} has no effect on a namespace"

@@ -181,3 +181,9 @@ def test_loopback_and_the_exceptions_have_no_proxy(server, monkeypatch):
 )
 def test_a_warning_is_read_as_the_server_meant_it(header, text):
     assert http_client.warning_text(header) == text
+
+
+def test_the_text_of_a_header_is_not_in_an_error(server):
+    with pytest.raises(api.UnreachableError) as caught:
+        called(accessing(server, authorization="Bearer SEC\nRET"), get)
+    assert "SEC" not in str(caught.value)

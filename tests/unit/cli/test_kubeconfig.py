@@ -209,3 +209,56 @@ def test_a_file_that_is_not_there_or_has_bad_parts_is_an_error(tmp_path):
         user_access(tmp_path, {"client-key-data": "!"})
     with pytest.raises(api.CredentialsError, match="No such file"):
         user_access(tmp_path, {"client-certificate": "none"})
+
+
+def test_a_token_is_one_line_and_is_never_in_an_error(tmp_path):
+    assert user_access(tmp_path, {"token": " SECRET\n"}).authorization == "Bearer SECRET"
+    for token in ("SEC\nRET", "SECRET\x07", "SECRÉT"):
+        with pytest.raises(api.CredentialsError, match="not a line of ASCII text") as caught:
+            user_access(tmp_path, {"token": token})
+        assert "SEC" not in str(caught.value)
+
+
+@pytest.mark.parametrize("server", ["http://here", "here:80"])
+def test_a_server_without_tls_gets_no_credentials_and_no_plugin_is_run(tmp_path, server):
+    user = {"token": "SECRET", "username": "a", "password": "b"}
+    assert user_access(tmp_path, user, server=server).authorization == ""
+    mark = tmp_path / "was-run"
+    user_access(tmp_path, plugin(tmp_path, f"touch {mark}"), server=server)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"server": "https://[::1"},
+        {"server": "https://user:SECRET@here"},
+        {"server": "https://"},
+        {"server": "https://here:SECRET"},
+        {"proxy-url": "http://u:pa/ssSECRET@h:3"},
+        {"proxy-url": "http://"},
+    ],
+    ids=str,
+)
+def test_an_address_that_is_none_is_an_error_without_its_parts(tmp_path, fields):
+    with pytest.raises(api.CredentialsError, match="is not a URL such as http") as caught:
+        user_access(tmp_path, {}, **fields)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_proxy_may_be_written_without_its_scheme(tmp_path):
+    assert user_access(tmp_path, {}, **{"proxy-url": "proxy:3128"}).proxy == "http://proxy:3128"
+
+
+def test_all_of_another_identity_is_sent_or_none(tmp_path):
+    user = {"as": "x", "as-uid": "7", "as-groups": ["g"], "as-user-extra": {"A/b": ["c", "d"]}}
+    assert list(user_access(tmp_path, user).identity.headers()) == [
+        ("Impersonate-User", "x"),
+        ("Impersonate-Group", "g"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Extra-a%2Fb", "c"),
+        ("Impersonate-Extra-a%2Fb", "d"),
+    ]
+    for part in ("as-uid", "as-groups", "as-user-extra"):
+        with pytest.raises(api.CredentialsError, match="of another user, and not which"):
+            user_access(tmp_path, {part: user[part]})

@@ -80,3 +80,15 @@ async def test_two_replica_sets_of_a_deployment_have_one_event() -> None:
     (event,) = server.objects[api.EVENTS].values()
     assert event["regarding"]["kind"] == "Deployment"
     assert event["series"]["count"] == 2
+
+
+async def test_an_owner_that_is_gone_is_looked_up_once_and_an_error_again() -> None:
+    server = fake_api.FakeApi()
+    lookup = owners.Owners(server)
+    for _ in range(3):
+        assert await lookup.top(ref(REPLICA_SET)) == ref(REPLICA_SET)
+    assert server.calls["get", "replicasets"] == 1
+    server.failures["get", "jobs"] = [fake_api.refusal(500, "InternalError")]
+    assert await lookup.top(ref(JOB)) == ref(JOB)
+    seed(server, JOB, "CronJob")
+    assert (await lookup.top(ref(JOB))).kind == "CronJob"

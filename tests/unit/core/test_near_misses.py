@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import string
 
 import pytest
@@ -293,3 +294,18 @@ def test_a_typo_is_one_letter_or_two_that_changed_places(name, other):
     expected = f"x{other}" if other in edits | {name} else ""
     is_part = len(name) > 1 and (name in other or (len(other) > 1 and other in name))
     assert near_misses.nearest(f"x{name}", view) in {expected, *([f"x{other}"] if is_part else [])}
+
+
+def test_names_and_keys_of_a_file_are_quoted_for_a_shell():
+    namespace = namespace_view.Namespace("$(id)", {"sidecar-injector.dev/inject;": "x"}, {})
+    (finding,) = near_misses.of_namespace(namespace)
+    assert shlex.split(finding.remedy) == [
+        "kubectl", "label", "namespace", "$(id)", "sidecar-injection=enabled",
+        "sidecar-injector.dev/inject;-",
+    ]  # fmt: skip
+
+
+def test_a_value_that_is_no_text_is_called_so():
+    annotations = {names.INJECT_ANNOTATION: {"a": 1}}
+    (finding,) = near_misses.of_pod({}, annotations, annotation.read(annotations), None)
+    assert "it is not a text" in finding.message

@@ -95,7 +95,9 @@ class InteractiveClient(calls.Calls):
                 status, received = self._send(method, target, headers, content)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._close()
-            detail = str(error) or type(error).__name__
+            # The text of a ValueError may be a header, in which a token is.
+            is_ours = not isinstance(error, ValueError) or isinstance(error, ssl.SSLError)
+            detail = (is_ours and str(error)) or type(error).__name__
             raise api.UnreachableError(host=access.server, detail=detail) from error
         if status >= 400:
             raise calls.refusal(path, status=status, body=received)
@@ -170,9 +172,11 @@ def connect(access: kubeconfig.Access, *, seconds: float) -> http.client.HTTPCon
     url = urllib.parse.urlsplit(access.server)
     host = url.hostname or ""
     port = url.port or (443 if url.scheme == "https" else 80)
-    proxy = urllib.parse.urlsplit(access.proxy or _proxy_of_environment(url))
+    proxy = urllib.parse.urlsplit(
+        access.proxy or kubeconfig.proxy_address(_proxy_of_environment(url))
+    )
     if proxy.hostname and proxy.scheme != "http":
-        raise ValueError(f"a proxy of type {proxy.scheme} is not supported; use one of type http")
+        raise OSError(f"a proxy of type {proxy.scheme} is not supported; use one of type http")
     address = (proxy.hostname, proxy.port or 80) if proxy.hostname else (host, port)
     connection: http.client.HTTPConnection
     if url.scheme == "https":

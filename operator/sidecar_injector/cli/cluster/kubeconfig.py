@@ -15,6 +15,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -41,6 +42,9 @@ class Identity:
 
     user: str = ""
     groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: tuple[tuple[str, str], ...] = ()
+    """Key and value; a key may be there more than once."""
 
     def headers(self) -> Iterator[tuple[str, str]]:
         """What tells the API server."""
@@ -48,6 +52,10 @@ class Identity:
             yield "Impersonate-User", self.user
         for group in self.groups:
             yield "Impersonate-Group", group
+        if self.uid:
+            yield "Impersonate-Uid", self.uid
+        for key, value in self.extra:
+            yield f"Impersonate-Extra-{urllib.parse.quote(key.lower(), safe='')}", value
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,10 @@ class Kubeconfig:
     def _access(
         self, cluster: Json, folder: pathlib.Path, user: Json, users_folder: pathlib.Path
     ) -> Access:
+        server = _server(cluster)
+        if not server.startswith("https:"):
+            # As kubectl: who listens on the way would read a token, and no plugin is run for it.
+            user = {}
         if "auth-provider" in user:
             authorization = _from_library(self)
             certificate = key = ""
@@ -122,22 +134,17 @@ class Kubeconfig:
             certificate = _content(user, "client-certificate", users_folder)
             key = _content(user, "client-key", users_folder)
             authorization = _authorization(user, users_folder)
-        server = str(cluster.get("server") or "")
-        if not server:
-            raise ValueError("the cluster of its context has no server")
-        ca = _content(cluster, "certificate-authority", folder)
-        has_tls = ca or certificate or cluster.get("insecure-skip-tls-verify")
         return Access(
-            server=server if "://" in server else f"http{'s' if has_tls else ''}://{server}",
+            server=server,
             source=self.label,
-            ca=ca,
+            ca=_content(cluster, "certificate-authority", folder),
             certificate=certificate,
             key=key,
             authorization=authorization,
-            identity=Identity(user=user.get("as") or "", groups=tuple(user.get("as-groups") or ())),
+            identity=_identity(user),
             server_name=cluster.get("tls-server-name") or "",
             is_verified=not cluster.get("insecure-skip-tls-verify"),
-            proxy=cluster.get("proxy-url") or "",
+            proxy=proxy_address(str(cluster.get("proxy-url") or "")),
         )
 
     def _context(self) -> Json:
@@ -225,6 +232,48 @@ def in_pod(environment: Mapping[str, str]) -> Access:
     )  # fmt: skip
 
 
+def _server(cluster: Json) -> str:
+    """The URL of the API server. Its parts are not in an error: they may be a password."""
+    server = str(cluster.get("server") or "")
+    if not server:
+        raise ValueError("the cluster of its context has no server")
+    if "://" not in server:
+        keys = ("certificate-authority", "certificate-authority-data", "insecure-skip-tls-verify")
+        server = f"http{'s' if any(cluster.get(key) for key in keys) else ''}://{server}"
+    if not _is_address(server) or "@" in urllib.parse.urlsplit(server).netloc:
+        raise ValueError("the server of its cluster is not a URL such as https://HOST:PORT")
+    return server
+
+
+def proxy_address(text: str) -> str:
+    """The URL of a proxy, which is often written without its scheme; empty for none."""
+    address = text if not text or "://" in text else f"http://{text}"
+    if address and not _is_address(address):
+        raise ValueError("its proxy is not a URL such as http://HOST:PORT")
+    return address
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _identity(user: Json) -> Identity:
+    extra = user.get("as-user-extra") or {}
+    identity = Identity(
+        user=str(user.get("as") or ""),
+        groups=tuple(map(str, user.get("as-groups") or ())),
+        uid=str(user.get("as-uid") or ""),
+        extra=tuple((str(key), str(value)) for key, values in extra.items() for value in values),
+    )
+    if not identity.user and any(identity.headers()):
+        raise ValueError("its user names groups, a uid or more of another user, and not which (as)")
+    return identity
+
+
 def _content(entry: Json, key: str, folder: pathlib.Path) -> str:
     """What `KEY-data` contains, or the file that KEY names; empty without both."""
     if data := entry.get(f"{key}-data"):
@@ -241,6 +290,9 @@ def _authorization(user: Json, folder: pathlib.Path) -> str:
     if path := user.get("tokenFile"):
         token = (folder / path).read_text(encoding="utf-8").strip()
     if token:
+        token = str(token).strip()
+        if not token.isascii() or not token.isprintable():
+            raise ValueError("the token of its user is not a line of ASCII text")
         return f"Bearer {token}"
     if name := user.get("username"):
         password = f"{name}:{user.get('password') or ''}"

@@ -31,9 +31,11 @@ async def read(client: api.Api, namespace: str | None) -> list[Refusal]:
     newest: dict[owners.Owner, Refusal] = {}
     for event in await objects.read_all(client, api.EVENTS, scope=scope):
         _, is_ours, message = str(event.get("note")).partition(DENIED)
-        if not is_ours:
+        regarding = event.get("regarding") or {}
+        # Who may create Events may write anything into them.
+        if not is_ours or not all(regarding.get(key) for key in ("namespace", "kind", "name")):
             continue
-        owner = await pod_owners.above(event["regarding"])
+        owner = await pod_owners.above(regarding)
         refusal = Refusal(owner, _last(event), message)
         newest[owner] = max(refusal, newest.get(owner, refusal))
     return sorted(newest.values())
