@@ -134,11 +134,14 @@ def _of_pod(
     for key, value in labels.items():
         if _HINT in key and (label := _label_of_pod(key, value)):
             yield label
-    similar = [key for key in annotations if _HINT in key and key not in _ANNOTATIONS]
-    read = _read_by_parameters(view) if similar else frozenset()
-    for key in similar:
-        if key not in read:
-            yield from _annotation_of_pod(key, annotations[key])
+    read: frozenset[str] | None = None
+    for key in annotations:
+        if _HINT in key and key not in _ANNOTATIONS:
+            for finding in _annotation_of_pod(key, annotations[key]):
+                # Not before: keys of other products, which many pods have, need no look.
+                read = _read_by_parameters(view) if read is None else read
+                if key not in read:
+                    yield finding
 
 
 def of_workload(manifest: Mapping[str, Any], path: workloads.Path) -> list[NearMiss]:
