@@ -34,7 +34,12 @@ COMMANDS: Final = (
     f"explain -f {DEMO}/deployment.yaml -i {DEMO}/injection.yaml",
     f"explain -f {DEMO}/silent.yaml -i {DEMO}/injection.yaml",
     f"explain -f {DEMO}/opted-out.yaml -i {DEMO}/injection.yaml",
+    f"explain -f {DEMO}/typo.yaml -i {DEMO}/injection.yaml",
 )
+TYPED: Final = 1.5
+"""Seconds between a command and its output."""
+READ: Final = 4.0
+"""Seconds until the next command."""
 COLUMNS: Final = 118
 Json = dict[str, Any]
 
@@ -106,17 +111,36 @@ def way() -> str:
 
 
 def terminal() -> str:
-    """The offline verbs, as a terminal shows them."""
+    """A recording of the offline verbs, about 20 seconds."""
     console = rich.console.Console(record=True, width=COLUMNS, file=io.StringIO())
     for command in COMMANDS:
         prompt = rich.text.Text(f"$ {names.PRODUCT} {command}", style="bold green")
         console.print(prompt, soft_wrap=True)
         console.print(rich.text.Text(run(*shlex.split(command))), highlight=False)
-    picture = console.export_svg(title=names.PRODUCT, unique_id="terminal")
+    picture = _recording(console.export_svg(title=names.PRODUCT, unique_id="terminal"))
     # Rich names a font of a server.
     return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL).replace(
         "Fira Code", "Menlo"
     )
+
+
+def _recording(picture: str) -> str:
+    """The lines appear one command after the other.
+
+    A viewer without animations shows all of them at once.
+    """
+    start = -READ
+    seconds: dict[str, float] = {}
+    for line, text in re.findall(r'url\(#terminal-(line-\d+)\)">([^<]*)', picture):
+        if text.startswith("$"):
+            start += READ + TYPED
+            seconds[line] = start - TYPED
+        seconds.setdefault(line, start)
+    rules = ["@keyframes appear { from { visibility: hidden } }"]
+    for line, at in seconds.items():
+        rule = f"animation: appear 0.1s step-end {at:g}s backwards"
+        rules.append(f"[clip-path='url(#terminal-{line})'] {{ {rule} }}")
+    return picture.replace("</style>", "\n".join([*rules, "</style>"]), 1)
 
 
 def _box(left: int, title: str, parts: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -59,22 +59,22 @@ def test_check_finds_nothing_wrong_with_what_was_just_installed(
     assert {name: set(levels[name]) for name in everything} == {name: {"ok"} for name in everything}
 
 
-def shown_in_the_readme(verb: str) -> list[str]:
-    text = (installing.ROOT / "README.md").read_text(encoding="utf-8")
-    return (
-        text.partition(f"$ kubectl {names.PRODUCT} {verb}\n")[2].partition("\n```")[0].splitlines()
-    )
+def shown(page: str, command: str) -> list[str]:
+    """What a page shows below a command."""
+    text = (installing.ROOT / page).read_text(encoding="utf-8")
+    return text.partition(f"$ {command}\n")[2].partition("\n```")[0].splitlines()
 
 
-def test_the_readme_shows_what_is_printed(
+def test_the_page_of_operations_shows_what_is_printed(
     product: kit.Product, config: pathlib.Path, injecting_namespace: str
 ) -> None:
     """Of `check` all but names, dates and warnings, of `status` the headings: other tests fill its
     tables."""
+    page = "docs/operations.md"
     real = cli.run(config, "check", "-n", injecting_namespace).stdout.splitlines()
     results = [
         [line.split()[:2] for line in lines[:-1] if " warning " not in line and "→" not in line]
-        for lines in (shown_in_the_readme("check"), real)
+        for lines in (shown(page, f"kubectl {names.PRODUCT} check"), real)
     ]
     assert results[0] == results[1]
 
@@ -82,7 +82,23 @@ def test_the_readme_shows_what_is_printed(
         return {word for line in lines if line.isupper() for word in line.split()}
 
     status = cli.run(config, "status", "-n", injecting_namespace).stdout.splitlines()
-    assert headings(shown_in_the_readme("status")) <= headings(status)
+    documented = headings(shown(page, f"kubectl {names.PRODUCT} status"))
+    assert {"SELECTED", "CABUNDLE"} <= documented <= headings(status)
+
+
+def test_the_readme_shows_what_kubectl_says_about_a_spelling_mistake(
+    product: kit.Product, enabled_namespace: str, tmp_path: pathlib.Path
+) -> None:
+    demo = installing.ROOT / "tools/demo"
+    injection = yaml.safe_load((demo / "injection.yaml").read_text(encoding="utf-8"))
+    injection["metadata"]["namespace"] = enabled_namespace
+    product.create_injection(enabled_namespace, injection)
+    manifest = tmp_path / "typo.yaml"
+    text = (demo / "typo.yaml").read_text(encoding="utf-8")
+    manifest.write_text(text.replace("namespace: demo", f"namespace: {enabled_namespace}"))
+    result = product.plane.kubectl("apply", "-f", str(manifest))
+    printed = [*result.stderr.splitlines(), *result.stdout.splitlines()]
+    assert printed == shown("README.md", "kubectl apply -f tools/demo/typo.yaml")
 
 
 @pytest.fixture(params=["Ignore", "Fail"])

@@ -13,7 +13,7 @@ import pytest
 from sidecar_injector import names
 from tests.kits import installation as installing
 from tests.kits import product as kit
-from tools.controlplane import binaries, cluster
+from tools.controlplane import binaries, cluster, errors
 
 RELEASE = (names.PRODUCT, "-n", names.PRODUCT)
 MENDED = ("caBundle written", "caBundle repaired")
@@ -75,12 +75,19 @@ def test_an_upgrade_that_the_replicas_have_followed_injects(installed: kit.Produ
 def test_a_manifest_that_is_applied_again_leaves_the_bundle_alone(
     installed: kit.Product, tmp_path: pathlib.Path
 ) -> None:
-    """As other tools than Helm do it. What they apply they own, so Helm upgrades nothing after."""
+    """As other tools than Helm do it. What they apply they own, until Helm takes it over."""
     plane, before, writes = installed.plane, bundles(installed), mended(installed)
     manifest = tmp_path / "manifest.yaml"
     manifest.write_text(plane.helm("get", "manifest", *RELEASE).stdout)
     plane.kubectl("apply", "-f", str(manifest))
     plane.kubectl("apply", "--server-side", "--field-manager=gitops", "-f", str(manifest))
+    assert bundles(installed) == before
+    # The same values as before change nothing; only a field that differs is a conflict.
+    upgrade = ("upgrade", *RELEASE, *chart(installed), "--set", "webhook.timeoutSeconds=7")
+    with pytest.raises(errors.CommandError, match="conflict"):
+        plane.helm(*upgrade)
+    plane.helm(*upgrade, "--force-conflicts")
+    assert installed.plane.client.get(kit.MUTATING)["webhooks"][0]["timeoutSeconds"] == 7
     assert bundles(installed) == before
     assert mended(installed) == writes
 

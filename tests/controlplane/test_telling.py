@@ -28,7 +28,7 @@ def test_an_injection_that_must_succeed_refuses_the_pod_and_says_what_to_do(
         product.create_pod(enabled_namespace, kit.conflicting())
     assert caught.value.status == 422
     message = caught.value.message
-    assert f"{names.KIND} proxy must be injected" in message
+    assert f"{names.KIND} proxy is required" in message
     assert "ContainerConflict" in message
     assert f"opt the pod out with the label {names.INJECTION_LABEL}={names.DISABLED}" in message
     assert kit.containers(product.create_pod(enabled_namespace, kit.pod("fine"))) == kit.BOTH

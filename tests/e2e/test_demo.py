@@ -1,4 +1,4 @@
-"""The demo on a node: it runs to its end, and prints what the documents show of it."""
+"""The demo on a node: it runs to its end, and prints what the page about nodes shows of it."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from tools.image import recipe
 
 pytestmark = pytest.mark.own_node("the demo starts a node of its own")
 
-PAGES = ("README.md", "docs/node.md")
+PAGE = recipe.ROOT / "docs/node.md"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CHANGING = re.compile(r"(?<=web-)\w+-\w+|  \(\d+ s\)$")
 """What is another one in every run: names of pods, seconds."""
@@ -22,15 +22,14 @@ RUNNING = "ok  alpine: 2/2 Running"
 
 
 def shown() -> Iterator[list[str]]:
-    """Each block of the documents that is of this demo, and not of the one without a node."""
-    for page in PAGES:
-        for block in BLOCK.findall((recipe.ROOT / page).read_text("utf-8")):
-            if RUNNING in block:
-                yield block.splitlines()
+    """Each block of the page that is of this demo, and not of the one without a node."""
+    for block in BLOCK.findall(PAGE.read_text("utf-8")):
+        if RUNNING in block:
+            yield block.splitlines()
 
 
 @pytest.mark.timeout(2 * kit.SECONDS)
-def test_the_demo_prints_what_the_documents_show(
+def test_the_demo_prints_what_the_page_shows(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(recipe.ROOT)
@@ -44,7 +43,7 @@ def test_the_demo_prints_what_the_documents_show(
 
     printed = [CHANGING.sub("", line) for line in stream.getvalue().splitlines()]
     blocks = list(shown())
-    assert len(blocks) == len(PAGES)
+    assert len(blocks) == 1
     for block in blocks:
         rest = iter(printed)
         for line in block:

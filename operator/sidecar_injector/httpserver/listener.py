@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import pathlib
 import socket
 import ssl
 from typing import Final
@@ -111,7 +113,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             for _ in range(most):
-                client = self._socket.accept()[0]
+                client = _owned(self._socket.accept()[0])
                 client.setblocking(False)  # noqa: FBT003
                 if self._handshakes is not None:
                     self._handshakes.admit(client)
@@ -149,6 +151,26 @@ class Listener:
         self._pool.sweep()
         if self._handshakes is not None:
             self._handshakes.sweep()
+
+
+def _owned(client: socket.socket) -> socket.socket:
+    """The client, at a descriptor that the event loop does not believe to be another connection's.
+
+    If a connection to the API server is cut while it begins, uvloop may keep its transport although
+    the descriptor is closed (https://github.com/MagicStack/uvloop/issues/653). The kernel gives out
+    the lowest number: every client would get it, and be lost. So another file keeps the number.
+    """
+    try:
+        asyncio.get_running_loop().remove_reader(client)
+    except RuntimeError:
+        number = client.fileno()
+        client_at_another = client.dup()
+        client.detach()
+        with pathlib.Path(os.devnull).open("rb") as nothing:
+            os.dup2(nothing.fileno(), number, inheritable=False)
+        _log.warning("the event loop has lost the descriptor %d; nothing uses it any more", number)
+        return client_at_another
+    return client
 
 
 def _bind(host: str | None, port: int) -> socket.socket:

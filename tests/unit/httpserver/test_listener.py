@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 
@@ -52,6 +53,35 @@ async def test_a_client_that_sends_byte_by_byte_does_not_delay_others() -> None:
             writer.write(kit.post(b"fast"))
             assert (await kit.read_reply(reader)).body == b"4:fast"
         assert (await kit.read_reply(slow_reader)).body == b"3:abc"
+
+
+@kit.ON_UVLOOP
+@pytest.mark.parametrize("encrypted", [True, False], ids=["tls", "plain"])
+async def test_a_descriptor_that_the_event_loop_has_lost_costs_no_client(
+    *, encrypted: bool
+) -> None:
+    """uvloop keeps the transport of a connection whose descriptor something else has closed."""
+    serving, ca, _ = certificates.serving()
+    context = certificates.trusting(ca) if encrypted else None
+    loop = asyncio.get_running_loop()
+    async with kit.listening(context=serving.context if encrypted else None) as (server, _):
+        ours, theirs = socket.socketpair()
+        lost, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        number = lost.get_extra_info("socket").fileno()
+        clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(3)]
+        os.close(number)
+        for client in clients:
+            client.setblocking(False)
+            reader, writer = await asyncio.open_connection(
+                sock=client,
+                ssl=context,
+                server_hostname=certificates.SERVER_NAME if context else None,
+            )
+            writer.write(kit.post(b"a"))
+            assert (await kit.read_reply(reader)).body == b"1:a"
+            writer.close()
+        theirs.close()
+        lost.abort()
 
 
 async def test_two_hundred_clients_at_once_are_all_answered() -> None:

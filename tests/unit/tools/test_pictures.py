@@ -24,3 +24,13 @@ def test_every_part_that_the_pod_had_is_in_the_second_column() -> None:
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", pictures.pod())
     assert texts.count("container alpine") == 2
     assert texts.count("container sidecar-nginx") == 1
+
+
+def test_each_line_of_the_recording_appears_within_twenty_seconds() -> None:
+    picture = pictures.terminal()
+    appears = dict(re.findall(r"#(terminal-line-\d+)\)'\] \{ .* ([\d.]+)s backwards", picture))
+    assert appears.keys() == set(re.findall(r'clip-path="url\(#(terminal-line-\d+)\)"', picture))
+    seconds = [float(second) for second in appears.values()]
+    assert seconds == sorted(seconds)
+    assert seconds[0] == 0
+    assert 15 <= seconds[-1] <= 20
