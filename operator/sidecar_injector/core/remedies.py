@@ -58,7 +58,12 @@ class Remedy:
 
 def of(reason: Reason, subject: Subject, injection: model.Injection | None = None) -> Remedy:
     """What helps against a reason, on this object and for this injection."""
-    return Remedy(reason.remedy, _command(reason, subject, injection))
+    text = reason.remedy
+    if subject.kind == "Pod":
+        # It has no template, and its containers do not change any more.
+        text = text.replace("of the pod template", "of the pod")
+        text = text.replace(" the pod template", " the pod, and create it again")
+    return Remedy(text, _command(reason, subject, injection))
 
 
 def sentence(line: Line, pod_name: str) -> str:

@@ -231,9 +231,10 @@ def test_the_first_line_is_the_answer_and_each_injection_has_a_line_and_a_remedy
     [
         (placed(labels={"sidecar-injection": "disabled"}), [resource()],
          "not injected (PodLabelDisabled): the pod carries the label sidecar-injection=disabled",
-         "→ remove the label sidecar-injection from the pod template"),
+         "→ remove the label sidecar-injection from the pod, and create it again"),
         (placed(), [resource(activation="OnRequest")], "not injected: log (NotRequested)",
-         "→ set the annotation sidecar-injector.dev/inject to its name in the pod template"),
+         ("→ set the annotation sidecar-injector.dev/inject to its name in the pod, and create it"
+          " again")),
         (placed(), [clashing()], "not injected: clash (ContainerConflict)",
          "→ rename one of the two, or set onConflict: Merge"),
         (placed(), [resource(), clashing()], "injected: log; cannot be done: clash (ContainerConf",

@@ -29,6 +29,8 @@ CLASS, PORTS = "quality of service", "ports"
 """What is worth a line although no rule stops for it."""
 COLUMNS = ("INJECTION", "RESULT", "WHY")
 RULE_COLUMNS = ("SUBJECT", "RULE", "RESULT", "WHY")
+ASKED = (Reason.NOT_REQUESTED, Reason.NOT_LISTED)
+"""They depend on the names in the pod's annotation."""
 CHECK = remedies.Remedy("find out why", f"kubectl {names.PRODUCT} check")
 STYLES = {PASSED: tables.PASSED} | {reason.value: tables.style(reason) for reason in Reason}
 
@@ -228,7 +230,9 @@ def answers(
         # The last step has the value that its rule looked at.
         yield line.injection.reference, line.reason.value, steps[-1].message
         yield from (("", step.rule, step.message) for step in steps if step.rule == PORTS)
-        if report.is_unexpected(line.reason):
+        is_mistaken = line.reason in ASKED and entry.decision.annotation_findings
+        # What is wrong in the annotation, above, comes first.
+        if report.is_unexpected(line.reason) and not is_mistaken:
             yield tables.remedy(remedies.of(line.reason, owner or entry.subject, line.injection))
 
 
