@@ -7,6 +7,7 @@ contain them. A code is never renamed or reused.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 
 class Level(enum.Enum):
@@ -251,6 +252,10 @@ class Reason(enum.Enum):
         "UnknownLabel", Level.ANNOTATION, "a namespace's label is only similar to ours",
         "write the label sidecar-injection",
     )  # fmt: skip
+
+
+BY_CODE: Mapping[str, Reason] = {reason.value: reason for reason in Reason}
+"""For a code in a pod's annotation, which anybody can write: it may be none."""
 
 
 class Conflict(Exception):

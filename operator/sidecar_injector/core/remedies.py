@@ -40,9 +40,6 @@ class Subject:
     annotation: object = None
     """Our annotation in the pod template as it is now."""
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Remedy:

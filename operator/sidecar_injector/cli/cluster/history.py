@@ -12,7 +12,7 @@ from sidecar_injector.core import remedies
 from sidecar_injector.core.decision import Decision
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import part_names, status_annotation
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import BY_CODE, Reason
 
 COLUMNS = ("INJECTION", "OUTCOME", "TEMPLATE", "WHAT")
 CURRENT, OUTDATED, GONE = "current", "outdated", "deleted since"
@@ -21,7 +21,6 @@ STYLES = {CURRENT: tables.GOOD, OUTDATED: tables.NEUTRAL, GONE: tables.NEUTRAL} 
 }
 WITHOUT = "none of our sidecars"
 _SINGULAR = {"initContainers": "init container"}
-_SENTENCES = {reason.value: reason.sentence for reason in Reason}
 
 
 def missing(history: subjects.PodHistory, decision: Decision) -> dict[str, str]:
@@ -78,7 +77,8 @@ def rows(history: subjects.PodHistory) -> Iterator[tables.Row]:
         reference = _reference(entry.kind, entry.name)
         yield reference, "Injected", _template(history, entry), _additions(entry)
     for skipped in history.recorded.skipped:
-        sentence = _SENTENCES.get(skipped.reason, "")
+        reason = BY_CODE.get(skipped.reason)
+        sentence = reason.sentence if reason else ""
         yield _reference(skipped.kind, skipped.name), skipped.reason, "-", sentence
 
 

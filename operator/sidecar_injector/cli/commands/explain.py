@@ -164,11 +164,7 @@ def explain(*, form: str, rules: bool, **arguments: Any) -> None:
     if form == options.TABLE:
         _print(explained, answer, with_rules=rules)
     else:
-        pods = [
-            as_json(result, pod_history)
-            | ({"happened": history.as_json(pod_history)} if pod_history else {})
-            for result, pod_history in explained
-        ]
+        pods = [as_json(result, pod_history) for result, pod_history in explained]
         webhook = {"webhook": _probe_as_json(answer)} if answer else {}
         tables.structured({"pods": pods, **webhook, "notes": list(dict.fromkeys(notes))}, form=form)
     tables.notes(notes)
@@ -199,6 +195,8 @@ def as_json(result: Explanation, pod_history: subjects.PodHistory | None = None)
         line["rules"] = [_step_as_json(step) for step in steps]
         if receiving:
             line["containers"] = receiving
+    if pod_history:
+        pod["happened"] = history.as_json(pod_history)
     return pod
 
 

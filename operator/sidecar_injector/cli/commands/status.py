@@ -19,7 +19,7 @@ from sidecar_injector.cli.cluster import release as cluster_release
 from sidecar_injector.cli.commands import certificates
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import BY_CODE
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
@@ -319,7 +319,5 @@ def _replacing(candidate: cluster_pods.RestartCandidate) -> str:
 
 def _remedy(code: str) -> str:
     """The remedy of a reason that a pod's annotation has, which anybody can write."""
-    return _REMEDIES.get(code, "")
-
-
-_REMEDIES = {reason.value: reason.remedy for reason in Reason}
+    reason = BY_CODE.get(code)
+    return reason.remedy if reason else ""
