@@ -205,5 +205,6 @@ class StatusWriter:
             f"{condition['type']} is {condition['status']} ({condition['reason']})"
             for condition in change["conditions"]
         )
-        _log.info("%s %s: %s", kind, injection.name, conditions)
+        name = "/".join(filter(None, (injection.namespace, injection.name)))
+        _log.info("%s %s: %s", kind, name, conditions)
         return 0.0

@@ -346,6 +346,14 @@ async def test_an_injection_whose_status_is_refused_does_not_hold_up_the_others(
     assert cluster.status()
 
 
+async def test_a_written_status_is_logged_with_the_whole_name(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    await cluster.start()
+    assert caplog.text.count(f"{names.KIND} {NAMESPACE}/log: Accepted is True (Valid)") == 1
+
+
 async def test_a_change_that_could_not_be_written_is_written_later(cluster: Cluster) -> None:
     replica = await cluster.start()
     cluster.server.failures["patch", PLURAL] = [fake_api.refusal(500, "InternalError")]
