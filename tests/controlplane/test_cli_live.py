@@ -241,7 +241,7 @@ def test_explain_says_why_a_pod_lacks_what_a_new_one_would_get(
     product.create_injection(enabled_namespace, kit.injection())
     name, where = deployed["metadata"]["name"], ("-n", enabled_namespace)
     lines = cli.run(config, "explain", f"pod/{name}", *where).stdout.splitlines()
-    before = "it was created before this injection existed"
+    before = "created before this injection existed"
     command = f"kubectl rollout restart deployment/work -n {enabled_namespace}"
     assert lines[:2] == [
         f"{enabled_namespace}/Pod/{name}: has none of our sidecars; without proxy: {before}",

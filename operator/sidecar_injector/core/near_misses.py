@@ -338,6 +338,12 @@ def _is_near_key(key: str) -> bool:
     return bool(slash) and is_prefix and (_is_typo(name, "inject") or name in _YES)
 
 
+def _is_near_label(key: str) -> bool:
+    """Whether it is the key of our label in another spelling."""
+    spelling = _SEPARATORS.sub("-", key[:_MAX_KEY].lower())
+    return _is_typo(spelling, names.INJECTION_LABEL)
+
+
 def _read_by_parameters(view: namespace_view.NamespaceView | None) -> frozenset[str]:
     """The keys from which parameters of injections take their values."""
     injections = (*view.own.injections, *view.cluster.injections) if view else ()
@@ -395,7 +401,8 @@ def _of_namespace(
             yield _of(Reason.NAMESPACE_EXCLUDED, label, value, text, f"{command}-")
         return
     for key, value in namespace.labels.items():
-        if key in (names.PRODUCT, names.GROUP) or (_HINT in key and _is_near_key(key)):
+        is_near = _HINT in key and (_is_near_key(key) or _is_near_label(key))
+        if key in (names.PRODUCT, names.GROUP) or is_near:
             text = f"the label {key}={quoted(value)} has no effect, so no pod is injected here"
             yield _of(Reason.UNKNOWN_LABEL, key, value, text, f"{enable} {shlex.quote(f'{key}-')}")
     for key, value in namespace.annotations.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecar_injector.cli.cluster import history, subjects
+from sidecar_injector.cli.cluster import history
 from sidecar_injector.core import remedies
 from sidecar_injector.core.merging import status_annotation
 from tests.kits.samples import container, decided, injection, pod
@@ -13,7 +13,7 @@ def test_what_was_left_out_is_told_beside_what_was_added():
     sources = [{"configMapRef": {"name": "own"}}]
     created = decided(pod(containers=[container("app", envFrom=sources)]), logging).pod
     recorded = status_annotation.read(created["metadata"]["annotations"])
-    pod_history = subjects.PodHistory(
+    pod_history = history.PodHistory(
         recorded=recorded, injections=[logging], owner=remedies.Subject(namespace="demo")
     )
     (row,) = history.rows(pod_history)

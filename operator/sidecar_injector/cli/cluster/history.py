@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.cli.cluster import subjects
+from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import owners
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import remedies
 from sidecar_injector.core.decision import Decision
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.merging import part_names, status_annotation
+from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.reasons import BY_CODE, Reason
+from sidecar_injector.kube import api
 
 COLUMNS = ("INJECTION", "OUTCOME", "TEMPLATE", "WHAT")
 CURRENT, OUTDATED, GONE = "current", "outdated", "deleted since"
@@ -23,32 +27,75 @@ WITHOUT = "none of our sidecars"
 _SINGULAR = {"initContainers": "init container"}
 
 
-def missing(history: subjects.PodHistory, decision: Decision) -> dict[str, str]:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PodHistory:
+    """What a pod's annotation says of its creation."""
+
+    recorded: status_annotation.Provenance
+    injections: Sequence[model.Injection]
+    """The injections as they are now."""
+    owner: remedies.Subject
+    """What makes a new pod in place of this one, or the pod itself."""
+    created: str = ""
+    """RFC 3339, in UTC."""
+    ages: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    """When each injection was created, by `Injection.identity`."""
+
+    def current(self, identity: tuple[str, str]) -> model.Injection | None:
+        """The injection as it is now; None if it was deleted."""
+        return next(
+            (injection for injection in self.injections if injection.identity == identity), None
+        )
+
+
+async def read(
+    pod: api.Json, injections: cluster_injections.ReadInjections, pod_owners: owners.Owners
+) -> PodHistory:
+    """The history of a live pod."""
+    metadata = api.metadata(pod)
+    namespace = metadata["namespace"]
+    owner = await pod_owners.of(pod)
+    return PodHistory(
+        recorded=status_annotation.read(pod_fields.metadata_map(pod, "annotations")),
+        injections=injections.of(namespace),
+        owner=remedies.Subject(
+            namespace=namespace,
+            kind=owner.kind,
+            name=owner.name,
+            annotation=pod_fields.metadata_map(pod, "annotations").get(names.INJECT_ANNOTATION),
+        ),
+        created=metadata["creationTimestamp"],
+        ages=injections.ages(namespace),
+    )
+
+
+def missing(history: PodHistory, decision: Decision) -> dict[str, str]:
     """What the pod lacks and a new one would get: the injection, and why this pod lacks it."""
     recorded = {entry.identity for entry in history.recorded.entries}
     return {
-        line.injection.reference: _why_missing(history, line.injection)
+        line.injection.reference: why_missing(history, line.injection)
         for line in decision.injected
         if line.injection.identity not in recorded
     }
 
 
-def _why_missing(history: subjects.PodHistory, injection: model.Injection) -> str:
+def why_missing(history: PodHistory, injection: model.Injection) -> str:
+    """Why the pod lacks an injection that a new one would get."""
     # Texts in RFC 3339 and UTC have the order of their times.
     if history.created < history.ages.get(injection.identity, ""):
-        return "it was created before this injection existed"
+        return "created before this injection existed"
     for skipped in history.recorded.skipped:
         if (skipped.kind, skipped.name) == injection.identity:
-            return f"it could not be done then ({skipped.reason})"
+            return f"could not be done then ({skipped.reason})"
     if history.recorded.entries or history.recorded.skipped:
-        return "it was created before this injection was changed"
+        return "created before this injection was changed"
     return (
-        "it was created while the injector did not answer, or before the injection or the"
-        " namespace's label was changed"
+        "created while the injector did not answer, or before the injection or the namespace's"
+        " label was changed"
     )
 
 
-def headline(history: subjects.PodHistory, absent: Mapping[str, str]) -> str:
+def headline(history: PodHistory, absent: Mapping[str, str]) -> str:
     """What the pod has, and why it lacks the rest."""
     present = ", ".join(
         f"{_reference(entry.kind, entry.name)}"
@@ -60,7 +107,7 @@ def headline(history: subjects.PodHistory, absent: Mapping[str, str]) -> str:
     return "; ".join(parts)
 
 
-def remedy(history: subjects.PodHistory) -> remedies.Remedy:
+def remedy(history: PodHistory) -> remedies.Remedy:
     """How the pod gets what a new one would get."""
     owner = history.owner
     restart = remedies.of(Reason.NOT_A_CREATE, owner)
@@ -71,7 +118,7 @@ def remedy(history: subjects.PodHistory) -> remedies.Remedy:
     return remedies.Remedy(f"new pods of {owner.kind} {owner.name} have it")
 
 
-def rows(history: subjects.PodHistory) -> Iterator[tables.Row]:
+def rows(history: PodHistory) -> Iterator[tables.Row]:
     """A row for each injection that the pod's annotation lists."""
     for entry in history.recorded.entries:
         reference = _reference(entry.kind, entry.name)
@@ -82,7 +129,7 @@ def rows(history: subjects.PodHistory) -> Iterator[tables.Row]:
         yield _reference(skipped.kind, skipped.name), skipped.reason, "-", sentence
 
 
-def as_json(history: subjects.PodHistory) -> dict[str, Any]:
+def as_json(history: PodHistory) -> dict[str, Any]:
     """For programs; its shape is stable."""
     return {
         "injected": [
@@ -105,7 +152,7 @@ def as_json(history: subjects.PodHistory) -> dict[str, Any]:
     }
 
 
-def _template(history: subjects.PodHistory, entry: status_annotation.Entry) -> str:
+def _template(history: PodHistory, entry: status_annotation.Entry) -> str:
     current = history.current(entry.identity)
     if current is None:
         return GONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Collection, Iterable
 
 from sidecar_injector.cli.cluster import objects
 from sidecar_injector.kube import api
@@ -11,6 +12,9 @@ from sidecar_injector.kube import api
 RESTARTED_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
 """What `kubectl rollout restart` sets: a changed template makes the controller start a rollout."""
 ROLLING = frozenset({"Deployment", "DaemonSet", "StatefulSet"})
+
+MAKERS = {"ReplicaSet": "Deployment", "Job": "CronJob"}
+"""The kinds between a workload and its pods, and the kind of the workload."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
@@ -25,13 +29,19 @@ class Owner:
         return f"{self.namespace}/{self.kind}/{self.name}"
 
 
+def of_workload(manifest: api.Json) -> Owner:
+    """A live object as the owner of its pods."""
+    metadata = api.metadata(manifest)
+    return Owner(metadata["namespace"], manifest["kind"], metadata["name"])
+
+
 class Owners:
     """Finds the owners of pods; reads the ReplicaSets of a namespace once."""
 
     def __init__(self, client: api.Api) -> None:
         self._client = client
-        self._deployments: dict[str, dict[str, Owner]] = {}
-        """By namespace and by the name of the ReplicaSet."""
+        self._controllers: dict[tuple[str, str], dict[str, Owner]] = {}
+        """By kind and namespace, and by the name of what they control."""
 
     async def of(self, pod: api.Json) -> Owner:
         """The Deployment of a ReplicaSet, else the controller, else the pod itself."""
@@ -42,28 +52,40 @@ class Owners:
             return Owner(namespace, "Pod", metadata["name"])
         return await self.above({**controller, "namespace": namespace})
 
+    async def makers(self, pod: api.Json, *, kinds: Collection[str]) -> list[Owner]:
+        """The pod's controller, and what controls that if it is of one of these kinds."""
+        metadata = api.metadata(pod)
+        if (controller := _controller(metadata)) is None:
+            return []
+        kind, name, namespace = controller["kind"], controller["name"], metadata["namespace"]
+        direct = Owner(namespace, kind, name)
+        if MAKERS.get(kind) not in kinds:
+            return [direct]
+        upper = (await self._controllers_of(kind, namespace)).get(name)
+        return [direct, upper] if upper else [direct]
+
     async def above(self, reference: api.Json) -> Owner:
         """The Deployment of a ReplicaSet; anything else is its own owner."""
         namespace, kind, name = (reference[key] for key in ("namespace", "kind", "name"))
         if kind == "ReplicaSet":
-            deployment = (await self._of_replica_sets(namespace)).get(name)
+            deployment = (await self._controllers_of(kind, namespace)).get(name)
             if deployment:
                 return deployment
         return Owner(namespace, kind, name)
 
-    async def _of_replica_sets(self, namespace: str) -> dict[str, Owner]:
-        if namespace not in self._deployments:
+    async def _controllers_of(self, kind: str, namespace: str) -> dict[str, Owner]:
+        if (kind, namespace) not in self._controllers:
             scope = api.Scope(namespace=namespace, metadata_only=True)
-            replica_sets = map(
+            controlled = map(
                 api.metadata,
-                await objects.read_all(self._client, api.WORKLOADS["ReplicaSet"], scope=scope),
+                await objects.read_all(self._client, api.WORKLOADS[kind], scope=scope),
             )
-            self._deployments[namespace] = {
+            self._controllers[kind, namespace] = {
                 metadata["name"]: Owner(namespace, controller["kind"], controller["name"])
-                for metadata in replica_sets
+                for metadata in controlled
                 if (controller := _controller(metadata))
             }
-        return self._deployments[namespace]
+        return self._controllers[kind, namespace]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +98,11 @@ class RestartEffect:
     """When it was set last."""
     is_replaced_anyway: bool = False
     """Nothing is to be done: something else makes new pods in their place."""
+
+    def is_under_way(self, created: Iterable[datetime.datetime]) -> bool:
+        """Whether the last restart replaces all pods that were created at these times."""
+        last = self.restarted
+        return last is not None and all(moment < last for moment in created)
 
 
 async def restart_effect(client: api.Api, owner: Owner) -> RestartEffect:

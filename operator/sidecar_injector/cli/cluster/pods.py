@@ -28,12 +28,16 @@ class RestartCandidate:
     pod: str
     created: datetime.datetime
     owner: owners.Owner
-    reference: str
-    """The injection, as a pod's annotation may list it."""
+    injection: model.Injection
     state: str
     """`audit.OUTDATED` or `audit.MISSING`."""
     obstacle: str
     """Why a restart would not help; empty if it would."""
+
+    @property
+    def reference(self) -> str:
+        """The injection, as a pod's annotation may list it."""
+        return self.injection.reference
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,23 +92,24 @@ async def overview(
                 if has_ended(pod):
                     continue
                 counts[name] += 1
-                candidates += await _candidates(pod, view, pod_owners)
+                candidates += await candidates_of(pod, view, pod_owners)
                 skipped += await _skipped(pod, view, pod_owners)
                 for injection, state in audit.states(pod, view):
                     tally[audit.identity(injection), state] += 1
     return PodOverview(counts=counts, candidates=candidates, skipped=skipped, tally=tally)
 
 
-async def _candidates(
+async def candidates_of(
     pod: api.Json, view: namespace_view.NamespaceView, pod_owners: owners.Owners
 ) -> list[RestartCandidate]:
+    """What one pod lacks, also where a restart would not help."""
     metadata = api.metadata(pod)
     return [
         RestartCandidate(
             pod=metadata["name"],
             created=datetime.datetime.fromisoformat(metadata["creationTimestamp"]),
             owner=await pod_owners.of(pod),
-            reference=injection.reference,
+            injection=injection,
             state=state,
             obstacle=obstacle(pod, injection, view),
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar_injector import names
 from sidecar_injector.cli.cluster import errors
@@ -55,6 +56,51 @@ class Probe:
             Answer.UNKNOWN: f"it is not known whether the injector answers for new pods in {place}:"
             f" {self.refusal}",
         }[self.answer]
+
+
+MOST_PROBES: Final = 5
+"""Namespaces of one call that are tried; the others are named by their number."""
+WORST: Final = (Answer.REFUSED, Answer.NOT_CALLED, Answer.UNKNOWN, Answer.ANSWERED)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """What pods in several namespaces have shown."""
+
+    probes: Sequence[Probe]
+    untried: int = 0
+    """How many namespaces were not tried."""
+
+    @property
+    def silent(self) -> list[Probe]:
+        """The namespaces in which the injector was seen not to answer."""
+        return [each for each in self.probes if each.answer in (Answer.NOT_CALLED, Answer.REFUSED)]
+
+    def others(self) -> list[str]:
+        """Sentences about all other namespaces."""
+        answering = [each.namespace for each in self.probes if each.answer is Answer.ANSWERED]
+        lines = [f"the injector answers for new pods in {', '.join(answering)}"] * bool(answering)
+        lines += [f"{each}" for each in self.probes if each.answer is Answer.UNKNOWN]
+        if self.untried:
+            names_of = "namespace" if self.untried == 1 else "namespaces"
+            lines.append(f"not tried in {self.untried} more {names_of}: name one with -n")
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """The worst answer for programs, and that of each namespace which was tried."""
+        worst = min((each.answer for each in self.probes), key=WORST.index)
+        return {
+            "answer": worst.value,
+            "message": "; ".join([*map(str, self.silent), *self.others()]),
+            "namespaces": {each.namespace: each.answer.value for each in self.probes},
+            "untried": self.untried,
+        }
+
+
+async def several(client: http_client.InteractiveClient, namespaces: Sequence[str]) -> Probes:
+    """Probe the first of these namespaces."""
+    probes = [await probe(client, name) for name in namespaces[:MOST_PROBES]]
+    return Probes(probes=probes, untried=len(namespaces) - len(probes))
 
 
 async def probe(client: http_client.InteractiveClient, namespace: str) -> Probe:

@@ -3,50 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import click
 
-from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
-from sidecar_injector.cli.cluster import errors, live_files, objects, owners, release
+from sidecar_injector.cli.cluster import (
+    errors,
+    history,
+    live_files,
+    objects,
+    owners,
+    release,
+    running,
+)
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.cluster.objects import Reference
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
-from sidecar_injector.core import remedies
-from sidecar_injector.core.injections import model
-from sidecar_injector.core.merging import status_annotation
 from sidecar_injector.core.pods import controllers, workloads
-from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.kube import api
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PodHistory:
-    """What a pod's annotation says of its creation."""
-
-    recorded: status_annotation.Provenance
-    injections: Sequence[model.Injection]
-    """The injections as they are now."""
-    owner: remedies.Subject
-    """What makes a new pod in place of this one, or the pod itself."""
-    created: str = ""
-    """RFC 3339, in UTC."""
-    ages: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
-    """When each injection was created, by `Injection.identity`."""
-
-    def current(self, identity: tuple[str, str]) -> model.Injection | None:
-        """The injection as it is now; None if it was deleted."""
-        return next(
-            (injection for injection in self.injections if injection.identity == identity), None
-        )
-
-
-SubjectWithHistory = tuple[inject.Subject, PodHistory | None]
-"""A subject, and for a pod of a cluster what happened when it was created."""
+SubjectWithHistory = tuple[inject.Subject, history.PodHistory | running.RunningPods | None]
+"""A subject of a cluster has what its pod, or the pods of its workload, were created with."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +65,13 @@ class SubjectOptions:
         return references
 
 
-def read(chosen: SubjectOptions) -> tuple[list[SubjectWithHistory], Sequence[str]]:
-    """The subjects in the order of the arguments, and notes about what could not be seen."""
+def read(
+    chosen: SubjectOptions, *, with_running: bool = False
+) -> tuple[list[SubjectWithHistory], Sequence[str]]:
+    """The subjects in the order of the arguments, and notes about what could not be seen.
+
+    `with_running` also reads the pods of workloads.
+    """
     chosen.check()
     if not chosen.objects:
         return _of_files(chosen)
@@ -101,6 +87,7 @@ def read(chosen: SubjectOptions) -> tuple[list[SubjectWithHistory], Sequence[str
             namespace=namespace,
             selector=chosen.selector or "",
             release_namespace=chosen.address.release_namespace,
+            with_running=with_running,
         ),
     )
 
@@ -135,6 +122,7 @@ async def _of_cluster(
     namespace: str | None,
     selector: str,
     release_namespace: str | None,
+    with_running: bool,
 ) -> tuple[list[SubjectWithHistory], Sequence[str]]:
     """The objects, in one namespace or in all."""
     injections = await cluster_injections.injections(client, namespace=namespace)
@@ -163,10 +151,20 @@ async def _of_cluster(
         view_of=views.__getitem__, namespace=namespace or "", namespaces=known
     )
     pod_owners = owners.Owners(client)
-    histories: list[PodHistory | None] = []
+    pods: dict[owners.Owner, running.RunningPods] | None = None
+    if with_running:
+        pods = await objects.unless_forbidden(
+            running.read(client, found, views=views, injections=injections, owners=pod_owners),
+            notes=injector.notes,
+            consequence="what running pods lack is not shown",
+        )
+    histories: list[history.PodHistory | running.RunningPods | None] = []
     for manifest in found:
         is_pod = manifest["kind"] == "Pod"
-        histories.append(await _history(manifest, injections, pod_owners) if is_pod else None)
+        if is_pod:
+            histories.append(await history.read(manifest, injections, pod_owners))
+        else:
+            histories.append((pods or {}).get(owners.of_workload(manifest)))
         written = cluster_pods.as_new(manifest) if is_pod else manifest
         await _read_account(client, written, injector)
         injector.document(manifests.Document(_place(manifest), written))
@@ -176,26 +174,6 @@ async def _of_cluster(
 
 def _place(manifest: api.Json) -> str:
     return f"{manifest['kind'].lower()}/{api.metadata(manifest)['name']}"
-
-
-async def _history(
-    pod: api.Json, injections: cluster_injections.ReadInjections, pod_owners: owners.Owners
-) -> PodHistory:
-    metadata = api.metadata(pod)
-    namespace = metadata["namespace"]
-    owner = await pod_owners.of(pod)
-    return PodHistory(
-        recorded=status_annotation.read(pod_fields.metadata_map(pod, "annotations")),
-        injections=injections.of(namespace),
-        owner=remedies.Subject(
-            namespace=namespace,
-            kind=owner.kind,
-            name=owner.name,
-            annotation=pod_fields.metadata_map(pod, "annotations").get(names.INJECT_ANNOTATION),
-        ),
-        created=metadata["creationTimestamp"],
-        ages=injections.ages(namespace),
-    )
 
 
 async def _read_account(client: api.Api, manifest: api.Json, injector: inject.Injector) -> None:

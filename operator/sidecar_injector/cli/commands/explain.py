@@ -11,15 +11,16 @@ import click
 
 from sidecar_injector import names
 from sidecar_injector.cli import options
-from sidecar_injector.cli.cluster import client, history, probe, subjects
+from sidecar_injector.cli.cluster import client, history, probe, running, subjects
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.output import report, tables
-from sidecar_injector.core import decision, matching, patch, remedies
+from sidecar_injector.core import decision, matching, near_misses, patch, remedies
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.merging import ports, status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import lenient, qos
 from sidecar_injector.core.reasons import Level, Reason
+from sidecar_injector.observability import logs
 
 if TYPE_CHECKING:
     import rich.console
@@ -31,6 +32,8 @@ COLUMNS = ("INJECTION", "RESULT", "WHY")
 RULE_COLUMNS = ("SUBJECT", "RULE", "RESULT", "WHY")
 ASKED = (Reason.NOT_REQUESTED, Reason.NOT_LISTED)
 """They depend on the names in the pod's annotation."""
+OF_NAMESPACE = (Reason.NAMESPACE_NOT_ENABLED, Reason.NAMESPACE_EXCLUDED)
+"""No pod of the namespace is injected."""
 CHECK = remedies.Remedy("find out why", f"kubectl {names.PRODUCT} check")
 STYLES = {PASSED: tables.PASSED} | {reason.value: tables.style(reason) for reason in Reason}
 
@@ -60,9 +63,13 @@ class Explanation:
     """The steps of each line of the decision, in its order."""
     receiving: list[list[str]]
     """The pod's own containers that receive something, by line of the decision."""
+    of_namespace: Sequence[near_misses.NearMiss] = ()
+    """What is wrong with the namespace's label, where no pod is injected for that."""
 
 
-Explained = Sequence[tuple[Explanation, subjects.PodHistory | None]]
+LiveFacts = history.PodHistory | running.RunningPods | None
+"""What is seen of running pods: of the pod, or of those of the workload."""
+Explained = Sequence[tuple[Explanation, LiveFacts]]
 
 
 def explanation(subject: inject.Subject) -> Explanation:
@@ -87,7 +94,20 @@ def explanation(subject: inject.Subject) -> Explanation:
         receiving.append(_receiving(entries.entry(line.injection.identity)))
         fit_steps = _fit_steps(line, subject.entry.decision.pod, receiving[-1])
         lines.append(steps if steps[-1].reason else [*steps, *fit_steps])
-    return Explanation(entry=subject.entry, scope=scope, lines=lines, receiving=receiving)
+    return Explanation(
+        entry=subject.entry,
+        scope=scope,
+        lines=lines,
+        receiving=receiving,
+        of_namespace=_of_namespace(subject),
+    )
+
+
+def _of_namespace(subject: inject.Subject) -> Sequence[near_misses.NearMiss]:
+    if subject.entry.decision.reason not in OF_NAMESPACE:
+        return ()
+    view = subject.view
+    return near_misses.of_namespace(view.namespace, release_namespace=view.release_namespace)
 
 
 def _receiving(entry: status_annotation.Entry | None) -> list[str]:
@@ -158,35 +178,34 @@ def explain(*, form: str, rules: bool, **arguments: Any) -> None:
     Example: sidecar-injector explain -f pod.yaml -i injection.yaml
     """
     chosen = subjects.SubjectOptions(**arguments)
-    with_histories, notes = subjects.read(chosen)
-    explained = [(explanation(subject), pod_history) for subject, pod_history in with_histories]
-    answer = _probe(chosen, explained) if chosen.objects else None
+    with_facts, notes = subjects.read(chosen, with_running=True)
+    explained = [(explanation(subject), facts) for subject, facts in with_facts]
+    answers = _probes(chosen, explained) if chosen.objects else None
     if form == options.TABLE:
-        _print(explained, answer, with_rules=rules)
+        _print(explained, answers, with_rules=rules)
     else:
-        pods = [as_json(result, pod_history) for result, pod_history in explained]
-        webhook = {"webhook": _probe_as_json(answer)} if answer else {}
+        pods = [as_json(result, facts) for result, facts in explained]
+        webhook = {"webhook": answers.as_json()} if answers else {}
         tables.structured({"pods": pods, **webhook, "notes": list(dict.fromkeys(notes))}, form=form)
     tables.notes(notes)
     sys.exit(1 if any(result.entry.has_findings for result, _ in explained) else 0)
 
 
-def _probe(chosen: subjects.SubjectOptions, explained: Explained) -> probe.Probe | None:
-    """Whether new pods of the namespace are injected; None if they are not meant to be."""
-    reasons = {result.entry.decision.reason for result, _ in explained}
-    if reasons & {Reason.NAMESPACE_NOT_ENABLED, Reason.NAMESPACE_EXCLUDED}:
+def _probes(chosen: subjects.SubjectOptions, explained: Explained) -> probe.Probes | None:
+    """Whether new pods of the namespaces are injected; None if none is meant to be."""
+    namespaces = dict.fromkeys(
+        result.entry.namespace
+        for result, _ in explained
+        if result.entry.decision.reason not in OF_NAMESPACE
+    )
+    if not namespaces:
         return None
-    namespace = explained[0][0].entry.namespace
-    return client.run(chosen.address, lambda connected: probe.probe(connected, namespace))
+    return client.run(chosen.address, lambda connected: probe.several(connected, [*namespaces]))
 
 
-def _probe_as_json(answer: probe.Probe) -> dict[str, Any]:
-    return {"answer": answer.answer.value, "message": str(answer)}
-
-
-def as_json(result: Explanation, pod_history: subjects.PodHistory | None = None) -> dict[str, Any]:
+def as_json(result: Explanation, facts: LiveFacts = None) -> dict[str, Any]:
     """A pod as in the report of `inject`, with its rules; remedies are for the live owner."""
-    owner = pod_history.owner if pod_history else None
+    owner = facts.owner if isinstance(facts, history.PodHistory) else None
     pod = report.pod(result.entry, owner=owner)
     pod["message"] = result.entry.decision.message
     pod["rules"] = [_step_as_json(step) for step in result.scope]
@@ -195,8 +214,12 @@ def as_json(result: Explanation, pod_history: subjects.PodHistory | None = None)
         line["rules"] = [_step_as_json(step) for step in steps]
         if receiving:
             line["containers"] = receiving
-    if pod_history:
-        pod["happened"] = history.as_json(pod_history)
+    if result.of_namespace:
+        pod["words"] = [*map(report.word, result.of_namespace), *pod.get("words", ())]
+    if isinstance(facts, history.PodHistory):
+        pod["happened"] = history.as_json(facts)
+    elif facts:
+        pod["running"] = facts.as_json()
     return pod
 
 
@@ -215,7 +238,7 @@ def rows(result: Explanation) -> Iterator[tables.Row]:
             yield line.injection.reference, step.rule, step.result, step.message
 
 
-def answers(
+def answers_of(
     result: Explanation, owner: remedies.Subject | None = None
 ) -> Iterator[tables.Row | str]:
     """A row for each injection and each mistake in the pod's annotation, and what to do."""
@@ -234,32 +257,45 @@ def answers(
             yield tables.remedy(remedies.of(line.reason, owner or entry.subject, line.injection))
 
 
-def _print(explained: Explained, answer: probe.Probe | None, *, with_rules: bool) -> None:
+def _print(explained: Explained, answers: probe.Probes | None, *, with_rules: bool) -> None:
     console = tables.console()
-    if answer and answer.answer is not probe.Answer.ANSWERED:
-        tables.heading(f"{answer}", to=console)
+    for silent in answers.silent if answers else ():
+        tables.heading(f"{silent}", to=console)
         tables.write(f"{tables.remedy(CHECK)}\n\n")
-    for index, (result, pod_history) in enumerate(explained):
+    for index, (result, facts) in enumerate(explained):
         if index:
             tables.write("\n")
-        entry, owner = result.entry, pod_history.owner if pod_history else None
-        if pod_history:
-            _print_history(result, pod_history, to=console)
-        subject = "a new pod" if pod_history else entry.place
-        tables.heading(f"{subject}: {report.headline(entry.decision)}", to=console)
-        if entry.decision.reason and entry.decision.reason.level is Level.SCOPE:
-            remedy = remedies.of(entry.decision.reason, owner or entry.subject)
-            tables.write(f"{tables.remedy(remedy)}\n")
+        _print_answer(result, facts, to=console)
+        owner = facts.owner if isinstance(facts, history.PodHistory) else None
         if with_rules:
             tables.table(RULE_COLUMNS, list(rows(result)), styles=STYLES, to=console)
-        elif lines := list(answers(result, owner)):
+        elif lines := list(answers_of(result, owner)):
             tables.table(COLUMNS, lines, styles=STYLES, to=console)
-    if answer and answer.answer is probe.Answer.ANSWERED:
-        tables.write(f"\n{answer}\n")
+    if answers and (sentences := answers.others()):
+        tables.write("\n" + "".join(f"{logs.one_line(line)}\n" for line in sentences))
+
+
+def _print_answer(result: Explanation, facts: LiveFacts, *, to: rich.console.Console) -> None:
+    """What running pods lack, what new ones get, and what helps."""
+    entry, subject = result.entry, result.entry.place
+    headline, owner, remedy = report.headline(entry.decision), entry.subject, None
+    if isinstance(facts, history.PodHistory):
+        _print_history(result, facts, to=to)
+        subject, owner = "a new pod", facts.owner
+    elif facts and (lacking := facts.headline()):
+        headline, remedy = f"{lacking}; new pods: {headline}", facts.remedy()
+    tables.heading(f"{subject}: {headline}", to=to)
+    if remedy:
+        tables.write(f"{tables.remedy(remedy)}\n")
+    for finding in result.of_namespace:
+        tables.write(f"{logs.one_line(finding.text)}\n{tables.remedy(finding.remedy)}\n")
+    reason = entry.decision.reason
+    if reason and reason.level is Level.SCOPE and not result.of_namespace:
+        tables.write(f"{tables.remedy(remedies.of(reason, owner))}\n")
 
 
 def _print_history(
-    result: Explanation, pod_history: subjects.PodHistory, *, to: rich.console.Console
+    result: Explanation, pod_history: history.PodHistory, *, to: rich.console.Console
 ) -> None:
     """What the pod has, and why it lacks what a new one would get."""
     missing = history.missing(pod_history, result.entry.decision)

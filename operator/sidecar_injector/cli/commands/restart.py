@@ -55,8 +55,7 @@ class OwnerPlan:
         effect: owners.RestartEffect,
     ) -> None:
         self.owner, self.candidates, self.message = owner, candidates, effect.obstacle
-        last = effect.restarted
-        is_replacing = last is not None and all(pod.created < last for pod in candidates)
+        is_replacing = effect.is_under_way(pod.created for pod in candidates)
         self.action = BY_HAND if self.message else UNDER_WAY if is_replacing else RESTART
         if effect.is_replaced_anyway:
             self.action = NOTHING_TO_DO

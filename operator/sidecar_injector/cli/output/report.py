@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sidecar_injector.core import remedies
+from sidecar_injector.core import near_misses, remedies
 from sidecar_injector.core.decision import Decision, Line
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
@@ -85,13 +85,14 @@ def headline(decision: Decision) -> str:
     if not parts["injected"] and not parts["already injected"]:
         none = {"not injected": by_verdict.get(Verdict.NOT_APPLICABLE, [])}
         parts = {"not injected": parts["cannot be done"]} if parts["cannot be done"] else none
-    texts = [f"{part}: {_few(references)}" for part, references in parts.items() if references]
+    texts = [f"{part}: {few(references)}" for part, references in parts.items() if references]
     return "; ".join(texts) or "not injected: there is no injection for this namespace"
 
 
-def _few(references: Sequence[str]) -> str:
-    more = f", and {len(references) - FEW} more" if len(references) > FEW else ""
-    return ", ".join(references[:FEW]) + more
+def few(texts: Sequence[str], *, separator: str = ", ") -> str:
+    """The first of the texts, and how many more there are."""
+    more = f"{separator}and {len(texts) - FEW} more" if len(texts) > FEW else ""
+    return separator.join(texts[:FEW]) + more
 
 
 def is_unexpected(reason: Reason) -> bool:
@@ -122,14 +123,19 @@ def pod(entry: ReportEntry, *, owner: remedies.Subject | None = None) -> dict[st
         "injections": [_line(line, subject) for line in decision.lines],
     }
     if decision.annotation_findings:
-        member["words"] = [
-            {
-                "reason": finding.reason.value, "message": finding.message,
-                "subject": finding.subject, "remedy": finding.remedy, "command": finding.command,
-            }
-            for finding in decision.annotation_findings
-        ]  # fmt: skip
+        member["words"] = [word(finding) for finding in decision.annotation_findings]
     return member
+
+
+def word(finding: near_misses.NearMiss) -> dict[str, str]:
+    """One of a pod's `words`: a mistake in what is written for us."""
+    return {
+        "reason": finding.reason.value,
+        "message": finding.message,
+        "subject": finding.subject,
+        "remedy": finding.remedy,
+        "command": finding.command,
+    }
 
 
 def _remedy(
