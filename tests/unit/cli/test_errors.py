@@ -10,6 +10,7 @@ import pytest
 from sidecar_injector.cli.cluster import errors, http_client
 from sidecar_injector.kube import api
 from tests.kits import api_server as kit
+from tests.kits import cluster
 from tests.kits import server_certificates as certificates
 from tests.kits.cli import check_refused, run
 
@@ -172,3 +173,13 @@ def test_as_group_needs_a_user(tmp_path):
     result = run("status", "--as-group", "dev", "--kubeconfig", at(tmp_path, "https://127.0.0.1:1"))
     assert result.exit_code == 2
     assert "--as-group needs --as USER" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["status", "restart"])
+def test_a_namespace_that_does_not_exist_is_said_to_be_missing(monkeypatch, verb):
+    fake = cluster.installed()
+    path = "/api/v1/namespaces/nope"
+    missing = api.ApiError(status=404, reason="NotFound", message="not found", path=path)
+    fake.failures["get", "namespaces"] = [missing]
+    with cluster.served(monkeypatch, fake):
+        check_refused(run(verb, "-n", "nope"), "there is no namespace nope. See: kubectl get")

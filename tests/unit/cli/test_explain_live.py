@@ -9,7 +9,7 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.kube import api
 from tests.kits import cluster
-from tests.kits.cli import run
+from tests.kits.cli import check_refused, on_files, placed, run
 from tests.kits.fake_api import refusal
 from tests.kits.samples import decided, injection, pod, resource
 
@@ -213,3 +213,48 @@ def test_an_error_other_than_a_missing_right_is_not_hidden(fake):
     result = run("explain", "deploy/web")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "broken" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["explain", "diff"])
+def test_what_exists_is_printed_before_what_does_not_is_named(fake, verb):
+    in_deployment(fake)
+    result = run(verb, "deploy/ghost", "deploy/web")
+    assert "demo/Deployment/web" in result.stdout
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        "Error: there is no deployment ghost in namespace demo. See: kubectl get deployments -A"
+    )
+
+
+@pytest.mark.parametrize("verb", ["explain", "diff"])
+def test_an_object_of_another_namespace_is_named_with_it_if_the_user_may_see_it(fake, verb):
+    in_deployment(fake)
+    fake.seed(api.NAMESPACES, cluster.namespace("other"))
+    line = "there is no deployment web in namespace other; there is one in namespace demo. Use -n"
+    check_refused(run(verb, "deploy/web", "-n", "other"), f"{line} demo")
+    fake.failures["list", "deployments"] = [cluster.forbidden(api.DEPLOYMENTS)] * 3
+    hint = "in namespace other. See: kubectl get deployments -n other, or -n another"
+    check_refused(run(verb, "deploy/web", "-n", "other"), hint)
+
+
+@pytest.mark.parametrize("verb", ["explain", "diff"])
+@pytest.mark.parametrize("words", [("deploy/web",), ("deploy",), ("pods", "-l", "app=x")])
+def test_a_namespace_that_does_not_exist_is_said_to_be_missing(fake, verb, words):
+    line = "there is no namespace nope. See: kubectl get namespaces"
+    check_refused(run(verb, *words, "-n", "nope"), line)
+
+
+@pytest.mark.parametrize("verb", ["explain", "diff"])
+def test_a_bare_name_is_answered_with_what_to_write(verb):
+    result = run(verb, "web")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "write its kind before it, such as deploy/web or pod/web" in " ".join(
+        result.stderr.split()
+    )
+
+
+@pytest.mark.parametrize("verb", ["explain", "diff"])
+def test_a_file_of_another_namespace_than_the_option_is_refused(tmp_path, verb):
+    result = on_files(tmp_path, verb, placed(), "-n", "other")
+    check_refused(result, "the namespace 'demo' of the object does not match the namespace 'other'")
+    assert on_files(tmp_path, verb, placed(), "-n", "demo").exit_code == 0

@@ -172,10 +172,15 @@ def binding(user: str, *, namespace: str | None) -> str:
     return f"kubectl create {kind} --clusterrole={CLI_ROLE} {subject}"
 
 
+def no_namespace(name: str) -> Explained:
+    """A namespace that does not exist."""
+    return Explained(f"there is no namespace {name}", "See: kubectl get namespaces")
+
+
 def _missing(error: api.ApiError) -> Explained:
     path = urllib.parse.unquote(error.path)
     if match := _NAMESPACE.fullmatch(path):
-        return Explained(f"there is no namespace {match['name']}", "See: kubectl get namespaces")
+        return no_namespace(match["name"])
     if (match := _OBJECT.fullmatch(path)) and "not found" in error.message:
         kind = _SINGULAR.get(match["plural"], match["plural"])
         place = match["namespace"]

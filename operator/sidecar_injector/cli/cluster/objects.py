@@ -42,6 +42,11 @@ def references(words: Sequence[str]) -> list[Reference]:
     if any("/" in word for word in words):
         return [_reference(word) for word in words]
     kind, *object_names = words
+    if not object_names and kind.partition(".")[0].lower() not in spellings():
+        raise click.UsageError(
+            f"{kind!r} is not a kind; for an object of this name write its kind before it, such as"
+            f" deploy/{kind} or pod/{kind}"
+        )
     return [Reference(_kind(kind), name) for name in object_names or ("",)]
 
 
@@ -83,6 +88,63 @@ async def read_selected(
     scope = api.Scope(namespace=namespace, label_selector=selector)
     head = {"apiVersion": resource.api_version, "kind": wanted.kind}
     return [{**item, **head} for item in await read_all(client, resource, scope=scope)]
+
+
+async def read_existing(
+    client: api.Api, references: Sequence[Reference], *, namespace: str | None, selector: str
+) -> tuple[list[api.Json], list[errors.Explained]]:
+    """The objects, and a sentence for each reference to nothing."""
+    existing: list[api.Json] = []
+    absent: list[errors.Explained] = []
+    for reference in references:
+        try:
+            manifests = await read_selected(
+                client, reference, namespace=namespace, selector=selector
+            )
+        except api.ApiError as error:
+            if error.status != api.NOT_FOUND:
+                raise
+            manifests = []
+        existing += manifests
+        if not manifests:
+            absent.append(await _absence(client, reference, namespace, selector))
+    return existing, absent
+
+
+async def _absence(
+    client: api.Api, wanted: Reference, namespace: str | None, selector: str
+) -> errors.Explained:
+    """Where the object is instead, as far as the user may see it."""
+    if namespace and not await _may_exist(client, namespace):
+        return errors.no_namespace(namespace)
+    place = f"in namespace {namespace}" if namespace else "in any namespace"
+    which = f" with the labels {selector}" if selector else ""
+    words = " ".join(filter(None, (wanted.kind.lower(), wanted.name)))
+    what = f"there is no {words}{which} {place}"
+    if not namespace:
+        return errors.Explained(what)
+    if not wanted.name:
+        return errors.Explained(what, "-A looks in all namespaces")
+    plural = api.WORKLOADS[wanted.kind].plural
+    try:
+        items = await read_all(client, api.WORKLOADS[wanted.kind], scope=api.by_name(wanted.name))
+    except api.ApiError:
+        return errors.Explained(what, f"See: kubectl get {plural} -n {namespace}, or -n another")
+    places = sorted(api.metadata(item)["namespace"] for item in items)
+    if not places:
+        return errors.Explained(what, f"See: kubectl get {plural} -A")
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return errors.Explained(
+        f"{what}; there is one in namespace {places[0]}{more}", f"Use -n {places[0]}"
+    )
+
+
+async def _may_exist(client: api.Api, namespace: str) -> bool:
+    """Whether there is such a namespace, or the user may not know."""
+    try:
+        return await api.get_or_none(client, api.NAMESPACES, name=namespace) is not None
+    except api.ApiError:
+        return True
 
 
 async def read(client: api.Api, wanted: Reference, *, namespace: str) -> api.Json:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -28,6 +30,24 @@ from sidecar_injector.kube import api
 
 SubjectWithHistory = tuple[inject.Subject, history.PodHistory | running.RunningPods | None]
 """A subject of a cluster has what its pod, or the pods of its workload, were created with."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSubjects:
+    """The subjects in the order of the arguments."""
+
+    subjects: Sequence[SubjectWithHistory]
+    notes: Sequence[str]
+    """What could not be seen."""
+    absent: Sequence[errors.Explained] = ()
+    """The named objects that do not exist."""
+
+    def exit(self) -> NoReturn:
+        """Name what does not exist: exit status 2. Else 1 if an injection cannot be done."""
+        for explained in self.absent:
+            click.echo(f"Error: {explained}", err=True)
+        has_findings = any(subject.entry.has_findings for subject, _ in self.subjects)
+        sys.exit(2 if self.absent else 1 if has_findings else 0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +85,8 @@ class SubjectOptions:
         return references
 
 
-def read(
-    chosen: SubjectOptions, *, with_running: bool = False
-) -> tuple[list[SubjectWithHistory], Sequence[str]]:
-    """The subjects in the order of the arguments, and notes about what could not be seen.
+def read(chosen: SubjectOptions, *, with_running: bool = False) -> ReadSubjects:
+    """The subjects that the options choose. Raises ClusterError where there is none.
 
     `with_running` also reads the pods of workloads.
     """
@@ -92,10 +110,10 @@ def read(
     )
 
 
-def _of_files(
-    chosen: SubjectOptions,
-) -> tuple[list[SubjectWithHistory], Sequence[str]]:
+def _of_files(chosen: SubjectOptions) -> ReadSubjects:
     documents = [document for file in chosen.files for document in manifests.read(file)]
+    if chosen.namespace:
+        manifests.check_namespace(documents, chosen.namespace)
     if chosen.injection_files:
         namespace = chosen.namespace or "default"
         injector = inject.offline(
@@ -112,7 +130,7 @@ def _of_files(
         )
     decided = inject.read_subjects(chosen.files, documents, injector)
     notes = (*injector.notes_on_namespaces(), *injector.notes)
-    return [(subject, None) for subject in decided], notes
+    return ReadSubjects(subjects=[(subject, None) for subject in decided], notes=notes)
 
 
 async def _of_cluster(
@@ -123,23 +141,14 @@ async def _of_cluster(
     selector: str,
     release_namespace: str | None,
     with_running: bool,
-) -> tuple[list[SubjectWithHistory], Sequence[str]]:
+) -> ReadSubjects:
     """The objects, in one namespace or in all."""
     injections = await cluster_injections.injections(client, namespace=namespace)
-    found = [
-        manifest
-        for reference in references
-        for manifest in await objects.read_selected(
-            client, reference, namespace=namespace, selector=selector
-        )
-    ]
+    found, absent = await objects.read_existing(
+        client, references, namespace=namespace, selector=selector
+    )
     if not found:
-        place = f"in namespace {namespace}" if namespace else "in any namespace"
-        which = f" with the labels {selector}" if selector else ""
-        kind = references[0].kind.lower()
-        raise cluster_client.ClusterError(
-            errors.Explained(f"there is no {kind}{which} {place}", "-A looks in all namespaces")
-        )
+        raise cluster_client.ClusterError(absent[0])
     views = {}
     injector_namespace = await release.namespace_of(client, chosen=release_namespace)
     for name in dict.fromkeys(api.metadata(manifest)["namespace"] for manifest in found):
@@ -169,7 +178,8 @@ async def _of_cluster(
         await _read_account(client, written, injector)
         injector.document(manifests.Document(_place(manifest), written))
     notes = (*injections.notes, *injector.notes)
-    return list(zip(injector.subjects, histories, strict=True)), notes
+    subjects = list(zip(injector.subjects, histories, strict=True))
+    return ReadSubjects(subjects=subjects, notes=notes, absent=absent)
 
 
 def _place(manifest: api.Json) -> str:

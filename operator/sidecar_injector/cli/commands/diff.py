@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +47,8 @@ def diff(**arguments: Any) -> None:
 
     Example: sidecar-injector diff -f deployment.yaml -i injection.yaml
     """
-    with_histories, notes = subjects.read(subjects.SubjectOptions(**arguments))
-    decided = [subject for subject, _ in with_histories]
+    chosen = subjects.read(subjects.SubjectOptions(**arguments))
+    decided = [subject for subject, _ in chosen.subjects]
     for subject in decided:
         check(subject)
     console = tables.console()
@@ -59,8 +58,8 @@ def diff(**arguments: Any) -> None:
         is_changed = bool(subject.entry.decision.operations)
         for line in report.lines([subject.entry], findings_only=is_changed):
             click.echo(line, err=True)
-    tables.notes(notes)
-    sys.exit(1 if any(subject.entry.has_findings for subject in decided) else 0)
+    tables.notes(chosen.notes)
+    chosen.exit()
 
 
 def check(subject: inject.Subject) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -178,8 +177,9 @@ def explain(*, form: str, rules: bool, **arguments: Any) -> None:
     Example: sidecar-injector explain -f pod.yaml -i injection.yaml
     """
     chosen = subjects.SubjectOptions(**arguments)
-    with_facts, notes = subjects.read(chosen, with_running=True)
-    explained = [(explanation(subject), facts) for subject, facts in with_facts]
+    chosen_subjects = subjects.read(chosen, with_running=True)
+    notes = chosen_subjects.notes
+    explained = [(explanation(subject), facts) for subject, facts in chosen_subjects.subjects]
     answers = _probes(chosen, explained) if chosen.objects else None
     if form == options.TABLE:
         _print(explained, answers, with_rules=rules)
@@ -188,7 +188,7 @@ def explain(*, form: str, rules: bool, **arguments: Any) -> None:
         webhook = {"webhook": answers.as_json()} if answers else {}
         tables.structured({"pods": pods, **webhook, "notes": list(dict.fromkeys(notes))}, form=form)
     tables.notes(notes)
-    sys.exit(1 if any(result.entry.has_findings for result, _ in explained) else 0)
+    chosen_subjects.exit()
 
 
 def _probes(chosen: subjects.SubjectOptions, explained: Explained) -> probe.Probes | None:

@@ -176,6 +176,18 @@ def _without_head(manifest: dict[str, Any], *, item: Mapping[str, Any]) -> dict[
     return {key: value for key, value in manifest.items() if key not in left_out}
 
 
+def check_namespace(documents: Sequence[Document], namespace: str) -> None:
+    """Raises UnreadableInput for a pod, or what makes pods, of another namespace, as kubectl."""
+    for document in documents:
+        for item in flattened(document):
+            own = (item.manifest.get("metadata") or {}).get("namespace")
+            if own and own != namespace and workloads.pod_paths(item.manifest):
+                raise UnreadableInput(
+                    f"{item.place}: the namespace {own!r} of the object does not match the"
+                    f" namespace {namespace!r} of -n; leave out -n, or write -n {own}"
+                )
+
+
 def remarks(document: Document) -> Iterator[str]:
     """What in a document may be a pod and is not read as one, in sentences."""
     for item in flattened(document):
