@@ -39,6 +39,8 @@ class Subject:
     name: str = ""
     annotation: object = None
     """Our annotation in the pod template as it is now."""
+    is_file: bool = False
+    """It is changed in its file, not in a cluster."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ def of(reason: Reason, subject: Subject, injection: model.Injection | None = Non
         # It has no template, and its containers do not change any more.
         text = text.replace("of the pod template", "of the pod")
         text = text.replace(" the pod template", " the pod, and create it again")
+    metadata = _metadata(reason, subject, injection)
+    if metadata and subject.is_file:
+        return Remedy(": ".join(filter(None, (text, _in_file(subject, metadata)))))
+    if metadata:
+        return Remedy(text, _template(subject, metadata))
     return Remedy(text, _command(reason, subject, injection))
 
 
@@ -85,21 +92,41 @@ def _command(reason: Reason, subject: Subject, injection: model.Injection | None
         case Reason.NOT_A_CREATE if subject.kind in RESTARTABLE and subject.name:
             workload = _quoted(f"{subject.kind.lower()}/{subject.name}")
             return f"kubectl rollout restart {workload}{_in(subject)}"
-        case Reason.POD_LABEL_DISABLED:
-            return _template(subject, {"labels": {names.INJECTION_LABEL: None}})
-        case Reason.POD_ANNOTATION_DISABLED:
-            return _template(subject, {"annotations": NO_ANNOTATIONS})
-        case Reason.OPTED_OUT:
-            labels = {names.INJECTION_LABEL: None}
-            return _template(subject, {"labels": labels, "annotations": NO_ANNOTATIONS})
-    return _command_of_injection(reason, subject, injection) if injection else ""
+    return _command_of_injection(reason, injection) if injection else ""
 
 
-def _command_of_injection(reason: Reason, subject: Subject, injection: model.Injection) -> str:
+def _metadata(
+    reason: Reason, subject: Subject, injection: model.Injection | None
+) -> dict[str, Any] | None:
+    """What helps in the metadata of the pod template, as a patch; None for other remedies."""
+    labels = {names.INJECTION_LABEL: None}
     match reason:
-        case Reason.NOT_REQUESTED | Reason.NOT_LISTED:
-            annotations = {names.INJECT_ANNOTATION: _with_name(subject, injection.reference)}
-            return _template(subject, {"annotations": annotations})
+        case Reason.POD_LABEL_DISABLED:
+            return {"labels": labels}
+        case Reason.POD_ANNOTATION_DISABLED:
+            return {"annotations": NO_ANNOTATIONS}
+        case Reason.OPTED_OUT:
+            return {"labels": labels, "annotations": NO_ANNOTATIONS}
+        case Reason.NOT_REQUESTED | Reason.NOT_LISTED if injection:
+            wanted = {names.INJECT_ANNOTATION: _with_name(subject, injection.reference)}
+            return {"annotations": wanted}
+    return None
+
+
+def _in_file(subject: Subject, metadata: dict[str, Any]) -> str:
+    """The YAML that sets an annotation of a template; empty where one is removed."""
+    path = next((path for (_, kind), path in workloads.PATHS.items() if kind == subject.kind), ())
+    wanted = (metadata.get("annotations") or {}).get(names.INJECT_ANNOTATION)
+    if not path or wanted is None:
+        return ""
+    yaml = f"annotations: {{{names.INJECT_ANNOTATION}: {json.dumps(wanted)}}}"
+    for step in ("metadata", *reversed(path)):
+        yaml = f"{step}: {{{yaml}}}"
+    return yaml
+
+
+def _command_of_injection(reason: Reason, injection: model.Injection) -> str:
+    match reason:
         case Reason.SUSPENDED:
             return _patch(injection, {"suspend": False})
         case Reason.HOST_NETWORK:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from sidecar_injector import names
+from sidecar_injector.core.pods import workloads
 from sidecar_injector.kube import api
 from tests.kits import cluster
-from tests.kits.cli import check_refused, on_files, placed, run
+from tests.kits.cli import check_refused, on_files, placed, run, write
 from tests.kits.fake_api import refusal
 from tests.kits.samples import decided, injection, pod, resource
 
@@ -215,6 +217,22 @@ def test_an_error_other_than_a_missing_right_is_not_hidden(fake):
     assert "broken" in result.stderr
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "Job", "CronJob"])
+def test_the_remedy_for_a_file_is_yaml_for_it_and_for_a_live_object_a_command(fake, tmp_path, kind):
+    fake.seed(api.INJECTIONS, resource(activation="OnRequest"))
+    live = workload(fake, kind)
+    manifest = {**live, "apiVersion": api.WORKLOADS[kind].api_version, "kind": kind}
+    (line,) = explained("-f", write(tmp_path, "web.yaml", manifest))["pods"][0]["injections"]
+    assert line["command"] == ""
+    written = yaml.safe_load(line["remedy"].partition(": ")[2])
+    for step in workloads.PATHS[workloads.kind_of(manifest)]:
+        written = written[step]
+    assert written == {"metadata": {"annotations": {names.INJECT_ANNOTATION: "log"}}}
+    if kind != "Job":
+        (line,) = explained(f"{kind.lower()}/web")["pods"][0]["injections"]
+        assert line["command"].startswith(f"kubectl patch {kind.lower()} web -n demo -p ")
+
+
 @pytest.mark.parametrize("verb", ["explain", "diff"])
 def test_what_exists_is_printed_before_what_does_not_is_named(fake, verb):
     in_deployment(fake)
@@ -224,6 +242,11 @@ def test_what_exists_is_printed_before_what_does_not_is_named(fake, verb):
     assert result.stderr.splitlines()[-1] == (
         "Error: there is no deployment ghost in namespace demo. See: kubectl get deployments -A"
     )
+
+
+def test_all_that_is_missing_is_named(fake):
+    result = run("explain", "deploy/a", "pod/b")
+    check_refused(result, "there is no deployment a in namespace demo; there is no pod b in")
 
 
 @pytest.mark.parametrize("verb", ["explain", "diff"])

@@ -205,13 +205,28 @@ def test_version_names_what_the_cluster_runs(fake):
         "kubernetes": "v1.37.2",
         "notes": [],
     }
-    assert run("version", "--server").stdout.splitlines()[1:] == [
+    alone = run("version", "--client")
+    assert (alone.stdout.count("\n"), alone.stderr) == (1, "")
+    assert json.loads(run("version", "--client", "-o", "json").stdout) == {
+        "client": {"version": __version__, "apiVersion": names.API_VERSION}
+    }
+
+
+def test_version_names_the_operator_without_an_option_where_a_cluster_is_configured(fake, tmp_path):
+    path = api_server.kubeconfig(tmp_path / "config", server="https://127.0.0.1:1")
+    calls = sum(fake.calls.values())
+    result = run("version", HOME=str(tmp_path), KUBECONFIG=None, KUBERNETES_SERVICE_HOST=None)
+    assert (result.stdout.count("\n"), result.stderr) == (1, "")
+    assert sum(fake.calls.values()) == calls
+    assert run("version", "--kubeconfig", path).stdout.splitlines()[1:] == [
         f"operator {__version__} in {names.PRODUCT}", "Kubernetes v1.37.2",
     ]  # fmt: skip
 
 
 def test_version_without_a_cluster_is_still_the_version(tmp_path):
     path = api_server.kubeconfig(tmp_path / "config", server="https://127.0.0.1:1")
+    text = run("version", "--kubeconfig", path)
+    assert (text.exit_code, text.stdout.count("\n"), text.stderr.count("\n")) == (0, 1, 1)
     result = run("version", "-o", "json", "--kubeconfig", path)
     answer = json.loads(result.stdout)
     assert (result.exit_code, answer["operator"], answer["kubernetes"]) == (0, None, None)

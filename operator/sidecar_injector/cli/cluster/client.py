@@ -120,6 +120,15 @@ def context_namespace(address: Address) -> str:
         raise ClusterError(errors.explained(error)) from error
 
 
+def is_configured(address: Address) -> bool:
+    """Whether there may be a cluster to ask; no kubeconfig is read."""
+    try:
+        _kubeconfig(address)
+    except api.CredentialsError:
+        return False
+    return True
+
+
 def contexts(address: Address) -> list[str]:
     """The names of all contexts. Raises CredentialsError without a kubeconfig."""
     files = _kubeconfig(address)

@@ -148,7 +148,8 @@ async def _of_cluster(
         client, references, namespace=namespace, selector=selector
     )
     if not found:
-        raise cluster_client.ClusterError(absent[0])
+        sentences = dict.fromkeys(each.sentence for each in absent)
+        raise cluster_client.ClusterError(errors.Explained("; ".join(sentences), absent[0].remedy))
     views = {}
     injector_namespace = await release.namespace_of(client, chosen=release_namespace)
     for name in dict.fromkeys(api.metadata(manifest)["namespace"] for manifest in found):
@@ -157,7 +158,7 @@ async def _of_cluster(
         )
     known = {name: view.namespace for name, view in views.items()}
     injector = inject.Injector(
-        view_of=views.__getitem__, namespace=namespace or "", namespaces=known
+        view_of=views.__getitem__, namespace=namespace or "", namespaces=known, is_live=True
     )
     pod_owners = owners.Owners(client)
     pods: dict[owners.Owner, running.RunningPods] | None = None

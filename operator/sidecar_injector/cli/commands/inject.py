@@ -44,6 +44,8 @@ class Injector:
     """The namespaces that are known, by name."""
     injections: Sequence[model.Injection] = ()
     """All that count, whatever namespace they are for; empty if a cluster has them."""
+    is_live: bool = False
+    """The manifests are live objects, not of files."""
     assumed_label: str = ""
     """The label that namespaces which are not known are assumed to have; empty without one."""
     subjects: list[Subject] = dataclasses.field(default_factory=list)
@@ -120,6 +122,7 @@ class Injector:
             annotation=pod_fields.metadata_map(place.pod, "annotations").get(
                 names.INJECT_ANNOTATION
             ),
+            is_file=not self.is_live,
         )
         self.subjects.append(Subject(request=planned.request, view=planned.view, entry=entry))
         for note in unknown.notes(

@@ -17,17 +17,19 @@ SECONDS: Final = 3.0
 
 
 @click.command(epilog="Example: sidecar-injector version -o json")
-@click.option("--server", is_flag=True, help="Also the operator and the API server of a cluster.")
+@click.option("--client", "is_client", is_flag=True, help="Ask no cluster.")
+@click.option("--server", is_flag=True, hidden=True)
 @options.output()
 @cluster_client.address()
-def version(*, server: bool, form: str, address: cluster_client.Address) -> None:
-    """Print the version of this program and of the API that it reads.
+def version(*, is_client: bool, server: bool, form: str, address: cluster_client.Address) -> None:
+    """Print the version of this program and of the API that it reads, and what the cluster runs.
 
-    With --server, and for programs (-o), also what the cluster runs; null where it cannot be
-    seen, for which a note has the reason.
+    What cannot be seen of the cluster within 3 seconds is left out (null for programs, -o), for
+    which a note has the reason. Without a kubeconfig only this program is named.
     """
     is_table = form == options.TABLE
-    seen = _server(address) if server or not is_table else {}
+    asks = not is_client and (server or not is_table or cluster_client.is_configured(address))
+    seen = _server(address) if asks else {}
     if not is_table:
         from sidecar_injector.cli.output import tables  # noqa: PLC0415 - not for the usual line
 

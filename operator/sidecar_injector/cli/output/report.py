@@ -29,6 +29,8 @@ class ReportEntry:
     decision: Decision
     annotation: object = None
     """Our annotation on the pod or its template."""
+    is_file: bool = False
+    """The manifest is of a file, in which a remedy changes it."""
 
     @property
     def place(self) -> str:
@@ -39,7 +41,11 @@ class ReportEntry:
     def subject(self) -> remedies.Subject:
         """The object in which the pod is changed."""
         return remedies.Subject(
-            namespace=self.namespace, kind=self.kind, name=self.name, annotation=self.annotation
+            namespace=self.namespace,
+            kind=self.kind,
+            name=self.name,
+            annotation=self.annotation,
+            is_file=self.is_file,
         )
 
     @property
