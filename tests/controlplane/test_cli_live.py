@@ -249,6 +249,29 @@ def test_explain_says_why_a_pod_lacks_what_a_new_one_would_get(
     ]
 
 
+def test_explain_says_which_pods_of_a_workload_lack_what_and_where_an_object_is(
+    product: kit.Product, config: pathlib.Path, enabled_namespace: str
+) -> None:
+    deployed = product.created_by(enabled_namespace, kit.workload("Deployment"))
+    product.wait_younger(deployed)
+    product.create_injection(enabled_namespace, kit.injection())
+    where = ("-n", enabled_namespace)
+    heading, remedy, *_ = cli.run(config, "explain", "deploy/work", *where).stdout.splitlines()
+    place, _, rest = heading.partition(": ")
+    assert place == f"{enabled_namespace}/Deployment/work"
+    assert rest.endswith(
+        " without proxy: created before this injection existed; new pods: injected: proxy"
+    )
+    assert remedy.endswith(f": kubectl rollout restart deployment/work -n {enabled_namespace}")
+    (pod,) = cli.read(config, "explain", "deploy/work", *where)["pods"]
+    assert deployed["metadata"]["name"] in {lack["pod"] for lack in pod["running"]["lacking"]}
+    elsewhere = cli.run(config, "explain", "deploy/work", "-n", "default")
+    assert (elsewhere.exit_code, elsewhere.stdout) == (2, "")
+    assert "there is no deployment work in namespace default; there is one in" in elsewhere.stderr
+    nowhere = cli.run(config, "explain", "deploy/work", "-n", "nope")
+    assert "there is no namespace nope" in nowhere.stderr
+
+
 def test_explain_knows_that_nobody_answers(
     config: pathlib.Path, injecting_namespace: str, product: kit.Product, misdirected: str
 ) -> None:

@@ -143,6 +143,9 @@ def test_restart_and_explain_name_the_same_pods(fake):
     in_deployment(fake, "web-1-a", "web-1-b")
     fake.seed(api.PODS, cluster.pod("web-1-c", owner=("ReplicaSet", "web-1"),
                                     labels={names.INJECTION_LABEL: names.DISABLED}))  # fmt: skip
+    taken = cluster.pod("web-1-d", owner=("ReplicaSet", "web-1"))
+    taken["spec"]["containers"].append({"name": "sidecar", "image": "own:1"})
+    fake.seed(api.PODS, taken)
     (owner,) = json.loads(run("restart", "--dry-run", "-o", "json").stdout)["owners"]
     lacking = explained("deploy/web")["pods"][0]["running"]["lacking"]
     assert [lack["pod"] for lack in lacking] == owner["pods"] == ["web-1-a", "web-1-b"]

@@ -40,7 +40,8 @@ def diff(**arguments: Any) -> None:
     KIND/NAME asks a cluster: what would change in the object's pods if they were created now. With
     -f and -i only files are read; with -f alone, the injections and namespaces of the cluster
     count. Coloured on a terminal unless NO_COLOR is set. Reasons go to stderr. Exit status 1 only
-    if an injection that applies could not be done, not because there is a difference.
+    if an injection that applies could not be done, not because there is a difference; 2 where a
+    named object does not exist. A file of another namespace than -n is refused.
 
     The patch that the webhook would send is applied by an independent library first, which must
     come to the same pod.

@@ -170,7 +170,9 @@ def explain(*, form: str, rules: bool, **arguments: Any) -> None:
     injection follows, in the order in which injections are tried.
 
     KIND/NAME asks a cluster: what a pod has, why it lacks the rest, what new pods of the object
-    would get, and whether the injector answers. With -f and -i only files are read; with -f alone,
+    would get, which running pods lack it, and whether the injector answers. A file of another
+    namespace than -n is refused. Exit status 2 where a named object does not exist; the others are
+    explained all the same. With -f and -i only files are read; with -f alone,
     the injections and namespaces of the cluster count. Exit status 1 when an injection that applies
     cannot be done.
 

@@ -172,12 +172,12 @@ class SilentInjectorError(cluster_client.ClusterError):
 
     def __init__(self, probes: Sequence[probe.Probe]) -> None:
         sentences = "; ".join(map(str, probes))
-        remedy = f"Find out why: {names.PRODUCT} check -n {probes[0].namespace}."
-        super().__init__(
-            errors.Explained(
-                f"nothing was restarted: {sentences}", f"{remedy} To restart all the same: --force"
-            )
-        )
+        remedy = "To restart all the same: --force"
+        # Where the pod was refused, `check` would be refused, too.
+        silent = [each for each in probes if each.answer is not probe.Answer.UNKNOWN]
+        if silent:
+            remedy = f"Find out why: {names.PRODUCT} check -n {silent[0].namespace}. {remedy}"
+        super().__init__(errors.Explained(f"nothing was restarted: {sentences}", remedy))
 
 
 def restarts_as_json(restarts: Restarts) -> dict[str, Any]:
