@@ -25,6 +25,7 @@ from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.cluster.objects import Reference
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
+from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.pods import controllers, workloads
 from sidecar_injector.kube import api
 
@@ -150,12 +151,7 @@ async def _of_cluster(
     if not found:
         sentences = dict.fromkeys(each.sentence for each in absent)
         raise cluster_client.ClusterError(errors.Explained("; ".join(sentences), absent[0].remedy))
-    views = {}
-    injector_namespace = await release.namespace_of(client, chosen=release_namespace)
-    for name in dict.fromkeys(api.metadata(manifest)["namespace"] for manifest in found):
-        views[name] = await cluster_injections.namespace_view(
-            client, name, injections=injections, release_namespace=injector_namespace
-        )
+    views = await _views(client, found, injections, release_namespace=release_namespace)
     known = {name: view.namespace for name, view in views.items()}
     injector = inject.Injector(
         view_of=views.__getitem__, namespace=namespace or "", namespaces=known, is_live=True
@@ -168,19 +164,36 @@ async def _of_cluster(
             notes=injector.notes,
             consequence="what running pods lack is not shown",
         )
-    histories: list[history.PodHistory | running.RunningPods | None] = []
+    histories = []
     for manifest in found:
         is_pod = manifest["kind"] == "Pod"
-        if is_pod:
-            histories.append(await history.read(manifest, injections, pod_owners))
-        else:
-            histories.append((pods or {}).get(owners.of_workload(manifest)))
+        histories.append(
+            await history.read(manifest, injections, pod_owners)
+            if is_pod
+            else (pods or {}).get(owners.of_workload(manifest))
+        )
         written = cluster_pods.as_new(manifest) if is_pod else manifest
         await _read_account(client, written, injector)
         injector.document(manifests.Document(_place(manifest), written))
     notes = (*injections.notes, *injector.notes)
     subjects = list(zip(injector.subjects, histories, strict=True))
     return ReadSubjects(subjects=subjects, notes=notes, absent=absent)
+
+
+async def _views(
+    client: api.Api,
+    existing: Sequence[api.Json],
+    injections: cluster_injections.ReadInjections,
+    *,
+    release_namespace: str | None,
+) -> dict[str, namespace_view.NamespaceView]:
+    injector_namespace = await release.namespace_of(client, chosen=release_namespace)
+    return {
+        name: await cluster_injections.namespace_view(
+            client, name, injections=injections, release_namespace=injector_namespace
+        )
+        for name in dict.fromkeys(api.metadata(manifest)["namespace"] for manifest in existing)
+    }
 
 
 def _place(manifest: api.Json) -> str:
