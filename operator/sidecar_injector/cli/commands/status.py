@@ -62,11 +62,17 @@ class InstallationStatus:
 
 
 @click.command(epilog="Example: sidecar-injector status -n demo")
+@click.argument("unexpected", nargs=-1, metavar="")
 @cluster_client.namespace(everywhere=True)
 @options.output()
 @cluster_client.address()
 def status(
-    *, namespace: str | None, all_namespaces: bool, form: str, address: cluster_client.Address
+    *,
+    unexpected: tuple[str, ...],
+    namespace: str | None,
+    all_namespaces: bool,
+    form: str,
+    address: cluster_client.Address,
 ) -> None:
     """Show what is installed, what it does where, and which pods are without a sidecar.
 
@@ -77,6 +83,11 @@ def status(
     which a cluster keeps for an hour. Exit status 0 whatever is shown; `sidecar-injector check`
     looks for what is wrong.
     """
+    if unexpected:
+        raise click.UsageError(
+            f"status shows whole namespaces, not {unexpected[0]!r}. A namespace: status -n NAME."
+            " A workload: explain KIND/NAME, such as deploy/web"
+        )
     chosen = cluster_client.chosen_namespace(namespace, all_namespaces=all_namespaces)
     state = cluster_client.run(
         address,
