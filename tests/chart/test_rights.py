@@ -157,6 +157,13 @@ def test_the_role_of_the_command_line_is_bound_to_nobody_and_only_reads(render: 
         "get", "list", "watch",
     }  # fmt: skip
     assert "secrets" not in {resource for resource, _, _ in grants}
+    contained = {
+        (group, resource): frozenset(rule["verbs"])
+        for rule in rendered.one("ClusterRole", name=errors.CLI_ROLE)["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert contained == errors.CLI_RIGHTS, "a remedy names this role for these rights alone"
     for kind in ("RoleBinding", "ClusterRoleBinding"):
         assert errors.CLI_ROLE not in {item["roleRef"]["name"] for item in rendered.all(kind)}
 

@@ -50,3 +50,11 @@ def test_check_names_the_missing_webhooks(monkeypatch, fake):
         (api.MUTATING, names.MUTATE_WEBHOOK), (api.VALIDATING, names.VALIDATE_WEBHOOK),
     ):  # fmt: skip
         assert messages[f"{resource.kind} {names.PRODUCT} has no {webhook}"] == "failed"
+
+
+def test_dates_fit_into_eighty_columns(monkeypatch, fake):
+    with kit.served(monkeypatch, fake):
+        shown = run("certificates", "show").stdout.splitlines()
+    (start,) = [number for number, line in enumerate(shown) if line.startswith("ROLE")]
+    assert [line.split()[0] for line in shown[start : start + 3]] == ["ROLE", "leaf", "CA"]
+    assert max(map(len, shown[start : start + 3])) <= 80

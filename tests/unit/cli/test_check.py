@@ -264,7 +264,7 @@ def test_a_cluster_that_goes_away_leaves_what_was_found(monkeypatch):
     gone = api.UnreachableError(host="https://there", detail="refused")
     fake.failures["get", "customresourcedefinitions"] = [gone]
     status, results = checked(monkeypatch, fake)
-    assert status == 1
+    assert status == 2
     assert results[0] == ("cluster", "ok", "Kubernetes v1.37.2")
     message = "the API server https://there is unreachable: refused"
     assert results[-1] == ("cluster", "failed", message)

@@ -55,8 +55,9 @@ def test_what_cannot_be_done_is_reported_with_exit_status_1(tmp_path):
     result = differed(tmp_path, placed(), [clashing(), resource()])
     assert result.exit_code == 1
     assert "+  - name: sidecar" in result.stdout
-    (line,) = result.stderr.splitlines()
+    line, remedy = result.stderr.splitlines()
     assert line.startswith("demo/Pod/web clash Skipped ContainerConflict ")
+    assert remedy.startswith("  → ")
 
 
 def test_of_a_workload_the_template_is_compared(tmp_path):

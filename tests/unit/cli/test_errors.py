@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import json
+import re
+import shlex
 import socket
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from sidecar_injector.cli.cluster import errors, http_client
 from sidecar_injector.kube import api
@@ -41,7 +46,7 @@ def test_a_port_on_which_nothing_listens(tmp_path, verb):
 
 def test_check_says_the_same_in_its_table(tmp_path):
     result = run("check", "--kubeconfig", at(tmp_path, "https://127.0.0.1:1"))
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "nothing listens at https://127.0.0.1:1" in result.stdout
     assert "--context" in result.stdout
 
@@ -149,12 +154,12 @@ def api_error(status, message, path="/api/v1/namespaces/demo/pods/web"):
         (api_error(403, 'pods is forbidden: User "jane" cannot list resource "pods" in API group'
                    ' "" in the namespace "shop"'),
          "you may not list pods in namespace shop",
-         ("kubectl create rolebinding sidecar-injector-cli -n shop"
+         ("kubectl create rolebinding sidecar-injector-cli-jane -n shop"
          " --clusterrole=sidecar-injector-cli --user=jane")),
         (api_error(403, 'namespaces is forbidden: User "system:serviceaccount:ci:bot" cannot list'
                    ' resource "namespaces" in API group "" at the cluster scope'),
          "you may not list namespaces",
-         ("kubectl create clusterrolebinding sidecar-injector-cli"
+         ("kubectl create clusterrolebinding sidecar-injector-cli-system:serviceaccount:ci:bot"
          " --clusterrole=sidecar-injector-cli --serviceaccount=ci:bot")),
         (api_error(403, 'pods "x" is forbidden: exceeded quota'),
          'pods "x" is forbidden: exceeded quota', ""),
@@ -167,6 +172,72 @@ def test_a_refusal_says_what_is_missing_and_what_helps(error, sentence, remedy):
     assert explained.sentence == sentence
     assert remedy in explained.remedy
     assert bool(remedy) is bool(explained.remedy)
+
+
+def forbidden(verb, resource, group="", namespace=""):
+    place = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+    return api_error(
+        403,
+        f'{resource} is forbidden: User "jane" cannot {verb} resource "{resource}" in API group'
+        f' "{group}" {place}',
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "group"),
+    [("get", "secrets", ""), ("create", "pods", ""), ("patch", "deployments", "apps"),
+     ("list", "events", ""), ("list", "configmaps", "")],
+)  # fmt: skip
+def test_no_role_is_named_for_a_right_that_it_lacks(verb, resource, group):
+    explained = errors.explained(forbidden(verb, resource, group, "shop"), role="blue-cli")
+    assert explained.sentence == f"you may not {verb} {resource} in namespace shop"
+    assert explained.remedy == ("No role of the chart gives users this right: ask an administrator")
+
+
+def test_a_remedy_names_the_role_of_the_release_or_how_to_find_it():
+    denied = forbidden("list", "pods", namespace="shop")
+    of_release = errors.explained(denied, role="blue-sidecar-injector-cli").remedy
+    assert "rolebinding blue-sidecar-injector-cli-jane -n shop" in of_release
+    assert "--clusterrole=blue-sidecar-injector-cli --user=jane" in of_release
+    assert errors.FIND_ROLE not in of_release
+    assert errors.FIND_ROLE in errors.explained(denied).remedy
+
+
+@pytest.mark.parametrize(
+    ("denied", "can_name_namespace", "advises"),
+    [
+        (forbidden("list", "pods"), True, True),
+        (forbidden("list", "pods"), False, False),
+        (forbidden("list", "pods", namespace="shop"), True, False),
+        (forbidden("list", "clustersidecarinjections", "sidecar-injector.dev"), True, False),
+        (forbidden("list", "customresourcedefinitions", "apiextensions.k8s.io"), True, False),
+    ],
+)
+def test_a_namespace_is_advised_only_where_it_helps(denied, can_name_namespace, advises):
+    explained = errors.explained(denied, can_name_namespace=can_name_namespace)
+    assert ("with -n" in explained.remedy) is advises
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advises"),
+    [((), True), (("-A",), True), (("-n", "shop"), False)],
+)
+def test_a_namespace_is_advised_only_where_none_was_named(tmp_path, arguments, advises):
+    message = forbidden("list", "sidecarinjections", "sidecar-injector.dev").message
+    with kit.serving(None, tmp_path) as server:
+        body = json.dumps({"kind": "Status", "reason": "Forbidden", "message": message})
+        server.respond = lambda _: kit.Answer(status=403, body=body.encode())
+        path = at(tmp_path, f"http://127.0.0.1:{server.port}")
+        result = run("status", *arguments, "--kubeconfig", path)
+    check_refused(result, "you may not list sidecarinjections")
+    assert ("with -n" in result.stderr) is advises
+
+
+@hypothesis.given(st.lists(st.text(min_size=1), min_size=2, max_size=2, unique=True))
+def test_each_user_has_a_binding_of_its_own(users):
+    names = [shlex.split(errors.binding(user, namespace=None))[3] for user in users]
+    assert len(set(names)) == 2
+    assert not any(re.search(r"[/%\s]", name) for name in names)
 
 
 def test_as_group_needs_a_user(tmp_path):

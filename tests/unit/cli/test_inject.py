@@ -146,7 +146,7 @@ def test_what_the_author_wrote_is_not_read_as_commands_of_a_terminal(run):
     clash = placed(name="\x1b[2J\nweb\u2028x")
     clash["spec"]["containers"].append(container("sidecar", image="other"))
     result = run(clash)
-    assert result.stderr.count("\n") == 1
+    assert result.stderr.count("\n") == 2
     assert "\x1b" not in result.stderr
     assert r"\x1b[2J\nweb\u2028x" in result.stderr
 

@@ -84,7 +84,8 @@ def test_an_injection_that_is_left_to_the_webhook_is_known_by_its_name(tmp_path)
     manifest = workload("apps/v1", "StatefulSet", template={**TEMPLATE, "metadata": annotated})
     injection = resource(selector={"matchLabels": {INDEX: "0"}})
     result = kit.on_files(tmp_path, "inject", manifest, injections=injection)
-    unknown, note = result.stderr.splitlines()
+    unknown, remedy, note = result.stderr.splitlines()
+    assert remedy.startswith("  → ")
     assert "UnknownInjection" in unknown
     assert "'ghost'" in unknown
     assert note.startswith("note: demo/StatefulSet/web: log depends on ")

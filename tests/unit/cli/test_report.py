@@ -7,6 +7,8 @@ import json
 import pytest
 
 from sidecar_injector.cli.output import report
+from sidecar_injector.core import remedies
+from sidecar_injector.core.reasons import Reason
 from tests.kits.samples import container, decided, injection, pod
 
 CLASH = {"spec": {"containers": [container("app", image="x")]}}
@@ -30,8 +32,11 @@ def test_a_line_names_place_injection_verdict_reason_and_sentence():
 
 def test_a_pod_out_of_scope_has_one_line_with_the_reason():
     off = pod(annotations={"sidecar-injector.dev/inject": "no"})
-    assert lines(entry(off, injection())) == [
-        "demo/Pod/web - OutOfScope PodAnnotationDisabled the pod's annotation says no"
+    decided_entry = entry(off, injection())
+    remedy = remedies.of(decided_entry.decision.reason, decided_entry.subject)
+    assert lines(decided_entry) == [
+        "demo/Pod/web - OutOfScope PodAnnotationDisabled the pod's annotation says no",
+        f"  → {remedy}",
     ]
 
 
@@ -41,15 +46,17 @@ def test_a_pod_for_which_there_are_no_injections_has_a_line_too():
 
 def test_the_words_of_the_pod_come_before_the_injections():
     asking = pod(annotations={"sidecar-injector.dev/inject": "ghost,log"})
-    first, second = lines(entry(asking, injection()))
+    first, remedy, second = lines(entry(asking, injection()))
+    assert remedy.startswith("  → ")
     assert first.startswith("demo/Pod/web - Injected UnknownInjection ")
     assert second.startswith("demo/Pod/web log Injected ")
 
 
 def test_findings_are_the_injections_that_apply_and_could_not_be_done():
     both = entry(pod(), injection(), injection("clash", template=CLASH))
-    (line,) = lines(both, findings_only=True)
+    line, remedy = lines(both, findings_only=True)
     assert line.startswith("demo/Pod/web clash Skipped ContainerConflict ")
+    assert remedy == f"  → {remedies.of(Reason.CONTAINER_CONFLICT, both.subject)}"
     assert lines(entry(pod(), injection()), findings_only=True) == []
 
 

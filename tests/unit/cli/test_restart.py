@@ -325,3 +325,24 @@ def test_on_a_terminal_all_namespaces_are_asked_for(
     assert (question in result.stderr) is bool(answer)
     assert result.exit_code == (0 if restarted else 1)
     assert bool(writes(rolling)) is restarted
+
+
+@pytest.mark.parametrize("words", [("sts/set-3",), ("statefulset", "set-3")])
+def test_of_named_workloads_only_those_are_restarted(monkeypatch, many, words):
+    _, answer = answered(monkeypatch, many[0], "restart", *words, "-n", "demo", "--dry-run")
+    assert actions(answer) == {"StatefulSet/set-3": "restart"}
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("status", "web"), "explain KIND/NAME, such as deploy/web"),
+        (("status", "deploy/web"), "explain KIND/NAME, such as deploy/web"),
+        (("restart", "web"), "KIND/NAME, such as deploy/web"),
+        (("restart", "deploy/"), "KIND/NAME, such as pod/web or deploy/web"),
+    ],
+)
+def test_a_name_that_a_verb_does_not_take_is_refused_with_what_to_type(words, advice):
+    result = run(*words)
+    assert result.exit_code == 2
+    assert advice in result.stderr

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import io
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from sidecar_injector.cli.output import tables
 from tests.kits.cli import ESCAPE, terminal
@@ -99,3 +102,34 @@ def test_json_and_yaml_are_utf_8_and_keep_the_order(capfdbinary):
     assert capfdbinary.readouterr().out.decode() == '{\n  "b": "ä",\n  "a": [\n    1\n  ]\n}\n'
     tables.structured(value, form="yaml")
     assert capfdbinary.readouterr().out.decode() == "b: ä\na:\n- 1\n"
+
+
+CELL = st.text("abc de", max_size=30).map(str.strip)
+
+
+@hypothesis.given(st.integers(1, 9), st.data(), st.sampled_from([30, 80, 120]))
+def test_on_a_terminal_nothing_is_lost_and_no_word_broken(count, data, width):
+    columns = [f"COLUMN{number}" for number in range(count)]
+    rows = data.draw(st.lists(st.lists(CELL, min_size=count, max_size=count), min_size=1))
+    console = terminal(width=width, no_color=True)
+    tables.table(columns, rows, styles={}, to=console)
+    lines = console.file.getvalue().splitlines()
+    words = collections.Counter(word.rstrip(",") for line in lines for word in line.split())
+    wanted = collections.Counter(word for row in rows for cell in row for word in cell.split())
+    assert wanted <= words
+    # A first column is never wrapped: it names the row.
+    limit = max(width, *(len(row[0]) + 2 for row in rows))
+    assert all(len(line) <= limit for line in lines)
+
+
+def test_columns_without_room_are_below_their_row_after_their_headings():
+    console = terminal(width=40, no_color=True)
+    columns = ("NAMESPACE", "NAME", "SELECTED", "OUTDATED", "MISSING", "WHY")
+    row = ("a-long-namespace", "log", "12", "3", "0", "because of this and of that")
+    tables.table(columns, [row], styles={}, to=console)
+    assert console.file.getvalue().splitlines() == [
+        "NAMESPACE         NAME  SELECTED",
+        "a-long-namespace  log   12",
+        "    OUTDATED 3, MISSING 0",
+        "    because of this and of that",
+    ]

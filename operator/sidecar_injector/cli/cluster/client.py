@@ -102,7 +102,11 @@ def run(
         with _progress(doing) if doing and sys.stderr.isatty() else contextlib.nullcontext():
             return _finished(connected(address, operation))
     except api.KubeError as error:
-        raise ClusterError(errors.explained(error)) from error
+        context = click.get_current_context(silent=True)
+        parameters = context.params if context else {}
+        # Only a verb that has -n, and did not get it, can read less.
+        can_name = "namespace" in parameters and parameters["namespace"] is None
+        raise ClusterError(errors.explained(error, can_name_namespace=can_name)) from error
 
 
 def _progress(doing: str) -> contextlib.AbstractContextManager[object]:

@@ -17,7 +17,29 @@ if TYPE_CHECKING:
     import ssl
 
 CLI_ROLE: Final = f"{names.PRODUCT}-cli"
-"""The ClusterRole of the chart with all that verbs read."""
+"""The ClusterRole of the chart with what verbs read, in a release with the default name."""
+CLI_RIGHTS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
+    (group, resource): frozenset(verbs.split())
+    for group, resources, verbs in (
+        (names.GROUP, f"{names.PLURAL} {names.CLUSTER_PLURAL}", "get list watch"),
+        ("", "namespaces pods replicationcontrollers serviceaccounts services", "get list"),
+        ("apps", "daemonsets deployments replicasets statefulsets", "get list"),
+        ("batch", "cronjobs jobs", "get list"),
+        ("events.k8s.io", "events", "get list"),
+        ("apiextensions.k8s.io", "customresourcedefinitions", "get list"),
+        ("admissionregistration.k8s.io",
+         "mutatingwebhookconfigurations validatingwebhookconfigurations", "get list"),
+        ("authorization.k8s.io", "subjectaccessreviews", "create"),
+    )
+    for resource in resources.split()
+}  # fmt: skip
+"""What that role contains, by API group and resource; a test compares it with the chart."""
+FIND_ROLE: Final = f"kubectl get clusterroles -l {names.APP_NAME_LABEL}={names.PRODUCT}"
+_CLUSTER_SCOPED: Final = frozenset({
+    names.CLUSTER_PLURAL, "customresourcedefinitions", "mutatingwebhookconfigurations",
+    "subjectaccessreviews", "validatingwebhookconfigurations",
+})  # fmt: skip
+"""No namespace narrows these; of `namespaces`, -n reads a single one."""
 LIST_CONTEXTS: Final = "kubectl config get-contexts"
 CONTEXTS: Final = f"use --context ({LIST_CONTEXTS})"
 _EXPIRED, _NOT_YET_VALID = 10, 9
@@ -28,6 +50,7 @@ _DENIED: Final = re.compile(
     r'(?: in API group "(?P<group>[^"]*)")?(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
 """https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/handlers/responsewriters/errors.go"""
+_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9.:@_-]")
 _OBJECT: Final = re.compile(
     r"/apis?/(?:[^/]+/)?v[^/]+(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)/(?P<name>[^/]+)"
 )
@@ -55,8 +78,10 @@ class ClusterError(click.ClickException):
         self.explained = explained
 
 
-def explained(error: api.KubeError) -> Explained:
-    """An error of a cluster as people can use it."""
+def explained(
+    error: api.KubeError, *, role: str = "", can_name_namespace: bool = False
+) -> Explained:
+    """An error of a cluster as people can use it; the arguments are those of `denied`."""
     if isinstance(error, api.UnreachableError):
         return _unreachable(error)
     if isinstance(error, api.CredentialsError):
@@ -64,6 +89,8 @@ def explained(error: api.KubeError) -> Explained:
             return Explained(error.detail, "Give one, as to kubectl")
         return Explained(f"{error.source}: {error.detail}", f"To see contexts: {LIST_CONTEXTS}")
     if isinstance(error, api.ApiError):
+        if error.status == api.FORBIDDEN:
+            return denied(error, role=role, can_name_namespace=can_name_namespace)
         return _refused(error)
     return Explained(str(error))
 
@@ -129,8 +156,6 @@ def _refused(error: api.ApiError) -> Explained:
             "the API server does not accept your credentials; they may have expired",
             f"Log in again, or {CONTEXTS}",
         )
-    if error.status == api.FORBIDDEN:
-        return denied(error)
     if error.status == api.NOT_FOUND:
         return _missing(error)
     if api.is_overload(error):
@@ -140,28 +165,39 @@ def _refused(error: api.ApiError) -> Explained:
     return Explained(error.message or f"{error.status} {error.reason}")
 
 
-def denied(error: api.ApiError) -> Explained:
-    """What the user may not do, and who can help; other refusals have the server's own words."""
+def denied(error: api.ApiError, *, role: str = "", can_name_namespace: bool = False) -> Explained:
+    """What the user may not do, and who can help; other refusals have the server's own words.
+
+    `role` is the role's name in the release, if that is known. `can_name_namespace` says that the
+    verb would read less with -n.
+    """
     match = _DENIED.search(error.message)
     if not match:
         return Explained(error.message)
-    place = match["namespace"]
+    verb, resource, place = match["verb"], match["resource"], match["namespace"]
     where = f" in namespace {place}" if place else ""
     # Kubernetes' own roles let a team look at its namespaces, one by one.
-    narrower = "" if place else "Name one namespace with -n. "
-    return Explained(
-        f"you may not {match['verb']} {match['resource']}{where}",
-        f"{narrower}An administrator can allow it: {binding(match['user'], namespace=place)}",
-    )
+    is_narrowed = can_name_namespace and not place and resource not in _CLUSTER_SCOPED
+    narrower = "Name one namespace with -n. " if is_narrowed else ""
+    helper = "No role of the chart gives users this right: ask an administrator"
+    if verb in CLI_RIGHTS.get((match["group"] or "", resource), ()):
+        search = "" if role else f" (if the release has another name, its role is in: {FIND_ROLE})"
+        command = binding(match["user"], namespace=place, role=role or CLI_ROLE)
+        helper = f"An administrator can allow it{search}: {command}"
+    return Explained(f"you may not {verb} {resource}{where}", f"{narrower}{helper}")
 
 
-def binding(user: str, *, namespace: str | None) -> str:
+def binding(user: str, *, namespace: str | None, role: str = CLI_ROLE) -> str:
     """The command that lets a user read what verbs read, in a namespace or everywhere."""
     import shlex  # noqa: PLC0415 - as above
+    import zlib  # noqa: PLC0415 - as above
 
-    kind = (
-        f"rolebinding {CLI_ROLE} -n {namespace}" if namespace else f"clusterrolebinding {CLI_ROLE}"
-    )
+    # RBAC accepts every path segment as a name; each user has a binding of its own.
+    name = _NOT_IN_NAMES.sub("-", user)
+    if name != user:
+        name = f"{name}-{zlib.crc32(user.encode()):08x}"
+    kind = f"rolebinding {role}-{name}"
+    kind = f"{kind} -n {namespace}" if namespace else f"cluster{kind}"
     *_, account_namespace, account = ("", "", *user.split(":"))
     is_account = user.startswith("system:serviceaccount:")
     subject = (
@@ -169,7 +205,7 @@ def binding(user: str, *, namespace: str | None) -> str:
         if is_account
         else f"--user={shlex.quote(user)}"
     )
-    return f"kubectl create {kind} --clusterrole={CLI_ROLE} {subject}"
+    return f"kubectl create {kind} --clusterrole={role} {subject}"
 
 
 def no_namespace(name: str) -> Explained:

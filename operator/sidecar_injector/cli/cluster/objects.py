@@ -64,7 +64,8 @@ def _kind(text: str) -> str:
     if not kind:
         raise click.UsageError(
             f"{text!r} has no pod template; KIND is one of"
-            f" {', '.join(sorted(workload.lower() for workload in api.WORKLOADS))}"
+            f" {', '.join(sorted(workload.lower() for workload in api.WORKLOADS))}."
+            " By its name: KIND/NAME, such as deploy/web"
         )
     return kind
 

@@ -42,6 +42,11 @@ class Release:
         return self.settings.fullname
 
     @property
+    def cli_role(self) -> str:
+        """The ClusterRole of the chart with what verbs read."""
+        return f"{self.fullname}-cli"
+
+    @property
     def version(self) -> str:
         """The version of the operator, as its chart says."""
         return objects.labels(self.deployment).get(VERSION_LABEL, "unknown")

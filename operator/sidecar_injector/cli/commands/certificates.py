@@ -22,14 +22,14 @@ from sidecar_injector.kube import api
 if TYPE_CHECKING:
     from sidecar_injector.cli.cluster import certificates as live
 
-COLUMNS = ("CERTIFICATE", "VALID FROM", "UNTIL", "REPLACED", "SERIAL")
+COLUMNS = ("ROLE", "VALID FROM", "UNTIL", "REPLACED", "SERIAL")
 BUNDLE_COLUMNS = ("WEBHOOK", "CABUNDLE")
 NOTHING = "-"
 STYLES = {
     "in sync": tables.GOOD, "behind": tables.NEUTRAL, "empty": tables.BAD, "foreign": tables.BAD,
     "no configuration": tables.BAD, "unknown": tables.NEUTRAL,
 }  # fmt: skip
-SERIAL_DIGITS = 16
+SERIAL_DIGITS = 8
 """How much of a serial number a table shows."""
 LEAF, CA = "leaf", "ca"
 """Values of the annotation that asks for a rotation."""
@@ -205,7 +205,7 @@ def _rows(state: live.Certificates, now: datetime.datetime) -> Iterator[tables.R
     for certificate in state.certificates:
         yield (
             certificate.role,
-            _date(certificate.begins),
+            f"{certificate.begins:%Y-%m-%d}",
             _when(certificate.ends, now),
             _when(certificate.due, now) if certificate.due else NOTHING,
             certificate.serial[:SERIAL_DIGITS] + "…",
@@ -217,8 +217,9 @@ def _when(moment: datetime.datetime, now: datetime.datetime) -> str:
     away = moment - now
     if away < datetime.timedelta(0):
         return f"{_date(moment)} (past)"
-    left = f"{away.days} d" if away.days else f"{away.seconds // 60} min"
-    return f"{_date(moment)} (in {left})"
+    if away.days:
+        return f"{moment:%Y-%m-%d} (in {away.days} d)"
+    return f"{_date(moment)} (in {away.seconds // 60} min)"
 
 
 def _date(moment: datetime.datetime) -> str:

@@ -87,14 +87,14 @@ def check(
     certificates and the API server's trust in them, namespaces, and injections with what they need.
     The last check creates a pod as a dry run, to see whether the webhook is called. Nothing is
     changed. Exit status 1 if a check has failed. Exit status 2 if none has, but you lack
-    permissions to see everything.
+    permissions to see everything, and if the cluster cannot be reached.
     """
     deadline = time.monotonic() + (wait or 0)
-    results = _collected(address, pre=pre, namespace=namespace)
+    results, is_reachable = _collected(address, pre=pre, namespace=namespace)
     while (failure := _first_failure(results)) and time.monotonic() + PAUSE < deadline:
         click.echo(f"waiting: {failure.check}: {logs.one_line(failure.message)}", err=True)
         time.sleep(PAUSE)
-        results = _collected(address, pre=pre, namespace=namespace)
+        results, is_reachable = _collected(address, pre=pre, namespace=namespace)
     if form == options.TABLE:
         console = tables.console()
         rows = [row for result in results for row in _rows(result)]
@@ -104,13 +104,13 @@ def check(
         tables.structured(as_json(results), form=form)
     levels = {result.level for result in results}
     fatal = {FAILED, WARNING} if strict else {FAILED}
-    sys.exit(1 if levels & fatal else 2 if UNKNOWN in levels else 0)
+    sys.exit(2 if not is_reachable else 1 if levels & fatal else 2 if UNKNOWN in levels else 0)
 
 
 def _collected(
     address: cluster_client.Address, *, pre: bool, namespace: str | None
-) -> list[CheckResult]:
-    """The results of all checks, or of those before the cluster went away."""
+) -> tuple[list[CheckResult], bool]:
+    """The results of all checks, or of those before the cluster went away, and False."""
     now = datetime.datetime.now(datetime.UTC)
     results: list[CheckResult] = []
 
@@ -125,7 +125,8 @@ def _collected(
     except cluster_client.ClusterError as error:
         found = error.explained
         results.append(CheckResult("cluster", FAILED, found.sentence, found.remedy))
-    return results
+        return results, False
+    return results, True
 
 
 def _first_failure(results: Sequence[CheckResult]) -> CheckResult | None:
@@ -178,7 +179,8 @@ async def _results(
         except cluster_injections.NoDefinitionsError:
             pass  # This is a result of `definitions`.
         except api.ApiError as error:
-            yield _failure("injections", error)
+            role = context.release.cli_role if context.release else ""
+            yield _failure("injections", error, role=role)
     for name, single in BEFORE if pre else AFTER:
         async for result in _guarded(name, single, context):
             yield result
@@ -190,12 +192,12 @@ async def _guarded(name: str, single: Check, context: CheckContext) -> AsyncIter
         async for result in single(context):
             yield result
     except api.ApiError as error:
-        yield _failure(name, error)
+        yield _failure(name, error, role=context.release.cli_role if context.release else "")
 
 
-def _failure(name: str, error: api.KubeError) -> CheckResult:
+def _failure(name: str, error: api.KubeError, *, role: str = "") -> CheckResult:
     if isinstance(error, api.ApiError):
-        found = errors.explained(error)
+        found = errors.explained(error, role=role)
         if error.status == api.FORBIDDEN:
             return CheckResult(name, UNKNOWN, found.sentence, found.remedy or LOOK)
         return CheckResult(name, FAILED, found.sentence, found.remedy)

@@ -16,7 +16,7 @@ import click
 from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
-from sidecar_injector.cli.cluster import errors, owners, probe, release, rollouts
+from sidecar_injector.cli.cluster import errors, objects, owners, probe, release, rollouts
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.output import tables
@@ -76,8 +76,12 @@ class Restarts:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """What is done with the plans."""
+    """Which workloads are restarted, and how."""
 
+    states: set[str]
+    """Of their pods."""
+    references: Sequence[objects.Reference]
+    """Only these; empty for all."""
     dry_run: bool
     force: bool
     asks: bool
@@ -86,11 +90,13 @@ class Mode:
     """How many rollouts are under way at once."""
     is_waiting: bool
     """Whether the last of them are waited for, too."""
-    seconds: int
+    timeout: int
     """How long to wait for a rollout."""
 
 
 @click.command(epilog="Example: sidecar-injector restart --outdated -n demo --dry-run")
+@click.argument("workloads", nargs=-1, metavar="[KIND/NAME… | KIND [NAME]…]",
+                help="Only these: deploy/NAME, sts NAME, ds (all of them), …")  # fmt: skip
 @click.option("--outdated", is_flag=True, help="Pods with parts of an older template.")
 @click.option("--missing", is_flag=True, help="Pods that an injection selects and that lack it.")
 @click.option("--dry-run", is_flag=True, help="Say what would be restarted, and change nothing.")
@@ -112,16 +118,14 @@ def restart(
     *,
     outdated: bool,
     missing: bool,
-    dry_run: bool,
-    force: bool,
-    parallel: int,
     yes: bool,
     wait: bool,
-    timeout: int,
+    workloads: tuple[str, ...],
     namespace: str | None,
     all_namespaces: bool,
     form: str,
     address: cluster_client.Address,
+    **mode: Any,
 ) -> None:
     """Restart workloads whose pods have outdated or missing sidecars.
 
@@ -135,31 +139,30 @@ def restart(
     complete in time; the rollout continues in the background. Exit status 2 if the injector does
     not answer, or if you may not see everything.
     """
-    if wait and dry_run:
+    is_dry = mode["dry_run"]
+    references = objects.references(workloads) if workloads else ()
+    if wait and is_dry:
         raise click.UsageError("--wait and --dry-run exclude each other: nothing would roll")
     chosen = cluster_client.chosen_namespace(namespace, all_namespaces=all_namespaces)
     if chosen is None and not all_namespaces:
         chosen = cluster_client.context_namespace(address)
 
+    chosen_mode = Mode(
+        states=_states(outdated=outdated, missing=missing),
+        references=references,
+        asks=all_namespaces and not yes and not is_dry and sys.stdin.isatty(),
+        is_waiting=wait,
+        **mode,
+    )
+    release_namespace = address.release_namespace
     restarts = cluster_client.run(
         address,
         lambda client: _carry_out(
-            client,
-            chosen,
-            states=_states(outdated=outdated, missing=missing),
-            release_namespace=address.release_namespace,
-            mode=Mode(
-                dry_run=dry_run,
-                force=force,
-                asks=all_namespaces and not yes and not dry_run and sys.stdin.isatty(),
-                parallel=parallel,
-                is_waiting=wait,
-                seconds=timeout,
-            ),
+            client, chosen, release_namespace=release_namespace, mode=chosen_mode
         ),
     )
     if form == options.TABLE:
-        _print(restarts, namespace=chosen, dry_run=dry_run)
+        _print(restarts, namespace=chosen, mode=chosen_mode)
     else:
         tables.structured(restarts_as_json(restarts), form=form)
     tables.notes(restarts.notes)
@@ -213,12 +216,11 @@ async def _carry_out(
     client: http_client.InteractiveClient,
     namespace: str | None,
     *,
-    states: set[str],
     release_namespace: str | None,
     mode: Mode,
 ) -> Restarts:
     """What is restarted. Raises SilentInjectorError before anything is written."""
-    restarts = await _plans(client, namespace, states=states, release_namespace=release_namespace)
+    restarts = await _plans(client, namespace, mode=mode, release_namespace=release_namespace)
     silent = await _silent(client, restarts.plans)
     if silent and not mode.dry_run and not mode.force:
         raise SilentInjectorError(silent)
@@ -227,7 +229,7 @@ async def _carry_out(
     if not mode.dry_run:
         await _restart(client, restarts.plans, mode=mode)
     if mode.is_waiting:
-        await _wait(client, restarts.plans, seconds=mode.seconds)
+        await _wait(client, restarts.plans, seconds=mode.timeout)
     return dataclasses.replace(restarts, notes=(*restarts.notes, *map(str, silent)))
 
 
@@ -241,7 +243,7 @@ async def _silent(
 
 
 async def _plans(
-    client: api.Api, namespace: str | None, *, states: set[str], release_namespace: str | None
+    client: api.Api, namespace: str | None, *, mode: Mode, release_namespace: str | None
 ) -> Restarts:
     injections = await cluster_injections.injections(client, namespace=namespace)
     overview = await cluster_pods.overview(
@@ -252,13 +254,22 @@ async def _plans(
     )
     of_owner: dict[owners.Owner, list[cluster_pods.RestartCandidate]] = {}
     for candidate in overview.candidates:
-        if candidate.state in states and not candidate.obstacle:
+        is_meant = candidate.state in mode.states and _is_named(candidate.owner, mode.references)
+        if is_meant and not candidate.obstacle:
             of_owner.setdefault(candidate.owner, []).append(candidate)
     plans = [
         OwnerPlan(owner, candidates, await owners.restart_effect(client, owner))
         for owner, candidates in sorted(of_owner.items())
     ]
     return Restarts(plans=plans, notes=injections.notes)
+
+
+def _is_named(owner: owners.Owner, references: Sequence[objects.Reference]) -> bool:
+    """Whether the arguments name this owner; without arguments each is meant."""
+    return not references or any(
+        reference.kind == owner.kind and reference.name in ("", owner.name)
+        for reference in references
+    )
 
 
 def _ask(plans: Sequence[OwnerPlan]) -> None:
@@ -286,7 +297,7 @@ async def _restart(client: api.Api, plans: Sequence[OwnerPlan], *, mode: Mode) -
         try:
             await owners.restart(client, plan.owner, at=at)
             plan.action = RESTARTED
-            ends[plan.owner] = time.monotonic() + mode.seconds
+            ends[plan.owner] = time.monotonic() + mode.timeout
         except api.ApiError as error:
             # The others are restarted all the same; the table shows the result of each.
             plan.action, plan.message = FAILED, errors.explained(error).sentence
@@ -380,14 +391,15 @@ def _with_progress(plans: Sequence[OwnerPlan]) -> Iterator[OwnerPlan]:
         click.echo(f"{number}/{len(plans)} {plan.owner}: {plan.action}", err=True)
 
 
-def _print(restarts: Restarts, *, namespace: str | None, dry_run: bool) -> None:
+def _print(restarts: Restarts, *, namespace: str | None, mode: Mode) -> None:
     console = tables.console()
     if not restarts.plans:
         place = f"namespace {namespace}" if namespace else "any namespace"
         known = ", for the injections that you may see" if restarts.notes else ""
-        tables.heading(f"no pod in {place} needs a restart{known}", to=console)
+        of = f" of {', '.join(map(str, mode.references))}" if mode.references else ""
+        tables.heading(f"no pod{of} in {place} needs a restart{known}", to=console)
         return
-    if dry_run:
+    if mode.dry_run:
         tables.heading("nothing was changed; without --dry-run this is done:", to=console)
     rows = [
         (

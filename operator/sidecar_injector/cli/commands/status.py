@@ -62,11 +62,17 @@ class InstallationStatus:
 
 
 @click.command(epilog="Example: sidecar-injector status -n demo")
+@click.argument("unexpected", nargs=-1, metavar="")
 @cluster_client.namespace(everywhere=True)
 @options.output()
 @cluster_client.address()
 def status(
-    *, namespace: str | None, all_namespaces: bool, form: str, address: cluster_client.Address
+    *,
+    unexpected: tuple[str, ...],
+    namespace: str | None,
+    all_namespaces: bool,
+    form: str,
+    address: cluster_client.Address,
 ) -> None:
     """Show what is installed, what it does where, and which pods are without a sidecar.
 
@@ -77,6 +83,11 @@ def status(
     which a cluster keeps for an hour. Exit status 0 whatever is shown; `sidecar-injector check`
     looks for what is wrong.
     """
+    if unexpected:
+        raise click.UsageError(
+            f"status shows whole namespaces, not {unexpected[0]!r}. A namespace: status -n NAME."
+            " A workload: explain KIND/NAME, such as deploy/web"
+        )
     chosen = cluster_client.chosen_namespace(namespace, all_namespaces=all_namespaces)
     state = cluster_client.run(
         address,
@@ -287,8 +298,11 @@ def _namespace_rows(state: InstallationStatus) -> Iterator[tables.Row]:
         yield name, (label or "none") + problem, str(pods), ", ".join(applying) or NOTHING
 
 
-def _without_rows(state: InstallationStatus) -> Iterator[tables.Row]:
-    """Outdated, missing, skipped and refused pods, those of one owner together."""
+def _without_rows(state: InstallationStatus) -> Iterator[tables.Row | str]:
+    """Outdated, missing, skipped and refused pods, those of one owner together.
+
+    Each command is a line of its own after them, once for a namespace.
+    """
     groups: dict[tuple[str, str, str, str], set[str]] = {}
     for candidate in state.pods.candidates:
         helps = f"no restart: {candidate.obstacle}" if candidate.obstacle else _replacing(candidate)
@@ -303,13 +317,20 @@ def _without_rows(state: InstallationStatus) -> Iterator[tables.Row]:
     for refusal in state.refusals:
         when = f"last at {refusal.last}: " if refusal.last else ""
         yield str(refusal.owner), NOTHING, NOTHING, REFUSED, f"{when}{refusal.message}"
+    restartable = {
+        candidate.owner.namespace
+        for candidate in state.pods.candidates
+        if candidate.owner.kind in owners.ROLLING and not candidate.obstacle
+    }
+    for namespace in sorted(restartable):
+        yield tables.remedy(f"kubectl {names.PRODUCT} restart -n {namespace}")
 
 
 def _replacing(candidate: cluster_pods.RestartCandidate) -> str:
     """What makes a new pod in place of this one."""
     owner = candidate.owner
     if owner.kind in owners.ROLLING:
-        return f"restart it: kubectl {names.PRODUCT} restart -n {owner.namespace}"
+        return "a restart"
     return {
         "Pod": "delete it and create it again",
         "Job": "the next run has it",

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sidecar_injector.cli.output import tables
 from sidecar_injector.core import near_misses, remedies
 from sidecar_injector.core.decision import Decision, Line
 from sidecar_injector.core.injections import model
@@ -57,18 +58,31 @@ class ReportEntry:
 
 
 def lines(entries: Sequence[ReportEntry], *, findings_only: bool = False) -> Iterator[str]:
-    """A line per pod and injection: `NAMESPACE/KIND/NAME INJECTION VERDICT REASON sentence`."""
+    """A line per pod and injection, and below it what helps, where something is unexpected.
+
+    A line is `NAMESPACE/KIND/NAME INJECTION VERDICT REASON sentence`.
+    """
     for entry in entries:
         decision = entry.decision
         if not decision.lines and not findings_only:
             reason = decision.reason.value if decision.reason else NOTHING
             yield _row(entry, NOTHING, decision.verdict, reason, decision.message)
+            yield from _helps(entry, decision.reason)
         for finding in decision.annotation_findings:
             yield _row(entry, NOTHING, decision.verdict, finding.reason.value, finding.message)
+            yield "  " + tables.remedy(remedies.Remedy(finding.remedy, finding.command))
         for line in decision.lines:
             if not findings_only or line.verdict in (Verdict.SKIPPED, Verdict.REFUSED):
                 reference, reason = line.injection.reference, line.reason.value
                 yield _row(entry, reference, line.verdict, reason, line.message)
+                yield from _helps(entry, line.reason, line.injection)
+
+
+def _helps(
+    entry: ReportEntry, reason: Reason | None, injection: model.Injection | None = None
+) -> Iterator[str]:
+    if reason is not None and is_unexpected(reason):
+        yield "  " + tables.remedy(remedies.of(reason, entry.subject, injection))
 
 
 def headline(decision: Decision) -> str:
@@ -168,4 +182,5 @@ def _line(line: Line, subject: remedies.Subject) -> dict[str, Any]:
 def _row(
     entry: ReportEntry, reference: str, verdict: PodVerdict | Verdict, reason: str, message: str
 ) -> str:
-    return logs.one_line(f"{entry.place} {reference} {verdict.value} {reason} {message}")
+    why = "" if reason == verdict.value else f"{reason} "
+    return logs.one_line(f"{entry.place} {reference} {verdict.value} {why}{message}")

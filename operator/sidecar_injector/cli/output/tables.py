@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -72,9 +73,9 @@ def table(
     """Writes rows under headings. A text among the rows is a line below the row before it.
 
     On a terminal the last column is wrapped between words, and is below its row where there is no
-    room beside it. A text is never wrapped, so that a
-    command in it can be copied; in a pipe nothing is. A column without values is left out.
-    `styles` has the colours of cells by their text.
+    room beside it; so is each other column that has no room, after its heading. A text is never
+    wrapped, so that a command in it can be copied; in a pipe nothing is. A column without values is
+    left out. `styles` has the colours of cells by their text.
     """
     values = [row for row in rows if not isinstance(row, str)]
     kept = [
@@ -91,21 +92,44 @@ def table(
         texts = [f"  {row}" if isinstance(row, str) else _line(row, widths) for row in clean]
         write("".join(f"{text.rstrip()}\n" for text in (_line(headings, widths), *texts)))
         return
-    indent = sum(widths[:-1]) + len(GAP) * len(widths[:-1])
-    is_below = to.width - indent < NARROWEST and len(widths) > 1
+    _print_table(headings, clean, widths, styles=styles, to=to)
+
+
+def _print_table(
+    headings: Row,
+    rows: Sequence[Row | str],
+    widths: Sequence[int],
+    *,
+    styles: Mapping[str, str],
+    to: rich.console.Console,
+) -> None:
+    """Writes a table on a terminal: what has no room beside the first columns is below them."""
+    ends = list(itertools.accumulate(width + len(GAP) for width in widths))
+    last = len(widths) - 1
+    beside = max(1, sum(end - len(GAP) <= to.width for end in ends[:last]))
+    indent = ends[last - 1] if last else 0
+    is_below = last > 0 and (
+        beside < last or to.width - indent < min(NARROWEST, max(widths[last], 1))
+    )
+    is_headed = beside >= last and indent + len(headings[last]) <= to.width
+    kept = last + 1 if is_headed else beside
     if is_below:
         indent = len(BELOW)
-    _print(_line(headings, widths), to, "bold")
-    for row in clean:
+    _print(_line(headings[:kept], widths[:kept]), to, "bold")
+    for row in rows:
         if isinstance(row, str):
             _print(f"  {row}", to)
             continue
-        first, *others = _wrapped(row[-1], to.width - indent)
-        if is_below:
-            first, others = "", [first, *others]
-        _print_cells([*row[:-1], first], widths, styles=styles, to=to)
-        for other in filter(None, others):
-            _print(f"{' ' * indent}{other}", to)
+        moved = ", ".join(
+            f"{heading} {cell}"
+            for heading, cell in zip(headings[kept:last], row[kept:last], strict=True)
+            if cell
+        )
+        lines = _wrapped(row[last], to.width - indent)
+        first = "" if is_below else lines.pop(0)
+        _print_cells([*row[:last], first][:kept], widths[:kept], styles=styles, to=to)
+        for line in filter(None, (*_wrapped(moved, to.width - indent), *lines)):
+            _print(f"{' ' * indent}{line}", to)
 
 
 def _wrapped(text: str, width: int) -> list[str]:
