@@ -108,11 +108,12 @@ def read(chosen: SubjectOptions) -> tuple[list[SubjectWithHistory], Sequence[str
 def _of_files(
     chosen: SubjectOptions,
 ) -> tuple[list[SubjectWithHistory], Sequence[str]]:
-    documents = [document for file in chosen.files for document in manifests.read(file)]
+    notes: list[str] = []
+    documents = manifests.read_files(chosen.files, notes)
     if chosen.injection_files:
         namespace = chosen.namespace or "default"
         injector = inject.offline(
-            manifests.read_injections(chosen.injection_files, namespace=namespace),
+            manifests.read_injections(chosen.injection_files, namespace=namespace, notes=notes),
             namespace=namespace,
             namespace_labels=chosen.namespace_labels,
         )
@@ -124,7 +125,7 @@ def _of_files(
             namespace_labels=chosen.namespace_labels,
         )
     decided = inject.read_subjects(chosen.files, documents, injector)
-    notes = (*injector.notes_on_namespaces(), *injector.notes)
+    notes += (*injector.notes_on_namespaces(), *injector.notes)
     return [(subject, None) for subject in decided], notes
 
 
