@@ -13,6 +13,7 @@ from typing import Final
 from benchmarks import (
     cli,
     creations,
+    deployments,
     disturbance,
     errors,
     growth,
@@ -31,6 +32,7 @@ PARTS: Final[Mapping[str, Callable[[product.Bench], results.Result]]] = {
     "hostile": hostile.measure,
     "growth": growth.measure,
     "cli": cli.measure,
+    "deployments": deployments.measure,
     "creations": creations.measure,
 }
 """Measured in this order."""

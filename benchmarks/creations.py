@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from benchmarks import load, machine, product, record, results, reviews, servers
 from tools.controlplane import cluster, guard, operators, release
@@ -78,13 +78,18 @@ def started(bench: product.Bench) -> Iterator[cluster.ControlPlane]:
         yield plane
 
 
-def reach_directly(plane: cluster.ControlPlane, replica: operators.Replica) -> None:
+def reach_directly(
+    plane: cluster.ControlPlane,
+    replica: operators.Replica,
+    configuration: str = release.CONFIGURATION,
+) -> None:
     """Let the API server call the replica directly: the balancer is not a part of the product."""
-    path = "/webhooks/0/clientConfig/service/port"
-    change: Any = [{"op": "replace", "path": path, "value": replica.backend.port}]
-    plane.client.request(
-        "PATCH", release.CONFIGURATION, change, content="application/json-patch+json"
-    )
+    webhooks = plane.client.get(configuration)["webhooks"]
+    for webhook in webhooks:
+        webhook["clientConfig"]["service"]["port"] = replica.backend.port
+    change = {"webhooks": webhooks}
+    content = "application/merge-patch+json"
+    plane.client.request("PATCH", configuration, change, content=content)
 
 
 def wired(plane: cluster.ControlPlane) -> bool:

@@ -17,6 +17,7 @@ SECRETS: Final = f"/api/v1/namespaces/{names.PRODUCT}/secrets"
 SECRET: Final = f"{SECRETS}/{names.secret_name(names.PRODUCT)}"
 CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 CONFIGURATION: Final = f"{CONFIGURATIONS}/{names.PRODUCT}"
+VALIDATING: Final = CONFIGURATION.replace("mutating", "validating")
 CLUSTER_INJECTIONS: Final = f"/apis/{names.API_VERSION}/{names.CLUSTER_PLURAL}"
 ENABLED: Final = {names.INJECTION_LABEL: names.ENABLED}
 SIDECAR: Final = "sidecar"
