@@ -37,6 +37,8 @@ SUMMARIES: Final[Mapping[str, str]] = {
 """Each verb is a function in a module of its name in `cli/commands`."""
 HIDDEN: Final = frozenset({"run"})
 """What no user of a cluster types."""
+WORDS: Final = f"{names.PRODUCT}.words"
+"""Where a context has the arguments as they were typed."""
 READER_GONE: Final = 141
 """The exit status of a program that SIGPIPE ends, as kubectl has it."""
 
@@ -100,13 +102,29 @@ class LazyGroup(click.Group):
             refusal.show()
             sys.exit(refusal.exit_code)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words for messages."""
+        ctx.meta[WORDS] = tuple(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise _completed(error, ctx) from error
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb."""
+        """Run the verb; a wrong use is told what is right."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _completed(error, ctx) from error
         except BrokenPipeError:
             _discard_output()
             sys.exit(READER_GONE)
+
+
+def _completed(error: click.UsageError, ctx: click.Context) -> click.UsageError:
+    from sidecar_injector.cli import usage  # noqa: PLC0415 - not for right uses
+
+    return usage.completed(error, ctx, ctx.meta[WORDS])
 
 
 def _discard_output() -> None:

@@ -39,14 +39,17 @@ def files(what: str, *, required: bool = True) -> Decorator:
             type=_PATH, help=f"{what} May be repeated.",
         ),
         click.option("-R", "--recursive", is_flag=True,
-                     help="Also the folders in a folder that -f or -i names."),
+                     help="Also the folders in a folder that -f or -i names. Files of a folder that"
+                     " are no manifests are passed over, and noted."),
     )  # fmt: skip
-    return lambda verb: declared(_with_folders(verb))
+    return lambda verb: declared(with_folders(verb))
 
 
-def _with_folders(verb: Callable[..., Any]) -> Callable[..., Any]:
+def with_folders(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The verb, called with the files of a folder in its place."""
+
     @functools.wraps(verb)
-    def wrapper(*arguments: Any, recursive: bool, **values: Any) -> Any:
+    def wrapper(*arguments: Any, recursive: bool = False, **values: Any) -> Any:
         from sidecar_injector.cli.input import locations  # noqa: PLC0415 - not for completion
 
         for name in ("files", "injection_files"):

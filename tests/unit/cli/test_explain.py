@@ -318,9 +318,9 @@ def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
     ("words", "message"),
     [
         ((), "give KIND/NAME of a cluster, or -f FILE"),
-        (("pod/web", "-f", "a.yaml"), "use either KIND/NAME (live cluster) or -f (files)"),
-        (("-A", "-f", "a.yaml"), "use either KIND/NAME (live cluster) or -f (files)"),
-        (("-l", "app=web"), "-l and -A need a kind, such as deploy"),
+        (("pod/web", "-f", "a.yaml"), "pod/web and -f exclude each other: for a"),
+        (("-A", "-f", "a.yaml"), "-A and -f exclude each other: for a"),
+        (("-l", "app=web"), "-l without a kind: give one, such as deploy"),
         (("pod", "web", "-A"), "-l and -A choose among all objects of a kind: give no name"),
         (("pod", "-A", "-n", "demo"), "-n and -A exclude each other"),
         (("pod/web", "web"), "'web' is not KIND/NAME, such as pod/web or deploy/web"),

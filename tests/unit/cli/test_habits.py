@@ -64,6 +64,82 @@ def test_injections_may_be_a_folder_too(tmp_path, folder):
     assert run("lint", "-f", str(tmp_path / "injections")).exit_code == 0
 
 
+CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}
+NO_MANIFESTS = {
+    "chart.yaml": "apiVersion: v2\nname: web\n", "empty.yaml": "",
+    "kustomization.yaml": "resources: [pod.yaml]\n", "package.json": '{"name": "web"}',
+    "patch.yaml": "- op: remove\n  path: /spec\n", "stack.yaml": "a: !Ref b\n",
+    "template.yaml": "apiVersion: v1\n{{- if .Values.web }}\nkind: Pod\n{{- end }}\n",
+    "values.yaml": b"image: {tag: '1'}  # \xe9\n",
+}  # fmt: skip
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A folder with a pod, its injection, another object, and files that are no manifests."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    for name, content in NO_MANIFESTS.items():
+        write(folder, name, content)
+    for name, content in (("in", INJECTION), ("pod", placed()), ("map", CONFIG_MAP)):
+        write(folder, f"{name}.yaml", content)
+    return str(folder)
+
+
+PASSED_OVER = (
+    f"{len(NO_MANIFESTS)} files are passed over, without a Kubernetes object: chart.yaml,"
+    " empty.yaml, kustomization.yaml, package.json, patch.yaml, …"
+)
+
+
+@pytest.mark.parametrize("verb", ["lint", "inject", "explain", "diff", "uninject"])
+def test_in_a_folder_what_is_no_manifest_is_passed_over_and_counted_once(repository, verb):
+    injections = ("-i", repository) if verb in ("inject", "explain", "diff") else ()
+    result = run(verb, "-f", repository, *injections)
+    assert result.exit_code == 0
+    assert result.stderr.count(f"note: {repository}: {PASSED_OVER}\n") == 1
+
+
+def test_the_notes_for_programs_have_what_is_passed_over(repository):
+    files = ("-f", repository, "-i", repository)
+    for notes in (
+        json.loads(run("explain", *files, "-o", "json").stdout)["notes"],
+        json.loads(run("inject", *files, "--report", "json").stderr)["notes"],
+    ):
+        assert notes.count(f"{repository}: {PASSED_OVER}") == 1
+
+
+def test_a_krm_function_takes_its_injections_from_a_folder(repository):
+    items = {"apiVersion": "config.kubernetes.io/v1", "kind": "ResourceList", "items": [placed()]}
+    result = run("krm", "-i", repository, stdin=json.dumps(items))
+    assert result.exit_code == 0
+    assert "sidecar-injector.dev/status" in result.stdout
+    assert PASSED_OVER in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("name", NO_MANIFESTS)
+def test_a_file_that_is_named_and_is_no_manifest_is_refused(repository, name):
+    for verb in ("lint", "uninject"):
+        check_refused(run(verb, "-f", f"{repository}/{name}"), f"{repository}/{name}")
+
+
+@pytest.mark.parametrize("content", ["apiVersion: v1\nkind: Pod\nspec: [\n", {
+    **placed(), "metadata": {"name": 5}}])  # fmt: skip
+def test_a_manifest_with_a_mistake_is_refused_in_a_folder_too(repository, content):
+    path = write(repository, "mistake.yaml", content)
+    check_refused(run("lint", "-f", repository), path)
+
+
+def test_a_folder_without_anything_of_ours_is_refused_by_its_name(tmp_path, folder, repository):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    write(empty, "values.yaml", "a: b")
+    check_refused(run("inject", "-f", str(empty), "-i", repository), f"{empty}: contains no ")
+    write(empty, "map.yaml", CONFIG_MAP)
+    check_refused(run("lint", "-f", str(empty)), f"{empty}: contains no SidecarInjection")
+    check_refused(run("inject", "-f", folder, "-i", str(empty)), f"{empty}: contains no Sidecar")
+
+
 @pytest.fixture
 def web(tmp_path, monkeypatch):
     """A web server whose certificate this machine trusts, and its address."""

@@ -48,6 +48,28 @@ def test_injections_without_fault_are_shown_as_such(tmp_path):
     ]
 
 
+WORKLOAD = {
+    "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
+    "spec": {"containers": [{"name": "app", "image": "app:1"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("objects", "count"),
+    [([tidy()], "1 object"), ([WORKLOAD], "1 object"), ([tidy(), WORKLOAD], "2 objects")],
+)
+def test_without_a_problem_that_is_said_once_and_no_heading_is_alone(tmp_path, objects, count):
+    result = linted(tmp_path, objects)
+    assert (result.exit_code, result.stderr) == (0, f"no problems in {count}\n")
+    assert len(result.stdout.splitlines()) != 1
+    assert linted(tmp_path, objects, "-o", "json").stderr == ""
+
+
+def test_with_a_problem_nothing_says_that_there_is_none(tmp_path):
+    assert linted(tmp_path, MISSPELT).stderr == ""
+    assert linted(tmp_path, [tidy(), TYPO]).stderr == ""
+
+
 DEPLOYMENT = {
     "apiVersion": "apps/v1", "kind": "Deployment",
     "metadata": {"name": "web", "annotations": {"sidecar-injector.dev/inject": "log"}},

@@ -203,7 +203,7 @@ def test_every_template_of_a_custom_resource_is_injected(tmp_path):
     result = inject(manifest, "-n", "demo", "--report")
     path = tmp_path / "pods.yaml"
     assert result.stderr.splitlines() == [
-        *["demo/Training/x log Injected Injected added: container sidecar"] * 2,
+        *["demo/Training/x log Injected added: container sidecar"] * 2,
         *(
             f"note: {path}, document 1: Training/x: spec.{field} is taken for a pod template"
             for field in ("leaderTemplate", "roles[0].template")

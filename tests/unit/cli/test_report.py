@@ -26,7 +26,7 @@ def lines(entry, **arguments):
 
 def test_a_line_names_place_injection_verdict_reason_and_sentence():
     (line,) = lines(entry(pod(), injection("c", cluster=True), kind="Deployment"))
-    assert line.startswith("demo/Deployment/web cluster/c Injected Injected ")
+    assert line.startswith("demo/Deployment/web cluster/c Injected ")
     assert len(line.split(" ", 4)) == 5
 
 

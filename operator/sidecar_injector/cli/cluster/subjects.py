@@ -66,13 +66,31 @@ class SubjectOptions:
 
     def check(self) -> None:
         """Raises UsageError unless they name either files or objects."""
-        of_cluster = bool(self.objects or self.selector or self.all_namespaces)
-        if of_cluster and (self.files or self.injection_files or self.namespace_labels):
-            raise click.UsageError("use either KIND/NAME (live cluster) or -f (files)")
+        live = {
+            " ".join(self.objects): self.objects, "-l": self.selector, "-A": self.all_namespaces,
+        }  # fmt: skip
+        of_files = {
+            "-f": self.files, "-i": self.injection_files,
+            "--namespace-labels": self.namespace_labels,
+        }  # fmt: skip
+        of_cluster, from_files = (
+            [name for name, value in group.items() if value] for group in (live, of_files)
+        )
+        if of_cluster and from_files:
+            raise click.UsageError(
+                f"{' and '.join([*of_cluster, *from_files])} exclude each other: for a cluster give"
+                " KIND/NAME without -f, -i and --namespace-labels, for files -f FILE without KIND,"
+                " -l and -A"
+            )
         if not of_cluster and not self.files:
-            raise click.UsageError("give KIND/NAME of a cluster, or -f FILE")
+            with_files = f", with {' and '.join(from_files)}" if from_files else ""
+            raise click.UsageError(
+                f"nothing says which pods: give KIND/NAME of a cluster, or -f FILE{with_files}"
+            )
         if of_cluster and not self.objects:
-            raise click.UsageError("-l and -A need a kind, such as deploy")
+            raise click.UsageError(
+                f"{' and '.join(of_cluster)} without a kind: give one, such as deploy"
+            )
         options.check_stdin(*self.files, *self.injection_files)
 
     def references(self) -> list[Reference]:
@@ -112,13 +130,14 @@ def read(chosen: SubjectOptions, *, with_running: bool = False) -> ReadSubjects:
 
 
 def _of_files(chosen: SubjectOptions) -> ReadSubjects:
-    documents = [document for file in chosen.files for document in manifests.read(file)]
+    notes: list[str] = []
+    documents = manifests.read_files(chosen.files, notes)
     if chosen.namespace:
         manifests.check_namespace(documents, chosen.namespace)
     if chosen.injection_files:
         namespace = chosen.namespace or "default"
         injector = inject.offline(
-            manifests.read_injections(chosen.injection_files, namespace=namespace),
+            manifests.read_injections(chosen.injection_files, namespace=namespace, notes=notes),
             namespace=namespace,
             namespace_labels=chosen.namespace_labels,
         )
@@ -130,7 +149,7 @@ def _of_files(chosen: SubjectOptions) -> ReadSubjects:
             namespace_labels=chosen.namespace_labels,
         )
     decided = inject.read_subjects(chosen.files, documents, injector)
-    notes = (*injector.notes_on_namespaces(), *injector.notes)
+    notes += (*injector.notes_on_namespaces(), *injector.notes)
     return ReadSubjects(subjects=[(subject, None) for subject in decided], notes=notes)
 
 

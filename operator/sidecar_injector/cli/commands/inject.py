@@ -223,10 +223,11 @@ def inject(
     not be done; the manifests are printed all the same, without it.
     """
     options.check_stdin(*files, *injection_files)
-    documents = [document for file in files for document in manifests.read(file)]
+    notes: list[str] = []
+    documents = manifests.read_files(files, notes)
     if injection_files:
         default = namespace or "default"
-        injections = manifests.read_injections(injection_files, namespace=default)
+        injections = manifests.read_injections(injection_files, namespace=default, notes=notes)
         injector = offline(injections, namespace=default, namespace_labels=namespace_labels)
     else:
         from sidecar_injector.cli.cluster import live_files  # noqa: PLC0415 - files need no cluster
@@ -238,12 +239,12 @@ def inject(
 
     tables.write(manifests.printed(documents, results))
     findings = any(entry.has_findings for entry in injector.entries)
-    notes = [
+    notes += [
         *injector.notes_on_namespaces(only_changed=True), *injector.notes,
         *injector.notes_on_manifests,
     ]  # fmt: skip
     if report_format == "json":
-        click.echo(report.as_json(injector.entries, notes=notes), err=True)
+        click.echo(report.as_json(injector.entries, notes=list(dict.fromkeys(notes))), err=True)
     else:
         for line in report.lines(injector.entries, findings_only=not report_format):
             click.echo(line, err=True)

@@ -33,6 +33,7 @@ Json = dict[str, Any]
 @options.injections(required=False)
 @options.namespace()
 @options.namespace_labels()
+@options.with_folders
 def krm(
     *, injection_files: tuple[str, ...], namespace: str, namespace_labels: dict[str, str]
 ) -> None:
@@ -45,8 +46,10 @@ def krm(
     """
     document, items = _read()
     results: list[Json] = []
+    notes: list[str] = []
     try:
-        injections = _injections(document, items, injection_files, namespace=namespace)
+        injections = _injections(document, items, injection_files, namespace=namespace, notes=notes)
+        results += [{"message": logs.one_line(note), "severity": INFO} for note in notes]
         injector = inject.offline(
             injections, namespace=namespace, namespace_labels=namespace_labels
         )
@@ -98,6 +101,7 @@ def _injections(
     files: tuple[str, ...],
     *,
     namespace: str,
+    notes: list[str],
 ) -> list[model.Injection]:
     documents, config = [*items], yaml_styles.plain(document.manifest.get(CONFIG))
     if config is not None:
@@ -107,7 +111,7 @@ def _injections(
                 f"{CONFIG}: field data: {', '.join(config['data'])} is not used here; settings"
                 f" are arguments, such as `{names.PRODUCT} krm -n NAMESPACE`"
             )
-    documents += [written for path in files for written in manifests.read(path)]
+    documents += manifests.read_files(files, notes)
     own = list(manifests.of_our_group(documents))
     if not own:
         raise manifests.UnreadableInput(

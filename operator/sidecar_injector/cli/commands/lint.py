@@ -93,7 +93,8 @@ def lint(
     never a cluster. Exit status 1 if there is an error.
     """
     options.check_stdin(*files)
-    injections, others = read(files, namespace=namespace)
+    notes: list[str] = []
+    injections, others = read(files, namespace=namespace, notes=notes)
     results = check(injections, minor=version, level=level)
     mistakes = [
         (item.place, each) for item in others for each in near_misses.of_manifest(item.manifest)
@@ -101,7 +102,11 @@ def lint(
     if form == options.TABLE:
         lines = [row for result in results for row in rows(result)]
         lines += ((place, WARNING, each.subject, each.message) for place, each in mistakes)
-        tables.table(COLUMNS, lines, styles=STYLES, to=tables.console())
+        if lines:
+            tables.table(COLUMNS, lines, styles=STYLES, to=tables.console())
+        if not any(result.findings for result in results) and not mistakes:
+            count = len(injections) + len(others)
+            click.echo(f"no problems in {count} object{'' if count == 1 else 's'}", err=True)
     else:
         shape: dict[str, Any] = {"injections": [as_json(result) for result in results]}
         if mistakes:
@@ -110,25 +115,27 @@ def lint(
                 for place, each in mistakes
             ]
         tables.structured(shape, form=form)
+    tables.notes(notes)
     fatal = (ERROR, WARNING) if strict else (ERROR,)
     has_fatal = any(result.has(level) for result in results for level in fatal)
     sys.exit(1 if has_fatal or (strict and mistakes) else 0)
 
 
 def read(
-    files: Sequence[str], *, namespace: str
+    files: Sequence[str], *, namespace: str, notes: list[str]
 ) -> tuple[list[model.Injection], list[manifests.Document]]:
     """The injections of files, and what else a label or an annotation of ours may be on.
 
-    Raises UnreadableInput for a file without either.
+    Raises UnreadableInput for a file, or a folder, without either.
     """
     injections: list[manifests.Document] = []
     others: list[manifests.Document] = []
-    for file in files:
-        items = [item for each in manifests.read(file) for item in manifests.flattened(each)]
+    for location, paths in manifests.by_location(files):
+        documents = manifests.read_files(paths, notes)
+        items = [item for each in documents for item in manifests.flattened(each)]
         found = list(manifests.of_our_group(items)), list(filter(_may_be_ours, items))
         if not any(found):
-            raise manifests.without_injection(file)
+            raise manifests.without_injection(location)
         injections += found[0]
         others += found[1]
     return manifests.injections(injections, namespace=namespace), others

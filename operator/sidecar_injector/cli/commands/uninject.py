@@ -8,7 +8,6 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core.merging import uninject as core
-from sidecar_injector.observability import logs
 
 
 @click.command(
@@ -23,12 +22,12 @@ def uninject(*, files: tuple[str, ...]) -> None:
     comments are not kept. Reads files only, never a cluster.
     """
     options.check_stdin(*files)
-    documents = [document for file in files for document in manifests.read(file)]
+    notes: list[str] = []
+    documents = manifests.read_files(files, notes)
     results = [
         manifests.with_pods(document, lambda place: core.uninject(place.written))
         for document in documents
     ]
     tables.write(manifests.printed(documents, results))
-    for document in documents:
-        for remark in manifests.remarks(document):
-            click.echo(f"note: {logs.one_line(remark)}", err=True)
+    notes += [remark for document in documents for remark in manifests.remarks(document)]
+    tables.notes(notes)

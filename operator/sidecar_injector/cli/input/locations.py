@@ -25,6 +25,13 @@ class UnreadableInput(click.ClickException):
     exit_code = 2
 
 
+class FileOfFolder(str):
+    """The path of a file that was found in a folder, and that nobody named."""
+
+    __slots__ = ("folder",)
+    folder: str
+
+
 def files(locations: Sequence[str], *, recursive: bool = False) -> tuple[str, ...]:
     """The locations with the files of a folder in its place, in the order of their names.
 
@@ -44,7 +51,10 @@ def _files(location: str, recursive: bool) -> Iterator[str]:  # noqa: FBT001 - t
         raise UnreadableInput(f"{location}: contains no file *.yaml, *.yml or *.json{deeper}")
     if len(found) > MAX_FILES:
         raise UnreadableInput(f"{location}: contains more than {MAX_FILES} manifests")
-    yield from found
+    for path in found:
+        file = FileOfFolder(path)
+        file.folder = location
+        yield file
 
 
 def is_address(location: str) -> bool:

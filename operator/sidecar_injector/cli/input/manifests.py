@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,10 @@ from sidecar_injector.core.pods import shapes, workloads
 
 STDIN = options.STDIN
 UnreadableInput = locations.UnreadableInput
+_HEAD = re.compile(r"""^["']?apiVersion["']?:""", re.MULTILINE)
+_TEMPLATE = "{{"
+MAX_NAMED = 5
+"""Files that a note names."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +72,56 @@ def read(path: str) -> list[Document]:
     return documents
 
 
+def read_files(paths: Iterable[str], notes: list[str]) -> list[Document]:
+    """The Kubernetes objects of several files; a note counts the files that are passed over.
+
+    A folder of a repository has other files, too: in a folder, what is no manifest is passed over.
+    Raises UnreadableInput as `read` does, and for a folder without any manifest.
+    """
+    documents: list[Document] = []
+    passed_over: dict[str, list[str]] = {}
+    with_manifests = set()
+    for path in paths:
+        folder = path.folder if isinstance(path, locations.FileOfFolder) else None
+        if folder is not None and not _is_manifest(path):
+            passed_over.setdefault(folder, []).append(Path(path).name)
+            continue
+        with_manifests.add(folder)
+        documents += read(path)
+    for folder, files in passed_over.items():
+        if folder not in with_manifests:
+            raise UnreadableInput(f"{folder}: contains no Kubernetes object")
+        notes.append(_note_on_passed_over(folder, files))
+    return documents
+
+
+def _note_on_passed_over(folder: str, files: Sequence[str]) -> str:
+    count = "1 file is" if len(files) == 1 else f"{len(files)} files are"
+    names_of_some = ", ".join(files[:MAX_NAMED]) + (", …" if len(files) > MAX_NAMED else "")
+    return f"{folder}: {count} passed over, without a Kubernetes object: {names_of_some}"
+
+
+def _is_manifest(path: str) -> bool:
+    """Whether a file has a Kubernetes object, or is a manifest with a mistake in its YAML."""
+    try:
+        text = Path(path).read_bytes().decode(errors="replace")
+    except OSError:
+        return True  # Reading it says why.
+    if "apiVersion" not in text:
+        return False
+    try:
+        return any(map(_has_head, yaml_documents.load_all(text)))
+    except yaml.YAMLError:
+        # A template of Helm is no YAML yet.
+        return bool(_HEAD.search(text)) and _TEMPLATE not in text
+
+
+def _has_head(content: Any) -> bool:
+    return isinstance(content, dict) and all(
+        isinstance(content.get(field), str) for field in ("apiVersion", "kind")
+    )
+
+
 def printed(documents: Sequence[Document], contents: list[Any]) -> str:
     """The text of the documents with other contents, as the files are written."""
     return yaml_documents.dump_all(contents, [document.layout for document in documents])
@@ -81,18 +137,30 @@ def values(path: str) -> list[tuple[str, Any]]:
     ]
 
 
-def read_injections(paths: Sequence[str], *, namespace: str) -> list[model.Injection]:
+def read_injections(
+    paths: Sequence[str], *, namespace: str, notes: list[str] | None = None
+) -> list[model.Injection]:
     """The injections of files; objects of other groups are skipped.
 
-    Raises UnreadableInput for a file without any injection, and as `injections` does.
+    `notes` takes those of `read_files`. Raises UnreadableInput for a file or a folder without any
+    injection, and as `injections` does.
     """
     documents = []
-    for path in paths:
-        own = list(of_our_group(read(path)))
+    for location, files in by_location(paths):
+        own = list(of_our_group(read_files(files, [] if notes is None else notes)))
         if not own:
-            raise without_injection(path)
+            raise without_injection(location)
         documents += own
     return injections(documents, namespace=namespace)
+
+
+def by_location(paths: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """The files of each folder together, and each other file by itself."""
+    for folder, files in itertools.groupby(paths, lambda path: getattr(path, "folder", None)):
+        if folder is None:
+            yield from ((path, [path]) for path in files)
+        else:
+            yield folder, list(files)
 
 
 def without_injection(path: str) -> UnreadableInput:
