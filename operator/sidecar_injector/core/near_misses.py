@@ -44,6 +44,10 @@ _NEAR_PREFIXES: Final = frozenset(
      "sidecarinjectiondev", "sidecarinjectorio", "sidecarinjectors"}
 )  # fmt: skip
 """Before the slash, without separators."""
+_NEAR_LABELS: Final = frozenset(
+    {"sidecarinject", "sidecarinjection", "sidecarinjections", "sidecarinjector"}
+)
+"""The label without separators, and what people write for it. `istio-injection` is Istio's own."""
 _SEPARATORS: Final = re.compile(r"[-_.]")
 _MAX_KEY: Final = 317
 """Characters of a key that the API server accepts."""
@@ -80,10 +84,19 @@ class NearMiss:
         _, kubectl, rest = self.remedy.partition("kubectl ")
         return kubectl + rest
 
+    @property
+    def key(self) -> str:
+        """The key of the label or annotation."""
+        is_name = self.reason is Reason.UNKNOWN_INJECTION
+        return names.INJECT_ANNOTATION if is_name else self.subject
+
     def fitting(self, characters: int) -> str:
         """The sentence in so many characters: the value is cut, never the remedy."""
-        if len(self.message) <= characters:
-            return self.message
+        cut = self.short % quoted(self.value)
+        keyed = cut if self.value == self.key else f"{self.key}: {cut}"
+        for sentence in (self.message, keyed):
+            if len(sentence) <= characters:
+                return sentence
         return self.short % quoted(self.value, characters - len(self.short) + len("%s"))
 
 
@@ -291,6 +304,8 @@ def _common(name: str, other: str) -> int:
 def _label_of_pod(key: str, value: object) -> NearMiss | None:
     if key == names.INJECTION_LABEL:
         return _injection_label_of_pod(str(value))
+    if _is_near_label(key):
+        return _near_label_of_pod(key, str(value))
     if key == names.INJECT_ANNOTATION or _is_near_key(key):
         remedy = f"write it as annotation {names.INJECT_ANNOTATION}"
         return NearMiss(
@@ -299,6 +314,26 @@ def _label_of_pod(key: str, value: object) -> NearMiss | None:
             str(value)[:MAX_SHOWN], f"label %s has no effect; {remedy}",
         )  # fmt: skip
     return None
+
+
+def _near_label_of_pod(key: str, value: str) -> NearMiss | None:
+    """Others may use such a key for something else: only a word of ours as its value counts."""
+    if value.lower() not in _YES | _NO:
+        return None
+    remedy = f"write {names.INJECTION_LABEL}={names.DISABLED}"
+    if value.lower() in _YES:
+        remedy = f"write the annotation {names.INJECT_ANNOTATION}: 'yes'"
+    return NearMiss(
+        Reason.UNKNOWN_LABEL, key, f"the label {key}={quoted(value)} has no effect", remedy,
+        key, f"label %s is ignored; {remedy}",
+    )  # fmt: skip
+
+
+def _is_near_label(key: str) -> bool:
+    """Whether it is the key of our label with a mistake in it."""
+    spelling = _SEPARATORS.sub("-", key[:_MAX_KEY].lower())
+    is_near = spelling.replace("-", "") in _NEAR_LABELS or _is_typo(spelling, names.INJECTION_LABEL)
+    return is_near and key != names.INJECTION_LABEL
 
 
 def _injection_label_of_pod(value: str) -> NearMiss | None:
@@ -336,12 +371,6 @@ def _is_near_key(key: str) -> bool:
     prefix, slash, name = key[:_MAX_KEY].lower().rpartition("/")
     is_prefix = _SEPARATORS.sub("", prefix) in _NEAR_PREFIXES
     return bool(slash) and is_prefix and (_is_typo(name, "inject") or name in _YES)
-
-
-def _is_near_label(key: str) -> bool:
-    """Whether it is the key of our label in another spelling."""
-    spelling = _SEPARATORS.sub("-", key[:_MAX_KEY].lower())
-    return _is_typo(spelling, names.INJECTION_LABEL)
 
 
 def _read_by_parameters(view: namespace_view.NamespaceView | None) -> frozenset[str]:
@@ -402,7 +431,7 @@ def _of_namespace(
         return
     for key, value in namespace.labels.items():
         is_near = _HINT in key and (_is_near_key(key) or _is_near_label(key))
-        if key in (names.PRODUCT, names.GROUP) or is_near:
+        if key == names.GROUP or is_near:
             text = f"the label {key}={quoted(value)} has no effect, so no pod is injected here"
             yield _of(Reason.UNKNOWN_LABEL, key, value, text, f"{enable} {shlex.quote(f'{key}-')}")
     for key, value in namespace.annotations.items():

@@ -249,7 +249,7 @@ class Reason(enum.Enum):
         "move it to the labels of the pod template, or of the namespace",
     )  # fmt: skip
     UNKNOWN_LABEL = (
-        "UnknownLabel", Level.ANNOTATION, "a namespace's label is only similar to ours",
+        "UnknownLabel", Level.ANNOTATION, "a label is only similar to ours",
         "write the label sidecar-injection",
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import sys
 from typing import Any, Final
 
 from sidecar_injector import names
@@ -70,14 +71,20 @@ def of(reason: Reason, subject: Subject, injection: model.Injection | None = Non
     return Remedy(text, _command(reason, subject, injection))
 
 
-def sentence(line: Line, pod_name: str) -> str:
+def sentence(line: Line, pod_name: str, *, characters: int = sys.maxsize) -> str:
     """What becomes of a pod without an injection that applies, what to do, and why.
 
-    They stand in this order because lines are cut at their end.
+    They stand in this order because lines are cut at their end. Where there is no room for so many
+    characters, the code alone is the reason: what the detail names is not cut off for a sentence.
     """
     consequence = "is refused without" if line.verdict is Verdict.REFUSED else "starts without"
     what = f"{_short(pod_name)} {consequence} {_short(line.injection.reference)}"
-    return f"{what}: {line.reason.remedy} ({line.reason.value}: {line.message})"
+    what = f"{what}: {line.reason.remedy} ({line.reason.value}"
+    whole = f"{what}: {line.message})"
+    if len(whole) <= characters:
+        return whole
+    detail = line.message.removeprefix(line.reason.sentence)
+    return f"{what}{detail})"
 
 
 def _short(name: str) -> str:

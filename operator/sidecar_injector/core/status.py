@@ -147,7 +147,7 @@ def _effective(ready: Fields, pods: Mapping[str, Any]) -> Fields:
         return "Unknown", "NoPods", "it selects no pod that runs now"
     # No message has a count: each pod that comes or goes would be one more write.
     if skipped < selected:
-        return "True", "HasPods", "not all of the pods that it selects are skipped"
+        return "True", "HasPods", "pods that it selects have it, or get it when created again"
     reasons = ", ".join(pods.get(audit.SKIPPED_REASONS) or ())
     because = f": {reasons}" if reasons else ""
     message = f"all pods that it selects are skipped{because}"

@@ -25,7 +25,13 @@ Json = dict[str, Any]
 EACH_POD: Final = "each pod"
 """What a sentence about the pods of an owner names."""
 MAX_WARNINGS: Final = 3
-MAX_WARNING_LENGTH: Final = 120
+MAX_WARNING_LENGTH: Final = 250
+"""Characters. The API server cuts one of more than 256 when all of them are long. What to do stands
+in the first 120.
+https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go"""
+MAX_CORRECTION_LENGTH: Final = 120
+"""Characters of a warning about a mistake, at whose end stands what to write."""
+_PREFIX: Final = f"{names.PRODUCT}: "
 UNCHANGED: Final = b'"allowed":true}'
 """Admits a pod as it is; the same part of a response as `PodResponse.members`."""
 
@@ -230,7 +236,6 @@ def warnings(decision: Decision, pod_name: str) -> list[str]:
     """What the author should act on: few and short, as the API server cuts long ones.
 
     The name is that of the pod, or of the workload that makes it.
-    https://github.com/kubernetes/apiserver/blob/master/pkg/endpoints/filters/warning.go
     """
     lines = decision.skipped
     if decision.verdict is PodVerdict.REFUSED:
@@ -240,16 +245,17 @@ def warnings(decision: Decision, pod_name: str) -> list[str]:
         for line in decision.evaluated
         if (paths := line.details.get(LEFT_OUT))
     ]
-    sentences = [*(remedies.sentence(line, pod_name) for line in lines), *left_out]
+    room = MAX_WARNING_LENGTH - len(_PREFIX)
+    sentences = [remedies.sentence(line, pod_name, characters=room) for line in lines]
     corrections = [correction(finding) for finding in decision.annotation_findings]
-    others = [shortened(f"{names.PRODUCT}: {sentence}") for sentence in sentences[:MAX_WARNINGS]]
+    others = [shortened(_PREFIX + sentence) for sentence in (*sentences, *left_out)[:MAX_WARNINGS]]
     return [*corrections, *others][:MAX_WARNINGS]
 
 
 def correction(finding: near_misses.NearMiss) -> str:
     """The warning about a mistake, in which nothing but the mistake itself is cut."""
-    prefix = f"{names.PRODUCT}: {finding.reason.value}: "
-    return shortened(prefix + finding.fitting(MAX_WARNING_LENGTH - len(prefix)))
+    prefix = f"{_PREFIX}{finding.reason.value}: "
+    return shortened(prefix + finding.fitting(MAX_CORRECTION_LENGTH - len(prefix)))
 
 
 def shortened(text: str) -> str:

@@ -13,6 +13,7 @@ from sidecar_injector.cli.commands import status
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
 from tests.kits.cli import terminal
+from tests.kits.samples import injection
 
 
 def _candidate(name, *, kind="Deployment", namespace="demo", obstacle=""):
@@ -20,7 +21,7 @@ def _candidate(name, *, kind="Deployment", namespace="demo", obstacle=""):
         pod=f"{name}-0",
         created=datetime.datetime.now(datetime.UTC),
         owner=owners.Owner(namespace, kind, name),
-        reference="log",
+        injection=injection("log"),
         state=audit.MISSING,
         obstacle=obstacle,
     )

@@ -70,7 +70,7 @@ def test_an_option_that_there_is_not_lists_those_that_there_are(words, command):
         ("diff -i in.yaml", ["-f FILE, with -i"]),
         ("check --wait soon", ["--wait", "'soon'", "a whole number from 1"]),
         ("status -o wide", ["-o", "'wide'", "'table', 'json', 'yaml'"]),
-        ("status web", ["web", "takes options alone"]),
+        ("status web", ["web", "explain KIND/NAME, such as deploy/web"]),
         ("convert kyverno -f a", ["'kyverno'", "morvencao, sidecarset, tumblr"]),
         ("completion", ["Choose from: bash, zsh, fish, kubectl"]),
         ("lnt", ["'lnt'", "'lint'"]),

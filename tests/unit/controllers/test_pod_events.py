@@ -81,7 +81,7 @@ def test_whatever_is_a_warning_of_a_bare_pod_is_an_event_of_an_owned_one():
     )
     assert told(pod(annotations=MISTAKE)) == []
     (warning,) = Server().response(pod(annotations=MISTAKE))["warnings"]
-    assert "InvalidAnnotation: 'Clash' has capital letters; write 'clash'" in warning
+    assert "sidecar-injector.dev/inject: 'Clash' has capital letters; write 'clash'" in warning
 
 
 def test_an_event_of_a_bare_pod_names_it_and_what_becomes_of_it():

@@ -44,18 +44,19 @@ def warned(**metadata):
         ("vaultagent",
          ("UnknownInjection: 'vaultagent' does not exist; "
          "did you mean 'vault-agent'?")),
-        ("vault", "UnknownInjection: 'vault' does not exist; did you mean 'vault-agent'?"),
+        ("vault",
+         f"UnknownInjection: {OURS}: 'vault' does not exist; did you mean 'vault-agent'?"),
         ("cluster/nginx",
-         ("UnknownInjection: 'cluster/nginx' does not exist; "
+         (f"UnknownInjection: {OURS}: 'cluster/nginx' does not exist; "
          "did you mean 'nginx'?")),
         ("cluster/regoin",
          ("UnknownInjection: 'cluster/regoin' does not exist; "
          "did you mean 'cluster/region'?")),
-        ("enabled", "UnknownInjection: 'enabled' is no injection; write 'yes'"),
-        ("none", "UnknownInjection: 'none' is no injection; write 'no'"),
+        ("enabled", f"UnknownInjection: {OURS}: 'enabled' is no injection; write 'yes'"),
+        ("none", f"UnknownInjection: {OURS}: 'none' is no injection; write 'no'"),
         ("ghost", "UnknownInjection: 'ghost' does not exist; kubectl get sidecar-injector -n demo"),
         ("Vault-Agent",
-         ("InvalidAnnotation: 'Vault-Agent' has capital letters; "
+         (f"InvalidAnnotation: {OURS}: 'Vault-Agent' has capital letters; "
          "write 'vault-agent'")),
         ("yes, vault-agent",
          ("InvalidAnnotation: 'yes, vault-agent' mixes yes and names; "
@@ -66,12 +67,13 @@ def warned(**metadata):
         ("vault_agent",
          ("InvalidAnnotation: 'vault_agent' is not a list of names; "
          "write 'vault-agent'")),
-        ('["nginx"]', "InvalidAnnotation: '[\"nginx\"]' is not a list of names; write 'nginx'"),
+        ('["nginx"]',
+         f"InvalidAnnotation: {OURS}: '[\"nginx\"]' is not a list of names; write 'nginx'"),
         ("only vault",
          "InvalidAnnotation: 'only vault' has no colon after only; write 'only: vault'"),
         ("Only: Vault",
-         "InvalidAnnotation: 'Only: Vault' has capital letters; write 'only: vault'"),
-        ("only:", "InvalidAnnotation: 'only:' lists no name; to get nothing, write 'no'"),
+         f"InvalidAnnotation: {OURS}: 'Only: Vault' has capital letters; write 'only: vault'"),
+        ("only:", f"InvalidAnnotation: {OURS}: 'only:' lists no name; to get nothing, write 'no'"),
         ("", "InvalidAnnotation: '' is empty; write yes, no, or names with commas between"),
     ],
 )  # fmt: skip
@@ -115,6 +117,21 @@ def test_a_value_that_asks_for_nothing_is_quoted_with_what_to_write(value, warni
         (
             {"labels": {LABEL: "true"}},
             ("UnknownLabelValue: label 'true' has no effect; "
+            "write the annotation sidecar-injector.dev/inject: 'yes'"),
+        ),
+        (
+            {"labels": {"sidecar-injector": "disabled"}},
+            ("UnknownLabel: the label sidecar-injector='disabled' has no effect; "
+            "write sidecar-injection=disabled"),
+        ),
+        (
+            {"labels": {"sidecar_injection": "false"}},
+            ("UnknownLabel: the label sidecar_injection='false' has no effect; "
+            "write sidecar-injection=disabled"),
+        ),
+        (
+            {"labels": {"sidecarInjection": "enabled"}},
+            ("UnknownLabel: label 'sidecarInje…' is ignored; "
             "write the annotation sidecar-injector.dev/inject: 'yes'"),
         ),
         (
@@ -309,3 +326,27 @@ def test_a_value_that_is_no_text_is_called_so():
     annotations = {names.INJECT_ANNOTATION: {"a": 1}}
     (finding,) = near_misses.of_pod({}, annotations, annotation.read(annotations), None)
     assert "it is not a text" in finding.message
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"sidecar-injector": "1.4.2"},
+        {"sidecar-injector": "consul"},
+        {"app.kubernetes.io/name": "sidecar-injector"},
+        {"istio-injection": "disabled"},
+        {LABEL: "disabled"},
+    ],
+    ids=str,
+)
+def test_labels_that_others_use_or_that_are_right_draw_no_warning(labels):
+    assert warned(labels=labels) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["sidecar-injector", "sidecar_injection", "sidecarInjection", "sidecar-injectoin"]
+)
+def test_a_namespace_whose_label_is_misspelt_is_told(key):
+    (finding,) = near_misses.of_namespace(namespace({key: "enabled"}))
+    assert finding.reason is Reason.UNKNOWN_LABEL
+    assert finding.command == f"kubectl label namespace demo {LABEL}=enabled {key}-"

@@ -13,6 +13,7 @@ from sidecar_injector import names
 from sidecar_injector.core import decision, remedies
 from sidecar_injector.core.pods import annotation
 from sidecar_injector.core.reasons import Level, Reason
+from sidecar_injector.webhook import response
 from tests.kits.samples import decided, injection, pod
 
 KINDS = ("Deployment", "DaemonSet", "StatefulSet", "CronJob", "Job", "ReplicaSet", "Pod", "X")
@@ -81,3 +82,17 @@ def test_the_remedy_is_in_the_part_of_a_warning_that_is_never_cut(reason):
     sentence = remedies.sentence(line, "p" * 200)
     assert sentence.index(reason.remedy) <= 2 * remedies.LONGEST_NAME + len(" starts without : ")
     assert len(reason.remedy) <= 65
+
+
+FITTING = st.sampled_from([reason for reason in Reason if reason.level is Level.FIT])
+NAMES = st.text("abc-", min_size=1, max_size=63)
+
+
+@given(FITTING, NAMES, NAMES, NAMES)
+def test_a_warning_names_what_the_reason_is_about(reason, name, container, workload):
+    line = decision.line(injection(name), reason, repr(container))
+    room = response.MAX_WARNING_LENGTH - len("sidecar-injector: ")
+    sentence = remedies.sentence(line, f"each pod of {workload}", characters=room)
+    assert len(sentence) <= room
+    assert sentence.endswith(f"{container!r})")
+    assert reason.value in sentence

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from sidecar_injector import names
 from sidecar_injector.controllers import pod_events
+from sidecar_injector.core import decision
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from sidecar_injector.observability import logs
-from sidecar_injector.webhook import decision_log, mutate
+from sidecar_injector.webhook import decision_log, mutate, response
 from sidecar_injector.webhook.response import Owner
 from tests.kits.admission import Server, clash, review
-from tests.kits.samples import NAMESPACE, container, pod, resource
+from tests.kits.samples import NAMESPACE, container, injection, pod, resource
 
 
 def test_a_conflict_is_a_warning_that_names_product_pod_injection_and_remedy():
@@ -28,13 +29,24 @@ def test_a_conflict_is_a_warning_that_names_product_pod_injection_and_remedy():
     assert warning.startswith(f"sidecar-injector: pod web starts without clash: {remedy} (")
 
 
-def test_there_are_at_most_three_warnings_of_at_most_120_characters():
+def test_there_are_at_most_three_warnings_and_each_names_what_it_is_about():
     parts = {"spec": {"containers": [container("app", image="x")]}}
     many = [resource("n" * 60 + str(index), template=parts) for index in range(5)]
     lines = Server(*many).response(pod())["warnings"]
     assert len(lines) == 3
-    assert {len(line) for line in lines} == {120}
-    assert all(line.endswith("…") for line in lines)
+    assert all(len(line) <= response.MAX_WARNING_LENGTH for line in lines)
+    assert all(line.endswith("different container of that name: 'app')") for line in lines)
+
+
+def test_a_long_warning_is_cut_and_still_says_what_to_do():
+    line = decision.line(injection("n" * 60), Reason.MISSING_VOLUME, "d" * 500)
+    decided = decision.Decision(
+        verdict=PodVerdict.UNCHANGED, reason=None, message="", pod={}, evaluated=[line]
+    )
+    (warning,) = response.warnings(decided, "pod web")
+    assert len(warning) == response.MAX_WARNING_LENGTH
+    assert warning.endswith("…")
+    assert warning.index(line.reason.remedy) < response.MAX_CORRECTION_LENGTH
 
 
 def test_a_name_that_does_not_exist_is_a_warning():
