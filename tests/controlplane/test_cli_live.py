@@ -233,12 +233,18 @@ def test_explain_tells_what_happened_to_a_pod_and_what_would_happen_now(
     assert lines[-1] == f"the injector answers for new pods in {injecting_namespace}"
 
 
+def pod_before_the_injection(product: kit.Product, namespace: str) -> dict[str, Any]:
+    """A pod of the Deployment `work` that is older than the injection `proxy`."""
+    pod = product.created_by(namespace, kit.workload("Deployment"))
+    product.wait_younger(pod)
+    product.create_injection(namespace, kit.injection())
+    return pod
+
+
 def test_explain_says_why_a_pod_lacks_what_a_new_one_would_get(
     product: kit.Product, config: pathlib.Path, enabled_namespace: str
 ) -> None:
-    deployed = product.created_by(enabled_namespace, kit.workload("Deployment"))
-    product.wait_younger(deployed)
-    product.create_injection(enabled_namespace, kit.injection())
+    deployed = pod_before_the_injection(product, enabled_namespace)
     name, where = deployed["metadata"]["name"], ("-n", enabled_namespace)
     lines = cli.run(config, "explain", f"pod/{name}", *where).stdout.splitlines()
     before = "created before this injection existed"
@@ -252,9 +258,7 @@ def test_explain_says_why_a_pod_lacks_what_a_new_one_would_get(
 def test_explain_says_which_pods_of_a_workload_lack_what_and_where_an_object_is(
     product: kit.Product, config: pathlib.Path, enabled_namespace: str
 ) -> None:
-    deployed = product.created_by(enabled_namespace, kit.workload("Deployment"))
-    product.wait_younger(deployed)
-    product.create_injection(enabled_namespace, kit.injection())
+    deployed = pod_before_the_injection(product, enabled_namespace)
     where = ("-n", enabled_namespace)
     heading, remedy, *_ = cli.run(config, "explain", "deploy/work", *where).stdout.splitlines()
     place, _, rest = heading.partition(": ")

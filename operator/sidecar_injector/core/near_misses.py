@@ -321,7 +321,7 @@ def _label_of_pod(key: str, value: object) -> NearMiss | None:
     if key == names.INJECT_ANNOTATION or _is_near_key(key):
         remedy = f"write it as annotation {names.INJECT_ANNOTATION}"
         if str(value).lower() in _NO - annotation.NO:
-            remedy = f"write {names.INJECTION_LABEL}={names.DISABLED}"
+            remedy = _label_remedy(str(value))
         return NearMiss(
             Reason.MISPLACED_ANNOTATION, key,
             f"the label {quoted(key)}={quoted(value)} has no effect", remedy,
@@ -334,13 +334,18 @@ def _near_label_of_pod(key: str, value: str) -> NearMiss | None:
     """Others may use such a key for something else: only a word of ours as its value counts."""
     if value.lower() not in _YES | _NO:
         return None
-    remedy = f"write {names.INJECTION_LABEL}={names.DISABLED}"
-    if value.lower() in _YES:
-        remedy = f"write the annotation {names.INJECT_ANNOTATION}: 'yes'"
+    remedy = _label_remedy(value)
     return NearMiss(
         Reason.UNKNOWN_LABEL, key, f"the label {key}={quoted(value)} has no effect", remedy,
         key, f"label %s is ignored; {remedy}",
     )  # fmt: skip
+
+
+def _label_remedy(value: str) -> str:
+    """What to write in place of a label on a pod: the label only opts out."""
+    if value.lower() in _YES:
+        return f"write the annotation {names.INJECT_ANNOTATION}: 'yes'"
+    return f"write {names.INJECTION_LABEL}={names.DISABLED}"
 
 
 def _is_near_label(key: str) -> bool:
@@ -353,10 +358,8 @@ def _is_near_label(key: str) -> bool:
 def _injection_label_of_pod(value: str) -> NearMiss | None:
     if value in (names.ENABLED, names.DISABLED):
         return None
-    key, remedy = names.INJECTION_LABEL, f"write {names.INJECTION_LABEL}={names.DISABLED}"
-    effect = "does not opt the pod out"
-    if value.lower() in _YES:
-        effect, remedy = "has no effect", f"write the annotation {names.INJECT_ANNOTATION}: 'yes'"
+    key, remedy = names.INJECTION_LABEL, _label_remedy(value)
+    effect = "has no effect" if value.lower() in _YES else "does not opt the pod out"
     return NearMiss(
         Reason.UNKNOWN_LABEL_VALUE, key, f"the label {key}={quoted(value)} {effect}", remedy,
         value, f"label %s {effect}; {remedy}",
