@@ -23,7 +23,7 @@ LISTS: Final = ("injections", "words")
 
 _TEXT: Final = {"type": "string"}
 _OBJECT: Final = {"type": "object"}
-_ANY_TEXTS: Final = {"type": "array", "items": {}}
+_SOURCES: Final = {"type": "array", "items": {}}
 
 
 def _fields(*texts: str, **others: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ _CASE: Final = _fields(
     words={"type": "array", "items": _fields("subject", *_ADVICE)},
 )  # fmt: skip
 SCHEMA: Final = {
-    **_fields("namespace", "manifests", injections=_ANY_TEXTS, objects=_ANY_TEXTS,
+    **_fields("namespace", "manifests", injections=_SOURCES, objects=_SOURCES,
               cases={"type": "array", "items": _CASE}),
     "required": ["injections", "objects"],
 }  # fmt: skip
@@ -89,12 +89,11 @@ class CaseFile:
         """The text with other cases; what is before them is kept as it is written."""
         text = self.path.read_text(encoding="utf-8")
         content = {**self.content, CASES: cases}
-        if [*content][-1] == CASES:
-            head, content = re.split(rf"^{CASES}:", text, flags=re.MULTILINE)[0], {CASES: cases}
-        else:
-            head = ""
-        layout = dataclasses.replace(self.layout, has_start=self.layout.has_start and not head)
-        return head + yaml_documents.dump_all([content], [layout])
+        begin = re.search(rf"^{CASES}:", text, flags=re.MULTILINE)
+        if not begin or [*content][-1] != CASES:
+            return yaml_documents.dump_all([content], [self.layout])
+        layout = dataclasses.replace(self.layout, has_start=False)
+        return text[: begin.start()] + yaml_documents.dump_all([{CASES: cases}], [layout])
 
 
 def paths(folders: Iterable[str]) -> list[Path]:
@@ -167,7 +166,7 @@ def _check(file: CaseFile) -> None:
     injections = {injection.name for injection in file.injections}
     for index, case in enumerate(file.cases):
         lines = [
-            (f".{key}[{i}]", line) for key in LISTS for i, line in enumerate(case.get(key, ()))
+            (f".{key}[{i}]", line) for key in LISTS for i, line in enumerate(case.get(key) or ())
         ]
         for where, part in [("", case), *lines]:
             code, name = part.get("reason"), part.get("name")
