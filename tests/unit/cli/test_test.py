@@ -231,7 +231,7 @@ def test_update_writes_what_is_so_now_and_keeps_the_rest(tests):
         f"{file} written\n1 case in 1 file: 1 written\n",
     )
     assert pathlib.Path(file).read_text() == text.replace("Refused", "Injected").replace(
-        '"old"', "example/sidecar:1"
+        '"old"', "'example/sidecar:1'"
     )
     assert run("test", tests.folder).exit_code == 0
     assert run("test", "--update", tests.folder).stdout == "1 case in 1 file: 0 written\n"

@@ -103,15 +103,16 @@ def run(file: case_files.CaseFile, *, update: bool = False) -> FileResult:
     injector = inject.offline(file.injections, namespace=file.namespace, namespace_labels={})
     manifests_now = injector.documents(file.objects)
     pods = tested_pods(file, injector.entries, manifests_now)
-    results, texts = [], {}
-    if file.manifests:
-        texts[file.manifests] = now = manifests.printed(file.objects, manifests_now)
-        expected = case_files.text(file, must_exist=not update)
-        results = [Result(file.manifests.name, "", expected, now)]
+    results: list[Result] = []
+    texts: dict[Path, str] = {}
+    if file.printed:
+        texts[file.printed] = now = manifests.printed(file.objects, manifests_now)
+        printed = case_files.text(file, must_exist=not update)
+        results.append(Result(file.printed.name, "", printed, now))
     cases = file.cases or ([{"object": pod.label} for pod in pods] if update else [])
     if not results and not cases:
         raise file.error(case_files.CASES, f"is missing; {UPDATE}")
-    cases_now = []
+    cases_now: list[Json] = []
     for index, case in enumerate(cases):
         place = f"{case_files.CASES}[{index}]"
         pod = _pod_of(file, place, case, pods)

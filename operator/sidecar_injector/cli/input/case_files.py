@@ -68,15 +68,17 @@ class CaseFile:
     @property
     def namespace(self) -> str:
         """Of objects that carry none."""
-        return self.content.get("namespace") or "default"
+        namespace: str = self.content.get("namespace") or "default"
+        return namespace
 
     @property
     def cases(self) -> list[dict[str, Any]]:
         """The cases as they are written."""
-        return self.content.get(CASES) or []
+        cases: list[dict[str, Any]] = self.content.get(CASES) or []
+        return cases
 
     @property
-    def manifests(self) -> Path | None:
+    def printed(self) -> Path | None:
         """The file with what `inject` prints for the objects."""
         name = self.content.get("manifests")
         return self.path.parent / name if name else None
@@ -134,7 +136,7 @@ def read(path: Path) -> CaseFile:
 
 def text(file: CaseFile, *, must_exist: bool) -> str:
     """The expected manifests; empty if they may be missing and are."""
-    path = file.manifests
+    path = file.printed
     try:
         return path.read_text(encoding="utf-8") if path and (must_exist or path.exists()) else ""
     except (OSError, UnicodeDecodeError) as error:

@@ -20,7 +20,7 @@ def of(actual: Any, expected: Any, *, whole: bool = False) -> Any:
         members = {
             key: of(actual[key], value, whole=whole) if key in actual else None
             for key, value in expected.items()
-            if key in actual or value is None
+            if key in actual or (value is None and not whole)
         }
         if whole:
             members |= {key: value for key, value in actual.items() if key not in expected}
