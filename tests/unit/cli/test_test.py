@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_used_is_refused(tests, fields, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "must not be null"),
+        ("", "contains 0 documents; write one"),
         ("a: [", "is not valid YAML"),
         ("- a", "a list must be an object"),
         ("a: 1\n---\nb: 1\n", "contains 2 documents; write one"),
