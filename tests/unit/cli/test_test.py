@@ -357,3 +357,8 @@ def test_a_whole_value_leaves_nothing_out(a, b):
     projected = projection.of(a, b, whole=True)
     is_same = json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
     assert (json.dumps(projected) == json.dumps(b)) is is_same
+
+
+def test_an_item_that_is_there_twice_is_found_behind_the_one_before_it():
+    assert projection.of(["y", "x", "y"], ["x", "y"]) == ["x", "y"]
+    assert projection.of(["y", "x"], ["x", "y"]) == ["y", "x"]
