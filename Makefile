@@ -104,7 +104,7 @@ crds: $(INSTALLED) ## regenerate the CRDs, the chart's copies and the table of f
 	$(BIN)/python -m tools.fields
 
 cases: $(INSTALLED) ## regenerate the expected files of tests/cases; review the difference
-	$(BIN)/python -m tools.cases
+	$(BIN)/sidecar-injector test --update tests/cases
 
 lock: $(INSTALLED) ## pin the newest versions of all dependencies, with hashes
 	$(LOCK) --upgrade --extra operator --output-file requirements/run.txt pyproject.toml

@@ -31,6 +31,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "restart": "restart workloads whose sidecars are outdated or missing",
     "run": "run the operator",
     "status": "show what is installed, and which pods need a restart",
+    "test": "check that pods get what files expect",
     "uninject": "print manifests without what was injected",
     "version": "print the version, here and in the cluster",
 }

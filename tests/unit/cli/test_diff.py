@@ -9,6 +9,7 @@ import pytest
 
 from sidecar_injector.cli.commands import diff, inject
 from sidecar_injector.cli.input import manifests
+from sidecar_injector.cli.output import differences
 from tests.kits.cli import ESCAPE, clashing, on_files, placed, process, terminal, write
 from tests.kits.samples import container, pod, resource
 
@@ -111,7 +112,7 @@ def test_a_bug_prints_no_diff_and_is_exit_status_1(tmp_path, monkeypatch):
 
 def test_on_a_terminal_it_is_coloured(subject):
     console = terminal(width=20)
-    diff.print_lines(diff.difference(subject), to=console)
+    differences.write(diff.difference(subject), to=console)
     text = console.file.getvalue()
     assert f"{ESCAPE}[32m+  - name: sidecar{ESCAPE}[0m\n" in text
     assert f"{ESCAPE}[36m@@ " in text
@@ -129,7 +130,7 @@ def test_in_a_pipe_and_without_colours_there_is_no_escape_code(tmp_path, subject
 
 def test_lines_that_only_look_like_the_head_are_coloured_as_what_they_are():
     console = terminal(width=80)
-    diff.print_lines(iter(["+a", "-b", " c"]), to=console)
+    differences.write(iter(["+a", "-b", " c"]), to=console)
     assert console.file.getvalue() == (
         f"{ESCAPE}[32m+a{ESCAPE}[0m\n{ESCAPE}[31m-b{ESCAPE}[0m\n c\n"
     )

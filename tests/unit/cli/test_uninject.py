@@ -10,12 +10,12 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.core.pods import workloads
+from tests.kits import cases
 from tests.kits.cli import check_refused, placed, process, run, write
 from tests.kits.random_pods import Draw
 from tests.kits.samples import pod, resource
-from tools import cases
 
-CASES = [case for case in cases.all_cases() if names.STATUS_ANNOTATION not in
+CASES = [case for case in cases.ALL if names.STATUS_ANNOTATION not in
          (case.folder / "pod.yaml").read_text(encoding="utf-8")]  # fmt: skip
 
 

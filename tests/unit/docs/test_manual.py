@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 
-import click.testing
 import pytest
-import yaml
 
-from sidecar_injector import names
-from sidecar_injector.cli import main
-from sidecar_injector.cli.input import yaml_documents
+from sidecar_injector.cli.input import case_files, yaml_documents
 from sidecar_injector.core import remedies
 from sidecar_injector.core.reasons import Level, Reason
+from tests.kits.cli import run, write
 from tests.kits.samples import decided, injection, pod
 from tools import reference, validity_list
 
 DOCS = pathlib.Path(__file__).resolve().parents[3] / "docs"
 FENCE = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-MEMBERS = {"spec", "pod", "result", "reason"}
 
 
 def page(name):
@@ -33,54 +28,24 @@ def examples(name):
     text = page(name)
     for fence in FENCE.finditer(text):
         paragraph = text[: fence.start()].rstrip().rpartition("\n\n")[2].partition("\n")[0]
-        parameters.append(pytest.param(*yaml_documents.load_all(fence[1]), id=paragraph[:60]))
+        parameters.append(pytest.param(fence[1], id=paragraph[:60]))
     return parameters
-
-
-def injected(example, folder):
-    """Exit status, manifest and report of the command on an example."""
-    injection = {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
-        "metadata": {"name": "log", "namespace": "demo"},
-        "spec": example["spec"],
-    }
-    manifest = {"apiVersion": "v1", "kind": "Pod", **example["pod"]}
-    for name, content in (("injection", injection), ("pod", manifest)):
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    words = ["inject", "-n", "demo", "-f", str(folder / "pod.yaml"), "--report", "json",
-             "-i", str(folder / "injection.yaml")]  # fmt: skip
-    answer = click.testing.CliRunner().invoke(main.cli, words)
-    (out,) = yaml_documents.load_all(answer.stdout)
-    return answer.exit_code, out, json.loads(answer.stderr)
 
 
 @pytest.mark.parametrize("example", [*examples("merge"), *examples("surprises")])
 def test_an_example_of_the_manual_does_what_it_shows(example, tmp_path):
-    assert example.keys() <= MEMBERS
-    status, out, report = injected(example, tmp_path)
-    (line,) = report["pods"][0]["injections"]
-    assert line["reason"] == example.get("reason", "Injected"), line["message"]
-    assert status == ("reason" in example)
-
-    metadata = out.pop("metadata", {})
-    annotations = metadata.get("annotations", {})
-    for key in (names.STATUS_ANNOTATION, names.INJECTED_ANNOTATION, names.SKIPPED_ANNOTATION):
-        annotations.pop(key, None)
-    # A page shows the label only where the author has set it.
-    labels = metadata.get("labels", {})
-    if labels.get(names.INJECTED_LABEL) == names.INJECTED_LABEL_VALUE:
-        del labels[names.INJECTED_LABEL]
-    expected = example["result"]
-    assert out["spec"] == expected["spec"]
-    assert {key: value for key, value in metadata.items() if value} == expected.get("metadata", {})
+    write(tmp_path, case_files.NAME, example)
+    result = run("test", str(tmp_path))
+    assert result.stdout == "1 case in 1 file: all as expected\n"
+    ((case,),) = [content["cases"] for content in yaml_documents.load_all(example)]
+    assert "result" in case
 
 
 def test_every_list_and_every_conflict_has_an_example():
     text = page("merge")
     for name in ("ContainerConflict", "VolumeConflict", "MissingVolume", "MountPathConflict",
                  "InvalidValue"):  # fmt: skip
-        assert f"reason: {name}\n" in text
+        assert f"{{name: log, reason: {name}}}" in text
 
 
 def test_the_reference_is_what_the_crds_say():
@@ -150,5 +115,5 @@ def test_the_truth_table_is_true(row):
 
 def test_the_manual_is_in_the_index():
     index = page("README")
-    for name in ("reference", "decision", "merge", "surprises", "validity"):
+    for name in ("reference", "decision", "merge", "surprises", "testing", "validity"):
         assert f"]({name}.md)" in index

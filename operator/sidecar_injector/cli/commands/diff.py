@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import click
 import jsonpatch
@@ -16,13 +15,7 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client, subjects
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import yaml_documents
-from sidecar_injector.cli.output import report, tables
-
-if TYPE_CHECKING:
-    import rich.console
-
-STYLES: Mapping[str, str] = {"---": "bold", "+++": "bold", "@@ ": "cyan", "-": "red", "+": "green"}
-"""By the start of a line; the first that matches."""
+from sidecar_injector.cli.output import differences, report, tables
 
 
 class WrongPatchError(click.ClickException):
@@ -54,7 +47,7 @@ def diff(**arguments: Any) -> None:
         check(subject)
     console = tables.console()
     for subject in decided:
-        print_lines(difference(subject), to=console)
+        differences.write(difference(subject), to=console)
     for subject in decided:
         is_changed = bool(subject.entry.decision.operations)
         for line in report.lines([subject.entry], findings_only=is_changed):
@@ -78,23 +71,11 @@ def check(subject: inject.Subject) -> None:
 def difference(subject: inject.Subject) -> Iterator[str]:
     """The unified diff of the pods' YAML, line by line; nothing where they are the same."""
     before, after = (
-        yaml_documents.dump_all([dict(pod)]).splitlines()
+        yaml_documents.dump_all([dict(pod)])
         for pod in (subject.request.pod, subject.entry.decision.pod)
     )
     place = subject.entry.place
-    return difflib.unified_diff(before, after, place, f"{place} (injected)", lineterm="")
-
-
-def print_lines(lines: Iterator[str], *, to: rich.console.Console) -> None:
-    """The lines of a diff, coloured on a terminal."""
-    if not to.is_terminal:
-        tables.write("".join(f"{line}\n" for line in lines))
-        return
-    import rich.text  # noqa: PLC0415 - for terminals alone
-
-    for line in lines:
-        style = next((style for start, style in STYLES.items() if line.startswith(start)), "")
-        to.print(rich.text.Text(line, style=style), soft_wrap=True)
+    return differences.unified(before, after, place, f"{place} (injected)")
 
 
 def _wrong_patch(subject: inject.Subject, problem: str) -> WrongPatchError:

@@ -61,15 +61,19 @@ def read(path: str) -> list[Document]:
     Raises UnreadableInput for what kubectl could not read either, and for a file without objects.
     """
     file, documents = file_name(path), []
-    with _in_file(file):
-        contents = list(yaml_documents.load_written(_text(path)))
-    for number, (content, layout) in enumerate(contents, 1):
+    for number, (content, layout) in enumerate(written(path), 1):
         if content is not None:
             place = _place(file, number)
             documents.append(Document(place, checked(place, content), layout))
     if not documents:
         raise UnreadableInput(f"{file}: contains no Kubernetes object")
     return documents
+
+
+def written(path: str) -> list[tuple[Any, yaml_styles.Layout]]:
+    """The values of a file's documents, whatever they are, with their styles."""
+    with _in_file(file_name(path)):
+        return list(yaml_documents.load_written(_text(path)))
 
 
 def read_files(paths: Iterable[str], notes: list[str]) -> list[Document]:

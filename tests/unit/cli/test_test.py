@@ -1,0 +1,364 @@
+"""`test`: expectations about pods in files, for people, for CI and for programs."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from sidecar_injector.cli.input import case_files
+from sidecar_injector.cli.output import junit, projection
+from tests.kits.cli import check_refused, placed, run, write
+from tests.kits.samples import container, resource
+
+APP, SIDECAR = container("app"), container("sidecar")
+
+
+@pytest.fixture
+def tests(tmp_path):
+    """A folder in which a function writes a test file about a pod and an injection."""
+    write(tmp_path, "pod.yaml", placed())
+    write(tmp_path, "log.yaml", resource())
+
+    def add(*cases, folder="", **fields):
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True, parents=True)
+        up = "../" if folder else ""
+        content = {"objects": [f"{up}pod.yaml"], "injections": [f"{up}log.yaml"], **fields}
+        return write(place, case_files.NAME, {**content, "cases": list(cases)})
+
+    add.folder = str(tmp_path)
+    return add
+
+
+def now(file):
+    return case_files.read(pathlib.Path(file)).cases
+
+
+def test_a_case_that_is_as_expected_is_one_line(tests):
+    tests({"object": "Pod/web", "verdict": "Injected", "pod": {"spec": {"containers": [SIDECAR]}}})
+    result = run("test", tests.folder)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "1 case in 1 file: all as expected\n"
+
+
+def test_a_case_that_fails_shows_the_expected_part_and_what_there_is(tests):
+    part = {"spec": {"containers": [{**SIDECAR, "image": "example/sidecar:2"}]}}
+    file = tests({"name": "gets it", "object": "Pod/web", "verdict": "Injected", "pod": part})
+    result = run("test", tests.folder)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        f"FAILED {file}: gets it",
+        "--- expected", "+++ now", "@@ -3,4 +3,4 @@",
+        "   spec:", "     containers:", "     - name: sidecar",
+        "-      image: example/sidecar:2", "+      image: example/sidecar:1",
+        "1 case in 1 file: 1 failed",
+    ]  # fmt: skip
+
+
+def test_reasons_and_messages_of_injections_are_expected_by_their_names(tests, tmp_path):
+    write(tmp_path, "log.yaml", [resource("log"), resource("off", suspend=True)])
+    lines = [{"name": "off", "reason": "Suspended"}, {"name": "log", "message": "added: nothing"}]
+    tests({"injections": lines[:1]})
+    assert run("test", tests.folder).exit_code == 0
+    tests({"injections": lines})
+    result = run("test", tests.folder)
+    assert result.exit_code == 1
+    assert "+  message: 'added: container sidecar'" in result.stdout
+
+
+def test_what_is_in_result_is_the_whole_pod_but_for_our_marks(tests):
+    whole = {
+        "metadata": {"name": "web", "namespace": "demo"},
+        "spec": {"containers": [APP, SIDECAR]},
+    }
+    tests({"result": whole})
+    assert run("test", tests.folder).exit_code == 0
+    tests({"result": {**whole, "spec": {"containers": [SIDECAR]}}})
+    result = run("test", tests.folder)
+    assert result.exit_code == 1
+    assert "+    - name: app" in result.stdout
+
+
+def test_null_means_that_a_field_is_not_there(tests):
+    tests({"pod": {"spec": {"volumes": None}}})
+    assert run("test", tests.folder).exit_code == 0
+    tests({"pod": {"spec": {"containers": None}}})
+    assert run("test", tests.folder).exit_code == 1
+
+
+def test_workloads_namespaces_and_objects_within_the_file_count(tests):
+    spec = {"containers": [APP]}
+    deployment = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"template": {"spec": spec}},
+    }  # fmt: skip
+    closed = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "closed"}}
+    pods = [{"metadata": {"name": name, "namespace": "closed"}, "spec": spec} for name in "ab"]
+    inline = {
+        "metadata": {"name": "inline"},
+        "spec": {"template": {"spec": {"containers": [SIDECAR]}}},
+    }
+    tests(
+        {"object": "Deployment/web", "result": {"spec": {"containers": [APP, SIDECAR]}}},
+        {"object": "closed/Pod/a", "verdict": "OutOfScope", "reason": "NamespaceNotEnabled"},
+        {"object": "Pod/b", "verdict": "OutOfScope", "injections": []},
+        objects=[deployment, closed, *pods], injections=[inline],
+    )  # fmt: skip
+    assert run("test", tests.folder).stdout == "3 cases in 1 file: all as expected\n"
+
+
+def test_the_pods_of_one_object_are_told_apart_by_their_templates(tests):
+    template = {"template": {"spec": {"containers": [APP]}}}
+    training = {
+        "apiVersion": "example.com/v1", "kind": "Training", "metadata": {"name": "model"},
+        "spec": {"roles": [template, template]},
+    }  # fmt: skip
+    references = [f"Training/model/spec.roles[{index}].template" for index in range(2)]
+    cases = [{"object": reference, "verdict": "Injected"} for reference in references]
+    tests(*cases, objects=[training], namespace="demo")
+    assert run("test", tests.folder).exit_code == 0
+    tests({"object": "Training/model", "verdict": "Injected"}, objects=[training], namespace="demo")
+    check_refused(
+        run("test", tests.folder),
+        "field cases[0].object: 'Training/model' may be demo/Training/model/spec.roles[0].template,"
+        " demo/Training/model/spec.roles[1].template; write one of them",
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "sentence"),
+    [
+        ({"injections": [{"name": "log", "reason": "PortConflct"}]},
+         "injections[0].reason: 'PortConflct' is no reason; did you mean 'PortConflict'?"),
+        ({"reason": "Nothing"}, "reason: 'Nothing' is no reason; there are AlreadyInjected, "),
+        ({"verdict": "injected"}, "verdict: 'injected' must be one of OutOfScope, Unchanged"),
+        ({"verdct": "Injected"}, "verdct: unknown field; did you mean verdict?"),
+        ({"object": "Pod/wab", "verdict": "Injected"},
+         "object: 'Pod/wab' is none of the objects; did you mean 'Pod/web'?"),
+        ({"injections": [{"name": "lag", "reason": "Injected"}]},
+         "injections[0].name: 'lag' is none of the injections; did you mean 'log'?"),
+    ],
+)  # fmt: skip
+def test_a_case_that_cannot_be_meant_is_refused(tests, case, sentence):
+    file = tests(case)
+    check_refused(run("test", tests.folder), f"{file}: field cases[0].{sentence}")
+
+
+@pytest.mark.parametrize("cases", [[], [{"object": "Pod/web"}]])
+def test_a_case_that_expects_nothing_is_refused(tests, cases):
+    tests(*cases)
+    check_refused(
+        run("test", tests.folder),
+        "; write verdict, reason, injections, words, pod or result, or run it with --update",
+    )
+
+
+def test_two_cases_of_one_name_are_refused(tests):
+    file = tests({"verdict": "Injected"}, {"object": "demo/Pod/web", "reason": "Injected"})
+    sentence = "'demo/Pod/web' is given twice; give each case a name of its own"
+    check_refused(run("test", tests.folder), f"{file}: field cases[1].name: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"objects": ["pot.yaml"]}, "field objects[0]: {folder}/pot.yaml: No such file"),
+        ({"objects": [7]}, "field objects[0]: 7 must be the name of a file, or an object"),
+        ({"objects": ["log.yaml"]}, "field objects: there is no pod in them"),
+        ({"injections": ["pod.yaml"]},
+         "field injections: there is no SidecarInjection or ClusterSidecarInjection in it"),
+        ({"manifests": "out.yaml"}, "field manifests: {folder}/out.yaml cannot be read"),
+        ({"subject": "x"}, "field subject: unknown field; it belongs to cases[].words[]"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used_is_refused(tests, fields, sentence):
+    file = tests({"verdict": "Injected"}, **fields)
+    check_refused(run("test", tests.folder), f"{file}: {sentence.format(folder=tests.folder)}")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "contains 0 documents; write one"),
+        ("a: [", "is not valid YAML"),
+        ("- a", "a list must be an object"),
+        ("a: 1\n---\nb: 1\n", "contains 2 documents; write one"),
+        ("objects: []\n", "field injections: is required"),
+        (b"\xff", "is not UTF-8 text (byte 0)"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path, text, sentence):
+    file = write(tmp_path, case_files.NAME, text)
+    result = run("test", str(tmp_path))
+    check_refused(result, file)
+    assert sentence in result.stderr
+
+
+def test_a_folder_without_tests_is_refused(tmp_path):
+    check_refused(
+        run("test", str(tmp_path)), f"{tmp_path}: contains no file {case_files.NAME}; a file"
+    )
+    check_refused(
+        run("test", str(tmp_path / "x")), "x: there is no such folder; a file of that name"
+    )
+
+
+def test_nothing_is_written_if_a_later_file_is_refused(tests, tmp_path):
+    file = tests({"verdict": "Refused"}, folder="a")
+    tests({"verdict": "wrong"}, folder="b")
+    before = pathlib.Path(file).read_text()
+    check_refused(run("test", "--update", tests.folder), "field cases[0].verdict")
+    assert pathlib.Path(file).read_text() == before
+
+
+def test_update_writes_what_is_so_now_and_keeps_the_rest(tests):
+    file = tests()
+    head = pathlib.Path(file).read_text().partition("cases:")[0]
+    text = (
+        f"# About the sidecar.\n{head}\n# Below are cases.\ncases:\n"
+        "- name: 'gets it'\n  object: Pod/web\n  verdict: Refused\n"
+        '  pod: {spec: {containers: [{name: sidecar, image: "old"}]}}\n'
+    )
+    pathlib.Path(file).write_text(text)
+    result = run("test", "--update", tests.folder)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"{file} written\n1 case in 1 file: 1 written\n",
+    )
+    assert pathlib.Path(file).read_text() == text.replace("Refused", "Injected").replace(
+        '"old"', "'example/sidecar:1'"
+    )
+    assert run("test", tests.folder).exit_code == 0
+    assert run("test", "--update", tests.folder).stdout == "1 case in 1 file: 0 written\n"
+
+
+def test_update_fills_in_a_file_without_cases_and_the_manifests(tests, tmp_path):
+    file = tests(manifests="out.yaml")
+    assert run("test", "--update", tests.folder).stdout.splitlines() == [
+        f"{tmp_path}/out.yaml written", f"{file} written", "2 cases in 1 file: 2 written",
+    ]  # fmt: skip
+    assert now(file) == [
+        {"object": "demo/Pod/web", "verdict": "Injected",
+         "injections": [{"name": "log", "reason": "Injected"}]}
+    ]  # fmt: skip
+    assert "name: sidecar" in (tmp_path / "out.yaml").read_text()
+    assert run("test", tests.folder).exit_code == 0
+
+    (tmp_path / "out.yaml").write_text("stale\n")
+    result = run("test", tests.folder)
+    assert result.exit_code == 1
+    assert f"FAILED {file}: out.yaml\n--- expected\n+++ now\n" in result.stdout
+
+
+def test_junit_has_a_suite_for_each_file_and_the_difference(tests, tmp_path):
+    passing = tests({"verdict": "Injected"}, folder="a")
+    failing = tests({"name": "<b>", "verdict": "Refused"}, folder="b")
+    report = tmp_path / "report.xml"
+    assert run("test", tests.folder, "--junit", str(report)).exit_code == 1
+    root = ElementTree.fromstring(report.read_bytes())
+    assert (root.attrib["tests"], root.attrib["failures"]) == ("2", "1")
+    suites = [suite.attrib for suite in root]
+    assert suites == [
+        {"name": passing, "tests": "1", "failures": "0"},
+        {"name": failing, "tests": "1", "failures": "1"},
+    ]
+    (failed,) = root.findall(".//testcase[failure]")
+    assert failed.attrib == {"classname": failing, "name": "<b>"}
+    assert "-verdict: Refused\n+verdict: Injected" in failed.findtext("failure")
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tests, tmp_path):
+    tests({"verdict": "Injected"})
+    check_refused(
+        run("test", tests.folder, "--junit", str(tmp_path / "no" / "x.xml")),
+        "x.xml: No such file or directory",
+    )
+
+
+@given(some.text())
+def test_any_text_is_xml(text):
+    root = ElementTree.fromstring(junit.text({text: {text: f"-{text}"}}, name="x"))
+    assert len(root.findall(".//failure")) == 1
+
+
+def test_programs_get_every_case(tests):
+    file = tests({"name": "a", "verdict": "Injected"}, {"name": "b", "verdict": "Refused"})
+    result = run("test", tests.folder, "-o", "json")
+    assert result.exit_code == 1
+    content = json.loads(result.stdout)
+    assert content["written"] == []
+    assert content["cases"][0] == {
+        "file": file, "name": "a", "object": "demo/Pod/web", "passed": True, "difference": [],
+    }  # fmt: skip
+    assert content["cases"][1]["passed"] is False
+    assert "-verdict: Refused" in content["cases"][1]["difference"]
+
+
+def test_notes_are_about_files_that_fail(tests):
+    tests({"verdict": "Injected"}, folder="a")
+    assert run("test", tests.folder).stderr == ""
+    tests({"verdict": "Refused"}, folder="b")
+    (note,) = run("test", tests.folder).stderr.splitlines()
+    assert note.startswith("note: namespace demo is assumed to have the label")
+
+
+json_values = some.recursive(
+    some.none() | some.booleans() | some.integers(0, 2) | some.sampled_from(["a", "b"]),
+    lambda inner: (
+        some.lists(inner, max_size=3)
+        | some.dictionaries(some.sampled_from(["name", "x", "y"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def holds(expected, actual):
+    """What the documents say, in the plainest words."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return all(
+            value is None if key not in actual else holds(value, actual[key])
+            for key, value in expected.items()
+        )
+    if isinstance(expected, list) and isinstance(actual, list):
+        if not expected:
+            return True
+        return any(
+            holds(expected[0], item) and holds(expected[1:], actual[index + 1 :])
+            for index, item in enumerate(actual)
+        )
+    return json.dumps(expected, sort_keys=True) == json.dumps(actual, sort_keys=True)
+
+
+def parts(draw, value):
+    """A value with members and items left out."""
+    if isinstance(value, dict):
+        return {key: parts(draw, each) for key, each in value.items() if draw(some.booleans())}
+    if isinstance(value, list):
+        return [parts(draw, each) for each in value if draw(some.booleans())]
+    return value
+
+
+@given(json_values, json_values, some.data())
+def test_a_projection_is_the_expected_value_exactly_where_the_expectation_holds(a, b, data):
+    for expected in (b, parts(data.draw, a)):
+        projected = projection.of(a, expected)
+        assert (json.dumps(projected) == json.dumps(expected)) is holds(expected, a)
+        assert projection.of(a, projected) == projected  # So an update is as expected.
+    assert holds(parts(data.draw, a), a)
+
+
+@given(json_values, json_values)
+def test_a_whole_value_leaves_nothing_out(a, b):
+    projected = projection.of(a, b, whole=True)
+    is_same = json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+    assert (json.dumps(projected) == json.dumps(b)) is is_same
+
+
+def test_an_item_that_is_there_twice_is_found_behind_the_one_before_it():
+    assert projection.of(["y", "x", "y"], ["x", "y"]) == ["x", "y"]
+    assert projection.of(["y", "x"], ["x", "y"]) == ["y", "x"]
