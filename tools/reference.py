@@ -84,7 +84,8 @@ accepted: 20 variables in each of 100 containers are a third of it. The same rea
 of more than {merge.SMALL_BYTES // 1024} KiB with which the pod would have more than
 {merge.MOST_BYTES // 1024:,} KiB as JSON: the API server could not store it. So has one
 whose record in the annotation `{names.STATUS_ANNOTATION}` would give the pod more than the
-{spec_rules.MOST_ANNOTATIONS // 1024} KiB of annotations that Kubernetes accepts.
+{spec_rules.MOST_ANNOTATIONS // 1024} KiB of annotations that Kubernetes accepts. Where an injection with
+`dryRun: true` applies, the same sum is made twice: without dry runs, and as if none were one.
 
 """
 
