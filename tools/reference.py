@@ -93,8 +93,8 @@ METRICS = """## Metrics
 
 Each replica exposes them at `/metrics` of its admin port. Every label has few values, whatever pods
 and namespaces there are, and all of them are there from the start, so that `rate` sees the first
-one too; those of gauges appear with their first value. `reason` of `decisions_total` is one of the
-codes in [decision.md](decision.md). Those of the process and of Python's memory (`process_*`,
+one too; those of gauges appear with their first value. `reason` of `decisions_total` and
+`dry_run_injections_total` is one of the codes in [decision.md](decision.md). Those of the process and of Python's memory (`process_*`,
 `python_gc_*`) come in addition.
 """
 LABELS: dict[str, dict[str, str | Sequence[str]]] = {
@@ -106,6 +106,7 @@ LABELS: dict[str, dict[str, str | Sequence[str]]] = {
     },
     "reason": {
         "decisions_total": "a reason code",
+        "dry_run_injections_total": "a reason code",
         "tls_handshake_failures_total": "OpenSSL's word, or `other`",
     },
     "loop": {"loop_failures_total": "a part of the operator, as its log names it"},
