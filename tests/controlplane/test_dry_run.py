@@ -86,7 +86,9 @@ def check_answers(product: kit.Product, namespace: str, guard: str) -> None:
 
 
 def check_workload(product: kit.Product, namespace: str) -> None:
-    text = json.dumps(kit.workload("Deployment", containers=kit.conflicting()["spec"]["containers"]))
+    text = json.dumps(
+        kit.workload("Deployment", containers=kit.conflicting()["spec"]["containers"])
+    )
     command = ("create", "-n", namespace, "--dry-run=server", "-f", "-")
     assert product.plane.kubectl(*command, stdin=text).stderr == ""
 

@@ -69,7 +69,9 @@ class Decision:
     def dry_runs(self) -> list[str]:
         """Injections that are only decided about, each with the reason that it would have."""
         return [
-            f"{line.injection.reference}={line.would.value}" for line in self.evaluated if line.would
+            f"{line.injection.reference}={line.would.value}"
+            for line in self.evaluated
+            if line.would
         ]
 
     @property
@@ -121,12 +123,13 @@ def _dry_run(imagined: Line, others: Sequence[str]) -> Line:
     subject = "the pod" if imagined.verdict is Verdict.REFUSED else "it"
     verdict, reason = imagined.verdict.value, imagined.reason.value
     why = imagined.message if verdict == reason else f"{reason}: {imagined.message}"
+    otherwise = f"otherwise {subject} would be {verdict.lower()} ({why})"
     changes: Mapping[str, Any] = {"others": list(others)} if others else {}
     return dataclasses.replace(
         imagined,
         verdict=Verdict.DRY_RUN,
         reason=Reason.DRY_RUN,
-        message=f"{Reason.DRY_RUN.sentence}: otherwise {subject} would be {verdict.lower()} ({why})",
+        message=f"{Reason.DRY_RUN.sentence}: {otherwise}",
         details={**imagined.details, **changes},
         would=imagined.reason,
     )

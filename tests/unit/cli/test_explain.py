@@ -126,8 +126,7 @@ def test_explain_and_the_decision_agree_on_random_pods_and_injections(size):
 @pytest.mark.parametrize(
     ("spec", "why", "remedy"),
     [
-        ({}, "log (Injected)", '-> set spec.dryRun to false: kubectl patch sidecarinjection log -n'
-         ' demo --type=merge -p \'{"spec":{"dryRun":false}}\''),
+        ({}, "log (Injected)", "-> set spec.dryRun to false: kubectl patch sidecarinjection log"),
         ({"template": {"spec": {"containers": [container("app", image="x")]}}},
          "log (ContainerConflict)", "-> rename one of the two, or set onConflict: Merge"),
         ({"template": {}}, "log (Invalid)", "-> correct the injection; its condition Accepted"),

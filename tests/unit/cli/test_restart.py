@@ -200,8 +200,7 @@ def test_nothing_is_restarted_for_an_injection_that_is_a_dry_run(monkeypatch):
     (shown,) = answer["injections"]
     assert (shown["pods"]["wouldInject"], shown["pods"]["outdated"]) == (1, 1)
     with kit.served(monkeypatch, fake):
-        header, row = run("status", "-n", "demo").stdout.splitlines()[2:4]
-    assert "WOULD INJECT" in header
+        assert "WOULD INJECT" in run("status", "-n", "demo").stdout
 
 
 def test_one_owner_that_cannot_be_restarted_does_not_stop_the_others(monkeypatch, fake):

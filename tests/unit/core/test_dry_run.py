@@ -121,7 +121,8 @@ def test_nothing_is_added_and_the_line_says_what_would_be():
 
 
 @pytest.mark.parametrize(
-    ("policy", "consequence"), [("Ignore", "it would be skipped"), ("Fail", "the pod would be refused")]
+    ("policy", "consequence"),
+    [("Ignore", "it would be skipped"), ("Fail", "the pod would be refused")],
 )
 def test_a_dry_run_that_does_not_fit_names_the_reason_and_skips_and_refuses_nothing(
     policy, consequence
@@ -167,7 +168,9 @@ def test_one_that_does_not_select_the_pod_has_its_reason():
     assert decision.message == "nothing to inject"
 
 
-@pytest.mark.parametrize("fields", [{"labels": DISABLED}, {"annotations": {names.INJECT_ANNOTATION: "no"}}])
+@pytest.mark.parametrize(
+    "fields", [{"labels": DISABLED}, {"annotations": {names.INJECT_ANNOTATION: "no"}}]
+)
 def test_a_mandatory_dry_run_says_that_the_pod_could_not_opt_out_and_lets_it(fields):
     mandatory = injection(cluster=True, dryRun=True, optOut="Forbidden")
     decision = applied(pod(**fields), mandatory, injection("other"))
@@ -209,6 +212,8 @@ def test_the_work_for_a_dry_run_counts_before_a_pod_waits_for_it():
 
 
 def test_a_namespace_without_a_dry_run_has_one_view():
-    elsewhere = injection("far", cluster=True, dryRun=True, namespaceSelector={"matchLabels": {"a": "b"}})
+    elsewhere = injection(
+        "far", cluster=True, dryRun=True, namespaceSelector={"matchLabels": {"a": "b"}}
+    )
     assert namespace_with(injection(), elsewhere).in_effect is None
     assert namespace_with(injection(), elsewhere, a="b").in_effect is not None

@@ -90,7 +90,9 @@ def test_a_dry_run_of_an_injection_is_logged_and_counted_and_warns_nobody():
     assert decided.skipped == ()
     assert pod_events.of(decided) == []
     line = decision_log.message_of(decided.log_line)
-    assert line.endswith("nothing to inject; dry run: clash=ContainerConflict, left=Injected, log=AlreadyInjected")
+    assert line.endswith(
+        "nothing to inject; dry run: clash=ContainerConflict, left=Injected, log=AlreadyInjected"
+    )
     assert server.count("decisions_total", reason="DryRun") == 1
     assert server.count("decisions_total", reason="ContainerConflict") == 0
     for reason, count in (("ContainerConflict", 1), ("Injected", 1), ("DryRun", 0)):

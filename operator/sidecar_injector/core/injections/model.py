@@ -103,7 +103,7 @@ class Injection:
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether it is only decided about: nothing of it is added, and no pod is refused for it."""
+        """Whether it is only decided about: it adds nothing, and no pod is refused for it."""
         return bool(self.spec.get("dryRun"))
 
     @property
