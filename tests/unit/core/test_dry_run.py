@@ -173,7 +173,8 @@ def test_one_that_does_not_select_the_pod_has_its_reason():
 )
 def test_a_mandatory_dry_run_says_that_the_pod_could_not_opt_out_and_lets_it(fields):
     mandatory = injection(cluster=True, dryRun=True, optOut="Forbidden")
-    decision = applied(pod(**fields), mandatory, injection("other"))
+    decision = decided(pod(**fields), mandatory, injection("other"))
+    assert not decision.operations
     assert decision.verdict is PodVerdict.OUT_OF_SCOPE
     assert decision.dry_runs == ["cluster/log=Injected"]
     counted = audit.states(pod(**fields), namespace_with(mandatory, injection("other")))
