@@ -203,7 +203,7 @@ def test_pods_of_a_dry_run_miss_the_injection_once_it_is_none():
 
 
 def test_the_work_for_a_dry_run_counts_before_a_pod_waits_for_it():
-    variables = [{"name": f"E{number}", "value": "x"} for number in range(500)]
+    variables = [{"name": f"E{number}", "value": "x"} for number in range(300)]
     heavy = {"applicationContainers": {"env": variables}}
     subject = pod(containers=[container(name) for name in ("a", "b", "c")])
     request = namespace_view.PodRequest(namespace=NAMESPACE, pod=subject, is_waited_for=True)
