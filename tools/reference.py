@@ -85,6 +85,8 @@ of more than {merge.SMALL_BYTES // 1024} KiB with which the pod would have more 
 {merge.MOST_BYTES // 1024:,} KiB as JSON: the API server could not store it. So has one
 whose record in the annotation `{names.STATUS_ANNOTATION}` would give the pod more than the
 {spec_rules.MOST_ANNOTATIONS // 1024} KiB of annotations that Kubernetes accepts.
+Where an injection with `dryRun: true` applies, the same sum is made
+twice: without dry runs, and as if none were one.
 
 """
 
@@ -92,9 +94,9 @@ METRICS = """## Metrics
 
 Each replica exposes them at `/metrics` of its admin port. Every label has few values, whatever pods
 and namespaces there are, and all of them are there from the start, so that `rate` sees the first
-one too; those of gauges appear with their first value. `reason` of `decisions_total` is one of the
-codes in [decision.md](decision.md). Those of the process and of Python's memory (`process_*`,
-`python_gc_*`) come in addition.
+one too; those of gauges appear with their first value. `reason` of `decisions_total` and
+`dry_run_injections_total` is one of the codes in [decision.md](decision.md). Those of the
+process and of Python's memory (`process_*`, `python_gc_*`) come in addition.
 """
 LABELS: dict[str, dict[str, str | Sequence[str]]] = {
     "webhook": {"webhook_requests_total": WEBHOOKS},
@@ -105,6 +107,7 @@ LABELS: dict[str, dict[str, str | Sequence[str]]] = {
     },
     "reason": {
         "decisions_total": "a reason code",
+        "dry_run_injections_total": "a reason code",
         "tls_handshake_failures_total": "OpenSSL's word, or `other`",
     },
     "loop": {"loop_failures_total": "a part of the operator, as its log names it"},

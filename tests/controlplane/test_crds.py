@@ -158,6 +158,7 @@ def test_defaults_are_filled_in(controlplane: cluster.ControlPlane) -> None:
         "activation": "Automatic",
         "priority": 0,
         "suspend": False,
+        "dryRun": False,
         "failurePolicy": "Ignore",
         "onConflict": "Skip",
         "hostNetworkPods": "Skip",

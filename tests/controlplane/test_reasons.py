@@ -123,6 +123,7 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
             },
         ),
     ),
+    Reason.DRY_RUN: ({"dryRun": True}, kit.pod()),
     Reason.UNKNOWN_INJECTION: ({}, asking("proxy,ghost")),
     Reason.INVALID_ANNOTATION: ({}, asking("yes,proxy")),
     Reason.UNKNOWN_ANNOTATION: (

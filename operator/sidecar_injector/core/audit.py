@@ -24,7 +24,9 @@ Identity = tuple[str, str, str]
 """Kind, namespace (empty for the cluster kind) and name of an injection."""
 
 INJECTED, OUTDATED, SKIPPED, MISSING = "injected", "outdated", "skipped", "missing"
-STATES = (INJECTED, OUTDATED, SKIPPED, MISSING)
+WOULD_INJECT = "wouldInject"
+"""The state of a pod without an injection that is a dry run; metadata does not say if it fits."""
+STATES = (INJECTED, OUTDATED, SKIPPED, MISSING, WOULD_INJECT)
 """The states of a selected pod, for one injection."""
 SELECTED = "selected"
 """The number of selected pods, which is the sum of the states."""
@@ -56,6 +58,18 @@ def states(
     request = namespace_view.PodRequest(namespace=view.namespace.name, pod=pod)
     if matching.out_of_scope(request, matching.without_opt_out(candidate), view):
         return
+    yield from _applying(request, candidate, recorded, view.in_effect or view)
+    if view.in_effect:
+        found = _applying(request, candidate, recorded, view)
+        yield from ((injection, state) for injection, state in found if injection.is_dry_run)
+
+
+def _applying(
+    request: namespace_view.PodRequest,
+    candidate: matching.Candidate,
+    recorded: status_annotation.Provenance,
+    view: namespace_view.NamespaceView,
+) -> Iterator[tuple[model.Injection, str]]:
     is_in_scope = matching.out_of_scope(request, candidate, view) is None
     for injection in view.candidates(candidate.labels):
         if injection.errors:
@@ -69,7 +83,7 @@ def states(
 def depends_on_system(states: Iterable[tuple[model.Injection, str]]) -> bool:
     """Whether an injection may be counted only because the system of the pod is not known."""
     return any(
-        state in (MISSING, OPTED_OUT)
+        state in (MISSING, OPTED_OUT, WOULD_INJECT)
         and injection.spec.get("operatingSystem") != operating_system.ANY
         for injection, state in states
     )
@@ -78,6 +92,9 @@ def depends_on_system(states: Iterable[tuple[model.Injection, str]]) -> bool:
 def _states(injection: model.Injection, recorded: status_annotation.Provenance) -> Iterator[str]:
     if entry := recorded.entry(injection.identity):
         yield INJECTED if entry.hash == injection.hash else OUTDATED
+        return
+    if injection.is_dry_run:
+        yield WOULD_INJECT
         return
     reasons = {(skipped.kind, skipped.name): skipped.reason for skipped in recorded.skipped}
     if (reason := reasons.get(injection.identity)) is None:

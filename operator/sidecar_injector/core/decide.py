@@ -14,10 +14,14 @@ What the pod's annotation means, in an enabled namespace and before selectors:
     absent or unreadable               the Automatic ones
 
 Mandatory are cluster injections with `optOut: Forbidden`, all of them Automatic.
+
+The pod is what it would be without the injections that have `spec.dryRun`. Where one of them
+applies, all is decided a second time as if none were a dry run, only to say what it would become.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable
 
@@ -36,27 +40,72 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
     Raises `budget.LongWorkError` if the request is waited for and the decision takes long.
     """
     recorded = status_annotation.read(lenient.child(request.pod.get("metadata"), "annotations"))
-    candidate = matching.candidate_of(request.pod, recorded)
+    trial = _Trial(request, matching.candidate_of(request.pod, recorded), recorded)
+    if view.in_effect is None:
+        return _decided(trial, view, view)
+    return _with_dry_runs(trial, view, view.in_effect)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Trial:
+    """A pod on which injections are tried."""
+
+    request: namespace_view.PodRequest
+    candidate: matching.Candidate
+    recorded: status_annotation.Provenance
+
+
+def _with_dry_runs(
+    trial: _Trial, view: namespace_view.NamespaceView, in_effect: namespace_view.NamespaceView
+) -> Decision:
+    """The decision by what is `in_effect`, with a line for each dry run of the whole view."""
+    candidates = view.candidates(trial.candidate.labels)
+    lines: list[Line] = []
+    applies = False
+    if matching.out_of_scope(trial.request, trial.candidate, view) is None:
+        for injection in candidates:
+            if injection.is_dry_run:
+                reason = matching.match(injection, trial.candidate, view)
+                applies |= reason is None
+                lines += [decision.line(injection, reason)] if reason else []
+    decided = _decided(trial, in_effect, view, is_half=applies)
+    if decided.verdict is PodVerdict.REFUSED:
+        # Nothing is injected into a pod that is refused.
+        return decided
+    if applies:
+        _, _, imagined = _tried(trial, candidates, view, is_half=True)
+        lines += decision.dry_runs(imagined, decided.evaluated)
+    evaluated = sorted([*decided.evaluated, *lines], key=lambda line: line.injection.order)
+    decided = dataclasses.replace(decided, evaluated=evaluated)
+    if found := decided.dry_runs:
+        message = f"{decided.message}; dry run: {', '.join(found)}"
+        decided = dataclasses.replace(decided, message=message)
+    return decided
+
+
+def _decided(
+    trial: _Trial,
+    view: namespace_view.NamespaceView,
+    whole: namespace_view.NamespaceView,
+    *,
+    is_half: bool = False,
+) -> Decision:
+    """The decision by a view of the `whole`, whose other injections are known by name only.
+
+    `is_half`: the same work is done for a second view.
+    """
+    request, candidate = trial.request, trial.candidate
     if reason := matching.out_of_scope(request, candidate, view):
         verdict, message = PodVerdict.OUT_OF_SCOPE, reason.sentence
         return Decision(verdict=verdict, reason=reason, message=message, pod=request.pod)
 
     candidates = view.candidates(candidate.labels)
-    work = budget.Budget(request.pod, recorded)
-    refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
-    if is_second := _lacks_entry(recorded, candidates, refusals):
-        work.count_twice()
-    if request.is_waited_for and work.work > budget.SHORT:
-        raise budget.LongWorkError(work.work)
-    editor = patch.Editor(dict(request.pod))
-    merging = _merging(
-        editor, request, candidate, candidates, recorded=recorded, view=view, is_second=is_second
-    )
-    pairs = zip(candidates, refusals, strict=True)
-    lines = [merging.settled(line or merging.fit(injection)) for injection, line in pairs]
+    editor, merging, lines = _tried(trial, candidates, view, is_half=is_half)
     findings = near_misses.of_pod(
-        candidate.labels, candidate.annotations, candidate.inject_request, view
+        candidate.labels, candidate.annotations, candidate.inject_request, whole
     )
+    if whole is not view:
+        candidates = whole.candidates(candidate.labels)
 
     if refusing := next((line for line in lines if line.verdict is Verdict.REFUSED), None):
         return Decision(
@@ -72,6 +121,32 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
         reason=None, message=_summary(lines, candidate, view), pod=editor.document, evaluated=lines,
         candidates=candidates, annotation_findings=findings, operations=editor.operations,
     )  # fmt: skip
+
+
+def _tried(
+    trial: _Trial,
+    candidates: namespace_view.Candidates,
+    view: namespace_view.NamespaceView,
+    *,
+    is_half: bool,
+) -> tuple[patch.Editor, merge.Merge, list[Line]]:
+    """The pod with all that can be added, and what became of each candidate."""
+    request, candidate, recorded = trial.request, trial.candidate, trial.recorded
+    work = budget.Budget(request.pod, recorded)
+    refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
+    if is_second := _lacks_entry(recorded, candidates, refusals):
+        work.count_twice()
+    if is_half:
+        work.count_twice()
+    if request.is_waited_for and work.work > budget.SHORT:
+        raise budget.LongWorkError(work.work)
+    editor = patch.Editor(dict(request.pod))
+    merging = _merging(
+        editor, request, candidate, candidates, recorded=recorded, view=view, is_second=is_second
+    )
+    pairs = zip(candidates, refusals, strict=True)
+    lines = [merging.settled(line or merging.fit(injection)) for injection, line in pairs]
+    return editor, merging, lines
 
 
 def _refusal_to_try(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sidecar_injector.core import near_misses, patch
@@ -27,6 +27,13 @@ class Line:
     reason: Reason
     message: str
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    would: Reason | None = None
+    """The reason without the dry run; None if it is none."""
+
+    @property
+    def remedied(self) -> Reason:
+        """The reason that a remedy is for: what a dry run has found comes before its end."""
+        return self.would if self.would and self.would.level is Level.FIT else self.reason
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +66,15 @@ class Decision:
         return [line for line in self.evaluated if line.verdict is Verdict.INJECTED]
 
     @property
+    def dry_runs(self) -> list[str]:
+        """Injections that are only decided about, each with the reason that it would have."""
+        return [
+            f"{line.injection.reference}={line.would.value}"
+            for line in self.evaluated
+            if line.would
+        ]
+
+    @property
     def lines(self) -> list[Line]:
         """One line for every injection of the namespace, in `Injection.order`."""
         others = self.candidates.not_candidates() if self.candidates else ()
@@ -85,6 +101,38 @@ def line(
     """A line whose sentence is the reason's, followed by the detail."""
     message = f"{reason.sentence}: {detail}" if detail else reason.sentence
     return Line(injection, verdict_of(injection, reason), reason, message, details or {})
+
+
+def dry_runs(imagined: Sequence[Line], evaluated: Sequence[Line]) -> Iterator[Line]:
+    """The lines of dry runs that apply, by what all lines would be if none were a dry run.
+
+    `evaluated` are the lines of the others as they are.
+    """
+    reasons = {line.injection: line.reason for line in evaluated}
+    others = [
+        f"{line.injection.reference}={line.reason.value}"
+        for line in imagined
+        if line.reason is not reasons.get(line.injection, line.reason)
+    ]
+    for line in imagined:
+        if line.injection.is_dry_run and line.verdict is not Verdict.NOT_APPLICABLE:
+            yield _dry_run(line, others)
+
+
+def _dry_run(imagined: Line, others: Sequence[str]) -> Line:
+    subject = "the pod" if imagined.verdict is Verdict.REFUSED else "it"
+    verdict, reason = imagined.verdict.value, imagined.reason.value
+    why = imagined.message if verdict == reason else f"{reason}: {imagined.message}"
+    otherwise = f"otherwise {subject} would be {verdict.lower()} ({why})"
+    changes: Mapping[str, Any] = {"others": list(others)} if others else {}
+    return dataclasses.replace(
+        imagined,
+        verdict=Verdict.DRY_RUN,
+        reason=Reason.DRY_RUN,
+        message=f"{Reason.DRY_RUN.sentence}: {otherwise}",
+        details={**imagined.details, **changes},
+        would=imagined.reason,
+    )
 
 
 def verdict_of(injection: model.Injection, reason: Reason) -> Verdict:

@@ -17,6 +17,7 @@ class Level(enum.Enum):
     MATCH = "the injection does not apply"
     FIT = "the injection applies but cannot be done"
     DONE = "done"
+    DRY_RUN = "the injection is decided about, and nothing is added"
     ANNOTATION = "an annotation cannot be used"
 
 
@@ -37,6 +38,7 @@ class Verdict(enum.Enum):
     PRESENT = "Present"
     INJECTED = "Injected"
     REFUSED = "Refused"
+    DRY_RUN = "DryRun"
 
 
 class Reason(enum.Enum):
@@ -217,6 +219,12 @@ class Reason(enum.Enum):
         "Outdated", Level.DONE,
         "parts of an older template are there and are kept",
         "take the older parts out of the manifest with sidecar-injector uninject",
+    )  # fmt: skip
+
+    DRY_RUN = (
+        "DryRun", Level.DRY_RUN,
+        "nothing is added, as spec.dryRun is true",
+        "set spec.dryRun to false",
     )  # fmt: skip
 
     UNKNOWN_INJECTION = (

@@ -148,6 +148,8 @@ def _command_of_injection(reason: Reason, injection: model.Injection) -> str:
     match reason:
         case Reason.SUSPENDED:
             return _patch(injection, {"suspend": False})
+        case Reason.DRY_RUN:
+            return _patch(injection, {"dryRun": False})
         case Reason.HOST_NETWORK:
             return _patch(injection, {"hostNetworkPods": "Inject"})
         case Reason.SELECTOR_MISMATCH:

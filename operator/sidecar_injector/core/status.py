@@ -135,6 +135,9 @@ def _ready(
         return "False", "NoNamespace", message
     if reach.forbidden:
         return "False", "PodSecurity", reach.forbidden[:MAX_MESSAGE]
+    if injection.is_dry_run:
+        message = "new pods are only decided about: nothing is added, and no pod is refused"
+        return "False", "DryRun", f"spec.dryRun is true: {message}"
     return "True", "Active", "new pods that it selects are injected"
 
 

@@ -47,7 +47,9 @@ while too many large ones wait, the API server is to ask again."""
 REASONS: Final = tuple(reason.value for reason in reasons.Reason)
 PODS, INJECTIONS, WORKLOADS = "pods", "injections", "workloads"
 WEBHOOKS: Final = (PODS, INJECTIONS, WORKLOADS)
-POD_STATES: Final = ("selected", "injected", "outdated", "skipped", "missing", "optedOut")
+POD_STATES: Final = (
+    "selected", "injected", "outdated", "skipped", "missing", "wouldInject", "optedOut",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -145,6 +147,12 @@ class Metrics:
         )
         self.decisions = self._tally(
             "decisions_total", "Decisions by reason code, without dry runs.", "reason", REASONS
+        )
+        self.dry_run_injections = self._tally(
+            "dry_run_injections_total",
+            "What would become of injections with spec.dryRun, by reason code.",
+            "reason",
+            REASONS,
         )
         self.admission_duration = self._histogram(
             "admission_duration_seconds", "From the whole request to its answer.", LATENCY_BUCKETS

@@ -62,6 +62,7 @@ class PodWebhook:
         self._worker = long_work or worker.Worker()
         self._results = metrics.admission_requests.counts
         self._reasons = metrics.decisions.counts
+        self._dry_run_reasons = metrics.dry_run_injections.counts
 
     def mutate(self, request: messages.Request) -> messages.Answer:
         """The answer to the review of a pod; 400 if the body is not a review."""
@@ -200,6 +201,8 @@ class PodWebhook:
             # No pod comes of a dry run, as `check` makes one with an unknown name.
             for reason in () if pod_response.dry_run else pod_response.reasons:
                 self._reasons[reason] += 1
+            for reason in () if pod_response.dry_run else pod_response.would:
+                self._dry_run_reasons[reason] += 1
             if pod_response.patch_bytes:
                 self._metrics.patch_bytes.observe(pod_response.patch_bytes)
             traceparent = request.headers.get(b"traceparent")

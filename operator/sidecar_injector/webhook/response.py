@@ -84,6 +84,8 @@ class PodResponse:
     """See `decision_log.line_of`."""
     verdict: str
     reasons: tuple[str, ...]
+    would: tuple[str, ...]
+    """The reasons that injections with `spec.dryRun` would have otherwise."""
     patch_bytes: int
     """0 without a patch."""
     namespace: str
@@ -111,7 +113,7 @@ class PodResponse:
         texts += (sentence for _, sentence in self.corrections)
         return (
             _FIXED_BYTES
-            + 8 * len(self.reasons)
+            + 8 * (len(self.reasons) + len(self.would))
             + _SKIPPED_BYTES * (len(self.skipped) + len(self.corrections))
             + sum(map(sys.getsizeof, texts))
         )
@@ -173,6 +175,7 @@ def _respond(
         ),
         verdict=decision.verdict.value,
         reasons=tuple(reason.value for reason in decision.reasons),
+        would=tuple(line.would.value for line in decision.evaluated if line.would),
         patch_bytes=len(patch),
         namespace=state.view.namespace.name,
         owner=owner,
@@ -243,7 +246,7 @@ def warnings(decision: Decision, pod_name: str) -> list[str]:
     left_out = [
         f"{line.injection.reference}: left out: {', '.join(paths)}"
         for line in decision.evaluated
-        if (paths := line.details.get(LEFT_OUT))
+        if line.would is None and (paths := line.details.get(LEFT_OUT))
     ]
     room = MAX_WARNING_LENGTH - len(_PREFIX)
     sentences = [remedies.sentence(line, pod_name, characters=room) for line in lines]
@@ -267,5 +270,9 @@ def _audit_annotations(decision: Decision) -> dict[str, str]:
     """What the API server's audit log keeps of a decision."""
     skipped = [f"{line.injection.reference}={line.reason.value}" for line in decision.skipped]
     injected = [line.injection.reference for line in decision.injected]
-    annotations = {"injected": ",".join(injected), "skipped": ",".join(skipped)}
+    annotations = {
+        "injected": ",".join(injected),
+        "skipped": ",".join(skipped),
+        "dryRun": ",".join(decision.dry_runs),
+    }
     return {key: value for key, value in annotations.items() if value}

@@ -123,6 +123,38 @@ def test_explain_and_the_decision_agree_on_random_pods_and_injections(size):
     assert reasons >= {Level.SCOPE, Level.MATCH, Level.FIT, Level.DONE}
 
 
+@pytest.mark.parametrize(
+    ("spec", "why", "remedy"),
+    [
+        ({}, "log (Injected)", "-> set spec.dryRun to false: kubectl patch sidecarinjection log"),
+        ({"template": {"spec": {"containers": [container("app", image="x")]}}},
+         "log (ContainerConflict)", "-> rename one of the two, or set onConflict: Merge"),
+        ({"template": {}}, "log (Invalid)", "-> correct the injection; its condition Accepted"),
+    ],
+)  # fmt: skip
+def test_a_dry_run_says_what_would_be_and_what_helps(tmp_path, spec, why, remedy):
+    result = explained(tmp_path, placed(), [resource(dryRun=True, **spec)])
+    assert result.exit_code == 0
+    heading, _, line, advice = result.stdout.splitlines()
+    assert heading == f"demo/Pod/web: dry run: {why}"
+    assert line.split()[:2] == ["log", "DryRun"]
+    assert "nothing is added, as spec.dryRun is true: otherwise it would be " in line
+    assert advice.strip().startswith(remedy.replace("->", "→"))
+    (only,) = as_json(tmp_path, placed(), [resource(dryRun=True, **spec)])["pods"]
+    assert only["injections"][0]["would"] in why
+    last = only["injections"][0]["rules"][-1]
+    assert (last["rule"], last["result"]) == ("validity" if "Invalid" in why else "fit", "DryRun")
+
+
+def test_the_rules_for_a_pod_that_opts_out_are_those_without_a_mandatory_dry_run(tmp_path):
+    opted_out = placed(labels={"sidecar-injection": "disabled"})
+    guard = resource("guard", cluster=True, optOut="Forbidden", dryRun=True)
+    (only,) = as_json(tmp_path, opted_out, [guard, resource()])["pods"]
+    assert only["reason"] == only["rules"][-1]["result"] == "PodLabelDisabled"
+    (line,) = only["injections"]
+    assert (line["name"], line["reason"], line["would"]) == ("guard", "DryRun", "Injected")
+
+
 def test_the_tables_of_rules_have_every_reason_of_their_level_once():
     for rules, level in ((matching.SCOPE_RULES, Level.SCOPE), (matching.MATCH_RULES, Level.MATCH)):
         reasons = [rule.reason for rule in rules]

@@ -189,6 +189,20 @@ def test_a_pod_whose_successor_would_not_get_it_either_is_left_alone(monkeypatch
     assert case["message"].startswith("ContainerConflict: ")
 
 
+def test_nothing_is_restarted_for_an_injection_that_is_a_dry_run(monkeypatch):
+    fake = kit.installed()
+    older = resource(template={"spec": {"containers": [{"name": "sidecar", "image": "old"}]}})
+    fake.seed(api.INJECTIONS, resource(dryRun=True))
+    fake.seed(api.PODS, kit.pod("bare"))
+    fake.seed(api.PODS, injected(kit.pod("old"), older))
+    assert answered(monkeypatch, fake, "restart", "--dry-run")[1]["owners"] == []
+    _, answer = answered(monkeypatch, fake, "status", "-n", "demo")
+    (shown,) = answer["injections"]
+    assert (shown["pods"]["wouldInject"], shown["pods"]["outdated"]) == (1, 1)
+    with kit.served(monkeypatch, fake):
+        assert "WOULD INJECT" in run("status", "-n", "demo").stdout
+
+
 def test_one_owner_that_cannot_be_restarted_does_not_stop_the_others(monkeypatch, fake):
     for name in ("a", "b"):
         seed_owner(fake, "DaemonSet", name)

@@ -183,8 +183,8 @@ def test_counts_are_written_only_when_they_differ_and_the_time_with_them():
     key = audit.identity(counted)
     counts = audit.counts(audit.Tally({(key, audit.MISSING): 2, (key, audit.INJECTED): 3}), key)
     assert counts == {
-        "selected": 5, "injected": 3, "outdated": 0, "skipped": 0, "missing": 2, "optedOut": 0,
-        "skippedReasons": [],
+        "selected": 5, "injected": 3, "outdated": 0, "skipped": 0, "missing": 2,
+        "wouldInject": 0, "optedOut": 0, "skippedReasons": [],
     }  # fmt: skip
     written = audit.wanted(counts, current={}, now="now")
     assert written == {**counts, "observedAt": "now"}

@@ -75,6 +75,9 @@ def test_a_valid_injection_in_an_enabled_namespace_is_accepted_and_ready():
         (injection(cluster=True), {"namespace": None, "reach": NOWHERE}, ("False", "NoNamespace")),
         (injection(), {"reach": FORBIDDEN}, ("False", "PodSecurity")),
         (injection(suspend=True), {"reach": FORBIDDEN}, ("False", "Suspended")),
+        (injection(dryRun=True), {}, ("False", "DryRun")),
+        (injection(dryRun=True), {"namespace": PLAIN}, ("False", "NamespaceNotEnabled")),
+        (injection(dryRun=True, suspend=True), {}, ("False", "Suspended")),
         (injection(), {"reach": FORBIDDEN, "serving": False}, ("Unknown", "Pending")),
     ],
 )

@@ -20,6 +20,7 @@ from sidecar_injector.observability.metrics import Metrics, measure_lag, time
 METRICS = {
     "admission_requests": "counter",
     "decisions": "counter",
+    "dry_run_injections": "counter",
     "admission_duration_seconds": "histogram",
     "patch_bytes": "histogram",
     "inflight_requests": "gauge",
@@ -98,7 +99,7 @@ def test_the_list_of_instruments_is_what_is_exposed():
 
 def test_every_write_and_event_is_counted_from_nothing():
     exposed = families(Metrics())
-    for name, values in (("writes", 18), ("events", 4), ("audit_pods", 6)):
+    for name, values in (("writes", 18), ("events", 4), ("audit_pods", 7)):
         samples = [
             sample for sample in exposed[f"sidecar_injector_{name}"].samples
             if not sample.name.endswith("_created")

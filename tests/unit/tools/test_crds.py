@@ -219,6 +219,7 @@ def test_the_defaults_are_those_of_the_manual(kind: definition.Kind) -> None:
         **({".spec.optOut": "Allowed"} if kind.kind == names.CLUSTER_KIND else {}),
         ".spec.priority": 0,
         ".spec.suspend": False,
+        ".spec.dryRun": False,
         ".spec.failurePolicy": "Ignore",
         ".spec.onConflict": "Skip",
         ".spec.hostNetworkPods": "Skip",

@@ -71,6 +71,39 @@ def test_the_audit_annotations_list_what_was_injected_and_what_was_not():
     assert "auditAnnotations" not in Server().response(pod())
 
 
+def test_a_dry_run_of_an_injection_is_logged_and_counted_and_warns_nobody():
+    left_out = resource(
+        "left", dryRun=True, applicationContainers={"env": [{"name": "A", "value": "a"}]}
+    )
+    dry_clash = clash()
+    dry_clash["spec"] |= {"dryRun": True, "failurePolicy": "Fail"}
+    server = Server(left_out, dry_clash, resource(dryRun=True, priority=-1))
+    subject = pod(containers=[container("app", envFrom=[{"configMapRef": {"name": "x"}}])])
+    answer = server.response(subject)
+    assert answer == {
+        "uid": answer["uid"], "allowed": True,
+        "auditAnnotations": {
+            "dryRun": "clash=ContainerConflict,left=Injected,log=AlreadyInjected",
+        },
+    }  # fmt: skip
+    (decided,) = server.decided
+    assert decided.skipped == ()
+    assert pod_events.of(decided) == []
+    line = decision_log.message_of(decided.log_line)
+    assert line.endswith(
+        "nothing to inject; dry run: clash=ContainerConflict, left=Injected, log=AlreadyInjected"
+    )
+    assert server.count("decisions_total", reason="DryRun") == 1
+    assert server.count("decisions_total", reason="ContainerConflict") == 0
+    for reason, count in (("ContainerConflict", 1), ("Injected", 1), ("DryRun", 0)):
+        assert server.count("dry_run_injections_total", reason=reason) == count
+    # A later pod of the template is answered from the cache, and counts the same.
+    assert server.response(subject) == answer
+    assert server.count("dry_run_injections_total", reason="ContainerConflict") == 2
+    server.response(subject, dryRun=True)
+    assert server.count("dry_run_injections_total", reason="ContainerConflict") == 2
+
+
 def test_every_decision_is_counted_by_result_and_by_each_of_its_reasons():
     server = Server(resource(), clash())
     assert server.count("patch_bytes_count") == 0

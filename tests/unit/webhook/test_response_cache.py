@@ -44,9 +44,9 @@ def managed(second: str) -> list[dict[str, Any]]:
 def named(name: str) -> response.PodResponse:
     """A response that differs from others."""
     return response.PodResponse(
-        version=b"v1", members=b"}", log_line=name.encode(), verdict="", reasons=(), patch_bytes=0,
-        namespace="", owner=None, dry_run=False, pod="", skipped=(), corrections=(), serial=0,
-        is_cacheable=True,
+        version=b"v1", members=b"}", log_line=name.encode(), verdict="", reasons=(), would=(),
+        patch_bytes=0, namespace="", owner=None, dry_run=False, pod="", skipped=(),
+        corrections=(), serial=0, is_cacheable=True,
     )  # fmt: skip
 
 

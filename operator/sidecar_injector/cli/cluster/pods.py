@@ -152,7 +152,8 @@ def states_to_mend(
     """
     if not has_ended(pod):
         for injection, state in audit.states(pod, view):
-            if state in (audit.OUTDATED, audit.MISSING):
+            # A new pod would be without what is a dry run by now.
+            if state in (audit.OUTDATED, audit.MISSING) and not injection.is_dry_run:
                 yield injection, state
 
 

@@ -76,9 +76,10 @@ def explanation(subject: inject.Subject) -> Explanation:
     request, view = subject.request, subject.view
     recorded = status_annotation.read(pod_fields.metadata_map(request.pod, "annotations"))
     candidate = matching.candidate_of(request.pod, recorded)
+    in_effect = view.in_effect or view
     scope = [
-        _step(rule, stops=stops, fact=rule.fact(request, candidate, view))
-        for rule, stops in matching.tried(matching.SCOPE_RULES, request, candidate, view)
+        _step(rule, stops=stops, fact=rule.fact(request, candidate, in_effect))
+        for rule, stops in matching.tried(matching.SCOPE_RULES, request, candidate, in_effect)
     ]
     scope += _class_steps(request.pod, subject.entry.decision.pod)
     lines, receiving = [], []
@@ -86,9 +87,10 @@ def explanation(subject: inject.Subject) -> Explanation:
     entries = status_annotation.read(result)
     for line in subject.entry.decision.lines:
         injection = line.injection
+        seen = view if injection.is_dry_run else in_effect
         steps = [
-            _step(rule, stops=stops, fact=rule.fact(injection, candidate, view))
-            for rule, stops in matching.tried(matching.MATCH_RULES, injection, candidate, view)
+            _step(rule, stops=stops, fact=rule.fact(injection, candidate, seen))
+            for rule, stops in matching.tried(matching.MATCH_RULES, injection, candidate, seen)
         ]
         receiving.append(_receiving(entries.entry(line.injection.identity)))
         fit_steps = _fit_steps(line, subject.entry.decision.pod, receiving[-1])
@@ -133,7 +135,7 @@ def _fit_steps(
     line: decision.Line, pod: Mapping[str, Any], receiving: Sequence[str]
 ) -> Iterator[ExplainStep]:
     """What an injection that applies must fulfil besides."""
-    if line.reason is Reason.INVALID:
+    if Reason.INVALID in (line.reason, line.would):
         yield ExplainStep("validity", line.reason, line.message)
         return
     yield ExplainStep("validity", None, "the injection is valid")
@@ -256,7 +258,7 @@ def answers_of(
         is_mistaken = line.reason in ASKED and entry.decision.annotation_findings
         # What is wrong in the annotation, above, comes first.
         if report.is_unexpected(line.reason) and not is_mistaken:
-            yield tables.remedy(remedies.of(line.reason, owner or entry.subject, line.injection))
+            yield tables.remedy(remedies.of(line.remedied, owner or entry.subject, line.injection))
 
 
 def _print(explained: Explained, answers: probe.Probes | None, *, with_rules: bool) -> None:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from sidecar_injector.cli.cluster import certificates as live
 
 NOTHING = "-"
-COUNTS = (audit.SELECTED, *audit.STATES)
+COUNTS = (audit.SELECTED, audit.INJECTED, audit.OUTDATED, audit.SKIPPED, audit.MISSING)
 INJECTIONS = (
-    "NAMESPACE", "INJECTION", "READY", *(count.upper() for count in COUNTS), "OPTED OUT", "REASON",
+    "NAMESPACE", "INJECTION", "READY", *(count.upper() for count in COUNTS), "WOULD INJECT",
+    "OPTED OUT", "REASON",
 )  # fmt: skip
 NAMESPACES = ("NAMESPACE", "LABEL", "PODS", "INJECTIONS")
 WITHOUT = ("OWNER", "PODS", "INJECTION", "STATE", "WHAT HELPS")
@@ -285,8 +286,8 @@ def _injection_rows(state: InstallationStatus) -> Iterator[tables.Row]:
         ready = words.get(row["ready"], UNKNOWN)
         pods = row["pods"] or {}
         counts = [str(pods[count]) if count in pods else NOTHING for count in COUNTS]
-        # Mostly nobody opts out, and the column is left out.
-        counts.append(str(pods.get(audit.OPTED_OUT) or ""))
+        # Mostly there is no dry run and nobody opts out, and these columns are left out.
+        counts += [str(pods.get(count) or "") for count in (audit.WOULD_INJECT, audit.OPTED_OUT)]
         works = ready == YES and row["effective"] != "False"
         why = "" if works else ": ".join(filter(None, (row["reason"], row["message"])))
         yield row["namespace"] or NOTHING, name, ready, *counts, why

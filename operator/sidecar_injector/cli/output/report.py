@@ -75,7 +75,7 @@ def lines(entries: Sequence[ReportEntry], *, findings_only: bool = False) -> Ite
             if not findings_only or line.verdict in (Verdict.SKIPPED, Verdict.REFUSED):
                 reference, reason = line.injection.reference, line.reason.value
                 yield _row(entry, reference, line.verdict, reason, line.message)
-                yield from _helps(entry, line.reason, line.injection)
+                yield from _helps(entry, line.remedied, line.injection)
 
 
 def _helps(
@@ -95,7 +95,7 @@ def headline(decision: Decision) -> str:
     for line in decision.lines:
         is_whole = line.reason in (Reason.INJECTED, Reason.ALREADY_INJECTED)
         reference = line.injection.reference
-        text = reference if is_whole else f"{reference} ({line.reason.value})"
+        text = reference if is_whole else f"{reference} ({(line.would or line.reason).value})"
         by_verdict.setdefault(line.verdict, []).append(text)
     parts = {
         "injected": by_verdict.get(Verdict.INJECTED, []),
@@ -105,6 +105,7 @@ def headline(decision: Decision) -> str:
     if not parts["injected"] and not parts["already injected"]:
         none = {"not injected": by_verdict.get(Verdict.NOT_APPLICABLE, [])}
         parts = {"not injected": parts["cannot be done"]} if parts["cannot be done"] else none
+    parts["dry run"] = by_verdict.get(Verdict.DRY_RUN, [])
     texts = [f"{part}: {few(references)}" for part, references in parts.items() if references]
     return "; ".join(texts) or "not injected: there is no injection for this namespace"
 
@@ -174,8 +175,9 @@ def _line(line: Line, subject: remedies.Subject) -> dict[str, Any]:
         "verdict": line.verdict.value,
         "reason": line.reason.value,
         "message": line.message,
-        **_remedy(line.reason, subject, line.injection),
+        **_remedy(line.remedied, subject, line.injection),
         "details": dict(line.details),
+        **({"would": line.would.value} if line.would else {}),
     }
 
 

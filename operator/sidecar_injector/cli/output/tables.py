@@ -32,6 +32,7 @@ _STYLES: Mapping[Level, str] = {
     Level.MATCH: NEUTRAL,
     Level.FIT: BAD,
     Level.DONE: GOOD,
+    Level.DRY_RUN: NEUTRAL,
     Level.ANNOTATION: NEUTRAL,
 }
 

@@ -25,6 +25,7 @@ UNHASHED = frozenset(
         "optOut",
         "priority",
         "suspend",
+        "dryRun",
         "failurePolicy",
         "operatingSystem",
     }
@@ -99,6 +100,11 @@ class Injection:
     def must_succeed(self) -> bool:
         """Whether a pod is refused when this injection applies and cannot be added."""
         return bool(self.spec.get("failurePolicy") == "Fail")
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether it is only decided about: it adds nothing, and no pod is refused for it."""
+        return bool(self.spec.get("dryRun"))
 
     @property
     def is_mandatory(self) -> bool:

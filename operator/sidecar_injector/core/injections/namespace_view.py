@@ -13,6 +13,7 @@ number of bytes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, Final, Self
@@ -79,6 +80,8 @@ class Index:
         """The injections that are valid and not suspended."""
         self.mandatory = 0
         """The injections that pods cannot opt out of."""
+        self.dry_runs = 0
+        """The injections of which nothing is added."""
         self._everywhere = 0
         self._by_namespace: list[tuple[selectors.Selector, int]] = []
         """The other injections, with their selectors for namespaces."""
@@ -92,12 +95,21 @@ class Index:
             self.applicable |= bit
         if injection.is_mandatory:
             self.mandatory |= bit
+        if injection.is_dry_run:
+            self.dry_runs |= bit
         if injection.namespace_selector is selectors.everything:
             self._everywhere |= bit
         else:
             self._by_namespace.append((injection.namespace_selector, bit))
         label = injection.required_label
         self._by_label[label] = self._by_label.get(label, 0) | bit
+
+    @functools.cached_property
+    def in_effect(self) -> Index:
+        """The same without dry runs."""
+        if not self.dry_runs:
+            return self
+        return Index(injection for injection in self.injections if not injection.is_dry_run)
 
     def in_namespace(self, labels: Mapping[str, str]) -> int:
         """The injections whose namespaceSelector matches these labels of a namespace."""
@@ -185,9 +197,16 @@ class NamespaceView:
     """The release of the cluster, 32 for 1.32; None if it is not known, and then the newest."""
     in_cluster: int = dataclasses.field(init=False)
     """The cluster's injections whose namespaceSelector matches."""
+    in_effect: NamespaceView | None = dataclasses.field(init=False)
+    """The same without dry runs, by which pods are changed; None if there is no dry run here."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "in_cluster", self.cluster.in_namespace(self.namespace.labels))
+        in_effect = None
+        if self.in_cluster & self.cluster.dry_runs or self.own.dry_runs:
+            cluster, own = self.cluster.in_effect, self.own.in_effect
+            in_effect = dataclasses.replace(self, cluster=cluster, own=own)
+        object.__setattr__(self, "in_effect", in_effect)
 
     @classmethod
     def of(cls, namespace: Namespace, injections: Iterable[model.Injection], **fields: Any) -> Self:

@@ -27,7 +27,8 @@ def warnings(
 ) -> Iterator[Problem]:
     """The parts that an injection and one of the others want differently.
 
-    Others that cannot select the same pod, are suspended or have errors, are skipped. So are those
+    Others that cannot select the same pod, are suspended or have errors, are skipped, and dry runs
+    unless this one is one too. So are those
     that do not apply in any of the `namespaces` together with it; without any, all may.
     """
     own = _wanted(injection)
@@ -87,6 +88,8 @@ def _have_namespace(
 def _competes(injection: model.Injection, other: model.Injection) -> bool:
     # An injection with errors comes first: its selectors may have any shape.
     if other.errors or other.spec.get("suspend") or not can_meet(injection, other):
+        return False
+    if other.is_dry_run and not injection.is_dry_run:
         return False
     return other.identity != injection.identity or other.namespace != injection.namespace
 

@@ -157,6 +157,9 @@ def test_an_injection_is_no_rival_of_its_own_older_version_nor_of_an_idle_one():
     mine, other = PARTS["container"]
     assert warned(injection("log", **other), **mine) == []
     assert warned(injection("rival", suspend=True, **other), **mine) == []
+    assert warned(injection("rival", dryRun=True, **other), **mine) == []
+    assert warned(injection("rival", dryRun=True, **other), dryRun=True, **mine)
+    assert warned(injection("rival", **other), dryRun=True, **mine)
 
 
 @pytest.mark.parametrize("odd", [
