@@ -61,7 +61,7 @@ class RunningPods:
             return remedies.Remedy("wait: a rollout that replaces them is under way")
         if self.effect.obstacle:
             return remedies.Remedy(self.effect.obstacle)
-        subject = remedies.Subject(namespace=owner.namespace, kind=owner.kind, name=owner.name)
+        subject = owner.subject()
         return remedies.of(Reason.NOT_A_CREATE, subject)
 
     def as_json(self) -> dict[str, Any]:
@@ -97,13 +97,12 @@ async def read(
         for manifest in manifests
         if manifest["kind"] != "Pod"
     }
-    kinds = {owner.kind for owner in running}
     for name in sorted({owner.namespace for owner in running}):
         async for page in client.pages(api.PODS, scope=api.Scope(namespace=name)):
             for pod in page.items:
                 if cluster_pods.has_ended(pod):
                     continue
-                makers = await owners.makers(pod, kinds=kinds)
+                makers = await owners.makers(pod, wanted=running)
                 if wanted := [running[maker] for maker in makers if maker in running]:
                     lacks = await _lacks(pod, views[name], injections=injections, owners=owners)
                     for pods in wanted:
@@ -111,7 +110,8 @@ async def read(
                         pods.lacks += lacks
     for pods in running.values():
         if pods.lacks:
-            pods.effect = await cluster_owners.restart_effect(client, pods.lacks[0].candidate.owner)
+            owner = pods.lacks[0].candidate.owner
+            pods.effect = await cluster_owners.restart_effect(client, owner, owners)
     return running
 
 

@@ -16,7 +16,7 @@ import click
 from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
-from sidecar_injector.cli.cluster import errors, objects, owners, probe, release, rollouts
+from sidecar_injector.cli.cluster import discovery, errors, objects, owners, probe, release, rollouts
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.output import tables
@@ -72,6 +72,7 @@ class Restarts:
     plans: Sequence[OwnerPlan]
     notes: Sequence[str]
     """What could not be seen, in sentences."""
+    owners: owners.Owners
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,7 @@ class Mode:
 @click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True,
               metavar="SECONDS", help="How long to wait for rollouts.")  # fmt: skip
 @cluster_client.namespace(everywhere=False)
+@options.kind_paths()
 @options.output()
 @cluster_client.address()
 def restart(
@@ -131,7 +133,8 @@ def restart(
 
     Without --outdated or --missing both count. Sets only the annotation that `kubectl rollout
     restart` sets, so that Deployments, StatefulSets and DaemonSets replace their pods at their own
-    pace. At most --parallel rollouts are under way at once: the next one starts when one is
+    pace; of an Argo Rollout the field restartAt. KIND may be a custom kind that the cluster serves:
+    rollout/NAME, clonesets.apps.kruise.io. At most --parallel rollouts are under way at once: the next one starts when one is
     complete, has stopped, or has taken longer than --timeout. Bare pods and Jobs are listed to be
     recreated by hand; of a CronJob the next run is new. Pods to which the sidecar could not be
     added now either are left alone. Nothing is restarted in a namespace unless the injector answers
@@ -196,6 +199,7 @@ def as_json(plan: OwnerPlan) -> dict[str, Any]:
     return {
         "namespace": plan.owner.namespace,
         "kind": plan.owner.kind,
+        "group": plan.owner.group,
         "name": plan.owner.name,
         "outdated": plan.pods(audit.OUTDATED),
         "missing": plan.pods(audit.MISSING),
@@ -227,9 +231,9 @@ async def _carry_out(
     if mode.asks:
         _ask(restarts.plans)
     if not mode.dry_run:
-        await _restart(client, restarts.plans, mode=mode)
+        await _restart(client, restarts, mode=mode)
     if mode.is_waiting:
-        await _wait(client, restarts.plans, seconds=mode.timeout)
+        await _wait(client, restarts, seconds=mode.timeout)
     return dataclasses.replace(restarts, notes=(*restarts.notes, *map(str, silent)))
 
 
@@ -246,28 +250,33 @@ async def _plans(
     client: api.Api, namespace: str | None, *, mode: Mode, release_namespace: str | None
 ) -> Restarts:
     injections = await cluster_injections.injections(client, namespace=namespace)
+    kinds_served = discovery.Discovery(client)
+    references = await objects.resolved(mode.references, kinds_served)
     overview = await cluster_pods.overview(
         client,
         namespace=namespace,
         injections=injections,
         release_namespace=await release.namespace_of(client, chosen=release_namespace),
+        kinds_served=kinds_served,
     )
     of_owner: dict[owners.Owner, list[cluster_pods.RestartCandidate]] = {}
     for candidate in overview.candidates:
-        is_meant = candidate.state in mode.states and _is_named(candidate.owner, mode.references)
+        is_meant = candidate.state in mode.states and _is_named(candidate.owner, references)
         if is_meant and not candidate.obstacle:
             of_owner.setdefault(candidate.owner, []).append(candidate)
     plans = [
-        OwnerPlan(owner, candidates, await owners.restart_effect(client, owner))
+        OwnerPlan(owner, candidates, await owners.restart_effect(client, owner, overview.owners))
         for owner, candidates in sorted(of_owner.items())
     ]
-    return Restarts(plans=plans, notes=injections.notes)
+    notes = (*injections.notes, *overview.owners.notes)
+    return Restarts(plans=plans, notes=notes, owners=overview.owners)
 
 
 def _is_named(owner: owners.Owner, references: Sequence[objects.Reference]) -> bool:
     """Whether the arguments name this owner; without arguments each is meant."""
     return not references or any(
-        reference.kind == owner.kind and reference.name in ("", owner.name)
+        (reference.group, reference.kind) == (owner.group, owner.kind)
+        and reference.name in ("", owner.name)
         for reference in references
     )
 
@@ -287,15 +296,15 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-async def _restart(client: api.Api, plans: Sequence[OwnerPlan], *, mode: Mode) -> None:
+async def _restart(client: api.Api, restarts: Restarts, *, mode: Mode) -> None:
     at = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
     ends: dict[owners.Owner, float] = {}
     """When each rollout that is under way is no longer waited for."""
-    for plan in _with_progress([plan for plan in plans if plan.action == RESTART]):
+    for plan in _with_progress([plan for plan in restarts.plans if plan.action == RESTART]):
         if len(ends) >= mode.parallel:
-            await _one_finished(client, ends)
+            await _one_finished(client, restarts.owners, ends)
         try:
-            await owners.restart(client, plan.owner, at=at)
+            await owners.restart(client, plan.owner, restarts.owners, at=at)
             plan.action = RESTARTED
             ends[plan.owner] = time.monotonic() + mode.timeout
         except api.ApiError as error:
@@ -303,20 +312,24 @@ async def _restart(client: api.Api, plans: Sequence[OwnerPlan], *, mode: Mode) -
             plan.action, plan.message = FAILED, errors.explained(error).sentence
 
 
-async def _one_finished(client: api.Api, ends: dict[owners.Owner, float]) -> None:
+async def _one_finished(
+    client: api.Api, found: owners.Owners, ends: dict[owners.Owner, float]
+) -> None:
     """Wait until a rollout is complete, stuck or too slow, and forget it."""
     while True:
         for owner, end in [*ends.items()]:
-            rollout = await _rollout(client, owner)
+            rollout = await _rollout(client, found, owner)
             if rollout.complete or rollout.stuck or time.monotonic() >= end:
                 del ends[owner]
                 return
         await asyncio.sleep(PAUSE)
 
 
-async def _wait(client: api.Api, plans: Sequence[OwnerPlan], *, seconds: float) -> None:
-    rolling = [plan for plan in plans if plan.action in (RESTARTED, UNDER_WAY)]
-    last = await follow(client, [plan.owner for plan in rolling], seconds=seconds)
+async def _wait(client: api.Api, restarts: Restarts, *, seconds: float) -> None:
+    rolling = [plan for plan in restarts.plans if plan.action in (RESTARTED, UNDER_WAY)]
+    last = await follow(
+        client, [plan.owner for plan in rolling], found=restarts.owners, seconds=seconds
+    )
     for plan in rolling:
         rollout = last[plan.owner]
         plan.action, plan.message = (
@@ -324,7 +337,9 @@ async def _wait(client: api.Api, plans: Sequence[OwnerPlan], *, seconds: float) 
         )
 
 
-async def follow(client: api.Api, rolling: Sequence[owners.Owner], *, seconds: float) -> Rollouts:
+async def follow(
+    client: api.Api, rolling: Sequence[owners.Owner], *, found: owners.Owners, seconds: float
+) -> Rollouts:
     """The last rollout of each owner: complete, stuck, or neither if time runs out.
 
     Each owner is read at least once; each change is shown.
@@ -335,7 +350,7 @@ async def follow(client: api.Api, rolling: Sequence[owners.Owner], *, seconds: f
     with _shown(rolling) as show:
         while True:
             for owner in left:
-                rollout = await _rollout(client, owner)
+                rollout = await _rollout(client, found, owner)
                 if last.get(owner) != rollout:
                     show(owner, rollout)
                 last[owner] = rollout
@@ -345,10 +360,14 @@ async def follow(client: api.Api, rolling: Sequence[owners.Owner], *, seconds: f
             await asyncio.sleep(PAUSE)
 
 
-async def _rollout(client: api.Api, owner: owners.Owner) -> rollouts.Rollout:
-    resource = api.WORKLOADS[owner.kind]
-    workload = await api.get_or_none(client, resource, name=owner.name, namespace=owner.namespace)
-    return rollouts.judge(owner.kind, workload) if workload else rollouts.GONE
+async def _rollout(
+    client: api.Api, found: owners.Owners, owner: owners.Owner
+) -> rollouts.Rollout:
+    resource = await found.resource(owner)
+    workload = resource and await api.get_or_none(
+        client, resource, name=owner.name, namespace=owner.namespace
+    )
+    return rollouts.judge(owner.kind, workload, group=owner.group) if workload else rollouts.GONE
 
 
 @contextlib.contextmanager
