@@ -38,7 +38,11 @@ def fake(monkeypatch):
 
 def seed(fake, resource, name="web", *, by=None, **spec):
     """An object, controlled by another one."""
-    metadata = {"name": name, "namespace": "demo", "ownerReferences": [reference(*by)] if by else []}
+    metadata = {
+        "name": name,
+        "namespace": "demo",
+        "ownerReferences": [reference(*by)] if by else [],
+    }
     fake.seed(resource, {"metadata": metadata, "spec": spec})
     return resource, name
 
@@ -217,9 +221,7 @@ def test_an_owner_that_may_not_be_read_is_a_line(fake):
     fake.failures["get", "revisions"] = [refusal(403, "Forbidden", "revisions is forbidden")]
     answer = answered("restart", "--dry-run", status=2)
     assert [owner["kind"] for owner in answer["owners"]] == ["Deployment"]
-    assert answer["notes"] == [
-        "revisions is forbidden: what owns Revision web-1 is not known"
-    ]
+    assert answer["notes"] == ["revisions is forbidden: what owns Revision web-1 is not known"]
 
 
 def test_owners_in_a_circle_come_to_an_end(fake):

@@ -56,7 +56,7 @@ def references(words: Sequence[str]) -> list[Reference]:
 
 
 def _reference(text: str) -> Reference:
-    kind, slash, name = text.partition("/")
+    kind, _, name = text.partition("/")
     if not kind or not name or "/" in name:
         raise click.UsageError(f"{text!r} is not KIND/NAME, such as pod/web or deploy/web")
     return _of_word(kind, name)

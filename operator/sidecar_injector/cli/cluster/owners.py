@@ -67,17 +67,13 @@ def of_workload(manifest: api.Json) -> Owner:
     """A live object as the owner of its pods."""
     metadata = api.metadata(manifest)
     group, kind = workloads.kind_of(manifest)
-    return Owner(
-        metadata["namespace"], kind, metadata["name"], kinds.custom_group(group, kind)
-    )
+    return Owner(metadata["namespace"], kind, metadata["name"], kinds.custom_group(group, kind))
 
 
 class Owners:
     """Finds the owners of pods; reads the ReplicaSets of a namespace once, custom ones singly."""
 
-    def __init__(
-        self, client: api.Api, kinds_served: discovery.Discovery | None = None
-    ) -> None:
+    def __init__(self, client: api.Api, kinds_served: discovery.Discovery | None = None) -> None:
         self._client = client
         self._kinds_served = kinds_served or discovery.Discovery(client)
         self._controllers: dict[tuple[str, str], dict[str, Owner]] = {}
@@ -189,9 +185,10 @@ class Owners:
             else:
                 notes: list[str] = []
                 consequence = "custom objects that make them are not known"
-                items = await objects.unless_forbidden(
-                    reading, notes=notes, consequence=consequence
-                ) or []
+                items = (
+                    await objects.unless_forbidden(reading, notes=notes, consequence=consequence)
+                    or []
+                )
                 self.notes |= dict.fromkeys(notes)
             self._controllers[kind, namespace] = {
                 metadata["name"]: owner
@@ -305,7 +302,8 @@ def _moment(text: object) -> datetime.datetime | None:
 async def restart(client: api.Api, owner: Owner, found: Owners, *, at: str) -> None:
     """Sets the restart annotation of the pod template, or the field of the kind; nothing else."""
     resource = await found.resource(owner)
-    assert resource and owner.entry
+    assert resource
+    assert owner.entry
     body: api.Json = {"spec": {RESTART_AT: at}}
     if owner.entry.restart is kinds.Restart.ANNOTATION:
         paths: Sequence[kinds.Path] = owner.entry.paths

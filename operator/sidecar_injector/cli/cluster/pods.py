@@ -8,8 +8,8 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 
 from sidecar_injector import names
-from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import discovery, objects, owners
+from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.core import audit, decide
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import status_annotation, uninject

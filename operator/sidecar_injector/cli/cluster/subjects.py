@@ -246,9 +246,7 @@ async def _read_accounts(client: api.Api, manifest: api.Json, injector: inject.I
         await _read_account(client, (api.metadata(manifest)["namespace"], name), injector)
 
 
-async def _read_account(
-    client: api.Api, key: tuple[str, str], injector: inject.Injector
-) -> None:
+async def _read_account(client: api.Api, key: tuple[str, str], injector: inject.Injector) -> None:
     namespace, name = key
     if key in injector.accounts:
         return

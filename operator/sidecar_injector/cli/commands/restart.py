@@ -16,7 +16,15 @@ import click
 from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
-from sidecar_injector.cli.cluster import discovery, errors, objects, owners, probe, release, rollouts
+from sidecar_injector.cli.cluster import (
+    discovery,
+    errors,
+    objects,
+    owners,
+    probe,
+    release,
+    rollouts,
+)
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.output import tables
@@ -133,14 +141,14 @@ def restart(
 
     Without --outdated or --missing both count. Sets only the annotation that `kubectl rollout
     restart` sets, so that Deployments, StatefulSets and DaemonSets replace their pods at their own
-    pace; of an Argo Rollout the field restartAt. KIND may be a custom kind that the cluster serves:
-    rollout/NAME, clonesets.apps.kruise.io. At most --parallel rollouts are under way at once: the next one starts when one is
-    complete, has stopped, or has taken longer than --timeout. Bare pods and Jobs are listed to be
-    recreated by hand; of a CronJob the next run is new. Pods to which the sidecar could not be
-    added now either are left alone. Nothing is restarted in a namespace unless the injector answers
-    there. Exit status 1 if anything is left to be done by hand, or with --wait if a rollout is not
-    complete in time; the rollout continues in the background. Exit status 2 if the injector does
-    not answer, or if you may not see everything.
+    pace (of an Argo Rollout the field restartAt). KIND may be a custom kind, too: rollout/NAME. At
+    most --parallel rollouts are under way at once: the next one starts when one is complete, has
+    stopped, or has taken longer than --timeout. Bare pods and Jobs are listed to be recreated by
+    hand; of a CronJob the next run is new. Pods to which the sidecar could not be added now either
+    are left alone. Nothing is restarted in a namespace unless the injector answers there. Exit
+    status 1 if anything is left to be done by hand, or with --wait if a rollout is not complete in
+    time; the rollout continues in the background. Exit status 2 if the injector does not answer, or
+    if you may not see everything.
     """
     is_dry = mode["dry_run"]
     references = objects.references(workloads) if workloads else ()
@@ -360,9 +368,7 @@ async def follow(
             await asyncio.sleep(PAUSE)
 
 
-async def _rollout(
-    client: api.Api, found: owners.Owners, owner: owners.Owner
-) -> rollouts.Rollout:
+async def _rollout(client: api.Api, found: owners.Owners, owner: owners.Owner) -> rollouts.Rollout:
     resource = await found.resource(owner)
     workload = resource and await api.get_or_none(
         client, resource, name=owner.name, namespace=owner.namespace

@@ -12,7 +12,7 @@ from sidecar_injector import names
 from sidecar_injector.cli import operator_extra, options
 from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import objects
+from sidecar_injector.cli.cluster import objects, owners
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.cluster import refusals as cluster_refusals
 from sidecar_injector.cli.cluster import release as cluster_release

@@ -87,9 +87,7 @@ _OWN: Final = (
 )  # fmt: skip
 _KRUISE: Final = "https://openkruise.io/docs/user-manuals/"
 _RAY: Final = "https://github.com/ray-project/kuberay/tree/master/ray-operator/apis/ray/v1"
-_TRAINING: Final = (
-    "https://github.com/kubeflow/trainer/tree/release-1.9/pkg/apis/kubeflow.org/v1"
-)
+_TRAINING: Final = "https://github.com/kubeflow/trainer/tree/release-1.9/pkg/apis/kubeflow.org/v1"
 _KNATIVE: Final = "https://knative.dev/docs/serving/"
 
 

@@ -107,7 +107,7 @@ def test_a_path_is_read_as_it_is_written(steps):
     ],
 )
 def test_a_mistake_in_a_path_is_named(text, sentence):
-    with pytest.raises(kinds.InvalidKindPathError, match=".*") as caught:
+    with pytest.raises(kinds.InvalidKindPathError) as caught:
         kinds.from_texts([text])
     assert sentence in str(caught.value)
 
@@ -124,9 +124,7 @@ def test_a_declared_path_comes_before_the_table_and_ends_with_the_context():
     usual, other = (manifest(rollout, ("spec", key)) for key in ("template", "other"))
     with kinds.declared(kinds.from_texts(texts)):
         assert workloads.pod_paths(usual) == []
-        assert [*workloads.not_understood(usual)] == [
-            "there is nothing at spec.pod or spec.other"
-        ]
+        assert [*workloads.not_understood(usual)] == ["there is nothing at spec.pod or spec.other"]
         assert workloads.pod_paths(other) == [("spec", "other")]
     assert workloads.pod_paths(usual) == [("spec", "template")]
 
