@@ -49,9 +49,11 @@ def _extra() -> Iterator[str]:
     yield "    extra:"
     for entry in kinds.CUSTOM.values():
         if path := entry.template_path:
-            rule = {"apiGroups": [entry.group], "apiVersions": ["*"], "resources": [entry.plural]}
+            rule: dict[str, list[str] | str] = {
+                "apiGroups": [entry.group], "apiVersions": ["*"], "resources": [entry.plural],
+            }  # fmt: skip
             if path != ("spec", "template"):
-                rule["template"] = [workloads.field(path)]
+                rule["template"] = workloads.field(path)
             yield f"      - {json.dumps(rule)}"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from sidecar_injector.cli.cluster import owners
+from sidecar_injector.cli.cluster import restarts
 from tests.kits import controlplane_cli as cli
 from tests.kits import product as kit
 from tools.controlplane import cluster
@@ -162,7 +162,7 @@ def test_an_unknown_kind_needs_its_template_named(
     assert owner["action"] == "restarted"
     path = f"/apis/example.com/v1/namespaces/{enabled_namespace}/foos/web"
     metadata = product.plane.client.get(path)["spec"]["pod"]["metadata"]
-    assert metadata["annotations"].keys() == {owners.RESTARTED_ANNOTATION}
+    assert metadata["annotations"].keys() == {restarts.RESTARTED_ANNOTATION}
 
 
 def test_a_right_that_is_missing_is_one_line(

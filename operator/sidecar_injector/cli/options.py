@@ -117,6 +117,8 @@ def kind_paths() -> Decorator:
 
 
 def _declare(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> None:
+    if not texts:
+        return
     from sidecar_injector.core.pods import kinds  # noqa: PLC0415 - not for completion
 
     try:

@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from sidecar_injector.cli.cluster import owners, rollouts
+from sidecar_injector.cli.cluster import restarts, rollouts
 from sidecar_injector.kube import api
 from tests.kits import cluster
 from tests.kits.cli import run, write
@@ -131,7 +131,7 @@ def test_a_clone_set_is_restarted_by_the_annotation_of_its_template(fake):
     seed_pod(fake, seed(fake, CLONES, template=TEMPLATE))
     assert owner_of()["action"] == "restarted"
     template = fake.objects[CLONES]["demo", "web"]["spec"]["template"]
-    assert template["metadata"]["annotations"].keys() == {owners.RESTARTED_ANNOTATION}
+    assert template["metadata"]["annotations"].keys() == {restarts.RESTARTED_ANNOTATION}
     assert template["spec"] == TEMPLATE["spec"]
 
 
@@ -203,7 +203,7 @@ def test_an_unknown_kind_is_left_to_be_done_by_hand_until_its_template_is_named(
     assert "demo/Foo/web: 1 of 1 pods is without log" in run("explain", "foo/web", *named).stdout
     assert owner_of("foo/web", *named)["action"] == "restarted"
     pod = fake.objects[FOO]["demo", "web"]["spec"]["pod"]
-    assert pod["metadata"]["annotations"].keys() == {owners.RESTARTED_ANNOTATION}
+    assert pod["metadata"]["annotations"].keys() == {restarts.RESTARTED_ANNOTATION}
 
 
 def test_a_template_of_an_unknown_kind_is_named_on_stderr(fake):
@@ -224,12 +224,30 @@ def test_an_owner_that_may_not_be_read_is_a_line(fake):
     assert answer["notes"] == ["revisions is forbidden: what owns Revision web-1 is not known"]
 
 
+def test_a_workload_that_may_not_be_read_does_not_keep_others_from_a_restart(fake):
+    rollout(fake)
+    seed_pod(fake, seed(fake, CLONES, "other", template=TEMPLATE), "other-a")
+    fake.failures["get", "rollouts"] = [refusal(403, "Forbidden", "rollouts is forbidden")]
+    owners = answered("restart", status=1)["owners"]
+    assert [(owner["kind"], owner["action"], owner["message"]) for owner in owners] == [
+        ("CloneSet", "restarted", ""),
+        ("Rollout", "recreate by hand", "rollouts is forbidden"),
+    ]
+
+
 def test_owners_in_a_circle_come_to_an_end(fake):
     one = seed(fake, KNATIVE["Revision"], "a", by=(KNATIVE["Revision"], "b"))
     seed(fake, KNATIVE["Revision"], "b", by=one)
     seed_pod(fake, one)
     assert len(answered("restart", "--dry-run", status=1)["owners"]) == 1
     assert fake.calls["get", "revisions"] == 2
+
+
+@pytest.mark.parametrize("kind", ["Revision", "Configuration", "Foo"])
+def test_a_name_that_nobody_has_checked_ends_nothing(fake, kind):
+    resource = FOO if kind == "Foo" else KNATIVE[kind]
+    seed_pod(fake, (resource, "../secrets/x"))
+    assert owner_of(status=1)["name"] == "../secrets/x"
 
 
 def test_an_object_with_several_templates_is_explained_for_each(fake):

@@ -8,7 +8,7 @@ import click.testing
 import pytest
 
 from sidecar_injector import names
-from sidecar_injector.cli.cluster import owners
+from sidecar_injector.cli.cluster import restarts
 from sidecar_injector.cli.commands import restart
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import model, namespace_view
@@ -78,7 +78,7 @@ def test_only_the_annotation_of_what_rolls_is_set(monkeypatch, fake):
         "1/2 demo/DaemonSet/rolls: restarted", "2/2 demo/StatefulSet/rolls: restarted",
     ]  # fmt: skip
     template = fake.objects[api.WORKLOADS["DaemonSet"]]["demo", "rolls"]["spec"]["template"]
-    assert template["metadata"]["annotations"].keys() == {owners.RESTARTED_ANNOTATION}
+    assert template["metadata"]["annotations"].keys() == {restarts.RESTARTED_ANNOTATION}
     assert answered(monkeypatch, fake, "restart")[1]["owners"][0]["action"] == "under way"
 
 

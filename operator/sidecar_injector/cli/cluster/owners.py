@@ -1,27 +1,16 @@
-"""What owns pods, and whether it can be restarted."""
+"""What owns pods: their controllers, and what is restarted to replace them."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sidecar_injector.cli.cluster import discovery, errors, objects
 from sidecar_injector.core import remedies
-from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import kinds, lenient, workloads
+from sidecar_injector.core.pods import kinds, workloads
 from sidecar_injector.kube import api
 
-RESTARTED_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
-"""What `kubectl rollout restart` sets: a changed template makes the controller start a rollout."""
-RESTART_AT = "restartAt"
-"""The field of `kinds.Restart.RESTART_AT`."""
-IN_PLACE_FIELDS: Final = ("podUpdatePolicy", "rollingUpdateType")
-"""OpenKruise: a changed annotation alone then makes no new pod.
-
-https://openkruise.io/docs/core-concepts/inplace-update
-"""
 MAKERS: Final = ("ReplicaSet", "Job")
 """The kinds that another object nearly always makes: without them no owner is known."""
 MOST_OWNERS: Final = 8
@@ -74,7 +63,8 @@ class Owners:
     """Finds the owners of pods; reads the ReplicaSets of a namespace once, custom ones singly."""
 
     def __init__(self, client: api.Api, kinds_served: discovery.Discovery | None = None) -> None:
-        self._client = client
+        self.client = client
+        """The cluster that they are in."""
         self._kinds_served = kinds_served or discovery.Discovery(client)
         self._controllers: dict[tuple[str, str], dict[str, Owner]] = {}
         """By kind and namespace, and by the name of what they control."""
@@ -101,7 +91,7 @@ class Owners:
             return []
         above = set(direct.entry.made_by) if direct.entry and not direct.group else None
         if above is None or any(owner.group or owner.kind in above for owner in wanted):
-            return await self._chain(metadata["namespace"], controller)
+            return await self._chain(metadata["namespace"], controller, wanted=wanted)
         return [direct]
 
     async def above(self, reference: api.Json) -> Owner:
@@ -118,12 +108,33 @@ class Owners:
             self._resources[key] = await self._kinds_served.of_kind(*key)
         return self._resources[key]
 
-    async def _chain(self, namespace: str, controller: api.Json | None) -> list[Owner]:
+    async def read(self, owner: Owner) -> api.Json | None:
+        """The object as it is now, with version and kind; None if there is none."""
+        resource = await self.resource(owner)
+        if resource is None:
+            return None
+        try:
+            manifest = await api.get_or_none(
+                self.client, resource, name=owner.name, namespace=owner.namespace
+            )
+        except api.InvalidNameError:
+            # Nobody checks the names in ownerReferences.
+            return None
+        if manifest is None:
+            return None
+        return {**manifest, "apiVersion": resource.api_version, "kind": resource.kind}
+
+    async def _chain(
+        self, namespace: str, controller: api.Json | None, *, wanted: Collection[Owner] = ()
+    ) -> list[Owner]:
         """The controller, what controls that, and so on; bounded."""
+        ends = frozenset() if any(owner.group for owner in wanted) else frozenset(wanted)
         chain: list[Owner] = []
         owner = _owner(namespace, controller)
         while owner and owner not in chain and len(chain) < MOST_OWNERS:
             chain.append(owner)
+            if owner in ends:
+                break
             owner = await (self._above_custom(owner) if owner.group else self._above_own(owner))
         return chain
 
@@ -161,25 +172,19 @@ class Owners:
 
     async def _read_custom(self, owner: Owner) -> api.Json | None:
         try:
-            resource = await self.resource(owner)
-            manifest = resource and await api.get_or_none(
-                self._client, resource, name=owner.name, namespace=owner.namespace
-            )
+            return await self.read(owner)
         except api.ApiError as error:
             if error.status != api.FORBIDDEN:
                 raise
             sentence = errors.denied(error).sentence
             self.notes[f"{sentence}: what owns {owner.kind} {owner.name} is not known"] = None
             return None
-        if not resource or not manifest:
-            return None
-        return {**manifest, "apiVersion": resource.api_version, "kind": resource.kind}
 
     async def _controllers_of(self, kind: str, namespace: str) -> dict[str, Owner]:
         if (kind, namespace) not in self._controllers:
             self._controllers[kind, namespace] = {}
             scope = api.Scope(namespace=namespace, metadata_only=True)
-            reading = objects.read_all(self._client, api.WORKLOADS[kind], scope=scope)
+            reading = objects.read_all(self.client, api.WORKLOADS[kind], scope=scope)
             if kind in MAKERS:
                 items = await reading
             else:
@@ -205,124 +210,6 @@ def _owner(namespace: str, reference: api.Json | None) -> Owner | None:
     group, slash, _ = str(reference.get("apiVersion") or "").partition("/")
     custom_group = kinds.custom_group(group if slash else "", kind)
     return Owner(namespace, kind, reference["name"], custom_group)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RestartEffect:
-    """What the restart annotation would do to an owner's pods."""
-
-    obstacle: str = ""
-    """Why it would not restart them; empty if it would."""
-    restarted: datetime.datetime | None = None
-    """When it was set last."""
-    is_replaced_anyway: bool = False
-    """Nothing is to be done: something else makes new pods in their place."""
-
-    def is_under_way(self, created: Iterable[datetime.datetime]) -> bool:
-        """Whether the last restart replaces all pods that were created at these times."""
-        last = self.restarted
-        return last is not None and all(moment < last for moment in created)
-
-
-async def restart_effect(client: api.Api, owner: Owner, found: Owners) -> RestartEffect:
-    """The effect on one owner as it is now; `found` says where it is read."""
-    if owner.kind == "Pod":
-        return RestartEffect("a bare pod: delete it and create it again")
-    how = owner.entry.restart if owner.entry else None
-    if how is kinds.Restart.NEXT_RUN:
-        return RestartEffect(f"its {owner.kind}'s next run is new", is_replaced_anyway=True)
-    if owner.kind == "Job" and not owner.group and await _is_of_cron_job(client, owner):
-        return RestartEffect("its CronJob's next run is new", is_replaced_anyway=True)
-    if how is kinds.Restart.RUNS_ONCE:
-        return RestartEffect(f"a {owner.kind} runs once: delete it and create it again")
-    if how not in remedies.ROLLING:
-        if owner.group and owner.entry is None:
-            return RestartEffect(
-                f"how a {owner.kind} replaces pods is not known: delete them, or name its template"
-                f" with --kind-path {owner.group}/{owner.kind}=PATH"
-            )
-        return RestartEffect(
-            f"a {owner.kind} does not replace its pods when its template changes: delete them"
-        )
-    resource = await found.resource(owner)
-    workload = resource and await api.get_or_none(
-        client, resource, name=owner.name, namespace=owner.namespace
-    )
-    if not workload:
-        return RestartEffect("it is gone")
-    return _effect(owner, workload)
-
-
-def _effect(owner: Owner, workload: api.Json) -> RestartEffect:
-    spec = lenient.child(workload, "spec")
-    strategy = lenient.child(spec, "updateStrategy")
-    rolling = lenient.child(strategy, "rollingUpdate")
-    if any(part.get("paused") for part in (spec, strategy, rolling)):
-        return RestartEffect("its rollout is paused: resume it first")
-    if strategy.get("type") == "OnDelete":
-        return RestartEffect("its updateStrategy is OnDelete: delete its pods")
-    in_place = (strategy.get("type"), *(rolling.get(field) for field in IN_PLACE_FIELDS))
-    if any(str(value).startswith("InPlace") for value in in_place):
-        return RestartEffect("its updateStrategy changes pods in place: delete its pods")
-    if owner.entry and owner.entry.restart is kinds.Restart.RESTART_AT:
-        return RestartEffect(restarted=_moment(spec.get(RESTART_AT)))
-    if not (templates := _templates(owner, workload)):
-        return RestartEffect("it has no pod template that can be changed: delete its pods")
-    return RestartEffect(restarted=_restarted(workloads.at(workload, templates[0])))
-
-
-def _templates(owner: Owner, workload: api.Json) -> list[kinds.Path]:
-    """The pod templates that a merge patch can change: a list would be replaced."""
-    return [
-        path
-        for path in (owner.entry.paths if owner.entry else ())
-        if kinds.EACH not in path and isinstance(workloads.at(workload, path), dict)
-    ]
-
-
-async def _is_of_cron_job(client: api.Api, owner: Owner) -> bool:
-    resource = api.WORKLOADS["Job"]
-    job = await api.get_or_none(client, resource, name=owner.name, namespace=owner.namespace)
-    controller = _controller(api.metadata(job)) if job else None
-    return bool(controller and controller["kind"] == "CronJob")
-
-
-def _restarted(template: api.Json) -> datetime.datetime | None:
-    return _moment(pod_fields.metadata_map(template, "annotations").get(RESTARTED_ANNOTATION))
-
-
-def _moment(text: object) -> datetime.datetime | None:
-    try:
-        moment = datetime.datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return moment if moment and moment.tzinfo else None
-
-
-async def restart(client: api.Api, owner: Owner, found: Owners, *, at: str) -> None:
-    """Sets the restart annotation of the pod template, or the field of the kind; nothing else."""
-    resource = await found.resource(owner)
-    assert resource
-    assert owner.entry
-    body: api.Json = {"spec": {RESTART_AT: at}}
-    if owner.entry.restart is kinds.Restart.ANNOTATION:
-        paths: Sequence[kinds.Path] = owner.entry.paths
-        if owner.group:
-            workload = await client.get(resource, name=owner.name, namespace=owner.namespace)
-            paths = _templates(owner, workload)
-        body = _merged(paths, {"metadata": {"annotations": {RESTARTED_ANNOTATION: at}}})
-    await client.patch(resource, body, name=owner.name, namespace=owner.namespace)
-
-
-def _merged(paths: Iterable[kinds.Path], value: api.Json) -> api.Json:
-    """An object with the value at each path."""
-    body: api.Json = {}
-    for path in paths:
-        parent = body
-        for step in path[:-1]:
-            parent = parent.setdefault(str(step), {})
-        parent[str(path[-1])] = value
-    return body
 
 
 def _controller(metadata: api.Json) -> api.Json | None:

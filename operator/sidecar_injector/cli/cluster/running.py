@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sidecar_injector.cli.cluster import history
+from sidecar_injector.cli.cluster import history, restarts
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import owners as cluster_owners
 from sidecar_injector.cli.cluster import pods as cluster_pods
@@ -31,9 +31,7 @@ class RunningPods:
 
     count: int = 0
     lacks: list[Lack] = dataclasses.field(default_factory=list)
-    effect: cluster_owners.RestartEffect = dataclasses.field(
-        default_factory=cluster_owners.RestartEffect
-    )
+    effect: restarts.RestartEffect = dataclasses.field(default_factory=restarts.RestartEffect)
     """What a restart would do; without meaning where nothing is lacking."""
 
     def headline(self) -> str:
@@ -111,7 +109,7 @@ async def read(
     for pods in running.values():
         if pods.lacks:
             owner = pods.lacks[0].candidate.owner
-            pods.effect = await cluster_owners.restart_effect(client, owner, owners)
+            pods.effect = await restarts.effect(owners, owner)
     return running
 
 

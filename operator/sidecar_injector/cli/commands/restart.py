@@ -23,6 +23,7 @@ from sidecar_injector.cli.cluster import (
     owners,
     probe,
     release,
+    restarts,
     rollouts,
 )
 from sidecar_injector.cli.cluster import injections as cluster_injections
@@ -60,7 +61,7 @@ class OwnerPlan:
         self,
         owner: owners.Owner,
         candidates: Sequence[cluster_pods.RestartCandidate],
-        effect: owners.RestartEffect,
+        effect: restarts.RestartEffect,
     ) -> None:
         self.owner, self.candidates, self.message = owner, candidates, effect.obstacle
         is_replacing = effect.is_under_way(pod.created for pod in candidates)
@@ -166,19 +167,19 @@ def restart(
         **mode,
     )
     release_namespace = address.release_namespace
-    restarts = cluster_client.run(
+    result = cluster_client.run(
         address,
         lambda client: _carry_out(
             client, chosen, release_namespace=release_namespace, mode=chosen_mode
         ),
     )
     if form == options.TABLE:
-        _print(restarts, namespace=chosen, mode=chosen_mode)
+        _print(result, namespace=chosen, mode=chosen_mode)
     else:
-        tables.structured(restarts_as_json(restarts), form=form)
-    tables.notes(restarts.notes)
-    is_left = any(plan.action in (BY_HAND, FAILED, INCOMPLETE) for plan in restarts.plans)
-    sys.exit(1 if is_left else 2 if restarts.notes else 0)
+        tables.structured(restarts_as_json(result), form=form)
+    tables.notes(result.notes)
+    is_left = any(plan.action in (BY_HAND, FAILED, INCOMPLETE) for plan in result.plans)
+    sys.exit(1 if is_left else 2 if result.notes else 0)
 
 
 class SilentInjectorError(cluster_client.ClusterError):
@@ -194,11 +195,11 @@ class SilentInjectorError(cluster_client.ClusterError):
         super().__init__(errors.Explained(f"nothing was restarted: {sentences}", remedy))
 
 
-def restarts_as_json(restarts: Restarts) -> dict[str, Any]:
+def restarts_as_json(result: Restarts) -> dict[str, Any]:
     """For programs; its shape is stable."""
     return {
-        "owners": [as_json(plan) for plan in restarts.plans],
-        "notes": list(restarts.notes),
+        "owners": [as_json(plan) for plan in result.plans],
+        "notes": list(result.notes),
     }
 
 
@@ -232,17 +233,17 @@ async def _carry_out(
     mode: Mode,
 ) -> Restarts:
     """What is restarted. Raises SilentInjectorError before anything is written."""
-    restarts = await _plans(client, namespace, mode=mode, release_namespace=release_namespace)
-    silent = await _silent(client, restarts.plans)
+    result = await _plans(client, namespace, mode=mode, release_namespace=release_namespace)
+    silent = await _silent(client, result.plans)
     if silent and not mode.dry_run and not mode.force:
         raise SilentInjectorError(silent)
     if mode.asks:
-        _ask(restarts.plans)
+        _ask(result.plans)
     if not mode.dry_run:
-        await _restart(client, restarts, mode=mode)
+        await _restart(result, mode=mode)
     if mode.is_waiting:
-        await _wait(client, restarts, seconds=mode.timeout)
-    return dataclasses.replace(restarts, notes=(*restarts.notes, *map(str, silent)))
+        await _wait(result, seconds=mode.timeout)
+    return dataclasses.replace(result, notes=(*result.notes, *map(str, silent)))
 
 
 async def _silent(
@@ -273,7 +274,7 @@ async def _plans(
         if is_meant and not candidate.obstacle:
             of_owner.setdefault(candidate.owner, []).append(candidate)
     plans = [
-        OwnerPlan(owner, candidates, await owners.restart_effect(client, owner, overview.owners))
+        OwnerPlan(owner, candidates, await restarts.effect(overview.owners, owner))
         for owner, candidates in sorted(of_owner.items())
     ]
     notes = (*injections.notes, *overview.owners.notes)
@@ -304,15 +305,15 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-async def _restart(client: api.Api, restarts: Restarts, *, mode: Mode) -> None:
+async def _restart(result: Restarts, *, mode: Mode) -> None:
     at = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
     ends: dict[owners.Owner, float] = {}
     """When each rollout that is under way is no longer waited for."""
-    for plan in _with_progress([plan for plan in restarts.plans if plan.action == RESTART]):
+    for plan in _with_progress([plan for plan in result.plans if plan.action == RESTART]):
         if len(ends) >= mode.parallel:
-            await _one_finished(client, restarts.owners, ends)
+            await _one_finished(result.owners, ends)
         try:
-            await owners.restart(client, plan.owner, restarts.owners, at=at)
+            await restarts.restart(result.owners, plan.owner, at=at)
             plan.action = RESTARTED
             ends[plan.owner] = time.monotonic() + mode.timeout
         except api.ApiError as error:
@@ -320,24 +321,20 @@ async def _restart(client: api.Api, restarts: Restarts, *, mode: Mode) -> None:
             plan.action, plan.message = FAILED, errors.explained(error).sentence
 
 
-async def _one_finished(
-    client: api.Api, found: owners.Owners, ends: dict[owners.Owner, float]
-) -> None:
+async def _one_finished(found: owners.Owners, ends: dict[owners.Owner, float]) -> None:
     """Wait until a rollout is complete, stuck or too slow, and forget it."""
     while True:
         for owner, end in [*ends.items()]:
-            rollout = await _rollout(client, found, owner)
+            rollout = await _rollout(found, owner)
             if rollout.complete or rollout.stuck or time.monotonic() >= end:
                 del ends[owner]
                 return
         await asyncio.sleep(PAUSE)
 
 
-async def _wait(client: api.Api, restarts: Restarts, *, seconds: float) -> None:
-    rolling = [plan for plan in restarts.plans if plan.action in (RESTARTED, UNDER_WAY)]
-    last = await follow(
-        client, [plan.owner for plan in rolling], found=restarts.owners, seconds=seconds
-    )
+async def _wait(result: Restarts, *, seconds: float) -> None:
+    rolling = [plan for plan in result.plans if plan.action in (RESTARTED, UNDER_WAY)]
+    last = await follow(result.owners, [plan.owner for plan in rolling], seconds=seconds)
     for plan in rolling:
         rollout = last[plan.owner]
         plan.action, plan.message = (
@@ -346,7 +343,7 @@ async def _wait(client: api.Api, restarts: Restarts, *, seconds: float) -> None:
 
 
 async def follow(
-    client: api.Api, rolling: Sequence[owners.Owner], *, found: owners.Owners, seconds: float
+    found: owners.Owners, rolling: Sequence[owners.Owner], *, seconds: float
 ) -> Rollouts:
     """The last rollout of each owner: complete, stuck, or neither if time runs out.
 
@@ -358,7 +355,7 @@ async def follow(
     with _shown(rolling) as show:
         while True:
             for owner in left:
-                rollout = await _rollout(client, found, owner)
+                rollout = await _rollout(found, owner)
                 if last.get(owner) != rollout:
                     show(owner, rollout)
                 last[owner] = rollout
@@ -368,11 +365,8 @@ async def follow(
             await asyncio.sleep(PAUSE)
 
 
-async def _rollout(client: api.Api, found: owners.Owners, owner: owners.Owner) -> rollouts.Rollout:
-    resource = await found.resource(owner)
-    workload = resource and await api.get_or_none(
-        client, resource, name=owner.name, namespace=owner.namespace
-    )
+async def _rollout(found: owners.Owners, owner: owners.Owner) -> rollouts.Rollout:
+    workload = await found.read(owner)
     return rollouts.judge(owner.kind, workload, group=owner.group) if workload else rollouts.GONE
 
 
@@ -416,11 +410,11 @@ def _with_progress(plans: Sequence[OwnerPlan]) -> Iterator[OwnerPlan]:
         click.echo(f"{number}/{len(plans)} {plan.owner}: {plan.action}", err=True)
 
 
-def _print(restarts: Restarts, *, namespace: str | None, mode: Mode) -> None:
+def _print(result: Restarts, *, namespace: str | None, mode: Mode) -> None:
     console = tables.console()
-    if not restarts.plans:
+    if not result.plans:
         place = f"namespace {namespace}" if namespace else "any namespace"
-        known = ", for the injections that you may see" if restarts.notes else ""
+        known = ", for the injections that you may see" if result.notes else ""
         of = f" of {', '.join(map(str, mode.references))}" if mode.references else ""
         tables.heading(f"no pod{of} in {place} needs a restart{known}", to=console)
         return
@@ -433,6 +427,6 @@ def _print(restarts: Restarts, *, namespace: str | None, mode: Mode) -> None:
             str(plan.pods(audit.MISSING)),
             f"{plan.action}: {plan.message}" if plan.message else plan.action,
         )
-        for plan in restarts.plans
+        for plan in result.plans
     ]
     tables.table(COLUMNS, rows, styles=STYLES, to=console)

@@ -342,8 +342,6 @@ def _replacing(candidate: cluster_pods.RestartCandidate) -> str:
     owner = candidate.owner
     if owner.rolls:
         return "a restart"
-    if owner.kind in ("Job", "CronJob") and not owner.group:
-        return "the next run has it"
     return REPLACING.get(owner.entry.restart, DELETE) if owner.entry else DELETE
 
 
