@@ -247,6 +247,7 @@ def test_owners_in_a_circle_come_to_an_end(fake):
 def test_a_name_that_nobody_has_checked_ends_nothing(fake, kind):
     resource = FOO if kind == "Foo" else KNATIVE[kind]
     seed_pod(fake, (resource, "../secrets/x"))
+    fake.failures["get", resource.plural] = [api.InvalidNameError("../secrets/x")] * 2
     assert owner_of(status=1)["name"] == "../secrets/x"
 
 
@@ -305,25 +306,37 @@ def foo(tmp_path):
 def test_files_are_injected_at_the_named_path_and_come_back(tmp_path):
     file, injections = foo(tmp_path)
     named = ("--kind-path", "example.com/Foo=spec.groups[*].pod")
-    result = run("inject", "-f", file, "-i", injections, *named)
+    result = run("inject", "-n", "demo", "-f", file, "-i", injections, *named)
     groups = yaml.safe_load(result.stdout)["spec"]["groups"]
     assert [len(group["pod"]["spec"]["containers"]) for group in groups] == [2, 2]
     (tmp_path / "injected.yaml").write_text(result.stdout)
     back = run("uninject", "-f", str(tmp_path / "injected.yaml"), *named)
     assert yaml.safe_load(back.stdout)["spec"]["groups"] == [{"pod": TEMPLATE}, {"pod": TEMPLATE}]
-    without = run("inject", "-f", file, "-i", injections)
+    without = run("inject", "-n", "demo", "-f", file, "-i", injections)
     assert "spec.groups[0].pod.spec looks like a pod, and is no pod template" in without.stderr
     assert yaml.safe_load(without.stdout)["spec"]["groups"] == [{"pod": TEMPLATE}] * 2
 
 
 def test_a_path_that_leads_to_nothing_is_said(tmp_path):
     file, injections = foo(tmp_path)
-    result = run("inject", "-f", file, "-i", injections, "--kind-path", "example.com/Foo=spec.pod")
+    result = run(
+        "inject",
+        "-n",
+        "demo",
+        "-f",
+        file,
+        "-i",
+        injections,
+        "--kind-path",
+        "example.com/Foo=spec.pod",
+    )
     assert "there is nothing at spec.pod" in result.stderr
 
 
 def test_a_wrong_path_is_wrong_usage(tmp_path):
     file, injections = foo(tmp_path)
-    result = run("inject", "-f", file, "-i", injections, "--kind-path", "Foo=spec.pod")
+    result = run(
+        "inject", "-n", "demo", "-f", file, "-i", injections, "--kind-path", "Foo=spec.pod"
+    )
     assert result.exit_code == 2
     assert "'Foo=spec.pod' is not GROUP/KIND=PATH, such as example.com/Foo=" in result.stderr

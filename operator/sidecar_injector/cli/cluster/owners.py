@@ -89,7 +89,7 @@ class Owners:
         direct = _owner(metadata["namespace"], controller)
         if direct is None:
             return []
-        above = set(direct.entry.made_by) if direct.entry and not direct.group else None
+        above = set(direct.entry.makers) if direct.entry and not direct.group else None
         if above is None or any(owner.group or owner.kind in above for owner in wanted):
             return await self._chain(metadata["namespace"], controller, wanted=wanted)
         return [direct]
@@ -157,13 +157,13 @@ class Owners:
 
     async def _above_own(self, owner: Owner) -> Owner | None:
         entry = owner.entry
-        if entry is None or not entry.made_by:
+        if entry is None or not entry.makers:
             return None
         return (await self._controllers_of(owner.kind, owner.namespace)).get(owner.name)
 
     async def _above_custom(self, owner: Owner) -> Owner | None:
         entry = owner.entry
-        if entry and not entry.made_by:
+        if entry and not entry.makers:
             return None
         if owner not in self._custom:
             self._custom[owner] = await self._read_custom(owner)

@@ -61,8 +61,8 @@ class PodOverview:
     skipped: Sequence[SkippedPod]
     tally: audit.Tally
     """The pods of these namespaces by injection and state."""
-    owners: owners.Owners
-    """Of the pods."""
+    lookup: owners.Owners
+    """Of the owners of the pods."""
 
 
 async def overview(
@@ -100,7 +100,7 @@ async def overview(
                 for injection, state in audit.states(pod, view):
                     tally[audit.identity(injection), state] += 1
     return PodOverview(
-        counts=counts, candidates=candidates, skipped=skipped, tally=tally, owners=pod_owners
+        counts=counts, candidates=candidates, skipped=skipped, tally=tally, lookup=pod_owners
     )
 
 

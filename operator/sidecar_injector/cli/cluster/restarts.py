@@ -41,8 +41,8 @@ class RestartEffect:
         return last is not None and all(moment < last for moment in created)
 
 
-async def effect(found: owners.Owners, owner: owners.Owner) -> RestartEffect:
-    """The effect on one of the owners that were found, as it is now."""
+async def effect(lookup: owners.Owners, owner: owners.Owner) -> RestartEffect:
+    """The effect on one of the owners that were looked up, as it is now."""
     if owner.kind == "Pod":
         return RestartEffect("a bare pod: delete it and create it again")
     how = owner.entry.restart if owner.entry else None
@@ -60,7 +60,7 @@ async def effect(found: owners.Owners, owner: owners.Owner) -> RestartEffect:
             f"a {owner.kind} does not replace its pods when its template changes: delete them"
         )
     try:
-        workload = await found.read(owner)
+        workload = await lookup.read(owner)
     except api.ApiError as error:
         # The roles of the chart and of Kubernetes do not have custom kinds: the others go on.
         if not owner.group or error.status != api.FORBIDDEN:
@@ -110,19 +110,19 @@ def _moment(text: object) -> datetime.datetime | None:
     return moment if moment and moment.tzinfo else None
 
 
-async def restart(found: owners.Owners, owner: owners.Owner, *, at: str) -> None:
+async def restart(lookup: owners.Owners, owner: owners.Owner, *, at: str) -> None:
     """Sets the restart annotation of the pod template, or the field of the kind; nothing else."""
-    resource = await found.resource(owner)
+    resource = await lookup.resource(owner)
     assert resource
     assert owner.entry
     body: api.Json = {"spec": {RESTART_AT: at}}
     if owner.entry.restart is kinds.Restart.ANNOTATION:
         paths: Sequence[kinds.Path] = owner.entry.paths
         if owner.group:
-            workload = await found.client.get(resource, name=owner.name, namespace=owner.namespace)
+            workload = await lookup.client.get(resource, name=owner.name, namespace=owner.namespace)
             paths = _templates(owner, workload)
         body = _merged(paths, {"metadata": {"annotations": {RESTARTED_ANNOTATION: at}}})
-    await found.client.patch(resource, body, name=owner.name, namespace=owner.namespace)
+    await lookup.client.patch(resource, body, name=owner.name, namespace=owner.namespace)
 
 
 def _merged(paths: Iterable[kinds.Path], value: api.Json) -> api.Json:

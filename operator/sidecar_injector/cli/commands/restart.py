@@ -81,7 +81,7 @@ class Restarts:
     plans: Sequence[OwnerPlan]
     notes: Sequence[str]
     """What could not be seen, in sentences."""
-    owners: owners.Owners
+    lookup: owners.Owners
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class Mode:
 )
 @click.option("--parallel", type=click.IntRange(min=1), default=5, show_default=True,
               metavar="N", help="How many rollouts may be under way at once.")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask before -A restarts what it has found.")
+@click.option("--yes", is_flag=True, help="Do not ask before -A restarts what it has lookup.")
 @click.option("--wait", is_flag=True, help="Until the pods are replaced, telling each step.")
 @click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True,
               metavar="SECONDS", help="How long to wait for rollouts.")  # fmt: skip
@@ -274,11 +274,11 @@ async def _plans(
         if is_meant and not candidate.obstacle:
             of_owner.setdefault(candidate.owner, []).append(candidate)
     plans = [
-        OwnerPlan(owner, candidates, await restarts.effect(overview.owners, owner))
+        OwnerPlan(owner, candidates, await restarts.effect(overview.lookup, owner))
         for owner, candidates in sorted(of_owner.items())
     ]
-    notes = (*injections.notes, *overview.owners.notes)
-    return Restarts(plans=plans, notes=notes, owners=overview.owners)
+    notes = (*injections.notes, *overview.lookup.notes)
+    return Restarts(plans=plans, notes=notes, lookup=overview.lookup)
 
 
 def _is_named(owner: owners.Owner, references: Sequence[objects.Reference]) -> bool:
@@ -311,9 +311,9 @@ async def _restart(result: Restarts, *, mode: Mode) -> None:
     """When each rollout that is under way is no longer waited for."""
     for plan in _with_progress([plan for plan in result.plans if plan.action == RESTART]):
         if len(ends) >= mode.parallel:
-            await _one_finished(result.owners, ends)
+            await _one_finished(result.lookup, ends)
         try:
-            await restarts.restart(result.owners, plan.owner, at=at)
+            await restarts.restart(result.lookup, plan.owner, at=at)
             plan.action = RESTARTED
             ends[plan.owner] = time.monotonic() + mode.timeout
         except api.ApiError as error:
@@ -321,11 +321,11 @@ async def _restart(result: Restarts, *, mode: Mode) -> None:
             plan.action, plan.message = FAILED, errors.explained(error).sentence
 
 
-async def _one_finished(found: owners.Owners, ends: dict[owners.Owner, float]) -> None:
+async def _one_finished(lookup: owners.Owners, ends: dict[owners.Owner, float]) -> None:
     """Wait until a rollout is complete, stuck or too slow, and forget it."""
     while True:
         for owner, end in [*ends.items()]:
-            rollout = await _rollout(found, owner)
+            rollout = await _rollout(lookup, owner)
             if rollout.complete or rollout.stuck or time.monotonic() >= end:
                 del ends[owner]
                 return
@@ -334,7 +334,7 @@ async def _one_finished(found: owners.Owners, ends: dict[owners.Owner, float]) -
 
 async def _wait(result: Restarts, *, seconds: float) -> None:
     rolling = [plan for plan in result.plans if plan.action in (RESTARTED, UNDER_WAY)]
-    last = await follow(result.owners, [plan.owner for plan in rolling], seconds=seconds)
+    last = await follow(result.lookup, [plan.owner for plan in rolling], seconds=seconds)
     for plan in rolling:
         rollout = last[plan.owner]
         plan.action, plan.message = (
@@ -343,7 +343,7 @@ async def _wait(result: Restarts, *, seconds: float) -> None:
 
 
 async def follow(
-    found: owners.Owners, rolling: Sequence[owners.Owner], *, seconds: float
+    lookup: owners.Owners, rolling: Sequence[owners.Owner], *, seconds: float
 ) -> Rollouts:
     """The last rollout of each owner: complete, stuck, or neither if time runs out.
 
@@ -355,7 +355,7 @@ async def follow(
     with _shown(rolling) as show:
         while True:
             for owner in left:
-                rollout = await _rollout(found, owner)
+                rollout = await _rollout(lookup, owner)
                 if last.get(owner) != rollout:
                     show(owner, rollout)
                 last[owner] = rollout
@@ -365,8 +365,8 @@ async def follow(
             await asyncio.sleep(PAUSE)
 
 
-async def _rollout(found: owners.Owners, owner: owners.Owner) -> rollouts.Rollout:
-    workload = await found.read(owner)
+async def _rollout(lookup: owners.Owners, owner: owners.Owner) -> rollouts.Rollout:
+    workload = await lookup.read(owner)
     return rollouts.judge(owner.kind, workload, group=owner.group) if workload else rollouts.GONE
 
 

@@ -199,7 +199,7 @@ async def _read(
         refusals=refusals or [],
         is_of_namespace=namespace is not None,
         certificates=await _certificates(client, release, notes) if release else None,
-        notes=(*injections.notes, *notes, *pods.owners.notes),
+        notes=(*injections.notes, *notes, *pods.lookup.notes),
     )
 
 

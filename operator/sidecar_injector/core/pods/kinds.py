@@ -47,7 +47,7 @@ class Kind:
     """The labels that its controller writes into pods with values of their own."""
     short: str = ""
     """kubectl's short name of a kind of Kubernetes; custom kinds are looked up in the cluster."""
-    made_by: tuple[str, ...] = ()
+    makers: tuple[str, ...] = ()
     """The kinds of this table that make it as a step on the way to pods."""
     is_declared: bool = False
     """A person said where its pod template is."""
@@ -68,22 +68,22 @@ class Kind:
 
 _OWN: Final = (
     Kind(group="", kind="Pod", plural="pods", paths=((),), restart=Restart.RUNS_ONCE, short="po",
-         made_by=("LeaderWorkerSet",)),
+         makers=("LeaderWorkerSet",)),
     Kind(group="", kind="PodTemplate", plural="podtemplates", paths=(("template",),)),
     Kind(group="", kind="ReplicationController", plural="replicationcontrollers", short="rc"),
     Kind(group="apps", kind="DaemonSet", plural="daemonsets", restart=Restart.ANNOTATION,
          labels=(_REVISION, "pod-template-generation"), short="ds"),
     Kind(group="apps", kind="Deployment", plural="deployments", restart=Restart.ANNOTATION,
-         labels=("pod-template-hash",), short="deploy", made_by=("Revision", "UnitedDeployment")),
+         labels=("pod-template-hash",), short="deploy", makers=("Revision", "UnitedDeployment")),
     Kind(group="apps", kind="ReplicaSet", plural="replicasets", short="rs",
-         made_by=("Deployment", "Rollout")),
+         makers=("Deployment", "Rollout")),
     Kind(group="apps", kind="StatefulSet", plural="statefulsets", restart=Restart.ANNOTATION,
          labels=(_REVISION, "apps.kubernetes.io/pod-index", "statefulset.kubernetes.io/pod-name"),
-         short="sts", made_by=("LeaderWorkerSet", "UnitedDeployment", "Notebook")),
+         short="sts", makers=("LeaderWorkerSet", "UnitedDeployment", "Notebook")),
     Kind(group="batch", kind="CronJob", plural="cronjobs", restart=Restart.NEXT_RUN, short="cj",
          paths=(("spec", "jobTemplate", *_TEMPLATE),)),
     Kind(group="batch", kind="Job", plural="jobs", restart=Restart.RUNS_ONCE,
-         made_by=("CronJob", "JobSet", "AdvancedCronJob", "RayJob")),
+         makers=("CronJob", "JobSet", "AdvancedCronJob", "RayJob")),
 )  # fmt: skip
 _KRUISE: Final = "https://openkruise.io/docs/user-manuals/"
 _RAY: Final = "https://github.com/ray-project/kuberay/tree/master/ray-operator/apis/ray/v1"
@@ -109,34 +109,34 @@ _CUSTOM: Final = (
          labels=("rollouts-pod-template-hash",),
          source="https://argoproj.github.io/argo-rollouts/features/restart/"),
     Kind(group="apps.kruise.io", kind="CloneSet", plural="clonesets", restart=Restart.ANNOTATION,
-         labels=(_REVISION, "apps.kruise.io/cloneset-instance-id"), made_by=("UnitedDeployment",),
+         labels=(_REVISION, "apps.kruise.io/cloneset-instance-id"), makers=("UnitedDeployment",),
          source=f"{_KRUISE}cloneset"),
     Kind(group="apps.kruise.io", kind="StatefulSet", plural="statefulsets",
          restart=Restart.ANNOTATION, labels=(_REVISION, "statefulset.kubernetes.io/pod-name"),
-         made_by=("UnitedDeployment",), source=f"{_KRUISE}advancedstatefulset"),
+         makers=("UnitedDeployment",), source=f"{_KRUISE}advancedstatefulset"),
     Kind(group="apps.kruise.io", kind="DaemonSet", plural="daemonsets", labels=(_REVISION,),
          restart=Restart.ANNOTATION, source=f"{_KRUISE}advanceddaemonset"),
     Kind(group="apps.kruise.io", kind="UnitedDeployment", plural="uniteddeployments",
          restart=Restart.ANNOTATION,
-         paths=tuple(("spec", "template", f"{made}Template", *_TEMPLATE)
-                     for made in ("statefulSet", "advancedStatefulSet", "cloneSet", "deployment")),
+         paths=tuple(("spec", "template", f"{inner}Template", *_TEMPLATE)
+                     for inner in ("statefulSet", "advancedStatefulSet", "cloneSet", "deployment")),
          source=f"{_KRUISE}uniteddeployment"),
     Kind(group="apps.kruise.io", kind="BroadcastJob", plural="broadcastjobs",
-         restart=Restart.RUNS_ONCE, made_by=("AdvancedCronJob",),
+         restart=Restart.RUNS_ONCE, makers=("AdvancedCronJob",),
          source=f"{_KRUISE}broadcastjob"),
     Kind(group="apps.kruise.io", kind="AdvancedCronJob", plural="advancedcronjobs",
          restart=Restart.NEXT_RUN,
-         paths=tuple(("spec", "template", f"{made}Template", *_TEMPLATE)
-                     for made in ("job", "broadcastJob")),
+         paths=tuple(("spec", "template", f"{inner}Template", *_TEMPLATE)
+                     for inner in ("job", "broadcastJob")),
          source=f"{_KRUISE}advancedcronjob"),
     Kind(group="apps.kruise.io", kind="SidecarSet", plural="sidecarsets", paths=(),
          source=f"{_KRUISE}sidecarset"),
     Kind(group="serving.knative.dev", kind="Service", plural="services",
          restart=Restart.ANNOTATION, source=_KNATIVE),
     Kind(group="serving.knative.dev", kind="Configuration", plural="configurations",
-         restart=Restart.ANNOTATION, made_by=("Service",), source=_KNATIVE),
+         restart=Restart.ANNOTATION, makers=("Service",), source=_KNATIVE),
     Kind(group="serving.knative.dev", kind="Revision", plural="revisions", paths=(),
-         restart=Restart.ABOVE, made_by=("Configuration",), source=_KNATIVE),
+         restart=Restart.ABOVE, makers=("Configuration",), source=_KNATIVE),
     Kind(group="jobset.x-k8s.io", kind="JobSet", plural="jobsets", restart=Restart.RUNS_ONCE,
          paths=(("spec", "replicatedJobs", EACH, "template", *_TEMPLATE),),
          source="https://jobset.sigs.k8s.io/docs/reference/jobset.v1alpha2/"),
@@ -153,7 +153,7 @@ _CUSTOM: Final = (
          paths=(("spec", "tasks", EACH, "template"),),
          source="https://volcano.sh/en/docs/vcjob/"),
     Kind(group="ray.io", kind="RayCluster", plural="rayclusters", paths=_ray("spec"),
-         made_by=("RayJob", "RayService"), source=_RAY),
+         makers=("RayJob", "RayService"), source=_RAY),
     Kind(group="ray.io", kind="RayJob", plural="rayjobs", restart=Restart.RUNS_ONCE,
          paths=(*_ray("spec", "rayClusterSpec"), ("spec", "submitterPodTemplate")), source=_RAY),
     Kind(group="ray.io", kind="RayService", plural="rayservices",

@@ -73,7 +73,7 @@ def test_the_table_has_each_kind_once_and_names_what_makes_it():
     entries = [*kinds.BUILT_IN.values(), *kinds.CUSTOM.values()]
     assert len({entry.resource for entry in entries}) == len(entries)
     of_table = {entry.kind for entry in entries}
-    assert all(set(entry.made_by) <= of_table for entry in entries)
+    assert all(set(entry.makers) <= of_table for entry in entries)
     assert all(entry.source for entry in kinds.CUSTOM.values())
     assert {kind for kind in kinds.BUILT_IN if kind != "PodTemplate"} == set(api.WORKLOADS)
 
