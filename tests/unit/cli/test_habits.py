@@ -33,7 +33,9 @@ ENABLED = f"{names.INJECTION_LABEL}={names.ENABLED}"
     ],
 )
 def test_objects_are_named_as_for_kubectl(words, references):
-    assert objects.references(words) == references
+    read = objects.references(words)
+    assert [Reference(reference.kind, reference.name) for reference in read] == references
+    assert all(reference.resource for reference in read)
 
 
 @pytest.fixture

@@ -258,7 +258,7 @@ def test_the_run_of_a_cron_job_is_left_alone(monkeypatch, fake):
         fake.seed(api.WORKLOADS["Job"], {"metadata": metadata, "spec": {}})
     fake.seed(api.PODS, kit.pod("of-run", owner=("Job", "run")))
     result, answer = answered(monkeypatch, fake, "restart")
-    assert (result.exit_code, actions(answer)) == (0, {"Job/run": "nothing to do"})
+    assert (result.exit_code, actions(answer)) == (0, {"CronJob/c": "nothing to do"})
     assert answer["owners"][0]["message"] == "its CronJob's next run is new"
     fake.seed(api.PODS, kit.pod("of-job", owner=("Job", "job")))
     result, answer = answered(monkeypatch, fake, "restart")

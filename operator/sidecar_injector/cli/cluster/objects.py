@@ -95,9 +95,9 @@ async def _resolved(reference: Reference, kinds_served: discovery.Discovery) -> 
         )
     if served is None:
         raise click.UsageError(
-            f"{word!r} has no pod template, and the cluster serves no such kind; KIND is one of"
+            f"{word!r} has no pod template; KIND is one of"
             f" {', '.join(sorted(workload.lower() for workload in api.WORKLOADS))}, or a custom"
-            " kind. By its name: KIND/NAME, such as deploy/web"
+            " kind that the cluster serves. By its name: KIND/NAME, such as deploy/web"
         )
     if not served.is_namespaced:
         raise click.UsageError(f"{word!r} has no pods: its objects are in no namespace")

@@ -11,7 +11,7 @@ from sidecar_injector.core import remedies
 from sidecar_injector.core.pods import kinds, workloads
 from sidecar_injector.kube import api
 
-MAKERS: Final = ("ReplicaSet", "Job")
+CONTROLLED: Final = ("ReplicaSet", "Job")
 """The kinds that another object nearly always makes: without them no owner is known."""
 MOST_OWNERS: Final = 8
 """From a pod upwards. Owners may be a circle: anybody may write them."""
@@ -185,7 +185,7 @@ class Owners:
             self._controllers[kind, namespace] = {}
             scope = api.Scope(namespace=namespace, metadata_only=True)
             reading = objects.read_all(self.client, api.WORKLOADS[kind], scope=scope)
-            if kind in MAKERS:
+            if kind in CONTROLLED:
                 items = await reading
             else:
                 notes: list[str] = []
