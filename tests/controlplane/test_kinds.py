@@ -102,7 +102,8 @@ def test_a_rollout_is_explained_and_restarted_as_its_project_does(
     assert command == f"kubectl sidecar-injector {restart}"
     (pod,) = cli.read(config, "explain", f"pod/{old['metadata']['name']}", *where)["pods"]
     assert "restart" in cli.run(config, "explain", f"pod/{pod['name']}", *where).stdout
-    assert "+  - image: " in cli.run(config, "diff", "rollout/web", *where).stdout
+    lines = cli.run(config, "diff", "rollout/web", *where).stdout.splitlines()
+    assert any(line.startswith("+") and line.endswith("name: sidecar") for line in lines)
 
     (owner,) = cli.read(config, *restart.split())["owners"]
     assert (owner["group"], owner["kind"], owner["action"]) == (

@@ -338,7 +338,6 @@ def test_of_named_workloads_only_those_are_restarted(monkeypatch, many, words):
     [
         (("status", "web"), "explain KIND/NAME, such as deploy/web"),
         (("status", "deploy/web"), "explain KIND/NAME, such as deploy/web"),
-        (("restart", "web"), "write its kind before it, such as deploy/web"),
         (("restart", "deploy/"), "KIND/NAME, such as pod/web or deploy/web"),
     ],
 )

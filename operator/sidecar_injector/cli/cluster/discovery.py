@@ -66,7 +66,7 @@ def _read(answer: api.Json) -> Iterator[Served]:
             for item in lenient.objects(version, "resources"):
                 kind = lenient.text(lenient.child(item, "responseKind"), "kind")
                 plural = lenient.text(item, "resource")
-                if not name or not kind or not plural:
+                if not (name and kind and plural):
                     continue
                 short = item.get("shortNames")
                 words = [plural, lenient.text(item, "singularResource"), kind.lower()]

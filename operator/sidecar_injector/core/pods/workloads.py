@@ -7,8 +7,8 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core.pods import kinds
-from sidecar_injector.core.pods.kinds import Path
 
+Path = kinds.Path
 PATHS: Mapping[tuple[str, str], Path] = {
     (entry.group, entry.kind): entry.paths[0] for entry in kinds.BUILT_IN.values()
 }
