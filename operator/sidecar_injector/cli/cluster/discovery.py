@@ -68,11 +68,10 @@ def _read(answer: api.Json) -> Iterator[Served]:
                 plural = lenient.text(item, "resource")
                 if not (name and kind and plural):
                     continue
-                short = item.get("shortNames")
                 words = [plural, lenient.text(item, "singularResource"), kind.lower()]
-                words += short if isinstance(short, list) else []
+                words += lenient.strings(item, "shortNames")
                 yield Served(
                     resource=api.Resource(api_version, plural, kind),
-                    words=frozenset(word for word in words if isinstance(word, str) and word),
+                    words=frozenset(filter(None, words)),
                     is_namespaced=item.get("scope") == "Namespaced",
                 )
