@@ -117,7 +117,7 @@ class Mode:
 )
 @click.option("--parallel", type=click.IntRange(min=1), default=5, show_default=True,
               metavar="N", help="How many rollouts may be under way at once.")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask before -A restarts what it has lookup.")
+@click.option("--yes", is_flag=True, help="Do not ask before -A restarts what it has found.")
 @click.option("--wait", is_flag=True, help="Until the pods are replaced, telling each step.")
 @click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True,
               metavar="SECONDS", help="How long to wait for rollouts.")  # fmt: skip
