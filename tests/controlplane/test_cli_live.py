@@ -28,7 +28,8 @@ from tools.controlplane import cluster, errors, operators, ports
 LEVELS = {"ok", "warning", "failed", "unknown"}
 FINDING = {"check", "level", "message", "remedy"}
 OWNER = {
-    "namespace", "kind", "name", "outdated", "missing", "action", "message", "pods", "injections",
+    "namespace", "kind", "group", "name", "outdated", "missing", "action", "message", "pods",
+    "injections",
 }  # fmt: skip
 
 

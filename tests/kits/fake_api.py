@@ -18,6 +18,29 @@ Key = tuple[str, str]
 MOST_TURNS = 5000
 
 
+def discovery(resources: list[api.Resource]) -> api.Json:
+    """The aggregated discovery document of these custom resources."""
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "items": [
+            {
+                "metadata": {"name": resource.group},
+                "versions": [{
+                    "version": resource.api_version.rpartition("/")[2],
+                    "resources": [{
+                        "resource": resource.plural,
+                        "responseKind": {"kind": resource.kind},
+                        "singularResource": resource.kind.lower(),
+                        "scope": "Namespaced",
+                        "shortNames": [resource.kind.lower()[:2]],
+                    }],
+                }],
+            }
+            for resource in resources
+        ],
+    }  # fmt: skip
+
+
 class FakeApi:
     """Implements `kube.api.Api`. `calls` counts calls by method and plural."""
 
@@ -28,6 +51,8 @@ class FakeApi:
         """The errors of the next calls of a method and plural, in this order."""
         self.version = "v1.37.2"
         """The release of Kubernetes."""
+        self.custom_kinds: list[api.Resource] = []
+        """What is served besides the kinds of Kubernetes."""
         self.manager = names.PRODUCT
         """The field manager of writes."""
         self._version = 100
@@ -36,9 +61,11 @@ class FakeApi:
         self._changed = asyncio.Event()
         self._epoch = 0
 
-    async def document(self, path: str) -> api.Json:
-        """The answer for `/version`."""
+    async def document(self, path: str, *, accept: str = "") -> api.Json:
+        """The answer for `/version`, and for `/apis`: the kinds of `custom_kinds`."""
         self.calls["document", path] += 1
+        if path == "/apis":
+            return discovery(self.custom_kinds) if "apidiscovery" in accept else {}
         return {"gitVersion": self.version}
 
     def seed(self, resource: api.Resource, item: api.Json) -> api.Json:

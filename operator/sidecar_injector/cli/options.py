@@ -84,6 +84,7 @@ def subjects() -> Decorator:
         injections(required=False, without=FROM_CLUSTER),
         namespace(live=True),
         namespace_labels(),
+        kind_paths(),
     )  # fmt: skip
 
 
@@ -103,6 +104,28 @@ def namespace_labels() -> Decorator:
         "--namespace-labels", default="", callback=_labels, metavar="K=V,…",
         help=f"Labels of the pods' namespace, besides {names.INJECTION_LABEL}={names.ENABLED}.",
     )  # fmt: skip
+
+
+def kind_paths() -> Decorator:
+    """`--kind-path`: where custom kinds have their pod templates, as long as the verb runs."""
+    return click.option(
+        "--kind-path", "kind_paths", multiple=True, metavar="GROUP/KIND=PATH", expose_value=False,
+        callback=_declare,
+        help="Where a custom kind has a pod template: example.com/Foo=spec.podTemplate. May be"
+        " repeated.",
+    )  # fmt: skip
+
+
+def _declare(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> None:
+    if not texts:
+        return
+    from sidecar_injector.core.pods import kinds  # noqa: PLC0415 - not for completion
+
+    try:
+        entries = kinds.from_texts(texts)
+    except kinds.InvalidKindPathError as error:
+        raise click.BadParameter(str(error)) from error
+    context.with_resource(kinds.declared(entries))
 
 
 def output() -> Decorator:

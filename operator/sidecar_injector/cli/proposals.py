@@ -39,15 +39,14 @@ def objects(context: click.Context, parameter: click.Parameter, incomplete: str)
     from sidecar_injector.cli.cluster import objects as live  # noqa: PLC0415 - as above
     from sidecar_injector.kube import api  # noqa: PLC0415
 
-    spellings = live.spellings()
     words = context.params.get(parameter.name or "") or ()
     text, slash, _ = incomplete.partition("/")
     word = text if slash else (words[0] if words and "/" not in words[0] else "")
-    kind = spellings.get(word.partition(".")[0].lower())
-    if not kind:
+    resource = live.own_resource(word)
+    if not resource:
         return _starting(incomplete, sorted(name.lower() for name in api.WORKLOADS))
     prefix = f"{text}/" if slash else ""
-    names = _names(context, api.WORKLOADS[kind], namespace=context.params.get("namespace") or "")
+    names = _names(context, resource, namespace=context.params.get("namespace") or "")
     return _starting(incomplete, [f"{prefix}{name}" for name in names])
 
 

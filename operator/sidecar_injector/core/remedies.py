@@ -14,16 +14,12 @@ from typing import Any, Final
 from sidecar_injector import names
 from sidecar_injector.core.decision import Line
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.pods import annotation, workloads
+from sidecar_injector.core.pods import annotation, kinds
 from sidecar_injector.core.reasons import Reason, Verdict
 
-RESTARTABLE: Final = frozenset({"Deployment", "DaemonSet", "StatefulSet"})
-"""`kubectl rollout restart` takes no others."""
-TEMPLATES: Final = {
-    kind: path
-    for (_, kind), path in workloads.PATHS.items()
-    if kind in RESTARTABLE or kind == "CronJob"
-}
+ROLLING: Final = frozenset({kinds.Restart.ANNOTATION, kinds.Restart.RESTART_AT})
+"""The kinds that `restart` restarts; `kubectl rollout restart` takes those of Kubernetes."""
+NEW_PODS: Final = ROLLING | {kinds.Restart.NEXT_RUN}
 """The kinds that make new pods when their template changes."""
 NO_ANNOTATIONS: Final = dict.fromkeys((names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION))
 """Removes them in a patch, in which the null of an absent key is allowed."""
@@ -41,10 +37,17 @@ class Subject:
     namespace: str
     kind: str = "Pod"
     name: str = ""
+    group: str = ""
+    """The API group of a custom kind; empty for a kind of Kubernetes."""
     annotation: object = None
     """Our annotation in the pod template as it is now."""
     is_file: bool = False
     """It is changed in its file, not in a cluster."""
+
+    @property
+    def entry(self) -> kinds.Kind | None:
+        """What is known of its kind."""
+        return kinds.of_owner(self.group, self.kind)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,10 +111,20 @@ def _command(reason: Reason, subject: Subject, injection: model.Injection | None
         case Reason.NAMESPACE_NOT_ENABLED:
             label = f"{names.INJECTION_LABEL}={names.ENABLED}"
             return f"kubectl label namespace {_quoted(subject.namespace)} {label} --overwrite"
-        case Reason.NOT_A_CREATE if subject.kind in RESTARTABLE and subject.name:
-            workload = _quoted(f"{subject.kind.lower()}/{subject.name}")
-            return f"kubectl rollout restart {workload}{_in(subject)}"
+        case Reason.NOT_A_CREATE if subject.name:
+            return _restart(subject)
     return _command_of_injection(reason, injection) if injection else ""
+
+
+def _restart(subject: Subject) -> str:
+    entry = subject.entry
+    if entry is None or entry.restart not in ROLLING:
+        return ""
+    if subject.group:
+        workload = _quoted(f"{entry.resource}/{subject.name}")
+        return f"kubectl {names.PRODUCT} restart {workload}{_in(subject)}"
+    workload = _quoted(f"{subject.kind.lower()}/{subject.name}")
+    return f"kubectl rollout restart {workload}{_in(subject)}"
 
 
 def _metadata(
@@ -134,7 +147,7 @@ def _metadata(
 
 def _in_file(subject: Subject, metadata: dict[str, Any]) -> str:
     """The YAML that sets an annotation of a template; empty where one is removed."""
-    path = next((path for (_, kind), path in workloads.PATHS.items() if kind == subject.kind), ())
+    path = subject.entry.template_path if subject.entry else ()
     wanted = (metadata.get("annotations") or {}).get(names.INJECT_ANNOTATION)
     if not path or wanted is None:
         return ""
@@ -163,15 +176,19 @@ def _command_of_injection(reason: Reason, injection: model.Injection) -> str:
 
 def _template(subject: Subject, metadata: dict[str, Any]) -> str:
     """Change the metadata of the subject's pod template; nothing if it has none."""
-    path = TEMPLATES.get(subject.kind)
-    if path is None or not subject.name:
+    entry = subject.entry
+    path = entry.template_path if entry and entry.restart in NEW_PODS else ()
+    if not entry or not path or not subject.name:
         return ""
     body: dict[str, Any] = {"metadata": metadata}
     for step in reversed(path):
         body = {str(step): body}
     patch = shlex.quote(json.dumps(body, separators=(",", ":")))
-    workload = f"{subject.kind.lower()} {_quoted(subject.name)}"
-    return f"kubectl patch {workload}{_in(subject)} -p {patch}"
+    # Custom resources know no strategic merge patch.
+    word, kind_of_patch = (
+        (entry.resource, " --type=merge") if subject.group else (subject.kind.lower(), "")
+    )
+    return f"kubectl patch {word} {_quoted(subject.name)}{_in(subject)}{kind_of_patch} -p {patch}"
 
 
 def _patch(injection: model.Injection, spec: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, Protocol
 
 from sidecar_injector import names
+from sidecar_injector.core.pods import kinds
 
 Json = dict[str, Any]
 """One JSON object as the API server sent it."""
@@ -212,14 +213,11 @@ def by_kind(*resources: Resource) -> Mapping[str, Resource]:
 OWN_KINDS: Final = by_kind(INJECTIONS, CLUSTER_INJECTIONS)
 WEBHOOK_CONFIGURATIONS: Final = by_kind(MUTATING, VALIDATING)
 WORKLOADS: Final = by_kind(
-    PODS,
-    Resource("v1", "replicationcontrollers", "ReplicationController"),
-    Resource("apps/v1", "daemonsets", "DaemonSet"),
-    DEPLOYMENTS,
-    Resource("apps/v1", "replicasets", "ReplicaSet"),
-    Resource("apps/v1", "statefulsets", "StatefulSet"),
-    Resource("batch/v1", "cronjobs", "CronJob"),
-    Resource("batch/v1", "jobs", "Job"),
+    *(
+        Resource(f"{entry.group}/v1".lstrip("/"), entry.plural, entry.kind)
+        for entry in kinds.BUILT_IN.values()
+        if entry.kind != "PodTemplate"
+    )
 )
 """Pods, and everything built into Kubernetes that makes pods."""
 
@@ -333,7 +331,7 @@ class Api(Protocol):
         """Patch an object and return it; with a resourceVersion it is a compare-and-swap."""
         ...
 
-    async def document(self, path: str) -> Json:
+    async def document(self, path: str, *, accept: str = "") -> Json:
         """The JSON at a path that is not a resource: `/version`, `/openapi/v3/…`."""
         ...
 

@@ -91,8 +91,8 @@ class Calls(abc.ABC):
         path = url_path(resource, namespace=namespace, name=name, subresource=subresource)
         return await self._json("PATCH", path, query=WRITES, body=body, content_type=content_type)
 
-    async def document(self, path: str) -> api.Json:
-        return await self._json("GET", path)
+    async def document(self, path: str, *, accept: str = "") -> api.Json:
+        return await self._json("GET", path, accept=accept)
 
     @abc.abstractmethod
     async def _page(self, path: str, *, is_single: bool, **options: Any) -> tuple[api.Json, int]:

@@ -356,8 +356,6 @@ def test_an_injection_that_cannot_be_done_is_exit_status_1(tmp_path):
         (("pod", "web", "-A"), "-l and -A choose among all objects of a kind: give no name"),
         (("pod", "-A", "-n", "demo"), "-n and -A exclude each other"),
         (("pod/web", "web"), "'web' is not KIND/NAME, such as pod/web or deploy/web"),
-        (("svc/web",), "'svc' has no pod template; KIND is one of cronjob, daemonset,"),
-        (("svc", "web"), "'svc' has no pod template; KIND is one of cronjob, daemonset,"),
     ],
 )
 def test_arguments_for_files_and_for_a_cluster_exclude_each_other(verb, words, message):

@@ -271,7 +271,7 @@ def test_a_namespace_that_does_not_exist_is_said_to_be_missing(fake, verb, words
 
 
 @pytest.mark.parametrize("verb", ["explain", "diff"])
-def test_a_bare_name_is_answered_with_what_to_write(verb):
+def test_a_bare_name_is_answered_with_what_to_write(fake, verb):
     result = run(verb, "web")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "write its kind before it, such as deploy/web or pod/web" in " ".join(

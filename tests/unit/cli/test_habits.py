@@ -33,7 +33,9 @@ ENABLED = f"{names.INJECTION_LABEL}={names.ENABLED}"
     ],
 )
 def test_objects_are_named_as_for_kubectl(words, references):
-    assert objects.references(words) == references
+    read = objects.references(words)
+    assert [Reference(reference.kind, reference.name) for reference in read] == references
+    assert all(reference.resource for reference in read)
 
 
 @pytest.fixture
@@ -311,12 +313,12 @@ def test_version_without_a_cluster_is_still_the_version(tmp_path):
     assert f"note: {note}" in result.stderr
 
 
-def test_an_object_of_another_kind_is_named(tmp_path):
-    rollout = {
-        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+def test_an_object_of_a_kind_that_is_not_known_is_named(tmp_path):
+    widget = {
+        "apiVersion": "example.com/v1", "kind": "Widget",
         "metadata": {"name": "web", "namespace": "demo"},
         "spec": {"template": {"spec": placed()["spec"]}},
     }  # fmt: skip
-    result = kit.on_files(tmp_path, "inject", rollout)
-    assert "Rollout/web: spec.template is taken for a pod template" in result.stderr
+    result = kit.on_files(tmp_path, "inject", widget)
+    assert "Widget/web: spec.template is taken for a pod template" in result.stderr
     assert "name: sidecar\n" in result.stdout

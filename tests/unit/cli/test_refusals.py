@@ -22,7 +22,8 @@ class Events(fake_api.FakeApi):
     """A cluster that selects Events by their reason."""
 
     async def pages(self, resource, *, scope=api.EVERYTHING, limit=500):
-        assert scope.field_selector == "reason=FailedCreate"
+        if resource == api.EVENTS:
+            assert scope.field_selector == "reason=FailedCreate"
         async for page in super().pages(resource, scope=api.Scope(), limit=limit):
             yield page
 

@@ -8,7 +8,7 @@ import click.testing
 import pytest
 
 from sidecar_injector import names
-from sidecar_injector.cli.cluster import owners
+from sidecar_injector.cli.cluster import restarts
 from sidecar_injector.cli.commands import restart
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import model, namespace_view
@@ -78,7 +78,7 @@ def test_only_the_annotation_of_what_rolls_is_set(monkeypatch, fake):
         "1/2 demo/DaemonSet/rolls: restarted", "2/2 demo/StatefulSet/rolls: restarted",
     ]  # fmt: skip
     template = fake.objects[api.WORKLOADS["DaemonSet"]]["demo", "rolls"]["spec"]["template"]
-    assert template["metadata"]["annotations"].keys() == {owners.RESTARTED_ANNOTATION}
+    assert template["metadata"]["annotations"].keys() == {restarts.RESTARTED_ANNOTATION}
     assert answered(monkeypatch, fake, "restart")[1]["owners"][0]["action"] == "under way"
 
 
@@ -272,7 +272,7 @@ def test_the_run_of_a_cron_job_is_left_alone(monkeypatch, fake):
         fake.seed(api.WORKLOADS["Job"], {"metadata": metadata, "spec": {}})
     fake.seed(api.PODS, kit.pod("of-run", owner=("Job", "run")))
     result, answer = answered(monkeypatch, fake, "restart")
-    assert (result.exit_code, actions(answer)) == (0, {"Job/run": "nothing to do"})
+    assert (result.exit_code, actions(answer)) == (0, {"CronJob/c": "nothing to do"})
     assert answer["owners"][0]["message"] == "its CronJob's next run is new"
     fake.seed(api.PODS, kit.pod("of-job", owner=("Job", "job")))
     result, answer = answered(monkeypatch, fake, "restart")
@@ -352,7 +352,6 @@ def test_of_named_workloads_only_those_are_restarted(monkeypatch, many, words):
     [
         (("status", "web"), "explain KIND/NAME, such as deploy/web"),
         (("status", "deploy/web"), "explain KIND/NAME, such as deploy/web"),
-        (("restart", "web"), "write its kind before it, such as deploy/web"),
         (("restart", "deploy/"), "KIND/NAME, such as pod/web or deploy/web"),
     ],
 )

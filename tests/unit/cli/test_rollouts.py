@@ -136,7 +136,7 @@ def test_one_that_cannot_go_on_ends_the_waiting(monkeypatch, fake, status):
 
 
 def test_a_timeout_reports_the_last_step(fake):
-    last = asyncio.run(restart.follow(fake, [OWNER], seconds=0))
+    last = asyncio.run(restart.follow(owners.Owners(fake), [OWNER], seconds=0))
     assert last[OWNER].message.startswith("2/3 updated")
     assert not last[OWNER].complete
 
@@ -145,7 +145,7 @@ def test_on_a_terminal_each_has_a_bar(monkeypatch, fake):
     console = terminal(width=120)
     monkeypatch.setattr(tables, "console", lambda **_: console)
     fake.seed(api.DEPLOYMENTS, deployment(**FULL))
-    asyncio.run(restart.follow(fake, [OWNER], seconds=5))
+    asyncio.run(restart.follow(owners.Owners(fake), [OWNER], seconds=5))
     text = console.file.getvalue()
     assert ESCAPE in text
     assert "━━━" in text

@@ -58,11 +58,8 @@ async def read(
     return PodHistory(
         recorded=status_annotation.read(pod_fields.metadata_map(pod, "annotations")),
         injections=injections.of(namespace),
-        owner=remedies.Subject(
-            namespace=namespace,
-            kind=owner.kind,
-            name=owner.name,
-            annotation=pod_fields.metadata_map(pod, "annotations").get(names.INJECT_ANNOTATION),
+        owner=owner.subject(
+            pod_fields.metadata_map(pod, "annotations").get(names.INJECT_ANNOTATION)
         ),
         created=metadata["creationTimestamp"],
         ages=injections.ages(namespace),

@@ -9,15 +9,11 @@ from typing import TypeVar
 import click
 
 from sidecar_injector import names
-from sidecar_injector.cli.cluster import errors
+from sidecar_injector.cli.cluster import discovery, errors
+from sidecar_injector.core.pods import kinds
 from sidecar_injector.kube import api
 
 Result = TypeVar("Result")
-SHORT_NAMES = {
-    "po": "Pod", "rc": "ReplicationController", "ds": "DaemonSet", "deploy": "Deployment",
-    "rs": "ReplicaSet", "sts": "StatefulSet", "cj": "CronJob",
-}  # fmt: skip
-"""kubectl's short names of the kinds that make pods."""
 MAX_LISTS = 3
 """How often a list is started whose snapshot expires on the way."""
 
@@ -27,55 +23,94 @@ class Reference:
     """An object as people name it."""
 
     kind: str
+    """As people write it until the cluster says what it is."""
     name: str
     """Empty for all objects of the kind."""
+    resource: api.Resource | None = None
+    """None for a kind that only the cluster may know."""
 
     def __str__(self) -> str:
         return f"{self.kind.lower()}/{self.name}"
 
+    @property
+    def read_from(self) -> api.Resource:
+        """The resource of a reference that is resolved."""
+        assert self.resource
+        return self.resource
+
+    @property
+    def group(self) -> str:
+        """The API group of a custom kind; empty for a kind of Kubernetes."""
+        return "" if self.read_from in api.WORKLOADS.values() else self.read_from.group
+
 
 def references(words: Sequence[str]) -> list[Reference]:
-    """`KIND/NAME…`, or `KIND [NAME]…`, as kubectl has them.
+    """`KIND/NAME…`, or `KIND [NAME]…`, as kubectl has them; UsageError for another form.
 
-    Raises UsageError for another form and for a kind that has no pod template.
+    Kinds that are not of Kubernetes are left to `resolved`.
     """
     if any("/" in word for word in words):
         return [_reference(word) for word in words]
     kind, *object_names = words
-    if not object_names and kind.partition(".")[0].lower() not in spellings():
-        raise click.UsageError(
-            f"{kind!r} is not a kind; for an object of this name write its kind before it, such as"
-            f" deploy/{kind} or pod/{kind}"
-        )
-    return [Reference(_kind(kind), name) for name in object_names or ("",)]
+    return [_of_word(kind, name) for name in object_names or ("",)]
 
 
 def _reference(text: str) -> Reference:
-    kind, slash, name = text.partition("/")
-    if not slash or not name or "/" in name:
+    kind, _, name = text.partition("/")
+    if not kind or not name or "/" in name:
         raise click.UsageError(f"{text!r} is not KIND/NAME, such as pod/web or deploy/web")
-    return Reference(_kind(kind), name)
+    return _of_word(kind, name)
 
 
-def _kind(text: str) -> str:
-    """The kind, of a singular, plural or short name, with or without a group."""
-    word = text.partition(".")[0].lower()
-    kind = spellings().get(word)
-    if not kind:
+def _of_word(word: str, name: str) -> Reference:
+    resource = own_resource(word)
+    return Reference(resource.kind if resource else word, name, resource)
+
+
+def own_resource(word: str) -> api.Resource | None:
+    """The kind of Kubernetes, of a singular, plural or short name, with or without its group."""
+    name, _, group = word.lower().partition(".")
+    resource = api.WORKLOADS.get(spellings().get(name, ""))
+    groups = ("", "v1", f"v1.{resource.group}", resource.group) if resource else ()
+    return resource if group in groups else None
+
+
+async def resolved(
+    references: Sequence[Reference], kinds_served: discovery.Discovery
+) -> list[Reference]:
+    """The references with what the cluster serves. Raises UsageError for what it does not."""
+    return [
+        reference if reference.resource else await _resolved(reference, kinds_served)
+        for reference in references
+    ]
+
+
+async def _resolved(reference: Reference, kinds_served: discovery.Discovery) -> Reference:
+    word = reference.kind
+    served = await kinds_served.by_word(word)
+    if served is None and not reference.name:
         raise click.UsageError(
-            f"{text!r} has no pod template; KIND is one of"
-            f" {', '.join(sorted(workload.lower() for workload in api.WORKLOADS))}."
-            " By its name: KIND/NAME, such as deploy/web"
+            f"{word!r} is not a kind; for an object of this name write its kind before it, such as"
+            f" deploy/{word} or pod/{word}"
         )
-    return kind
+    if served is None:
+        raise click.UsageError(
+            f"{word!r} has no pod template; KIND is one of"
+            f" {', '.join(sorted(workload.lower() for workload in api.WORKLOADS))}, or a custom"
+            " kind that the cluster serves. By its name: KIND/NAME, such as deploy/web"
+        )
+    if not served.is_namespaced:
+        raise click.UsageError(f"{word!r} has no pods: its objects are in no namespace")
+    return Reference(served.resource.kind, reference.name, served.resource)
 
 
 def spellings() -> dict[str, str]:
-    """The kinds that have pods, by each of their names."""
-    return SHORT_NAMES | {
+    """The kinds of Kubernetes that have pods, by each of their names."""
+    return {
         name: resource.kind
         for resource in api.WORKLOADS.values()
-        for name in (resource.kind.lower(), resource.plural)
+        for name in (resource.kind.lower(), resource.plural, kinds.BUILT_IN[resource.kind].short)
+        if name
     }
 
 
@@ -83,7 +118,7 @@ async def read_selected(
     client: api.Api, wanted: Reference, *, namespace: str | None, selector: str
 ) -> list[api.Json]:
     """The object, or all of its kind in a namespace or in all, with version and kind."""
-    resource = api.WORKLOADS[wanted.kind]
+    resource = wanted.read_from
     if wanted.name and namespace:
         return [await read(client, wanted, namespace=namespace)]
     scope = api.Scope(namespace=namespace, label_selector=selector)
@@ -126,9 +161,9 @@ async def _absence(
         return errors.Explained(what)
     if not wanted.name:
         return errors.Explained(what, "-A looks in all namespaces")
-    plural = api.WORKLOADS[wanted.kind].plural
+    plural = f"{wanted.read_from.plural}.{wanted.group}".rstrip(".")
     try:
-        items = await read_all(client, api.WORKLOADS[wanted.kind], scope=api.by_name(wanted.name))
+        items = await read_all(client, wanted.read_from, scope=api.by_name(wanted.name))
     except api.ApiError:
         return errors.Explained(what, f"See: kubectl get {plural} -n {namespace}, or -n another")
     places = sorted(api.metadata(item)["namespace"] for item in items)
@@ -150,7 +185,7 @@ async def _may_exist(client: api.Api, namespace: str) -> bool:
 
 async def read(client: api.Api, wanted: Reference, *, namespace: str) -> api.Json:
     """The object with its version and kind; ApiError if it does not exist."""
-    resource = api.WORKLOADS[wanted.kind]
+    resource = wanted.read_from
     manifest = await client.get(resource, name=wanted.name, namespace=namespace)
     return {**manifest, "apiVersion": resource.api_version, "kind": wanted.kind}
 

@@ -1,20 +1,20 @@
-"""What owns pods, and whether it can be restarted."""
+"""What owns pods: their controllers, and what is restarted to replace them."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
+from typing import Final
 
-from sidecar_injector.cli.cluster import objects
+from sidecar_injector.cli.cluster import discovery, errors, objects
+from sidecar_injector.core import remedies
+from sidecar_injector.core.pods import kinds, workloads
 from sidecar_injector.kube import api
 
-RESTARTED_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
-"""What `kubectl rollout restart` sets: a changed template makes the controller start a rollout."""
-ROLLING = frozenset({"Deployment", "DaemonSet", "StatefulSet"})
-
-MAKERS = {"ReplicaSet": "Deployment", "Job": "CronJob"}
-"""The kinds between a workload and its pods, and the kind of the workload."""
+CONTROLLED: Final = ("ReplicaSet", "Job")
+"""The kinds that another object nearly always makes: without them no owner is known."""
+MOST_OWNERS: Final = 8
+"""From a pod upwards. Owners may be a circle: anybody may write them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
@@ -24,136 +24,192 @@ class Owner:
     namespace: str
     kind: str
     name: str
+    group: str = ""
+    """The API group of a custom kind; empty for a kind of Kubernetes."""
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.kind}/{self.name}"
+        kind = f"{self.kind}.{self.group}" if self.kind in kinds.BUILT_IN else self.kind
+        return f"{self.namespace}/{kind.rstrip('.')}/{self.name}"
+
+    @property
+    def entry(self) -> kinds.Kind | None:
+        """What is known of its kind."""
+        return kinds.of_owner(self.group, self.kind)
+
+    def subject(self, annotation: object = None) -> remedies.Subject:
+        """The owner as what a remedy changes."""
+        return remedies.Subject(
+            namespace=self.namespace,
+            kind=self.kind,
+            name=self.name,
+            group=self.group,
+            annotation=annotation,
+        )
+
+    @property
+    def rolls(self) -> bool:
+        """Whether `restart` may make its controller replace pods."""
+        return self.entry is not None and self.entry.restart in remedies.ROLLING
 
 
 def of_workload(manifest: api.Json) -> Owner:
     """A live object as the owner of its pods."""
     metadata = api.metadata(manifest)
-    return Owner(metadata["namespace"], manifest["kind"], metadata["name"])
+    group, kind = workloads.kind_of(manifest)
+    return Owner(metadata["namespace"], kind, metadata["name"], kinds.custom_group(group, kind))
 
 
 class Owners:
-    """Finds the owners of pods; reads the ReplicaSets of a namespace once."""
+    """Finds the owners of pods; reads the ReplicaSets of a namespace once, custom ones singly."""
 
-    def __init__(self, client: api.Api) -> None:
-        self._client = client
+    def __init__(self, client: api.Api, kinds_served: discovery.Discovery | None = None) -> None:
+        self.client = client
+        """The cluster that they are in."""
+        self._kinds_served = kinds_served or discovery.Discovery(client)
         self._controllers: dict[tuple[str, str], dict[str, Owner]] = {}
         """By kind and namespace, and by the name of what they control."""
+        self._custom: dict[Owner, api.Json | None] = {}
+        """The custom objects that were read; None for those that cannot be."""
+        self._resources: dict[tuple[str, str], api.Resource | None] = {}
+        self.notes: dict[str, None] = {}
+        """What could not be read, in sentences."""
 
     async def of(self, pod: api.Json) -> Owner:
-        """The Deployment of a ReplicaSet, else the controller, else the pod itself."""
+        """What is restarted to get another pod: the Deployment of a ReplicaSet, a Rollout, …."""
         metadata = api.metadata(pod)
-        namespace = metadata["namespace"]
-        controller = _controller(metadata)
-        if controller is None:
-            return Owner(namespace, "Pod", metadata["name"])
-        return await self.above({**controller, "namespace": namespace})
+        chain = await self._chain(metadata["namespace"], _controller(metadata))
+        if not chain:
+            return Owner(metadata["namespace"], "Pod", metadata["name"])
+        return self._top(chain)
 
-    async def makers(self, pod: api.Json, *, kinds: Collection[str]) -> list[Owner]:
-        """The pod's controller, and what controls that if it is of one of these kinds."""
+    async def makers(self, pod: api.Json, *, wanted: Collection[Owner]) -> list[Owner]:
+        """The pod's controllers, as far up as one of the wanted owners may be."""
         metadata = api.metadata(pod)
-        if (controller := _controller(metadata)) is None:
+        controller = _controller(metadata)
+        direct = _owner(metadata["namespace"], controller)
+        if direct is None:
             return []
-        kind, name, namespace = controller["kind"], controller["name"], metadata["namespace"]
-        direct = Owner(namespace, kind, name)
-        if MAKERS.get(kind) not in kinds:
-            return [direct]
-        upper = (await self._controllers_of(kind, namespace)).get(name)
-        return [direct, upper] if upper else [direct]
+        above = set(direct.entry.makers) if direct.entry and not direct.group else None
+        if above is None or any(owner.group or owner.kind in above for owner in wanted):
+            return await self._chain(metadata["namespace"], controller, wanted=wanted)
+        return [direct]
 
     async def above(self, reference: api.Json) -> Owner:
-        """The Deployment of a ReplicaSet; anything else is its own owner."""
-        namespace, kind, name = (reference[key] for key in ("namespace", "kind", "name"))
-        if kind == "ReplicaSet":
-            deployment = (await self._controllers_of(kind, namespace)).get(name)
-            if deployment:
-                return deployment
-        return Owner(namespace, kind, name)
+        """What is restarted for the pods of an object; an object without owner is its own."""
+        chain = await self._chain(reference["namespace"], reference)
+        return self._top(chain)
+
+    async def resource(self, owner: Owner) -> api.Resource | None:
+        """Where the owner is read; None for a kind that the cluster does not serve."""
+        if not owner.group:
+            return api.WORKLOADS.get(owner.kind)
+        key = owner.group, owner.kind
+        if key not in self._resources:
+            self._resources[key] = await self._kinds_served.of_kind(*key)
+        return self._resources[key]
+
+    async def read(self, owner: Owner) -> api.Json | None:
+        """The object as it is now, with version and kind; None if there is none."""
+        resource = await self.resource(owner)
+        if resource is None:
+            return None
+        try:
+            manifest = await api.get_or_none(
+                self.client, resource, name=owner.name, namespace=owner.namespace
+            )
+        except api.InvalidNameError:
+            # Nobody checks the names in ownerReferences.
+            return None
+        if manifest is None:
+            return None
+        return {**manifest, "apiVersion": resource.api_version, "kind": resource.kind}
+
+    async def _chain(
+        self, namespace: str, controller: api.Json | None, *, wanted: Collection[Owner] = ()
+    ) -> list[Owner]:
+        """The controller, what controls that, and so on; bounded."""
+        ends = frozenset() if any(owner.group for owner in wanted) else frozenset(wanted)
+        chain: list[Owner] = []
+        owner = _owner(namespace, controller)
+        while owner and owner not in chain and len(chain) < MOST_OWNERS:
+            chain.append(owner)
+            if owner in ends:
+                break
+            owner = await (self._above_custom(owner) if owner.group else self._above_own(owner))
+        return chain
+
+    def _top(self, chain: Sequence[Owner]) -> Owner:
+        """The highest owner that is known to make pods, or has a template that nothing below has.
+
+        Above a Deployment, an object of an unknown kind is an application of some operator.
+        """
+        top = chain[0]
+        for owner in chain[1:]:
+            entry = owner.entry
+            has_template = entry.paths if entry else not top.rolls and self._has_template(owner)
+            if has_template:
+                top = owner
+        return top
+
+    def _has_template(self, owner: Owner) -> bool:
+        manifest = self._custom.get(owner)
+        return manifest is not None and bool(workloads.pod_paths(manifest))
+
+    async def _above_own(self, owner: Owner) -> Owner | None:
+        entry = owner.entry
+        if entry is None or not entry.makers:
+            return None
+        return (await self._controllers_of(owner.kind, owner.namespace)).get(owner.name)
+
+    async def _above_custom(self, owner: Owner) -> Owner | None:
+        entry = owner.entry
+        if entry and not entry.makers:
+            return None
+        if owner not in self._custom:
+            self._custom[owner] = await self._read_custom(owner)
+        manifest = self._custom[owner]
+        return _owner(owner.namespace, _controller(api.metadata(manifest))) if manifest else None
+
+    async def _read_custom(self, owner: Owner) -> api.Json | None:
+        try:
+            return await self.read(owner)
+        except api.ApiError as error:
+            if error.status != api.FORBIDDEN:
+                raise
+            sentence = errors.denied(error).sentence
+            self.notes[f"{sentence}: what owns {owner.kind} {owner.name} is not known"] = None
+            return None
 
     async def _controllers_of(self, kind: str, namespace: str) -> dict[str, Owner]:
         if (kind, namespace) not in self._controllers:
+            self._controllers[kind, namespace] = {}
             scope = api.Scope(namespace=namespace, metadata_only=True)
-            controlled = map(
-                api.metadata,
-                await objects.read_all(self._client, api.WORKLOADS[kind], scope=scope),
-            )
+            reading = objects.read_all(self.client, api.WORKLOADS[kind], scope=scope)
+            if kind in CONTROLLED:
+                items = await reading
+            else:
+                notes: list[str] = []
+                consequence = "custom objects that make them are not known"
+                items = (
+                    await objects.unless_forbidden(reading, notes=notes, consequence=consequence)
+                    or []
+                )
+                self.notes |= dict.fromkeys(notes)
             self._controllers[kind, namespace] = {
-                metadata["name"]: Owner(namespace, controller["kind"], controller["name"])
-                for metadata in controlled
-                if (controller := _controller(metadata))
+                metadata["name"]: owner
+                for metadata in map(api.metadata, items)
+                if (owner := _owner(namespace, _controller(metadata)))
             }
         return self._controllers[kind, namespace]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class RestartEffect:
-    """What the restart annotation would do to an owner's pods."""
-
-    obstacle: str = ""
-    """Why it would not restart them; empty if it would."""
-    restarted: datetime.datetime | None = None
-    """When it was set last."""
-    is_replaced_anyway: bool = False
-    """Nothing is to be done: something else makes new pods in their place."""
-
-    def is_under_way(self, created: Iterable[datetime.datetime]) -> bool:
-        """Whether the last restart replaces all pods that were created at these times."""
-        last = self.restarted
-        return last is not None and all(moment < last for moment in created)
-
-
-async def restart_effect(client: api.Api, owner: Owner) -> RestartEffect:
-    """The effect on one owner as it is now."""
-    if owner.kind == "Pod":
-        return RestartEffect("a bare pod: delete it and create it again")
-    if owner.kind == "CronJob" or (owner.kind == "Job" and await _is_of_cron_job(client, owner)):
-        return RestartEffect("its CronJob's next run is new", is_replaced_anyway=True)
-    if owner.kind == "Job":
-        return RestartEffect("a Job runs once: delete it and create it again")
-    if owner.kind not in ROLLING:
-        return RestartEffect(
-            f"a {owner.kind} does not replace its pods when its template changes: delete them"
-        )
-    resource = api.WORKLOADS[owner.kind]
-    workload = await api.get_or_none(client, resource, name=owner.name, namespace=owner.namespace)
-    if workload is None:
-        return RestartEffect("it is gone")
-    spec = workload["spec"]
-    if spec.get("paused"):
-        return RestartEffect("its rollout is paused: resume it first")
-    if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
-        return RestartEffect("its updateStrategy is OnDelete: delete its pods")
-    return RestartEffect(restarted=_restarted(spec["template"]))
-
-
-async def _is_of_cron_job(client: api.Api, owner: Owner) -> bool:
-    resource = api.WORKLOADS["Job"]
-    job = await api.get_or_none(client, resource, name=owner.name, namespace=owner.namespace)
-    controller = _controller(api.metadata(job)) if job else None
-    return bool(controller and controller["kind"] == "CronJob")
-
-
-def _restarted(template: api.Json) -> datetime.datetime | None:
-    text = ((template.get("metadata") or {}).get("annotations") or {}).get(RESTARTED_ANNOTATION)
-    try:
-        moment = datetime.datetime.fromisoformat(text) if text else None
-    except ValueError:
+def _owner(namespace: str, reference: api.Json | None) -> Owner | None:
+    if reference is None:
         return None
-    return moment if moment and moment.tzinfo else None
-
-
-async def restart(client: api.Api, owner: Owner, *, at: str) -> None:
-    """Sets the restart annotation of the pod template, and nothing else."""
-    annotations = {RESTARTED_ANNOTATION: at}
-    await client.patch(
-        api.WORKLOADS[owner.kind],
-        {"spec": {"template": {"metadata": {"annotations": annotations}}}},
-        name=owner.name,
-        namespace=owner.namespace,
-    )
+    kind = reference["kind"]
+    group, slash, _ = str(reference.get("apiVersion") or "").partition("/")
+    custom_group = kinds.custom_group(group if slash else "", kind)
+    return Owner(namespace, kind, reference["name"], custom_group)
 
 
 def _controller(metadata: api.Json) -> api.Json | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from sidecar_injector.core.pods import lenient
 from sidecar_injector.kube import api
 
 OUT_OF_TIME = "ProgressDeadlineExceeded"
@@ -27,11 +28,14 @@ class Rollout:
     message: str
 
 
+COUNTS = ("updatedReplicas", "replicas", "availableReplicas", "readyReplicas")
 GONE = Rollout(stuck=True, message="it is gone")
 
 
-def judge(kind: str, owner: api.Json) -> Rollout:
-    """The rollout of a Deployment, StatefulSet or DaemonSet as it is now."""
+def judge(kind: str, owner: api.Json, *, group: str = "") -> Rollout:
+    """The rollout of a workload as it is now; `group` is that of a custom kind."""
+    if group:
+        return _custom(owner)
     status = owner.get("status") or {}
     if status.get("observedGeneration", 0) < api.metadata(owner).get("generation", 0):
         return Rollout(message="its controller has not seen it yet")
@@ -44,6 +48,33 @@ def judge(kind: str, owner: api.Json) -> Rollout:
     if kind == "StatefulSet":
         return _stateful_set(owner["spec"], status)
     return _deployment(owner["spec"], status)
+
+
+def _custom(owner: api.Json) -> Rollout:
+    """By the fields that most kinds have: the counts of a Deployment, or a condition Ready."""
+    spec, status = lenient.child(owner, "spec"), lenient.child(owner, "status")
+    # Argo Rollouts has a text there.
+    observed, wanted = str(status.get("observedGeneration") or ""), api.metadata(owner)
+    if observed.isdigit() and int(observed) < wanted.get("generation", 0):
+        return Rollout(message="its controller has not seen it yet")
+    if restart := lenient.text(spec, "restartAt"):
+        last = lenient.text(status, "restartedAt")
+        return Rollout(complete=last == restart, message=f"restarted at {last or 'no time yet'}")
+    counts = [status.get(field, 0) for field in COUNTS]
+    if "updatedReplicas" in status and all(isinstance(count, int) for count in counts):
+        new, all_pods, available = counts[0], counts[1], max(counts[2:])
+        replicas = spec.get("replicas", 1)
+        return _counted(
+            wanted=replicas if isinstance(replicas, int) else all_pods,
+            new=new,
+            available=available,
+            old=max(all_pods - new, 0),
+        )
+    for condition in lenient.objects(status, "conditions"):
+        if condition.get("type") == "Ready":
+            is_ready = condition.get("status") == "True"
+            return Rollout(complete=is_ready, message=f"Ready: {condition.get('status')}")
+    return Rollout(stuck=True, message="its status does not say how many pods are new")
 
 
 def _deployment(spec: api.Json, status: api.Json) -> Rollout:

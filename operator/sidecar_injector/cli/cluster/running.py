@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sidecar_injector.cli.cluster import history
+from sidecar_injector.cli.cluster import history, restarts
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import owners as cluster_owners
 from sidecar_injector.cli.cluster import pods as cluster_pods
@@ -31,9 +31,7 @@ class RunningPods:
 
     count: int = 0
     lacks: list[Lack] = dataclasses.field(default_factory=list)
-    effect: cluster_owners.RestartEffect = dataclasses.field(
-        default_factory=cluster_owners.RestartEffect
-    )
+    effect: restarts.RestartEffect = dataclasses.field(default_factory=restarts.RestartEffect)
     """What a restart would do; without meaning where nothing is lacking."""
 
     def headline(self) -> str:
@@ -61,7 +59,7 @@ class RunningPods:
             return remedies.Remedy("wait: a rollout that replaces them is under way")
         if self.effect.obstacle:
             return remedies.Remedy(self.effect.obstacle)
-        subject = remedies.Subject(namespace=owner.namespace, kind=owner.kind, name=owner.name)
+        subject = owner.subject()
         return remedies.of(Reason.NOT_A_CREATE, subject)
 
     def as_json(self) -> dict[str, Any]:
@@ -97,13 +95,12 @@ async def read(
         for manifest in manifests
         if manifest["kind"] != "Pod"
     }
-    kinds = {owner.kind for owner in running}
     for name in sorted({owner.namespace for owner in running}):
         async for page in client.pages(api.PODS, scope=api.Scope(namespace=name)):
             for pod in page.items:
                 if cluster_pods.has_ended(pod):
                     continue
-                makers = await owners.makers(pod, kinds=kinds)
+                makers = await owners.makers(pod, wanted=running)
                 if wanted := [running[maker] for maker in makers if maker in running]:
                     lacks = await _lacks(pod, views[name], injections=injections, owners=owners)
                     for pods in wanted:
@@ -111,7 +108,8 @@ async def read(
                         pods.lacks += lacks
     for pods in running.values():
         if pods.lacks:
-            pods.effect = await cluster_owners.restart_effect(client, pods.lacks[0].candidate.owner)
+            owner = pods.lacks[0].candidate.owner
+            pods.effect = await restarts.effect(owners, owner)
     return running
 
 

@@ -12,6 +12,7 @@ import click
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import (
+    discovery,
     errors,
     history,
     live_files,
@@ -26,7 +27,7 @@ from sidecar_injector.cli.cluster.objects import Reference
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.core.injections import namespace_view
-from sidecar_injector.core.pods import controllers, workloads
+from sidecar_injector.core.pods import controllers, kinds, workloads
 from sidecar_injector.kube import api
 
 SubjectWithHistory = tuple[inject.Subject, history.PodHistory | running.RunningPods | None]
@@ -164,6 +165,8 @@ async def _of_cluster(
 ) -> ReadSubjects:
     """The objects, in one namespace or in all."""
     injections = await cluster_injections.injections(client, namespace=namespace)
+    kinds_served = discovery.Discovery(client)
+    references = await objects.resolved(references, kinds_served)
     found, absent = await objects.read_existing(
         client, references, namespace=namespace, selector=selector
     )
@@ -175,7 +178,7 @@ async def _of_cluster(
     injector = inject.Injector(
         view_of=views.__getitem__, namespace=namespace or "", namespaces=known, is_live=True
     )
-    pod_owners = owners.Owners(client)
+    pod_owners = owners.Owners(client, kinds_served)
     pods: dict[owners.Owner, running.RunningPods] | None = None
     if with_running:
         pods = await objects.unless_forbidden(
@@ -183,18 +186,24 @@ async def _of_cluster(
             notes=injector.notes,
             consequence="what running pods lack is not shown",
         )
-    histories = []
+    histories: list[history.PodHistory | running.RunningPods | None] = []
     for manifest in found:
         is_pod = manifest["kind"] == "Pod"
-        histories.append(
+        facts = (
             await history.read(manifest, injections, pod_owners)
             if is_pod
             else (pods or {}).get(owners.of_workload(manifest))
         )
         written = cluster_pods.as_new(manifest) if is_pod else manifest
-        await _read_account(client, written, injector)
+        await _read_accounts(client, written, injector)
         injector.document(manifests.Document(_place(manifest), written))
-    notes = (*injections.notes, *injector.notes)
+        # An object may have several pod templates, or none.
+        histories += [facts] * (len(injector.subjects) - len(histories))
+        if not workloads.pod_paths(written):
+            injector.notes.append(_without_template(written))
+    if not injector.subjects:
+        raise cluster_client.ClusterError(errors.Explained(injector.notes[-1]))
+    notes = (*injections.notes, *injector.notes, *pod_owners.notes)
     subjects = list(zip(injector.subjects, histories, strict=True))
     return ReadSubjects(subjects=subjects, notes=notes, absent=absent)
 
@@ -219,12 +228,26 @@ def _place(manifest: api.Json) -> str:
     return f"{manifest['kind'].lower()}/{api.metadata(manifest)['name']}"
 
 
-async def _read_account(client: api.Api, manifest: api.Json, injector: inject.Injector) -> None:
-    """Let the injector know the ServiceAccount of the manifest's pods, if the user may read it."""
-    (path,) = workloads.pod_paths(manifest)
-    name = controllers.account_of(workloads.at(manifest, path))
-    namespace = api.metadata(manifest)["namespace"]
-    key = namespace, name
+def _without_template(manifest: api.Json) -> str:
+    group, kind = workloads.kind_of(manifest)
+    sentence = f"{_place(manifest)} has no pod template"
+    if kinds.find(group, kind):
+        return sentence
+    return f"{sentence} that is found; name it: --kind-path {group}/{kind}=PATH"
+
+
+async def _read_accounts(client: api.Api, manifest: api.Json, injector: inject.Injector) -> None:
+    """Let the injector know the ServiceAccounts of the manifest's pods, if the user may."""
+    accounts = (
+        controllers.account_of(workloads.at(manifest, path))
+        for path in workloads.pod_paths(manifest)
+    )
+    for name in dict.fromkeys(accounts):
+        await _read_account(client, (api.metadata(manifest)["namespace"], name), injector)
+
+
+async def _read_account(client: api.Api, key: tuple[str, str], injector: inject.Injector) -> None:
+    namespace, name = key
     if key in injector.accounts:
         return
     try:

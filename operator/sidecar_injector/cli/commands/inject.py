@@ -17,7 +17,7 @@ from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import templates
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import transfer
-from sidecar_injector.core.pods import controllers, workloads
+from sidecar_injector.core.pods import controllers, kinds, workloads
 from sidecar_injector.core.pods import fields as pod_fields
 
 
@@ -117,6 +117,7 @@ class Injector:
         entry = report.ReportEntry(
             namespace=namespace,
             kind=manifest["kind"],
+            group=kinds.custom_group(*workloads.kind_of(manifest)),
             name=metadata.get("name") or metadata.get("generateName") or "",
             decision=planned.decision,
             annotation=pod_fields.metadata_map(place.pod, "annotations").get(
@@ -189,10 +190,9 @@ def read_subjects(
     """
     injector.documents(documents)
     if not injector.subjects:
-        kinds = sorted(kind for _, kind in workloads.PATHS)
         raise manifests.UnreadableInput(
             f"{', '.join(map(manifests.file_name, files))}: contains no pod; field kind may be"
-            f" {', '.join(kinds)}, or any with a pod template"
+            f" {', '.join(sorted(kinds.BUILT_IN))}, or any with a pod template"
         )
     return injector.subjects
 
@@ -202,6 +202,7 @@ def read_subjects(
 @options.injections(required=False, without=options.FROM_CLUSTER)
 @options.namespace(live=True)
 @options.namespace_labels()
+@options.kind_paths()
 @client.address()
 @click.option("--report", "report_format", type=click.Choice(["text", "json"]), is_flag=False,
               flag_value="text", help="Say on stderr what became of each pod and why.")  # fmt: skip

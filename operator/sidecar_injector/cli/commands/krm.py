@@ -33,6 +33,7 @@ Json = dict[str, Any]
 @options.injections(required=False)
 @options.namespace()
 @options.namespace_labels()
+@options.kind_paths()
 @options.with_folders
 def krm(
     *, injection_files: tuple[str, ...], namespace: str, namespace_labels: dict[str, str]

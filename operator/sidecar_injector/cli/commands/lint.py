@@ -61,6 +61,7 @@ def minor_of(context: click.Context, parameter: click.Parameter, value: str | No
 @click.command(epilog="Example: sidecar-injector lint -f injections.yaml --strict")
 @options.files("SidecarInjections of either kind, and workloads and namespaces with our labels.")
 @options.namespace()
+@options.kind_paths()
 @options.output()
 @click.option("--strict", is_flag=True, help="Exit status 1 for warnings, too.")
 @click.option(

@@ -16,7 +16,16 @@ import click
 from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client as cluster_client
-from sidecar_injector.cli.cluster import errors, objects, owners, probe, release, rollouts
+from sidecar_injector.cli.cluster import (
+    discovery,
+    errors,
+    objects,
+    owners,
+    probe,
+    release,
+    restarts,
+    rollouts,
+)
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.output import tables
@@ -52,7 +61,7 @@ class OwnerPlan:
         self,
         owner: owners.Owner,
         candidates: Sequence[cluster_pods.RestartCandidate],
-        effect: owners.RestartEffect,
+        effect: restarts.RestartEffect,
     ) -> None:
         self.owner, self.candidates, self.message = owner, candidates, effect.obstacle
         is_replacing = effect.is_under_way(pod.created for pod in candidates)
@@ -72,6 +81,7 @@ class Restarts:
     plans: Sequence[OwnerPlan]
     notes: Sequence[str]
     """What could not be seen, in sentences."""
+    lookup: owners.Owners
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +122,7 @@ class Mode:
 @click.option("--timeout", type=click.IntRange(min=1), default=600, show_default=True,
               metavar="SECONDS", help="How long to wait for rollouts.")  # fmt: skip
 @cluster_client.namespace(everywhere=False)
+@options.kind_paths()
 @options.output()
 @cluster_client.address()
 def restart(
@@ -131,13 +142,14 @@ def restart(
 
     Without --outdated or --missing both count. Sets only the annotation that `kubectl rollout
     restart` sets, so that Deployments, StatefulSets and DaemonSets replace their pods at their own
-    pace. At most --parallel rollouts are under way at once: the next one starts when one is
-    complete, has stopped, or has taken longer than --timeout. Bare pods and Jobs are listed to be
-    recreated by hand; of a CronJob the next run is new. Pods to which the sidecar could not be
-    added now either are left alone. Nothing is restarted in a namespace unless the injector answers
-    there. Exit status 1 if anything is left to be done by hand, or with --wait if a rollout is not
-    complete in time; the rollout continues in the background. Exit status 2 if the injector does
-    not answer, or if you may not see everything.
+    pace (of an Argo Rollout the field restartAt). KIND may be a custom kind, too: rollout/NAME. At
+    most --parallel rollouts are under way at once: the next one starts when one is complete, has
+    stopped, or has taken longer than --timeout. Bare pods and Jobs are listed to be recreated by
+    hand; of a CronJob the next run is new. Pods to which the sidecar could not be added now either
+    are left alone. Nothing is restarted in a namespace unless the injector answers there. Exit
+    status 1 if anything is left to be done by hand, or with --wait if a rollout is not complete in
+    time; the rollout continues in the background. Exit status 2 if the injector does not answer, or
+    if you may not see everything.
     """
     is_dry = mode["dry_run"]
     references = objects.references(workloads) if workloads else ()
@@ -155,19 +167,19 @@ def restart(
         **mode,
     )
     release_namespace = address.release_namespace
-    restarts = cluster_client.run(
+    result = cluster_client.run(
         address,
         lambda client: _carry_out(
             client, chosen, release_namespace=release_namespace, mode=chosen_mode
         ),
     )
     if form == options.TABLE:
-        _print(restarts, namespace=chosen, mode=chosen_mode)
+        _print(result, namespace=chosen, mode=chosen_mode)
     else:
-        tables.structured(restarts_as_json(restarts), form=form)
-    tables.notes(restarts.notes)
-    is_left = any(plan.action in (BY_HAND, FAILED, INCOMPLETE) for plan in restarts.plans)
-    sys.exit(1 if is_left else 2 if restarts.notes else 0)
+        tables.structured(restarts_as_json(result), form=form)
+    tables.notes(result.notes)
+    is_left = any(plan.action in (BY_HAND, FAILED, INCOMPLETE) for plan in result.plans)
+    sys.exit(1 if is_left else 2 if result.notes else 0)
 
 
 class SilentInjectorError(cluster_client.ClusterError):
@@ -183,11 +195,11 @@ class SilentInjectorError(cluster_client.ClusterError):
         super().__init__(errors.Explained(f"nothing was restarted: {sentences}", remedy))
 
 
-def restarts_as_json(restarts: Restarts) -> dict[str, Any]:
+def restarts_as_json(result: Restarts) -> dict[str, Any]:
     """For programs; its shape is stable."""
     return {
-        "owners": [as_json(plan) for plan in restarts.plans],
-        "notes": list(restarts.notes),
+        "owners": [as_json(plan) for plan in result.plans],
+        "notes": list(result.notes),
     }
 
 
@@ -196,6 +208,7 @@ def as_json(plan: OwnerPlan) -> dict[str, Any]:
     return {
         "namespace": plan.owner.namespace,
         "kind": plan.owner.kind,
+        "group": plan.owner.group,
         "name": plan.owner.name,
         "outdated": plan.pods(audit.OUTDATED),
         "missing": plan.pods(audit.MISSING),
@@ -220,17 +233,17 @@ async def _carry_out(
     mode: Mode,
 ) -> Restarts:
     """What is restarted. Raises SilentInjectorError before anything is written."""
-    restarts = await _plans(client, namespace, mode=mode, release_namespace=release_namespace)
-    silent = await _silent(client, restarts.plans)
+    result = await _plans(client, namespace, mode=mode, release_namespace=release_namespace)
+    silent = await _silent(client, result.plans)
     if silent and not mode.dry_run and not mode.force:
         raise SilentInjectorError(silent)
     if mode.asks:
-        _ask(restarts.plans)
+        _ask(result.plans)
     if not mode.dry_run:
-        await _restart(client, restarts.plans, mode=mode)
+        await _restart(result, mode=mode)
     if mode.is_waiting:
-        await _wait(client, restarts.plans, seconds=mode.timeout)
-    return dataclasses.replace(restarts, notes=(*restarts.notes, *map(str, silent)))
+        await _wait(result, seconds=mode.timeout)
+    return dataclasses.replace(result, notes=(*result.notes, *map(str, silent)))
 
 
 async def _silent(
@@ -246,28 +259,33 @@ async def _plans(
     client: api.Api, namespace: str | None, *, mode: Mode, release_namespace: str | None
 ) -> Restarts:
     injections = await cluster_injections.injections(client, namespace=namespace)
+    kinds_served = discovery.Discovery(client)
+    references = await objects.resolved(mode.references, kinds_served)
     overview = await cluster_pods.overview(
         client,
         namespace=namespace,
         injections=injections,
         release_namespace=await release.namespace_of(client, chosen=release_namespace),
+        kinds_served=kinds_served,
     )
     of_owner: dict[owners.Owner, list[cluster_pods.RestartCandidate]] = {}
     for candidate in overview.candidates:
-        is_meant = candidate.state in mode.states and _is_named(candidate.owner, mode.references)
+        is_meant = candidate.state in mode.states and _is_named(candidate.owner, references)
         if is_meant and not candidate.obstacle:
             of_owner.setdefault(candidate.owner, []).append(candidate)
     plans = [
-        OwnerPlan(owner, candidates, await owners.restart_effect(client, owner))
+        OwnerPlan(owner, candidates, await restarts.effect(overview.lookup, owner))
         for owner, candidates in sorted(of_owner.items())
     ]
-    return Restarts(plans=plans, notes=injections.notes)
+    notes = (*injections.notes, *overview.lookup.notes)
+    return Restarts(plans=plans, notes=notes, lookup=overview.lookup)
 
 
 def _is_named(owner: owners.Owner, references: Sequence[objects.Reference]) -> bool:
     """Whether the arguments name this owner; without arguments each is meant."""
     return not references or any(
-        reference.kind == owner.kind and reference.name in ("", owner.name)
+        (reference.group, reference.kind) == (owner.group, owner.kind)
+        and reference.name in ("", owner.name)
         for reference in references
     )
 
@@ -287,15 +305,15 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-async def _restart(client: api.Api, plans: Sequence[OwnerPlan], *, mode: Mode) -> None:
+async def _restart(result: Restarts, *, mode: Mode) -> None:
     at = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
     ends: dict[owners.Owner, float] = {}
     """When each rollout that is under way is no longer waited for."""
-    for plan in _with_progress([plan for plan in plans if plan.action == RESTART]):
+    for plan in _with_progress([plan for plan in result.plans if plan.action == RESTART]):
         if len(ends) >= mode.parallel:
-            await _one_finished(client, ends)
+            await _one_finished(result.lookup, ends)
         try:
-            await owners.restart(client, plan.owner, at=at)
+            await restarts.restart(result.lookup, plan.owner, at=at)
             plan.action = RESTARTED
             ends[plan.owner] = time.monotonic() + mode.timeout
         except api.ApiError as error:
@@ -303,20 +321,20 @@ async def _restart(client: api.Api, plans: Sequence[OwnerPlan], *, mode: Mode) -
             plan.action, plan.message = FAILED, errors.explained(error).sentence
 
 
-async def _one_finished(client: api.Api, ends: dict[owners.Owner, float]) -> None:
+async def _one_finished(lookup: owners.Owners, ends: dict[owners.Owner, float]) -> None:
     """Wait until a rollout is complete, stuck or too slow, and forget it."""
     while True:
         for owner, end in [*ends.items()]:
-            rollout = await _rollout(client, owner)
+            rollout = await _rollout(lookup, owner)
             if rollout.complete or rollout.stuck or time.monotonic() >= end:
                 del ends[owner]
                 return
         await asyncio.sleep(PAUSE)
 
 
-async def _wait(client: api.Api, plans: Sequence[OwnerPlan], *, seconds: float) -> None:
-    rolling = [plan for plan in plans if plan.action in (RESTARTED, UNDER_WAY)]
-    last = await follow(client, [plan.owner for plan in rolling], seconds=seconds)
+async def _wait(result: Restarts, *, seconds: float) -> None:
+    rolling = [plan for plan in result.plans if plan.action in (RESTARTED, UNDER_WAY)]
+    last = await follow(result.lookup, [plan.owner for plan in rolling], seconds=seconds)
     for plan in rolling:
         rollout = last[plan.owner]
         plan.action, plan.message = (
@@ -324,7 +342,9 @@ async def _wait(client: api.Api, plans: Sequence[OwnerPlan], *, seconds: float) 
         )
 
 
-async def follow(client: api.Api, rolling: Sequence[owners.Owner], *, seconds: float) -> Rollouts:
+async def follow(
+    lookup: owners.Owners, rolling: Sequence[owners.Owner], *, seconds: float
+) -> Rollouts:
     """The last rollout of each owner: complete, stuck, or neither if time runs out.
 
     Each owner is read at least once; each change is shown.
@@ -335,7 +355,7 @@ async def follow(client: api.Api, rolling: Sequence[owners.Owner], *, seconds: f
     with _shown(rolling) as show:
         while True:
             for owner in left:
-                rollout = await _rollout(client, owner)
+                rollout = await _rollout(lookup, owner)
                 if last.get(owner) != rollout:
                     show(owner, rollout)
                 last[owner] = rollout
@@ -345,10 +365,9 @@ async def follow(client: api.Api, rolling: Sequence[owners.Owner], *, seconds: f
             await asyncio.sleep(PAUSE)
 
 
-async def _rollout(client: api.Api, owner: owners.Owner) -> rollouts.Rollout:
-    resource = api.WORKLOADS[owner.kind]
-    workload = await api.get_or_none(client, resource, name=owner.name, namespace=owner.namespace)
-    return rollouts.judge(owner.kind, workload) if workload else rollouts.GONE
+async def _rollout(lookup: owners.Owners, owner: owners.Owner) -> rollouts.Rollout:
+    workload = await lookup.read(owner)
+    return rollouts.judge(owner.kind, workload, group=owner.group) if workload else rollouts.GONE
 
 
 @contextlib.contextmanager
@@ -391,11 +410,11 @@ def _with_progress(plans: Sequence[OwnerPlan]) -> Iterator[OwnerPlan]:
         click.echo(f"{number}/{len(plans)} {plan.owner}: {plan.action}", err=True)
 
 
-def _print(restarts: Restarts, *, namespace: str | None, mode: Mode) -> None:
+def _print(result: Restarts, *, namespace: str | None, mode: Mode) -> None:
     console = tables.console()
-    if not restarts.plans:
+    if not result.plans:
         place = f"namespace {namespace}" if namespace else "any namespace"
-        known = ", for the injections that you may see" if restarts.notes else ""
+        known = ", for the injections that you may see" if result.notes else ""
         of = f" of {', '.join(map(str, mode.references))}" if mode.references else ""
         tables.heading(f"no pod{of} in {place} needs a restart{known}", to=console)
         return
@@ -408,6 +427,6 @@ def _print(restarts: Restarts, *, namespace: str | None, mode: Mode) -> None:
             str(plan.pods(audit.MISSING)),
             f"{plan.action}: {plan.message}" if plan.message else plan.action,
         )
-        for plan in restarts.plans
+        for plan in result.plans
     ]
     tables.table(COLUMNS, rows, styles=STYLES, to=console)

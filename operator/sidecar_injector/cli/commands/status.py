@@ -19,6 +19,7 @@ from sidecar_injector.cli.cluster import release as cluster_release
 from sidecar_injector.cli.commands import certificates
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
+from sidecar_injector.core.pods import kinds
 from sidecar_injector.core.reasons import BY_CODE
 from sidecar_injector.kube import api
 
@@ -34,6 +35,12 @@ INJECTIONS = (
 NAMESPACES = ("NAMESPACE", "LABEL", "PODS", "INJECTIONS")
 WITHOUT = ("OWNER", "PODS", "INJECTION", "STATE", "WHAT HELPS")
 REFUSED = "refused"
+DELETE = "delete its pods"
+REPLACING = {
+    kinds.Restart.NEXT_RUN: "the next run has it",
+    kinds.Restart.RUNS_ONCE: "delete it and create it again",
+}
+"""What makes new pods where no restart does."""
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 STYLES = {
     YES: tables.GOOD, NO: tables.BAD, UNKNOWN: tables.NEUTRAL, names.ENABLED: tables.GOOD,
@@ -65,6 +72,7 @@ class InstallationStatus:
 @click.command(epilog="Example: sidecar-injector status -n demo")
 @click.argument("unexpected", nargs=-1, metavar="")
 @cluster_client.namespace(everywhere=True)
+@options.kind_paths()
 @options.output()
 @cluster_client.address()
 def status(
@@ -152,7 +160,9 @@ def _release_as_json(release: cluster_release.Release, outside: str) -> dict[str
 
 
 def _owner_as_json(owner: owners.Owner) -> dict[str, str]:
-    return {"namespace": owner.namespace, "kind": owner.kind, "name": owner.name}
+    return {
+        "namespace": owner.namespace, "kind": owner.kind, "group": owner.group, "name": owner.name,
+    }  # fmt: skip
 
 
 async def _read(
@@ -175,21 +185,22 @@ async def _read(
         notes=notes,
         consequence="refused pods are not shown",
     )
+    pods = await cluster_pods.overview(
+        client,
+        namespace=namespace,
+        injections=injections,
+        release_namespace=release.namespace if release else names.PRODUCT,
+    )
     return InstallationStatus(
         release=release,
         outside=outside or "",
         injections=injections,
         namespaces=await _labelled_namespaces(client, namespace),
-        pods=await cluster_pods.overview(
-            client,
-            namespace=namespace,
-            injections=injections,
-            release_namespace=release.namespace if release else names.PRODUCT,
-        ),
+        pods=pods,
         refusals=refusals or [],
         is_of_namespace=namespace is not None,
         certificates=await _certificates(client, release, notes) if release else None,
-        notes=(*injections.notes, *notes),
+        notes=(*injections.notes, *notes, *pods.lookup.notes),
     )
 
 
@@ -321,7 +332,7 @@ def _without_rows(state: InstallationStatus) -> Iterator[tables.Row | str]:
     restartable = {
         candidate.owner.namespace
         for candidate in state.pods.candidates
-        if candidate.owner.kind in owners.ROLLING and not candidate.obstacle
+        if candidate.owner.rolls and not candidate.obstacle
     }
     for namespace in sorted(restartable):
         yield tables.remedy(f"kubectl {names.PRODUCT} restart -n {namespace}")
@@ -330,13 +341,9 @@ def _without_rows(state: InstallationStatus) -> Iterator[tables.Row | str]:
 def _replacing(candidate: cluster_pods.RestartCandidate) -> str:
     """What makes a new pod in place of this one."""
     owner = candidate.owner
-    if owner.kind in owners.ROLLING:
+    if owner.rolls:
         return "a restart"
-    return {
-        "Pod": "delete it and create it again",
-        "Job": "the next run has it",
-        "CronJob": "the next run has it",
-    }.get(owner.kind, "delete its pods")
+    return REPLACING.get(owner.entry.restart, DELETE) if owner.entry else DELETE
 
 
 def _remedy(code: str) -> str:

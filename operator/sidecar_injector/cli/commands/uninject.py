@@ -14,6 +14,7 @@ from sidecar_injector.core.merging import uninject as core
     epilog="Example: kubectl get pod web -o yaml | sidecar-injector uninject -f -"
 )  # fmt: skip
 @options.files("Manifests: pods, and everything with a pod template.")
+@options.kind_paths()
 def uninject(*, files: tuple[str, ...]) -> None:
     """Print manifests without the parts that were injected.
 

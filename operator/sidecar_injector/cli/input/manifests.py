@@ -19,7 +19,7 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.input import locations, yaml_documents, yaml_styles
 from sidecar_injector.convert import sources
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.pods import shapes, workloads
+from sidecar_injector.core.pods import kinds, shapes, workloads
 
 STDIN = options.STDIN
 UnreadableInput = locations.UnreadableInput
@@ -269,7 +269,7 @@ def remarks(document: Document) -> Iterator[str]:
 def guesses(document: Document) -> Iterator[str]:
     """What in a document is taken for a pod template, in an object of another's kind."""
     for item in flattened(document):
-        if workloads.kind_of(item.manifest) in workloads.PATHS:
+        if kinds.find(*workloads.kind_of(item.manifest)):
             continue
         if any(workloads.not_understood(item.manifest)):
             continue

@@ -30,6 +30,8 @@ class ReportEntry:
     decision: Decision
     annotation: object = None
     """Our annotation on the pod or its template."""
+    group: str = ""
+    """The API group of a custom kind; empty for a kind of Kubernetes."""
     is_file: bool = False
     """The manifest is of a file, in which a remedy changes it."""
 
@@ -45,6 +47,7 @@ class ReportEntry:
             namespace=self.namespace,
             kind=self.kind,
             name=self.name,
+            group=self.group,
             annotation=self.annotation,
             is_file=self.is_file,
         )

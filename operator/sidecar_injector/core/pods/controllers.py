@@ -14,24 +14,12 @@ from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import lenient, workloads
+from sidecar_injector.core.pods import kinds, lenient, workloads
 
 Json = dict[str, Any]
 UNKNOWN = "unknown"
 """In the place of a label's or annotation's value."""
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
-_REVISION = "controller-revision-hash"
-LABELS: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("apps", "Deployment"): ("pod-template-hash",),
-    ("apps", "DaemonSet"): (_REVISION, "pod-template-generation"),
-    ("apps", "StatefulSet"): (
-        _REVISION,
-        "apps.kubernetes.io/pod-index",
-        "statefulset.kubernetes.io/pod-name",
-    ),
-    ("argoproj.io", "Rollout"): ("rollouts-pod-template-hash",),
-}
-"""The labels that controllers write into pods with values of their own."""
 _TAINTS = {
     "node.kubernetes.io/not-ready": "NoExecute",
     "node.kubernetes.io/unreachable": "NoExecute",
@@ -63,7 +51,8 @@ def expected(
         return ExpectedPod(_admitted(template, account))
     kind, metadata = workloads.kind_of(manifest), template.get("metadata") or {}
     spec, job = template.get("spec") or {}, _job_of(manifest, kind)
-    labels = dict.fromkeys(LABELS.get(kind, ()), UNKNOWN)
+    entry = kinds.find(*kind)
+    labels = dict.fromkeys(entry.labels if entry else (), UNKNOWN)
     annotations: dict[str, str] = {}
     given = metadata.get("labels") or {}
     if job is not None:

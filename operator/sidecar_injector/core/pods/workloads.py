@@ -6,26 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar_injector import names
+from sidecar_injector.core.pods import kinds
 
-Path = tuple[str | int, ...]
-_TEMPLATE: Path = ("spec", "template")
+Path = kinds.Path
 PATHS: Mapping[tuple[str, str], Path] = {
-    ("", "Pod"): (),
-    ("", "PodTemplate"): ("template",),
-    ("", "ReplicationController"): _TEMPLATE,
-    ("apps", "DaemonSet"): _TEMPLATE,
-    ("apps", "Deployment"): _TEMPLATE,
-    ("apps", "ReplicaSet"): _TEMPLATE,
-    ("apps", "StatefulSet"): _TEMPLATE,
-    ("batch", "CronJob"): ("spec", "jobTemplate", *_TEMPLATE),
-    ("batch", "Job"): _TEMPLATE,
+    (entry.group, entry.kind): entry.paths[0] for entry in kinds.BUILT_IN.values()
 }
 """API group and kind of everything in Kubernetes that has pods, and the path to its pod template.
 
-In an object of any other kind, what looks like a pod template is one.
+In an object of a kind that `kinds` does not know, what looks like a pod template is one.
 """
-_GROUPS = frozenset(group for group, _ in PATHS)
-_KINDS = frozenset(kind for _, kind in PATHS)
 _VERSION = "v1"
 _NOT_ITS_OWN = frozenset({("apps", "ControllerRevision")})
 """Kinds with templates that a controller keeps as history."""
@@ -39,9 +29,14 @@ def kind_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
 
 def pod_paths(manifest: Mapping[str, Any]) -> list[Path]:
     """The paths to the pod, or to the pod templates, in a manifest."""
-    kind = kind_of(manifest)
-    if kind in PATHS:
-        return [PATHS[kind]]
+    group, kind = kind_of(manifest)
+    if (group, kind) in PATHS:
+        return [PATHS[group, kind]]
+    entry = kinds.find(group, kind)
+    if entry and (places := [*_of_entry(manifest, entry)]):
+        return [path for path, is_template in places if is_template]
+    if entry and (entry.is_declared or not entry.paths):
+        return []
     return [path[:-1] for path, spec in _pod_specs(manifest) if _is_template(path, spec)]
 
 
@@ -54,13 +49,37 @@ def not_understood(manifest: Mapping[str, Any]) -> Iterator[str]:
             right = f"{group}/{_VERSION}".lstrip("/")
             yield f"apiVersion {version} is not Kubernetes' own, which is {right}"
         return
+    entry = kinds.find(group, kind)
+    if entry and (entry.is_declared or not entry.paths or any(_of_entry(manifest, entry))):
+        yield from _missing_in(manifest, entry)
+        return
     paths = [(path, _is_template(path, spec)) for path, spec in _pod_specs(manifest)]
     # The groups of custom resources have a dot.
-    if paths and "." not in group and (group in _GROUPS or kind in _KINDS):
+    if paths and "." not in group and kinds.is_like_own(group, kind):
         yield f"apiVersion {version} has no kind {kind} that makes pods"
     for path, is_template in paths:
         if not is_template:
-            yield f"{field(path)} looks like a pod, and is no pod template: it is left as it is"
+            yield _left_alone(path)
+
+
+def _of_entry(manifest: Mapping[str, Any], entry: kinds.Kind) -> Iterator[tuple[Path, bool]]:
+    """What is at the paths of a custom kind, and whether it is a whole pod template."""
+    for path in entry.paths:
+        for place in kinds.present(manifest, path):
+            yield place, _has_whole_containers(at(manifest, (*place, "spec")))
+
+
+def _missing_in(manifest: Mapping[str, Any], entry: kinds.Kind) -> Iterator[str]:
+    places = [*_of_entry(manifest, entry)]
+    for place, is_template in places:
+        if not is_template and at(manifest, (*place, "spec", "containers")):
+            yield _left_alone((*place, "spec"))
+    if entry.is_declared and not places:
+        yield f"there is nothing at {' or '.join(map(field, entry.paths))}"
+
+
+def _left_alone(path: Path) -> str:
+    return f"{field(path)} looks like a pod, and is no pod template: it is left as it is"
 
 
 def field(path: Path) -> str:
@@ -134,8 +153,17 @@ def _is_in_template(path: Path) -> bool:
 
 def _is_template(path: Path, spec: dict[str, Any]) -> bool:
     """Whether the pods are as the template says; a controller adds to one without images."""
-    return _is_in_template(path) and all(
-        isinstance(container.get(key), str)
-        for container in spec["containers"]
-        for key in ("name", "image")
+    return _is_in_template(path) and _has_whole_containers(spec)
+
+
+def _has_whole_containers(spec: Any) -> bool:
+    containers = spec.get("containers") if isinstance(spec, dict) else None
+    return (
+        isinstance(containers, list)
+        and bool(containers)
+        and all(
+            isinstance(container, dict) and isinstance(container.get(key), str)
+            for container in containers
+            for key in ("name", "image")
+        )
     )
