@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sidecar_injector import names
-from sidecar_injector.controllers import injections, status
+from sidecar_injector.controllers import injections, limits, status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.core.injections import parameters
 from sidecar_injector.kube import api, informer
@@ -86,6 +86,16 @@ def of_accounts(
     )
 
 
+def of_limits(
+    api_client: api.Api, *, state: cluster_state.ClusterState, metrics: Metrics
+) -> list[informer.Informer]:
+    """Informers for LimitRanges and ResourceQuotas; without the right, nothing of them is known."""
+    return [
+        limits.Follower(api_client, kind, state=state, metrics=metrics).informer
+        for kind in api.LIMITS
+    ]
+
+
 def namespace_fields(namespace: api.Json) -> api.Json:
     """What is read of a namespace."""
     metadata = api.metadata(namespace)
@@ -115,10 +125,16 @@ async def set_ready_when_synced(
     informers: Sequence[informer.Informer],
     ready: readiness.Readiness,
     *,
+    tried: Sequence[informer.Informer] = (),
     filled: Callable[[], None],
 ) -> None:
-    """Wait until each has a complete list, call `filled`, then meet the readiness condition."""
+    """Wait until each has a complete list, call `filled`, then meet the readiness condition.
+
+    Of the `tried` ones an error is enough, as pods are injected without them too.
+    """
     for each in informers:
         await each.synced.wait()
+    for each in tried:
+        await each.tried.wait()
     filled()
     ready.met(readiness.Condition.CACHES_SYNCED)

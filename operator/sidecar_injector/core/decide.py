@@ -42,7 +42,7 @@ def decide(request: namespace_view.PodRequest, view: namespace_view.NamespaceVie
         return Decision(verdict=verdict, reason=reason, message=message, pod=request.pod)
 
     candidates = view.candidates(candidate.labels)
-    work = budget.Budget(request.pod, recorded)
+    work = budget.Budget(request.pod, recorded, view.limits)
     refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
     if is_second := _lacks_entry(recorded, candidates, refusals):
         work.count_twice()
