@@ -27,7 +27,7 @@ PARAMETERS = [
     for key, case in cases.items()
 ]
 SENTINEL = "sentinel"
-"""A namespace of which the limits are changed last: when the API server obeys them, it obeys all."""
+"""A namespace whose limits change last: when the API server obeys these, it obeys all."""
 
 
 LOOSE, TIGHT = (
@@ -37,7 +37,7 @@ LOOSE, TIGHT = (
     )
     for cpu, pods in (("4", "100"), ("1", "0"))
 )
-"""Before and after. With the latter, a pod of 3 CPUs breaks the LimitRange, and any pod the quota."""
+"""Before and after. Of the latter, 3 CPUs break the LimitRange, and any pod breaks the quota."""
 
 
 class Namespaces:

@@ -245,10 +245,11 @@ def inject(
     """Print manifests with the sidecars that the webhook would add.
 
     Decides about the pods that the manifests' controllers make, with the Namespaces,
-    ServiceAccounts, LimitRanges and ResourceQuotas that are among the files. What only the cluster knows, what is assumed, and what
-    may be a mistake in a manifest, is noted on stderr. With -i only files are read; without it, the
-    injections and namespaces of a cluster count. Exit status 1 when an injection that applies could
-    not be done; the manifests are printed all the same, without it.
+    ServiceAccounts, LimitRanges and ResourceQuotas that are among the files. What only the cluster
+    knows, what is assumed, and what may be a mistake in a manifest, is noted on stderr. With -i
+    only files are read; without it, the injections and namespaces of a cluster count. Exit status 1
+    when an injection that applies could not be done; the manifests are printed all the same,
+    without it.
     """
     options.check_stdin(*files, *injection_files)
     notes: list[str] = []
