@@ -203,15 +203,9 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
         api_client, state=state, writer=writer, auditor=auditor,
         injection_judge=dependencies.injection_judge, metrics=metrics,
     )  # fmt: skip
-    of_limits = (
-        caches.of_limits(api_client, state=state, metrics=metrics) if settings.quotas_are_checked
-        else []
-    )  # fmt: skip
-    if not of_limits:
-        _log.info(
-            "LimitRanges and ResourceQuotas are not checked (quotas.enabled=false): where one"
-            " forbids a sidecar, the API server refuses the pod"
-        )
+    of_limits = caches.of_limits(
+        api_client, are_checked=settings.quotas_are_checked, state=state, metrics=metrics
+    )
     every_informer = (*informers, *of_limits)
     return {
         **{f"cache of {informer.resource.plural}": informer.run for informer in every_informer},

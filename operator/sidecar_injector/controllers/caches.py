@@ -6,6 +6,7 @@ What they keep is most of a replica's memory in a large cluster, so it is only w
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from sidecar_injector.core.injections import parameters
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state, judge, readiness
+
+log = logging.getLogger(__name__)
 
 NAMESPACE_METADATA: Final = ("name", "uid", "labels")
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -87,9 +90,19 @@ def of_accounts(
 
 
 def of_limits(
-    api_client: api.Api, *, state: cluster_state.ClusterState, metrics: Metrics
+    api_client: api.Api,
+    *,
+    are_checked: bool,
+    state: cluster_state.ClusterState,
+    metrics: Metrics,
 ) -> list[informer.Informer]:
-    """Informers for LimitRanges and ResourceQuotas; without the right, nothing of them is known."""
+    """Informers for LimitRanges and ResourceQuotas; none if these are not checked."""
+    if not are_checked:
+        log.info(
+            "LimitRanges and ResourceQuotas are not checked (quotas.enabled=false): where one"
+            " forbids a sidecar, the API server refuses the pod"
+        )
+        return []
     return [
         limits.Follower(api_client, kind, state=state, metrics=metrics).informer
         for kind in api.LIMITS

@@ -36,7 +36,7 @@ class Cluster:
         self.state = cluster_state.ClusterState(release_namespace=names.PRODUCT)
         self.state.namespace_changed(("", NAMESPACE), None, {"metadata": {"name": NAMESPACE}})
         self.ranges, self.quotas = caches.of_limits(
-            self.server, state=self.state, metrics=self.metrics
+            self.server, are_checked=True, state=self.state, metrics=self.metrics
         )
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -141,3 +141,16 @@ async def test_without_the_right_nothing_is_known_and_the_replica_becomes_ready(
             assert cluster.limits is None
             assert not cluster.quotas.synced.is_set()
     assert any("RBAC does not let us" in record.getMessage() for record in caplog.records)
+
+
+def test_where_they_are_not_checked_nothing_is_read_and_one_line_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state = cluster_state.ClusterState(release_namespace=names.PRODUCT)
+    with caplog.at_level(logging.INFO):
+        informers = caches.of_limits(
+            fake_api.FakeApi(), are_checked=False, state=state, metrics=Metrics()
+        )
+    assert informers == []
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "quotas.enabled=false" in line

@@ -94,7 +94,8 @@ def lint(
     An error is what `kubectl apply` would refuse. A warning is what works on some pods only, in
     some namespaces only, or not together with another injection of these files; LimitRanges and
     ResourceQuotas of the files count for their namespaces. Of pods, workloads and namespaces, a
-    warning names labels and annotations that are nearly ours. Reads files only, never a cluster. Exit status 1 if there is an error.
+    warning names labels and annotations that are nearly ours. Reads files only, never a cluster.
+    Exit status 1 if there is an error.
     """
     options.check_stdin(*files)
     notes: list[str] = []

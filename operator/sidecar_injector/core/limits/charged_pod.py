@@ -90,7 +90,7 @@ class ChargedPod:
         limits = self._sums[1] | self._own[1]
         shared = {name: amount for name, amount in overhead.items() if limits.get(name)}
         limits = amounts.joined(limits, shared, operator.add)
-        return {"pods": ONE, "count/pods": ONE, **quota_names(requests, limits)}
+        return {"pods": ONE, "count/pods": ONE, **dict(_quota_names(requests, limits))}
 
     @functools.cached_property
     def is_best_effort(self) -> bool:
@@ -109,12 +109,8 @@ class ChargedPod:
 ONE: Final = amounts.NOTHING + 1
 
 
-def quota_names(requests: Amounts, limits: Amounts) -> Amounts:
-    """The amounts by the names that a ResourceQuota has for them (podComputeUsageHelper)."""
-    return dict(_quota_names(requests, limits))
-
-
 def _quota_names(requests: Amounts, limits: Amounts) -> Iterator[tuple[str, Any]]:
+    """The amounts by the names that a ResourceQuota has for them (podComputeUsageHelper)."""
     for name, amount in requests.items():
         if name in _STANDARD or name.startswith(amounts.HUGE):
             yield name, amount

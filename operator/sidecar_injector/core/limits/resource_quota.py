@@ -22,9 +22,12 @@ from sidecar_injector.core.reasons import Reason
 Json = Mapping[str, Any]
 
 _COUNTS: Final = ("pods", "count/pods")
-_NEEDED: Final = frozenset(
-    f"{prefix}{name}" for name in amounts.CPU_AND_MEMORY for prefix in ("", "requests.", "limits.")
-)
+REQUESTS, LIMITS = "requests", "limits"
+_NEEDED: Final = {
+    f"{prefix}{resource}": (field, resource)
+    for resource in ("cpu", "memory")
+    for prefix, field in (("", REQUESTS), ("requests.", REQUESTS), ("limits.", LIMITS))
+}
 """Each container must set these where a quota has them; ephemeral storage and others need not be
 set (validationSet)."""
 _BY_CLASS: Final = ("BestEffort", "NotBestEffort")
@@ -40,8 +43,8 @@ class ResourceQuota:
     name: str
     hard: Amounts
     used: Amounts
-    needed: tuple[str, ...]
-    """What each container must set."""
+    needed: tuple[tuple[str, str, str], ...]
+    """What each container must set: its name in the quota, `requests` or `limits`, resource."""
     scopes: tuple[Scope, ...]
 
     def violations(self, pod: ChargedPod) -> Iterator[Violation]:
@@ -50,9 +53,8 @@ class ResourceQuota:
             return
         if self.needed and not pod.has_own_resources:
             for needs in pod.containers:
-                present = charged_pod.quota_names(needs.requests, needs.limits)
-                for name in self.needed:
-                    if name not in present:
+                for name, field, resource in self.needed:
+                    if resource not in (needs.limits if field == LIMITS else needs.requests):
                         yield self._missing(name, needs.name)
         usage = pod.usage
         for name, hard in self.hard.items():
@@ -77,7 +79,7 @@ def compiled(quota: Json) -> ResourceQuota:
         name=str(lenient.child(quota, "metadata").get("name") or ""),
         hard=hard,
         used=amounts.amounts(status, "used"),
-        needed=tuple(sorted(_NEEDED & hard.keys())),
+        needed=tuple((name, *_NEEDED[name]) for name in hard if name in _NEEDED),
         scopes=tuple(_scope(*selector) for selector in _selectors(quota)),
     )
 
