@@ -126,8 +126,7 @@ def test_an_injection_is_left_out_and_the_next_one_that_fits_is_added() -> None:
         "a ResourceQuota of the namespace has no room for the parts: ResourceQuota 'compute':"
         " requests.cpu: 500m of 1 are used, the pod needs 800m, of which the injection adds 400m"
     )
-    text = result.pod["metadata"]["annotations"]["sidecar-injector.dev/status"]
-    (skipped,) = status_annotation.read({"sidecar-injector.dev/status": text}).skipped
+    (skipped,) = status_annotation.read(result.pod["metadata"]["annotations"]).skipped
     assert skipped.reason == "ResourceQuota"
 
 
@@ -164,18 +163,12 @@ def test_a_second_call_leaves_out_what_the_first_one_left_out() -> None:
     assert second.operations == []
 
 
-def test_a_quota_without_a_status_is_not_in_force_yet_in_a_cluster_and_is_unused_in_a_file() -> (
-    None
-):
+def test_a_quota_without_a_status_is_not_in_force_in_a_cluster_and_is_unused_in_a_file() -> None:
     spec = {"kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"cpu": "1"}}}
-    pair = pod(), validity.with_added(pod(), {"containers": [SIDECAR | {"resources": {}}]})
-    bare = validity.pod(
-        {"containers": [{"name": "app", "image": "x", "resources": {"limits": {"cpu": 1}}}]}
-    )
-    after = validity.with_added(bare, {"containers": [{"name": "s", "image": "x"}]})
-    assert pair[0] != pair[1]
-    assert limits.conflict([spec], bare, after) is None
-    conflict = limits.conflict([namespace_limits.of_file(spec)], bare, after)
+    before = app("1m")
+    after = validity.with_added(before, {"containers": [{"name": "s", "image": "x"}]})
+    assert limits.conflict([spec], before, after) is None
+    conflict = limits.conflict([namespace_limits.of_file(spec)], before, after)
     assert conflict is not None
     assert conflict.reason is Reason.RESOURCE_QUOTA
 
