@@ -109,7 +109,7 @@ class Namespaces:
 
     def _sent(self, method: str, path: str, body: Json | None = None) -> Json:
         status, answer = self._send(method, path, body)
-        assert status < http.client.BAD_REQUEST, (method, path, answer)
+        assert status < http.client.BAD_REQUEST, (method, path, answer.get("message"))
         return answer
 
     def _send(self, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:

@@ -13,6 +13,8 @@ from tests.kits import validity
 from tests.kits.random_pods import Choices
 
 Json = dict[str, Any]
+UNSCOPED = ("requests.e", "limits.e")
+"""Ephemeral storage and the extended resource, of which a quota with a scope must have none."""
 NAME = "limits"
 """Of the LimitRange and of the ResourceQuota."""
 
@@ -107,7 +109,9 @@ class Draw(Choices):
         limits += [self._pod_limits()] if self.sometimes(0.4) else []
         quota: Json = {}
         if self.sometimes(0.7) or not limits:
-            quota = {"hard": self._hard()} | self.choice([
+            quota = {"hard": self._hard()}
+        if quota and not any(name.startswith(UNSCOPED) for name in quota["hard"]):
+            quota |= self.choice([
                 {}, {}, {"scopes": ["NotBestEffort"]}, {"scopes": ["NotTerminating"]},
                 {"scopeSelector": {"matchExpressions": [
                     {"scopeName": "PriorityClass", "operator": "DoesNotExist"},
