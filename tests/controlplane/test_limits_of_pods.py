@@ -27,8 +27,8 @@ def cpu(amount: decimal.Decimal) -> kit.Json:
     return {"requests": {"cpu": str(amount)}}
 
 
-def pod(name: str) -> kit.Json:
-    body = kit.pod(containers=[{"name": "app", "image": "app:1", "resources": cpu(APP)}])
+def pod(name: str, needed: decimal.Decimal = APP) -> kit.Json:
+    body = kit.pod(containers=[{"name": "app", "image": "app:1", "resources": cpu(needed)}])
     return kit.with_metadata(body, name=name)
 
 
@@ -57,7 +57,8 @@ class Namespace:
 
     def wait_known(self) -> None:
         """Until each replica has the quota's present use, which the sentence of `large` tells."""
-        asking = kit.with_metadata(pod("probe"), annotations={names.INJECT_ANNOTATION: "large"})
+        probe = pod("probe", decimal.Decimal(0))
+        asking = kit.with_metadata(probe, annotations={names.INJECT_ANNOTATION: "large"})
 
         def agree() -> bool:
             used = self.used

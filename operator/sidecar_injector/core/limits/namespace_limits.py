@@ -18,7 +18,7 @@ from sidecar_injector.core.limits import limit_range, resource_quota
 from sidecar_injector.core.limits.charged_pod import ChargedPod
 from sidecar_injector.core.limits.violation import Violation
 from sidecar_injector.core.pods import amounts, lenient, quantity
-from sidecar_injector.core.reasons import Conflict, Reason
+from sidecar_injector.core.reasons import Conflict
 
 Json = Mapping[str, Any]
 
@@ -58,8 +58,7 @@ class NamespaceLimits:
             if (reason, source, rule) not in old:
                 if resource:
                     detail += _of_usage(resource, before=pod_before, after=pod)
-                kind = LIMIT_RANGE if reason is Reason.LIMIT_RANGE else RESOURCE_QUOTA
-                return Conflict(reason, f"{kind} {source!r}: {detail}")
+                return Conflict(reason, f"{source!r}: {detail}")
         return None
 
     def _judged(self, pod: Json) -> tuple[ChargedPod, list[Violation]]:

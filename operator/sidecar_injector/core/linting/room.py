@@ -23,7 +23,10 @@ def warnings(
     for name, each in applicable.items():
         for result in results:
             if conflict := each.conflict(before=result.before, after=result.after):
-                yield Problem("spec.template", f"pods of namespace {name}: {conflict.detail}")
+                yield Problem(
+                    "spec.template",
+                    f"pods of namespace {name}: {conflict.reason.value} {conflict.detail}",
+                )
                 break
 
 

@@ -64,7 +64,7 @@ def test_what_would_be_refused_because_of_us_is_said_in_a_sentence(case: limits.
     conflict = limits.conflict(case.setting.as_live(), case.before, case.after)
     assert conflict is not None
     assert case.says in conflict.detail
-    assert conflict.detail.startswith(f"{conflict.reason.value} 'limits': ")
+    assert conflict.detail.startswith("'limits': ")
     assert "\n" not in conflict.detail
 
 
@@ -123,7 +123,7 @@ def test_an_injection_is_left_out_and_the_next_one_that_fits_is_added() -> None:
     assert reasons(result) == {"large": "ResourceQuota", "small": "Injected"}
     (line,) = result.skipped
     assert line.message == (
-        "a ResourceQuota of the namespace has no room for the parts: ResourceQuota 'compute':"
+        "a ResourceQuota of the namespace has no room for the parts: 'compute':"
         " requests.cpu: 500m of 1 are used, the pod needs 800m, of which the injection adds 400m"
     )
     (skipped,) = status_annotation.read(result.pod["metadata"]["annotations"]).skipped
