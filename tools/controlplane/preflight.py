@@ -226,7 +226,7 @@ def _probe(operator: str, *others: str) -> Json:
         {"name": f"image-{number}", "image": image}
         for number, image in enumerate((operator, *others))
     ]
-    containers[0]["args"] = ["version"]
+    containers[0]["args"] = ["version", "--client"]
     spec = {"restartPolicy": "Never", "containers": containers}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": spec}
 
