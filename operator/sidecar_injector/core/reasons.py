@@ -205,7 +205,7 @@ class Reason(enum.Enum):
     RESOURCE_QUOTA = (
         "ResourceQuota", Level.FIT,
         "a ResourceQuota of the namespace has no room for the parts",
-        "raise the quota, or change the sidecar's resources",
+        "raise the quota, or lower the requests of the sidecar",
     )  # fmt: skip
     POD_WOULD_BE_INVALID = (
         "PodWouldBeInvalid", Level.FIT,

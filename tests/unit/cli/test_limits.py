@@ -49,8 +49,7 @@ def test_a_quota_among_the_files_counts(tmp_path, verb):
     ((reason, message),) = lines(report(tmp_path, [FULL, web()], verb=verb))
     assert reason == "ResourceQuota"
     assert message.endswith(
-        ": 'compute': requests.cpu: 0 of 300m are used, the pod needs 350m, of which"
-        " the injection adds 200m"
+        ": 'compute': requests.cpu: 0 of 300m used, the pod needs 350m, 200m of it added"
     )
 
 

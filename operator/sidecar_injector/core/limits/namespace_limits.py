@@ -78,8 +78,7 @@ def _of_usage(resource: str, *, before: ChargedPod, after: ChargedPod) -> str:
     added = amount - before.usage.get(resource, amounts.NOTHING)
     # A pod that comes into the scope of a quota may need no more than before.
     if added:
-        text = quantity.text(added)
-        return f", the pod needs {quantity.text(amount)}, of which the injection adds {text}"
+        return f", the pod needs {quantity.text(amount)}, {quantity.text(added)} of it added"
     return ", and the quota counts the pod only with the injection"
 
 

@@ -64,7 +64,7 @@ class ResourceQuota:
 
     def _left(self, name: str) -> str:
         used = self.used.get(name, amounts.NOTHING)
-        return f"{name}: {quantity.text(used)} of {quantity.text(self.hard[name])} are used"
+        return f"{name}: {quantity.text(used)} of {quantity.text(self.hard[name])} used"
 
     def _missing(self, name: str, container: str) -> Violation:
         detail = f"{name}: container {container!r} must set it"

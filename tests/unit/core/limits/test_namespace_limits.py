@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import decimal
 
 import pytest
 
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import namespace_view
-from sidecar_injector.core.limits import namespace_limits, resource_quota
+from sidecar_injector.core.limits import limit_range, namespace_limits, resource_quota
 from sidecar_injector.core.merging import budget, status_annotation
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from tests.kits import limits, validity
@@ -124,7 +125,7 @@ def test_an_injection_is_left_out_and_the_next_one_that_fits_is_added() -> None:
     (line,) = result.skipped
     assert line.message == (
         "a ResourceQuota of the namespace has no room for the parts: 'compute':"
-        " requests.cpu: 500m of 1 are used, the pod needs 800m, of which the injection adds 400m"
+        " requests.cpu: 500m of 1 used, the pod needs 800m, 400m of it added"
     )
     (skipped,) = status_annotation.read(result.pod["metadata"]["annotations"]).skipped
     assert skipped.reason == "ResourceQuota"
@@ -142,7 +143,7 @@ def test_an_injection_that_must_succeed_refuses_the_pod() -> None:
     result = decided(app("100m"), required, objects=[quota(requests_cpu="200m")])
     assert result.verdict is PodVerdict.REFUSED
     assert result.reason is Reason.RESOURCE_QUOTA
-    assert "requests.cpu: 0 of 200m are used" in result.message
+    assert "requests.cpu: 0 of 200m used" in result.message
 
 
 def test_a_second_call_keeps_what_the_first_one_added_although_the_quota_is_full_now() -> None:
@@ -211,6 +212,21 @@ def test_of_many_objects_the_first_ones_by_name_count() -> None:
     compiled = namespace_limits.of_objects(reversed(objects))
     assert compiled is not None
     assert [each.name for each in compiled.quotas] == [f"q{number:02}" for number in range(8)]
+
+
+def test_the_overhead_of_a_pod_counts_for_quotas_and_not_for_limit_ranges() -> None:
+    """A RuntimeClass sets it before webhooks are called; it counts for limits that are not zero."""
+    before = app("500m")
+    before["spec"]["overhead"] = {"cpu": "300m"}
+    resources = {"limits": {"cpu": "200m"}}
+    sidecar_of = {"name": "s", "image": "x", "resources": resources}
+    after = validity.with_added(before, {"containers": [sidecar_of]})
+    assert limits.conflict([quota(requests_cpu="1")], before, after) is None
+    assert limits.conflict([quota(requests_cpu="999m")], before, after) is not None
+    bounds = ranges({"type": "Pod", "max": {"cpu": "700m"}})
+    assert limits.conflict([bounds], before, after) is None
+    charged, _ = limit_range.compiled([]).charged(after)
+    assert charged.usage["limits.cpu"] == decimal.Decimal("0.5")
 
 
 def test_the_work_for_limits_is_counted() -> None:
