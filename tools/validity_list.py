@@ -49,7 +49,8 @@ NOT_CHECKED: Final[Mapping[str, str]] = {
     " behind feature gates that are off by default": (
         "the pod does not show the gates; without its gate, the API server drops the field"
     ),
-    "quotas, LimitRanges, policies, other webhooks": "the pod does not show them",
+    "policies, other webhooks": "the pod does not show them",
+    "LimitRanges, ResourceQuotas": "the namespace has them: [quotas.md](quotas.md)",
     "privileged containers": "a flag of the API server decides, which the pod does not show",
 }
 """Functions of the API server, or subjects, and why they are not checked."""

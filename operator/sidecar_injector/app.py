@@ -203,13 +203,17 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
         api_client, state=state, writer=writer, auditor=auditor,
         injection_judge=dependencies.injection_judge, metrics=metrics,
     )  # fmt: skip
+    of_limits = caches.of_limits(
+        api_client, are_checked=settings.quotas_are_checked, state=state, metrics=metrics
+    )
+    every_informer = (*informers, *of_limits)
     return {
-        **{f"cache of {informer.resource.plural}": informer.run for informer in informers},
+        **{f"cache of {informer.resource.plural}": informer.run for informer in every_informer},
         "cache of serviceaccounts": lambda: state.service_accounts.run(
             lambda: caches.of_accounts(api_client, state=state, metrics=metrics)
         ),
         "caches": lambda: caches.set_ready_when_synced(
-            informers, dependencies.ready, filled=gc_tuning.freeze
+            informers, dependencies.ready, tried=of_limits, filled=gc_tuning.freeze
         ),
         "release": cluster_release.follower(api_client, state, dependencies.injection_judge).run,
         "status": writer.run,

@@ -27,6 +27,7 @@ days."""
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 CERTIFICATE_MODES = ("selfSigned", "certManager", "provided")
+QUOTAS = ("Checked", "Ignored")
 LOG_FORMATS = ("auto", "text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -50,6 +51,9 @@ class Settings:
     """The Secret with the certificates."""
     certificate_mode: str = CERTIFICATE_MODES[0]
     """Who issues the certificates: the operator, cert-manager, or the administrator."""
+    quotas: str = QUOTAS[0]
+    """Whether the LimitRanges and ResourceQuotas of namespaces are read, and sidecars left out that
+    they forbid."""
     webhook_port: int = 9443
     """TCP port of the admission server (TLS); above 1024, so no capability is needed."""
     scratch_folder: str = "/tmp"  # noqa: S108 - the chart mounts an emptyDir of the pod's own there
@@ -85,6 +89,11 @@ class Settings:
     log_level: str = "info"
     """The least severe level that is logged."""
 
+    @property
+    def quotas_are_checked(self) -> bool:
+        """Whether LimitRanges and ResourceQuotas are read."""
+        return self.quotas == QUOTAS[0]
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read every field from its variable; an empty or absent variable is the default.
@@ -112,6 +121,7 @@ class Settings:
         for field in ("leaf_seconds", "ca_seconds", "audit_seconds"):
             _check_range(variable(field), getattr(self, field), 1, MAX_SECONDS)
         _check_choice(variable("certificate_mode"), self.certificate_mode, CERTIFICATE_MODES)
+        _check_choice(variable("quotas"), self.quotas, QUOTAS)
         _check_choice(variable("log_format"), self.log_format, LOG_FORMATS)
         _check_choice(variable("log_level"), self.log_level, LOG_LEVELS)
         _check_ca(variable("client_ca"), self.client_ca)

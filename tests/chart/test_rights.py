@@ -73,6 +73,24 @@ def test_check_asks_for_every_right_that_is_granted_and_for_no_other(
     assert sorted((right.resource, right.verb, right.name) for right in checked) == sorted(granted)
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_quotas_are_read_unless_a_value_says_no(enabled: bool, render: Render) -> None:
+    rendered = render({"quotas": {"enabled": enabled}}, release="blue")
+    read = {
+        (resource, verb)
+        for resource, verb, _ in _grants(_rules(rendered))
+        if resource in rights.QUOTAS
+    }
+    (container,) = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+
+    assert len(read) == (4 if enabled else 0)
+    assert variables["SIDECAR_INJECTOR_QUOTAS"] == ("Checked" if enabled else "Ignored")
+    checked = rights.needed(settings.Settings(quotas=variables["SIDECAR_INJECTOR_QUOTAS"]))
+    assert {(right.resource, right.verb) for right in checked} >= read
+    assert enabled or not {right.resource for right in checked} & set(rights.QUOTAS)
+
+
 @pytest.mark.parametrize(
     ("mode", "reads"), [("certManager", {"list", "watch"}), ("provided", {"get", "list", "watch"})]
 )

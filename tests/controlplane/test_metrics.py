@@ -18,7 +18,8 @@ from tools import reference
 Families = dict[str, prometheus_client.Metric]
 WATCHED = {
     names.PLURAL, names.CLUSTER_PLURAL, "namespaces", "serviceaccounts", "secrets",
-    "mutatingwebhookconfigurations", "validatingwebhookconfigurations",
+    "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "limitranges",
+    "resourcequotas",
 }  # fmt: skip
 
 

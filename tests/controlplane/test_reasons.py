@@ -93,6 +93,14 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
         kit.pod(containers=[{"name": f"c{n}", "image": "app:1"} for n in range(30)]),
     ),
     Reason.POD_SECURITY: ({"template": template(securityContext={"privileged": True})}, kit.pod()),
+    Reason.LIMIT_RANGE: (
+        {"template": template(resources={"limits": {"cpu": "2"}})},
+        kit.pod(),
+    ),
+    Reason.RESOURCE_QUOTA: (
+        {"template": template(resources={"limits": {"cpu": "2"}})},
+        kit.pod(containers=own(resources={"limits": {"cpu": "100m"}})),
+    ),
     Reason.POD_WOULD_BE_INVALID: (
         {"operatingSystem": "Any", "template": {"spec": {"shareProcessNamespace": True}}},
         kit.pod(os={"name": "windows"}),
@@ -140,6 +148,13 @@ CASES: dict[Reason, tuple[kit.Json, kit.Json]] = {
         kit.with_metadata(kit.pod(), annotations={names.INJECTION_LABEL: "disabled"}),
     ),
 }
+OBJECTS: dict[Reason, kit.Json] = {
+    Reason.LIMIT_RANGE: {
+        "kind": "LimitRange", "spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}}]},
+    },
+    Reason.RESOURCE_QUOTA: {"kind": "ResourceQuota", "spec": {"hard": {"limits.cpu": "1"}}},
+}  # fmt: skip
+"""What the namespace must have besides."""
 ELSEWHERE = {
     # With two injections, the cluster kind, or one that no longer would be accepted: below, and in
     # the tests of conditions and of the webhook's scope.
@@ -174,6 +189,19 @@ def test_a_reason_is_the_same_everywhere(product, tmp_path, reason) -> None:
     product.plane.wait_for_service_account(namespace)
     injection = kit.injection(**spec)
     product.create_injection(namespace, injection)
+    files = {"pod": pod, "injection": injection}
+    if reason in OBJECTS:
+        head = {"apiVersion": "v1", "metadata": {"name": "limits", "namespace": namespace}}
+        files["limits"] = {**head, **OBJECTS[reason]}
+        path = f"/api/v1/namespaces/{namespace}/{OBJECTS[reason]['kind'].lower()}s"
+        product.plane.client.request("POST", path, files["limits"])
+        product.plane.wait(
+            f"the replicas know a {OBJECTS[reason]['kind']}",
+            lambda: all(
+                reason.value in json.dumps(product.ask(replica, namespace, pod))
+                for replica in product.replicas
+            ),
+        )
     if reason is Reason.MISSING_SERVICE_ACCOUNT:
         # Only now do the replicas begin to listen to ServiceAccounts.
         product.plane.wait(
@@ -192,8 +220,8 @@ def test_a_reason_is_the_same_everywhere(product, tmp_path, reason) -> None:
     assert product.counted("sidecar_injector_decisions_total", reason=reason.value) >= before + 1
     check_pod_and_warning(created, answer, reason)
     if reason not in NEEDS_CLUSTER:
-        files = write(tmp_path, pod=pod, injection=injection)
-        assert reason.value in explained(*files, namespace=namespace, labels=labels)
+        paths = write(tmp_path, **files)
+        assert reason.value in explained(*paths, namespace=namespace, labels=labels)
 
 
 def test_of_two_injections_with_one_container_name_the_later_is_skipped(
@@ -263,9 +291,12 @@ def write(folder, **documents: kit.Json) -> list[str]:
     return files
 
 
-def explained(pod: str, injection: str, *, namespace: str, labels: dict[str, str]) -> str:
+def explained(
+    pod: str, injection: str, *others: str, namespace: str, labels: dict[str, str]
+) -> str:
     pairs = ",".join(f"{key}={value}" for key, value in labels.items())
     command = [sys.executable, "-m", "sidecar_injector", "explain", "-f", pod, "-i", injection]
+    command += [word for other in others for word in ("-f", other)]
     command += ["-n", namespace, "--namespace-labels", pairs, "-o", "json"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode in (0, 1), ran.stderr

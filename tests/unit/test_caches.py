@@ -8,6 +8,7 @@ import tracemalloc
 
 import sidecar_injector
 from sidecar_injector.core import patch
+from sidecar_injector.core.pods import amounts
 from sidecar_injector.core.validity import resources
 from tests.kits.admission import Server
 from tests.kits.samples import container, pod, resource
@@ -18,7 +19,7 @@ ACCEPTED = {
     "core/injections/parameters.py": "16 patterns of injections, of at most 256 characters",
     "core/pods/api_fields.py": "paths of the lists that we know",
     "core/validity/container.py": "template's container; the key is small numbers and known words",
-    "core/validity/resources.py": "quantities of at most 16 characters",
+    "core/pods/amounts.py": "quantities of at most 16 characters",
     "crds/__init__.py": "our two kinds",
     "httpserver/messages.py": "status, type and connection header of our own answers",
     "observability/logs.py": "the current second",
@@ -98,9 +99,9 @@ def test_short_pointers_are_cached_up_to_a_number():
 
 
 def test_long_quantities_are_not_cached():
-    resources._parse.cache_clear()
+    amounts._parse.cache_clear()
     limits = {"limits": {"cpu": f"1{'0' * 40}", "memory": "1Gi"}}
 
     list(resources.problems(limits, claims=()))
 
-    assert resources._parse.cache_info().currsize == 1
+    assert amounts._parse.cache_info().currsize == 1

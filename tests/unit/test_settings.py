@@ -19,6 +19,7 @@ DEFAULTS = {
     "POD_NAME": "sidecar-injector",
     "SECRET_NAME": "sidecar-injector-tls",
     "CERTIFICATE_MODE": "selfSigned",
+    "QUOTAS": "Checked",
     "WEBHOOK_PORT": 9443,
     "ADMIN_PORT": 8080,
     "SCRATCH_FOLDER": "/tmp",
@@ -36,6 +37,7 @@ DEFAULTS = {
 }
 OTHERS = {
     "CERTIFICATE_MODE": "provided",
+    "QUOTAS": "Ignored",
     "CLIENT_CA": server_certificates.certify().cert_pem.decode(),
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "debug",

@@ -81,7 +81,7 @@ all), and the operator's say why.
     "expr" (printf "min by (resource) (sidecar_injector_cache_synced{%s}) == 0" $ours)
     "for" "5m" "severity" "warning"
     "summary" "A replica has not been able to list what it decides by."
-    "description" "It stays unready; its log names the resource and the API server's answer.") }}
+    "description" "It stays unready, or does not foresee quotas (limitranges, resourcequotas); its log names the resource and the API server's answer.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorCertificateProblem"
     "expr" (printf "max by (problem) (sidecar_injector_certificate_problem{%s}) == 1" $ours)
     "for" "5m" "severity" "warning"

@@ -150,6 +150,14 @@ matchExpressions:
 {{- end }}
 
 {{/*
+Whether LimitRanges and ResourceQuotas are read: true, unless the value says no. The values of an
+older chart do not have it, with `helm upgrade --reuse-values`.
+*/}}
+{{- define "sidecar-injector.quotas" -}}
+{{- ne (toString (.Values.quotas).enabled) "false" }}
+{{- end }}
+
+{{/*
 CEL for the pod template of an object, which is object or oldObject. Takes the root and that name.
 */}}
 {{- define "sidecar-injector.podTemplate" -}}

@@ -6,16 +6,19 @@ What they keep is most of a replica's memory in a large cluster, so it is only w
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sidecar_injector import names
-from sidecar_injector.controllers import injections, status
+from sidecar_injector.controllers import injections, limits, status
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.core.injections import parameters
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state, judge, readiness
+
+log = logging.getLogger(__name__)
 
 NAMESPACE_METADATA: Final = ("name", "uid", "labels")
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -86,6 +89,26 @@ def of_accounts(
     )
 
 
+def of_limits(
+    api_client: api.Api,
+    *,
+    are_checked: bool,
+    state: cluster_state.ClusterState,
+    metrics: Metrics,
+) -> list[informer.Informer]:
+    """Informers for LimitRanges and ResourceQuotas; none if these are not checked."""
+    if not are_checked:
+        log.info(
+            "LimitRanges and ResourceQuotas are not checked (quotas.enabled=false): where one"
+            " forbids a sidecar, the API server refuses the pod"
+        )
+        return []
+    return [
+        limits.Follower(api_client, kind, state=state, metrics=metrics).informer
+        for kind in api.LIMITS
+    ]
+
+
 def namespace_fields(namespace: api.Json) -> api.Json:
     """What is read of a namespace."""
     metadata = api.metadata(namespace)
@@ -115,10 +138,16 @@ async def set_ready_when_synced(
     informers: Sequence[informer.Informer],
     ready: readiness.Readiness,
     *,
+    tried: Sequence[informer.Informer] = (),
     filled: Callable[[], None],
 ) -> None:
-    """Wait until each has a complete list, call `filled`, then meet the readiness condition."""
+    """Wait until each has a complete list, call `filled`, then meet the readiness condition.
+
+    Of the `tried` ones an error is enough, as pods are injected without them too.
+    """
     for each in informers:
         await each.synced.wait()
+    for each in tried:
+        await each.tried.wait()
     filled()
     ready.met(readiness.Condition.CACHES_SYNCED)

@@ -132,7 +132,7 @@ def _tried(
 ) -> tuple[patch.Editor, merge.Merge, list[Line]]:
     """The pod with all that can be added, and what became of each candidate."""
     request, candidate, recorded = trial.request, trial.candidate, trial.recorded
-    work = budget.Budget(request.pod, recorded)
+    work = budget.Budget(request.pod, recorded, view.limits)
     refusals = [_refusal_to_try(injection, candidate, view, work) for injection in candidates]
     if is_second := _lacks_entry(recorded, candidates, refusals):
         work.count_twice()

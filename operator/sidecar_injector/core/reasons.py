@@ -199,6 +199,16 @@ class Reason(enum.Enum):
         "the namespace's enforced Pod Security level forbids the parts",
         "give the sidecar the securityContext that the level requires",
     )  # fmt: skip
+    LIMIT_RANGE = (
+        "LimitRange", Level.FIT,
+        "a LimitRange of the namespace forbids the parts",
+        "give the sidecar resources that the LimitRange allows",
+    )  # fmt: skip
+    RESOURCE_QUOTA = (
+        "ResourceQuota", Level.FIT,
+        "a ResourceQuota of the namespace has no room for the parts",
+        "raise the quota, or lower the requests of the sidecar",
+    )  # fmt: skip
     POD_WOULD_BE_INVALID = (
         "PodWouldBeInvalid", Level.FIT,
         "the API server would refuse the resulting pod",

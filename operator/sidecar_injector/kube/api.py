@@ -185,6 +185,8 @@ PODS: Final = Resource("v1", "pods", "Pod")
 SECRETS: Final = Resource("v1", "secrets", "Secret")
 SERVICES: Final = Resource("v1", "services", "Service")
 SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts", "ServiceAccount")
+LIMIT_RANGES: Final = Resource("v1", "limitranges", "LimitRange")
+RESOURCE_QUOTAS: Final = Resource("v1", "resourcequotas", "ResourceQuota")
 DEPLOYMENTS: Final = Resource("apps/v1", "deployments", "Deployment")
 LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
 EVENTS: Final = Resource("events.k8s.io/v1", "events", "Event")
@@ -210,6 +212,7 @@ def by_kind(*resources: Resource) -> Mapping[str, Resource]:
     return {resource.kind: resource for resource in resources}
 
 
+LIMITS: Final = by_kind(LIMIT_RANGES, RESOURCE_QUOTAS)
 OWN_KINDS: Final = by_kind(INJECTIONS, CLUSTER_INJECTIONS)
 WEBHOOK_CONFIGURATIONS: Final = by_kind(MUTATING, VALIDATING)
 WORKLOADS: Final = by_kind(

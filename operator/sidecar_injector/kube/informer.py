@@ -69,6 +69,8 @@ class Informer:
         self._must_list = False
         self.objects: Mapping[Key, api.Json] = MappingProxyType(self._objects)
         self.synced = asyncio.Event()
+        self.tried = asyncio.Event()
+        """Set after the first complete list, or the first error before it."""
         self.lists = 0
         """Lists so far, including the one whose changes are being reported. Each after the first
         means that events may have been missed."""
@@ -100,6 +102,7 @@ class Informer:
                 await self._watch(self._version)
             except api.KubeError as error:
                 self._handle(error)
+                self.tried.set()
                 pause = self._backoff.next(error)
             except Exception as error:
                 # An outermost boundary: an object that we cannot read must not end the informer.
@@ -140,6 +143,7 @@ class Informer:
         self._last_event_metric.set(time.time())
         self._synced_metric.set(1)
         self.synced.set()
+        self.tried.set()
         log.debug("%s: listed %d", self.resource.plural, len(self._objects))
         return version
 

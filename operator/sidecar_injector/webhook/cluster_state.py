@@ -16,6 +16,7 @@ from typing import Any
 
 from sidecar_injector import crds, names
 from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.webhook import service_accounts
 
 Json = Mapping[str, Any]
@@ -58,6 +59,8 @@ class ClusterState:
         """By namespace, then by name."""
         self._not_kept: dict[tuple[str, Key], model.Injection] = {}
         """By kind and key; no pod ever meets them."""
+        self._limits: dict[str, dict[Key, Json]] = {}
+        """LimitRanges and ResourceQuotas by namespace, then by kind and name."""
         self._compiled: dict[str, NamespaceState] = {}
         """By namespace, compiled for the first pod after a change."""
         self._cluster_index: namespace_view.Index | None = None
@@ -85,12 +88,19 @@ class ClusterState:
             cluster=self._cluster(),
             own=self._own(name),
             service_accounts=self.service_accounts.names(name),
+            limits=self._limits_of(name),
             release_namespace=self._release_namespace,
             kubernetes_minor=self._kubernetes_minor,
         )
         # While the ServiceAccounts are listed, their names arrive without a change.
         is_kept = name in self._namespaces and self.service_accounts.is_settled
         return NamespaceState(view, cache_is_behind, next(self._serials), is_kept)
+
+    def _limits_of(self, namespace: str) -> namespace_limits.NamespaceLimits | None:
+        by_kind: dict[str, list[Json]] = {kind: [] for kind in namespace_limits.KINDS}
+        for (kind, name), kept in self._limits.get(namespace, {}).items():
+            by_kind[kind].append({"metadata": {"name": name}, **kept})
+        return namespace_limits.compiled(by_kind)
 
     def _cluster(self) -> namespace_view.Index:
         if self._cluster_index is None:
@@ -173,6 +183,18 @@ class ClusterState:
                 return
             self._namespaces[name] = namespace
         self._forget(name)
+
+    def limits_changed(self, kind: str, key: Key, new: Json | None) -> None:
+        """A LimitRange or a ResourceQuota was added, changed or deleted."""
+        namespace, name = key
+        group = self._limits.setdefault(namespace, {})
+        if new is None:
+            group.pop((kind, name), None)
+        else:
+            group[kind, name] = new
+        if not group:
+            del self._limits[namespace]
+        self._forget(namespace)
 
     def injection_changed(self, key: Key, old: Json | None, new: Json | None) -> None:
         """A SidecarInjection was added, changed or deleted."""

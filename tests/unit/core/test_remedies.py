@@ -100,6 +100,9 @@ DETAILS = {
     Reason.INJECTION_CONFLICT: "container {name!r} is of {name}END",
     Reason.POD_SECURITY:
         "restricted: container '{name}END' must set securityContext.runAsNonRoot=true",
+    Reason.LIMIT_RANGE: "'{name}': max cpu 100m: container '{name}END' has a limit of 200m",
+    Reason.RESOURCE_QUOTA:
+        "'{name}END': requests.cpu: 900m of 1 used, the pod needs 200m, 100m of it added",
     Reason.POD_WOULD_BE_INVALID:
         "spec.containers[1].volumeMounts[3].name: '{name}END' is not the name of a volume",
     Reason.INVALID:

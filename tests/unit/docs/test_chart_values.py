@@ -31,6 +31,7 @@ SET_FROM_ELSEWHERE = {
     "pod_name",
     "secret_name",
     "certificate_mode",
+    "quotas",
     "webhook_port",
     "scratch_folder",
 }

@@ -12,6 +12,7 @@ import yaml
 
 from sidecar_injector.controllers import rate_limit
 from sidecar_injector.core.injections import memory_budget, model, parameters
+from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.core.merging import budget, merge
 from sidecar_injector.httpserver import handshakes, messages
 from sidecar_injector.kube import events
@@ -65,6 +66,9 @@ EXPECTED = {
         f"{memory_budget.NAMESPACED.number} and {memory_budget.NAMESPACED.namespace_bytes >> 20}"
         f" MiB in a namespace, {memory_budget.NAMESPACED.all_bytes >> 20} MiB in all namespaces,"
         f" {memory_budget.CLUSTER.all_bytes >> 20} MiB of the cluster kind"
+    ),
+    "LimitRanges and ResourceQuotas of a namespace": (
+        f"{namespace_limits.MOST_OBJECTS} of each kind, of {namespace_limits.MOST_VALUES} values"
     ),
     "a TLS handshake": f"{LIMITS.handshake_seconds:g} s",
     "a request, from its first byte to its last": f"{LIMITS.request_seconds:g} s",

@@ -22,6 +22,7 @@ READ = ("list", "watch")
 OWN_KINDS = (names.PLURAL, names.CLUSTER_PLURAL)
 WEBHOOKS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 WATCHED = ("namespaces", "pods", "serviceaccounts")
+QUOTAS = ("limitranges", "resourcequotas")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def needed(settings: Settings) -> list[Right]:
         *_rights(READ, names.GROUP, OWN_KINDS),
         *_rights(("patch",), names.GROUP, [f"{plural}/status" for plural in OWN_KINDS]),
         *_rights(READ, "", WATCHED),
+        *(_rights(READ, "", QUOTAS) if settings.quotas_are_checked else ()),
         *_rights(("create", "patch"), "events.k8s.io", ["events"]),
         *_rights(("get",), "apps", ["replicasets"]),
         *_rights(("get",), "batch", ["jobs"]),

@@ -10,6 +10,7 @@ from sidecar_injector import crds, names
 from sidecar_injector.cli.cluster import objects, release
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.injections import namespace_view as views
+from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.core.validity import releases
 from sidecar_injector.kube import api
 
@@ -111,18 +112,39 @@ async def namespace_view(
     *,
     injections: ReadInjections,
     release_namespace: str,
+    notes: list[str] | None = None,
     resource: api.Json | None = None,
+    limits: Sequence[api.Json] = (),
 ) -> views.NamespaceView:
-    """What decisions look at in a namespace; `resource` is the namespace, if already read."""
+    """What decisions look at in a namespace; `resource` is the namespace, if already read.
+
+    `limits` are LimitRanges and ResourceQuotas that come before those of the cluster. `notes` takes
+    what the user may not read of these; without it they are not read, since no pod is decided.
+    """
+    live = [] if notes is None else await _limits(client, name, notes)
     version = await client.document("/version")
     return views.NamespaceView(
         namespace=namespace(resource or await client.get(api.NAMESPACES, name=name)),
         cluster=injections.cluster,
         own=injections.own(name),
         service_accounts=await _service_accounts(client, name, injections.of(name)),
+        limits=namespace_limits.of_objects([*limits, *live]),
         release_namespace=release_namespace,
         kubernetes_minor=releases.minor_of(str(version.get("gitVersion"))),
     )
+
+
+async def _limits(client: api.Api, namespace: str, notes: list[str]) -> list[api.Json]:
+    """The LimitRanges and ResourceQuotas that the user may read."""
+    resources: list[api.Json] = []
+    for kind, resource in api.LIMITS.items():
+        items = await objects.unless_forbidden(
+            objects.read_all(client, resource, scope=api.Scope(namespace=namespace)),
+            notes=notes,
+            consequence=f"what the {kind}s of namespace {namespace} forbid is not known",
+        )
+        resources += ({**item, "kind": kind} for item in items or ())
+    return resources
 
 
 async def _service_accounts(

@@ -29,10 +29,15 @@ def injector(
     default = namespace or cluster_client.context_namespace(address)
     among = inject.namespaces_among(documents)
     places = {default, *_namespaces_of_pods(documents, default=default)}
+    limits = inject.limits_among(documents, namespace=default, notes=[])
     views, notes = cluster_client.run(
         address,
         lambda client: _read(
-            client, sorted(places), among=among, release_namespace=address.release_namespace
+            client,
+            sorted(places),
+            among=among,
+            limits=limits,
+            release_namespace=address.release_namespace,
         ),
         doing="reading",
     )
@@ -62,6 +67,7 @@ async def _read(
     places: Sequence[str],
     *,
     among: Mapping[str, namespace_view.Namespace],
+    limits: Mapping[str, Sequence[api.Json]],
     release_namespace: str | None,
 ) -> tuple[Views, list[str]]:
     notes: list[str] = []
@@ -76,7 +82,9 @@ async def _read(
             name,
             injections=injections,
             release_namespace=injector_namespace,
+            notes=notes,
             resource=resource,
+            limits=limits.get(name, ()),
         )
     return views, notes
 

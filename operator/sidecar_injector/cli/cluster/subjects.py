@@ -173,11 +173,15 @@ async def _of_cluster(
     if not found:
         sentences = dict.fromkeys(each.sentence for each in absent)
         raise cluster_client.ClusterError(errors.Explained("; ".join(sentences), absent[0].remedy))
-    views = await _views(client, found, injections, release_namespace=release_namespace)
+    notes: list[str] = []
+    views = await _views(
+        client, found, injections, release_namespace=release_namespace, notes=notes
+    )
     known = {name: view.namespace for name, view in views.items()}
     injector = inject.Injector(
-        view_of=views.__getitem__, namespace=namespace or "", namespaces=known, is_live=True
-    )
+        view_of=views.__getitem__, namespace=namespace or "", namespaces=known, is_live=True,
+        notes=notes,
+    )  # fmt: skip
     pod_owners = owners.Owners(client, kinds_served)
     pods: dict[owners.Owner, running.RunningPods] | None = None
     if with_running:
@@ -203,7 +207,7 @@ async def _of_cluster(
             injector.notes.append(_without_template(written))
     if not injector.subjects:
         raise cluster_client.ClusterError(errors.Explained(injector.notes[-1]))
-    notes = (*injections.notes, *injector.notes, *pod_owners.notes)
+    notes = [*injections.notes, *injector.notes, *pod_owners.notes]
     subjects = list(zip(injector.subjects, histories, strict=True))
     return ReadSubjects(subjects=subjects, notes=notes, absent=absent)
 
@@ -214,11 +218,16 @@ async def _views(
     injections: cluster_injections.ReadInjections,
     *,
     release_namespace: str | None,
+    notes: list[str],
 ) -> dict[str, namespace_view.NamespaceView]:
     injector_namespace = await release.namespace_of(client, chosen=release_namespace)
     return {
         name: await cluster_injections.namespace_view(
-            client, name, injections=injections, release_namespace=injector_namespace
+            client,
+            name,
+            injections=injections,
+            release_namespace=injector_namespace,
+            notes=notes,
         )
         for name in dict.fromkeys(api.metadata(manifest)["namespace"] for manifest in existing)
     }

@@ -16,6 +16,7 @@ from sidecar_injector.cli.input import manifests, unknown, yaml_styles
 from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import templates
 from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.core.merging import transfer
 from sidecar_injector.core.pods import controllers, kinds, workloads
 from sidecar_injector.core.pods import fields as pod_fields
@@ -59,14 +60,18 @@ class Injector:
         """The decisions so far."""
         return [subject.entry for subject in self.subjects]
 
+    limits: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    """The LimitRanges and ResourceQuotas of files, by namespace."""
+
     def documents(self, documents: Sequence[manifests.Document]) -> list[dict[str, Any]]:
-        """The manifests with their pods injected. Namespaces and ServiceAccounts of them count."""
+        """The manifests with their pods injected. What `learn` knows among them counts."""
         self.learn(documents)
         return [self.document(document) for document in documents]
 
     def learn(self, documents: Sequence[manifests.Document]) -> None:
-        """Know the Namespaces and ServiceAccounts among the documents from now on."""
+        """Know the Namespaces, ServiceAccounts and limits among the documents from now on."""
         self.namespaces.update(namespaces_among(documents))
+        self.limits.update(limits_among(documents, namespace=self.namespace, notes=self.notes))
         for document in documents:
             for item in manifests.flattened(document):
                 if workloads.kind_of(item.manifest) == ("", "ServiceAccount"):
@@ -143,6 +148,7 @@ def offline(
 ) -> Injector:
     """An injector with these injections; a namespace that no file contains is enabled."""
     namespaces: dict[str, namespace_view.Namespace] = {}
+    limits: dict[str, list[dict[str, Any]]] = {}
 
     def view_of(name: str) -> namespace_view.NamespaceView:
         namespace = namespaces.get(name) or namespace_view.Namespace.assumed(name)
@@ -153,6 +159,7 @@ def offline(
                 for injection in injections
                 if injection.is_cluster or injection.namespace == name
             ],
+            limits=namespace_limits.of_objects(limits.get(name, ())),
         )
 
     is_given = names.INJECTION_LABEL in namespace_labels
@@ -161,6 +168,7 @@ def offline(
         namespace=namespace,
         namespaces=namespaces,
         injections=injections,
+        limits=limits,
         assumed_label="" if is_given else f"{names.INJECTION_LABEL}={names.ENABLED}",
     )
 
@@ -178,6 +186,26 @@ def namespaces_among(
                 labels = {**(metadata.get("labels") or {}), names.NAMESPACE_NAME_LABEL: name}
                 annotations = metadata.get("annotations") or {}
                 found[name] = namespace_view.Namespace(name, labels, annotations)
+    return found
+
+
+def limits_among(
+    documents: Sequence[manifests.Document], *, namespace: str, notes: list[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """The LimitRanges and ResourceQuotas among the documents as a cluster has them, by namespace.
+
+    `namespace` is for those that name none; `notes` takes what is not checked of them.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for document in documents:
+        for item in manifests.flattened(document):
+            group, kind = workloads.kind_of(item.manifest)
+            if not group and kind in namespace_limits.KINDS:
+                manifest = namespace_limits.of_file(yaml_styles.plain(item.manifest))
+                metadata = manifest.get("metadata") or {}
+                found.setdefault(metadata.get("namespace") or namespace, []).append(manifest)
+                if remark := namespace_limits.remark(kind, manifest):
+                    notes.append(f"{item.place}: {kind}/{metadata.get('name')} {remark}")
     return found
 
 
@@ -217,11 +245,12 @@ def inject(
 ) -> None:
     """Print manifests with the sidecars that the webhook would add.
 
-    Decides about the pods that the manifests' controllers make, with the Namespaces and
-    ServiceAccounts that are among the files. What only the cluster knows, what is assumed, and what
-    may be a mistake in a manifest, is noted on stderr. With -i only files are read; without it, the
-    injections and namespaces of a cluster count. Exit status 1 when an injection that applies could
-    not be done; the manifests are printed all the same, without it.
+    Decides about the pods that the manifests' controllers make, with the Namespaces,
+    ServiceAccounts, LimitRanges and ResourceQuotas that are among the files. What only the cluster
+    knows, what is assumed, and what may be a mistake in a manifest, is noted on stderr. With -i
+    only files are read; without it, the injections and namespaces of a cluster count. Exit status 1
+    when an injection that applies could not be done; the manifests are printed all the same,
+    without it.
     """
     options.check_stdin(*files, *injection_files)
     notes: list[str] = []

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Iterator, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 from sidecar_injector.cli import options
+from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import near_misses
-from sidecar_injector.core.injections import model
-from sidecar_injector.core.linting import advice, validate
+from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.limits import namespace_limits
+from sidecar_injector.core.linting import advice, room, validate
 from sidecar_injector.core.pods import workloads
 from sidecar_injector.core.validity import releases
 
@@ -23,6 +26,7 @@ ERROR, WARNING, FINE = "error", "warning", "ok"
 COLUMNS = ("INJECTION", "LEVEL", "FIELD", "MESSAGE")
 STYLES = {ERROR: tables.BAD, WARNING: tables.NEUTRAL, FINE: tables.GOOD}
 NOTHING = "-"
+NO_LIMITS: Mapping[str, Any] = types.MappingProxyType({})
 NEWEST = f"1.{releases.NEWEST}"
 
 
@@ -89,14 +93,23 @@ def lint(
     """Check SidecarInjections as the cluster would.
 
     An error is what `kubectl apply` would refuse. A warning is what works on some pods only, in
-    some namespaces only, or not together with another injection of these files. Of pods, workloads
-    and namespaces, a warning names labels and annotations that are nearly ours. Reads files only,
-    never a cluster. Exit status 1 if there is an error.
+    some namespaces only, or not together with another injection of these files; LimitRanges and
+    ResourceQuotas of the files count for their namespaces. Of pods, workloads and namespaces, a
+    warning names labels and annotations that are nearly ours. Reads files only, never a cluster.
+    Exit status 1 if there is an error.
     """
     options.check_stdin(*files)
     notes: list[str] = []
     injections, others = read(files, namespace=namespace, notes=notes)
-    results = check(injections, minor=version, level=level)
+    limits = inject.limits_among(others, namespace=namespace, notes=notes)
+    compiled = {name: namespace_limits.of_objects(objects) for name, objects in limits.items()}
+    results = check(
+        injections,
+        minor=version,
+        level=level,
+        limits={name: each for name, each in compiled.items() if each},
+        namespaces=inject.namespaces_among(others),
+    )
     mistakes = [
         (item.place, each) for item in others for each in near_misses.of_manifest(item.manifest)
     ]
@@ -143,23 +156,33 @@ def read(
 
 
 def _may_be_ours(item: manifests.Document) -> bool:
-    is_namespace = workloads.kind_of(item.manifest) == ("", "Namespace")
-    return is_namespace or bool(workloads.pod_paths(item.manifest))
+    group, kind = workloads.kind_of(item.manifest)
+    of_namespace = not group and kind in ("Namespace", *namespace_limits.KINDS)
+    return of_namespace or bool(workloads.pod_paths(item.manifest))
 
 
 def check(
-    injections: Sequence[model.Injection], *, minor: int | None = None, level: str | None = None
+    injections: Sequence[model.Injection],
+    *,
+    minor: int | None = None,
+    level: str | None = None,
+    limits: Mapping[str, namespace_limits.NamespaceLimits] = NO_LIMITS,
+    namespaces: Mapping[str, namespace_view.Namespace] = NO_LIMITS,
 ) -> list[LintResult]:
-    """All injections, in this order, each with its findings in that release and at that level."""
+    """All injections, in this order, each with its findings in that release and at that level.
+
+    `limits` and `namespaces` are those of the files, by the namespace's name.
+    """
     results = []
     enforcing = {level: "the namespace"} if level else {}
     for injection in injections:
         checked = validate.validate(injection, others=injections, enforcing=enforcing, minor=minor)
+        in_namespaces = room.warnings(injection, limits, namespaces)
         findings = [
             LintFinding(level, problem.path, problem.sentence)
             for level, problems in (
                 (ERROR, checked.errors),
-                (WARNING, (*checked.warnings, *advice.warnings(injection))),
+                (WARNING, (*checked.warnings, *advice.warnings(injection), *in_namespaces)),
             )
             for problem in problems
         ]

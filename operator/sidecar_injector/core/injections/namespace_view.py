@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model
+from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.core.pods import selectors
 from sidecar_injector.core.reasons import Reason
 
@@ -191,6 +192,8 @@ class NamespaceView:
     """The injections of the namespace."""
     service_accounts: Container[str] | None = None
     """The names in the namespace; None if they are not known, and then they are not checked."""
+    limits: namespace_limits.NamespaceLimits | None = None
+    """The LimitRanges and ResourceQuotas; None without any, or if they are not read."""
     release_namespace: str = names.PRODUCT
     """The namespace in which the injector runs; its pods are never injected."""
     kubernetes_minor: int | None = None

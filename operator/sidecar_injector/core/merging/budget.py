@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.injections import model
+from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.core.merging import inherit
 from sidecar_injector.core.merging.status_annotation import Provenance
 from sidecar_injector.core.pods import fields as pod_fields
@@ -56,8 +57,13 @@ class Budget:
     not refuse what the first one has done.
     """
 
-    def __init__(self, pod: Mapping[str, Any], recorded: Provenance) -> None:
-        self._pod, self._recorded = pod, recorded
+    def __init__(
+        self,
+        pod: Mapping[str, Any],
+        recorded: Provenance,
+        limits: namespace_limits.NamespaceLimits | None = None,
+    ) -> None:
+        self._pod, self._recorded, self._limits = pod, recorded, limits
         self._added_before = {entry.identity for entry in recorded.entries}
         self.work = self._injections = self._own = self._added = 0
 
@@ -81,7 +87,10 @@ class Budget:
     @functools.cached_property
     def _parts(self) -> int:
         records = sum(1 + len(entry.patched) for entry in self._recorded.entries)
-        return max(_parts(self._pod), records)
+        parts = max(_parts(self._pod), records)
+        if self._limits:
+            parts += self._limits.parts * len(pod_fields.containers(self._pod))
+        return parts
 
     @functools.cached_property
     def _own_containers(self) -> list[tuple[str, Mapping[str, Any]]]:

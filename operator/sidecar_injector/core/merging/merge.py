@@ -379,7 +379,7 @@ def _result_conflict(
 def _of_namespace(
     before: Mapping[str, Any], after: Mapping[str, Any], view: namespace_view.NamespaceView
 ) -> Conflict | None:
-    """What the namespace does not accept: a missing ServiceAccount, Pod Security."""
+    """What the namespace does not accept: a missing ServiceAccount, Pod Security, limits."""
     account = additions.scalar(after, "serviceAccountName")
     exists = view.service_accounts is None or account in view.service_accounts
     if not exists and account != additions.scalar(before, "serviceAccountName"):
@@ -392,4 +392,4 @@ def _of_namespace(
         for violation in violations:
             if violation not in present:
                 return Conflict(Reason.POD_SECURITY, f"{policy.level}: {violation}")
-    return None
+    return view.limits.conflict(before=before, after=after) if view.limits else None

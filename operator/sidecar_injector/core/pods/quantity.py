@@ -46,3 +46,14 @@ def stored(value: object, *, digits: int) -> decimal.Decimal | None:
     number = parse(value)
     unit = decimal.Decimal(1).scaleb(-digits)
     return number and number.quantize(unit, rounding=decimal.ROUND_UP, context=_CONTEXT)
+
+
+def text(number: decimal.Decimal) -> str:
+    """A quantity of resources as people write it: 100m, 2, 128Mi."""
+    if number % 1:
+        return f"{number * 1000:f}".partition(".")[0] + "m"
+    whole = int(number)
+    power = 0
+    while power < len(_BINARY) and whole and not whole % 1024 ** (power + 1):
+        power += 1
+    return f"{whole // 1024**power}{['', *_BINARY][power]}"

@@ -6,8 +6,9 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/va
 (ValidatePodCreate, validatePodMetadataAndSpec, ValidatePodSpec, validatePodHostNetworkDeps)
 and tests compare them with a real API server. docs/validity.md lists them.
 
-Not checked here, because the pod does not show it: quotas, LimitRanges, policies of other webhooks,
-whether a ServiceAccount exists, and whether the cluster allows privileged containers.
+Not checked here, because the pod does not show it: quotas and LimitRanges (`core.limits`), policies
+of other webhooks, whether a ServiceAccount exists, and whether the cluster allows privileged
+containers.
 """
 
 from __future__ import annotations

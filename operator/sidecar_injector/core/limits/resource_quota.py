@@ -1,0 +1,184 @@
+"""ResourceQuotas: what is left of them, and for which pods they count.
+
+The plugin ResourceQuota is the last one of all and looks at the pod as it will be stored.
+https://github.com/kubernetes/apiserver/blob/master/pkg/admission/plugin/resourcequota/controller.go
+(CheckRequest)
+https://github.com/kubernetes/kubernetes/blob/master/pkg/quota/v1/evaluator/core/pods.go
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from sidecar_injector.core.limits import charged_pod
+from sidecar_injector.core.limits.charged_pod import ChargedPod
+from sidecar_injector.core.limits.violation import Violation
+from sidecar_injector.core.pods import amounts, lenient, quantity
+from sidecar_injector.core.pods.amounts import Amounts
+from sidecar_injector.core.reasons import Reason
+
+Json = Mapping[str, Any]
+
+_COUNTS: Final = ("pods", "count/pods")
+REQUESTS, LIMITS = "requests", "limits"
+_NEEDED: Final = {
+    f"{prefix}{resource}": (field, resource)
+    for resource in ("cpu", "memory")
+    for prefix, field in (("", REQUESTS), ("requests.", REQUESTS), ("limits.", LIMITS))
+}
+"""Each container must set these where a quota has them; ephemeral storage and others need not be
+set (validationSet)."""
+_BY_CLASS: Final = ("BestEffort", "NotBestEffort")
+"""The scopes that more containers can change."""
+
+Scope = Callable[[ChargedPod], bool]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ResourceQuota:
+    """One ResourceQuota, compiled."""
+
+    name: str
+    hard: Amounts
+    used: Amounts
+    needed: tuple[tuple[str, str, str], ...]
+    """What each container must set: its name in the quota, `requests` or `limits`, resource."""
+    scopes: tuple[Scope, ...]
+
+    def violations(self, pod: ChargedPod) -> Iterator[Violation]:
+        """What the API server refuses."""
+        if not all(scope(pod) for scope in self.scopes):
+            return
+        if self.needed and not pod.has_own_resources:
+            for needs in pod.containers:
+                for name, field, resource in self.needed:
+                    if resource not in (needs.limits if field == LIMITS else needs.requests):
+                        yield self._missing(name, needs.name)
+        usage = pod.usage
+        for name, hard in self.hard.items():
+            amount = usage.get(name)
+            if amount and self.used.get(name, amounts.NOTHING) + amount > hard:
+                yield Violation(Reason.RESOURCE_QUOTA, self.name, name, self._left(name), name)
+
+    def _left(self, name: str) -> str:
+        used = self.used.get(name, amounts.NOTHING)
+        return f"{name}: {quantity.text(used)} of {quantity.text(self.hard[name])} used"
+
+    def _missing(self, name: str, container: str) -> Violation:
+        detail = f"{name}: container {container!r} must set it"
+        return Violation(Reason.RESOURCE_QUOTA, self.name, detail, detail)
+
+
+def compiled(quota: Json) -> ResourceQuota:
+    """The quota of an object. The API server looks at its status alone."""
+    status = lenient.child(quota, "status")
+    hard = amounts.amounts(status, "hard")
+    return ResourceQuota(
+        name=str(lenient.child(quota, "metadata").get("name") or ""),
+        hard=hard,
+        used=amounts.amounts(status, "used"),
+        needed=tuple((name, *_NEEDED[name]) for name in hard if name in _NEEDED),
+        scopes=tuple(_scope(*selector) for selector in _selectors(quota)),
+    )
+
+
+def kept(quota: Json) -> dict[str, Any]:
+    """What is read of a live ResourceQuota; empty if no injection can make it refuse a pod.
+
+    A quota that only counts pods is such a one: an injection adds no pods. So most changes of
+    `used` are no changes for us.
+    """
+    names_of_scopes = [name for name, *_ in _selectors(quota)]
+    counts = _COUNTS if any(name in _BY_CLASS for name in names_of_scopes) else ()
+    status = lenient.child(quota, "status")
+    hard = {
+        name: value
+        for name, value in lenient.child(status, "hard").items()
+        if name in counts or charged_pod.is_of_resources(name)
+    }
+    if not hard:
+        return {}
+    used = lenient.child(status, "used")
+    spec = lenient.child(quota, "spec")
+    scopes = {field: spec[field] for field in ("scopes", "scopeSelector") if spec.get(field)}
+    used = {name: used[name] for name in hard if name in used}
+    return {"spec": scopes, "status": {"hard": hard, "used": used}}
+
+
+def of_file(quota: Json) -> dict[str, Any]:
+    """A quota of a file as a cluster has it; what no status says is not used."""
+    status = lenient.child(quota, "status")
+    hard = lenient.child(status, "hard") or lenient.child(lenient.child(quota, "spec"), "hard")
+    return {**quota, "status": {**status, "hard": hard}}
+
+
+def unknown_scopes(quota: Json) -> list[str]:
+    """The scopes that we do not know: such a quota is never checked."""
+    return [name for name, *_ in _selectors(quota) if name not in _SCOPES]
+
+
+def _selectors(quota: Json) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Scope, operator and values of each condition."""
+    spec = lenient.child(quota, "spec")
+    for name in lenient.strings(spec, "scopes"):
+        yield name, "Exists", frozenset()
+    for each in lenient.objects(lenient.child(spec, "scopeSelector"), "matchExpressions"):
+        values = frozenset(lenient.strings(each, "values"))
+        yield lenient.text(each, "scopeName"), lenient.text(each, "operator"), values
+
+
+def _scope(name: str, operator: str, values: frozenset[str]) -> Scope:
+    if name == "PriorityClass":
+        return _priority(operator, values)
+    return _SCOPES.get(name) or (lambda pod: False)
+
+
+def _priority(operator: str, values: frozenset[str]) -> Scope:
+    """https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/v1/helper/helpers.go
+    (ScopedResourceSelectorRequirementsAsSelector)"""
+
+    def matches(pod: ChargedPod) -> bool:
+        name = lenient.text(pod.spec, "priorityClassName")
+        match operator:
+            case "Exists":
+                return bool(name)
+            case "DoesNotExist":
+                return not name
+            case "In":
+                return name in values
+            case "NotIn":
+                return name not in values
+        return False
+
+    return matches
+
+
+def _is_terminating(pod: ChargedPod) -> bool:
+    return lenient.is_integer(pod.spec.get("activeDeadlineSeconds"), least=0, most=1 << 63)
+
+
+def _has_affinity_elsewhere(pod: ChargedPod) -> bool:
+    for kind in ("podAffinity", "podAntiAffinity"):
+        affinity = lenient.child(lenient.child(pod.spec, "affinity"), kind)
+        terms = lenient.objects(affinity, "requiredDuringSchedulingIgnoredDuringExecution")
+        for each in lenient.objects(affinity, "preferredDuringSchedulingIgnoredDuringExecution"):
+            terms.append(lenient.child(each, "podAffinityTerm"))
+        if any(
+            term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms
+        ):
+            return True
+    return False
+
+
+_SCOPES: Final[Mapping[str, Scope]] = {
+    "Terminating": _is_terminating,
+    "NotTerminating": lambda pod: not _is_terminating(pod),
+    "BestEffort": lambda pod: pod.is_best_effort,
+    "NotBestEffort": lambda pod: not pod.is_best_effort,
+    "CrossNamespacePodAffinity": _has_affinity_elsewhere,
+    "PriorityClass": lambda pod: False,
+    # It is for PersistentVolumeClaims.
+    "VolumeAttributesClass": lambda pod: False,
+}

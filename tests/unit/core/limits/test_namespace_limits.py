@@ -1,0 +1,268 @@
+"""What LimitRanges and ResourceQuotas forbid; the tables are tried on a real API server too."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import decimal
+
+import pytest
+
+from sidecar_injector.core import decide
+from sidecar_injector.core.injections import namespace_view
+from sidecar_injector.core.limits import limit_range, namespace_limits, resource_quota
+from sidecar_injector.core.merging import budget, status_annotation
+from sidecar_injector.core.reasons import PodVerdict, Reason
+from tests.kits import limits, validity
+from tests.kits.samples import NAMESPACE, container, injection, namespace_with, pod, reasons
+
+SEED = 11
+REFUSED = limits.cases("refused")
+SIDECAR = {"name": "harmless", "image": "x", "resources": {"requests": {"cpu": "0"}}}
+
+
+def by_name(case: limits.Case) -> str:
+    return case.name
+
+
+def quota(name="compute", *, used=None, scopes=(), **hard):
+    hard = {key.replace("_", "."): value for key, value in hard.items()}
+    return {
+        "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"scopes": list(scopes)},
+        "status": {"hard": hard, "used": used or {}},
+    }  # fmt: skip
+
+
+def ranges(*items, name="bounds"):
+    return {"kind": "LimitRange", "metadata": {"name": name}, "spec": {"limits": list(items)}}
+
+
+def decided(subject, *injections, objects=()):
+    view = dataclasses.replace(
+        namespace_with(*injections), limits=namespace_limits.of_objects(objects)
+    )
+    return decide.decide(namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), view)
+
+
+def sidecar(name="log", *, cpu, **spec):
+    resources = {"requests": {"cpu": cpu}}
+    return injection(
+        name, template={"spec": {"containers": [container(name, resources=resources)]}}, **spec
+    )
+
+
+def app(cpu):
+    return pod(containers=[container("app", resources={"requests": {"cpu": cpu}})])
+
+
+def test_the_tables_have_enough_rows() -> None:
+    assert len(REFUSED) >= 60
+    assert len(limits.cases("accepted")) >= 30
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=by_name)
+def test_what_would_be_refused_because_of_us_is_said_in_a_sentence(case: limits.Case) -> None:
+    conflict = limits.conflict(case.setting.as_live(), case.before, case.after)
+    assert conflict is not None
+    assert case.says in conflict.detail
+    assert conflict.detail.startswith("'limits': ")
+    assert "\n" not in conflict.detail
+
+
+@pytest.mark.parametrize("case", limits.cases("accepted"), ids=by_name)
+def test_what_would_be_accepted_is_left_alone(case: limits.Case) -> None:
+    assert limits.conflict(case.setting.as_live(), case.before, case.after) is None
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=by_name)
+def test_what_the_author_did_wrong_is_not_held_against_what_is_added(case: limits.Case) -> None:
+    objects = case.setting.as_live()
+    resources = {"limits": {"cpu": "0", "memory": "0"}}
+    after = validity.with_added(
+        case.after, {"initContainers": [{**SIDECAR, "resources": resources}]}
+    )
+    conflict = limits.conflict(objects, copy.deepcopy(case.after), after)
+    assert conflict is None or "harmless" in conflict.detail
+
+
+def test_a_pod_never_conflicts_with_itself() -> None:
+    draw = limits.Draw(SEED)
+    found = set()
+    for _ in range(300):
+        objects = draw.setting().as_live()
+        before, after = draw.pair()
+        assert limits.conflict(objects, after, copy.deepcopy(after)) is None
+        found.add(limits.conflict(objects, before, after) is None)
+    assert found == {True, False}
+
+
+def test_more_use_never_makes_room() -> None:
+    draw = limits.Draw(SEED)
+    tightened = 0
+    for _ in range(300):
+        hard = {"requests.cpu": draw.choice(["300m", "600m", "1"])}
+        before, after = draw.pair()
+        refused = [
+            limits.conflict([quota(used={"requests.cpu": used}, **hard)], before, after) is not None
+            for used in ("0", "100m", "200m")
+        ]
+        # Beyond that the author's own pod has no room either.
+        without = [
+            limits.conflict([quota(used={"requests.cpu": used}, **hard)], {}, before) is not None
+            for used in ("0", "100m", "200m")
+        ]
+        for index in (1, 2):
+            assert refused[index] or without[index] or not refused[index - 1]
+        tightened += refused != [refused[0]] * 3
+    assert tightened
+
+
+def test_an_injection_is_left_out_and_the_next_one_that_fits_is_added() -> None:
+    full = quota(requests_cpu="1", used={"requests.cpu": "500m"})
+    large, small = sidecar("large", cpu="400m", priority=1), sidecar("small", cpu="100m")
+    result = decided(app("400m"), large, small, objects=[full])
+    assert reasons(result) == {"large": "ResourceQuota", "small": "Injected"}
+    (line,) = result.skipped
+    assert line.message == (
+        "a ResourceQuota of the namespace has no room for the parts: 'compute':"
+        " requests.cpu: 500m of 1 used, the pod needs 800m, 400m of it added"
+    )
+    (skipped,) = status_annotation.read(result.pod["metadata"]["annotations"]).skipped
+    assert skipped.reason == "ResourceQuota"
+
+
+def test_a_limit_range_leaves_an_injection_out() -> None:
+    bounds = ranges({"type": "Container", "max": {"cpu": "300m"}})
+    result = decided(app("100m"), sidecar(cpu="400m"), objects=[bounds])
+    assert reasons(result) == {"log": "LimitRange"}
+    assert "max cpu 300m: container 'log' has a request of 400m" in result.skipped[0].message
+
+
+def test_an_injection_that_must_succeed_refuses_the_pod() -> None:
+    required = sidecar(cpu="400m", failurePolicy="Fail")
+    result = decided(app("100m"), required, objects=[quota(requests_cpu="200m")])
+    assert result.verdict is PodVerdict.REFUSED
+    assert result.reason is Reason.RESOURCE_QUOTA
+    assert "requests.cpu: 0 of 200m used" in result.message
+
+
+def test_a_second_call_keeps_what_the_first_one_added_although_the_quota_is_full_now() -> None:
+    log = sidecar(cpu="400m")
+    first = decided(app("100m"), log, objects=[quota(requests_cpu="500m")])
+    assert reasons(first) == {"log": "Injected"}
+    full = quota(requests_cpu="500m", used={"requests.cpu": "500m"})
+    second = decided(first.pod, log, objects=[full])
+    assert reasons(second) == {"log": "AlreadyInjected"}
+    assert second.operations == []
+
+
+def test_a_second_call_leaves_out_what_the_first_one_left_out() -> None:
+    log, full = sidecar(cpu="400m"), quota(requests_cpu="200m")
+    first = decided(app("100m"), log, objects=[full])
+    second = decided(first.pod, log, objects=[full])
+    assert reasons(first) == reasons(second) == {"log": "ResourceQuota"}
+    assert second.operations == []
+
+
+def test_a_quota_without_a_status_is_not_in_force_in_a_cluster_and_is_unused_in_a_file() -> None:
+    spec = {"kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"cpu": "1"}}}
+    before = app("1m")
+    after = validity.with_added(before, {"containers": [{"name": "s", "image": "x"}]})
+    assert limits.conflict([spec], before, after) is None
+    conflict = limits.conflict([namespace_limits.of_file(spec)], before, after)
+    assert conflict is not None
+    assert conflict.reason is Reason.RESOURCE_QUOTA
+
+
+@pytest.mark.parametrize(
+    ("hard", "scopes", "matters"),
+    [
+        ({"pods": "1"}, [], False),
+        ({"pods": "1", "count/pods": "1", "services": "3"}, ["Terminating"], False),
+        ({"pods": "1"}, ["NotBestEffort"], True),
+        ({"requests.cpu": "1"}, [], True),
+        ({"requests.example.com/gpu": "1"}, [], True),
+        ({"requests.storage": "1Gi", "persistentvolumeclaims": "1"}, [], False),
+        ({"count/deployments.apps": "1"}, [], False),
+        ({"hugepages-2Mi": "1"}, [], True),
+        ({"limits.ephemeral-storage": "1"}, [], True),
+    ],
+)
+def test_of_quotas_only_what_an_injection_can_exceed_is_kept(hard, scopes, matters) -> None:
+    live = quota(scopes=scopes, used=dict.fromkeys(hard, "0"))
+    live["status"]["hard"] = hard
+    kept = resource_quota.kept(live)
+    assert bool(kept) is matters
+    assert set(kept.get("status", {}).get("hard", {})) <= set(hard)
+
+
+def test_an_object_with_many_values_and_one_with_an_unknown_scope_say_so() -> None:
+    large = ranges({"type": "Container", "max": {f"example.com/r{n}": "1" for n in range(200)}})
+    assert "more than 128 values" in str(namespace_limits.remark("LimitRange", large))
+    assert namespace_limits.of_objects([large]) is None
+    strange = quota(requests_cpu="0", scopes=["Moonlit"])
+    assert "'Moonlit' is not known" in str(namespace_limits.remark("ResourceQuota", strange))
+    pair = app("1m"), validity.with_added(app("1m"), {"containers": [SIDECAR]})
+    assert limits.conflict([strange], *pair) is None
+    assert namespace_limits.remark("ResourceQuota", quota(requests_cpu="0")) is None
+
+
+def test_of_many_objects_the_first_ones_by_name_count() -> None:
+    objects = [quota(f"q{number:02}", requests_cpu="1") for number in range(20)]
+    compiled = namespace_limits.of_objects(reversed(objects))
+    assert compiled is not None
+    assert [each.name for each in compiled.quotas] == [f"q{number:02}" for number in range(8)]
+
+
+def test_the_overhead_of_a_pod_counts_for_quotas_and_not_for_limit_ranges() -> None:
+    """A RuntimeClass sets it before webhooks are called; it counts for limits that are not zero."""
+    before = app("500m")
+    before["spec"]["overhead"] = {"cpu": "300m"}
+    resources = {"limits": {"cpu": "200m"}}
+    sidecar_of = {"name": "s", "image": "x", "resources": resources}
+    after = validity.with_added(before, {"containers": [sidecar_of]})
+    assert limits.conflict([quota(requests_cpu="1")], before, after) is None
+    assert limits.conflict([quota(requests_cpu="999m")], before, after) is not None
+    bounds = ranges({"type": "Pod", "max": {"cpu": "700m"}})
+    assert limits.conflict([bounds], before, after) is None
+    charged, _ = limit_range.compiled([]).charged(after)
+    assert charged.usage["limits.cpu"] == decimal.Decimal("0.5")
+
+
+def test_the_work_for_limits_is_counted() -> None:
+    items = {"type": "Container", "max": {f"example.com/r{n}": "1" for n in range(60)}}
+    subject = pod(containers=[container(f"c{number}") for number in range(100)])
+    plain, limited = (
+        budget.Budget(subject, status_annotation.NOTHING, namespace_limits.of_objects(objects))
+        for objects in ([], [ranges(items, name=f"r{number}") for number in range(8)])
+    )
+    log = injection()
+    assert plain.admits(log)
+    limited.admits(log)
+    assert limited.work > plain.work + 1000
+
+
+SHAPES = [None, [], {}, "", -1, 1.5, True, "x", ["x"], {"x": 1}, [[]], [{"x": []}]]
+
+
+@pytest.mark.parametrize("value", SHAPES, ids=str)
+def test_objects_and_pods_of_any_shape_are_read(value) -> None:
+    objects = [
+        {"kind": "LimitRange", "metadata": {"name": "a"}, "spec": value},
+        {"kind": "LimitRange", "metadata": {"name": "b"}, "spec": {"limits": value}},
+        ranges({"type": "Container", "max": value, "default": value}),
+        {"kind": "ResourceQuota", "metadata": {"name": "c"}, "spec": value, "status": value},
+        {"kind": "ResourceQuota", "metadata": {"name": "d"}, "status": {"hard": value}},
+        {**quota(requests_cpu="1"), "spec": {"scopes": value, "scopeSelector": value}},
+        quota("e", requests_cpu="1", used=value),
+    ]
+    for kind in namespace_limits.KINDS:
+        for each in objects:
+            namespace_limits.remark(kind, each)
+    before = pod(
+        overhead=value, resources=value, affinity=value, activeDeadlineSeconds=value,
+        priorityClassName=value,
+        containers=[container("app", resources=value), container("b", resources={"limits": value})],
+    )  # fmt: skip
+    after = validity.with_added(before, {"containers": [SIDECAR]})
+    limits.conflict([namespace_limits.of_file(each) for each in objects], before, after)
