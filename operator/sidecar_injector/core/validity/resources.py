@@ -52,13 +52,13 @@ def pod_problems(spec: Mapping[str, Any]) -> Iterator[str]:
     if not resources:
         return
     limits, requests = _amounts(resources, "limits"), _amounts(resources, "requests")
-    for name, total in _aggregate(spec, "requests").items():
+    for name, total in aggregate(spec, "requests").items():
         if name in requests and total > requests[name]:
             yield f"the pod's resources.requests[{name}] is less than its containers' sum"
         # If the pod has no request of its own, the sum of its containers is its request.
         elif name in limits and name not in requests and total > limits[name]:
             yield f"the pod's resources.limits[{name}] is less than its containers' requests"
-    for name, total in _aggregate(spec, "limits").items():
+    for name, total in aggregate(spec, "limits").items():
         if name.startswith(_HUGE) and name in limits and total > limits[name]:
             yield f"the pod's resources.limits[{name}] is less than its containers' sum"
     for container in lenient.objects(spec, "containers"):
@@ -154,7 +154,7 @@ def _claims(resources: Json, pod_claims: Collection[str]) -> Iterator[str]:
         same.add(request)
 
 
-def _aggregate(spec: Mapping[str, Any], field: str) -> Amounts:
+def aggregate(spec: Mapping[str, Any], field: str) -> Amounts:
     """The largest amounts that the containers need together at any moment.
 
     https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/753-sidecar-containers
