@@ -12,7 +12,7 @@ from typing import Final
 
 from sidecar_injector.cli import planned
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import live_files, objects, release
+from sidecar_injector.cli.cluster import errors, objects, release
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.core import capacity, impact
 from sidecar_injector.core.injections import namespace_view
@@ -47,7 +47,7 @@ class Facts:
         only = places[0] if places and len(places) == 1 else None
         injections = await cluster_injections.injections(client, namespace=only)
         self.unseen += injections.notes
-        namespaces = await self._namespaces()
+        namespaces = await self._namespaces(change)
         accounts = await self._accounts()
         autoscalers = [
             autoscaler
@@ -76,17 +76,27 @@ class Facts:
         await self._bare_pods(result.impact, accounts)
         return result
 
-    async def _namespaces(self) -> Mapping[str, namespace_view.Namespace]:
+    async def _namespaces(self, change: planned.Change) -> Mapping[str, namespace_view.Namespace]:
+        """By name. Raises ClusterError for one that is neither in the cluster nor in the change."""
         if self._places is None:
             scope = api.Scope(metadata_only=True)
             items = await objects.read_all(self._client, api.NAMESPACES, scope=scope)
-        else:
-            items = [
-                await live_files.namespace_of(self._client, name, self.unseen)
-                for name in self._places
-            ]
-        views = map(cluster_injections.namespace, items)
-        return {namespace.name: namespace for namespace in views}
+            return {item.name: item for item in map(cluster_injections.namespace, items)}
+        result = {}
+        for name in self._places:
+            so_far = len(self.unseen)
+            item = await objects.unless_forbidden(
+                api.get_or_none(self._client, api.NAMESPACES, name=name),
+                notes=self.unseen,
+                consequence=f"namespace {name} is assumed to be enabled",
+            )
+            if item:
+                result[name] = cluster_injections.namespace(item)
+            elif len(self.unseen) > so_far:
+                result[name] = namespace_view.Namespace.assumed(name)
+            elif name not in change.namespaces:
+                raise errors.ClusterError(errors.no_namespace(name))
+        return result
 
     async def _accounts(self) -> planned.Accounts | None:
         """None if one of the lists could not be read."""
