@@ -22,7 +22,8 @@ CLI_RIGHTS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     (group, resource): frozenset(verbs.split())
     for group, resources, verbs in (
         (names.GROUP, f"{names.PLURAL} {names.CLUSTER_PLURAL}", "get list watch"),
-        ("", "namespaces pods replicationcontrollers resourcequotas serviceaccounts services", "get list"),
+        ("", "namespaces pods replicationcontrollers resourcequotas serviceaccounts services",
+         "get list"),
         ("apps", "daemonsets deployments replicasets statefulsets", "get list"),
         ("autoscaling", "horizontalpodautoscalers", "get list"),
         ("batch", "cronjobs jobs", "get list"),

@@ -70,9 +70,7 @@ async def _read(
     for name in places:
         injections = await cluster_injections.injections(client, namespace=name)
         notes += injections.notes
-        resource = (
-            _resource(among[name]) if name in among else await namespace_of(client, name, notes)
-        )
+        resource = _resource(among[name]) if name in among else await _live(client, name, notes)
         views[name] = await cluster_injections.namespace_view(
             client,
             name,
@@ -83,7 +81,7 @@ async def _read(
     return views, notes
 
 
-async def namespace_of(client: api.Api, name: str, notes: list[str]) -> api.Json:
+async def _live(client: api.Api, name: str, notes: list[str]) -> api.Json:
     """The namespace of the cluster; an assumed one, with a note, where there is none to see."""
     assumed = namespace_view.Namespace.assumed(name)
     label = f"{names.INJECTION_LABEL}={names.ENABLED}"

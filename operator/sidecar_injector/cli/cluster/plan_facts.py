@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 from sidecar_injector.cli import planned
-from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import errors, objects, release
+from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.core import capacity, impact
 from sidecar_injector.core.injections import namespace_view
