@@ -116,11 +116,12 @@ def quota_of(manifest: Mapping[str, Any]) -> Quota | None:
     if spec.get("scopes") or spec.get("scopeSelector"):
         return None
     status = lenient.child(manifest, "status")
+    used = status.get("used")
     return Quota(
         namespace=lenient.text(metadata, "namespace"),
         name=lenient.text(metadata, "name"),
-        hard=lenient.child(status, "hard") or lenient.child(spec, "hard"),
-        used=status.get("used"),
+        hard=lenient.child(spec, "hard"),
+        used=used if isinstance(used, dict) else None,
     )
 
 

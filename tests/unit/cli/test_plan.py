@@ -417,3 +417,13 @@ def test_lists_in_files_are_read_item_by_item(tmp_path):
     result = of_files(tmp_path, sidecar(), None, both)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("1 workload (1 pod) gains proxy\n")
+
+
+def test_each_template_of_a_custom_kind_counts(tmp_path):
+    jobs = [{"name": name, "template": {"spec": {"template": template()}}} for name in "ab"]
+    custom = {
+        "apiVersion": "example.com/v1", "kind": "Train", "spec": {"jobs": jobs},
+        "metadata": {"name": "train", "namespace": "demo"},
+    }  # fmt: skip
+    result = of_files(tmp_path, sidecar(), None, NAMESPACE, custom)
+    assert result.stdout.splitlines()[0] == "2 workloads (2 pods) gain proxy"

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -21,6 +21,8 @@ from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import validate
 from sidecar_injector.core.pods import workloads
+
+SCALER: Final = "HorizontalPodAutoscaler"
 
 
 @click.command(epilog="Example: sidecar-injector plan -f injection.yaml")
@@ -178,34 +180,37 @@ def _of_files(
         if injection_files
         else []
     )
-    by_kind: dict[str, list[dict[str, Any]]] = {}
-    for document in documents:
-        for item in manifests.flattened(document):
-            manifest = yaml_styles.plain(item.manifest)
-            metadata = dict(manifest.get("metadata") or {})
-            metadata["namespace"] = metadata.get("namespace") or default
-            placed = {**manifest, "metadata": {"name": "", **metadata}}
-            by_kind.setdefault(manifest["kind"], []).append(placed)
-    accounts: planned.Accounts = {}
-    for manifest in by_kind.get("ServiceAccount", ()):
-        metadata = manifest["metadata"]
-        accounts.setdefault(metadata["namespace"], {})[metadata["name"]] = manifest
-    scalers = map(capacity.autoscaler_of, by_kind.get("HorizontalPodAutoscaler", ()))
+    objects = list(_placed(documents, default))
+    scalers = [capacity.autoscaler_of(each) for each in objects if each["kind"] == SCALER]
     namespaces = inject.namespaces_among(documents)
-    assumed = {names.INJECTION_LABEL: names.ENABLED}
     result = planned.Plan(
         impact=planned.worlds(
-            change, current, namespaces, assumed=assumed, accounts=None,
-            autoscalers=filter(None, scalers),
+            change, current, namespaces, assumed={names.INJECTION_LABEL: names.ENABLED},
+            accounts=None, autoscalers=filter(None, scalers),
         ),
         notes=notes, is_of_files=True,
     )  # fmt: skip
-    for manifest in by_kind.get("ResourceQuota", ()):
-        result.add_quota(manifest)
+    accounts: planned.Accounts = {}
+    for manifest in objects:
+        metadata = manifest["metadata"]
+        if manifest["kind"] == "ServiceAccount":
+            accounts.setdefault(metadata["namespace"], {})[metadata["name"]] = manifest
+        elif manifest["kind"] == "ResourceQuota":
+            result.add_quota(manifest)
     for document in documents:
         _add_pods(result, document, default, accounts, only=only)
     result.notes += _assumptions(result, namespaces)
     return result
+
+
+def _placed(documents: Sequence[manifests.Document], default: str) -> Iterator[dict[str, Any]]:
+    """The objects without what is written only in YAML, each with a name and a namespace."""
+    for document in documents:
+        for item in manifests.flattened(document):
+            manifest = yaml_styles.plain(item.manifest)
+            metadata = {"name": "", **(manifest.get("metadata") or {})}
+            metadata["namespace"] = metadata.get("namespace") or default
+            yield {**manifest, "metadata": metadata}
 
 
 def _add_pods(
@@ -221,8 +226,11 @@ def _add_pods(
     def add(place: manifests.PodPlace) -> dict[str, Any]:
         metadata = place.manifest.get("metadata") or {}
         name = str(metadata.get("name") or metadata.get("generateName") or "")
-        kind = str(place.manifest["kind"])
-        owner = capacity.Owner(str(metadata.get("namespace") or default), kind, name)
+        if place.path != workloads.pod_paths(place.manifest)[0]:
+            # An object of a custom kind may have several templates.
+            name = f"{name}:{workloads.field(place.path)}"
+        namespace = str(metadata.get("namespace") or default)
+        owner = capacity.Owner(namespace, str(place.manifest["kind"]), name)
         if only in (None, owner.namespace):
             result.impact.add(
                 planned.workload(
