@@ -30,6 +30,13 @@ MOST_PODS: Final = 2**31 - 1
 NAMED_BY_JOB: Final = frozenset({("batch", "Job")})
 """The kinds whose pods have the workload's name and uid in labels."""
 
+OUR_MARKS: Final[Mapping[str, Collection[str]]] = {
+    "labels": (names.INJECTED_LABEL,),
+    "annotations": (
+        names.STATUS_ANNOTATION, names.INJECTED_ANNOTATION, names.SKIPPED_ANNOTATION,
+    ),
+}  # fmt: skip
+
 
 class Effect(enum.Enum):
     """What becomes of an injection on the new pods of a workload; what breaks comes first."""
@@ -322,8 +329,9 @@ def _present(decided: decision.Decision) -> dict[str, Any]:
 
 
 def _bare(pod: Mapping[str, Any]) -> Json:
-    """The pod without the record of what was added."""
-    metadata = pod.get("metadata") or {}
-    annotations = dict(pod_fields.metadata_map(pod, "annotations"))
-    annotations.pop(names.STATUS_ANNOTATION, None)
-    return {**pod, "metadata": {**metadata, "annotations": annotations}}
+    """The pod without what says what was added and skipped."""
+    metadata = dict(pod.get("metadata") or {})
+    for field, keys in OUR_MARKS.items():
+        members = pod_fields.metadata_map(pod, field)
+        metadata[field] = {key: value for key, value in members.items() if key not in keys}
+    return {**pod, "metadata": metadata}

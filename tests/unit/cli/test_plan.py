@@ -201,6 +201,8 @@ def scaler():
 
 
 def test_a_quota_without_room_and_a_lost_metric_break(fake, planned, answer):
+    # A container of it has no request now.
+    fake.take(api.INJECTIONS, name="log", namespace="demo")
     seed(fake, "Deployment", "web", replicas=3)
     fake.seed(plan_facts.QUOTAS, quota())
     fake.seed(plan_facts.AUTOSCALERS, scaler())
@@ -366,10 +368,11 @@ NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", **kit.namespace()}
 def test_files_alone_are_planned_without_a_cluster(tmp_path):
     full = {"apiVersion": "v1", "kind": "ResourceQuota", **quota()}
     del full["status"]
+    with_requests = sidecar("log", resources=REQUESTS)
     hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", **scaler()}
     result = of_files(
-        tmp_path, [sidecar(), resource()], resource(), NAMESPACE, manifest(replicas=3), full, hpa,
-        manifest("DaemonSet", name="each"), arguments=("-o", "json"),
+        tmp_path, [sidecar(), with_requests], with_requests, NAMESPACE, manifest(replicas=3), full,
+        hpa, manifest("DaemonSet", name="each"), arguments=("-o", "json"),
     )  # fmt: skip
     assert result.exit_code == 1
     plan = json.loads(result.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import decimal
 
 import pytest
@@ -182,8 +183,15 @@ def examples(request):
         if draw.sometimes():
             kept = {(each.kind, each.name) for each in then}
             then += [each for each in now if (each.kind, each.name) not in kept]
+        now, then = ([required(each, draw) for each in injections] for injections in (now, then))
         result.append((seed, pod, now, then))
     return result
+
+
+def required(each, draw):
+    """Some injections refuse the pods that they do not fit."""
+    spec = {**each.spec, "failurePolicy": "Fail"} if draw.sometimes(0.1) else each.spec
+    return dataclasses.replace(each, spec=spec)
 
 
 def test_a_plan_of_no_change_is_empty(examples):

@@ -105,7 +105,7 @@ class Facts:
         what = "pull secrets, and whether accounts exist and want tokens in pods, are not known"
         async for item in self._listed(api.SERVICE_ACCOUNTS, what):
             metadata = api.metadata(item)
-            kept = {field: item[field] for field in OF_ACCOUNT if field in item}
+            kept: api.Json = {field: item[field] for field in OF_ACCOUNT if field in item}
             accounts.setdefault(metadata["namespace"], {})[metadata["name"]] = kept
         return accounts if len(self.unseen) == so_far else None
 

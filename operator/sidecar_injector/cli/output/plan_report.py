@@ -56,7 +56,7 @@ def groups(plan: planned.Plan) -> list[Group]:
 
 def headline(plan: planned.Plan) -> str:
     """The answer in a line."""
-    pods, parts = plan.impact.pods, []
+    pods, parts = plan.impact.pods, list[str]()
     grouped = groups(plan)
     for effect, verbs in VERBS.items():
         members = [group for group in grouped if group[0].effect is effect]
@@ -154,7 +154,8 @@ def _requests(plan: planned.Plan) -> Sequence[tables.Row]:
     rows = [
         (namespace, *(_signed(name, amounts) for name in ("requests.cpu", "requests.memory")))
         for namespace, amounts in sorted(
-            plan.impact.added().items(), key=lambda item: -abs(item[1].get("requests.cpu", 0))
+            plan.impact.added().items(),
+            key=lambda item: -abs(item[1].get("requests.cpu", capacity.NOTHING)),
         )
     ]
     return [row for row in rows[:MOST_GROUPS] if any(row[1:])]
