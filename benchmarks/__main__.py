@@ -19,6 +19,7 @@ from benchmarks import (
     growth,
     hostile,
     machine,
+    plan,
     product,
     results,
     throughput,
@@ -32,6 +33,7 @@ PARTS: Final[Mapping[str, Callable[[product.Bench], results.Result]]] = {
     "hostile": hostile.measure,
     "growth": growth.measure,
     "cli": cli.measure,
+    "plan": plan.measure,
     "deployments": deployments.measure,
     "creations": creations.measure,
 }

@@ -28,6 +28,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "inject": "print manifests with the sidecars that the webhook would add",
     "krm": "be a KRM function, for kustomize and kpt",
     "lint": "check injections as the cluster would",
+    "plan": "say what a change would do to every workload",
     "restart": "restart workloads whose sidecars are outdated or missing",
     "run": "run the operator",
     "status": "show what is installed, and which pods need a restart",

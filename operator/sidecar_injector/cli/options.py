@@ -39,8 +39,8 @@ def files(what: str, *, required: bool = True) -> Decorator:
             type=_PATH, help=f"{what} May be repeated.",
         ),
         click.option("-R", "--recursive", is_flag=True,
-                     help="Also the folders in a folder that -f or -i names. Files of a folder that"
-                     " are no manifests are passed over, and noted."),
+                     help="Also the folders in a folder that -f, -i or -w names. Files of a folder"
+                     " that are no manifests are passed over, and noted."),
     )  # fmt: skip
     return lambda verb: declared(with_folders(verb))
 
@@ -52,7 +52,7 @@ def with_folders(verb: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*arguments: Any, recursive: bool = False, **values: Any) -> Any:
         from sidecar_injector.cli.input import locations  # noqa: PLC0415 - not for completion
 
-        for name in ("files", "injection_files"):
+        for name in ("files", "injection_files", "workload_files"):
             if name in values:
                 values[name] = locations.files(values[name], recursive=recursive)
         return verb(*arguments, **values)
@@ -101,7 +101,7 @@ def namespace(*, live: bool = False) -> Decorator:
 def namespace_labels() -> Decorator:
     """`--namespace-labels`, as a mapping."""
     return click.option(
-        "--namespace-labels", default="", callback=_labels, metavar="K=V,…",
+        "--namespace-labels", default="", callback=labels, metavar="K=V,…",
         help=f"Labels of the pods' namespace, besides {names.INJECTION_LABEL}={names.ENABLED}.",
     )  # fmt: skip
 
@@ -142,7 +142,7 @@ def check_stdin(*paths: str) -> None:
         raise click.UsageError("standard input (-) can be read only once")
 
 
-def _labels(context: click.Context, parameter: click.Parameter, text: str) -> dict[str, str]:
+def labels(context: click.Context, parameter: click.Parameter, text: str) -> dict[str, str]:
     """`k=v,…` as a mapping."""
     pairs = [item.strip() for item in text.split(",") if item.strip()]
     if bad := next((item for item in pairs if "=" not in item), None):

@@ -45,8 +45,9 @@ def test_options_of_one_name_mean_the_same_everywhere(path, command):
         if "-o" in parameter.opts:
             assert list(parameter.type.choices) == ["table", "json", "yaml"]
         if "-f" in parameter.opts:
-            asks_clusters = any(parameter.name == "objects" for parameter in command.params)
-            assert (parameter.multiple, parameter.required) == (True, not asks_clusters)
+            # These say in place of a file what the verb is about.
+            others = {"objects", "deleted"} & {parameter.name for parameter in command.params}
+            assert (parameter.multiple, parameter.required) == (True, not others)
 
 
 def test_the_page_of_the_documents_is_up_to_date():

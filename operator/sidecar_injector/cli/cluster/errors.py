@@ -25,6 +25,7 @@ CLI_RIGHTS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         ("", "limitranges namespaces pods replicationcontrollers", "get list"),
         ("", "resourcequotas serviceaccounts services", "get list"),
         ("apps", "daemonsets deployments replicasets statefulsets", "get list"),
+        ("autoscaling", "horizontalpodautoscalers", "get list"),
         ("batch", "cronjobs jobs", "get list"),
         ("events.k8s.io", "events", "get list"),
         ("apiextensions.k8s.io", "customresourcedefinitions", "get list"),

@@ -1,0 +1,207 @@
+"""What a plan looks at in a cluster, read in pages of which little is kept.
+
+Each kind is one consistent list. What comes or goes between the lists is not an error.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Final
+
+from sidecar_injector.cli import planned
+from sidecar_injector.cli.cluster import errors, objects, release
+from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import pods as cluster_pods
+from sidecar_injector.core import capacity, impact
+from sidecar_injector.core.injections import namespace_view
+from sidecar_injector.core.pods import workloads
+from sidecar_injector.core.validity import releases
+from sidecar_injector.kube import api
+
+QUOTAS: Final = api.Resource("v1", "resourcequotas", "ResourceQuota")
+AUTOSCALERS: Final = api.Resource(
+    "autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler"
+)
+NOT_ENDED: Final = ",".join(f"status.phase!={phase}" for phase in cluster_pods.ENDED_PHASES)
+ENDED: Final = frozenset({"Complete", "Failed"})
+OF_ACCOUNT: Final = ("imagePullSecrets", "automountServiceAccountToken")
+"""The fields of a ServiceAccount that shape its pods."""
+
+
+class Facts:
+    """Reads one part after the other; what may not be read is noted, and left out."""
+
+    def __init__(
+        self, client: api.Api, places: Sequence[str] | None, show: Callable[[str], None]
+    ) -> None:
+        self._client, self._show = client, show
+        self._places = places
+        self._scopes: Sequence[str | None] = [None] if places is None else places
+        self.unseen: list[str] = []
+
+    async def plan(self, change: planned.Change, *, release_namespace: str | None) -> planned.Plan:
+        """What the change does to everything that is read."""
+        client, places = self._client, self._places
+        only = places[0] if places and len(places) == 1 else None
+        injections = await cluster_injections.injections(client, namespace=only)
+        self.unseen += injections.notes
+        namespaces = await self._namespaces(change)
+        accounts = await self._accounts()
+        autoscalers = [
+            autoscaler
+            async for item in self._listed(AUTOSCALERS, "lost metrics are not in the plan")
+            if (autoscaler := capacity.autoscaler_of(item))
+        ]
+        version = await client.document("/version")
+        result = planned.Plan(
+            impact=planned.worlds(
+                change,
+                [live.injection for live in injections.injections],
+                namespaces,
+                assumed={},
+                accounts=accounts,
+                autoscalers=autoscalers,
+                release_namespace=await release.namespace_of(client, chosen=release_namespace),
+                kubernetes_minor=releases.minor_of(str(version.get("gitVersion"))),
+            ),
+            unseen=self.unseen,
+        )
+        async for item in self._listed(QUOTAS, "quotas are not in the plan"):
+            result.add_quota(item)
+        for resource in api.WORKLOADS.values():
+            if resource != api.PODS:
+                await self._workloads(resource, result.impact, accounts)
+        await self._bare_pods(result.impact, accounts)
+        return result
+
+    async def _namespaces(self, change: planned.Change) -> Mapping[str, namespace_view.Namespace]:
+        """By name. Raises ClusterError for one that is neither in the cluster nor in the change."""
+        if self._places is None:
+            scope = api.Scope(metadata_only=True)
+            items = await objects.read_all(self._client, api.NAMESPACES, scope=scope)
+            return {item.name: item for item in map(cluster_injections.namespace, items)}
+        result = {}
+        for name in self._places:
+            so_far = len(self.unseen)
+            item = await objects.unless_forbidden(
+                api.get_or_none(self._client, api.NAMESPACES, name=name),
+                notes=self.unseen,
+                consequence=f"namespace {name} is assumed to be enabled",
+            )
+            if item:
+                result[name] = cluster_injections.namespace(item)
+            elif len(self.unseen) > so_far:
+                result[name] = namespace_view.Namespace.assumed(name)
+            elif name not in change.namespaces:
+                raise errors.ClusterError(errors.no_namespace(name))
+        return result
+
+    async def _accounts(self) -> planned.Accounts | None:
+        """None if one of the lists could not be read."""
+        accounts: planned.Accounts = {}
+        so_far = len(self.unseen)
+        what = "pull secrets, and whether accounts exist and want tokens in pods, are not known"
+        async for item in self._listed(api.SERVICE_ACCOUNTS, what):
+            metadata = api.metadata(item)
+            kept: api.Json = {field: item[field] for field in OF_ACCOUNT if field in item}
+            accounts.setdefault(metadata["namespace"], {})[metadata["name"]] = kept
+        return accounts if len(self.unseen) == so_far else None
+
+    async def _workloads(
+        self, resource: api.Resource, result: impact.Impact, accounts: planned.Accounts | None
+    ) -> None:
+        path = workloads.PATHS[resource.group, resource.kind]
+        async for item in self._listed(resource, f"{resource.plural} are not in the plan"):
+            manifest = {**item, "apiVersion": resource.api_version, "kind": resource.kind}
+            metadata, pods = api.metadata(item), impact.pods_of(manifest)
+            controller = _controller(metadata)
+            # A custom kind keeps ReplicaSets of older templates, without pods.
+            if controller and (controller["kind"] in api.WORKLOADS or not pods):
+                continue
+            if not _has_ended(manifest):
+                owner = capacity.Owner(metadata["namespace"], resource.kind, metadata["name"])
+                template = workloads.at(manifest, path)
+                result.add(
+                    planned.workload(
+                        manifest, template, owner=owner, path=path, accounts=accounts, pods=pods
+                    )
+                )
+
+    async def _bare_pods(self, result: impact.Impact, accounts: planned.Accounts | None) -> None:
+        """Pods without a controller, and one pod of each controller of another kind."""
+        counts: collections.Counter[capacity.Owner] = collections.Counter()
+        examples: dict[capacity.Owner, str] = {}
+        scope = api.Scope(field_selector=NOT_ENDED, metadata_only=True)
+        async for item in self._listed(api.PODS, "bare pods are not in the plan", scope):
+            metadata = api.metadata(item)
+            controller = _controller(metadata) or {"kind": "Pod", "name": metadata["name"]}
+            if controller["kind"] in api.WORKLOADS and _controller(metadata):
+                continue
+            if "deletionTimestamp" not in metadata:
+                owner = capacity.Owner(
+                    metadata["namespace"], controller["kind"], controller["name"]
+                )
+                counts[owner] += 1
+                examples[owner] = metadata["name"]
+        for owner, pods in counts.items():
+            if result.is_untouched(owner.namespace):
+                result.count(owner, pods)
+                continue
+            pod = await api.get_or_none(
+                self._client, api.PODS, name=examples[owner], namespace=owner.namespace
+            )
+            if pod is not None:
+                written = cluster_pods.as_new({**pod, "apiVersion": "v1", "kind": "Pod"})
+                result.add(
+                    planned.workload(
+                        written, written, owner=owner, path=(), accounts=accounts, pods=pods
+                    )
+                )
+
+    async def _listed(
+        self, resource: api.Resource, consequence: str, scope: api.Scope = api.EVERYTHING
+    ) -> AsyncIterator[api.Json]:
+        """The objects of all places, page by page; again from the first if a list expires."""
+        for place in self._scopes:
+            wanted = dataclasses.replace(scope, namespace=place)
+            for attempt in range(objects.MAX_LISTS):
+                try:
+                    async for item in self._pages(resource, wanted):
+                        yield item
+                    break
+                except api.ApiError as error:
+                    if error.status == api.GONE and attempt < objects.MAX_LISTS - 1:
+                        continue
+                    await objects.unless_forbidden(
+                        _raising(error), notes=self.unseen, consequence=consequence
+                    )
+                    break
+
+    async def _pages(self, resource: api.Resource, scope: api.Scope) -> AsyncIterator[api.Json]:
+        count = 0
+        async for page in self._client.pages(resource, scope=scope):
+            count += len(page.items)
+            self._show(f"reading {resource.plural}: {count}")
+            for item in page.items:
+                yield item
+
+
+async def _raising(error: api.ApiError) -> None:
+    raise error
+
+
+def _controller(metadata: api.Json) -> api.Json | None:
+    references = metadata.get("ownerReferences") or ()
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def _has_ended(manifest: api.Json) -> bool:
+    """Whether it is a Job that makes no more pods, or is being deleted."""
+    conditions = (manifest.get("status") or {}).get("conditions") or ()
+    is_over = manifest["kind"] == "Job" and any(
+        condition.get("type") in ENDED and condition.get("status") == "True"
+        for condition in conditions
+    )
+    return is_over or "deletionTimestamp" in api.metadata(manifest)
