@@ -28,6 +28,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "inject": "print manifests with the sidecars that the webhook would add",
     "krm": "be a KRM function, for kustomize and kpt",
     "lint": "check injections as the cluster would",
+    "playground": "serve a page that shows what becomes of pods while you write them",
     "restart": "restart workloads whose sidecars are outdated or missing",
     "run": "run the operator",
     "status": "show what is installed, and which pods need a restart",

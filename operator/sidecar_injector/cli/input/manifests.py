@@ -60,16 +60,21 @@ def read(path: str) -> list[Document]:
 
     Raises UnreadableInput for what kubectl could not read either, and for a file without objects.
     """
-    file, documents = file_name(path), []
+    return from_text(file_name(path), _text(path))
+
+
+def from_text(file: str, text: str) -> list[Document]:
+    """The Kubernetes objects of a text, as `read` has them; `file` is its name in messages."""
+    result = []
     with _in_file(file):
-        contents = list(yaml_documents.load_written(_text(path)))
+        contents = list(yaml_documents.load_written(text))
     for number, (content, layout) in enumerate(contents, 1):
         if content is not None:
             place = _place(file, number)
-            documents.append(Document(place, checked(place, content), layout))
-    if not documents:
+            result.append(Document(place, checked(place, content), layout))
+    if not result:
         raise UnreadableInput(f"{file}: contains no Kubernetes object")
-    return documents
+    return result
 
 
 def read_files(paths: Iterable[str], notes: list[str]) -> list[Document]:
