@@ -99,18 +99,19 @@ def _unpack_chromium(target: pathlib.Path) -> None:
     """Put the browser there, with the packages that it needs and this machine lacks."""
     archives = target / "archives"
     (archives / "partial").mkdir(parents=True)
+    client, unpacker = (shutil.which(name) or name for name in ("apt-get", "dpkg-deb"))
     download = (
-        "apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "--download-only",
+        client, "install", "--yes", "--quiet", "--no-install-recommends", "--download-only",
         "-o", "Debug::NoLocking=true", "-o", f"Dir::Cache::archives={archives}",
         CHROMIUM[0], "fonts-dejavu-core",
     )  # fmt: skip
     try:
         if subprocess.run(download, capture_output=True, check=False).returncode != 0:
-            # The package lists may be absent, or older than the newest package; root may renew them.
-            subprocess.run(["apt-get", "update", "--quiet"], capture_output=True, check=False)
+            # The package lists may be absent, or too old, and root may renew them.
+            subprocess.run([client, "update", "--quiet"], capture_output=True, check=False)
             subprocess.run(download, capture_output=True, check=True)
         for archive in archives.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "-x", str(archive), str(target)], check=True)
+            subprocess.run([unpacker, "-x", str(archive), str(target)], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(target)
         raise _unavailable(CHROMIUM[0]) from error

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any, Final
 
 import click
 
@@ -14,13 +11,14 @@ from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client
 from sidecar_injector.cli.playground import answers, live, server
 
-SECONDS: Final = 5.0
-"""For each request to a cluster: a person waits."""
-
 
 @click.command(epilog="Example: sidecar-injector playground --open")
-@click.option("--cluster", "is_live", is_flag=True,
-              help="Offer the injections and workloads of a namespace of a cluster.")
+@click.option(
+    "--cluster",
+    "is_live",
+    is_flag=True,
+    help="Offer the injections and workloads of a namespace of a cluster.",
+)
 @options.namespace(live=True)
 @click.option("--open", "opens", is_flag=True, help="Open the page in a browser.")
 @client.address()  # fmt: skip
@@ -41,9 +39,9 @@ def playground(
         "choices": lambda _: {},
     }
     if is_live:
-        cluster = dataclasses.replace(address, seconds=SECONDS)
-        for name, read in (("choices", live.choices), ("manifests", live.manifests)):
-            operations[name] = functools.partial(_of_cluster, cluster, place, read)
+        read = functools.partial(live.read, address, place)
+        operations["choices"] = functools.partial(read, live.choices)
+        operations["manifests"] = functools.partial(read, live.manifests)
     with server.PlaygroundServer(operations) as served:
         click.echo(served.address)
         if opens:
@@ -52,13 +50,3 @@ def playground(
             served.serve_forever()
         except KeyboardInterrupt:
             click.echo(f"\n{names.PRODUCT} playground has ended", err=True)
-
-
-def _of_cluster(
-    address: client.Address, namespace: str, read: live.Reading, texts: Mapping[str, str]
-) -> dict[str, Any]:
-    """What is read; an error is a note on the page, which stays."""
-    try:
-        return client.run(address, lambda connected: read(connected, namespace, texts))
-    except click.ClickException as error:
-        return {"notes": [error.format_message()]}

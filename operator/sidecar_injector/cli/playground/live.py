@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
+import click
+
+from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects
 from sidecar_injector.cli.cluster import pods as cluster_pods
@@ -12,6 +16,8 @@ from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.cli.playground import answers
 from sidecar_injector.kube import api
 
+SECONDS: Final = 5.0
+"""For each request: a person waits."""
 MOST: Final = 500
 """Objects of a kind that are offered at most."""
 ALL: Final = "all"
@@ -22,6 +28,17 @@ LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 Reading = Callable[[api.Api, str, Mapping[str, str]], Coroutine[Any, Any, api.Json]]
 """Reads in a namespace what the texts of a request name."""
+
+
+def read(
+    address: cluster_client.Address, namespace: str, reading: Reading, texts: Mapping[str, str]
+) -> api.Json:
+    """What is read; an error is a note on the page, which stays."""
+    address = dataclasses.replace(address, seconds=SECONDS)
+    try:
+        return cluster_client.run(address, lambda client: reading(client, namespace, texts))
+    except click.ClickException as error:
+        return {"notes": [error.format_message()]}
 
 
 async def choices(client: api.Api, namespace: str, _: Mapping[str, str]) -> api.Json:

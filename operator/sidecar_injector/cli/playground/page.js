@@ -2,6 +2,7 @@
 
 const PAUSE = 150; // Milliseconds without a key, until the texts are sent.
 const AGAIN = 1000; // Until a busy server is asked once more.
+const MOST_BYTES = 256 * 1024; // The server takes no more.
 const EDITORS = ["injections", "pods"];
 const TOO_MANY_REQUESTS = 429;
 const byId = (id) => document.getElementById(id);
@@ -19,9 +20,11 @@ function element(tag, style, ...content) {
 
 /** What the server says to an operation. Throws an Error with a sentence. */
 async function post(operation, texts) {
+  const body = new TextEncoder().encode(JSON.stringify(texts));
+  if (body.length > MOST_BYTES) throw new Error("The texts are too long for this page; explain and diff take more.");
   let response;
   try {
-    response = await fetch(operation, { method: "POST", body: JSON.stringify(texts) });
+    response = await fetch(operation, { method: "POST", body });
   } catch {
     throw new Error("The playground does not answer: has it ended?");
   }
