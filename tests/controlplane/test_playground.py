@@ -100,12 +100,6 @@ def select(page: browser.Page, editor: str, text: str) -> None:
     )
 
 
-def write(page: browser.Page, editor: str, text: str) -> None:
-    """Replace all that an editor has."""
-    select(page, editor, str(page.evaluate(f"document.getElementById('{editor}').value")))
-    page.type(text)
-
-
 def test_the_result_follows_each_change(playground: browser.Page) -> None:
     page = playground
     assert page.evaluate(HEADLINE) == "default/Deployment/web: injected: logs"

@@ -9,7 +9,7 @@ import socket
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar_injector.cli.playground import server
@@ -34,7 +34,7 @@ class Client:
             usual = {"Host": self.host, "Origin": f"http://{self.host}"}
             if body is not None:
                 usual["Content-Length"] = str(len(body))
-            for name, value in (*{**usual, **dict(headers)}.items(),):
+            for name, value in {**usual, **dict(headers)}.items():
                 for each in value if isinstance(value, tuple) else (value,):
                     connection.putheader(name, each)
             connection.endheaders(body)
@@ -132,6 +132,7 @@ def test_another_host_is_refused_also_if_its_name_has_our_address(
     check_refused(ask, operation, "another host", method, path, headers=headers)
 
 
+@settings(deadline=None)
 @given(host=LATIN)
 def test_no_host_but_ours_is_answered(ask, operation, host):
     if host not in (ask.host, f"localhost:{ask.served.server_port}"):
@@ -161,10 +162,10 @@ def test_the_other_name_of_loopback_is_a_host_with_an_origin_of_its_own(ask, ope
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-@pytest.mark.parametrize("token", ["", "x", "é", "{token}x", "{cut}"])
+@pytest.mark.parametrize("token", ["", "x", "%C3%A9", "{token}x", "{cut}"])
 def test_a_wrong_token_is_refused(ask, operation, method, token):
     right = ask.served.token
-    sent = token.format(token=right, cut=right[:-1]).encode().decode("latin-1")
+    sent = token.format(token=right, cut=right[:-1])
     path = "/answer" if method == "POST" else "/"
     check_refused(ask, operation, "token", method, path, token=sent)
 
@@ -178,7 +179,6 @@ def test_the_token_alone_is_no_page(ask, operation):
     [
         ("/answer", None, None, 411),
         ("/answer", b"{}", "-1", 411),
-        ("/answer", b"{}", "2 ", 200),
         ("/answer", b"{}", "²".encode("latin-1"), 411),
         ("/answer", b"", "9" * 5000, 413),
         ("/answer", b"", str(server.MOST_BYTES + 1), 413),

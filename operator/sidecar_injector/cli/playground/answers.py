@@ -33,7 +33,8 @@ def answer(texts: Mapping[str, str], *, namespace: str) -> Json:
 
     A pod also has the lines of `explain` and of `diff`.
     """
-    documents, mistakes = {}, {}
+    documents: dict[str, list[manifests.Document]] = {}
+    mistakes: Json = {}
     for editor in (INJECTIONS, PODS):
         try:
             documents[editor] = _documents(editor, texts.get(editor, ""))

@@ -150,10 +150,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if len(length) > len(str(MOST_BYTES)) or int(length) > MOST_BYTES:
             raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MOST_BYTES} bytes")
         try:
-            operation, texts = (
-                self.server.operations[name],
-                orjson.loads(self.rfile.read(int(length))),
-            )
+            operation = self.server.operations[name]
+            texts = orjson.loads(self.rfile.read(int(length)))
         except (KeyError, orjson.JSONDecodeError) as error:
             raise Refusal(HTTPStatus.BAD_REQUEST, "no operation on JSON") from error
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
