@@ -96,7 +96,7 @@ async def test_what_is_chosen_is_decided_about(fake):
     injections, _ = await chosen(fake, answers.INJECTIONS, "all")
     content = answers.answer({"pods": pods, "injections": injections}, namespace="demo")
     (result,) = content["pods"]
-    assert [line["reason"] for line in result["injections"]] == ["Injected", "NameConflict"]
+    assert [line["reason"] for line in result["injections"]] == ["Injected", "AlreadyInjected"]
 
 
 async def test_nothing_is_written(fake):
@@ -111,7 +111,7 @@ async def test_nothing_is_written(fake):
 @pytest.mark.parametrize(
     ("choice", "sentence"),
     [
-        ("Deployment/none", "deployments.apps none"),
+        ("Deployment/none", "does not know"),
         ("Secret/token", "'Secret' has no pod template"),
         ("", "'' is not"),
     ],

@@ -42,11 +42,11 @@ def playground(
         read = functools.partial(live.read, address, place)
         operations["choices"] = functools.partial(read, live.choices)
         operations["manifests"] = functools.partial(read, live.manifests)
-    with server.PlaygroundServer(operations) as served:
-        click.echo(served.address)
-        if opens:
-            click.launch(served.address)
-        try:
+    try:
+        with server.PlaygroundServer(operations) as served:
+            click.echo(served.address)
+            if opens:
+                click.launch(served.address)
             served.serve_forever()
-        except KeyboardInterrupt:
-            click.echo(f"\n{names.PRODUCT} playground has ended", err=True)
+    except KeyboardInterrupt:
+        click.echo(f"\n{names.PRODUCT} playground has ended", err=True)
