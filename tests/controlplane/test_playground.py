@@ -69,13 +69,18 @@ def page() -> Iterator[browser.Page]:
         yield page
 
 
-@pytest.fixture
-def playground(page: browser.Page) -> Iterator[browser.Page]:
-    """The page with its first answer; at its end nothing was said on its console."""
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
     with browser.playground() as address:
-        opened(page, address)
-        yield page
-        check_quiet(page, address)
+        yield address
+
+
+@pytest.fixture
+def playground(page: browser.Page, address: str) -> Iterator[browser.Page]:
+    """The page with its first answer; at its end nothing was said on its console."""
+    opened(page, address)
+    yield page
+    check_quiet(page, address)
 
 
 def opened(page: browser.Page, address: str) -> None:
