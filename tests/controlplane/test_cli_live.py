@@ -200,7 +200,7 @@ def test_what_cannot_be_reached_is_one_line(tmp_path: pathlib.Path, product: kit
     config = yaml.safe_load(product.plane.kubeconfig.read_text())
     config["clusters"][0]["cluster"]["server"] = f"https://{ports.LOOPBACK}:{ports.free()}"
     path.write_text(yaml.safe_dump(config))
-    (finding,) = cli.read(path, "check", status=1)["findings"]
+    (finding,) = cli.read(path, "check", status=2)["findings"]
     assert "nothing listens at" in finding["message"]
     result = cli.run(path, "status")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)

@@ -220,9 +220,11 @@ def containers(pod: dict[str, Any]) -> str:
 
 
 def _columns(report: str) -> tuple[str, str]:
-    """Object and reason of a report of one line, or the line and nothing for something else.
+    """Object and reason of a report about one pod, or the text and nothing for something else.
 
-    Its columns are NAMESPACE/KIND/NAME INJECTION VERDICT REASON sentence.
+    Its columns are NAMESPACE/KIND/NAME INJECTION VERDICT [REASON] sentence.
     """
     columns = report.split(maxsplit=4)
-    return (columns[0], columns[3]) if len(columns) > 4 else (report, "")
+    if len(columns) <= 4:
+        return report, ""
+    return columns[0], "Injected" if columns[2] == "Injected" else columns[3]

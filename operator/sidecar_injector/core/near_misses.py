@@ -45,7 +45,13 @@ _NEAR_PREFIXES: Final = frozenset(
 )  # fmt: skip
 """Before the slash, without separators."""
 _NEAR_LABELS: Final = frozenset(
-    {"sidecarinject", "sidecarinjection", "sidecarinjections", "sidecarinjector"}
+    {
+        "sidecarinject",
+        "sidecarinjection",
+        "sidecarinjections",
+        "sidecarinjector",
+        "sidecarinjectorinjection",
+    }
 )
 """The label without separators, and what people write for it. `istio-injection` is Istio's own."""
 _SEPARATORS: Final = re.compile(r"[-_.]")
@@ -54,6 +60,8 @@ _MAX_KEY: Final = 317
 _YES: Final = annotation.YES | {"enabled", "enable", "inject", "injected", "all", "always"}
 _NO: Final = annotation.NO | {"disabled", "disable", "none", "never", "skip", "ignore", "deny"}
 _ONLY: Final = re.compile(r"\s*only\s*[:\s]", re.IGNORECASE)
+_NAMESPACE: Final = re.compile(rf"\A(?!{names.CLUSTER_PREFIX})[-.a-z0-9]+/(?=[^/]+\Z)")
+"""Before a name, as in `demo/nginx`."""
 _ITEM: Final = re.compile(r"[a-z0-9][-./a-z0-9]*")
 _WRITE_ANY: Final = "write yes, no, or names with commas between"
 
@@ -222,11 +230,15 @@ def _why_unreadable(key: str, value: object) -> tuple[str, str]:
     items = _ITEM.findall(names_part.lower().replace("_", "-"))
     if only and not items:
         return "lists no name", "to get nothing, write 'no'"
+    has_namespaces = any(_NAMESPACE.match(item) for item in items)
+    items = [_NAMESPACE.sub("", item) for item in items]
     listed = [item for item in items if not annotation.is_word(item)]
     corrected = ("only: " if only else "") + ",".join(dict.fromkeys(listed))
     remedy = _WRITE_ANY
     if len(corrected) <= _MAX_REMEDY and _is_readable(corrected):
         remedy = f"write '{corrected}'"
+    if has_namespaces:
+        return "has a namespace, and names have none", remedy
     if len(listed) < len(items) and listed:
         word = next(item for item in items if annotation.is_word(item))
         return f"mixes {word} and names", remedy.replace("write", f"write '{word}' or", 1)
@@ -308,6 +320,8 @@ def _label_of_pod(key: str, value: object) -> NearMiss | None:
         return _near_label_of_pod(key, str(value))
     if key == names.INJECT_ANNOTATION or _is_near_key(key):
         remedy = f"write it as annotation {names.INJECT_ANNOTATION}"
+        if str(value).lower() in _NO - annotation.NO:
+            remedy = f"write {names.INJECTION_LABEL}={names.DISABLED}"
         return NearMiss(
             Reason.MISPLACED_ANNOTATION, key,
             f"the label {quoted(key)}={quoted(value)} has no effect", remedy,

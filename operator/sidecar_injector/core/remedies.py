@@ -29,6 +29,9 @@ NO_ANNOTATIONS: Final = dict.fromkeys((names.INJECT_ANNOTATION, names.TUTORIAL_I
 """Removes them in a patch, in which the null of an absent key is allowed."""
 LONGEST_NAME: Final = 30
 """Characters of a name in a line that is cut: the remedy behind it must stay readable."""
+LONGEST_DETAIL: Final = 1000
+SHORTER_WORDS: Final = (24, 16, 12, 9)
+"""Characters of the words of a detail, one after the other until there is room for it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,20 +78,29 @@ def sentence(line: Line, pod_name: str, *, characters: int = sys.maxsize) -> str
     """What becomes of a pod without an injection that applies, what to do, and why.
 
     They stand in this order because lines are cut at their end. Where there is no room for so many
-    characters, the code alone is the reason: what the detail names is not cut off for a sentence.
+    characters, the code alone is the reason, and the middle of long names is left out.
     """
     consequence = "is refused without" if line.verdict is Verdict.REFUSED else "starts without"
-    what = f"{_short(pod_name)} {consequence} {_short(line.injection.reference)}"
+    reference = _middle_cut(line.injection.reference, LONGEST_NAME)
+    what = f"{_middle_cut(pod_name, LONGEST_NAME)} {consequence} {reference}"
     what = f"{what}: {line.reason.remedy} ({line.reason.value}"
     whole = f"{what}: {line.message})"
     if len(whole) <= characters:
         return whole
-    detail = line.message.removeprefix(line.reason.sentence)
+    detail = line.message.removeprefix(line.reason.sentence)[:LONGEST_DETAIL]
+    room = characters - len(what) - 1
+    for longest in SHORTER_WORDS:
+        if len(detail) > room:
+            detail = " ".join(_middle_cut(word, longest) for word in detail.split(" "))
     return f"{what}{detail})"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+def _middle_cut(text: str, most: int) -> str:
+    """The text in so many characters: names of one kind often differ at their end."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"
 
 
 def _command(reason: Reason, subject: Subject, injection: model.Injection | None) -> str:

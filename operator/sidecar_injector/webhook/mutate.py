@@ -36,8 +36,6 @@ SHORT_BYTES: Final = 64 << 10
 to 20 ms, before anything is added."""
 REVIEW: Final = b'{"apiVersion":"%b","kind":"AdmissionReview","response":{"uid":%b,%b}'
 """With version, uid and members such as `PodResponse.members`, which close the response."""
-MAX_WAITING_BYTES: Final = 12 << 20
-"""Of large bodies, half of what all connections may hold: the other half is for smaller ones."""
 NOT_READ: Final = "the pod is unchanged, as reading it would take too much memory"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -130,7 +128,7 @@ class PodWebhook:
         If too many wait, the API server is to ask again: it does so within its timeout, and a later
         sidecar is better than none. Raises TooLargeReview.
         """
-        if self._worker.waiting_bytes + len(request.body) > MAX_WAITING_BYTES:
+        if not self._worker.has_room(request.body):
             self._results[BUSY] += 1
             return messages.busy("too many large reviews wait")
         admission_review.check_size(request.body)
@@ -142,9 +140,8 @@ class PodWebhook:
     async def _in_worker_thread(
         self, request: messages.Request, *, key: bytes | None, uid: bytes, start: float, cost: int
     ) -> messages.Response:
-        self._worker.waiting_bytes += len(request.body)
         try:
-            async with self._worker.turn(cost):
+            async with self._worker.turn(request.body, cost=cost):
                 # Pods of one template come together: the first of them was decided meanwhile.
                 if (cached := self._cached(key)) and cached.is_cacheable:
                     return self._finish(cached, uid=uid, request=request, start=start)
@@ -163,8 +160,6 @@ class PodWebhook:
                 return self._respond(review, pod_response, request=request, start=start)
         except admission_review.InvalidReview as error:
             return _bad_request(error)
-        finally:
-            self._worker.waiting_bytes -= len(request.body)
 
     def _unread(self, body: bytes, start: float) -> messages.Response:
         """The answer to a review that is too large to be parsed: its pod stays as it is."""

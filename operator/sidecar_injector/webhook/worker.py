@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 
 from sidecar_injector import names
 
+MAX_WAITING_BYTES: Final = 12 << 20
+"""Of large bodies, half of what all connections may hold: the other half is for smaller ones."""
 WAITING_SECONDS: Final = 0.0002
 """For each part of its work a review lets others pass; the part itself takes a twentieth."""
 
@@ -36,18 +38,26 @@ class Worker:
         self._arrivals = itertools.count()
         self._is_taken = False
         self.waiting_bytes = 0
-        """Of the bodies that wait for the thread or are in it; counted by who brings them."""
+        """Of the bodies that wait for the thread or are in it."""
+
+    def has_room(self, body: bytes) -> bool:
+        """Whether the body of a review may wait, too."""
+        return self.waiting_bytes + len(body) <= MAX_WAITING_BYTES
 
     @contextlib.asynccontextmanager
-    async def turn(self, cost: int) -> AsyncIterator[None]:
+    async def turn(self, body: bytes, *, cost: int) -> AsyncIterator[None]:
         """Wait for the turn, and keep it for as long as the context lasts. The cost is in parts."""
-        if self._is_taken:
-            await self._wait(cost)
-        self._is_taken = True
+        self.waiting_bytes += len(body)
         try:
-            yield
+            if self._is_taken:
+                await self._wait(cost)
+            self._is_taken = True
+            try:
+                yield
+            finally:
+                self._pass_on()
         finally:
-            self._pass_on()
+            self.waiting_bytes -= len(body)
 
     async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function in the thread.

@@ -52,21 +52,18 @@ class WorkloadWebhook:
 
     def _long(self, body: bytes, *, cost: int) -> messages.Answer:
         """The same for what takes long, in turn with pods. Raises TooLargeReview."""
-        if self._worker.waiting_bytes + len(body) > mutate.MAX_WAITING_BYTES:
+        if not self._worker.has_room(body):
             raise admission_review.TooLargeReview("too many large reviews wait")
         admission_review.check_size(body)
         return self._in_worker_thread(body, cost=cost)
 
     async def _in_worker_thread(self, body: bytes, *, cost: int) -> messages.Response:
-        self._worker.waiting_bytes += len(body)
         try:
-            async with self._worker.turn(cost):
+            async with self._worker.turn(body, cost=cost):
                 review = await self._worker.run(admission_review.read, body)
                 return await self._worker.run(self._answer, review)
         except admission_review.InvalidReview as error:
             return _unread(body, error)
-        finally:
-            self._worker.waiting_bytes -= len(body)
 
     def _answer(
         self, review: admission_review.Review, *, is_waited_for: bool = False

@@ -180,6 +180,17 @@ def test_the_dry_run_pod_shows_whether_the_injector_answers(
     assert pod[2].startswith(message)
 
 
+def test_a_namespace_that_is_not_enabled_is_no_failure_of_the_injector(monkeypatch):
+    fake = kit.installed()
+    fake.seed(api.NAMESPACES, kit.namespace("plain", sidecar_injection="disabled"))
+    fake.calls_webhook = False
+    _, results = checked(monkeypatch, fake, "-n", "plain")
+    assert [result[:3] for result in results if result[0] == "dry-run pod"] == [
+        ("dry-run pod", "warning",
+         "the namespace plain is not enabled: its pods are not injected"),
+    ]  # fmt: skip
+
+
 def test_a_mistyped_label_and_no_enabled_namespace_are_warned_of(monkeypatch):
     fake = kit.FakeCluster()
     fake.seed(api.NAMESPACES, kit.namespace("typo", sidecar_injection="enable"))

@@ -67,6 +67,11 @@ def warned(**metadata):
         ("vault_agent",
          ("InvalidAnnotation: 'vault_agent' is not a list of names; "
          "write 'vault-agent'")),
+        ("demo/nginx",
+         "InvalidAnnotation: 'demo/nginx' has a namespace, and names have none; write 'nginx'"),
+        ("cluster/a,demo/b",
+         ("InvalidAnnotation: 'cluster/a,demo/b' has a namespace, and names have none; "
+          "write 'cluster/a,b'")),
         ('["nginx"]',
          f"InvalidAnnotation: {OURS}: '[\"nginx\"]' is not a list of names; write 'nginx'"),
         ("only vault",
@@ -108,6 +113,11 @@ def test_a_value_that_asks_for_nothing_is_quoted_with_what_to_write(value, warni
             {"labels": {OURS: "nginx"}},
             ("MisplacedAnnotation: label 'nginx' has no effect; "
             "write it as annotation sidecar-injector.dev/inject"),
+        ),
+        (
+            {"labels": {OURS: "disabled"}},
+            ("MisplacedAnnotation: label 'disabled' has no effect; "
+            "write sidecar-injection=disabled"),
         ),
         (
             {"labels": {LABEL: "false"}},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sidecar_injector import names
 from sidecar_injector.core import decision, remedies
 from sidecar_injector.core.pods import annotation
-from sidecar_injector.core.reasons import Level, Reason
+from sidecar_injector.core.reasons import Level, PodVerdict, Reason
 from sidecar_injector.webhook import response
 from tests.kits.samples import decided, injection, pod
 
@@ -84,15 +84,44 @@ def test_the_remedy_is_in_the_part_of_a_warning_that_is_never_cut(reason):
     assert len(reason.remedy) <= 65
 
 
-FITTING = st.sampled_from([reason for reason in Reason if reason.level is Level.FIT])
 NAMES = st.text("abc-", min_size=1, max_size=63)
+DETAILS = {
+    Reason.CONTAINER_CONFLICT: "'END'",
+    Reason.VOLUME_CONFLICT: "'END'",
+    Reason.MISSING_VOLUME: "container {name!r} mounts '{name}END'",
+    Reason.PORT_CONFLICT: "TCP 15001 of {name!r} is used by '{name}END'",
+    Reason.MOUNT_PATH_CONFLICT: "'/{name}/{name}/{name}' of container '{name}END'",
+    Reason.ENV_CONFLICT: "{name} of container '{name}END' has valueFrom",
+    Reason.MISSING_SERVICE_ACCOUNT: "'{name}END'",
+    Reason.MISSING_VALUE:
+        "parameter {name} is read from pod annotation '{name}/{name}END', which is not set",
+    Reason.INVALID_VALUE:
+        "parameter {name}, from pod annotation '{name}/{name}END': must be one of debug, info",
+    Reason.INJECTION_CONFLICT: "container {name!r} is of {name}END",
+    Reason.POD_SECURITY:
+        "restricted: container '{name}END' must set securityContext.runAsNonRoot=true",
+    Reason.POD_WOULD_BE_INVALID:
+        "spec.containers[1].volumeMounts[3].name: '{name}END' is not the name of a volume",
+    Reason.INVALID:
+        "spec.template.spec.containers[1].volumeMounts[3].name: '{name}END' is not the name",
+}  # fmt: skip
+"""As they are in decisions; what each is about ends with END."""
 
 
-@given(FITTING, NAMES, NAMES, NAMES)
-def test_a_warning_names_what_the_reason_is_about(reason, name, container, workload):
-    line = decision.line(injection(name), reason, repr(container))
-    room = response.MAX_WARNING_LENGTH - len("sidecar-injector: ")
-    sentence = remedies.sentence(line, f"each pod of {workload}", characters=room)
-    assert len(sentence) <= room
-    assert sentence.endswith(f"{container!r})")
-    assert reason.value in sentence
+@pytest.mark.parametrize("reason", DETAILS, ids=lambda reason: reason.value)
+@given(name=NAMES, injection_name=NAMES, workload=NAMES)
+def test_a_warning_names_what_the_reason_is_about(reason, name, injection_name, workload):
+    line = decision.line(injection(injection_name), reason, DETAILS[reason].format(name=name))
+    decided = decision.Decision(
+        verdict=PodVerdict.UNCHANGED, reason=None, message="", pod={}, evaluated=[line]
+    )
+    (warning,) = response.warnings(decided, f"each pod of StatefulSet {workload}")
+    assert len(warning) <= response.MAX_WARNING_LENGTH
+    assert "END" in warning
+    assert reason.value in warning
+    assert warning.index(reason.remedy) < response.MAX_CORRECTION_LENGTH
+
+
+def test_every_reason_with_a_detail_is_tried():
+    fitting = {reason for reason in Reason if reason.level is Level.FIT}
+    assert fitting - set(DETAILS) == {Reason.TOO_MUCH_WORK}

@@ -26,6 +26,7 @@ from sidecar_injector.webhook import (
     response,
     response_cache,
     validate,
+    worker,
 )
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -48,7 +49,7 @@ EXPECTED = {
     "a review that is read at all": (
         f"{admission_review.MAX_BYTES >> 20} MiB, and {admission_review.MAX_PARSED_BYTES >> 20} MiB"
     ),
-    "large reviews that wait for the worker thread": f"{mutate.MAX_WAITING_BYTES >> 20} MiB",
+    "large reviews that wait for the worker thread": f"{worker.MAX_WAITING_BYTES >> 20} MiB",
     "a review that is decided on the event loop": (
         f"{mutate.SHORT_BYTES >> 10} KiB, {budget.SHORT} parts"
     ),

@@ -39,7 +39,7 @@ def test_there_are_at_most_three_warnings_and_each_names_what_it_is_about():
 
 
 def test_a_long_warning_is_cut_and_still_says_what_to_do():
-    line = decision.line(injection("n" * 60), Reason.MISSING_VOLUME, "d" * 500)
+    line = decision.line(injection("n" * 60), Reason.MISSING_VOLUME, "words " * 100)
     decided = decision.Decision(
         verdict=PodVerdict.UNCHANGED, reason=None, message="", pod={}, evaluated=[line]
     )

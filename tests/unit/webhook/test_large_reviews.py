@@ -17,7 +17,7 @@ from hypothesis import strategies
 from sidecar_injector import names
 from sidecar_injector.core import decide
 from sidecar_injector.httpserver import messages
-from sidecar_injector.webhook import admission_review, mutate, response, response_cache
+from sidecar_injector.webhook import admission_review, response, response_cache, worker
 from tests.kits.admission import Server, patched, review
 from tests.kits.samples import container, pod, resource
 
@@ -176,7 +176,7 @@ async def test_large_ones_are_parsed_one_at_a_time_and_further_ones_are_to_come_
     body = orjson.dumps(review(pod(annotations=BALLAST)))
     monkeypatch.setattr(admission_review, "read", read_slowly)
     monkeypatch.setattr(response, "respond", respond_too)
-    monkeypatch.setattr(mutate, "MAX_WAITING_BYTES", 3 * len(body))
+    monkeypatch.setattr(worker, "MAX_WAITING_BYTES", 3 * len(body))
     pending = [server.webhook.mutate(request_of(body)) for _ in range(3)]
     assert not any(isinstance(answer, messages.Response) for answer in pending)
     tasks = [asyncio.ensure_future(answer) for answer in pending]  # type: ignore[arg-type]

@@ -29,11 +29,11 @@ class Queue:
         self._running = 0
 
     async def hold(self) -> None:
-        async with self.worker.turn(0):
+        async with self.worker.turn(b"", cost=0):
             await self.release.wait()
 
     async def take(self, cost: int) -> None:
-        async with self.worker.turn(cost):
+        async with self.worker.turn(b"", cost=cost):
             assert self._running == 0
             self._running += 1
             await asyncio.sleep(0)
@@ -65,7 +65,7 @@ def test_the_cheapest_has_the_next_turn_and_nobody_is_left_behind(
 
 async def test_a_large_one_does_not_wait_for_every_smaller_one() -> None:
     queue = Queue()
-    async with queue.worker.turn(0):
+    async with queue.worker.turn(b"", cost=0):
         tasks = [asyncio.create_task(queue.take(10_000))]
         for _ in range(5):
             await settle()
@@ -78,7 +78,7 @@ async def test_a_large_one_does_not_wait_for_every_smaller_one() -> None:
 
 async def test_a_turn_that_comes_while_its_request_ends_goes_to_the_next() -> None:
     queue = Queue()
-    async with queue.worker.turn(0):
+    async with queue.worker.turn(b"", cost=0):
         first, second = (asyncio.create_task(queue.take(cost)) for cost in (1, 2))
         await settle()
     # The first has the turn now, and has not run since.
@@ -92,7 +92,7 @@ async def test_an_error_passes_the_turn_on() -> None:
     queue = Queue()
 
     async def fail() -> None:
-        async with queue.worker.turn(0):
+        async with queue.worker.turn(b"", cost=0):
             await queue.worker.run(int, "no number")
 
     with pytest.raises(ValueError, match="no number"):
@@ -107,3 +107,24 @@ async def test_a_function_runs_in_the_thread_without_collections() -> None:
 
     assert await worker.Worker().run(inspect) == (False, False)
     assert gc.isenabled()
+
+
+async def test_bodies_count_while_they_wait_and_no_longer() -> None:
+    long_work = worker.Worker()
+    body = bytes(worker.MAX_WAITING_BYTES // 2 + 1)
+
+    async def take(size: int) -> None:
+        async with long_work.turn(bytes(size), cost=1):
+            raise ZeroDivisionError
+
+    assert long_work.has_room(body)
+    async with long_work.turn(body, cost=0):
+        assert not long_work.has_room(body)
+        tasks = [asyncio.create_task(take(size)) for size in (1, 2)]
+        await settle()
+        assert long_work.waiting_bytes == len(body) + 3
+        tasks[0].cancel()
+        await settle()
+        assert long_work.waiting_bytes == len(body) + 2
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert long_work.waiting_bytes == 0

@@ -226,7 +226,7 @@ def test_work_that_is_too_long_for_others_is_done_beside_them() -> None:
 def test_while_too_many_large_ones_wait_a_workload_is_admitted_without_a_word() -> None:
     long_work = worker.Worker()
     webhook = workloads.WorkloadWebhook(Server(clash()).state, long_work=long_work)
-    long_work.waiting_bytes = mutate.MAX_WAITING_BYTES
+    long_work.waiting_bytes = worker.MAX_WAITING_BYTES
     body = review(LARGE, uid="6e5d4c3b-0000-4000-8000-000000000000")
     body = body.replace(
         b'{"kind":"AdmissionReview","apiVersion"', b'{"kind":"AdmissionReview","apiVersion"'

@@ -98,6 +98,10 @@ async def pod(context: CheckContext) -> AsyncIterator[CheckResult]:
         yield CheckResult("dry-run pod", WARNING, "no enabled namespace to try it in", ENABLE)
         return
     result = await probe.probe(context.client, name)
+    if result.answer is probe.Answer.NOT_CALLED and not await _may_be_enabled(context, name):
+        message = f"the namespace {name} is not enabled: its pods are not injected"
+        yield CheckResult("dry-run pod", WARNING, message, ENABLE.replace("NAME", name))
+        return
     level, remedy = _RATED[result.answer]
     port = context.release.settings.webhook_port
     remedy = remedy.format(namespace=context.release.namespace, port=port)
@@ -112,6 +116,14 @@ _RATED = {
     probe.Answer.UNKNOWN: (WARNING, "name another namespace: check -n NAMESPACE"),
 }
 """The level of each answer, and what helps."""
+
+
+async def _may_be_enabled(context: CheckContext, name: str) -> bool:
+    """Whether the namespace is enabled, or may not be looked at."""
+    try:
+        return bool(await cluster_pods.enabled_namespaces(context.client, name))
+    except api.ApiError:
+        return True
 
 
 async def _first_enabled(context: CheckContext) -> str | None:
