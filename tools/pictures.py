@@ -1,17 +1,21 @@
-"""docs/pictures: what a pod receives, where messages appear, and a terminal, from real output.
+"""docs/pictures: what a pod receives, where messages appear, a terminal, a page, from real output.
 
 `python -m tools.pictures` writes them; a test compares. They have no remote fonts or references, so
-that they look the same without a network.
+that they look the same without a network. That of the page depends on the browser, so the test
+compares the page of which it was made.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import html
+import importlib.resources
 import io
 import pathlib
 import re
 import shlex
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -22,7 +26,8 @@ import yaml
 
 from sidecar_injector import names
 from sidecar_injector.cli import main
-from tools import pages
+from sidecar_injector.cli import playground as playground_package
+from tools import browser, pages, thirdparty
 
 ROOT: Final = pathlib.Path(__file__).parent.parent
 FOLDER: Final = ROOT / "docs" / "pictures"
@@ -143,6 +148,35 @@ def _recording(picture: str) -> str:
     return picture.replace("</style>", "\n".join([*rules, "</style>"]), 1)
 
 
+PLAYGROUND: Final = "playground.png"
+SOURCE: Final = b"Source"
+"""The keyword of a text in the picture that says of which page it was made."""
+
+
+def playground() -> bytes:
+    """The page as it begins, as PNG."""
+    program = thirdparty.chromium()
+    with browser.playground() as address, browser.page(program) as page:
+        page.resize(1280, 900)
+        page.prefer("light")
+        page.open(address)
+        page.wait("document.getElementById('headline').textContent !== ''")
+        picture = page.picture()
+    text = b"tEXt" + SOURCE + b"\0" + page_digest()
+    length, check = len(text) - 4, zlib.crc32(text)
+    # The last 12 bytes are the end of every PNG.
+    return picture[:-12] + length.to_bytes(4) + text + check.to_bytes(4) + picture[-12:]
+
+
+def page_digest() -> bytes:
+    """Names the files of the page, whatever is in them."""
+    digest = hashlib.sha256()
+    for name in ("page.html", "page.css", "page.js"):
+        file = importlib.resources.files(playground_package) / name
+        digest.update(file.read_bytes())
+    return digest.hexdigest().encode()
+
+
 def _box(left: int, title: str, parts: Sequence[tuple[str, str]]) -> Iterator[str]:
     yield _text(left, 24, title, size=15, weight="bold")
     for index, (part, colour) in enumerate(parts):
@@ -185,3 +219,4 @@ def _svg(width: int, height: int, shapes: Sequence[str]) -> str:
 if __name__ == "__main__":
     for name, picture in pictures().items():
         pages.write(FOLDER / name, picture)
+    (FOLDER / PLAYGROUND).write_bytes(playground())

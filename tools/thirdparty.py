@@ -1,4 +1,4 @@
-"""Programs and CRDs of others that the chart is tested with: Prometheus, Helm 3, libfaketime.
+"""Programs and CRDs of others for tests: Prometheus, Helm 3, libfaketime, Chromium.
 
 Fetched by the ordinary clients of Go and Debian; nothing needs root.
 """
@@ -27,6 +27,23 @@ DEFINITIONS: Final = {
     CERT_MANAGER: "deploy/crds/cert-manager.io_{}.yaml",
 }
 """Where a module keeps the definition of a kind, by the kind's plural."""
+
+CHROMIUM: Final = ("chromium-headless-shell", "chromium", "google-chrome")
+"""The browser's programs on a PATH."""
+LAUNCHER: Final = """\
+#!/bin/sh
+root=$(cd "$(dirname "$0")" && pwd)
+export LD_LIBRARY_PATH="{libraries}" FONTCONFIG_FILE="$root/fonts.conf"
+exec "$root/usr/lib/chromium/chromium-headless-shell" "$@"
+"""
+FONTS: Final = """\
+<?xml version="1.0"?>
+<fontconfig>
+<include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+<dir prefix="relative">usr/share/fonts</dir>
+</fontconfig>
+"""
+"""For a machine that has no fonts by itself."""
 
 
 def definition(module: str, plural: str) -> pathlib.Path:
@@ -70,6 +87,50 @@ def libfaketime() -> pathlib.Path:
     return _installed_or_cached(installed[0] if installed else None, "libfaketime.so.1", fetch)
 
 
+def chromium() -> pathlib.Path:
+    """A browser: from the PATH, cached, or from Debian's packages, 100 MB. Raises BuildError."""
+    installed = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if installed:
+        return pathlib.Path(installed)
+    return _installed_or_cached(None, "chromium-debian", _unpack_chromium) / "run"
+
+
+def _unpack_chromium(target: pathlib.Path) -> None:
+    """Put the browser there, with the packages that it needs and this machine lacks."""
+    archives = target / "archives"
+    (archives / "partial").mkdir(parents=True)
+    client, unpacker = (shutil.which(name) or name for name in ("apt-get", "dpkg-deb"))
+    download = (
+        client, "install", "--yes", "--quiet", "--no-install-recommends", "--download-only",
+        "-o", "Debug::NoLocking=true", "-o", f"Dir::Cache::archives={archives}",
+        CHROMIUM[0], "fonts-dejavu-core",
+    )  # fmt: skip
+    try:
+        if subprocess.run(download, capture_output=True, check=False).returncode != 0:
+            # The package lists may be absent, or too old, and root may renew them.
+            subprocess.run([client, "update", "--quiet"], capture_output=True, check=False)
+            subprocess.run(download, capture_output=True, check=True)
+        for archive in archives.glob("*.deb"):
+            subprocess.run([unpacker, "-x", str(archive), str(target)], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(target)
+        raise _unavailable(CHROMIUM[0]) from error
+    shutil.rmtree(archives)
+    folders = sorted({file.parent.relative_to(target) for file in target.glob("usr/lib/**/*.so*")})
+    libraries = ":".join(f"$root/{folder}" for folder in folders)
+    (target / "fonts.conf").write_text(FONTS, "utf-8")
+    (target / "run").write_text(LAUNCHER.format(libraries=libraries), "utf-8")
+    (target / "run").chmod(0o755)
+
+
+def _unavailable(package: str) -> errors.BuildError:
+    return errors.BuildError(
+        name=package,
+        reason="it is not installed, and there is no apt-get that brings it",
+        remedy=f"install it (Debian: apt-get install {package})",
+    )
+
+
 def _installed_or_cached(
     installed: str | pathlib.Path | None, name: str, fetch: Callable[[pathlib.Path], None]
 ) -> pathlib.Path:
@@ -86,11 +147,7 @@ def _installed_or_cached(
 def _from_package(package: str, path: str, target: pathlib.Path) -> None:
     """Put a file of Debian's package there. Raises BuildError if the package is not available."""
     if not _from_debian(package, path, target):
-        raise errors.BuildError(
-            name=package,
-            reason="it is not installed, and there is no apt-get that brings it",
-            remedy=f"install it (Debian: apt-get install {package})",
-        )
+        raise _unavailable(package)
 
 
 def helm3() -> pathlib.Path:

@@ -29,6 +29,7 @@ SUMMARIES: Final[Mapping[str, str]] = {
     "krm": "be a KRM function, for kustomize and kpt",
     "lint": "check injections as the cluster would",
     "plan": "say what a change would do to every workload",
+    "playground": "serve a page that shows what becomes of pods while you write them",
     "restart": "restart workloads whose sidecars are outdated or missing",
     "run": "run the operator",
     "status": "show what is installed, and which pods need a restart",

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from sidecar_injector import names
+from sidecar_injector.core.pods import amounts as resource_amounts
 from sidecar_injector.core.pods import lenient, quantity
-from sidecar_injector.core.validity import resources
 
 Json = dict[str, Any]
 Amounts = dict[str, decimal.Decimal]
@@ -149,7 +149,7 @@ def amounts(pod: Mapping[str, Any]) -> Amounts:
     for field in ("requests", "limits"):
         # Of the containers' sum and the pod's own resources, the latter count.
         own = lenient.child(lenient.child(spec, "resources"), field)
-        sums = resources.aggregate(spec, field)
+        sums = resource_amounts.total(resource_amounts.containers(spec), field)
         for name in RESOURCES:
             amount = quantity.parse(own.get(name))
             result[f"{field}.{name}"] = sums.get(name, NOTHING) if amount is None else amount

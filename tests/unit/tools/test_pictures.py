@@ -34,3 +34,10 @@ def test_each_line_of_the_recording_appears_within_twenty_seconds() -> None:
     assert seconds == sorted(seconds)
     assert seconds[0] == 0
     assert 15 <= seconds[-1] <= 20
+
+
+def test_the_picture_of_the_playground_is_of_the_page_as_it_is_and_small() -> None:
+    picture = (pictures.FOLDER / pictures.PLAYGROUND).read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert b"tEXt" + pictures.SOURCE + b"\0" + pictures.page_digest() in picture, "make pictures"
+    assert len(picture) < 200_000

@@ -291,11 +291,17 @@ def _print_answer(result: Explanation, facts: LiveFacts, *, to: rich.console.Con
     tables.heading(f"{subject}: {headline}", to=to)
     if remedy:
         tables.write(f"{tables.remedy(remedy)}\n")
+    tables.write("".join(f"{line}\n" for line in below_headline(result, owner)))
+
+
+def below_headline(result: Explanation, owner: remedies.Subject) -> Iterator[str]:
+    """What helps a pod that no injection is tried for."""
     for finding in result.of_namespace:
-        tables.write(f"{logs.one_line(finding.text)}\n{tables.remedy(finding.remedy)}\n")
-    reason = entry.decision.reason
+        yield logs.one_line(finding.text)
+        yield tables.remedy(finding.remedy)
+    reason = result.entry.decision.reason
     if reason and reason.level is Level.SCOPE and not result.of_namespace:
-        tables.write(f"{tables.remedy(remedies.of(reason, owner))}\n")
+        yield tables.remedy(remedies.of(reason, owner))
 
 
 def _print_history(

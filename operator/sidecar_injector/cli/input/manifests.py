@@ -60,20 +60,29 @@ def read(path: str) -> list[Document]:
 
     Raises UnreadableInput for what kubectl could not read either, and for a file without objects.
     """
-    file, documents = file_name(path), []
-    for number, (content, layout) in enumerate(written(path), 1):
+    return from_text(file_name(path), _text(path))
+
+
+def from_text(file: str, text: str) -> list[Document]:
+    """The Kubernetes objects of a text, as `read` has them; `file` is its name in messages."""
+    result = []
+    for number, (content, layout) in enumerate(_contents(file, text), 1):
         if content is not None:
             place = _place(file, number)
-            documents.append(Document(place, checked(place, content), layout))
-    if not documents:
+            result.append(Document(place, checked(place, content), layout))
+    if not result:
         raise UnreadableInput(f"{file}: contains no Kubernetes object")
-    return documents
+    return result
 
 
 def written(path: str) -> list[tuple[Any, yaml_styles.Layout]]:
     """The values of a file's documents, whatever they are, with their styles."""
-    with _in_file(file_name(path)):
-        return list(yaml_documents.load_written(_text(path)))
+    return _contents(file_name(path), _text(path))
+
+
+def _contents(file: str, text: str) -> list[tuple[Any, yaml_styles.Layout]]:
+    with _in_file(file):
+        return list(yaml_documents.load_written(text))
 
 
 def read_files(paths: Iterable[str], notes: list[str]) -> list[Document]:
