@@ -22,9 +22,10 @@ KNATIVE = {
     kind: api.Resource("serving.knative.dev/v1", f"{kind.lower()}s", kind)
     for kind in ("Service", "Configuration", "Revision")
 }
+UNITED = api.Resource("apps.kruise.io/v1alpha1", "uniteddeployments", "UnitedDeployment")
 LEADERS = api.Resource("leaderworkerset.x-k8s.io/v1", "leaderworkersets", "LeaderWorkerSet")
 FOO = api.Resource("example.com/v1", "foos", "Foo")
-SERVED = [ROLLOUT, CLONES, ADVANCED, *KNATIVE.values(), LEADERS, FOO]
+SERVED = [ROLLOUT, CLONES, ADVANCED, UNITED, *KNATIVE.values(), LEADERS, FOO]
 OWN = {resource.kind: resource for resource in api.WORKLOADS.values()}
 
 
@@ -165,6 +166,26 @@ def test_what_would_make_no_new_pods_is_not_restarted(fake, strategy):
     owner = owner_of(status=1)
     assert (owner["action"], owner["group"]) == ("recreate by hand", "apps.kruise.io")
     assert not fake.calls["patch", "statefulsets"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "action"),
+    [({"type": "InPlaceIfPossible"}, "recreate by hand"), ({"paused": True}, "recreate by hand"),
+     ({"type": "OnDelete"}, "recreate by hand"), ({"type": "ReCreate"}, "restarted")],
+)  # fmt: skip
+def test_the_strategy_of_a_workload_within_another_counts(fake, strategy, action):
+    inner = {"spec": {"template": TEMPLATE, "updateStrategy": strategy}}
+    by = seed(fake, UNITED, template={"cloneSetTemplate": inner})
+    seed_pod(fake, seed(fake, CLONES, "web-a", by=by, template=TEMPLATE))
+    owner = owner_of(status=int(action != "restarted"))
+    assert (owner["kind"], owner["action"]) == ("UnitedDeployment", action)
+    assert fake.calls["patch", "uniteddeployments"] == int(action == "restarted")
+    assert not fake.calls["patch", "clonesets"]
+
+
+def test_a_paused_rollout_is_restarted_too(fake):
+    rollout(fake, paused=True)
+    assert owner_of()["action"] == "restarted"
 
 
 def test_a_kind_that_has_the_name_of_another_is_told_apart(fake):

@@ -57,7 +57,7 @@ async def effect(lookup: owners.Owners, owner: owners.Owner) -> RestartEffect:
                 f" with --kind-path {owner.group}/{owner.kind}=PATH"
             )
         return RestartEffect(
-            f"a {owner.kind} does not replace its pods when its template changes: delete them"
+            f"a {owner.kind} has no restart: delete its pods, and new ones are made"
         )
     try:
         workload = await lookup.read(owner)
@@ -73,19 +73,24 @@ async def effect(lookup: owners.Owners, owner: owners.Owner) -> RestartEffect:
 
 def _effect(owner: owners.Owner, workload: api.Json) -> RestartEffect:
     spec = lenient.child(workload, "spec")
-    strategy = lenient.child(spec, "updateStrategy")
-    rolling = lenient.child(strategy, "rollingUpdate")
-    if any(part.get("paused") for part in (spec, strategy, rolling)):
+    if owner.entry and owner.entry.restart is kinds.Restart.RESTART_AT:
+        # Argo Rollouts does this in paused ones, too.
+        return RestartEffect(restarted=_moment(spec.get(RESTART_AT)))
+    templates = _templates(owner, workload)
+    if not templates:
+        return RestartEffect("it has no pod template that can be changed: delete its pods")
+    # A UnitedDeployment has the specs of other workloads, with their strategies.
+    specs = [spec, *(workloads.at(workload, path[:-1]) for path in templates)]
+    strategies = [lenient.child(each, "updateStrategy") for each in specs]
+    rolling = [lenient.child(strategy, "rollingUpdate") for strategy in strategies]
+    if any(part.get("paused") for part in (*specs, *strategies, *rolling)):
         return RestartEffect("its rollout is paused: resume it first")
-    if strategy.get("type") == "OnDelete":
+    types = [strategy.get("type") for strategy in strategies]
+    if "OnDelete" in types:
         return RestartEffect("its updateStrategy is OnDelete: delete its pods")
-    in_place = (strategy.get("type"), *(rolling.get(field) for field in IN_PLACE_FIELDS))
+    in_place = (*types, *(part.get(field) for part in rolling for field in IN_PLACE_FIELDS))
     if any(str(value).startswith("InPlace") for value in in_place):
         return RestartEffect("its updateStrategy changes pods in place: delete its pods")
-    if owner.entry and owner.entry.restart is kinds.Restart.RESTART_AT:
-        return RestartEffect(restarted=_moment(spec.get(RESTART_AT)))
-    if not (templates := _templates(owner, workload)):
-        return RestartEffect("it has no pod template that can be changed: delete its pods")
     return RestartEffect(restarted=_restarted(workloads.at(workload, templates[0])))
 
 

@@ -75,6 +75,7 @@ def test_the_table_has_each_kind_once_and_names_what_makes_it():
     of_table = {entry.kind for entry in entries}
     assert all(set(entry.makers) <= of_table for entry in entries)
     assert all(entry.source for entry in kinds.CUSTOM.values())
+    assert all(entry.labels for entry in kinds.CUSTOM.values() if entry.paths)
     assert {kind for kind in kinds.BUILT_IN if kind != "PodTemplate"} == set(api.WORKLOADS)
 
 
