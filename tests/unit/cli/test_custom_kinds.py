@@ -358,7 +358,9 @@ def test_a_path_that_leads_to_nothing_is_said(tmp_path):
         "--kind-path",
         "example.com/Foo=spec.pod",
     )
-    assert "there is nothing at spec.pod" in result.stderr
+    assert (
+        "there is no pod template, with metadata and spec.containers, at spec.pod" in result.stderr
+    )
 
 
 def test_a_wrong_path_is_wrong_usage(tmp_path):

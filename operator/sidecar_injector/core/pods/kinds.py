@@ -278,7 +278,7 @@ class InvalidKindPathError(ValueError):
 
 _SEGMENT: Final = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _KIND_PATH: Final = re.compile(
-    rf"(?P<group>{_SEGMENT}(\.{_SEGMENT})+)/(?P<kind>[A-Z][A-Za-z0-9]{{0,62}})=(?P<path>.*)",
+    rf"(?P<group>{_SEGMENT}(\.{_SEGMENT})*)/(?P<kind>[A-Z][A-Za-z0-9]{{0,62}})=(?P<path>.*)",
     re.DOTALL,
 )
 _STEP: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}(\[\*\])?|\*")
@@ -297,6 +297,11 @@ def from_texts(texts: Iterable[str]) -> list[Kind]:
         match = _KIND_PATH.fullmatch(text)
         if match is None:
             raise InvalidKindPathError(f"{text[:200]!r} is not {FORM}")
+        if "." not in match["group"]:
+            raise InvalidKindPathError(
+                f"{text[:200]!r}: the group of a custom kind has a dot, as in {FORM}; the pod"
+                " templates of Kubernetes' own kinds are known"
+            )
         of_kind = paths.setdefault((match["group"], match["kind"]), [])
         of_kind.append(_path(text, match["path"]))
     return [
