@@ -370,3 +370,25 @@ def test_a_wrong_path_is_wrong_usage(tmp_path):
     )
     assert result.exit_code == 2
     assert "'Foo=spec.pod' is not GROUP/KIND=PATH, such as example.com/Foo=" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["test", "plan", "lint", "explain"])
+def test_verbs_that_read_workloads_from_files_take_the_path(tmp_path, verb):
+    file, injections = foo(tmp_path)
+    named = ("--kind-path", "example.com/Foo=spec.groups[*].pod")
+    reference = "Foo/web/spec.groups[1].pod"
+    content = {
+        "namespace": "demo", "objects": [file], "injections": [injections],
+        "cases": [{"object": reference, "verdict": "Injected"}],
+    }  # fmt: skip
+    write(tmp_path, "sidecar-injector-test.yaml", content)
+    words = {
+        "test": (str(tmp_path),),
+        "plan": ("-n", "demo", "-f", injections, "-w", file),
+        "lint": ("-n", "demo", "-f", injections, "-f", file),
+        "explain": ("-n", "demo", "-f", file, "-i", injections),
+    }[verb]
+    without, result = run(verb, *words), run(verb, *words, *named)
+    assert result.exit_code == 0, result.output
+    assert "looks like a pod" not in result.output
+    assert without.output != result.output

@@ -41,6 +41,7 @@ SCALER: Final = "HorizontalPodAutoscaler"
               help="Workloads, namespaces, quotas and autoscalers, in place of a cluster's."
               " May be repeated.")  # fmt: skip
 @options.injections(required=False, without=" With -w: the injections that there are now.")
+@options.kind_paths()
 @options.output()
 @client.address()
 def plan(

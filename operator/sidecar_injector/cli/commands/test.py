@@ -72,6 +72,7 @@ class FileResult:
 @click.option("--update", is_flag=True, help="Write what is so now into the files.")
 @click.option("--junit", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the results as JUnit XML, too.")  # fmt: skip
+@options.kind_paths()
 @options.output()
 def test(*, folders: tuple[str, ...], update: bool, junit: Path | None, form: str) -> None:
     """Check that pods get what is expected of their injections.
