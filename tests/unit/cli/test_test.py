@@ -172,7 +172,14 @@ def test_two_cases_of_one_name_are_refused(tests):
         ({"objects": ["log.yaml"]}, "field objects: there is no pod in them"),
         ({"injections": ["pod.yaml"]},
          "field injections: there is no SidecarInjection or ClusterSidecarInjection in it"),
-        ({"manifests": "out.yaml"}, "field manifests: {folder}/out.yaml cannot be read"),
+        ({"objects": ["a\0b"]}, "field objects[0]: {folder}/a\\x00b: embedded null byte"),
+        ({"objects": [f"{case_files.NAME}"]}, "field objects[0]: {folder}/" + case_files.NAME),
+        ({"objects": ["pod.yaml", "pod.yaml"]}, "field objects: 'demo/Pod/web' is there twice"),
+        ({"objects": [{"spec": {"containers": 7}}]},
+         "field objects[0]: field spec.containers: must be a list"),
+        ({"manifests": "out.yaml"},
+         "field manifests: there is no file {folder}/out.yaml; --update writes it"),
+        ({"manifests": "."}, "field manifests: {folder}: Is a directory"),
         ({"subject": "x"}, "field subject: unknown field; it belongs to cases[].words[]"),
     ],
 )  # fmt: skip
@@ -206,6 +213,36 @@ def test_a_folder_without_tests_is_refused(tmp_path):
     check_refused(
         run("test", str(tmp_path / "x")), "x: there is no such folder; a file of that name"
     )
+
+
+def test_aliases_that_make_too_much_are_refused(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 7)]
+    write(tmp_path, case_files.NAME, "\n".join(lines))
+    check_refused(run("test", str(tmp_path)), "aliases make more than 1000000 values of it")
+
+
+@pytest.mark.parametrize("name", ["out.yaml", "no/out.yaml"])
+def test_manifests_that_cannot_be_written_are_one_line(tests, tmp_path, name):
+    (tmp_path / "out.yaml").mkdir()
+    tests({"verdict": "Injected"}, manifests=name)
+    check_refused(run("test", "--update", tests.folder), f"{tmp_path}/{name}: ")
+
+
+def test_a_pod_that_cannot_be_read_is_not_updated(tests):
+    file = tests({"verdict": "Injected"}, objects=[{"spec": {"containers": 7}}])
+    before = pathlib.Path(file).read_text()
+    check_refused(run("test", "--update", tests.folder), "spec.containers: must be a list")
+    assert pathlib.Path(file).read_text() == before
+
+
+def test_what_commands_a_terminal_is_shown_as_text(tests, tmp_path):
+    (tmp_path / "out.yaml").write_text("\x1b[31m\n")
+    tests({"name": "\x1b[2J", "verdict": "Refused"}, manifests="out.yaml")
+    result = run("test", tests.folder)
+    assert "\x1b" not in result.stdout
+    assert f"{case_files.NAME}: \\x1b[2J\n" in result.stdout
+    assert "\n-\\x1b[31m\n" in result.stdout
 
 
 def test_nothing_is_written_if_a_later_file_is_refused(tests, tmp_path):
