@@ -70,7 +70,6 @@ class Owners:
         """By kind and namespace, and by the name of what they control."""
         self._custom: dict[Owner, api.Json | None] = {}
         """The custom objects that were read; None for those that cannot be."""
-        self._resources: dict[tuple[str, str], api.Resource | None] = {}
         self.notes: dict[str, None] = {}
         """What could not be read, in sentences."""
 
@@ -103,10 +102,7 @@ class Owners:
         """Where the owner is read; None for a kind that the cluster does not serve."""
         if not owner.group:
             return api.WORKLOADS.get(owner.kind)
-        key = owner.group, owner.kind
-        if key not in self._resources:
-            self._resources[key] = await self._kinds_served.of_kind(*key)
-        return self._resources[key]
+        return await self._kinds_served.of_kind(owner.group, owner.kind)
 
     async def read(self, owner: Owner) -> api.Json | None:
         """The object as it is now, with version and kind; None if there is none."""
@@ -131,7 +127,7 @@ class Owners:
         ends = frozenset() if any(owner.group for owner in wanted) else frozenset(wanted)
         chain: list[Owner] = []
         owner = _owner(namespace, controller)
-        while owner and owner not in chain and len(chain) < MOST_OWNERS:
+        while owner and len(chain) < MOST_OWNERS:
             chain.append(owner)
             if owner in ends:
                 break

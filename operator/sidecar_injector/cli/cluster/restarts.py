@@ -95,12 +95,9 @@ def _effect(owner: owners.Owner, workload: api.Json) -> RestartEffect:
 
 
 def _templates(owner: owners.Owner, workload: api.Json) -> list[kinds.Path]:
-    """The pod templates that a merge patch can change: a list would be replaced."""
-    return [
-        path
-        for path in (owner.entry.paths if owner.entry else ())
-        if kinds.EACH not in path and isinstance(workloads.at(workload, path), dict)
-    ]
+    """The pod templates that a merge patch can change: in no list, which would be replaced."""
+    paths = owner.entry.paths if owner.entry else ()
+    return [path for path in paths if isinstance(workloads.at(workload, path), dict)]
 
 
 def _restarted(template: api.Json) -> datetime.datetime | None:

@@ -136,13 +136,36 @@ def test_a_declared_path_comes_before_the_table_and_ends_with_the_context():
             "there is no pod template, with metadata and spec.containers, at spec.pod or spec.other"
         ]
         assert workloads.pod_paths(other) == [("spec", "other")]
+        assert kinds.find("apps.kruise.io", "CloneSet")
+        with kinds.declared(kinds.from_texts(["example.com/Foo=spec.pod"])):
+            assert workloads.pod_paths(other) == [("spec", "other")]
     assert workloads.pod_paths(usual) == [("spec", "template")]
 
 
-@pytest.mark.parametrize("path", ["spec", "spec.pod.spec", "spec.pods", "spec.nothing"])
+@pytest.mark.parametrize(
+    ("group", "kind", "custom"),
+    [
+        ("apps", "Deployment", ""),
+        ("extensions", "ReplicaSet", ""),
+        ("apps.kruise.io", "StatefulSet", "apps.kruise.io"),
+        ("example.com", "Foo", "example.com"),
+        ("", "Pod", ""),
+    ],
+)
+def test_a_kind_of_kubernetes_has_no_custom_group(group, kind, custom):
+    assert kinds.custom_group(group, kind) == custom
+    entry = kinds.of_owner(custom, kind)
+    assert (entry is None) is (kind == "Foo")
+
+
+@pytest.mark.parametrize(
+    "path", ["spec", "spec.pod.spec", "spec.pods", "spec.pods.pod", "spec.nothing"]
+)
 def test_a_declared_path_to_what_is_no_template_is_named(path):
     (entry,) = kinds.from_texts([f"example.com/Foo={path}"])
-    written = manifest(entry, ("spec",), {"pod": TEMPLATE, "pods": [TEMPLATE], "nothing": None})
+    written = manifest(entry, ("spec",), {
+        "pod": TEMPLATE, "pods": [{"pod": TEMPLATE}], "nothing": None,
+    })  # fmt: skip
     with kinds.declared([entry]):
         assert workloads.pod_paths(written) == []
         (sentence,) = workloads.not_understood(written)
@@ -164,6 +187,8 @@ def test_a_template_to_which_several_paths_lead_is_one():
          "statefulsets.apps.kruise.io web"),
         ("", "StatefulSet", None, "statefulset web"),
         ("batch.volcano.sh", "Job", "", ""),
+        ("batch.volcano.sh", "CronJob", "", ""),
+        ("apps.kruise.io", "BroadcastJob", "", ""),
         ("jobset.x-k8s.io", "JobSet", "", ""),
         ("example.com", "Foo", "", ""),
     ],
