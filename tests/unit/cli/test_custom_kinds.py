@@ -8,7 +8,7 @@ import json
 import pytest
 import yaml
 
-from sidecar_injector.cli.cluster import owners, restarts, rollouts
+from sidecar_injector.cli.cluster import owners, refusals, restarts, rollouts
 from sidecar_injector.kube import api
 from tests.kits import cluster
 from tests.kits.cli import run, write
@@ -189,6 +189,20 @@ def test_the_strategy_of_a_workload_within_another_counts(fake, strategy, action
 def test_a_paused_rollout_is_restarted_too(fake):
     rollout(fake, paused=True)
     assert owner_of()["action"] == "restarted"
+
+
+def test_status_looks_an_owner_up_once_for_pods_and_refusals(fake):
+    by = seed(fake, OWN["ReplicaSet"], "web-1", by=seed(fake, FOO, template=TEMPLATE))
+    seed_pod(fake, by)
+    event = {
+        "metadata": {"name": "a", "namespace": "demo"}, "reason": "FailedCreate",
+        "note": f"{refusals.DENIED}no sidecar",
+        "regarding": {**reference(*by), "namespace": "demo"},
+    }  # fmt: skip
+    fake.seed(api.EVENTS, event)
+    (refused,) = answered("status", "-n", "demo")["refused"]
+    assert (refused["group"], refused["kind"]) == ("example.com", "Foo")
+    assert fake.calls["document", "/apis"] == fake.calls["get", "foos"] == 1
 
 
 def test_a_kind_that_has_the_name_of_another_is_told_apart(fake):

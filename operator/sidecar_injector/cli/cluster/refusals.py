@@ -24,18 +24,17 @@ class Refusal:
     message: str
 
 
-async def read(client: api.Api, namespace: str | None) -> list[Refusal]:
+async def read(lookup: owners.Owners, namespace: str | None) -> list[Refusal]:
     """The refusals in a namespace, or in all; the owner is the Deployment of a ReplicaSet."""
     scope = api.Scope(namespace=namespace, field_selector=_EVENTS)
-    pod_owners = owners.Owners(client)
     newest: dict[owners.Owner, Refusal] = {}
-    for event in await objects.read_all(client, api.EVENTS, scope=scope):
+    for event in await objects.read_all(lookup.client, api.EVENTS, scope=scope):
         _, is_ours, message = str(event.get("note")).partition(DENIED)
         regarding = event.get("regarding") or {}
         # Who may create Events may write anything into them.
         if not is_ours or not all(regarding.get(key) for key in ("namespace", "kind", "name")):
             continue
-        owner = await pod_owners.above(regarding)
+        owner = await lookup.above(regarding)
         refusal = Refusal(owner, _last(event), message)
         newest[owner] = max(refusal, newest.get(owner, refusal))
     return sorted(newest.values())

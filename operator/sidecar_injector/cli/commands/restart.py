@@ -261,12 +261,12 @@ async def _plans(
     injections = await cluster_injections.injections(client, namespace=namespace)
     kinds_served = discovery.Discovery(client)
     references = await objects.resolved(mode.references, kinds_served)
+    lookup = owners.Owners(client, kinds_served)
     overview = await cluster_pods.overview(
-        client,
+        lookup,
         namespace=namespace,
         injections=injections,
         release_namespace=await release.namespace_of(client, chosen=release_namespace),
-        kinds_served=kinds_served,
     )
     of_owner: dict[owners.Owner, list[cluster_pods.RestartCandidate]] = {}
     for candidate in overview.candidates:
@@ -274,11 +274,11 @@ async def _plans(
         if is_meant and not candidate.obstacle:
             of_owner.setdefault(candidate.owner, []).append(candidate)
     plans = [
-        OwnerPlan(owner, candidates, await restarts.effect(overview.lookup, owner))
+        OwnerPlan(owner, candidates, await restarts.effect(lookup, owner))
         for owner, candidates in sorted(of_owner.items())
     ]
-    notes = (*injections.notes, *overview.lookup.notes)
-    return Restarts(plans=plans, notes=notes, lookup=overview.lookup)
+    notes = (*injections.notes, *lookup.notes)
+    return Restarts(plans=plans, notes=notes, lookup=lookup)
 
 
 def _is_named(owner: owners.Owner, references: Sequence[objects.Reference]) -> bool:

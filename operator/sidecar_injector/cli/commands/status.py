@@ -180,13 +180,14 @@ async def _read(
         notes=notes,
         consequence="whether the operator runs in this cluster is not known",
     )
+    lookup = owners.Owners(client)
     refusals = await objects.unless_forbidden(
-        cluster_refusals.read(client, namespace),
+        cluster_refusals.read(lookup, namespace),
         notes=notes,
         consequence="refused pods are not shown",
     )
     pods = await cluster_pods.overview(
-        client,
+        lookup,
         namespace=namespace,
         injections=injections,
         release_namespace=release.namespace if release else names.PRODUCT,
@@ -200,7 +201,7 @@ async def _read(
         refusals=refusals or [],
         is_of_namespace=namespace is not None,
         certificates=await _certificates(client, release, notes) if release else None,
-        notes=(*injections.notes, *notes, *pods.lookup.notes),
+        notes=(*injections.notes, *notes, *lookup.notes),
     )
 
 
