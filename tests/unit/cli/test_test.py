@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from sidecar_injector import names
 from sidecar_injector.cli.input import case_files
 from sidecar_injector.cli.output import junit, projection
 from tests.kits.cli import check_refused, placed, run, write
@@ -164,6 +165,31 @@ def test_two_cases_of_one_name_are_refused(tests):
     check_refused(run("test", tests.folder), f"{file}: field cases[1].name: {sentence}")
 
 
+def test_a_case_has_another_name_than_the_manifests(tests):
+    file = tests({"name": "out.yaml", "verdict": "Injected"}, manifests="out.yaml")
+    check_refused(run("test", "--update", tests.folder), f"{file}: field cases[0].name: 'out.yaml'")
+
+
+def test_what_is_as_expected_is_not_written_in_another_style(tests, tmp_path):
+    file = tests(manifests="out.yaml")
+    text = pathlib.Path(file).read_text().partition("cases:")[0]
+    text += 'cases: [{"verdict": Injected}]  # As it should be.\n'
+    pathlib.Path(file).write_text(text)
+    counts = [run("test", "--update", tests.folder).stdout.splitlines()[-1] for _ in range(2)]
+    assert counts == ["2 cases in 1 file: 1 written", "2 cases in 1 file: 0 written"]
+    assert pathlib.Path(file).read_text() == text
+
+
+def test_marks_that_the_author_has_written_are_in_the_result(tests):
+    labels = {names.INJECTED_LABEL: "true"}
+    pod = placed()
+    pod = {**pod, "metadata": {**pod["metadata"], "labels": labels}}
+    whole = {**pod["metadata"], "labels": labels}
+    tests({"result": {"metadata": whole, "spec": {"containers": [APP, SIDECAR]}}}, objects=[pod])
+    result = run("test", tests.folder)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -285,6 +311,13 @@ def test_update_fills_in_a_file_without_cases_and_the_manifests(tests, tmp_path)
     ]  # fmt: skip
     assert "name: sidecar" in (tmp_path / "out.yaml").read_text()
     assert run("test", tests.folder).exit_code == 0
+
+    labels = {"sidecar-injection": "disabled"}
+    pod = {"metadata": {"name": "off", "labels": labels}, "spec": {"containers": [APP]}}
+    tests(objects=[pod], manifests="out.yaml")
+    assert run("test", "--update", tests.folder).exit_code == 0
+    (case,) = now(file)
+    assert (case["verdict"], case["reason"]) == ("OutOfScope", "PodLabelDisabled")
 
     (tmp_path / "out.yaml").write_text("stale\n")
     result = run("test", tests.folder)

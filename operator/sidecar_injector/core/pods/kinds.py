@@ -210,22 +210,20 @@ CUSTOM: Final[Mapping[tuple[str, str], Kind]] = {
 }
 """What other projects have, by API group and kind."""
 _OWN_GROUPS: Final = frozenset(entry.group for entry in _OWN)
-_declared: contextvars.ContextVar[Mapping[tuple[str, str], Kind]] = contextvars.ContextVar(
-    "declared", default=CUSTOM
+_ALL: Final = {(entry.group, entry.kind): entry for entry in (*_OWN, *_CUSTOM)}
+_table: contextvars.ContextVar[Mapping[tuple[str, str], Kind]] = contextvars.ContextVar(
+    "table", default=_ALL
 )
 
 
 def find(group: str, kind: str) -> Kind | None:
     """The entry of a kind; None if it has none."""
-    if group in _OWN_GROUPS:
-        own = BUILT_IN.get(kind)
-        return own if own and own.group == group else None
-    return _declared.get().get((group, kind))
+    return _table.get().get((group, kind))
 
 
 def of_owner(custom_group: str, kind: str) -> Kind | None:
     """The entry of a kind, by the group that `custom_group` returns."""
-    return _declared.get().get((custom_group, kind)) if custom_group else BUILT_IN.get(kind)
+    return find(custom_group, kind) if custom_group else BUILT_IN.get(kind)
 
 
 def custom_group(group: str, kind: str) -> str:
@@ -241,13 +239,12 @@ def is_like_own(group: str, kind: str) -> bool:
 @contextlib.contextmanager
 def declared(entries: Iterable[Kind]) -> Iterator[None]:
     """Know these kinds, too, as long as the context is open; they come before the table."""
-    table = dict(_declared.get())
-    table |= {(entry.group, entry.kind): entry for entry in entries}
-    token = _declared.set(table)
+    added = {(entry.group, entry.kind): entry for entry in entries}
+    token = _table.set({**_table.get(), **added})
     try:
         yield
     finally:
-        _declared.reset(token)
+        _table.reset(token)
 
 
 def present(manifest: Mapping[str, Any], path: Path) -> Iterator[Path]:

@@ -35,7 +35,7 @@ def pod_paths(manifest: Mapping[str, Any]) -> list[Path]:
     entry = kinds.find(group, kind)
     if entry and (places := _of_entry(manifest, entry)):
         return [path for path, is_template in places.items() if is_template]
-    if entry and (entry.is_declared or not entry.paths):
+    if entry and entry.is_declared:
         return []
     return [path[:-1] for path, spec in _pod_specs(manifest) if _is_template(path, spec)]
 

@@ -164,7 +164,7 @@ def test_a_kind_of_kubernetes_has_no_custom_group(group, kind, custom):
 def test_a_declared_path_to_what_is_no_template_is_named(path):
     (entry,) = kinds.from_texts([f"example.com/Foo={path}"])
     written = manifest(entry, ("spec",), {
-        "pod": TEMPLATE, "pods": [{"pod": TEMPLATE}], "nothing": None,
+        "pod": TEMPLATE, "pods": [TEMPLATE], "nothing": None,
     })  # fmt: skip
     with kinds.declared([entry]):
         assert workloads.pod_paths(written) == []
