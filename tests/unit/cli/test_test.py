@@ -165,6 +165,28 @@ def test_two_cases_of_one_name_are_refused(tests):
     check_refused(run("test", tests.folder), f"{file}: field cases[1].name: {sentence}")
 
 
+def test_a_case_names_its_object_where_there_are_several(tests):
+    pods = [{"metadata": {"name": name}, "spec": {"containers": [APP]}} for name in "ab"]
+    file = tests({"verdict": "Injected"}, objects=pods)
+    sentence = "is missing; there are default/Pod/a, default/Pod/b"
+    check_refused(run("test", tests.folder), f"{file}: field cases[0].object: {sentence}")
+
+
+def test_no_words_may_be_expected(tests):
+    tests({"words": []})
+    assert run("test", tests.folder).exit_code == 0
+
+
+def test_the_files_that_are_written_are_listed_for_programs_and_people(tests):
+    file = tests({"verdict": "Refused"}, folder="\x1b[31m")
+    result = run("test", "--update", tests.folder, "-o", "json")
+    assert (result.exit_code, json.loads(result.stdout)["written"]) == (0, [file])
+    tests({"verdict": "Refused"}, folder="\x1b[31m")
+    result = run("test", "--update", tests.folder)
+    assert "\\x1b[31m" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
 def test_a_case_has_another_name_than_the_manifests(tests):
     file = tests({"name": "out.yaml", "verdict": "Injected"}, manifests="out.yaml")
     check_refused(run("test", "--update", tests.folder), f"{file}: field cases[0].name: 'out.yaml'")
