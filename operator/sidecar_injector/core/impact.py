@@ -69,7 +69,7 @@ class Target(NamedTuple):
     """Where the template is in an object that has several."""
 
     def __str__(self) -> str:
-        return f"{self.owner}:{self.template}" if self.template else str(self.owner)
+        return f"{self.owner}/{self.template}" if self.template else str(self.owner)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -476,7 +476,7 @@ def test_each_template_of_a_custom_kind_counts(tmp_path):
     }  # fmt: skip
     result = of_files(tmp_path, sidecar(), None, NAMESPACE, custom)
     assert result.stdout.splitlines()[0] == "2 workloads (2 pods) gain proxy"
-    assert "demo/Train/train:spec.jobs[0].template.spec.template" in result.stdout
+    assert "demo/Train/train/spec.jobs[0].template.spec.template" in result.stdout
 
 
 def test_the_documented_plan_is_what_is_printed(fake, planned):
