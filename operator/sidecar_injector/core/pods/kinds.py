@@ -238,7 +238,7 @@ def is_like_own(group: str, kind: str) -> bool:
 
 def custom() -> Iterable[Kind]:
     """The kinds of other projects, those that were declared included."""
-    return _declared.get().values()
+    return [entry for entry in _table.get().values() if entry.group not in _OWN_GROUPS]
 
 
 @contextlib.contextmanager
