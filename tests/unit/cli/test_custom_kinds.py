@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from sidecar_injector.cli.cluster import owners, refusals, restarts, rollouts
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.kube import api
 from tests.kits import cluster
 from tests.kits.cli import run, write
@@ -325,10 +326,10 @@ def test_what_cannot_be_above_the_pods_of_a_workload_is_not_listed(fake):
     deployment = seed(fake, OWN["Deployment"], by=(FOO, "web"), template=TEMPLATE)
     by = reference(*seed(fake, OWN["ReplicaSet"], "web-1", by=deployment))
     pod = cluster.pod("web-1-a", ownerReferences=[by])
-    wanted = owners.Owner("demo", "Deployment", "web")
+    wanted = Owner("demo", "Deployment", "web")
     listed = fake.calls["list", "deployments"]
     makers = asyncio.run(owners.Owners(fake).makers(pod, wanted=[wanted]))
-    assert makers == [owners.Owner("demo", "ReplicaSet", "web-1"), wanted]
+    assert makers == [Owner("demo", "ReplicaSet", "web-1"), wanted]
     assert fake.calls["list", "deployments"] == listed
 
 

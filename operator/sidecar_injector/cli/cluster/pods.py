@@ -14,6 +14,7 @@ from sidecar_injector.core import audit, decide
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import status_annotation, uninject
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import Verdict
 from sidecar_injector.kube import api
 
@@ -27,7 +28,7 @@ class RestartCandidate:
 
     pod: str
     created: datetime.datetime
-    owner: owners.Owner
+    owner: Owner
     injection: model.Injection
     state: str
     """`audit.OUTDATED` or `audit.MISSING`."""
@@ -45,7 +46,7 @@ class SkippedPod:
     """A pod that was created without an injection that applies and could not be done."""
 
     pod: str
-    owner: owners.Owner
+    owner: Owner
     reference: str
     reason: str
     """A code of `reasons.Reason`, as the pod's annotation has it."""

@@ -20,6 +20,7 @@ from sidecar_injector.cli.commands import certificates
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
 from sidecar_injector.core.pods import kinds
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import BY_CODE
 from sidecar_injector.kube import api
 
@@ -159,7 +160,7 @@ def _release_as_json(release: cluster_release.Release, outside: str) -> dict[str
     }
 
 
-def _owner_as_json(owner: owners.Owner) -> dict[str, str]:
+def _owner_as_json(owner: Owner) -> dict[str, str]:
     return {
         "namespace": owner.namespace, "kind": owner.kind, "group": owner.group, "name": owner.name,
     }  # fmt: skip

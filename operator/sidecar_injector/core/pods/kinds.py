@@ -60,6 +60,11 @@ class Kind:
         return f"{self.plural}.{self.group}".rstrip(".")
 
     @property
+    def rolls(self) -> bool:
+        """Whether `restart` restarts it; `kubectl rollout restart` takes those of Kubernetes."""
+        return self.restart in (Restart.ANNOTATION, Restart.RESTART_AT)
+
+    @property
     def template_path(self) -> Path:
         """The path to its only template; empty if it may have several."""
         only = self.paths[0] if len(self.paths) == 1 else ()
