@@ -7,6 +7,7 @@ import pathlib
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -136,6 +137,7 @@ def test_the_pods_of_one_object_are_told_apart_by_their_templates(tests):
     [
         ({"injections": [{"name": "log", "reason": "PortConflct"}]},
          "injections[0].reason: 'PortConflct' is no reason; did you mean 'PortConflict'?"),
+        ({"words": [{"reason": "Nothing"}]}, "words[0].reason: 'Nothing' is no reason; there are "),
         ({"reason": "Nothing"}, "reason: 'Nothing' is no reason; there are AlreadyInjected, "),
         ({"verdict": "injected"}, "verdict: 'injected' must be one of OutOfScope, Unchanged"),
         ({"verdct": "Injected"}, "verdct: unknown field; did you mean verdict?"),
@@ -187,6 +189,22 @@ def test_the_files_that_are_written_are_listed_for_programs_and_people(tests):
     assert "\x1b" not in result.stdout
 
 
+def test_a_file_is_run_once_in_whatever_way_it_is_named(tests):
+    file = tests({"verdict": "Injected"})
+    for words in ((file,), (tests.folder, tests.folder), (file, tests.folder)):
+        assert run("test", *words).stdout == "1 case in 1 file: all as expected\n"
+
+
+def test_update_keeps_what_is_behind_the_cases(tests):
+    file = tests()
+    rest = yaml.safe_load(pathlib.Path(file).read_text().partition("cases:")[0])
+    content = {"cases": [{"verdict": "Refused"}], **rest}
+    pathlib.Path(file).write_text(yaml.safe_dump(content, sort_keys=False))
+    assert run("test", "--update", tests.folder).exit_code == 0
+    expected = {**content, "cases": [{"verdict": "Injected"}]}
+    assert yaml.safe_load(pathlib.Path(file).read_text()) == expected
+
+
 def test_a_case_has_another_name_than_the_manifests(tests):
     file = tests({"name": "out.yaml", "verdict": "Injected"}, manifests="out.yaml")
     check_refused(run("test", "--update", tests.folder), f"{file}: field cases[0].name: 'out.yaml'")
@@ -217,6 +235,8 @@ def test_marks_that_the_author_has_written_are_in_the_result(tests):
     [
         ({"objects": ["pot.yaml"]}, "field objects[0]: {folder}/pot.yaml: No such file"),
         ({"objects": [7]}, "field objects[0]: 7 must be the name of a file, or an object"),
+        ({"objects": [{"kind": "Deployment"}]},
+         "field objects[0]: field apiVersion must be a text"),
         ({"objects": ["log.yaml"]}, "field objects: there is no pod in them"),
         ({"injections": ["pod.yaml"]},
          "field injections: there is no SidecarInjection or ClusterSidecarInjection in it"),
@@ -449,6 +469,11 @@ def test_a_whole_value_leaves_nothing_out(a, b):
     projected = projection.of(a, b, whole=True)
     is_same = json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
     assert (json.dumps(projected) == json.dumps(b)) is is_same
+
+
+@pytest.mark.parametrize(("actual", "expected"), [(True, 1), (1, True), (1, 1.0), ("1", 1)])
+def test_values_of_other_types_are_different(actual, expected):
+    assert json.dumps(projection.of([actual], [expected])) == json.dumps([actual])
 
 
 def test_an_item_that_is_there_twice_is_found_behind_the_one_before_it():
