@@ -41,7 +41,9 @@ def test_each_template_of_each_custom_kind_is_found_and_no_guess(entry):
         assert not [*workloads.not_understood(written)]
         expected = controllers.expected(written, places[0], TEMPLATE, account=None)
         assert expected.unknown >= set(entry.labels)
-        assert not workloads.pod_paths(manifest(entry, path, {"spec": {"containers": [{}]}}))
+        for key in ("name", "image"):
+            incomplete = {"spec": {"containers": [{key: "app"}]}}
+            assert not workloads.pod_paths(manifest(entry, path, incomplete))
 
 
 def test_members_of_a_map_are_templates_of_their_own():
@@ -203,3 +205,15 @@ def test_commands_are_those_of_the_kind(group, kind, restart, patch):
     assert command.startswith(f"kubectl patch {patch} -n demo" if patch else "")
     assert bool(command) is bool(patch)
     assert ("--type=merge" in command) is bool(group and patch)
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "is_shown"),
+    [("argoproj.io", "Rollout", True), ("jobset.x-k8s.io", "JobSet", False),
+     ("leaderworkerset.x-k8s.io", "LeaderWorkerSet", False), ("example.com", "Foo", False)],
+)  # fmt: skip
+def test_the_yaml_for_a_file_is_shown_where_there_is_one_template(group, kind, is_shown):
+    subject = remedies.Subject(namespace="demo", kind=kind, name="web", group=group, is_file=True)
+    remedy = remedies.of(Reason.NOT_REQUESTED, subject, injection())
+    assert ("spec: {template: {metadata: {annotations: {" in remedy.text) is is_shown
+    assert ("annotations: {" in remedy.text) is is_shown
