@@ -42,6 +42,7 @@ async def test_where_there_is_nothing_nothing_is_offered(fake):
     fake.take(api.CLUSTER_INJECTIONS, name="everywhere")
     offered = await live.choices(fake, "empty", {})
     assert (offered["injections"], offered["pods"]) == ([], [])
+    assert offered["notes"] == ["namespace empty has neither injections nor workloads"]
 
 
 async def test_a_kind_that_may_not_be_listed_is_a_note(fake):
@@ -61,11 +62,37 @@ async def test_a_workload_comes_as_it_may_have_been_written_after_its_namespace(
     text, notes = await chosen(fake, answers.PODS, "Deployment/web")
     namespace, deployment = yaml_documents.load_all(text)
     assert notes == []
-    assert namespace["metadata"]["labels"] == {names.INJECTION_LABEL: names.ENABLED}
+    labels = {names.INJECTION_LABEL: names.ENABLED}
+    assert namespace == {
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo", "labels": labels},
+    }  # fmt: skip
     assert [*deployment][:2] == ["apiVersion", "kind"]
     assert deployment["metadata"].keys() == {"name", "namespace", "labels", "annotations"}
     assert deployment["metadata"]["annotations"] == {"team": "blue"}
     assert "status" not in deployment
+
+
+async def test_metadata_of_which_nothing_is_left_is_not_in_the_text(fake):
+    plain = kit.deployment("demo", "web")
+    plain["metadata"]["annotations"] = {live.LAST_APPLIED: "{}"}
+    fake.seed(api.DEPLOYMENTS, plain)
+    text, _ = await chosen(fake, answers.PODS, "Deployment/web")
+    _, deployment = yaml_documents.load_all(text)
+    assert "annotations" not in deployment["metadata"]
+
+
+async def test_kinds_of_other_projects_are_offered_where_they_are_served(fake):
+    advanced = api.Resource("apps.kruise.io/v1beta1", "statefulsets", "StatefulSet")
+    fake.custom_kinds = [advanced]
+    metadata = {"name": "web", "namespace": "demo"}
+    template = {"spec": {"containers": [{"name": "app", "image": "app:1"}]}}
+    fake.seed(advanced, {"metadata": metadata, "spec": {"template": template}})
+    offered = await live.choices(fake, "demo", {})
+    choice = "StatefulSet.apps.kruise.io/web"
+    assert offered["pods"] == ["Pod/bare", "Deployment/web", choice]
+    text, _ = await chosen(fake, answers.PODS, choice)
+    _, workload = yaml_documents.load_all(text)
+    assert (workload["apiVersion"], workload["kind"]) == ("apps.kruise.io/v1beta1", "StatefulSet")
 
 
 async def test_a_namespace_that_may_not_be_read_is_a_note(fake):
@@ -105,14 +132,14 @@ async def test_nothing_is_written(fake):
     for choice in ("Deployment/web", "Pod/bare"):
         await chosen(fake, answers.PODS, choice)
     await chosen(fake, answers.INJECTIONS, "all")
-    assert {method for method, _ in fake.calls - before} == {"get", "list"}
+    assert {method for method, _ in fake.calls - before} == {"document", "get", "list"}
 
 
 @pytest.mark.parametrize(
     ("choice", "sentence"),
     [
         ("Deployment/none", "does not know"),
-        ("Secret/token", "'Secret' has no pod template"),
+        ("Secret/token", "'Secret' is not a kind that has pods"),
         ("", "'' is not"),
     ],
 )

@@ -59,7 +59,8 @@ def _custom(owner: api.Json) -> Rollout:
         return Rollout(message="its controller has not seen it yet")
     if restart := lenient.text(spec, "restartAt"):
         last = lenient.text(status, "restartedAt")
-        return Rollout(complete=last == restart, message=f"restarted at {last or 'no time yet'}")
+        message = f"restarted at {last}" if last else "its controller has not restarted it yet"
+        return Rollout(complete=last == restart, message=message)
     counts = [status.get(field, 0) for field in COUNTS]
     if "updatedReplicas" in status and all(isinstance(count, int) for count in counts):
         new, all_pods, available = counts[0], counts[1], max(counts[2:])

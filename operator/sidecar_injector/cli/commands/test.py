@@ -111,7 +111,7 @@ def run(file: case_files.CaseFile, *, update: bool = False) -> FileResult:
         results.append(Result(file.printed.name, "", printed, now))
     cases = file.cases or ([{"object": pod.label} for pod in pods] if update else [])
     if not results and not cases:
-        raise file.error(case_files.CASES, f"is missing; {UPDATE}")
+        raise file.error(case_files.CASES, f"contains no case; {UPDATE}")
     cases_now: list[Json] = []
     for index, case in enumerate(cases):
         place = f"{case_files.CASES}[{index}]"
@@ -252,7 +252,8 @@ def _print(files: Sequence[FileResult], *, written: Sequence[Path] | None) -> No
     cases = _counted(sum(len(file.results) for file in files), "case")
     within = f"{cases} in {_counted(len(files), 'file')}"
     if written is not None:
-        lines = [*(f"{path} written" for path in written), f"{within}: {len(written)} written"]
+        result = f"{_counted(len(written), 'file')} written" if written else "nothing to write"
+        lines = [*(f"{path} written" for path in written), f"{within}: {result}"]
         click.echo("\n".join(map(logs.one_line, lines)))
         return
     for file in files:

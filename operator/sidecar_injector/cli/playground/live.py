@@ -9,11 +9,12 @@ from typing import Any, Final
 import click
 
 from sidecar_injector.cli.cluster import client as cluster_client
+from sidecar_injector.cli.cluster import discovery, objects
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import objects
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.cli.playground import answers
+from sidecar_injector.core.pods import kinds
 from sidecar_injector.kube import api
 
 SECONDS: Final = 5.0
@@ -46,11 +47,13 @@ async def choices(client: api.Api, namespace: str, _: Mapping[str, str]) -> api.
     live = await cluster_injections.injections(client, namespace=namespace)
     names, notes = [_name(each.resource) for each in live.injections], [*live.notes]
     offered: list[str] = []
-    for kind, resource in api.WORKLOADS.items():
+    for kind, resource in await _workloads(client):
         items = await objects.unless_forbidden(
             _first(client, resource, namespace), notes=notes, consequence="they are not offered"
         )
         offered += [_name({**item, "kind": kind}) for item in items or () if not _is_made(item)]
+    if not notes and not names and not offered:
+        notes.append(f"namespace {namespace} has neither injections nor workloads")
     all_names = [ALL, *names] if names else []
     return {
         answers.INJECTIONS: all_names, answers.PODS: offered, "namespace": namespace, "notes": notes
@@ -68,14 +71,28 @@ async def manifests(client: api.Api, namespace: str, texts: Mapping[str, str]) -
         every = [each.resource for each in live.injections]
         resources = [resource for resource in every if choice in (ALL, _name(resource))]
     else:
-        (reference,) = objects.references([choice])
+        served = discovery.Discovery(client)
+        (reference,) = await objects.resolved(objects.references([choice]), served)
         around = await objects.unless_forbidden(
             client.get(api.NAMESPACES, name=namespace), notes=notes, consequence="it does not count"
         )
         head = {"apiVersion": "v1", "kind": "Namespace"}
-        resources = [{**around, **head}] if around else []
+        resources = [{**head, "metadata": api.metadata(around)}] if around else []
         resources.append(await objects.read(client, reference, namespace=namespace))
     return {"text": yaml_documents.dump_all([*map(_written, resources)]), "notes": notes}
+
+
+async def _workloads(client: api.Api) -> list[tuple[str, api.Resource]]:
+    """The kinds of Kubernetes, and those of other projects that the cluster serves."""
+    served = discovery.Discovery(client)
+    return [
+        *api.WORKLOADS.items(),
+        *[
+            (f"{kind}.{group}", resource)
+            for (group, kind), entry in kinds.CUSTOM.items()
+            if entry.paths and (resource := await served.of_kind(group, kind))
+        ],
+    ]
 
 
 async def _first(client: api.Api, resource: api.Resource, namespace: str) -> list[api.Json]:
@@ -96,9 +113,10 @@ def _is_made(resource: api.Json) -> bool:
 def _written(resource: api.Json) -> api.Json:
     """The object without what the cluster has written into it."""
     manifest = cluster_pods.as_new(resource) if resource["kind"] == "Pod" else resource
-    metadata = {key: api.metadata(manifest)[key] for key in KEPT if key in api.metadata(manifest)}
-    if LAST_APPLIED in (annotations := metadata.get("annotations") or {}):
-        metadata["annotations"] = {k: v for k, v in annotations.items() if k != LAST_APPLIED}
+    metadata = {**api.metadata(manifest)}
+    annotations = metadata.get("annotations") or {}
+    metadata["annotations"] = {k: v for k, v in annotations.items() if k != LAST_APPLIED}
+    metadata = {key: metadata[key] for key in KEPT if metadata.get(key)}
     # The items of a list have version and kind at their end.
     whole = {"apiVersion": "", "kind": "", **manifest, "metadata": metadata}
     return {key: value for key, value in whole.items() if key != "status"}
