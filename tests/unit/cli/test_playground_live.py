@@ -38,6 +38,16 @@ async def test_injections_and_what_nothing_else_has_made_are_offered(fake):
     }
 
 
+async def test_a_custom_kind_is_offered_with_its_group(fake):
+    rollouts = api.Resource("argoproj.io/v1alpha1", "rollouts", "Rollout")
+    fake.custom_kinds.append(rollouts)
+    fake.seed(rollouts, kit.deployment("demo", "canary"))
+    offered = await live.choices(fake, "demo", {})
+    assert offered["pods"] == ["Pod/bare", "Deployment/web", "Rollout.argoproj.io/canary"]
+    text, _ = await chosen(fake, answers.PODS, offered["pods"][-1])
+    assert [each["kind"] for each in yaml_documents.load_all(text)] == ["Namespace", "Rollout"]
+
+
 async def test_where_there_is_nothing_nothing_is_offered(fake):
     fake.take(api.CLUSTER_INJECTIONS, name="everywhere")
     offered = await live.choices(fake, "empty", {})
@@ -79,20 +89,6 @@ async def test_metadata_of_which_nothing_is_left_is_not_in_the_text(fake):
     text, _ = await chosen(fake, answers.PODS, "Deployment/web")
     _, deployment = yaml_documents.load_all(text)
     assert "annotations" not in deployment["metadata"]
-
-
-async def test_kinds_of_other_projects_are_offered_where_they_are_served(fake):
-    advanced = api.Resource("apps.kruise.io/v1beta1", "statefulsets", "StatefulSet")
-    fake.custom_kinds = [advanced]
-    metadata = {"name": "web", "namespace": "demo"}
-    template = {"spec": {"containers": [{"name": "app", "image": "app:1"}]}}
-    fake.seed(advanced, {"metadata": metadata, "spec": {"template": template}})
-    offered = await live.choices(fake, "demo", {})
-    choice = "StatefulSet.apps.kruise.io/web"
-    assert offered["pods"] == ["Pod/bare", "Deployment/web", choice]
-    text, _ = await chosen(fake, answers.PODS, choice)
-    _, workload = yaml_documents.load_all(text)
-    assert (workload["apiVersion"], workload["kind"]) == ("apps.kruise.io/v1beta1", "StatefulSet")
 
 
 async def test_a_namespace_that_may_not_be_read_is_a_note(fake):

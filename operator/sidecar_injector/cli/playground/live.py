@@ -9,12 +9,11 @@ from typing import Any, Final
 import click
 
 from sidecar_injector.cli.cluster import client as cluster_client
-from sidecar_injector.cli.cluster import discovery, objects
 from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import discovery, objects
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.cli.playground import answers
-from sidecar_injector.core.pods import kinds
 from sidecar_injector.kube import api
 
 SECONDS: Final = 5.0
@@ -47,10 +46,12 @@ async def choices(client: api.Api, namespace: str, _: Mapping[str, str]) -> api.
     live = await cluster_injections.injections(client, namespace=namespace)
     names, notes = [_name(each.resource) for each in live.injections], [*live.notes]
     offered: list[str] = []
-    for kind, resource in await _workloads(client):
+    for resource in (*api.WORKLOADS.values(), *await discovery.Discovery(client).known()):
         items = await objects.unless_forbidden(
             _first(client, resource, namespace), notes=notes, consequence="they are not offered"
         )
+        is_custom = resource not in api.WORKLOADS.values()
+        kind = f"{resource.kind}.{resource.group}" if is_custom else resource.kind
         offered += [_name({**item, "kind": kind}) for item in items or () if not _is_made(item)]
     if not notes and not names and not offered:
         notes.append(f"namespace {namespace} has neither injections nor workloads")
@@ -71,8 +72,9 @@ async def manifests(client: api.Api, namespace: str, texts: Mapping[str, str]) -
         every = [each.resource for each in live.injections]
         resources = [resource for resource in every if choice in (ALL, _name(resource))]
     else:
-        served = discovery.Discovery(client)
-        (reference,) = await objects.resolved(objects.references([choice]), served)
+        (reference,) = await objects.resolved(
+            objects.references([choice]), discovery.Discovery(client)
+        )
         around = await objects.unless_forbidden(
             client.get(api.NAMESPACES, name=namespace), notes=notes, consequence="it does not count"
         )
@@ -80,19 +82,6 @@ async def manifests(client: api.Api, namespace: str, texts: Mapping[str, str]) -
         resources = [{**head, "metadata": api.metadata(around)}] if around else []
         resources.append(await objects.read(client, reference, namespace=namespace))
     return {"text": yaml_documents.dump_all([*map(_written, resources)]), "notes": notes}
-
-
-async def _workloads(client: api.Api) -> list[tuple[str, api.Resource]]:
-    """The kinds of Kubernetes, and those of other projects that the cluster serves."""
-    served = discovery.Discovery(client)
-    return [
-        *api.WORKLOADS.items(),
-        *[
-            (f"{kind}.{group}", resource)
-            for (group, kind), entry in kinds.CUSTOM.items()
-            if entry.paths and (resource := await served.of_kind(group, kind))
-        ],
-    ]
 
 
 async def _first(client: api.Api, resource: api.Resource, namespace: str) -> list[api.Json]:
