@@ -146,8 +146,7 @@ def text(file: CaseFile, *, must_exist: bool) -> str:
     try:
         return path.read_text(encoding="utf-8") if path and (must_exist or path.exists()) else ""
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        sentence = f"{path} cannot be read: {why}; --update writes it"
+        sentence = f"{path} cannot be read: {error}; --update writes it"
         raise file.error("manifests", sentence) from error
 
 
