@@ -149,13 +149,18 @@ def test_a_case_that_cannot_be_meant_is_refused(tests, case, sentence):
     check_refused(run("test", tests.folder), f"{file}: field cases[0].{sentence}")
 
 
-@pytest.mark.parametrize("cases", [[], [{"object": "Pod/web"}]])
-def test_a_case_that_expects_nothing_is_refused(tests, cases):
-    tests(*cases)
+def test_a_case_that_expects_nothing_is_refused(tests):
+    tests({"object": "Pod/web"})
     check_refused(
         run("test", tests.folder),
         "; write verdict, reason, injections, words, pod or result, or run it with --update",
     )
+
+
+def test_a_file_without_cases_is_refused(tests):
+    tests()
+    sentence = "field cases: contains no case; --update writes one for each pod"
+    check_refused(run("test", tests.folder), sentence)
 
 
 def test_two_cases_of_one_name_are_refused(tests):

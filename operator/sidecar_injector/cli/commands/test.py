@@ -111,7 +111,7 @@ def run(file: case_files.CaseFile, *, update: bool = False) -> FileResult:
         results.append(Result(file.printed.name, "", printed, now))
     cases = file.cases or ([{"object": pod.label} for pod in pods] if update else [])
     if not results and not cases:
-        raise file.error(case_files.CASES, f"contains no case; {UPDATE}")
+        raise file.error(case_files.CASES, "contains no case; --update writes one for each pod")
     cases_now: list[Json] = []
     for index, case in enumerate(cases):
         place = f"{case_files.CASES}[{index}]"
