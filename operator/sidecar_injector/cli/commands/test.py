@@ -252,8 +252,8 @@ def _print(files: Sequence[FileResult], *, written: Sequence[Path] | None) -> No
     cases = _counted(sum(len(file.results) for file in files), "case")
     within = f"{cases} in {_counted(len(files), 'file')}"
     if written is not None:
-        result = f"{_counted(len(written), 'file')} written" if written else "nothing to write"
-        lines = [*(f"{path} written" for path in written), f"{within}: {result}"]
+        done = f"{_counted(len(written), 'file')} written" if written else "nothing to write"
+        lines = [*(f"{path} written" for path in written), f"{within}: {done}"]
         click.echo("\n".join(map(logs.one_line, lines)))
         return
     for file in files:
