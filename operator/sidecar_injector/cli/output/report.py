@@ -114,9 +114,10 @@ def headline(decision: Decision) -> str:
 
 
 def _why(line: Line) -> str:
+    reason: str = (line.would or line.reason).value
     if line.would is None:
-        return line.reason.value
-    verdict, reason = verdict_of(line.injection, line.would), line.would.value
+        return reason
+    verdict = verdict_of(line.injection, line.would)
     subject = "the pod " if verdict is Verdict.REFUSED else ""
     why = "" if reason == verdict.value else f": {reason}"
     return f"{subject}would be {verdict.value.lower()}{why}"
