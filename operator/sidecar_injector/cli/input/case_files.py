@@ -144,10 +144,13 @@ def text(file: CaseFile, *, must_exist: bool) -> str:
     """The expected manifests; empty if they may be missing and are."""
     path = file.printed
     try:
-        return path.read_text(encoding="utf-8") if path and (must_exist or path.exists()) else ""
-    except (OSError, UnicodeDecodeError) as error:
-        sentence = f"{path} cannot be read: {error}; --update writes it"
-        raise file.error("manifests", sentence) from error
+        return path.read_text(encoding="utf-8") if path else ""
+    except FileNotFoundError as error:
+        if not must_exist:
+            return ""
+        raise file.error("manifests", f"there is no file {path}; --update writes it") from error
+    except (OSError, ValueError) as error:
+        raise file.error("manifests", f"{path}: {manifests.reason(error)}") from error
 
 
 def _documents(file: CaseFile, field: str) -> Iterator[manifests.Document]:
