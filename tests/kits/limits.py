@@ -59,7 +59,7 @@ class Setting:
         for quota in objects:
             if quota["kind"] == "ResourceQuota":
                 holder = self.holder
-                pod = limit_range.compiled([]).charged(holder)[0] if holder else None
+                pod = limit_range.compiled([]).charged(holder) if holder else None
                 used = {name: str(amount) for name, amount in (pod.usage if pod else {}).items()}
                 quota["status"] = {"hard": quota["spec"]["hard"], "used": used}
         return objects

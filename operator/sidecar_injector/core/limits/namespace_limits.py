@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sidecar_injector.core.limits import limit_range, resource_quota
-from sidecar_injector.core.limits.charged_pod import ChargedPod
-from sidecar_injector.core.limits.violation import Violation
+from sidecar_injector.core.limits.charged_pod import ChargedPod, Violation
 from sidecar_injector.core.pods import amounts, lenient, quantity
 from sidecar_injector.core.reasons import Conflict
 
@@ -26,6 +25,8 @@ LIMIT_RANGE, RESOURCE_QUOTA = "LimitRange", "ResourceQuota"
 KINDS: Final = (LIMIT_RANGE, RESOURCE_QUOTA)
 MOST_OBJECTS: Final = 8
 MOST_VALUES: Final = 128
+MOST_NAMED: Final = 5
+"""Names in a sentence."""
 _CHECKS_OF_A_PART: Final = 4
 """So many amounts are compared in the time in which one part of a pod is looked at."""
 
@@ -48,29 +49,24 @@ class NamespaceLimits:
 
     def conflict(self, *, before: Json, after: Json) -> Conflict | None:
         """Why the API server would refuse `after`, but not for the same reason `before`."""
-        pod, violations = self._judged(after)
+        pod = self.limit_ranges.charged(after)
+        violations = list(self._violations(pod))
         if not violations:
             return None
-        pod_before, present = self._judged(before)
-        old = {(violation.reason, violation.source, violation.rule) for violation in present}
+        pod_before = self.limit_ranges.charged(before)
+        old = {violation[:3] for violation in self._violations(pod_before)}
         for violation in violations:
-            reason, source, rule, detail, resource = violation
-            if (reason, source, rule) not in old:
+            reason, source, _, detail, resource = violation
+            if violation[:3] not in old:
                 if resource:
                     detail += _of_usage(resource, before=pod_before, after=pod)
                 return Conflict(reason, f"{source!r}: {detail}")
         return None
 
-    def _judged(self, pod: Json) -> tuple[ChargedPod, list[Violation]]:
-        charged, plain = self.limit_ranges.charged(pod)
-        return charged, list(self._violations(charged, plain))
-
-    def _violations(
-        self, charged: ChargedPod, plain: tuple[amounts.Needs, ...]
-    ) -> Iterator[Violation]:
-        yield from self.limit_ranges.violations(charged, plain)
+    def _violations(self, pod: ChargedPod) -> Iterator[Violation]:
+        yield from self.limit_ranges.violations(pod)
         for quota in self.quotas:
-            yield from quota.violations(charged)
+            yield from quota.violations(pod)
 
 
 def _of_usage(resource: str, *, before: ChargedPod, after: ChargedPod) -> str:
@@ -82,9 +78,18 @@ def _of_usage(resource: str, *, before: ChargedPod, after: ChargedPod) -> str:
     return ", and the quota counts the pod only with the injection"
 
 
-def compiled(by_kind: Mapping[str, Iterable[Json]]) -> NamespaceLimits | None:
-    """The limits of what was kept of the objects of one namespace; None if there are none."""
-    of_ranges, of_quotas = (_first(by_kind[kind]) for kind in KINDS)
+def of_objects(resources: Iterable[Json]) -> NamespaceLimits | None:
+    """The limits of the objects of one namespace, whole or what was kept of them; None without any.
+
+    Of two of one kind and name the first one counts.
+    """
+    by_kind: dict[str, dict[str, Json]] = {kind: {} for kind in KINDS}
+    for resource in resources:
+        if parts := kept(resource):
+            by_kind[parts["kind"]].setdefault(parts["metadata"]["name"], parts)
+    of_ranges, of_quotas = (
+        [objects[name] for name in sorted(objects)[:MOST_OBJECTS]] for objects in by_kind.values()
+    )
     if not of_ranges and not of_quotas:
         return None
     return NamespaceLimits(
@@ -93,44 +98,42 @@ def compiled(by_kind: Mapping[str, Iterable[Json]]) -> NamespaceLimits | None:
 
 
 def of_file(resource: Json) -> dict[str, Any]:
-    """An object of a file as a cluster has it."""
-    if resource.get("kind") == RESOURCE_QUOTA:
-        return resource_quota.of_file(resource)
-    return dict(resource)
+    """An object of a file as a cluster has it; what no status says is not used."""
+    status = lenient.child(resource, "status")
+    hard = lenient.child(status, "hard") or lenient.child(lenient.child(resource, "spec"), "hard")
+    return {**resource, "status": {**status, "hard": hard}}
 
 
-def of_objects(resources: Iterable[Json]) -> NamespaceLimits | None:
-    """The limits of whole objects of one namespace; of two of one name the first one counts."""
-    by_kind: dict[str, dict[str, Json]] = {kind: {} for kind in KINDS}
-    for resource in resources:
-        metadata, kind = lenient.child(resource, "metadata"), str(resource.get("kind"))
-        if parts := kept(kind, resource):
-            by_kind[kind].setdefault(str(metadata.get("name")), {"metadata": metadata, **parts})
-    return compiled({kind: objects.values() for kind, objects in by_kind.items()})
-
-
-def _first(objects: Iterable[Json]) -> list[Json]:
-    return sorted(objects, key=lambda each: str(each["metadata"].get("name")))[:MOST_OBJECTS]
-
-
-KEEP: Final[Mapping[str, Callable[[Json], dict[str, Any]]]] = {
+_KEEP: Final[Mapping[str, Callable[[Json], dict[str, Any]]]] = {
     LIMIT_RANGE: limit_range.kept,
     RESOURCE_QUOTA: resource_quota.kept,
 }
+_UNKNOWN: Final[Mapping[str, Callable[[Json], Iterator[str]]]] = {
+    LIMIT_RANGE: limit_range.unknown,
+    RESOURCE_QUOTA: resource_quota.unknown,
+}
 
 
-def kept(kind: str, resource: Json) -> dict[str, Any]:
+def kept(resource: Json) -> dict[str, Any]:
     """What is read of an object of one of the two kinds; empty if it does not matter."""
-    parts = KEEP[kind](resource)
-    return parts if _values(parts) <= MOST_VALUES else {}
+    kind = resource["kind"]
+    parts = _KEEP[kind](resource)
+    if not parts or _values(parts) > MOST_VALUES:
+        return {}
+    name = lenient.text(lenient.child(resource, "metadata"), "name")
+    return {"kind": kind, "metadata": {"name": name}, **parts}
 
 
-def remark(kind: str, resource: Json) -> str | None:
-    """Why an object is not looked at, although it may forbid something; None if it is."""
-    if _values(KEEP[kind](resource)) > MOST_VALUES:
+def remark(resource: Json) -> str | None:
+    """What is not looked at of an object, although it may be meant to forbid something."""
+    kind = resource["kind"]
+    if _values(_KEEP[kind](resource)) > MOST_VALUES:
         return f"is not checked: it has more than {MOST_VALUES} values"
-    if kind == RESOURCE_QUOTA and (scopes := resource_quota.unknown_scopes(resource)):
-        return f"is not checked: its scope {scopes[0]!r} is not known"
+    if kind == RESOURCE_QUOTA and (scope := next(resource_quota.unknown_scopes(resource), None)):
+        return f"is not checked: its scope {scope!r} is not known"
+    if words := sorted(set(_UNKNOWN[kind](resource))):
+        more = f" and {len(words) - MOST_NAMED} more" if len(words) > MOST_NAMED else ""
+        return f"is checked without what is not known: {', '.join(words[:MOST_NAMED])}{more}"
     return None
 
 

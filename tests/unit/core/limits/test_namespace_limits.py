@@ -198,13 +198,89 @@ def test_of_quotas_only_what_an_injection_can_exceed_is_kept(hard, scopes, matte
 
 def test_an_object_with_many_values_and_one_with_an_unknown_scope_say_so() -> None:
     large = ranges({"type": "Container", "max": {f"example.com/r{n}": "1" for n in range(200)}})
-    assert "more than 128 values" in str(namespace_limits.remark("LimitRange", large))
+    assert "more than 128 values" in str(namespace_limits.remark(large))
     assert namespace_limits.of_objects([large]) is None
     strange = quota(requests_cpu="0", scopes=["Moonlit"])
-    assert "'Moonlit' is not known" in str(namespace_limits.remark("ResourceQuota", strange))
+    assert "'Moonlit' is not known" in str(namespace_limits.remark(strange))
     pair = app("1m"), validity.with_added(app("1m"), {"containers": [SIDECAR]})
     assert limits.conflict([strange], *pair) is None
-    assert namespace_limits.remark("ResourceQuota", quota(requests_cpu="0")) is None
+    assert namespace_limits.remark(quota(requests_cpu="0")) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cpu", "pods", "count/pods", "requests.memory", "limits.ephemeral-storage"),
+        *("hugepages-2Mi", "requests.hugepages-2Mi", "requests.example.com/gpu"),
+        *("count/secrets", "count/deployments.apps", "services", "services.nodeports"),
+        *("persistentvolumeclaims", "requests.storage", "configmaps", "resourcequotas"),
+        "gold.storageclass.storage.k8s.io/requests.storage",
+        "gpu.deviceclass.resource.k8s.io/devices",
+        "requests.deviceclass.resource.kubernetes.io/gpu",
+    ],
+)
+def test_a_name_that_kubernetes_has_for_pods_or_for_others_needs_no_remark(name) -> None:
+    hard = quota()
+    hard["status"]["hard"] = {name: "1"}
+    assert namespace_limits.remark(hard) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cpus", "request.cpu", "limits.storage", "example.com/gpu", "limits.example.com/gpu",
+     "requests.pods", "service", "services.", "limits.hugepages-2Mi", "count"],
+)  # fmt: skip
+def test_a_name_by_which_kubernetes_limits_nothing_is_remarked(name) -> None:
+    hard = quota(requests_cpu="1")
+    hard["status"]["hard"][name] = "1"
+    assert str(namespace_limits.remark(hard)).endswith(f"what is not known: hard {name!r}")
+    assert namespace_limits.of_objects([hard])
+
+
+def test_few_of_many_names_are_in_a_remark() -> None:
+    hard = quota(**{f"x{number}": "1" for number in range(9)})
+    remark = str(namespace_limits.remark(hard))
+    assert remark.endswith("hard 'x3', hard 'x4' and 4 more")
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}, None),
+        ({"type": "example.com/Thing", "max": {"cpu": "1"}}, None),
+        ({"type": "pod", "max": {"cpu": "1"}}, "type 'pod'"),
+        ({"max": {"cpu": "1"}}, "type None"),
+        ({"type": "Pod", "max": {"cpu": "1"}, "limit": {"cpu": "1"}}, "field 'limit'"),
+    ],
+)
+def test_types_and_fields_that_kubernetes_does_not_have_are_remarked(item, words) -> None:
+    remark = namespace_limits.remark(ranges(item))
+    assert remark == (words and f"is checked without what is not known: {words}")
+
+
+def test_a_dry_run_says_that_a_quota_would_leave_it_out() -> None:
+    full, log = quota(requests_cpu="300m"), sidecar(cpu="400m", dryRun=True)
+    result = decided(app("100m"), log, objects=[full])
+    (line,) = result.lines
+    assert line.reason is Reason.DRY_RUN
+    assert "ResourceQuota" in line.message
+    assert result.operations == []
+
+
+def test_beside_a_dry_run_limits_count_for_the_others() -> None:
+    full = quota(requests_cpu="300m")
+    quiet, log = sidecar("quiet", cpu="1m", dryRun=True), sidecar(cpu="400m")
+    result = decided(app("100m"), quiet, log, objects=[full])
+    assert reasons(result)["log"] == "ResourceQuota"
+    assert result.pod["spec"]["containers"] == app("100m")["spec"]["containers"]
+
+
+def test_what_is_invalid_without_the_defaults_of_a_limit_range_is_not_its_fault() -> None:
+    defaults = ranges({"type": "Container", "default": {"memory": "64Mi"}})
+    subject = app("300m")
+    subject["spec"]["resources"] = {"requests": {"cpu": "400m"}}
+    result = decided(subject, sidecar(cpu="200m"), objects=[defaults])
+    assert reasons(result) == {"log": "PodWouldBeInvalid"}
 
 
 def test_of_many_objects_the_first_ones_by_name_count() -> None:
@@ -225,7 +301,7 @@ def test_the_overhead_of_a_pod_counts_for_quotas_and_not_for_limit_ranges() -> N
     assert limits.conflict([quota(requests_cpu="999m")], before, after) is not None
     bounds = ranges({"type": "Pod", "max": {"cpu": "700m"}})
     assert limits.conflict([bounds], before, after) is None
-    charged, _ = limit_range.compiled([]).charged(after)
+    charged = limit_range.compiled([]).charged(after)
     assert charged.usage["limits.cpu"] == decimal.Decimal("0.5")
 
 
@@ -256,9 +332,8 @@ def test_objects_and_pods_of_any_shape_are_read(value) -> None:
         {**quota(requests_cpu="1"), "spec": {"scopes": value, "scopeSelector": value}},
         quota("e", requests_cpu="1", used=value),
     ]
-    for kind in namespace_limits.KINDS:
-        for each in objects:
-            namespace_limits.remark(kind, each)
+    for each in objects:
+        namespace_limits.remark(namespace_limits.of_file(each))
     before = pod(
         overhead=value, resources=value, affinity=value, activeDeadlineSeconds=value,
         priorityClassName=value,
