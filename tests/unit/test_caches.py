@@ -16,6 +16,7 @@ from tests.kits.samples import container, pod, resource
 PACKAGE = pathlib.Path(sidecar_injector.__file__).parent
 CACHING = {"lru_cache", "cache"}
 ACCEPTED = {
+    "core/impact.py": "the namespaces of one plan",
     "core/injections/parameters.py": "16 patterns of injections, of at most 256 characters",
     "core/pods/api_fields.py": "paths of the lists that we know",
     "core/validity/container.py": "template's container; the key is small numbers and known words",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.cli.cluster import errors
-from sidecar_injector.core import capacity, impact
+from sidecar_injector.core import autoscalers, impact
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.injections.schema import Problem
-from sidecar_injector.core.pods import controllers, workloads
+from sidecar_injector.core.limits import namespace_limits
+from sidecar_injector.core.pods import controllers, kinds, workloads
+from sidecar_injector.core.pods.owner import Owner
 
 Json = dict[str, Any]
-Accounts = dict[str, dict[str, Json]]
+Accounts = dict[tuple[str, str], Json]
 """The ServiceAccounts, by namespace and name."""
 MOST_LISTED = 5
 
@@ -70,7 +72,6 @@ class Plan:
     """What the change does, as far as it can be seen."""
 
     impact: impact.Impact
-    quotas: list[capacity.Quota] = dataclasses.field(default_factory=list)
     unseen: list[str] = dataclasses.field(default_factory=list)
     """What could not be read, in sentences."""
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -78,29 +79,41 @@ class Plan:
     """The injections of the change that the cluster would refuse, with the first error."""
     is_of_files: bool = False
 
-    def excesses(self) -> Iterator[capacity.Excess]:
-        """The quotas that do not have enough for what is added."""
-        added = self.impact.added()
-        for quota in self.quotas:
-            yield from capacity.excesses(
-                quota,
-                requested=self.impact.requested.get(quota.namespace, {}),
-                added=added.get(quota.namespace, {}),
-            )
-
     def exit_code(self) -> int:
         """1 if something would break; else 2 if not everything was seen."""
-        is_breaking = self.refused or self.impact.is_breaking or any(self.excesses())
+        is_breaking = self.refused or self.impact.is_breaking
         return 1 if is_breaking else 2 if self.unseen else 0
 
-    def add_quota(self, manifest: Json) -> None:
-        """Compare with this ResourceQuota, too."""
-        if quota := capacity.quota_of(manifest):
-            self.quotas.append(quota)
-            return
-        metadata = manifest["metadata"]
-        self.notes.append(
-            f"quota {metadata.get('namespace')}/{metadata['name']} has scopes: it is not compared"
+    def add(
+        self,
+        manifest: Json,
+        template: Json,
+        *,
+        path: workloads.Path,
+        accounts: Accounts | None,
+        owner: Owner | None = None,
+        pods: int | None = None,
+    ) -> None:
+        """Decide about the pods of a template at a path of a manifest, which has a namespace.
+
+        `owner` and `pods` are for a pod that stands for others of its controller.
+        """
+        metadata, kind = manifest["metadata"], workloads.kind_of(manifest)
+        namespace = metadata["namespace"]
+        name = metadata.get("name") or metadata.get("generateName") or ""
+        has_several = len(workloads.pod_paths(manifest)) > 1
+        self.impact.add(
+            impact.Workload(
+                target=impact.Target(
+                    owner or Owner(namespace, kind[1], name, kinds.custom_group(*kind)),
+                    workloads.field(path) if has_several else "",
+                ),
+                manifest=manifest,
+                path=path,
+                template=template,
+                pods=impact.pods_of(manifest, path) if pods is None else pods,
+                account=(accounts or {}).get((namespace, controllers.account_of(template))),
+            )
         )
 
 
@@ -110,8 +123,8 @@ def worlds(
     namespaces: Mapping[str, namespace_view.Namespace],
     *,
     assumed: Mapping[str, str],
-    accounts: Accounts | None,
-    autoscalers: Iterable[capacity.Autoscaler],
+    limits: Mapping[str, Iterable[Json]],
+    autoscalers: Iterable[autoscalers.Autoscaler],
     **fields: Any,
 ) -> impact.Impact:
     """The impact on workloads that are added to it; an unknown namespace has the assumed labels."""
@@ -120,25 +133,15 @@ def worlds(
         labels = {**assumed, names.NAMESPACE_NAME_LABEL: name}
         return namespaces.get(name) or namespace_view.Namespace(name, labels)
 
-    fields["accounts"] = accounts
+    compiled = {
+        name: of_namespace
+        for name, manifests in limits.items()
+        if (of_namespace := namespace_limits.of_objects(manifests))
+    }
+    fields["limits"] = compiled
     return impact.Impact(
         impact.world(current, now, **fields),
         impact.world(change.applied(current), lambda name: change.namespace(now(name)), **fields),
+        limits=compiled,
         autoscalers=autoscalers,
-    )
-
-
-def workload(
-    manifest: Mapping[str, Any],
-    template: Json,
-    *,
-    owner: capacity.Owner,
-    path: workloads.Path,
-    accounts: Accounts | None,
-    pods: int,
-) -> impact.Workload:
-    """The workload with the ServiceAccount of its pods."""
-    account = (accounts or {}).get(owner.namespace, {}).get(controllers.account_of(template))
-    return impact.Workload(
-        owner=owner, manifest=manifest, path=path, template=template, pods=pods, account=account
     )

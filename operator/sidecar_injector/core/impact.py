@@ -8,19 +8,23 @@ created again.
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import enum
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from sidecar_injector import names
-from sidecar_injector.core import capacity, decision, templates
+from sidecar_injector.core import autoscalers as scaling
+from sidecar_injector.core import decision, templates
 from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.core.merging import status_annotation
+from sidecar_injector.core.pods import amounts, lenient, workloads
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import lenient, workloads
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import Level, PodVerdict, Verdict
 
 Json = dict[str, Any]
@@ -29,6 +33,8 @@ World = Callable[[str], namespace_view.NamespaceView]
 MOST_PODS: Final = 2**31 - 1
 NAMED_BY_JOB: Final = frozenset({("batch", "Job")})
 """The kinds whose pods have the workload's name and uid in labels."""
+MULTIPLYING: Final = ("replicas", "parallelism", "size")
+"""The fields that say how many pods there are, in the objects around a pod template."""
 
 OUR_MARKS: Final[Mapping[str, Collection[str]]] = {
     "labels": (names.INJECTED_LABEL,),
@@ -47,6 +53,7 @@ class Effect(enum.Enum):
     LOSES = "loses"
     CHANGES = "changes"
     GAINS = "gains"
+    DRY_RUN = "dry run"
 
     @property
     def is_breaking(self) -> bool:
@@ -54,11 +61,22 @@ class Effect(enum.Enum):
         return self in (Effect.REFUSED, Effect.NO_LONGER_FITS, Effect.DOES_NOT_FIT)
 
 
+class Target(NamedTuple):
+    """A pod template of a workload, or a bare pod."""
+
+    owner: Owner
+    template: str = ""
+    """Where the template is in an object that has several."""
+
+    def __str__(self) -> str:
+        return f"{self.owner}/{self.template}" if self.template else str(self.owner)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """A workload, or a bare pod, with the pod template at a path of its manifest."""
 
-    owner: capacity.Owner
+    target: Target
     manifest: Mapping[str, Any]
     path: workloads.Path
     template: Json
@@ -70,7 +88,7 @@ class Workload:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InjectionEffect:
-    """What becomes of one injection, and the line of the decision about what cannot be done."""
+    """What becomes of one injection, and the line of the decision that says why."""
 
     effect: Effect
     reference: str
@@ -82,61 +100,88 @@ class TemplateImpact:
     """What changes for each new pod of a template."""
 
     effects: tuple[InjectionEffect, ...]
-    before: capacity.Amounts
-    """What a pod requests now."""
-    added: capacity.Amounts
+    added: amounts.Amounts
+    """By the names that a ResourceQuota has for them, such as `requests.cpu`."""
+    counted: tuple[tuple[amounts.Amounts, amounts.Amounts], ...]
+    """What each ResourceQuota of the namespace counts of a pod now, and what then."""
     without_request: Mapping[str, str]
     """The resources for which a container has no request now, and every one had: its name."""
     undecided: Mapping[str, str]
     """The injections that depend on a label or annotation whose value is unknown, with its key."""
 
 
+class Excess(NamedTuple):
+    """A resource of which a ResourceQuota does not have enough."""
+
+    namespace: str
+    quota: str
+    resource: str
+    hard: decimal.Decimal
+    used: decimal.Decimal
+    added: decimal.Decimal
+
+    @property
+    def missing(self) -> decimal.Decimal:
+        """By how much the quota would be exceeded."""
+        return self.used + self.added - self.hard
+
+
 class Impact:
     """Collects workloads one by one, and keeps little of those that do not change."""
 
     def __init__(
-        self, before: World, after: World, *, autoscalers: Iterable[capacity.Autoscaler] = ()
+        self,
+        before: World,
+        after: World,
+        *,
+        limits: Mapping[str, namespace_limits.NamespaceLimits] | None = None,
+        autoscalers: Iterable[scaling.Autoscaler] = (),
     ) -> None:
-        self.pods: dict[capacity.Owner, int] = {}
-        """The number of pods of every workload that was added."""
-        self.changed: dict[capacity.Owner, TemplateImpact] = {}
-        self.lost_metrics: list[capacity.LostMetric] = []
+        self.pods: dict[Target, int] = {}
+        """The number of pods of everything that was added."""
+        self.changed: dict[Target, TemplateImpact] = {}
+        self.lost_metrics: list[scaling.LostMetric] = []
         self.undecided: dict[str, str] = {}
         self._before, self._after = before, after
+        self._limits = limits or {}
         self._is_same: dict[str, bool] = {}
         self._by_template: dict[tuple[str, bytes], TemplateImpact] = {}
-        self.requested: dict[str, capacity.Amounts] = {}
-        """What all workloads request now, in the namespaces that are touched."""
-        self._autoscalers: dict[capacity.Owner, list[capacity.Autoscaler]] = {}
+        self._counted: dict[tuple[str, int], tuple[amounts.Amounts, amounts.Amounts]] = {}
+        """What the quotas count of all workloads now, and what then, by namespace and position."""
+        self._autoscalers: dict[Owner, list[scaling.Autoscaler]] = {}
         for autoscaler in autoscalers:
             self._autoscalers.setdefault(autoscaler.target, []).append(autoscaler)
 
     def add(self, workload: Workload) -> None:
         """Decide about a workload; one that was added before does not count twice."""
-        owner = workload.owner
-        if owner in self.pods:
+        target, namespace = workload.target, workload.target.owner.namespace
+        if target in self.pods:
             return
-        self.pods[owner] = workload.pods
-        if self.is_untouched(owner.namespace):
+        self.pods[target] = workload.pods
+        if self.is_untouched(namespace):
             return
         impact = self._of_template(workload)
         self.undecided.update(impact.undecided)
-        capacity.add(self.requested.setdefault(owner.namespace, {}), impact.before, workload.pods)
+        for position, counted in enumerate(impact.counted):
+            totals = self._counted.setdefault((namespace, position), ({}, {}))
+            for total, of_pod in zip(totals, counted, strict=True):
+                _add(total, of_pod, workload.pods)
         if not impact.effects:
             return
-        self.changed[owner] = impact
-        for autoscaler in self._autoscalers.get(owner, ()):
-            for resource in sorted(autoscaler.resources & impact.without_request.keys()):
-                container = impact.without_request[resource]
-                self.lost_metrics.append(
-                    capacity.LostMetric(
-                        autoscaler=autoscaler, resource=resource, container=container
-                    )
+        self.changed[target] = impact
+        for autoscaler in self._autoscalers.get(target.owner, ()):
+            self.lost_metrics += (
+                scaling.LostMetric(
+                    autoscaler=autoscaler,
+                    resource=resource,
+                    container=impact.without_request[resource],
                 )
+                for resource in sorted(autoscaler.resources & impact.without_request.keys())
+            )
 
-    def count(self, owner: capacity.Owner, pods: int) -> None:
+    def count(self, target: Target, pods: int) -> None:
         """Count a workload that does not change."""
-        self.pods[owner] = pods
+        self.pods[target] = pods
 
     def is_untouched(self, namespace: str) -> bool:
         """Whether decisions in the namespace look at the same things in both worlds."""
@@ -148,24 +193,40 @@ class Impact:
             )
         return self._is_same[namespace]
 
-    def added(self) -> dict[str, capacity.Amounts]:
+    def added(self) -> dict[str, amounts.Amounts]:
         """What the changed workloads request and limit more, or less, by namespace."""
-        result: dict[str, capacity.Amounts] = {}
-        for owner, impact in self.changed.items():
-            capacity.add(result.setdefault(owner.namespace, {}), impact.added, self.pods[owner])
-        return {name: amounts for name, amounts in sorted(result.items()) if any(amounts.values())}
+        result: dict[str, amounts.Amounts] = {}
+        for target, impact in self.changed.items():
+            total = result.setdefault(target.owner.namespace, {})
+            _add(total, impact.added, self.pods[target])
+        return {name: total for name, total in sorted(result.items()) if any(total.values())}
+
+    def excesses(self) -> Iterator[Excess]:
+        """The quotas that do not have enough for what is added."""
+        for (namespace, position), (now, then) in sorted(self._counted.items()):
+            quota = self._limits[namespace].quotas[position]
+            for resource, hard in quota.hard.items():
+                before = now.get(resource, amounts.NOTHING)
+                more = then.get(resource, amounts.NOTHING) - before
+                # A quota of a file has no status; then what the workloads of the files need counts.
+                used = quota.used.get(resource, before)
+                if more > 0 and used + more > hard:
+                    yield Excess(namespace, quota.name, resource, hard, used, more)
 
     @property
     def is_breaking(self) -> bool:
-        """Whether a pod would be refused, or lack what an injection should add."""
-        effects = (effect for impact in self.changed.values() for effect in impact.effects)
-        return bool(self.lost_metrics) or any(each.effect.is_breaking for each in effects)
+        """Whether a pod would be refused or lack something, or a quota or an autoscaler breaks."""
+        effects = (each.effect for impact in self.changed.values() for each in impact.effects)
+        is_breaking = any(effect.is_breaking for effect in effects)
+        return is_breaking or bool(self.lost_metrics) or any(self.excesses())
 
     def _of_template(self, workload: Workload) -> TemplateImpact:
-        key = workload.owner.namespace, _digest(workload)
+        namespace = workload.target.owner.namespace
+        key = namespace, _digest(workload)
         if key not in self._by_template:
-            views = self._before(key[0]), self._after(key[0])
-            self._by_template[key] = _impact(workload, *views)
+            views = self._before(namespace), self._after(namespace)
+            limits = self._limits.get(namespace, namespace_limits.NONE)
+            self._by_template[key] = _impact(workload, *views, limits)
         return self._by_template[key]
 
 
@@ -173,27 +234,33 @@ def world(
     injections: Iterable[model.Injection],
     namespace_of: Callable[[str], namespace_view.Namespace],
     *,
-    accounts: Mapping[str, Collection[str]] | None = None,
+    accounts: Collection[tuple[str, str]] | None = None,
+    limits: Mapping[str, namespace_limits.NamespaceLimits] | None = None,
     **fields: Any,
 ) -> World:
     """The world with these injections, each view made once.
 
-    `accounts` has the names of ServiceAccounts by namespace; without it they are not checked. The
-    other fields are those of every NamespaceView.
+    `accounts` has namespace and name of the ServiceAccounts; without it they are not checked. Of
+    the ResourceQuotas of `limits` each view has what they demand of a single pod: how much of them
+    is used is compared with all pods together. The other fields are those of every NamespaceView.
     """
     own: dict[str | None, list[model.Injection]] = {}
     for injection in injections:
         own.setdefault(injection.namespace, []).append(injection)
     cluster = namespace_view.Index(own.pop(None, ()))
-    indexes = {name: namespace_view.Index(members) for name, members in own.items()}
+    by_namespace: dict[str, set[str]] = {}
+    for namespace, name in accounts or ():
+        by_namespace.setdefault(namespace, set()).add(name)
 
     @functools.cache
     def view_of(name: str) -> namespace_view.NamespaceView:
+        of_namespace = (limits or {}).get(name)
         return namespace_view.NamespaceView(
             namespace=namespace_of(name),
             cluster=cluster,
-            own=indexes.get(name, namespace_view.NO_INJECTIONS),
-            service_accounts=None if accounts is None else accounts.get(name, ()),
+            own=namespace_view.Index(own.get(name, ())),
+            service_accounts=None if accounts is None else by_namespace.get(name, ()),
+            limits=of_namespace and of_namespace.unused(),
             **fields,
         )
 
@@ -217,18 +284,27 @@ def applied(
     return list(result.values())
 
 
-def pods_of(manifest: Mapping[str, Any]) -> int:
-    """How many pods a workload is to have at a time."""
-    kind, spec = str(manifest.get("kind")), lenient.child(manifest, "spec")
-    number = spec.get("replicas", 1)
-    if kind in ("Job", "CronJob"):
-        job = lenient.child(lenient.child(spec, "jobTemplate"), "spec") or spec
-        number = 0 if spec.get("suspend") is True else job.get("parallelism", 1)
-    elif kind == "DaemonSet":
-        number = lenient.child(manifest, "status").get("desiredNumberScheduled", 1)
-    elif kind in ("Pod", "PodTemplate"):
-        number = int(kind == "Pod")
-    return number if lenient.is_integer(number, least=0, most=MOST_PODS) else 1
+def pods_of(manifest: Mapping[str, Any], path: workloads.Path) -> int:
+    """How many pods a workload is to have at a time of the template at the path."""
+    kind = workloads.kind_of(manifest)
+    if kind == ("apps", "DaemonSet"):
+        return _number(lenient.child(manifest, "status"), "desiredNumberScheduled")
+    if kind == ("", "PodTemplate"):
+        return 0
+    pods = 1
+    for end in range(len(path)):
+        around = workloads.at(manifest, path[:end])
+        if not isinstance(around, dict):
+            continue
+        for field in MULTIPLYING:
+            pods *= _number(around, field)
+        pods *= around.get("suspend") is not True
+    return min(pods, MOST_PODS)
+
+
+def _number(parent: Json, field: str) -> int:
+    number: Any = parent.get(field)
+    return int(number) if lenient.is_integer(number, least=0, most=MOST_PODS) else 1
 
 
 def _is_in_scope(view: namespace_view.NamespaceView) -> bool:
@@ -257,7 +333,10 @@ def _digest(workload: Workload) -> bytes:
 
 
 def _impact(
-    workload: Workload, before: namespace_view.NamespaceView, after: namespace_view.NamespaceView
+    workload: Workload,
+    before: namespace_view.NamespaceView,
+    after: namespace_view.NamespaceView,
+    limits: namespace_limits.NamespaceLimits,
 ) -> TemplateImpact:
     """The two decisions about the workload's template, compared."""
     decided = [
@@ -266,19 +345,29 @@ def _impact(
         )
         for view in (before, after)
     ]
-    pods = [each.decision.pod for each in decided]
     effects = _effects(decided[0].decision, decided[1].decision)
-    amounts = [capacity.amounts(pod) for pod in pods]
-    added = {name: amounts[1][name] - amounts[0][name] for name in amounts[0]}
+    is_refused = bool(effects) and effects[0].effect is Effect.REFUSED
+    old, new = (limits.limit_ranges.charged(each.decision.pod)[0] for each in decided)
+    # A pod that is refused needs nothing more.
+    new = old if is_refused else new
     keys = {**decided[0].undecided, **decided[1].undecided}
     unlike = decided[0].undecided.keys() ^ decided[1].undecided.keys()
     return TemplateImpact(
         effects=effects,
-        before=amounts[0],
-        added={} if effects and effects[0].effect is Effect.REFUSED else added,
-        without_request=capacity.newly_without_request(*pods) if effects else {},
+        added={
+            name: new.usage.get(name, amounts.NOTHING) - old.usage.get(name, amounts.NOTHING)
+            for name in sorted(new.usage.keys() | old.usage.keys())
+            if "." in name
+        },
+        counted=tuple((quota.counted(old), quota.counted(new)) for quota in limits.quotas),
+        without_request=scaling.newly_without_request(old, new) if effects else {},
         undecided={injection.reference: keys[injection] for injection in unlike},
     )
+
+
+def _add(total: amounts.Amounts, more: amounts.Amounts, times: int) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, amounts.NOTHING) + amount * times
 
 
 def _effects(before: decision.Decision, after: decision.Decision) -> tuple[InjectionEffect, ...]:
@@ -290,7 +379,8 @@ def _effects(before: decision.Decision, after: decision.Decision) -> tuple[Injec
         return tuple(
             InjectionEffect(Effect.REFUSED, line.injection.reference, line) for line in lines
         )
-    old, new = _present(before), _present(after)
+    # A pod that was refused had nothing.
+    old, new = {} if was_refused else _present(before), _present(after)
     skipped = {line.injection.reference: line for line in after.skipped}
     unfit = {line.injection.reference for line in before.skipped} - old.keys()
     effects = {reference: Effect.LOSES for reference in old if reference not in new}
@@ -305,12 +395,23 @@ def _effects(before: decision.Decision, after: decision.Decision) -> tuple[Injec
             effects[reference] = Effect.NO_LONGER_FITS
         elif reference not in new and reference not in unfit:
             effects[reference] = Effect.DOES_NOT_FIT
+    dry_runs = _dry_runs(after)
+    old_dry_runs = _dry_runs(before)
+    for reference, line in dry_runs.items():
+        if reference not in old_dry_runs or old_dry_runs[reference].message != line.message:
+            effects.setdefault(reference, Effect.DRY_RUN)
+    reasons = dry_runs | skipped
     order = list(Effect)
     pairs = sorted((order.index(effect), reference) for reference, effect in effects.items())
     return tuple(
-        InjectionEffect(order[position], reference, skipped.get(reference))
+        InjectionEffect(order[position], reference, reasons.get(reference))
         for position, reference in pairs
     )
+
+
+def _dry_runs(decided: decision.Decision) -> dict[str, decision.Line]:
+    lines = (line for line in decided.evaluated if line.verdict is Verdict.DRY_RUN)
+    return {line.injection.reference: line for line in lines}
 
 
 def _present(decided: decision.Decision) -> dict[str, Any]:

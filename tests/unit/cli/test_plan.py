@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pathlib
 
 import pytest
 
+from sidecar_injector import names
 from sidecar_injector.cli.cluster import plan_facts
 from sidecar_injector.cli.output import plan_report
 from sidecar_injector.kube import api
@@ -193,8 +195,8 @@ def quota(used="900m", **spec):
     }  # fmt: skip
 
 
-def scaler():
-    metric = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}
+def scaler(resource="cpu"):
+    metric = {"name": resource, "target": {"type": "Utilization", "averageUtilization": 50}}
     target = {"kind": "Deployment", "name": "web"}
     spec = {"scaleTargetRef": target, "metrics": [{"type": "Resource", "resource": metric}]}
     return {"metadata": {"name": "hpa", "namespace": "demo"}, "spec": spec}
@@ -204,35 +206,78 @@ def test_a_quota_without_room_and_a_lost_metric_break(fake, planned, answer):
     # A container of it has no request now.
     fake.take(api.INJECTIONS, name="log", namespace="demo")
     seed(fake, "Deployment", "web", replicas=3)
-    fake.seed(plan_facts.QUOTAS, quota())
+    fake.seed(api.RESOURCE_QUOTAS, quota())
     fake.seed(plan_facts.AUTOSCALERS, scaler())
     result = planned(sidecar(resources=REQUESTS))
     assert result.exit_code == 1
     assert result.stdout.splitlines()[0] == (
-        "1 workload (3 pods) gains proxy; quota demo/compute would be exceeded by 200m CPU"
+        "1 workload (3 pods) gains proxy; quota demo/compute would be exceeded by 200m of"
+        " requests.cpu"
     )
     assert "requests.cpu: 900m of 1 used, 300m more: 200m too much" in result.stdout
+    # The quota demands that each container says what it needs.
+    code, plan = answer(sidecar())
+    (injection,) = plan["workloads"][0]["injections"]
+    assert (code, injection["effect"], injection["reason"]) == (1, "does not fit", "ResourceQuota")
+    assert (plan["quotas"], plan["autoscalers"]) == ([], [])
+    fake.take(api.RESOURCE_QUOTAS, name="compute", namespace="demo")
     code, plan = answer(sidecar())
     assert code == 1
-    assert plan["quotas"] == []
     assert [
-        (each["name"], each["kind"], each["workload"], each["resource"], each["container"])
+        (
+            each["name"],
+            each["workload"]["kind"],
+            each["workload"]["name"],
+            each["resource"],
+            each["container"],
+        )
         for each in plan["autoscalers"]
     ] == [("hpa", "Deployment", "web", "cpu", "proxy")]
     assert "HorizontalPodAutoscaler demo/hpa loses its metric cpu" in plan["message"]
 
 
-def test_a_quota_with_scopes_is_noted(fake, planned):
+def test_a_quota_that_is_not_compared_is_noted(fake, planned):
     seed(fake, "Deployment", "web", replicas=3)
-    fake.seed(plan_facts.QUOTAS, quota(scopes=["BestEffort"]))
+    fake.seed(api.RESOURCE_QUOTAS, quota(scopes=["Odd"]))
     result = planned(sidecar(resources=REQUESTS))
     assert result.exit_code == 0
-    assert "note: quota demo/compute has scopes: it is not compared" in result.stderr
+    assert "note: ResourceQuota demo/compute is not checked: its scope 'Odd'" in result.stderr
+
+
+ROLLOUTS = api.Resource("argoproj.io/v1alpha1", "rollouts", "Rollout")
+
+
+@pytest.mark.parametrize("may_list", [True, False])
+def test_the_pods_of_a_custom_kind_count_once(fake, answer, may_list):
+    fake.custom_kinds.append(ROLLOUTS)
+    fake.seed(ROLLOUTS, workload("Rollout", "canary", replicas=2))
+    owner = {"apiVersion": ROLLOUTS.api_version, "kind": "Rollout", "name": "canary"}
+    made = workload("ReplicaSet", "canary-1", replicas=2)
+    made["metadata"]["ownerReferences"] = [{**owner, "controller": True}]
+    fake.seed(api.WORKLOADS["ReplicaSet"], made)
+    if not may_list:
+        fake.failures["list", "rollouts"] = [kit.forbidden(ROLLOUTS)]
+    code, plan = answer(sidecar())
+    # Without the right to list them, what they made is there to see.
+    name = "Rollout/canary" if may_list else "ReplicaSet/canary-1"
+    assert effects(plan) == {name: [("gains", "proxy")]}
+    assert (code, plan["counts"]["pods"]) == (0 if may_list else 2, 2)
+
+
+def test_a_dry_run_is_planned_as_what_would_be(fake, planned):
+    seed(fake, "Deployment", "web")
+    result = planned([sidecar(dryRun=True), clashing("clash", dryRun=True)])
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "1 workload (1 pod) has a dry run of clash, proxy"
+    text = " ".join(result.stdout.split())
+    assert "otherwise it would be skipped (ContainerConflict" in text
+    assert "otherwise it would be injected" in text
 
 
 @pytest.mark.parametrize(
     "resource_",
-    [api.DEPLOYMENTS, api.PODS, api.SERVICE_ACCOUNTS, plan_facts.QUOTAS, plan_facts.AUTOSCALERS,
+    [api.DEPLOYMENTS, api.PODS, api.SERVICE_ACCOUNTS, api.RESOURCE_QUOTAS, plan_facts.AUTOSCALERS,
      api.CLUSTER_INJECTIONS],
 )  # fmt: skip
 def test_what_may_not_be_read_is_said_and_the_whole_is_not_claimed(fake, answer, resource_):
@@ -253,7 +298,7 @@ def test_what_may_not_be_read_is_said_and_the_whole_is_not_claimed(fake, answer,
 
 def test_what_breaks_counts_more_than_what_is_not_seen(fake, answer):
     seed(fake, "StatefulSet", "db")
-    fake.failures["list", "resourcequotas"] = [kit.forbidden(plan_facts.QUOTAS)]
+    fake.failures["list", "resourcequotas"] = [kit.forbidden(api.RESOURCE_QUOTAS)]
     assert answer(clashing())[0] == 1
 
 
@@ -369,9 +414,10 @@ def test_files_alone_are_planned_without_a_cluster(tmp_path):
     full = {"apiVersion": "v1", "kind": "ResourceQuota", **quota()}
     del full["status"]
     with_requests = sidecar("log", resources=REQUESTS)
-    hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", **scaler()}
+    hpa = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", **scaler("memory")}
+    small = sidecar(resources={"requests": {"cpu": "1m"}})
     result = of_files(
-        tmp_path, [sidecar(), with_requests], with_requests, NAMESPACE, manifest(replicas=3), full,
+        tmp_path, [small, with_requests], with_requests, NAMESPACE, manifest(replicas=3), full,
         hpa, manifest("DaemonSet", name="each"), arguments=("-o", "json"),
     )  # fmt: skip
     assert result.exit_code == 1
@@ -381,7 +427,7 @@ def test_files_alone_are_planned_without_a_cluster(tmp_path):
     }  # fmt: skip
     assert [each["name"] for each in plan["autoscalers"]] == ["hpa"]
     assert "a DaemonSet counts as one pod" in plan["notes"][0]
-    # The quota has room: 400m are requested, as its status is in no file.
+    # The quota has room: 800m are requested, as its status is in no file.
     assert plan["quotas"] == []
     result = of_files(
         tmp_path, sidecar(resources=REQUESTS), None, NAMESPACE, manifest(replicas=9), full,
@@ -430,3 +476,21 @@ def test_each_template_of_a_custom_kind_counts(tmp_path):
     }  # fmt: skip
     result = of_files(tmp_path, sidecar(), None, NAMESPACE, custom)
     assert result.stdout.splitlines()[0] == "2 workloads (2 pods) gain proxy"
+    assert "demo/Train/train/spec.jobs[0].template.spec.template" in result.stdout
+
+
+def test_the_documented_plan_is_what_is_printed(fake, planned):
+    fake.take(api.INJECTIONS, name="log", namespace="demo")
+    page = pathlib.Path("docs/operations.md").read_text(encoding="utf-8")
+    documented = page.partition("$ kubectl sidecar-injector plan -f injection.yaml\n")[2]
+    seed(fake, "Deployment", "web", replicas=3)
+    seed(fake, "Deployment", "api")
+    api_template = template(app="api")
+    api_template["spec"]["containers"][0]["name"] = "proxy"
+    fake.seed(api.DEPLOYMENTS, workload(name="api", template=api_template))
+    opted_out = template(app="batch")
+    opted_out["metadata"]["labels"][names.INJECTION_LABEL] = "disabled"
+    fake.seed(api.DEPLOYMENTS, workload(name="batch", template=opted_out))
+    fake.seed(api.RESOURCE_QUOTAS, quota())
+    printed = planned(sidecar(resources=REQUESTS)).stdout
+    assert printed == documented.partition("```")[0]

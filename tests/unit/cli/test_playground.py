@@ -197,6 +197,8 @@ def test_only_open_opens_a_browser(monkeypatch, is_opened):
 
 def test_it_prints_its_address_and_ends_at_an_interrupt_with_one_line():
     command = [sys.executable, "-m", "sidecar_injector", "playground"]
+    # What a shell starts in the background inherits that it ignores interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "KUBECONFIG": "/nonexistent"},

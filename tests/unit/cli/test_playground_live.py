@@ -38,6 +38,16 @@ async def test_injections_and_what_nothing_else_has_made_are_offered(fake):
     }
 
 
+async def test_a_custom_kind_is_offered_with_its_group(fake):
+    rollouts = api.Resource("argoproj.io/v1alpha1", "rollouts", "Rollout")
+    fake.custom_kinds.append(rollouts)
+    fake.seed(rollouts, kit.deployment("demo", "canary"))
+    offered = await live.choices(fake, "demo", {})
+    assert offered["pods"] == ["Pod/bare", "Deployment/web", "Rollout.argoproj.io/canary"]
+    text, _ = await chosen(fake, answers.PODS, offered["pods"][-1])
+    assert [each["kind"] for each in yaml_documents.load_all(text)] == ["Namespace", "Rollout"]
+
+
 async def test_where_there_is_nothing_nothing_is_offered(fake):
     fake.take(api.CLUSTER_INJECTIONS, name="everywhere")
     offered = await live.choices(fake, "empty", {})
@@ -105,7 +115,7 @@ async def test_nothing_is_written(fake):
     for choice in ("Deployment/web", "Pod/bare"):
         await chosen(fake, answers.PODS, choice)
     await chosen(fake, answers.INJECTIONS, "all")
-    assert {method for method, _ in fake.calls - before} == {"get", "list"}
+    assert {method for method, _ in fake.calls - before} == {"document", "get", "list"}
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import decimal
 
 import pytest
 
 from sidecar_injector import names
-from sidecar_injector.core import capacity, decide, impact
+from sidecar_injector.core import autoscalers as scaling
+from sidecar_injector.core import decide, impact
 from sidecar_injector.core.impact import Effect
 from sidecar_injector.core.injections import namespace_view
-from sidecar_injector.core.pods import controllers
+from sidecar_injector.core.limits import namespace_limits
+from sidecar_injector.core.pods import controllers, kinds, quantity, workloads
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import PodVerdict
 from tests.kits import samples
 from tests.kits.random_pods import SEED, Draw
@@ -32,14 +34,18 @@ def workload(template=None, *, kind="Deployment", name="web", pods=1, **spec):
         "metadata": {"name": name}, "spec": {"template": template, **spec},
     }  # fmt: skip
     return impact.Workload(
-        owner=capacity.Owner(NAMESPACE, kind, name), manifest=manifest,
+        target=target(kind, name), manifest=manifest,
         path=("spec", "template"), template=template, pods=pods,
     )  # fmt: skip
 
 
 def bare(pod):
-    owner = capacity.Owner(NAMESPACE, "Pod", "web")
-    return impact.Workload(owner=owner, manifest=pod, path=(), template=pod, pods=1)
+    pod_target = target("Pod", "web")
+    return impact.Workload(target=pod_target, manifest=pod, path=(), template=pod, pods=1)
+
+
+def target(kind, name):
+    return impact.Target(Owner(NAMESPACE, kind, name))
 
 
 def planned(before, after, *subjects, **options):
@@ -157,13 +163,13 @@ def test_workloads_of_one_template_are_decided_once_and_jobs_by_their_names():
     result = planned(
         world(), after, workload(kind="Job", name="one"), workload(kind="Job", name="two")
     )
-    assert [owner.name for owner in result.changed] == ["one"]
+    assert [target.owner.name for target in result.changed] == ["one"]
     counting = Counting(world(sidecar()))
     result = planned(world(), counting, *(workload(name=f"web-{n}") for n in range(9)))
     assert len(result.changed) == 9
     assert counting.calls <= 2
     result.add(workload(name="web-1", pods=50))
-    assert result.pods[capacity.Owner(NAMESPACE, "Deployment", "web-1")] == 1
+    assert result.pods[target("Deployment", "web-1")] == 1
 
 
 def test_what_depends_on_a_label_of_the_cluster_is_named():
@@ -189,9 +195,10 @@ def examples(request):
 
 
 def required(each, draw):
-    """Some injections refuse the pods that they do not fit."""
-    spec = {**each.spec, "failurePolicy": "Fail"} if draw.sometimes(0.1) else each.spec
-    return dataclasses.replace(each, spec=spec)
+    """Some injections refuse the pods that they do not fit, and some are dry runs."""
+    more = {"failurePolicy": "Fail"} if draw.sometimes(0.1) else {}
+    more |= {"dryRun": True} if draw.sometimes(0.1) else {}
+    return dataclasses.replace(each, spec={**each.spec, **more})
 
 
 def test_a_plan_of_no_change_is_empty(examples):
@@ -272,7 +279,7 @@ REQUESTS = {"requests": {"cpu": "100m", "memory": "64Mi"}}
 
 def amounts_text(result):
     return {
-        name: {key: capacity.text(key, amount) for key, amount in amounts.items() if amount}
+        name: {key: quantity.text(amount) for key, amount in amounts.items() if amount}
         for name, amounts in result.added().items()
     }
 
@@ -289,55 +296,100 @@ def test_a_pod_that_would_be_refused_requests_nothing_more():
     assert result.added() == {}
 
 
-def quota(hard, used=None):
-    manifest = {"metadata": {"namespace": NAMESPACE, "name": "compute"}, "spec": {"hard": hard}}
-    if used is not None:
-        manifest["status"] = {"hard": hard, "used": used}
-    return capacity.quota_of(manifest)
+def limits_of(*manifests):
+    return {NAMESPACE: namespace_limits.of_objects(manifests)}
+
+
+def quota(hard, used=None, name="compute", **spec):
+    status = {"hard": hard} if used is None else {"hard": hard, "used": used}
+    metadata = {"namespace": NAMESPACE, "name": name}
+    return {"kind": "ResourceQuota", "metadata": metadata, "spec": spec, "status": status}
+
+
+def with_limits(limits, before, after, *subjects):
+    """The impact where both worlds have the limits."""
+    worlds = [world(*injections, limits=limits) for injections in (before, after)]
+    return planned(*worlds, *subjects, limits=limits)
+
+
+def missing(result):
+    return {each.resource: quantity.text(each.missing) for each in result.excesses()}
+
+
+OWN = {"spec": {"containers": [samples.container("app", resources={"requests": {"cpu": "400m"}})]}}
 
 
 @pytest.mark.parametrize(
-    ("hard", "used", "missing"),
+    ("hard", "used", "expected"),
     [
         ({"requests.cpu": "1"}, {"requests.cpu": "900m"}, {"requests.cpu": "200m"}),
-        ({"cpu": "1"}, {"cpu": "900m"}, {"requests.cpu": "200m"}),
+        ({"cpu": "1"}, {"cpu": "900m"}, {"cpu": "200m"}),
         ({"requests.cpu": "1200m"}, {"requests.cpu": "900m"}, {}),
-        ({"requests.cpu": "1"}, {}, {}),
-        ({"requests.cpu": "100m"}, None, {"requests.cpu": "1400m"}),
-        ({"memory": "1Gi", "pods": "1"}, {"memory": "1000Mi", "pods": "1"},
-         {"requests.memory": "168Mi"}),
-        ({"limits.cpu": "0", "requests.cpu": "?"}, {}, {}),
+        ({"requests.cpu": "1400m"}, None, {"requests.cpu": "100m"}),
+        ({"requests.cpu": "1500m"}, None, {}),
+        ({"memory": "1Gi", "pods": "1"}, {"memory": "1000Mi", "pods": "1"}, {"memory": "168Mi"}),
+        ({"requests.cpu": "?"}, {}, {}),
     ],
 )  # fmt: skip
-def test_a_quota_is_compared_with_what_is_requested_more(hard, used, missing):
-    own = samples.container("app", resources={"requests": {"cpu": "400m"}})
-    template = {"spec": {"containers": [own]}}
-    result = planned(world(), world(sidecar(resources=REQUESTS)), workload(template, pods=3))
-    found = capacity.excesses(
-        quota(hard, used), requested=result.requested[NAMESPACE], added=result.added()[NAMESPACE]
-    )
-    assert {each.resource: capacity.text(each.resource, each.missing) for each in found} == missing
+def test_a_quota_is_compared_with_what_all_pods_request_more(hard, used, expected):
+    sized = sidecar(resources=REQUESTS)
+    # Of memory each container must say what it needs.
+    own = samples.container("app", resources={"requests": {"cpu": "400m", "memory": "1Mi"}})
+    subject = workload({"spec": {"containers": [own]}}, pods=3)
+    result = with_limits(limits_of(quota(hard, used)), [], [sized], subject)
+    assert effects(result) == [(Effect.GAINS, "log")]
+    assert missing(result) == expected
+    assert result.is_breaking is bool(expected)
 
 
 def test_a_quota_that_is_exceeded_already_does_not_matter_to_what_requests_less():
-    result = planned(world(sidecar(resources=REQUESTS)), world())
-    found = capacity.excesses(
-        quota({"requests.cpu": "1"}, {"requests.cpu": "9"}),
-        requested={}, added=result.added()[NAMESPACE],
-    )  # fmt: skip
-    assert list(found) == []
+    limits = limits_of(quota({"requests.cpu": "1"}, {"requests.cpu": "9"}))
+    result = with_limits(limits, [sidecar(resources=REQUESTS)], [], workload(OWN))
+    assert (effects(result), missing(result)) == ([(Effect.LOSES, "log")], {})
 
 
-@pytest.mark.parametrize("scopes", [{"scopes": ["BestEffort"]}, {"scopeSelector": {"x": []}}])
-def test_a_quota_with_scopes_is_for_some_pods_only(scopes):
-    manifest = {"metadata": {"name": "x"}, "spec": {"hard": {"cpu": "1"}, **scopes}}
-    assert capacity.quota_of(manifest) is None
+def test_a_quota_counts_the_pods_of_its_scopes():
+    sized = [sidecar(resources=REQUESTS)]
+    hard, used = {"requests.cpu": "1"}, {"requests.cpu": "1"}
+    scoped = limits_of(quota(hard, used, scopes=["Terminating"]))
+    ending = {"spec": {**OWN["spec"], "activeDeadlineSeconds": 9}}
+    assert missing(with_limits(scoped, [], sized, workload(OWN))) == {}
+    assert missing(with_limits(scoped, [], sized, workload(ending))) == {"requests.cpu": "100m"}
+    # A pod that stops being one of those without requests.
+    pods = {"pods": "2"}
+    scoped = limits_of(quota(pods, {"pods": "1"}, scopes=["NotBestEffort"]))
+    assert missing(with_limits(scoped, [], sized, workload(pods=3))) == {"pods": "2"}
+
+
+def test_what_a_single_pod_may_not_have_does_not_fit_whatever_is_used():
+    demanding = limits_of(quota({"limits.cpu": "9"}, {"limits.cpu": "9"}))
+    own = samples.container("app", resources={"limits": {"cpu": "1"}})
+    subject = workload({"spec": {"containers": [own]}})
+    result = with_limits(demanding, [], [sidecar(resources=REQUESTS)], subject)
+    (changed,) = result.changed.values()
+    assert [(each.effect, each.line.reason.value) for each in changed.effects] == [
+        (Effect.DOES_NOT_FIT, "ResourceQuota")
+    ]
+    # What is used up already is a question of all pods.
+    limited = sidecar(resources={"limits": {"cpu": "1"}})
+    result = with_limits(demanding, [], [limited], subject)
+    assert effects(result) == [(Effect.GAINS, "log")]
+    assert missing(result) == {"limits.cpu": "1"}
+
+
+def test_defaults_of_a_limit_range_count():
+    item = {"type": "Container", "defaultRequest": {"cpu": "50m"}, "max": {"memory": "1Gi"}}
+    limit_range = {
+        "kind": "LimitRange", "metadata": {"name": "defaults"}, "spec": {"limits": [item]},
+    }  # fmt: skip
+    result = with_limits(limits_of(limit_range), [], [sidecar()], workload(pods=2))
+    assert amounts_text(result)[NAMESPACE]["requests.cpu"] == "100m"
 
 
 def scaler(*metrics, kind="Deployment"):
     target = {"kind": kind, "name": "web"}
     spec = {"scaleTargetRef": target, "metrics": list(metrics)}
-    return {"metadata": {"namespace": NAMESPACE, "name": "hpa"}, "spec": spec}
+    return {"metadata": {"name": "hpa"}, "spec": spec}
 
 
 def metric(name="cpu", *, kind="Resource", target="Utilization"):
@@ -363,7 +415,7 @@ def test_an_autoscaler_loses_a_metric_for_which_a_container_has_no_request(
     metrics, resources, lost
 ):
     own = samples.container("app", resources=REQUESTS)
-    autoscaler = capacity.autoscaler_of(scaler(*metrics))
+    autoscaler = scaling.autoscaler_of(scaler(*metrics), NAMESPACE)
     result = planned(
         world(), world(sidecar(resources=resources)), workload({"spec": {"containers": [own]}}),
         autoscalers=[autoscaler] if autoscaler else [],
@@ -374,36 +426,72 @@ def test_an_autoscaler_loses_a_metric_for_which_a_container_has_no_request(
 
 
 def test_an_autoscaler_that_could_not_compute_before_loses_nothing():
-    autoscaler = capacity.autoscaler_of(scaler(metric()))
+    autoscaler = scaling.autoscaler_of(scaler(metric()), NAMESPACE)
     assert not planned(world(), world(sidecar()), autoscalers=[autoscaler]).lost_metrics
 
 
 def test_an_autoscaler_of_another_workload_is_not_meant():
     own = samples.container("app", resources=REQUESTS)
-    autoscaler = capacity.autoscaler_of(scaler(metric(), kind="StatefulSet"))
+    autoscaler = scaling.autoscaler_of(scaler(metric(), kind="StatefulSet"), NAMESPACE)
     subject = workload({"spec": {"containers": [own]}})
     assert not planned(world(), world(sidecar()), subject, autoscalers=[autoscaler]).lost_metrics
 
 
 @pytest.mark.parametrize(
-    ("manifest", "pods"),
+    ("kind", "manifest", "pods"),
     [
-        ({"kind": "Deployment", "spec": {}}, 1),
-        ({"kind": "Deployment", "spec": {"replicas": 7}}, 7),
-        ({"kind": "Deployment", "spec": {"replicas": "7"}}, 1),
-        ({"kind": "StatefulSet", "spec": {"replicas": 0}}, 0),
-        ({"kind": "DaemonSet", "spec": {}}, 1),
-        ({"kind": "DaemonSet", "spec": {}, "status": {"desiredNumberScheduled": 4}}, 4),
-        ({"kind": "Job", "spec": {"parallelism": 3}}, 3),
-        ({"kind": "Job", "spec": {"parallelism": 3, "suspend": True}}, 0),
-        ({"kind": "CronJob", "spec": {"jobTemplate": {"spec": {"parallelism": 2}}}}, 2),
-        ({"kind": "CronJob", "spec": {"suspend": True}}, 0),
-        ({"kind": "Pod"}, 1),
-        ({"kind": "PodTemplate"}, 0),
+        ("apps/v1 Deployment", {"spec": {}}, 1),
+        ("apps/v1 Deployment", {"spec": {"replicas": 7}}, 7),
+        ("apps/v1 Deployment", {"spec": {"replicas": "7"}}, 1),
+        ("apps/v1 StatefulSet", {"spec": {"replicas": 0}}, 0),
+        ("apps/v1 DaemonSet", {"spec": {}}, 1),
+        ("apps/v1 DaemonSet", {"spec": {}, "status": {"desiredNumberScheduled": 4}}, 4),
+        ("batch/v1 Job", {"spec": {"parallelism": 3}}, 3),
+        ("batch/v1 Job", {"spec": {"parallelism": 3, "suspend": True}}, 0),
+        ("batch/v1 CronJob", {"spec": {"jobTemplate": {"spec": {"parallelism": 2}}}}, 2),
+        ("batch/v1 CronJob", {"spec": {"suspend": True}}, 0),
+        ("v1 Pod", {}, 1),
+        ("v1 PodTemplate", {}, 0),
+        ("argoproj.io/v1alpha1 Rollout", {"spec": {"replicas": 5}}, 5),
+        (
+            "jobset.x-k8s.io/v1alpha2 JobSet",
+            {"spec": {"replicatedJobs": [
+                {"replicas": 3, "template": {"spec": {"parallelism": 2, "template": {}}}}
+            ]}},
+            6,
+        ),
+        (
+            "leaderworkerset.x-k8s.io/v1 LeaderWorkerSet",
+            {"spec": {"replicas": 2, "leaderWorkerTemplate": {"size": 4, "workerTemplate": {}}}},
+            8,
+        ),
+    ],
+)  # fmt: skip
+def test_the_pods_of_a_template_are_counted_by_what_is_around_it(kind, manifest, pods):
+    version, name = kind.split()
+    manifest = {"apiVersion": version, "kind": name, **manifest}
+    entry = kinds.find(*workloads.kind_of(manifest))
+    places = [place for path in entry.paths for place in kinds.present(manifest, path)]
+    assert impact.pods_of(manifest, (places or entry.paths)[-1]) == pods
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "expected"),
+    [
+        ([], [sidecar(dryRun=True)], [(Effect.DRY_RUN, "log")]),
+        ([sidecar(dryRun=True)], [sidecar(dryRun=True)], []),
+        ([sidecar(dryRun=True)], [sidecar()], [(Effect.GAINS, "log")]),
+        ([sidecar()], [sidecar(dryRun=True)], [(Effect.LOSES, "log")]),
     ],
 )
-def test_the_pods_of_a_workload_are_counted_by_its_kind(manifest, pods):
-    assert impact.pods_of(manifest) == pods
+def test_a_dry_run_changes_no_pod_and_says_what_would_be(now, then, expected):
+    result = planned(world(*now), world(*then))
+    assert effects(result) == expected
+    assert not result.is_breaking
+    for changed in result.changed.values():
+        if changed.effects[0].effect is Effect.DRY_RUN:
+            assert "otherwise it would be injected" in changed.effects[0].line.message
+            assert not any(changed.added.values())
 
 
 def test_injections_are_applied_as_kubectl_does():
@@ -411,15 +499,3 @@ def test_injections_are_applied_as_kubectl_does():
     same, changed = sidecar("a"), sidecar("b", priority=1)
     new = sidecar("c")
     assert impact.applied([old, other], [same, changed, new]) == [old, changed, new]
-
-
-@pytest.mark.parametrize(
-    ("resource", "amount", "text"),
-    [
-        ("requests.cpu", "0.2", "200m"), ("requests.cpu", "2", "2"), ("limits.cpu", "1.5", "1500m"),
-        ("requests.memory", "536870912", "512Mi"), ("requests.memory", "1000", "1000"),
-        ("requests.cpu", "10", "10"),
-    ],
-)  # fmt: skip
-def test_amounts_are_written_as_people_do(resource, amount, text):
-    assert capacity.text(resource, decimal.Decimal(amount)) == text

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Final
 
-from sidecar_injector.core.pods import lenient
+from sidecar_injector.core.pods import kinds, lenient
 from sidecar_injector.kube import api
 
 ACCEPT: Final = ",".join(
@@ -51,6 +51,12 @@ class Discovery:
         wanted = (group, kind)
         resources = (served.resource for served in await self._all())
         return next((item for item in resources if (item.group, item.kind) == wanted), None)
+
+    async def known(self) -> list[api.Resource]:
+        """The kinds with pod templates that other projects have, as far as they are served."""
+        entries = [entry for entry in kinds.custom() if entry.paths]
+        resources = [await self.of_kind(entry.group, entry.kind) for entry in entries]
+        return [resource for resource in resources if resource]
 
     async def _all(self) -> list[Served]:
         if self._served is None:

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from sidecar_injector.cli import planned
-from sidecar_injector.cli.cluster import errors, objects, release
+from sidecar_injector.cli.cluster import discovery, errors, objects, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
-from sidecar_injector.core import capacity, impact
+from sidecar_injector.core import autoscalers, impact
 from sidecar_injector.core.injections import namespace_view
-from sidecar_injector.core.pods import workloads
+from sidecar_injector.core.limits import namespace_limits
+from sidecar_injector.core.pods import kinds, workloads
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.validity import releases
 from sidecar_injector.kube import api
 
-QUOTAS: Final = api.Resource("v1", "resourcequotas", "ResourceQuota")
-AUTOSCALERS: Final = api.Resource(
-    "autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler"
-)
+AUTOSCALERS: Final = api.Resource("autoscaling/v2", "horizontalpodautoscalers", autoscalers.KIND)
+Kind = tuple[str, str]
+"""The group of a custom kind, empty for one of Kubernetes, and the kind."""
 NOT_ENDED: Final = ",".join(f"status.phase!={phase}" for phase in cluster_pods.ENDED_PHASES)
 ENDED: Final = frozenset({"Complete", "Failed"})
 OF_ACCOUNT: Final = ("imagePullSecrets", "automountServiceAccountToken")
@@ -40,6 +41,7 @@ class Facts:
         self._places = places
         self._scopes: Sequence[str | None] = [None] if places is None else places
         self.unseen: list[str] = []
+        self._notes: list[str] = []
 
     async def plan(self, change: planned.Change, *, release_namespace: str | None) -> planned.Plan:
         """What the change does to everything that is read."""
@@ -49,10 +51,10 @@ class Facts:
         self.unseen += injections.notes
         namespaces = await self._namespaces(change)
         accounts = await self._accounts()
-        autoscalers = [
+        scalers = [
             autoscaler
             async for item in self._listed(AUTOSCALERS, "lost metrics are not in the plan")
-            if (autoscaler := capacity.autoscaler_of(item))
+            if (autoscaler := autoscalers.autoscaler_of(item, api.metadata(item)["namespace"]))
         ]
         version = await client.document("/version")
         result = planned.Plan(
@@ -61,19 +63,17 @@ class Facts:
                 [live.injection for live in injections.injections],
                 namespaces,
                 assumed={},
+                limits=await self._limits(),
                 accounts=accounts,
-                autoscalers=autoscalers,
+                autoscalers=scalers,
                 release_namespace=await release.namespace_of(client, chosen=release_namespace),
                 kubernetes_minor=releases.minor_of(str(version.get("gitVersion"))),
             ),
             unseen=self.unseen,
+            notes=self._notes,
         )
-        async for item in self._listed(QUOTAS, "quotas are not in the plan"):
-            result.add_quota(item)
-        for resource in api.WORKLOADS.values():
-            if resource != api.PODS:
-                await self._workloads(resource, result.impact, accounts)
-        await self._bare_pods(result.impact, accounts)
+        makers = await self._workloads(result, accounts)
+        await self._bare_pods(result, accounts, makers)
         return result
 
     async def _namespaces(self, change: planned.Change) -> Mapping[str, namespace_view.Namespace]:
@@ -100,65 +100,83 @@ class Facts:
 
     async def _accounts(self) -> planned.Accounts | None:
         """None if one of the lists could not be read."""
-        accounts: planned.Accounts = {}
         so_far = len(self.unseen)
         what = "pull secrets, and whether accounts exist and want tokens in pods, are not known"
-        async for item in self._listed(api.SERVICE_ACCOUNTS, what):
-            metadata = api.metadata(item)
-            kept: api.Json = {field: item[field] for field in OF_ACCOUNT if field in item}
-            accounts.setdefault(metadata["namespace"], {})[metadata["name"]] = kept
+        accounts: planned.Accounts = {
+            _place(item): {field: item[field] for field in OF_ACCOUNT if field in item}
+            async for item in self._listed(api.SERVICE_ACCOUNTS, what)
+        }
         return accounts if len(self.unseen) == so_far else None
 
+    async def _limits(self) -> Mapping[str, Sequence[api.Json]]:
+        """The LimitRanges and ResourceQuotas, by namespace."""
+        limits: dict[str, list[api.Json]] = {}
+        for kind, resource in api.LIMITS.items():
+            async for item in self._listed(resource, f"{resource.plural} are not in the plan"):
+                limits.setdefault(_place(item)[0], []).append({**item, "kind": kind})
+                if remark := namespace_limits.remark(kind, item):
+                    self._notes.append(f"{kind} {'/'.join(_place(item))} {remark}")
+        return limits
+
     async def _workloads(
-        self, resource: api.Resource, result: impact.Impact, accounts: planned.Accounts | None
+        self, result: planned.Plan, accounts: planned.Accounts | None
+    ) -> frozenset[Kind]:
+        """The kinds that were read, each after those that make its objects."""
+        custom = await discovery.Discovery(self._client).known()
+        own = [resource for resource in api.WORKLOADS.values() if resource != api.PODS]
+        makers = {(resource.group, resource.kind) for resource in custom}
+        makers |= {("", resource.kind) for resource in own}
+        for resource in (*custom, *own):
+            so_far = len(self.unseen)
+            await self._of_kind(resource, result, accounts, makers)
+            if resource in custom and len(self.unseen) > so_far:
+                # Their ReplicaSets and pods may be seen all the same.
+                makers.discard((resource.group, resource.kind))
+        return frozenset(makers)
+
+    async def _of_kind(
+        self,
+        resource: api.Resource,
+        result: planned.Plan,
+        accounts: planned.Accounts | None,
+        makers: Collection[Kind],
     ) -> None:
-        path = workloads.PATHS[resource.group, resource.kind]
         async for item in self._listed(resource, f"{resource.plural} are not in the plan"):
             manifest = {**item, "apiVersion": resource.api_version, "kind": resource.kind}
-            metadata, pods = api.metadata(item), impact.pods_of(manifest)
-            controller = _controller(metadata)
-            # A custom kind keeps ReplicaSets of older templates, without pods.
-            if controller and (controller["kind"] in api.WORKLOADS or not pods):
+            maker = _maker(api.metadata(item))
+            if _has_ended(manifest) or (maker and _kind(maker) in makers):
                 continue
-            if not _has_ended(manifest):
-                owner = capacity.Owner(metadata["namespace"], resource.kind, metadata["name"])
-                template = workloads.at(manifest, path)
-                result.add(
-                    planned.workload(
-                        manifest, template, owner=owner, path=path, accounts=accounts, pods=pods
-                    )
-                )
+            for path in workloads.pod_paths(manifest):
+                # An unknown maker keeps ReplicaSets of older templates, without pods.
+                if maker is None or impact.pods_of(manifest, path):
+                    template = workloads.at(manifest, path)
+                    result.add(manifest, template, path=path, accounts=accounts)
 
-    async def _bare_pods(self, result: impact.Impact, accounts: planned.Accounts | None) -> None:
+    async def _bare_pods(
+        self, result: planned.Plan, accounts: planned.Accounts | None, makers: Collection[Kind]
+    ) -> None:
         """Pods without a controller, and one pod of each controller of another kind."""
-        counts: collections.Counter[capacity.Owner] = collections.Counter()
-        examples: dict[capacity.Owner, str] = {}
+        counts: collections.Counter[Owner] = collections.Counter()
+        examples: dict[Owner, str] = {}
         scope = api.Scope(field_selector=NOT_ENDED, metadata_only=True)
         async for item in self._listed(api.PODS, "bare pods are not in the plan", scope):
             metadata = api.metadata(item)
-            controller = _controller(metadata) or {"kind": "Pod", "name": metadata["name"]}
-            if controller["kind"] in api.WORKLOADS and _controller(metadata):
-                continue
-            if "deletionTimestamp" not in metadata:
-                owner = capacity.Owner(
-                    metadata["namespace"], controller["kind"], controller["name"]
-                )
+            namespace, name = _place(item)
+            owner = _maker(metadata) or Owner(namespace, api.PODS.kind, name)
+            is_made = owner.kind != api.PODS.kind and _kind(owner) in makers
+            if not is_made and "deletionTimestamp" not in metadata:
                 counts[owner] += 1
-                examples[owner] = metadata["name"]
+                examples[owner] = name
         for owner, pods in counts.items():
-            if result.is_untouched(owner.namespace):
-                result.count(owner, pods)
+            if result.impact.is_untouched(owner.namespace):
+                result.impact.count(impact.Target(owner), pods)
                 continue
             pod = await api.get_or_none(
                 self._client, api.PODS, name=examples[owner], namespace=owner.namespace
             )
             if pod is not None:
                 written = cluster_pods.as_new({**pod, "apiVersion": "v1", "kind": "Pod"})
-                result.add(
-                    planned.workload(
-                        written, written, owner=owner, path=(), accounts=accounts, pods=pods
-                    )
-                )
+                result.add(written, written, path=(), accounts=accounts, owner=owner, pods=pods)
 
     async def _listed(
         self, resource: api.Resource, consequence: str, scope: api.Scope = api.EVERYTHING
@@ -192,9 +210,24 @@ async def _raising(error: api.ApiError) -> None:
     raise error
 
 
-def _controller(metadata: api.Json) -> api.Json | None:
+def _place(item: api.Json) -> tuple[str, str]:
+    metadata = api.metadata(item)
+    return metadata["namespace"], metadata["name"]
+
+
+def _kind(owner: Owner) -> Kind:
+    return owner.group, owner.kind
+
+
+def _maker(metadata: api.Json) -> Owner | None:
+    """The controller of an object."""
     references = metadata.get("ownerReferences") or ()
-    return next((reference for reference in references if reference.get("controller")), None)
+    for reference in references:
+        if reference.get("controller"):
+            group, kind = workloads.kind_of(reference)
+            custom_group = kinds.custom_group(group, kind)
+            return Owner(metadata["namespace"], kind, reference["name"], custom_group)
+    return None
 
 
 def _has_ended(manifest: api.Json) -> bool:

@@ -72,11 +72,7 @@ class Injector:
         """Know the Namespaces, ServiceAccounts and limits among the documents from now on."""
         self.namespaces.update(namespaces_among(documents))
         self.limits.update(limits_among(documents, namespace=self.namespace, notes=self.notes))
-        for document in documents:
-            for item in manifests.flattened(document):
-                if workloads.kind_of(item.manifest) == ("", "ServiceAccount"):
-                    name = (item.manifest.get("metadata") or {}).get("name") or ""
-                    self.accounts[self._namespace_of(item.manifest), name] = item.manifest
+        self.accounts.update(accounts_among(documents, namespace=self.namespace))
 
     def notes_on_namespaces(self, *, only_changed: bool = False) -> list[str]:
         """What was assumed of the pods' namespaces, and which of them no injection is for.
@@ -186,6 +182,20 @@ def namespaces_among(
                 labels = {**(metadata.get("labels") or {}), names.NAMESPACE_NAME_LABEL: name}
                 annotations = metadata.get("annotations") or {}
                 found[name] = namespace_view.Namespace(name, labels, annotations)
+    return found
+
+
+def accounts_among(
+    documents: Sequence[manifests.Document], *, namespace: str
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """The ServiceAccounts among the documents, by namespace and name."""
+    found = {}
+    for document in documents:
+        for item in manifests.flattened(document):
+            if workloads.kind_of(item.manifest) == ("", "ServiceAccount"):
+                metadata = item.manifest.get("metadata") or {}
+                place = metadata.get("namespace") or namespace, metadata.get("name") or ""
+                found[place] = item.manifest
     return found
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -16,13 +16,11 @@ from sidecar_injector.cli.cluster import client
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests, yaml_styles
 from sidecar_injector.cli.output import plan_report, tables
-from sidecar_injector.core import capacity, impact
+from sidecar_injector.core import autoscalers, impact
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import validate
-from sidecar_injector.core.pods import workloads
-
-SCALER: Final = "HorizontalPodAutoscaler"
+from sidecar_injector.core.pods import kinds
 
 
 @click.command(epilog="Example: sidecar-injector plan -f injection.yaml")
@@ -41,6 +39,7 @@ SCALER: Final = "HorizontalPodAutoscaler"
               help="Workloads, namespaces, quotas and autoscalers, in place of a cluster's."
               " May be repeated.")  # fmt: skip
 @options.injections(required=False, without=" With -w: the injections that there are now.")
+@options.kind_paths()
 @options.output()
 @client.address()
 def plan(
@@ -180,79 +179,53 @@ def _of_files(
         if injection_files
         else []
     )
-    objects = list(_placed(documents, default))
-    scalers = [capacity.autoscaler_of(each) for each in objects if each["kind"] == SCALER]
     namespaces = inject.namespaces_among(documents)
     result = planned.Plan(
         impact=planned.worlds(
             change, current, namespaces, assumed={names.INJECTION_LABEL: names.ENABLED},
-            accounts=None, autoscalers=filter(None, scalers),
+            limits=inject.limits_among(documents, namespace=default, notes=notes),
+            autoscalers=_autoscalers(documents, default),
         ),
         notes=notes, is_of_files=True,
     )  # fmt: skip
-    accounts: planned.Accounts = {}
-    for manifest in objects:
-        metadata = manifest["metadata"]
-        if manifest["kind"] == "ServiceAccount":
-            accounts.setdefault(metadata["namespace"], {})[metadata["name"]] = manifest
-        elif manifest["kind"] == "ResourceQuota":
-            result.add_quota(manifest)
+    accounts = inject.accounts_among(documents, namespace=default)
+
+    def add(place: manifests.PodPlace) -> dict[str, Any]:
+        metadata = dict(place.manifest.get("metadata") or {})
+        metadata["namespace"] = metadata.get("namespace") or default
+        if only in (None, metadata["namespace"]):
+            manifest = {**place.manifest, "metadata": metadata}
+            result.add(manifest, place.pod, path=place.path, accounts=accounts)
+        return place.written
+
     for document in documents:
-        _add_pods(result, document, default, accounts, only=only)
+        result.notes += (*manifests.remarks(document), *manifests.guesses(document))
+        manifests.with_pods(document, add)
     result.notes += _assumptions(result, namespaces)
     return result
 
 
-def _placed(documents: Sequence[manifests.Document], default: str) -> Iterator[dict[str, Any]]:
-    """The objects without what is written only in YAML, each with a name and a namespace."""
+def _autoscalers(
+    documents: Sequence[manifests.Document], default: str
+) -> Iterator[autoscalers.Autoscaler]:
     for document in documents:
         for item in manifests.flattened(document):
-            manifest = yaml_styles.plain(item.manifest)
-            metadata = {"name": "", **(manifest.get("metadata") or {})}
-            metadata["namespace"] = metadata.get("namespace") or default
-            yield {**manifest, "metadata": metadata}
-
-
-def _add_pods(
-    result: planned.Plan,
-    document: manifests.Document,
-    default: str,
-    accounts: planned.Accounts,
-    *,
-    only: str | None,
-) -> None:
-    """Add what makes pods in a document; lists are read item by item."""
-
-    def add(place: manifests.PodPlace) -> dict[str, Any]:
-        metadata = place.manifest.get("metadata") or {}
-        name = str(metadata.get("name") or metadata.get("generateName") or "")
-        if place.path != workloads.pod_paths(place.manifest)[0]:
-            # An object of a custom kind may have several templates.
-            name = f"{name}:{workloads.field(place.path)}"
-        namespace = str(metadata.get("namespace") or default)
-        owner = capacity.Owner(namespace, str(place.manifest["kind"]), name)
-        if only in (None, owner.namespace):
-            result.impact.add(
-                planned.workload(
-                    place.manifest, place.pod, owner=owner, path=place.path, accounts=accounts,
-                    pods=impact.pods_of(place.manifest),
-                )
-            )  # fmt: skip
-        return place.written
-
-    result.notes += (*manifests.remarks(document), *manifests.guesses(document))
-    manifests.with_pods(document, add)
+            if item.manifest.get("kind") == autoscalers.KIND:
+                manifest = yaml_styles.plain(item.manifest)
+                namespace = (manifest.get("metadata") or {}).get("namespace") or default
+                if autoscaler := autoscalers.autoscaler_of(manifest, namespace):
+                    yield autoscaler
 
 
 def _assumptions(
     result: planned.Plan, namespaces: Mapping[str, namespace_view.Namespace]
 ) -> Iterator[str]:
-    owners = result.impact.pods
+    owners = {target.owner for target in result.impact.pods}
     for name in sorted({owner.namespace for owner in owners} - namespaces.keys()):
         label = f"{names.INJECTION_LABEL}={names.ENABLED}"
         yield f"namespace {name} is assumed to have the label {label}: no file contains it"
     if any(owner.kind == "DaemonSet" for owner in owners):
         yield "a DaemonSet counts as one pod: files do not say how many nodes there are"
     if not owners:
-        kinds = sorted(kind for _, kind in workloads.PATHS)
-        yield f"the files of -w contain no pod; field kind may be {', '.join(kinds)}"
+        known = ", ".join(sorted(kinds.BUILT_IN))
+        yield f"the files of -w contain no pod; field kind may be {known}, or any with a template"

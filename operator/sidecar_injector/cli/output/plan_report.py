@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import decimal
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sidecar_injector import names
 from sidecar_injector.cli import planned
 from sidecar_injector.cli.output import report, tables
-from sidecar_injector.core import capacity, impact, remedies
+from sidecar_injector.core import autoscalers, decision, impact, remedies
 from sidecar_injector.core.impact import Effect
 from sidecar_injector.core.injections import model
+from sidecar_injector.core.pods import amounts, quantity
+from sidecar_injector.core.pods.owner import Owner
 
 COLUMNS: Final = ("EFFECT", "ON", "WORKLOADS", "PODS", "WHICH")
 REQUESTS: Final = ("NAMESPACE", "CPU", "MEMORY")
+REQUESTED: Final = ("requests.cpu", "requests.memory")
 VERBS: Final = {
     Effect.GAINS: ("gains {}", "gain {}"),
     Effect.LOSES: ("loses {}", "lose {}"),
@@ -21,6 +25,7 @@ VERBS: Final = {
     Effect.NO_LONGER_FITS: ("no longer fits {}", "no longer fit {}"),
     Effect.DOES_NOT_FIT: ("does not fit {}", "do not fit {}"),
     Effect.REFUSED: ("would be refused for {}", "would be refused for {}"),
+    Effect.DRY_RUN: ("has a dry run of {}", "have a dry run of {}"),
 }
 """In the order of the headline, of one workload and of several."""
 QUOTA, METRIC = "quota exceeded", "metric lost"
@@ -38,19 +43,19 @@ MORE_ROOM: Final = remedies.Remedy(
 WITH_REQUESTS: Final = remedies.Remedy(
     "set the request in the injection, or use a metric of type ContainerResource"
 )
-Group = tuple[impact.InjectionEffect, list[capacity.Owner]]
-"""An effect of the first owner, and all to which the same happens."""
+Group = tuple[impact.InjectionEffect, list[impact.Target]]
+"""An effect on the first of them, and all to which the same happens."""
 
 
 def groups(plan: planned.Plan) -> list[Group]:
     """What happens, by effect, injection and reason; what breaks comes first."""
     order = list(Effect)
     result: dict[tuple[int, str, str], Group] = {}
-    for owner, changed in sorted(plan.impact.changed.items()):
+    for target, changed in sorted(plan.impact.changed.items(), key=lambda item: str(item[0])):
         for each in changed.effects:
-            reason = each.line.reason.value if each.line else ""
+            reason = (each.line.would or each.line.reason).value if each.line else ""
             key = order.index(each.effect), each.reference, reason
-            result.setdefault(key, (each, []))[1].append(owner)
+            result.setdefault(key, (each, []))[1].append(target)
     return [result[key] for key in sorted(result)]
 
 
@@ -61,21 +66,14 @@ def headline(plan: planned.Plan) -> str:
     for effect, verbs in VERBS.items():
         members = [group for group in grouped if group[0].effect is effect]
         references = report.few(list(dict.fromkeys(each.reference for each, _ in members)))
-        owners = {owner for _, of_group in members for owner in of_group}
-        if owners:
-            count = _counted(owners, pods) if not parts else str(len(owners))
-            parts.append(f"{count} {verbs[len(owners) > 1].format(references)}")
-    for excess in plan.excesses():
-        quota = excess.quota
-        unit = "memory" if excess.resource.endswith("memory") else "CPU"
-        by = capacity.text(excess.resource, excess.missing)
-        parts.append(f"quota {quota.namespace}/{quota.name} would be exceeded by {by} {unit}")
+        if targets := {target for _, of_group in members for target in of_group}:
+            count = _counted(targets, pods) if not parts else str(len(targets))
+            parts.append(f"{count} {verbs[len(targets) > 1].format(references)}")
+    for excess in plan.impact.excesses():
+        by = f"{quantity.text(excess.missing)} of {excess.resource}"
+        parts.append(f"quota {excess.namespace}/{excess.quota} would be exceeded by {by}")
     for lost in plan.impact.lost_metrics:
-        scaler = lost.autoscaler
-        parts.append(
-            f"HorizontalPodAutoscaler {scaler.target.namespace}/{scaler.name} loses its metric"
-            f" {lost.resource}"
-        )
+        parts.append(f"{autoscalers.KIND} {_scaler(lost)} loses its metric {lost.resource}")
     same = pods.keys() - plan.impact.changed.keys()
     if not parts:
         parts.append(f"nothing changes for {_counted(same, pods)}")
@@ -84,10 +82,14 @@ def headline(plan: planned.Plan) -> str:
     return ("of what you may see: " if plan.unseen else "") + report.few(parts, separator="; ")
 
 
-def _counted(owners: Any, pods: Any) -> str:
-    number, total = len(owners), sum(pods[owner] for owner in owners)
+def _counted(targets: Collection[impact.Target], pods: Mapping[impact.Target, int]) -> str:
+    number, total = len(targets), sum(pods[target] for target in targets)
     plurals = ["" if each == 1 else "s" for each in (number, total)]
     return f"{number} workload{plurals[0]} ({total} pod{plurals[1]})"
+
+
+def _scaler(lost: autoscalers.LostMetric) -> str:
+    return f"{lost.autoscaler.target.namespace}/{lost.autoscaler.name}"
 
 
 def write(plan: planned.Plan) -> None:
@@ -109,61 +111,56 @@ def write(plan: planned.Plan) -> None:
 
 def _breaking_rows(plan: planned.Plan) -> Iterator[tables.Row | str]:
     """What is not about one injection."""
-    for excess in list(plan.excesses())[:MOST_GROUPS]:
-        hard, used, added, missing = (
-            capacity.text(excess.resource, amount)
-            for amount in (excess.hard, excess.used, excess.added, excess.missing)
+    for excess in list(plan.impact.excesses())[:MOST_GROUPS]:
+        hard, used, added, missing = map(
+            quantity.text, (excess.hard, excess.used, excess.added, excess.missing)
         )
         text = f"{excess.resource}: {used} of {hard} used, {added} more: {missing} too much"
-        yield QUOTA, f"{excess.quota.namespace}/{excess.quota.name}", "", "", text
+        yield QUOTA, f"{excess.namespace}/{excess.quota}", "", "", text
         yield tables.remedy(MORE_ROOM)
     for lost in plan.impact.lost_metrics[:MOST_GROUPS]:
-        scaler = lost.autoscaler
-        text = f"{scaler.target}: container {lost.container} has no request of {lost.resource}"
-        yield METRIC, f"{scaler.target.namespace}/{scaler.name}", "", "", text
+        target = lost.autoscaler.target
+        text = f"{target}: container {lost.container} has no request of {lost.resource}"
+        yield METRIC, _scaler(lost), "", "", text
         yield tables.remedy(WITH_REQUESTS)
 
 
 def _rows(plan: planned.Plan) -> Iterator[tables.Row | str]:
     grouped = groups(plan)
-    for each, owners in grouped[:MOST_GROUPS]:
-        which = report.few(list(map(str, owners)))
+    for each, targets in grouped[:MOST_GROUPS]:
+        which = report.few(list(map(str, targets)))
         if each.line:
             which = f"{which}: {each.line.reason.value}: {each.line.message}"
-        pods = sum(plan.impact.pods[owner] for owner in owners)
-        yield each.effect.value, each.reference, str(len(owners)), str(pods), which
+        pods = sum(plan.impact.pods[target] for target in targets)
+        yield each.effect.value, each.reference, str(len(targets)), str(pods), which
         if each.line:
-            yield tables.remedy(_remedy(plan, owners[0], each))
+            yield tables.remedy(_remedy(plan, targets[0], each.line))
     if len(grouped) > MOST_GROUPS:
         yield f"and {len(grouped) - MOST_GROUPS} more: -o json"
 
 
-def _remedy(
-    plan: planned.Plan, owner: capacity.Owner, each: impact.InjectionEffect
-) -> remedies.Remedy:
-    if each.line is None:
-        return remedies.Remedy("")
+def _remedy(plan: planned.Plan, target: impact.Target, line: decision.Line) -> remedies.Remedy:
+    owner = target.owner
     subject = remedies.Subject(
-        namespace=owner.namespace, kind=owner.kind, name=owner.name, is_file=plan.is_of_files
-    )
-    return remedies.of(each.line.reason, subject, each.line.injection)
+        namespace=owner.namespace, kind=owner.kind, name=owner.name, group=owner.group,
+        is_file=plan.is_of_files,
+    )  # fmt: skip
+    return remedies.of(line.remedied, subject, line.injection)
 
 
 def _requests(plan: planned.Plan) -> Sequence[tables.Row]:
     """What pods request more, or less, in the namespaces where it is most."""
-    rows = [
-        (namespace, *(_signed(name, amounts) for name in ("requests.cpu", "requests.memory")))
-        for namespace, amounts in sorted(
-            plan.impact.added().items(),
-            key=lambda item: -abs(item[1].get("requests.cpu", capacity.NOTHING)),
-        )
-    ]
-    return [row for row in rows[:MOST_GROUPS] if any(row[1:])]
+
+    def cpu(row: tuple[str, amounts.Amounts]) -> decimal.Decimal:
+        return abs(row[1].get(REQUESTED[0], amounts.NOTHING))
+
+    rows = sorted(plan.impact.added().items(), key=cpu, reverse=True)
+    signed = ((name, *(_signed(added.get(key)) for key in REQUESTED)) for name, added in rows)
+    return [row for row in signed if any(row[1:])][:MOST_GROUPS]
 
 
-def _signed(name: str, amounts: capacity.Amounts) -> str:
-    amount = amounts.get(name, capacity.NOTHING)
-    return f"{'+' if amount > 0 else ''}{capacity.text(name, amount)}" if amount else ""
+def _signed(amount: decimal.Decimal | None) -> str:
+    return f"{'+' if amount > 0 else ''}{quantity.text(amount)}" if amount else ""
 
 
 def _name(injection: model.Injection) -> str:
@@ -188,29 +185,26 @@ def as_json(plan: planned.Plan) -> dict[str, Any]:
         ],
         "workloads": [
             {
-                "namespace": owner.namespace, "kind": owner.kind, "name": owner.name,
-                "pods": pods[owner],
-                "injections": [_effect(plan, owner, each) for each in each_impact.effects],
-                "added": _amounts(each_impact.added),
+                **_place(target.owner), "template": target.template, "pods": pods[target],
+                "injections": [_effect(plan, target, each) for each in changed[target].effects],
+                "added": _amounts(changed[target].added),
             }
-            for owner, each_impact in sorted(changed.items())
+            for target in sorted(changed, key=str)
         ],
-        "added": {name: _amounts(amounts) for name, amounts in plan.impact.added().items()},
+        "added": {name: _amounts(added) for name, added in plan.impact.added().items()},
         "quotas": [
             {
-                "namespace": excess.quota.namespace, "name": excess.quota.name,
-                "resource": excess.resource,
-                **{field: capacity.text(excess.resource, getattr(excess, field))
+                "namespace": excess.namespace, "name": excess.quota, "resource": excess.resource,
+                **{field: quantity.text(getattr(excess, field))
                    for field in ("hard", "used", "added", "missing")},
                 "remedy": MORE_ROOM.text,
             }
-            for excess in plan.excesses()
+            for excess in plan.impact.excesses()
         ],
         "autoscalers": [
             {
-                "namespace": lost.autoscaler.target.namespace, "name": lost.autoscaler.name,
-                "kind": lost.autoscaler.target.kind, "workload": lost.autoscaler.target.name,
-                "resource": lost.resource, "container": lost.container,
+                "name": lost.autoscaler.name, "resource": lost.resource,
+                "container": lost.container, "workload": _place(lost.autoscaler.target),
                 "remedy": WITH_REQUESTS.text,
             }
             for lost in plan.impact.lost_metrics
@@ -219,19 +213,26 @@ def as_json(plan: planned.Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _place(owner: Owner) -> dict[str, str]:
+    return {
+        "namespace": owner.namespace, "kind": owner.kind, "group": owner.group, "name": owner.name,
+    }  # fmt: skip
+
+
 def _effect(
-    plan: planned.Plan, owner: capacity.Owner, each: impact.InjectionEffect
+    plan: planned.Plan, target: impact.Target, each: impact.InjectionEffect
 ) -> dict[str, str]:
-    remedy = _remedy(plan, owner, each)
+    line = each.line
+    remedy = _remedy(plan, target, line) if line else remedies.Remedy("")
     return {
         "name": each.reference,
         "effect": each.effect.value,
-        "reason": each.line.reason.value if each.line else "",
-        "message": each.line.message if each.line else "",
+        "reason": line.reason.value if line else "",
+        "message": line.message if line else "",
         "remedy": remedy.text,
         "command": remedy.command,
     }
 
 
-def _amounts(amounts: capacity.Amounts) -> dict[str, str]:
-    return {name: capacity.text(name, amount) for name, amount in amounts.items() if amount}
+def _amounts(added: amounts.Amounts) -> dict[str, str]:
+    return {name: quantity.text(amount) for name, amount in added.items() if amount}

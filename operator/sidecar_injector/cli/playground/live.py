@@ -10,7 +10,7 @@ import click
 
 from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import injections as cluster_injections
-from sidecar_injector.cli.cluster import objects
+from sidecar_injector.cli.cluster import discovery, objects
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.cli.playground import answers
@@ -46,10 +46,12 @@ async def choices(client: api.Api, namespace: str, _: Mapping[str, str]) -> api.
     live = await cluster_injections.injections(client, namespace=namespace)
     names, notes = [_name(each.resource) for each in live.injections], [*live.notes]
     offered: list[str] = []
-    for kind, resource in api.WORKLOADS.items():
+    for resource in (*api.WORKLOADS.values(), *await discovery.Discovery(client).known()):
         items = await objects.unless_forbidden(
             _first(client, resource, namespace), notes=notes, consequence="they are not offered"
         )
+        is_custom = resource not in api.WORKLOADS.values()
+        kind = f"{resource.kind}.{resource.group}" if is_custom else resource.kind
         offered += [_name({**item, "kind": kind}) for item in items or () if not _is_made(item)]
     all_names = [ALL, *names] if names else []
     return {
@@ -68,7 +70,9 @@ async def manifests(client: api.Api, namespace: str, texts: Mapping[str, str]) -
         every = [each.resource for each in live.injections]
         resources = [resource for resource in every if choice in (ALL, _name(resource))]
     else:
-        (reference,) = objects.references([choice])
+        (reference,) = await objects.resolved(
+            objects.references([choice]), discovery.Discovery(client)
+        )
         around = await objects.unless_forbidden(
             client.get(api.NAMESPACES, name=namespace), notes=notes, consequence="it does not count"
         )

@@ -41,7 +41,7 @@ class ChargedPod:
     containers: tuple[Needs, ...]
 
     @functools.cached_property
-    def _own(self) -> tuple[Amounts, Amounts]:
+    def own(self) -> tuple[Amounts, Amounts]:
         """Requests and limits of the pod as a whole, only of resources that it may have.
 
         https://github.com/kubernetes/component-helpers/blob/master/resource/helpers.go
@@ -74,7 +74,7 @@ class ChargedPod:
     @property
     def has_own_resources(self) -> bool:
         """Whether resources of the pod as a whole are set."""
-        return any(self._own)
+        return any(self.own)
 
     @functools.cached_property
     def limited(self) -> tuple[Amounts, Amounts]:
@@ -85,7 +85,7 @@ class ChargedPod:
         """
         requests, limits = (
             {**total, **{name: own[name] for name in own.keys() & amounts.CPU_AND_MEMORY}}
-            for total, own in zip(self._sums, self._own, strict=True)
+            for total, own in zip(self._sums, self.own, strict=True)
         )
         return requests, limits
 
@@ -101,8 +101,8 @@ class ChargedPod:
             for name, value in lenient.child(self.spec, "overhead").items()
             if (amount := amounts.amount_of(value)) is not None
         }
-        requests = amounts.joined(self._sums[0] | self._own[0], overhead, operator.add)
-        limits = self._sums[1] | self._own[1]
+        requests = amounts.joined(self._sums[0] | self.own[0], overhead, operator.add)
+        limits = self._sums[1] | self.own[1]
         shared = {name: amount for name, amount in overhead.items() if limits.get(name)}
         limits = amounts.joined(limits, shared, operator.add)
         return {"pods": ONE, "count/pods": ONE, **dict(_quota_names(requests, limits))}
@@ -114,7 +114,7 @@ class ChargedPod:
         https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/v1/helper/qos/qos.go
         """
         parts = (
-            [*self._own]
+            [*self.own]
             if self.has_own_resources
             else [part for needs in self.containers for part in (needs.requests, needs.limits)]
         )

@@ -47,6 +47,11 @@ class NamespaceLimits:
         amounts_checked += sum(len(quota.needed) for quota in self.quotas)
         return 1 + amounts_checked // _CHECKS_OF_A_PART
 
+    def unused(self) -> NamespaceLimits:
+        """The same, as if no pod used anything of the quotas."""
+        quotas = tuple(dataclasses.replace(quota, used={}) for quota in self.quotas)
+        return dataclasses.replace(self, quotas=quotas)
+
     def conflict(self, *, before: Json, after: Json) -> Conflict | None:
         """Why the API server would refuse `after`, but not for the same reason `before`."""
         pod = self.limit_ranges.charged(after)
@@ -67,6 +72,9 @@ class NamespaceLimits:
         yield from self.limit_ranges.violations(pod)
         for quota in self.quotas:
             yield from quota.violations(pod)
+
+
+NONE: Final = NamespaceLimits(limit_range.LimitRanges(), ())
 
 
 def _of_usage(resource: str, *, before: ChargedPod, after: ChargedPod) -> str:

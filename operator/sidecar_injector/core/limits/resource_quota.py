@@ -71,6 +71,12 @@ class ResourceQuota:
             if amount and self.used.get(name, amounts.NOTHING) + amount > hard:
                 yield Violation(Reason.RESOURCE_QUOTA, self.name, name, self._left(name), name)
 
+    def counted(self, pod: ChargedPod) -> Amounts:
+        """What it counts of a pod; nothing of one that is not in its scopes."""
+        if not all(scope(pod) for scope in self.scopes):
+            return {}
+        return {name: pod.usage[name] for name in self.hard.keys() & pod.usage.keys()}
+
     def _left(self, name: str) -> str:
         used = self.used.get(name, amounts.NOTHING)
         return f"{name}: {quantity.text(used)} of {quantity.text(self.hard[name])} used"

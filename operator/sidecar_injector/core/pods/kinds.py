@@ -203,6 +203,11 @@ def is_like_own(group: str, kind: str) -> bool:
     return group in _OWN_GROUPS or kind in BUILT_IN
 
 
+def custom() -> Iterable[Kind]:
+    """The kinds of other projects, those that were declared included."""
+    return _declared.get().values()
+
+
 @contextlib.contextmanager
 def declared(entries: Iterable[Kind]) -> Iterator[None]:
     """Know these kinds, too, as long as the context is open; they come before the table."""
