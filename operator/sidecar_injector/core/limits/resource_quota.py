@@ -58,7 +58,7 @@ class ResourceQuota:
 
     def violations(self, pod: ChargedPod) -> Iterator[Violation]:
         """What the API server refuses."""
-        if not all(_is_in_scope(pod, *selector) for selector in self.selectors):
+        if not self._is_for(pod):
             return
         if self.needed and not pod.has_own_resources:
             for needs in pod.containers:
@@ -73,9 +73,12 @@ class ResourceQuota:
 
     def counted(self, pod: ChargedPod) -> Amounts:
         """What it counts of a pod; nothing of one that is not in its scopes."""
-        if not all(scope(pod) for scope in self.scopes):
+        if not self._is_for(pod):
             return {}
         return {name: pod.usage[name] for name in self.hard.keys() & pod.usage.keys()}
+
+    def _is_for(self, pod: ChargedPod) -> bool:
+        return all(_is_in_scope(pod, *selector) for selector in self.selectors)
 
     def _left(self, name: str) -> str:
         used = self.used.get(name, amounts.NOTHING)
