@@ -6,11 +6,10 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sidecar_injector.core.pods import amounts, lenient
 from sidecar_injector.core.pods.amounts import Amounts, Needs
-from sidecar_injector.core.reasons import Reason
 
 DEVICE_CLASS: Final = "deviceclass.resource.kubernetes.io/"
 """Kubernetes' own prefix of resources that are counted like extended ones.
@@ -18,19 +17,6 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/scheduler/util/utils.go
 _REQUESTS, _LIMITS = "requests.", "limits."
 _STANDARD: Final = ("cpu", "memory", "ephemeral-storage")
 ONE: Final = amounts.NOTHING + 1
-
-
-class Violation(NamedTuple):
-    """One rule of one object that a pod breaks."""
-
-    reason: Reason
-    source: str
-    """The name of the object."""
-    rule: str
-    """What is limited, and of which container: equal for two pods that break the same rule."""
-    detail: str
-    resource: str = ""
-    """The name in the quota whose amount is exceeded; empty for other rules."""
 
 
 @dataclasses.dataclass(frozen=True)

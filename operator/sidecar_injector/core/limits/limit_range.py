@@ -15,10 +15,10 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from sidecar_injector.core.limits.charged_pod import ChargedPod, Violation
+from sidecar_injector.core.limits.charged_pod import ChargedPod
 from sidecar_injector.core.pods import amounts, lenient, quantity
-from sidecar_injector.core.pods.amounts import Amounts
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.pods.amounts import Amounts, Needs
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = Mapping[str, Any]
 
@@ -94,34 +94,57 @@ class LimitRanges:
             )
         return ChargedPod(spec, tuple(containers))
 
-    def violations(self, pod: ChargedPod) -> Iterator[Violation]:
-        """What the API server refuses of a pod that is valid without the defaults."""
-        for needs in pod.containers:
-            for rule in self.of_containers:
-                if problem := rule.problem(needs.requests, needs.limits):
-                    yield _broken(rule, f"container {needs.name!r}", problem)
-        for rule in self.of_pods:
-            if problem := rule.problem(*pod.limited):
-                yield _broken(rule, "the pod", problem)
+    def conflicts(self, before: ChargedPod, after: ChargedPod) -> Iterator[Conflict]:
+        """What the API server refuses of `after` and not of `before`, both valid without defaults.
+
+        Only containers that differ are looked at.
+        """
+        old = {needs.name: needs for needs in before.containers}
+        pairs = [(old.get(needs.name), needs) for needs in after.containers]
+        pairs = [(was, needs) for was, needs in pairs if needs != was]
+        for was, needs in pairs:
+            subject = f"container {needs.name!r}"
+            amounts_before = (was.requests, was.limits) if was else None
+            amounts_after = needs.requests, needs.limits
+            yield from _broken(self.of_containers, subject, amounts_before, amounts_after)
+        yield from _broken(self.of_pods, "the pod", before.limited, after.limited)
         if self.source_of_defaults:
-            for sentence in _contradictions(pod):
-                text = f"with its defaults, {sentence}"
-                yield Violation(Reason.LIMIT_RANGE, self.source_of_defaults, text, text)
+            yield from map(self._contradiction, _contradictions(pairs))
+            sentences = [*_over_pod(after)]
+            present = set(_over_pod(before)) if sentences else set()
+            yield from (self._contradiction(text) for text in sentences if text not in present)
+
+    def _contradiction(self, text: str) -> Conflict:
+        """A default makes a pod invalid, for example with a limit below the author's request."""
+        detail = f"{self.source_of_defaults!r}: with its defaults, {text}"
+        return Conflict(Reason.LIMIT_RANGE, detail)
 
 
-def _contradictions(pod: ChargedPod) -> Iterator[str]:
-    """Where a default makes a pod invalid, for example a limit below the author's request."""
-    for needs in pod.containers:
+def _contradictions(pairs: Iterable[tuple[Needs | None, Needs]]) -> Iterator[str]:
+    for was, needs in pairs:
+        present = set(amounts.contradictions(was.requests, was.limits)) if was else set()
         for sentence in amounts.contradictions(needs.requests, needs.limits):
-            yield f"container {needs.name!r}: {sentence}"
-    if resources := lenient.child(pod.spec, "resources"):
+            if sentence not in present:
+                yield f"container {needs.name!r}: {sentence}"
+
+
+def _over_pod(pod: ChargedPod) -> Iterator[str]:
+    resources = lenient.child(pod.spec, "resources")
+    if resources:
         requests, limits = (amounts.amounts(resources, field) for field in ("requests", "limits"))
         yield from amounts.over_pod(requests, limits, pod.containers)
 
 
-def _broken(rule: Rule, subject: str, problem: str) -> Violation:
-    detail = f"{rule}: {subject} {problem}"
-    return Violation(Reason.LIMIT_RANGE, rule.source, f"{rule} of {subject}", detail)
+def _broken(
+    rules: Iterable[Rule],
+    subject: str,
+    before: tuple[Amounts, Amounts] | None,
+    after: tuple[Amounts, Amounts],
+) -> Iterator[Conflict]:
+    """The rules that requests and limits break, and did not break before, if there were any."""
+    for rule in rules:
+        if (problem := rule.problem(*after)) and not (before and rule.problem(*before)):
+            yield Conflict(Reason.LIMIT_RANGE, f"{rule.source!r}: {rule}: {subject} {problem}")
 
 
 def compiled(limit_ranges: Iterable[Json]) -> LimitRanges:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sidecar_injector.core.limits import limit_range, resource_quota
-from sidecar_injector.core.limits.charged_pod import ChargedPod, Violation
-from sidecar_injector.core.pods import amounts, lenient, quantity
+from sidecar_injector.core.limits.charged_pod import ChargedPod
+from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.reasons import Conflict
 
 Json = Mapping[str, Any]
@@ -54,36 +54,15 @@ class NamespaceLimits:
 
     def conflict(self, *, before: Json, after: Json) -> Conflict | None:
         """Why the API server would refuse `after`, but not for the same reason `before`."""
-        pod = self.limit_ranges.charged(after)
-        violations = list(self._violations(pod))
-        if not violations:
-            return None
-        pod_before = self.limit_ranges.charged(before)
-        old = {violation[:3] for violation in self._violations(pod_before)}
-        for violation in violations:
-            reason, source, _, detail, resource = violation
-            if violation[:3] not in old:
-                if resource:
-                    detail += _of_usage(resource, before=pod_before, after=pod)
-                return Conflict(reason, f"{source!r}: {detail}")
-        return None
+        return next(self._conflicts(*map(self.limit_ranges.charged, (before, after))), None)
 
-    def _violations(self, pod: ChargedPod) -> Iterator[Violation]:
-        yield from self.limit_ranges.violations(pod)
+    def _conflicts(self, before: ChargedPod, after: ChargedPod) -> Iterator[Conflict]:
+        yield from self.limit_ranges.conflicts(before, after)
         for quota in self.quotas:
-            yield from quota.violations(pod)
+            yield from quota.conflicts(before, after)
 
 
 NONE: Final = NamespaceLimits(limit_range.LimitRanges(), ())
-
-
-def _of_usage(resource: str, *, before: ChargedPod, after: ChargedPod) -> str:
-    amount = after.usage[resource]
-    added = amount - before.usage.get(resource, amounts.NOTHING)
-    # A pod that comes into the scope of a quota may need no more than before.
-    if added:
-        return f", the pod needs {quantity.text(amount)}, {quantity.text(added)} of it added"
-    return ", and the quota counts the pod only with the injection"
 
 
 def of_objects(resources: Iterable[Json]) -> NamespaceLimits | None:

@@ -9,15 +9,16 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/quota/v1/evaluator/core
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from sidecar_injector.core.limits import charged_pod
-from sidecar_injector.core.limits.charged_pod import ChargedPod, Violation
+from sidecar_injector.core.limits.charged_pod import ChargedPod
 from sidecar_injector.core.pods import amounts, lenient, quantity
 from sidecar_injector.core.pods.amounts import Amounts
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = Mapping[str, Any]
 
@@ -56,20 +57,23 @@ class ResourceQuota:
     """What each container must set: its name in the quota, `requests` or `limits`, resource."""
     selectors: tuple[Selector, ...]
 
-    def violations(self, pod: ChargedPod) -> Iterator[Violation]:
-        """What the API server refuses."""
-        if not self._is_for(pod):
+    def conflicts(self, before: ChargedPod, after: ChargedPod) -> Iterator[Conflict]:
+        """What the API server refuses of `after` and not of `before`."""
+        if not self._is_for(after):
             return
-        if self.needed and not pod.has_own_resources:
-            for needs in pod.containers:
-                for name, field, resource in self.needed:
-                    if resource not in (needs.limits if field == LIMITS else needs.requests):
-                        yield self._missing(name, needs.name)
-        usage = pod.usage
-        for name, hard in self.hard.items():
-            amount = usage.get(name)
-            if amount and self.used.get(name, amounts.NOTHING) + amount > hard:
-                yield Violation(Reason.RESOURCE_QUOTA, self.name, name, self._left(name), name)
+        is_for_before = self._is_for(before)
+        if self.needed:
+            present = set(self._missing(before)) if is_for_before else set()
+            for name, container in self._missing(after):
+                if (name, container) not in present:
+                    yield self._conflict(f"{name}: container {container!r} must set it")
+        usage_before = before.usage if is_for_before else {}
+        for name, amount in after.usage.items():
+            if self._exceeds(name, amount) and not self._exceeds(name, usage_before.get(name)):
+                used, hard = self.used.get(name, amounts.NOTHING), self.hard[name]
+                left = f"{name}: {quantity.text(used)} of {quantity.text(hard)} used"
+                added = amount - before.usage.get(name, amounts.NOTHING)
+                yield self._conflict(left + _of_usage(amount, added))
 
     def counted(self, pod: ChargedPod) -> Amounts:
         """What it counts of a pod; nothing of one that is not in its scopes."""
@@ -80,13 +84,28 @@ class ResourceQuota:
     def _is_for(self, pod: ChargedPod) -> bool:
         return all(_is_in_scope(pod, *selector) for selector in self.selectors)
 
-    def _left(self, name: str) -> str:
-        used = self.used.get(name, amounts.NOTHING)
-        return f"{name}: {quantity.text(used)} of {quantity.text(self.hard[name])} used"
+    def _exceeds(self, name: str, amount: decimal.Decimal | None) -> bool:
+        hard = self.hard.get(name)
+        if not amount or hard is None:
+            return False
+        return self.used.get(name, amounts.NOTHING) + amount > hard
 
-    def _missing(self, name: str, container: str) -> Violation:
-        detail = f"{name}: container {container!r} must set it"
-        return Violation(Reason.RESOURCE_QUOTA, self.name, detail, detail)
+    def _missing(self, pod: ChargedPod) -> Iterator[tuple[str, str]]:
+        """What containers do not set: its name in the quota, and the container."""
+        for needs in () if pod.has_own_resources else pod.containers:
+            for name, field, resource in self.needed:
+                if resource not in (needs.limits if field == LIMITS else needs.requests):
+                    yield name, needs.name
+
+    def _conflict(self, text: str) -> Conflict:
+        return Conflict(Reason.RESOURCE_QUOTA, f"{self.name!r}: {text}")
+
+
+def _of_usage(amount: decimal.Decimal, added: decimal.Decimal) -> str:
+    # A pod that comes into the scope of a quota may need no more than before.
+    if added:
+        return f", the pod needs {quantity.text(amount)}, {quantity.text(added)} of it added"
+    return ", and the quota counts the pod only with the injection"
 
 
 def compiled(quota: Json) -> ResourceQuota:
