@@ -106,6 +106,23 @@ class ChargedPod:
         )
         return not any(part.get(name) for part in parts for name in amounts.CPU_AND_MEMORY)
 
+    @functools.cached_property
+    def has_affinity_elsewhere(self) -> bool:
+        """Whether a term of its affinity is about other namespaces; it may have thousands."""
+        for kind in ("podAffinity", "podAntiAffinity"):
+            affinity = lenient.child(lenient.child(self.spec, "affinity"), kind)
+            terms = lenient.objects(affinity, "requiredDuringSchedulingIgnoredDuringExecution")
+            for each in lenient.objects(
+                affinity, "preferredDuringSchedulingIgnoredDuringExecution"
+            ):
+                terms.append(lenient.child(each, "podAffinityTerm"))
+            if any(
+                term.get("namespaces") or term.get("namespaceSelector") is not None
+                for term in terms
+            ):
+                return True
+        return False
+
 
 def _quota_names(requests: Amounts, limits: Amounts) -> Iterator[tuple[str, Any]]:
     """The amounts by the names that a ResourceQuota has for them (podComputeUsageHelper)."""

@@ -3,7 +3,7 @@
 | limit | value | reason |
 |---|---:|---|
 | LimitRanges of a namespace, and ResourceQuotas | 8 each | each is compared with each container |
-| values in one object | 128 | the same, and memory |
+| values in one object, for each 64 characters | 128 | the same, and memory |
 
 An object beyond that is not looked at: where it forbids a sidecar, the API server refuses the pod.
 """
@@ -25,6 +25,7 @@ LIMIT_RANGE, RESOURCE_QUOTA = "LimitRange", "ResourceQuota"
 KINDS: Final = (LIMIT_RANGE, RESOURCE_QUOTA)
 MOST_OBJECTS: Final = 8
 MOST_VALUES: Final = 128
+_CHARACTERS: Final = 64
 MOST_NAMED: Final = 5
 """Names in a sentence."""
 _CHECKS_OF_A_PART: Final = 4
@@ -39,13 +40,13 @@ class NamespaceLimits:
     quotas: tuple[resource_quota.ResourceQuota, ...]
 
     @property
-    def parts(self) -> int:
-        """The work for a container, in parts of a pod."""
-        amounts_checked = len(self.limit_ranges.of_containers) + len(
-            self.limit_ranges.default_limits | self.limit_ranges.default_requests
-        )
-        amounts_checked += sum(len(quota.needed) for quota in self.quotas)
-        return 1 + amounts_checked // _CHECKS_OF_A_PART
+    def parts(self) -> tuple[int, int]:
+        """The work for each container and for the pod as a whole, in parts of a pod."""
+        ranges = self.limit_ranges
+        of_container = len(ranges.default_limits | ranges.default_requests)
+        of_container += len(ranges.of_containers) + sum(len(each.needed) for each in self.quotas)
+        of_pod = len(ranges.of_pods) + sum(len(quota.hard) for quota in self.quotas)
+        return 1 + of_container // _CHECKS_OF_A_PART, of_pod // _CHECKS_OF_A_PART
 
     def unused(self) -> NamespaceLimits:
         """The same, as if no pod used anything of the quotas."""
@@ -127,4 +128,7 @@ def remark(resource: Json) -> str | None:
 def _values(value: Any) -> int:
     if isinstance(value, Mapping):
         return sum(map(_values, value.values()))
-    return sum(map(_values, value)) if isinstance(value, list) else 1
+    if isinstance(value, list):
+        return sum(map(_values, value))
+    # The values of a scope may be of any length.
+    return 1 + len(value) // _CHARACTERS if isinstance(value, str) else 1

@@ -187,23 +187,10 @@ def _is_terminating(pod: ChargedPod) -> bool:
     return lenient.is_integer(pod.spec.get("activeDeadlineSeconds"), least=0, most=1 << 63)
 
 
-def _has_affinity_elsewhere(pod: ChargedPod) -> bool:
-    for kind in ("podAffinity", "podAntiAffinity"):
-        affinity = lenient.child(lenient.child(pod.spec, "affinity"), kind)
-        terms = lenient.objects(affinity, "requiredDuringSchedulingIgnoredDuringExecution")
-        for each in lenient.objects(affinity, "preferredDuringSchedulingIgnoredDuringExecution"):
-            terms.append(lenient.child(each, "podAffinityTerm"))
-        if any(
-            term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms
-        ):
-            return True
-    return False
-
-
 _SCOPES: Final[Mapping[str, Callable[[ChargedPod], bool]]] = {
     "Terminating": _is_terminating,
     "NotTerminating": lambda pod: not _is_terminating(pod),
     "BestEffort": lambda pod: pod.is_best_effort,
     "NotBestEffort": lambda pod: not pod.is_best_effort,
-    "CrossNamespacePodAffinity": _has_affinity_elsewhere,
+    "CrossNamespacePodAffinity": lambda pod: pod.has_affinity_elsewhere,
 }

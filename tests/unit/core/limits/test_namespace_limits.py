@@ -18,6 +18,7 @@ from tests.kits.samples import NAMESPACE, container, injection, namespace_with, 
 
 SEED = 11
 REFUSED = limits.cases("refused")
+RESOURCES = {f"example.com/r{number}": "1" for number in range(60)}
 SIDECAR = {"name": "harmless", "image": "x", "resources": {"requests": {"cpu": "0"}}}
 
 
@@ -305,17 +306,87 @@ def test_the_overhead_of_a_pod_counts_for_quotas_and_not_for_limit_ranges() -> N
     assert charged.usage["limits.cpu"] == decimal.Decimal("0.5")
 
 
-def test_the_work_for_limits_is_counted() -> None:
-    items = {"type": "Container", "max": {f"example.com/r{n}": "1" for n in range(60)}}
+def counted(subject, objects, *injections):
+    work = budget.Budget(subject, status_annotation.NOTHING, namespace_limits.of_objects(objects))
+    return [work.work for each in injections if work.admits(each)]
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [ranges({"type": "Container", "max": RESOURCES}, name=f"r{n}") for n in range(8)],
+        [ranges({"type": "Pod", "max": RESOURCES}, name=f"r{n}") for n in range(8)],
+        [quota(f"q{n}", used={}, **{f"requests.{name}": "1" for name in RESOURCES})
+         for n in range(8)],
+    ],
+    ids=["containers", "pod", "quotas"],
+)  # fmt: skip
+def test_the_work_for_limits_is_counted(objects) -> None:
     subject = pod(containers=[container(f"c{number}") for number in range(100)])
-    plain, limited = (
-        budget.Budget(subject, status_annotation.NOTHING, namespace_limits.of_objects(objects))
-        for objects in ([], [ranges(items, name=f"r{number}") for number in range(8)])
-    )
-    log = injection()
-    assert plain.admits(log)
-    limited.admits(log)
-    assert limited.work > plain.work + 1000
+    (plain,), (limited,) = (counted(subject, each, injection()) for each in ([], objects))
+    assert limited > plain + 100
+
+
+def test_the_work_for_added_containers_is_counted() -> None:
+    objects = [ranges({"type": "Container", "max": RESOURCES}, name=f"r{n}") for n in range(8)]
+    logs = [injection(f"log{number}") for number in range(100)]
+    assert len(counted(pod(), [], *logs)) == 100
+    assert len(counted(pod(), objects, *logs)) < 40
+
+
+def test_of_a_pod_that_breaks_all_rules_only_what_is_added_is_compared(monkeypatch) -> None:
+    compared = []
+    problem = limit_range.Rule.problem
+
+    def counting(rule, *amounts):
+        compared.append(rule)
+        return problem(rule, *amounts)
+
+    monkeypatch.setattr(limit_range.Rule, "problem", counting)
+    objects = [
+        ranges({"type": "Container", "maxLimitRequestRatio": RESOURCES}, name=f"r{n}")
+        for n in range(8)
+    ]
+    before = pod(containers=[container(f"c{number}") for number in range(50)])
+    after = validity.with_added(before, {"containers": [SIDECAR]})
+    conflict = limits.conflict(objects, before, after)
+    assert conflict is not None
+    assert "container 'harmless' has no request" in conflict.detail
+    assert len(compared) == 1
+    assert limits.conflict(objects, after, copy.deepcopy(after)) is None
+    assert len(compared) == 1
+
+
+def test_affinity_is_looked_at_once_for_all_quotas() -> None:
+    class Affinity(dict):
+        looks = 0
+
+        def get(self, *arguments):
+            self.looks += 1
+            return super().get(*arguments)
+
+    before = pod(affinity=Affinity())
+    scoped = [
+        quota(f"q{number}", scopes=["CrossNamespacePodAffinity"], requests_cpu="1")
+        for number in range(8)
+    ]
+    for objects in (scoped[:1], scoped):
+        affinity = before["spec"]["affinity"] = Affinity()
+        assert limits.conflict(objects, before, before) is None
+        assert affinity.looks == 2
+
+
+def test_a_text_of_any_length_is_not_kept() -> None:
+    for length, is_kept in ((63, True), (100_000, False)):
+        large = quota(requests_cpu="1")
+        large["spec"] = {
+            "scopeSelector": {
+                "matchExpressions": [
+                    {"scopeName": "PriorityClass", "operator": "In", "values": ["x" * length]}
+                ]
+            }
+        }
+        assert bool(namespace_limits.kept(large)) is is_kept
 
 
 SHAPES = [None, [], {}, "", -1, 1.5, True, "x", ["x"], {"x": 1}, [[]], [{"x": []}]]
