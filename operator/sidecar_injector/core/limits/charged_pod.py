@@ -129,17 +129,10 @@ def _quota_names(requests: Amounts, limits: Amounts) -> Iterator[tuple[str, Any]
             yield _REQUESTS + name, amount
         elif amounts.is_extended(name) or name.startswith(DEVICE_CLASS):
             yield _REQUESTS + name, amount
-    for name in _STANDARD:
-        if name in limits:
-            yield _LIMITS + name, limits[name]
+    yield from ((_LIMITS + name, limits[name]) for name in _STANDARD if name in limits)
 
 
 def is_of_resources(name: str) -> bool:
     """Whether a ResourceQuota limits resources of containers under this name."""
-    bare = name.removeprefix(_REQUESTS)
-    return (
-        bare in _STANDARD
-        or bare.startswith(amounts.HUGE)
-        or name.removeprefix(_LIMITS) in _STANDARD
-        or (bare != name and (amounts.is_extended(bare) or bare.startswith(DEVICE_CLASS)))
-    )
+    bare = name.removeprefix(_LIMITS if name.startswith(_LIMITS) else _REQUESTS)
+    return name in dict(_quota_names({bare: ONE}, {bare: ONE}))

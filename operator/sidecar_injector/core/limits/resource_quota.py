@@ -169,16 +169,15 @@ def _is_terminating(pod: ChargedPod) -> bool:
 
 
 def _has_affinity_elsewhere(pod: ChargedPod) -> bool:
+    terms = []
     for kind in ("podAffinity", "podAntiAffinity"):
         affinity = lenient.child(lenient.child(pod.spec, "affinity"), kind)
-        terms = lenient.objects(affinity, "requiredDuringSchedulingIgnoredDuringExecution")
+        terms += lenient.objects(affinity, "requiredDuringSchedulingIgnoredDuringExecution")
         for each in lenient.objects(affinity, "preferredDuringSchedulingIgnoredDuringExecution"):
             terms.append(lenient.child(each, "podAffinityTerm"))
-        if any(
-            term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms
-        ):
-            return True
-    return False
+    return any(
+        term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms
+    )
 
 
 _SCOPES: Final[Mapping[str, Callable[[ChargedPod], bool]]] = {
