@@ -5,6 +5,8 @@
 | LimitRanges of a namespace, and ResourceQuotas | 8 each | each is compared with each container |
 | values in one object, for each 64 characters | 128 | the same, and memory |
 
+| values in one object, those of other things too | 4,096 | they are looked through at once |
+
 An object beyond that is not looked at: where it forbids a sidecar, the API server refuses the pod.
 """
 
@@ -25,6 +27,7 @@ LIMIT_RANGE, RESOURCE_QUOTA = "LimitRange", "ResourceQuota"
 KINDS: Final = (LIMIT_RANGE, RESOURCE_QUOTA)
 MOST_OBJECTS: Final = 8
 MOST_VALUES: Final = 128
+MOST_READ: Final = 4096
 _CHARACTERS: Final = 64
 MOST_NAMED: Final = 5
 """Names in a sentence."""
@@ -105,7 +108,7 @@ _UNKNOWN: Final[Mapping[str, Callable[[Json], Iterator[str]]]] = {
 def kept(resource: Json) -> dict[str, Any]:
     """What is read of an object of one of the two kinds; empty if it does not matter."""
     kind = resource["kind"]
-    parts = _KEEP[kind](resource)
+    parts = {} if _is_large(resource) else _KEEP[kind](resource)
     if not parts or _values(parts) > MOST_VALUES:
         return {}
     name = lenient.text(lenient.child(resource, "metadata"), "name")
@@ -115,7 +118,7 @@ def kept(resource: Json) -> dict[str, Any]:
 def remark(resource: Json) -> str | None:
     """What is not looked at of an object, although it may be meant to forbid something."""
     kind = resource["kind"]
-    if _values(_KEEP[kind](resource)) > MOST_VALUES:
+    if _is_large(resource) or _values(_KEEP[kind](resource)) > MOST_VALUES:
         return f"is not checked: it has more than {MOST_VALUES} values"
     if kind == RESOURCE_QUOTA and (scope := next(resource_quota.unknown_scopes(resource), None)):
         return f"is not checked: its scope {scope!r} is not known"
@@ -123,6 +126,10 @@ def remark(resource: Json) -> str | None:
         more = f" and {len(words) - MOST_NAMED} more" if len(words) > MOST_NAMED else ""
         return f"is checked without what is not known: {', '.join(words[:MOST_NAMED])}{more}"
     return None
+
+
+def _is_large(resource: Json) -> bool:
+    return _values([resource.get("spec"), resource.get("status")]) > MOST_READ
 
 
 def _values(value: Any) -> int:

@@ -208,29 +208,14 @@ def test_an_object_with_many_values_and_one_with_an_unknown_scope_say_so() -> No
     assert namespace_limits.remark(quota(requests_cpu="0")) is None
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("cpu", "pods", "count/pods", "requests.memory", "limits.ephemeral-storage"),
-        *("hugepages-2Mi", "requests.hugepages-2Mi", "requests.example.com/gpu"),
-        *("count/secrets", "count/deployments.apps", "services", "services.nodeports"),
-        *("persistentvolumeclaims", "requests.storage", "configmaps", "resourcequotas"),
-        "gold.storageclass.storage.k8s.io/requests.storage",
-        "gpu.deviceclass.resource.k8s.io/devices",
-        "requests.deviceclass.resource.kubernetes.io/gpu",
-    ],
-)
+@pytest.mark.parametrize("name", limits.NAMES)
 def test_a_name_that_kubernetes_has_for_pods_or_for_others_needs_no_remark(name) -> None:
     hard = quota()
     hard["status"]["hard"] = {name: "1"}
     assert namespace_limits.remark(hard) is None
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["cpus", "request.cpu", "limits.storage", "example.com/gpu", "limits.example.com/gpu",
-     "requests.pods", "service", "services.", "limits.hugepages-2Mi", "count"],
-)  # fmt: skip
+@pytest.mark.parametrize("name", limits.NO_NAMES)
 def test_a_name_by_which_kubernetes_limits_nothing_is_remarked(name) -> None:
     hard = quota(requests_cpu="1")
     hard["status"]["hard"][name] = "1"
@@ -374,6 +359,13 @@ def test_affinity_is_looked_at_once_for_all_quotas() -> None:
         affinity = before["spec"]["affinity"] = Affinity()
         assert limits.conflict(objects, before, before) is None
         assert affinity.looks == 2
+
+
+def test_an_object_with_thousands_of_values_is_not_looked_through() -> None:
+    for number, says in ((1000, None), (5000, "more than 128 values")):
+        large = quota(requests_cpu="1", **{f"count/{n}": "1" for n in range(number)})
+        assert bool(namespace_limits.kept(large)) is (says is None)
+        assert (says is None) is (namespace_limits.remark(large) is None)
 
 
 def test_a_text_of_any_length_is_not_kept() -> None:
