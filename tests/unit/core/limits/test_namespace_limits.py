@@ -14,6 +14,7 @@ from sidecar_injector.core.limits import limit_range, namespace_limits, resource
 from sidecar_injector.core.merging import budget, status_annotation
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from tests.kits import limits, validity
+from tests.kits.random_pods import Choices
 from tests.kits.samples import NAMESPACE, container, injection, namespace_with, pod, reasons
 
 SEED = 11
@@ -379,6 +380,39 @@ def test_a_text_of_any_length_is_not_kept() -> None:
             }
         }
         assert bool(namespace_limits.kept(large)) is is_kept
+
+
+EXTREME = [
+    "1e60", "1e99", "-1e99", "1e-9", "-1", "0", "9" * 256, "8Ei", ".5", "NaN", "1e999999", "1",
+    "123456789012345678901234567890.001", 1e300, 0.1, 10**400, True, None, [1],
+]  # fmt: skip
+
+
+def test_quantities_of_any_size_are_compared() -> None:
+    draw = Choices(SEED)
+    seen = set()
+
+    def amounts():
+        resources = ("cpu", "memory", "example.com/gpu", "hugepages-2Mi")
+        return {name: draw.choice(EXTREME) for name in draw.some(resources)}
+
+    def resources():
+        return {"requests": amounts(), "limits": amounts()}
+
+    for _ in range(600):
+        bounds = [
+            {"type": kind, field: amounts()}
+            for kind, field in (("Container", "max"), ("Pod", "max"), ("Pod", "min"))
+        ]
+        hard = {f"requests.{name}": amount for name, amount in amounts().items()}
+        subject = pod(containers=[container("app", resources=resources())], overhead=amounts())
+        result = decided(
+            subject,
+            injection(template={"spec": {"containers": [container(resources=resources())]}}),
+            objects=[ranges(*bounds), quota(used=hard, **hard)],
+        )
+        seen |= {line.reason for line in result.evaluated}
+    assert {Reason.LIMIT_RANGE, Reason.RESOURCE_QUOTA, Reason.INJECTED} < seen
 
 
 SHAPES = [None, [], {}, "", -1, 1.5, True, "x", ["x"], {"x": 1}, [[]], [{"x": []}]]

@@ -29,6 +29,15 @@ def test_the_text_of_a_quantity_of_any_size_is_that_quantity(value):
     assert exact(quantity.text(amount)) == fractions.Fraction(amount)
 
 
+@pytest.mark.parametrize(("value", "unit", "is_multiple"), [
+    ("1e60", "1", True), ("1e60", "3", False), ("9" * 250, "1", True),
+    (f"{'9' * 200}.5", "1", False), ("1e99", "1e-3", True), ("4Mi", "2Mi", True),
+])  # fmt: skip
+def test_a_quantity_of_any_size_is_a_multiple_or_not(value, unit, is_multiple):
+    amounts = (quantity.stored(each, digits=quantity.MILLI) for each in (value, unit))
+    assert quantity.is_multiple(*amounts) is is_multiple
+
+
 def exact(text):
     """The number of a text, however long it is."""
     unit = text.lstrip("-0123456789")
