@@ -163,7 +163,7 @@ def page(program: pathlib.Path) -> Iterator[Page]:
 
 @contextlib.contextmanager
 def playground(*arguments: str) -> Iterator[str]:
-    """The address of a playground in a process of its own, which is ended as by Ctrl-C."""
+    """The address of a playground in a process of its own, which is ended as by a shell."""
     command = [sys.executable, "-m", "sidecar_injector", "playground", *arguments]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -171,4 +171,4 @@ def playground(*arguments: str) -> Iterator[str]:
         try:
             yield process.stdout.readline().strip()
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)

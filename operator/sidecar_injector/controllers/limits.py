@@ -55,14 +55,14 @@ class Follower:
         return kept
 
     def _on_change(self, key: informer.Key, old: api.Json | None, new: api.Json | None) -> None:
-        if not old and not new:
-            return
         namespace = key[0]
-        self._counts[namespace] += bool(new) - bool(old)
-        if not new and namespace in self._full:
-            # There is room for one that is not here.
+        if not new and (old or new is None) and namespace in self._full:
+            # There may be room for one that is not here.
             self._full.discard(namespace)
             self.informer.list_again()
+        if not old and not new:
+            return
+        self._counts[namespace] += bool(new) - bool(old)
         if not self._counts[namespace]:
             del self._counts[namespace]
         self._state.limits_changed(self._kind, key, new or None)

@@ -195,16 +195,18 @@ def test_only_open_opens_a_browser(monkeypatch, is_opened):
     assert opened == ([result.stdout.strip()] if is_opened else [])
 
 
-def test_it_prints_its_address_and_ends_at_an_interrupt_with_one_line():
-    command = [sys.executable, "-m", "sidecar_injector", "playground"]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_its_address_and_ends_at_an_interrupt_with_one_line(number):
     # What a shell starts in the background inherits that it ignores interrupts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    command = [sys.executable, "-m", "sidecar_injector", "playground"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "KUBECONFIG": "/nonexistent"},
     ) as process:  # fmt: skip
+        signal.signal(signal.SIGINT, before)
         address = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest, errors = process.communicate(timeout=20)
     assert address.startswith("http://127.0.0.1:")
     assert (rest, errors) == ("", "\nsidecar-injector playground has ended\n")

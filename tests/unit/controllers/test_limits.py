@@ -11,7 +11,7 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.controllers import caches
 from sidecar_injector.core.limits import namespace_limits
-from sidecar_injector.kube import api
+from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state
 from tests.kits import fake_api
@@ -112,9 +112,29 @@ async def test_so_many_objects_of_a_namespace_are_kept_and_one_line_says_so(
             assert sum(map(bool, cluster.quotas.objects.values())) == MOST
             (line,) = [record.getMessage() for record in caplog.records]
             assert f"namespace {NAMESPACE} has more than {MOST}" in line
-            kept = cluster.quota_names
-            cluster.server.take(api.RESOURCE_QUOTAS, name=kept[0], namespace=NAMESPACE)
-            await cluster.until(lambda: len(cluster.quota_names) == MOST - 1)
+
+
+async def test_in_a_full_namespace_what_is_kept_may_change_and_what_is_left_out_takes_its_place(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pause in ("FIRST_PAUSE", "REOPEN_PAUSE"):
+        monkeypatch.setattr(informer, pause, 0.0)
+    cluster = Cluster()
+    names_of_quotas = [f"q{number}" for number in range(MOST + 1)]
+    for name in names_of_quotas:
+        cluster.server.seed(api.RESOURCE_QUOTAS, quota(name))
+    async with cluster:
+        assert cluster.quota_names == names_of_quotas[:-1]
+        cluster.server.seed(api.RESOURCE_QUOTAS, quota("q0", used="1"))
+        await cluster.until(lambda: cluster.limits.quotas[0].used == {"requests.cpu": 1})
+        cluster.server.take(api.RESOURCE_QUOTAS, name="q0", namespace=NAMESPACE)
+        await cluster.until(lambda: cluster.quota_names == names_of_quotas[1:-1])
+        cluster.server.break_watches()
+        await cluster.until(lambda: cluster.quota_names == names_of_quotas[1:])
+        caplog.clear()
+        cluster.server.seed(api.RESOURCE_QUOTAS, quota("again"))
+        await cluster.until(lambda: caplog.records)
+    assert "has more than" in caplog.text
 
 
 @pytest.mark.parametrize(

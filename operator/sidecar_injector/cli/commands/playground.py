@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 
 import click
 
@@ -42,6 +43,8 @@ def playground(
         read = functools.partial(live.read, address, place)
         operations["choices"] = functools.partial(read, live.choices)
         operations["manifests"] = functools.partial(read, live.manifests)
+    # A process that a shell starts in the background ignores Ctrl-C, and is ended so.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with server.PlaygroundServer(operations) as served:
             click.echo(served.address)

@@ -9,8 +9,8 @@ from typing import Any, Final
 import click
 
 from sidecar_injector.cli.cluster import client as cluster_client
-from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import discovery, objects
+from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.input import yaml_documents
 from sidecar_injector.cli.playground import answers

@@ -228,6 +228,8 @@ def test_few_of_many_names_are_in_a_remark() -> None:
     hard = quota(**{f"x{number}": "1" for number in range(9)})
     remark = str(namespace_limits.remark(hard))
     assert remark.endswith("hard 'x3', hard 'x4' and 4 more")
+    twice = ranges({"type": "Pod", "limit": {}}, {"type": "Container", "limit": {}})
+    assert str(namespace_limits.remark(twice)).endswith("not known: field 'limit'")
 
 
 @pytest.mark.parametrize(
