@@ -244,6 +244,20 @@ def test_a_quota_that_is_not_compared_is_noted(fake, planned):
     assert "note: ResourceQuota demo/compute is not checked: its scope 'Odd'" in result.stderr
 
 
+def test_what_a_release_does_not_check_leaves_nothing_out_of_a_plan(fake, answer):
+    """Such a pod is refused by the API server, and how much is used is compared all the same."""
+    fake.take(api.INJECTIONS, name="log", namespace="demo")
+    seed(fake, "Deployment", "web", replicas=3)
+    fake.seed(api.RESOURCE_QUOTAS, quota())
+    fake.seed(api.DEPLOYMENTS, kit.deployment(QUOTAS="Ignored"))
+    _, plan = answer(sidecar())
+    (injection,) = plan["workloads"][0]["injections"]
+    assert injection["effect"] == "gains"
+    assert "quotas.enabled=false" in " ".join(plan["notes"])
+    _, plan = answer(sidecar(resources=REQUESTS))
+    assert [each["name"] for each in plan["quotas"]] == ["compute"]
+
+
 ROLLOUTS = api.Resource("argoproj.io/v1alpha1", "rollouts", "Rollout")
 
 
