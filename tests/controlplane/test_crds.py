@@ -187,7 +187,7 @@ def test_short_names_category_and_columns_are_served(controlplane: cluster.Contr
         "lastTransitionTime": "2026-01-02T03:04:05Z",
     }
     effective = {**ready, "type": "Effective", "reason": "HasPods"}
-    pods = {"selected": 12, "injected": 9, "missing": 3, "optedOut": 2}
+    pods = {"selected": 12, "injected": 9, "missing": 3, "wouldInject": 1, "optedOut": 2}
     status = {"conditions": [effective, ready], "pods": pods}
     patch = json.dumps({"status": status})
     controlplane.kubectl(
@@ -209,9 +209,9 @@ def test_short_names_category_and_columns_are_served(controlplane: cluster.Contr
         "AGE",
     ]
     assert narrow[1].split()[:-1] == ["listed", "True", "True", "Auto", "0", "12", "9"]
-    counts = ["OUTDATED", "SKIPPED", "MISSING", "OPTED-OUT"]
-    assert wide[0].split()[-6:] == [*counts, "REASON", "MESSAGE"]
-    assert wide[1].split()[-5:] == ["3", "2", "HasPods", "one", "two"]
+    counts = ["OUTDATED", "SKIPPED", "MISSING", "WOULD-INJECT", "OPTED-OUT"]
+    assert wide[0].split()[-7:] == [*counts, "REASON", "MESSAGE"]
+    assert wide[1].split()[-6:] == ["3", "1", "2", "HasPods", "one", "two"]
     assert sorted(kinds.stdout.split()) == sorted(
         f"{kind.plural}.{names.GROUP}" for kind in definition.KINDS
     )

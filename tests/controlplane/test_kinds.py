@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import pathlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tools.controlplane import cluster
 
 ROLLOUTS = ("argoproj.io", "v1alpha1", "Rollout", "rollouts", "ro")
 FOOS = ("example.com", "v1", "Foo", "foos", "fo")
+SECOND = datetime.timedelta(seconds=1)
 NAMED = ("--kind-path", "example.com/Foo=spec.pod")
 
 
@@ -83,7 +85,15 @@ def rollout(product: kit.Product, config: pathlib.Path, enabled_namespace: str) 
     )
     product.created_by(enabled_namespace, owned(replica_set, created))
     product.create_injection(enabled_namespace, kit.injection())
+    (pod,) = product.pods(enabled_namespace)
+    born = datetime.datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+    # A restart within the second in which a pod is created may mean that pod or not.
+    product.plane.wait("the pod is older than a second", lambda: _now() - born > SECOND)
     return created
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 def test_a_rollout_is_explained_and_restarted_as_its_project_does(

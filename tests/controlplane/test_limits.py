@@ -135,6 +135,19 @@ def test_the_api_server_and_we_agree(rows: Namespaces, table: str, key: str) -> 
     assert case.says in str(conflict)
 
 
+def test_the_api_server_accepts_each_name_that_needs_no_remark_and_refuses_others_without_a_slash(
+    controlplane: cluster.ControlPlane,
+) -> None:
+    path = "/api/v1/namespaces/default/resourcequotas?dryRun=All"
+    connection = controlplane.client.connect()
+    for name in (*limits.NAMES, *limits.NO_NAMES):
+        quota = {"metadata": {"name": limits.NAME}, "spec": {"hard": {name: "1"}}}
+        status, _ = controlplane.client.send(connection, "POST", path, quota)
+        is_accepted = name in limits.NAMES or "/" in name
+        assert (name, status == http.client.CREATED) == (name, is_accepted)
+    connection.close()
+
+
 def test_random_pods_are_judged_as_the_api_server_judges_them(
     controlplane: cluster.ControlPlane,
 ) -> None:

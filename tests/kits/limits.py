@@ -17,6 +17,22 @@ UNSCOPED = ("requests.e", "limits.e")
 """Ephemeral storage and the extended resource, of which a quota with a scope must have none."""
 NAME = "limits"
 """Of the LimitRange and of the ResourceQuota."""
+NAMES = (
+    *("cpu", "pods", "count/pods", "requests.memory", "limits.ephemeral-storage"),
+    *("hugepages-2Mi", "requests.hugepages-2Mi", "requests.example.com/gpu"),
+    *("count/secrets", "count/deployments.apps", "services", "services.nodeports"),
+    *("persistentvolumeclaims", "requests.storage", "configmaps", "resourcequotas", "secrets"),
+    *("replicationcontrollers", "services.loadbalancers"),
+    "gold.storageclass.storage.k8s.io/requests.storage",
+    "gpu.deviceclass.resource.k8s.io/devices",
+    "requests.deviceclass.resource.kubernetes.io/gpu",
+)
+"""What a quota may have in `hard`, and Kubernetes counts."""
+NO_NAMES = (
+    *("cpus", "request.cpu", "limits.storage", "requests.pods", "service", "services."),
+    *("limits.hugepages-2Mi", "count", "example.com/gpu", "limits.example.com/gpu"),
+)
+"""What Kubernetes does not count. It accepts those with a slash."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +75,7 @@ class Setting:
         for quota in objects:
             if quota["kind"] == "ResourceQuota":
                 holder = self.holder
-                pod = limit_range.compiled([]).charged(holder)[0] if holder else None
+                pod = limit_range.compiled([]).charged(holder) if holder else None
                 used = {name: str(amount) for name, amount in (pod.usage if pod else {}).items()}
                 quota["status"] = {"hard": quota["spec"]["hard"], "used": used}
         return objects

@@ -168,7 +168,7 @@ def _columns() -> Iterator[dict[str, Any]]:
         ("Outdated", "outdated"),
         ("Skipped", "skipped"),
         ("Missing", "missing"),
-        ("WouldInject", "wouldInject"),
+        ("Would-Inject", "wouldInject"),
         ("Opted-Out", "optedOut"),
     ):
         path = f".status.pods.{field}"

@@ -125,9 +125,13 @@ def worlds(
     assumed: Mapping[str, str],
     limits: Mapping[str, Iterable[Json]],
     autoscalers: Iterable[autoscalers.Autoscaler],
+    quotas_are_checked: bool = True,
     **fields: Any,
 ) -> impact.Impact:
-    """The impact on workloads that are added to it; an unknown namespace has the assumed labels."""
+    """The impact on workloads that are added to it; an unknown namespace has the assumed labels.
+
+    Without `quotas_are_checked` no injection is left out for `limits`.
+    """
 
     def now(name: str) -> namespace_view.Namespace:
         labels = {**assumed, names.NAMESPACE_NAME_LABEL: name}
@@ -138,7 +142,7 @@ def worlds(
         for name, manifests in limits.items()
         if (of_namespace := namespace_limits.of_objects(manifests))
     }
-    fields["limits"] = compiled
+    fields["limits"] = compiled if quotas_are_checked else {}
     return impact.Impact(
         impact.world(current, now, **fields),
         impact.world(change.applied(current), lambda name: change.namespace(now(name)), **fields),

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import collections
 import logging
-from typing import Any
 
 from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.kube import api, informer
@@ -23,7 +23,7 @@ class Follower:
         self, client: api.Api, kind: str, *, state: cluster_state.ClusterState, metrics: Metrics
     ) -> None:
         self._kind, self._state = kind, state
-        self._names: dict[str, set[str]] = {}
+        self._counts: collections.Counter[str] = collections.Counter()
         """Of the objects that are looked at, by namespace."""
         self._full: set[str] = set()
         """The namespaces that have more."""
@@ -36,33 +36,33 @@ class Follower:
         )
 
     def _keep(self, resource: api.Json) -> api.Json:
-        key = informer.key_of(resource)
-        remark = namespace_limits.remark(self._kind, resource)
-        if remark and key not in self.informer.objects:
+        """What is looked at; of an object without that, the informer has only the key."""
+        key = namespace, _ = informer.key_of(resource)
+        # The items of a list are without kind.
+        resource = {**resource, "kind": self._kind}
+        if key not in self.informer.objects and (remark := namespace_limits.remark(resource)):
             log.warning("%s %s/%s %s", self._kind, *key, remark)
-        return namespace_limits.kept(self._kind, resource)
+        kept = namespace_limits.kept(resource)
+        is_new = kept and not self.informer.objects.get(key)
+        if is_new and self._counts[namespace] >= namespace_limits.MOST_OBJECTS:
+            if namespace not in self._full:
+                self._full.add(namespace)
+                message = (
+                    "namespace %s has more than %d objects of kind %s: the others are not checked"
+                )
+                log.warning(message, namespace, namespace_limits.MOST_OBJECTS, self._kind)
+            return {}
+        return kept
 
-    def _on_change(self, key: informer.Key, old: Any, new: api.Json | None) -> None:
-        namespace, name = key
-        present = self._names.setdefault(namespace, set())
-        if not new:
-            present.discard(name)
-            if namespace in self._full:
-                # There is room for one that is not here.
-                self._full.discard(namespace)
-                self.informer.list_again()
-        elif name in present or len(present) < namespace_limits.MOST_OBJECTS:
-            present.add(name)
-        else:
-            self._leave_out(key)
+    def _on_change(self, key: informer.Key, old: api.Json | None, new: api.Json | None) -> None:
+        namespace = key[0]
+        if not new and (old or new is None) and namespace in self._full:
+            # There may be room for one that is not here.
+            self._full.discard(namespace)
+            self.informer.list_again()
+        if not old and not new:
             return
-        if not present:
-            del self._names[namespace]
+        self._counts[namespace] += bool(new) - bool(old)
+        if not self._counts[namespace]:
+            del self._counts[namespace]
         self._state.limits_changed(self._kind, key, new or None)
-
-    def _leave_out(self, key: informer.Key) -> None:
-        self.informer.replace(key, None)
-        if key[0] not in self._full:
-            self._full.add(key[0])
-            message = "namespace %s has more than %d objects of kind %s: the others are not checked"
-            log.warning(message, key[0], namespace_limits.MOST_OBJECTS, self._kind)

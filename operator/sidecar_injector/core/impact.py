@@ -347,7 +347,7 @@ def _impact(
     ]
     effects = _effects(decided[0].decision, decided[1].decision)
     is_refused = bool(effects) and effects[0].effect is Effect.REFUSED
-    old, new = (limits.limit_ranges.charged(each.decision.pod)[0] for each in decided)
+    old, new = (limits.limit_ranges.charged(each.decision.pod) for each in decided)
     # A pod that is refused needs nothing more.
     new = old if is_refused else new
     keys = {**decided[0].undecided, **decided[1].undecided}

@@ -88,19 +88,13 @@ class ClusterState:
             cluster=self._cluster(),
             own=self._own(name),
             service_accounts=self.service_accounts.names(name),
-            limits=self._limits_of(name),
+            limits=namespace_limits.of_objects(self._limits.get(name, {}).values()),
             release_namespace=self._release_namespace,
             kubernetes_minor=self._kubernetes_minor,
         )
         # While the ServiceAccounts are listed, their names arrive without a change.
         is_kept = name in self._namespaces and self.service_accounts.is_settled
         return NamespaceState(view, cache_is_behind, next(self._serials), is_kept)
-
-    def _limits_of(self, namespace: str) -> namespace_limits.NamespaceLimits | None:
-        by_kind: dict[str, list[Json]] = {kind: [] for kind in namespace_limits.KINDS}
-        for (kind, name), kept in self._limits.get(namespace, {}).items():
-            by_kind[kind].append({"metadata": {"name": name}, **kept})
-        return namespace_limits.compiled(by_kind)
 
     def _cluster(self) -> namespace_view.Index:
         if self._cluster_index is None:
@@ -187,12 +181,11 @@ class ClusterState:
     def limits_changed(self, kind: str, key: Key, new: Json | None) -> None:
         """A LimitRange or a ResourceQuota was added, changed or deleted."""
         namespace, name = key
-        group = self._limits.setdefault(namespace, {})
-        if new is None:
-            group.pop((kind, name), None)
-        else:
-            group[kind, name] = new
-        if not group:
+        objects = self._limits.setdefault(namespace, {})
+        objects.pop((kind, name), None)
+        if new:
+            objects[kind, name] = new
+        if not objects:
             del self._limits[namespace]
         self._forget(namespace)
 

@@ -104,12 +104,12 @@ def test_a_custom_kind_has_the_names_that_kubectl_takes(fake, word):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("rolout/web",), "'rolout' has no pod template; KIND is one of cronjob, daemonset,"),
-        (("svc/web",), "'svc' has no pod template; KIND is one of cronjob, daemonset,"),
-        (("svc", "web"), "'svc' has no pod template; KIND is one of cronjob, daemonset,"),
+        (("rolout/web",), "'rolout' is not a kind that has pods; there are cronjob, daemonset,"),
+        (("svc/web",), "'svc' is not a kind that has pods; there are cronjob, daemonset,"),
+        (("svc", "web"), "'svc' is not a kind that has pods; there are cronjob, daemonset,"),
         (("web",), "'web' is not a kind; for an object of this name write its kind before it"),
-        (("rollouts.example.com/web",), "or a custom kind that the cluster serves"),
-        (("statefulsets.example.com", "web"), "or a custom kind that the cluster serves"),
+        (("rollouts.example.com/web",), "the custom kinds that the cluster serves: kubectl"),
+        (("statefulsets.example.com", "web"), "the custom kinds that the cluster serves: kubectl"),
     ],
 )
 @pytest.mark.parametrize("verb", ["explain", "diff", "restart"])
@@ -409,7 +409,7 @@ def test_an_object_with_several_templates_is_explained_for_each(fake):
     [
         ({"restartedAt": "later"}, True, False, "restarted at later"),
         ({"restartedAt": "before"}, False, False, "restarted at before"),
-        ({}, False, False, "no time yet"),
+        ({}, False, False, "its controller has not restarted it yet"),
     ],
 )
 def test_a_rollout_is_complete_when_its_status_has_the_time(status, complete, stuck, words):

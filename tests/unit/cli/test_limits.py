@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import decimal
 import json
+import pathlib
 
 import pytest
 
+from sidecar_injector import settings
 from sidecar_injector.cli.cluster import injections
 from sidecar_injector.kube import api
 from tests.kits import cli as kit
@@ -18,6 +20,7 @@ FULL = {
     "metadata": {"name": "compute", "namespace": "demo"},
     "spec": {"hard": {"requests.cpu": "300m"}},
 }  # fmt: skip
+LIVE = {**FULL, "status": {"hard": {"requests.cpu": "1"}, "used": {"requests.cpu": "1m"}}}
 BOUNDS = {
     "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "bounds", "namespace": "demo"},
     "spec": {"limits": [{"type": "Container", "max": {"cpu": "150m"}}]},
@@ -53,6 +56,18 @@ def test_a_quota_among_the_files_counts(tmp_path, verb):
     )
 
 
+def test_the_documented_explanation_is_what_is_printed(tmp_path):
+    page = pathlib.Path("docs/quotas.md").read_text(encoding="utf-8")
+    documented = page.partition("-f quota.yaml -i injection.yaml\n")[2].partition("```")[0]
+    hard = {"requests.cpu": "1"}
+    quota = {**FULL, "status": {"hard": hard, "used": {"requests.cpu": "500m"}}}
+    pod = web()
+    pod["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "200m"}}
+    log = resource(template={"spec": {"containers": [
+        container(resources={"requests": {"cpu": "400m"}})]}})  # fmt: skip
+    assert kit.on_files(tmp_path, "explain", [quota, pod], injections=log).stdout == documented
+
+
 def test_what_the_status_of_a_quota_says_is_used(tmp_path):
     hard = {"requests.cpu": "1"}
     unused = {**FULL, "spec": {"hard": hard}}
@@ -86,24 +101,46 @@ def test_a_scope_that_is_not_known_is_noted(tmp_path):
     assert note.endswith("ResourceQuota/compute is not checked: its scope 'Moonlit' is not known")
 
 
-async def view(fake, notes, limits=()):
-    read = await injections.injections(fake, namespace="demo")
-    return await injections.namespace_view(
-        fake, "demo", injections=read, release_namespace="x", notes=notes, limits=limits
+@pytest.mark.parametrize("verb", ["inject", "lint"])
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({**FULL, "spec": {"hard": {"request.cpu": "1", "cpu": "9"}}},
+         "ResourceQuota/compute is checked without what is not known: hard 'request.cpu'"),
+        ({**BOUNDS, "spec": {"limits": [{"type": "container", "max": {"cpu": "1m"}}]}},
+         "LimitRange/bounds is checked without what is not known: type 'container'"),
+        ({**BOUNDS, "spec": {"limits": [{"type": "Container", "maximum": {"cpu": "1m"}}]}},
+         "LimitRange/bounds is checked without what is not known: field 'maximum'"),
+    ],
+)  # fmt: skip
+def test_names_that_are_not_known_are_noted_once(tmp_path, verb, changed, words):
+    pods = [web(), {**web(), "metadata": {"name": "other", "namespace": "demo"}}]
+    file = kit.write(tmp_path, "all.yaml", [changed, *pods, *([LOG] if verb == "lint" else [])])
+    result = (
+        kit.run("lint", "-f", file)
+        if verb == "lint"
+        else kit.on_files(tmp_path, verb, [changed, *pods], injections=LOG)
+    )
+    (note,) = [line for line in result.stderr.splitlines() if "not known" in line]
+    assert note.endswith(words)
+
+
+async def limits(fake, notes, of_files=()):
+    return await injections.limits(
+        fake, "demo", settings=settings.Settings(), notes=notes, of_files=of_files
     )
 
 
 async def test_those_of_a_cluster_count_and_those_of_files_come_first():
     fake, notes = cluster_kit.seeded(), []
-    live = {**FULL, "status": {"hard": {"requests.cpu": "1"}, "used": {"requests.cpu": "1m"}}}
-    fake.seed(api.RESOURCE_QUOTAS, live)
+    fake.seed(api.RESOURCE_QUOTAS, LIVE)
     fake.seed(api.LIMIT_RANGES, BOUNDS)
-    limits = (await view(fake, notes)).limits
-    assert limits.quotas[0].used["requests.cpu"] == decimal.Decimal("0.001")
-    assert [str(rule) for rule in limits.limit_ranges.of_containers] == ["max cpu 150m"]
-    of_file = {**live, "status": {"hard": {"requests.cpu": "9"}, "used": {}}}
-    limits = (await view(fake, notes, [of_file])).limits
-    assert [each.hard["requests.cpu"] for each in limits.quotas] == [9]
+    allowed = await limits(fake, notes)
+    assert allowed.quotas[0].used["requests.cpu"] == decimal.Decimal("0.001")
+    assert [str(rule) for rule in allowed.limit_ranges.of_containers] == ["max cpu 150m"]
+    of_file = {**LIVE, "status": {"hard": {"requests.cpu": "9"}, "used": {}}}
+    allowed = await limits(fake, notes, [of_file])
+    assert [each.hard["requests.cpu"] for each in allowed.quotas] == [9]
     assert notes == []
 
 
@@ -111,9 +148,44 @@ async def test_without_the_right_a_note_says_what_is_not_known():
     fake, notes = cluster_kit.seeded(), []
     fake.seed(api.RESOURCE_QUOTAS, FULL)
     fake.failures["list", "resourcequotas"] = [cluster_kit.forbidden(api.RESOURCE_QUOTAS)]
-    assert (await view(fake, notes)).limits is None
+    assert await limits(fake, notes) is None
     (note,) = notes
     assert note.endswith("what the ResourceQuotas of namespace demo forbid is not known")
+
+
+async def test_names_of_a_cluster_that_are_not_known_are_noted():
+    fake, notes = cluster_kit.seeded(), []
+    status = {"hard": {"requests.cpu": "1", "example.com/gpu": "1"}}
+    fake.seed(api.RESOURCE_QUOTAS, {**FULL, "status": status})
+    assert await limits(fake, notes)
+    (note,) = notes
+    assert note == (
+        "ResourceQuota demo/compute is checked without what is not known: hard 'example.com/gpu'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [({}, "ResourceQuota"), ({"QUOTAS": "Checked"}, "ResourceQuota"),
+     ({"QUOTAS": "Ignored"}, "Injected")],
+)  # fmt: skip
+@pytest.mark.parametrize("of_files", [False, True], ids=["live", "files"])
+def test_a_release_that_does_not_check_quotas_leaves_nothing_out(
+    tmp_path, monkeypatch, environment, reason, of_files
+):
+    fake = cluster_kit.installed(**environment)
+    fake.seed(api.INJECTIONS, LOG)
+    fake.seed(api.RESOURCE_QUOTAS, {**FULL, "status": {"hard": FULL["spec"]["hard"]}})
+    fake.seed(api.PODS, {**cluster_kit.pod(), "spec": web()["spec"]})
+    fake.seed(api.SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": "demo"}})
+    which = ["-f", kit.write(tmp_path, "pod.yaml", [FULL, web()])] if of_files else ["pod/web"]
+    with cluster_kit.served(monkeypatch, fake):
+        explained = json.loads(kit.run("explain", *which, "-o", "json").stdout)
+        changed = kit.run("diff", *which).stdout
+    assert lines(explained)[0][0] == reason
+    assert ("name: sidecar" in changed) == (reason == "Injected")
+    note = "those of the files do not count"
+    assert (note in str(explained["notes"])) == (of_files and reason == "Injected")
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,20 @@ def test_a_quota_that_is_not_compared_is_noted(fake, planned):
     assert "note: ResourceQuota demo/compute is not checked: its scope 'Odd'" in result.stderr
 
 
+def test_what_a_release_does_not_check_leaves_nothing_out_of_a_plan(fake, answer):
+    """Such a pod is refused by the API server, and how much is used is compared all the same."""
+    fake.take(api.INJECTIONS, name="log", namespace="demo")
+    seed(fake, "Deployment", "web", replicas=3)
+    fake.seed(api.RESOURCE_QUOTAS, quota())
+    fake.seed(api.DEPLOYMENTS, kit.deployment(QUOTAS="Ignored"))
+    _, plan = answer(sidecar())
+    (injection,) = plan["workloads"][0]["injections"]
+    assert injection["effect"] == "gains"
+    assert "quotas.enabled=false" in " ".join(plan["notes"])
+    _, plan = answer(sidecar(resources=REQUESTS))
+    assert [each["name"] for each in plan["quotas"]] == ["compute"]
+
+
 ROLLOUTS = api.Resource("argoproj.io/v1alpha1", "rollouts", "Rollout")
 
 
@@ -375,12 +389,19 @@ def test_a_long_plan_is_bounded_for_people_and_whole_for_programs(fake, planned,
         ((), "nothing says what changes"),
         (("--namespace-labels", "a=b"), "--namespace-labels needs -n"),
         (("--delete", "log", "-i", "x.yaml"), "-i needs -w"),
+        (("--delete", "shop/log"), "--delete shop/log: write --delete log -n shop"),
     ],
 )
 def test_options_that_say_too_little_are_wrong_usage(planned, arguments, sentence):
     result = planned(None, *arguments)
     assert result.exit_code == 2
     assert sentence in result.stderr
+
+
+def test_a_file_that_is_missing_is_said_before_a_cluster_that_is(tmp_path):
+    result = run("plan", "-f", f"{tmp_path}/new.yaml", "--kubeconfig", f"{tmp_path}/config")
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: {tmp_path}/new.yaml: No such file or directory\n"
 
 
 def test_an_injection_of_another_namespace_than_n_is_refused(planned):

@@ -152,13 +152,18 @@ def test_a_case_that_cannot_be_meant_is_refused(tests, case, sentence):
     check_refused(run("test", tests.folder), f"{file}: field cases[0].{sentence}")
 
 
-@pytest.mark.parametrize("cases", [[], [{"object": "Pod/web"}]])
-def test_a_case_that_expects_nothing_is_refused(tests, cases):
-    tests(*cases)
+def test_a_case_that_expects_nothing_is_refused(tests):
+    tests({"object": "Pod/web"})
     check_refused(
         run("test", tests.folder),
         "; write verdict, reason, injections, words, pod or result, or run it with --update",
     )
+
+
+def test_a_file_without_cases_is_refused(tests):
+    tests()
+    sentence = "field cases: contains no case; --update writes one for each pod"
+    check_refused(run("test", tests.folder), sentence)
 
 
 def test_two_cases_of_one_name_are_refused(tests):
@@ -259,10 +264,10 @@ def test_a_file_that_cannot_be_used_is_refused(tests, fields, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "contains 0 documents; write one"),
+        ("", "is empty; write fields injections, objects and cases"),
         ("a: [", "is not valid YAML"),
         ("- a", "a list must be an object"),
-        ("a: 1\n---\nb: 1\n", "contains 2 documents; write one"),
+        ("a: 1\n---\nb: 1\n", "contains 2 documents; write each into a file of its own"),
         ("objects: []\n", "field injections: is required"),
         (b"\xff", "is not UTF-8 text (byte 0)"),
     ],
@@ -276,11 +281,11 @@ def test_a_file_of_another_shape_is_refused(tmp_path, text, sentence):
 
 def test_a_folder_without_tests_is_refused(tmp_path):
     check_refused(
-        run("test", str(tmp_path)), f"{tmp_path}: contains no file {case_files.NAME}; a file"
+        run("test", str(tmp_path)), f"{tmp_path}: contains no file {case_files.NAME}, which lists"
     )
-    check_refused(
-        run("test", str(tmp_path / "x")), "x: there is no such folder; a file of that name"
-    )
+    result = run("test", str(tmp_path / "x"))
+    check_refused(result, "x: there is no such folder")
+    assert "of that name" not in result.stderr
 
 
 def test_aliases_that_make_too_much_are_refused(tmp_path):
@@ -333,19 +338,19 @@ def test_update_writes_what_is_so_now_and_keeps_the_rest(tests):
     result = run("test", "--update", tests.folder)
     assert (result.exit_code, result.stdout) == (
         0,
-        f"{file} written\n1 case in 1 file: 1 written\n",
+        f"{file} written\n1 case in 1 file: 1 file written\n",
     )
     assert pathlib.Path(file).read_text() == text.replace("Refused", "Injected").replace(
         '"old"', "'example/sidecar:1'"
     )
     assert run("test", tests.folder).exit_code == 0
-    assert run("test", "--update", tests.folder).stdout == "1 case in 1 file: 0 written\n"
+    assert run("test", "--update", tests.folder).stdout == "1 case in 1 file: nothing to write\n"
 
 
 def test_update_fills_in_a_file_without_cases_and_the_manifests(tests, tmp_path):
     file = tests(manifests="out.yaml")
     assert run("test", "--update", tests.folder).stdout.splitlines() == [
-        f"{tmp_path}/out.yaml written", f"{file} written", "2 cases in 1 file: 2 written",
+        f"{tmp_path}/out.yaml written", f"{file} written", "2 cases in 1 file: 2 files written",
     ]  # fmt: skip
     assert now(file) == [
         {"object": "demo/Pod/web", "verdict": "Injected",

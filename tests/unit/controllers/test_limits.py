@@ -11,7 +11,7 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.controllers import caches
 from sidecar_injector.core.limits import namespace_limits
-from sidecar_injector.kube import api
+from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.webhook import cluster_state
 from tests.kits import fake_api
@@ -109,24 +109,54 @@ async def test_so_many_objects_of_a_namespace_are_kept_and_one_line_says_so(
     with caplog.at_level(logging.WARNING):
         async with cluster:
             assert len(cluster.quota_names) == MOST
-            assert len(cluster.quotas.objects) == MOST
+            assert sum(map(bool, cluster.quotas.objects.values())) == MOST
             (line,) = [record.getMessage() for record in caplog.records]
             assert f"namespace {NAMESPACE} has more than {MOST}" in line
-            kept = cluster.quota_names
-            cluster.server.take(api.RESOURCE_QUOTAS, name=kept[0], namespace=NAMESPACE)
-            await cluster.until(lambda: len(cluster.quota_names) == MOST - 1)
 
 
-async def test_what_is_not_looked_at_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_in_a_full_namespace_what_is_kept_may_change_and_what_is_left_out_takes_its_place(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pause in ("FIRST_PAUSE", "REOPEN_PAUSE"):
+        monkeypatch.setattr(informer, pause, 0.0)
     cluster = Cluster()
-    cluster.server.seed(api.RESOURCE_QUOTAS, quota("q", scope="Moonlit"))
+    names_of_quotas = [f"q{number}" for number in range(MOST + 1)]
+    for name in names_of_quotas:
+        cluster.server.seed(api.RESOURCE_QUOTAS, quota(name))
+    async with cluster:
+        assert cluster.quota_names == names_of_quotas[:-1]
+        cluster.server.seed(api.RESOURCE_QUOTAS, quota("q0", used="1"))
+        await cluster.until(lambda: cluster.limits.quotas[0].used == {"requests.cpu": 1})
+        cluster.server.take(api.RESOURCE_QUOTAS, name="q0", namespace=NAMESPACE)
+        await cluster.until(lambda: cluster.quota_names == names_of_quotas[1:-1])
+        cluster.server.break_watches()
+        await cluster.until(lambda: cluster.quota_names == names_of_quotas[1:])
+        caplog.clear()
+        cluster.server.seed(api.RESOURCE_QUOTAS, quota("again"))
+        await cluster.until(lambda: caplog.records)
+    assert "has more than" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("strange", "words"),
+    [
+        ({"scope": "Moonlit"}, "is not checked: its scope 'Moonlit' is not known"),
+        ({"hard": "example.com/gpu"},
+         "is checked without what is not known: hard 'example.com/gpu'"),
+    ],
+)  # fmt: skip
+async def test_what_is_not_looked_at_is_said_once(
+    caplog: pytest.LogCaptureFixture, strange: dict[str, str], words: str
+) -> None:
+    cluster = Cluster()
+    cluster.server.seed(api.RESOURCE_QUOTAS, quota("q", **strange))
     with caplog.at_level(logging.WARNING):
         async with cluster:
-            cluster.server.seed(api.RESOURCE_QUOTAS, quota("q", scope="Moonlit", used="1"))
+            cluster.server.seed(api.RESOURCE_QUOTAS, quota("q", used="1", **strange))
             cluster.server.seed(api.RESOURCE_QUOTAS, quota("last"))
             await cluster.until(lambda: "last" in cluster.quota_names)
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line == (f"ResourceQuota {NAMESPACE}/q is not checked: its scope 'Moonlit' is not known")
+    assert line == f"ResourceQuota {NAMESPACE}/q {words}"
 
 
 async def test_without_the_right_nothing_is_known_and_the_replica_becomes_ready(

@@ -10,8 +10,10 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.core import audit, decide
 from sidecar_injector.core.injections import namespace_view
+from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.core.merging import budget, status_annotation, uninject
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
+from tests.kits import limits
 from tests.kits.random_pods import SEED, Choices, Draw
 from tests.kits.samples import (
     NAMESPACE,
@@ -35,6 +37,18 @@ def line_of(decision, reference="log"):
 def tried(subject):
     """The injection as a dry run."""
     return dataclasses.replace(subject, spec={**subject.spec, "dryRun": True})
+
+
+def decided_in(limits, subject, *injections):
+    """The decision in a namespace with these limits."""
+    view = dataclasses.replace(namespace_with(*injections), limits=limits)
+    return decide.decide(namespace_view.PodRequest(namespace=NAMESPACE, pod=subject), view)
+
+
+def drawn_limits(seed):
+    draw = limits.Draw(seed)
+    objects = draw.setting().as_live() if draw.sometimes(0.5) else []
+    return namespace_limits.of_objects(objects)
 
 
 def drawn(seed):
@@ -65,9 +79,11 @@ def examples(request):
 
 def test_a_pod_and_its_counts_are_what_they_are_without_dry_runs(examples):
     seen = dict.fromkeys(("changed", "refused", "dry"), 0)
+    would = set()
     for seed, subject, in_effect, others in examples:
-        dry_runs = [tried(each) for each in others]
-        without, decision = decided(subject, *in_effect), decided(subject, *in_effect, *dry_runs)
+        dry_runs, limited = [tried(each) for each in others], drawn_limits(seed)
+        without = decided_in(limited, subject, *in_effect)
+        decision = decided_in(limited, subject, *in_effect, *dry_runs)
         assert json.dumps(decision.pod) == json.dumps(without.pod), seed
         assert decision.operations == without.operations, seed
         assert (decision.verdict, decision.reason) == (without.verdict, without.reason), seed
@@ -86,7 +102,9 @@ def test_a_pod_and_its_counts_are_what_they_are_without_dry_runs(examples):
         seen["changed"] += bool(without.operations)
         seen["refused"] += without.verdict is PodVerdict.REFUSED
         seen["dry"] += bool(decision.dry_runs)
+        would |= {line.would for line in decision.evaluated}
     assert min(seen.values()) > len(examples) // 40, seen
+    assert {Reason.LIMIT_RANGE, Reason.RESOURCE_QUOTA} < would
 
 
 def test_a_dry_run_says_what_it_would_become_if_no_injection_were_a_dry_run(examples):

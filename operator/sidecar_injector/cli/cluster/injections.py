@@ -7,6 +7,7 @@ import functools
 from collections.abc import Sequence
 
 from sidecar_injector import crds, names
+from sidecar_injector import settings as settings_module
 from sidecar_injector.cli.cluster import objects, release
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.injections import namespace_view as views
@@ -112,39 +113,53 @@ async def namespace_view(
     *,
     injections: ReadInjections,
     release_namespace: str,
-    notes: list[str] | None = None,
     resource: api.Json | None = None,
-    limits: Sequence[api.Json] = (),
+    limits: namespace_limits.NamespaceLimits | None = None,
 ) -> views.NamespaceView:
-    """What decisions look at in a namespace; `resource` is the namespace, if already read.
-
-    `limits` are LimitRanges and ResourceQuotas that come before those of the cluster. `notes` takes
-    what the user may not read of these; without it they are not read, since no pod is decided.
-    """
-    live = [] if notes is None else await _limits(client, name, notes)
+    """What decisions look at in a namespace; `resource` is the namespace, if already read."""
     version = await client.document("/version")
     return views.NamespaceView(
         namespace=namespace(resource or await client.get(api.NAMESPACES, name=name)),
         cluster=injections.cluster,
         own=injections.own(name),
         service_accounts=await _service_accounts(client, name, injections.of(name)),
-        limits=namespace_limits.of_objects([*limits, *live]),
+        limits=limits,
         release_namespace=release_namespace,
         kubernetes_minor=releases.minor_of(str(version.get("gitVersion"))),
     )
 
 
-async def _limits(client: api.Api, namespace: str, notes: list[str]) -> list[api.Json]:
-    """The LimitRanges and ResourceQuotas that the user may read."""
-    resources: list[api.Json] = []
+async def limits(
+    client: api.Api,
+    namespace: str,
+    *,
+    settings: settings_module.Settings,
+    notes: list[str],
+    of_files: Sequence[api.Json] = (),
+) -> namespace_limits.NamespaceLimits | None:
+    """What LimitRanges and ResourceQuotas allow; None if there are none, or they are not checked.
+
+    Those of files come before those of the cluster. `notes` takes what does not count of both.
+    """
+    if not settings.quotas_are_checked:
+        if of_files:
+            notes.append(
+                "the operator does not check LimitRanges and ResourceQuotas"
+                " (quotas.enabled=false): those of the files do not count"
+            )
+        return None
+    resources = [*of_files]
     for kind, resource in api.LIMITS.items():
         items = await objects.unless_forbidden(
             objects.read_all(client, resource, scope=api.Scope(namespace=namespace)),
             notes=notes,
             consequence=f"what the {kind}s of namespace {namespace} forbid is not known",
         )
-        resources += ({**item, "kind": kind} for item in items or ())
-    return resources
+        for item in items or ():
+            resources.append({**item, "kind": kind})
+            if remark := namespace_limits.remark(resources[-1]):
+                notes.append(f"{kind} {namespace}/{api.metadata(item)['name']} {remark}")
+    return namespace_limits.of_objects(resources)
 
 
 async def _service_accounts(

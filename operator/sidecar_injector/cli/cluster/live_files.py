@@ -72,7 +72,7 @@ async def _read(
 ) -> tuple[Views, list[str]]:
     notes: list[str] = []
     views: Views = {}
-    injector_namespace = await release.namespace_of(client, chosen=release_namespace)
+    settings = await release.settings_of(client, chosen=release_namespace)
     for name in places:
         injections = await cluster_injections.injections(client, namespace=name)
         notes += injections.notes
@@ -81,10 +81,11 @@ async def _read(
             client,
             name,
             injections=injections,
-            release_namespace=injector_namespace,
-            notes=notes,
+            release_namespace=settings.namespace,
             resource=resource,
-            limits=limits.get(name, ()),
+            limits=await cluster_injections.limits(
+                client, name, settings=settings, notes=notes, of_files=limits.get(name, ())
+            ),
         )
     return views, notes
 

@@ -57,6 +57,12 @@ class Facts:
             if (autoscaler := autoscalers.autoscaler_of(item, api.metadata(item)["namespace"]))
         ]
         version = await client.document("/version")
+        settings = await release.settings_of(client, chosen=release_namespace)
+        if not settings.quotas_are_checked:
+            self._notes.append(
+                "the operator does not check LimitRanges and ResourceQuotas (quotas.enabled=false):"
+                " the API server refuses the pods in which they forbid what is added"
+            )
         result = planned.Plan(
             impact=planned.worlds(
                 change,
@@ -66,7 +72,8 @@ class Facts:
                 limits=await self._limits(),
                 accounts=accounts,
                 autoscalers=scalers,
-                release_namespace=await release.namespace_of(client, chosen=release_namespace),
+                quotas_are_checked=settings.quotas_are_checked,
+                release_namespace=settings.namespace,
                 kubernetes_minor=releases.minor_of(str(version.get("gitVersion"))),
             ),
             unseen=self.unseen,
@@ -114,7 +121,7 @@ class Facts:
         for kind, resource in api.LIMITS.items():
             async for item in self._listed(resource, f"{resource.plural} are not in the plan"):
                 limits.setdefault(_place(item)[0], []).append({**item, "kind": kind})
-                if remark := namespace_limits.remark(kind, item):
+                if remark := namespace_limits.remark({**item, "kind": kind}):
                     self._notes.append(f"{kind} {'/'.join(_place(item))} {remark}")
         return limits
 

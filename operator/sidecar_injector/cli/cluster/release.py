@@ -129,14 +129,17 @@ def read(deployment: api.Json) -> Release:
     )
 
 
+async def settings_of(client: api.Api, *, chosen: str | None) -> settings_module.Settings:
+    """Of the release in the chosen namespace, or of the only one; the defaults if it is unknown."""
+    try:
+        return (await find(client, namespace=chosen)).settings
+    except api.KubeError:
+        return settings_module.Settings(namespace=chosen or names.PRODUCT)
+
+
 async def namespace_of(client: api.Api, *, chosen: str | None) -> str:
     """Where the injector runs: the chosen namespace, else that of the release, else the default."""
-    if chosen:
-        return chosen
-    try:
-        return (await find(client)).namespace
-    except api.KubeError:
-        return names.PRODUCT
+    return chosen or (await settings_of(client, chosen=None)).namespace
 
 
 async def _deployments(client: api.Api, namespace: str | None) -> list[api.Json]:

@@ -63,7 +63,8 @@ def _custom(owner: api.Json) -> Rollout:
         return Rollout(message="its controller has not seen it yet")
     if restart := lenient.text(spec, "restartAt"):
         last = lenient.text(status, "restartedAt")
-        return Rollout(complete=last == restart, message=f"restarted at {last or 'no time yet'}")
+        message = f"restarted at {last}" if last else "its controller has not restarted it yet"
+        return Rollout(complete=last == restart, message=message)
     if "updatedNumberScheduled" in status:
         return _daemon_set(status)
     counts = [status.get(field, 0) for field in COUNTS]

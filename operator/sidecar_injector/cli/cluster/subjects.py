@@ -221,14 +221,14 @@ async def _views(
     release_namespace: str | None,
     notes: list[str],
 ) -> dict[str, namespace_view.NamespaceView]:
-    injector_namespace = await release.namespace_of(client, chosen=release_namespace)
+    settings = await release.settings_of(client, chosen=release_namespace)
     return {
         name: await cluster_injections.namespace_view(
             client,
             name,
             injections=injections,
-            release_namespace=injector_namespace,
-            notes=notes,
+            release_namespace=settings.namespace,
+            limits=await cluster_injections.limits(client, name, settings=settings, notes=notes),
         )
         for name in dict.fromkeys(api.metadata(manifest)["namespace"] for manifest in existing)
     }

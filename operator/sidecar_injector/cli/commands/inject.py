@@ -214,7 +214,7 @@ def limits_among(
                 manifest = namespace_limits.of_file(yaml_styles.plain(item.manifest))
                 metadata = manifest.get("metadata") or {}
                 found.setdefault(metadata.get("namespace") or namespace, []).append(manifest)
-                if remark := namespace_limits.remark(kind, manifest):
+                if remark := namespace_limits.remark(manifest):
                     notes.append(f"{item.place}: {kind}/{metadata.get('name')} {remark}")
     return found
 

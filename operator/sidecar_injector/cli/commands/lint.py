@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from sidecar_injector.cli.output import tables
 from sidecar_injector.core import near_misses
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.limits import namespace_limits
-from sidecar_injector.core.linting import advice, room, validate
+from sidecar_injector.core.linting import advice, validate
 from sidecar_injector.core.pods import workloads
 from sidecar_injector.core.validity import releases
 
@@ -26,7 +25,6 @@ ERROR, WARNING, FINE = "error", "warning", "ok"
 COLUMNS = ("INJECTION", "LEVEL", "FIELD", "MESSAGE")
 STYLES = {ERROR: tables.BAD, WARNING: tables.NEUTRAL, FINE: tables.GOOD}
 NOTHING = "-"
-NO_LIMITS: Mapping[str, Any] = types.MappingProxyType({})
 NEWEST = f"1.{releases.NEWEST}"
 
 
@@ -101,15 +99,10 @@ def lint(
     options.check_stdin(*files)
     notes: list[str] = []
     injections, others = read(files, namespace=namespace, notes=notes)
-    limits = inject.limits_among(others, namespace=namespace, notes=notes)
-    compiled = {name: namespace_limits.of_objects(objects) for name, objects in limits.items()}
-    results = check(
-        injections,
-        minor=version,
-        level=level,
-        limits={name: each for name, each in compiled.items() if each},
-        namespaces=inject.namespaces_among(others),
-    )
+    injector = inject.offline(injections, namespace=namespace, namespace_labels={})
+    injector.learn(others)
+    limited = [injector.view_of(name) for name in injector.limits]
+    results = check(injections, minor=version, level=level, limited=limited)
     mistakes = [
         (item.place, each) for item in others for each in near_misses.of_manifest(item.manifest)
     ]
@@ -129,7 +122,7 @@ def lint(
                 for place, each in mistakes
             ]
         tables.structured(shape, form=form)
-    tables.notes(notes)
+    tables.notes([*notes, *injector.notes])
     fatal = (ERROR, WARNING) if strict else (ERROR,)
     has_fatal = any(result.has(level) for result in results for level in fatal)
     sys.exit(1 if has_fatal or (strict and mistakes) else 0)
@@ -166,23 +159,21 @@ def check(
     *,
     minor: int | None = None,
     level: str | None = None,
-    limits: Mapping[str, namespace_limits.NamespaceLimits] = NO_LIMITS,
-    namespaces: Mapping[str, namespace_view.Namespace] = NO_LIMITS,
+    limited: Sequence[namespace_view.NamespaceView] = (),
 ) -> list[LintResult]:
     """All injections, in this order, each with its findings in that release and at that level.
 
-    `limits` and `namespaces` are those of the files, by the namespace's name.
+    `limited` are the namespaces of which LimitRanges or ResourceQuotas are among the files.
     """
     results = []
     enforcing = {level: "the namespace"} if level else {}
     for injection in injections:
         checked = validate.validate(injection, others=injections, enforcing=enforcing, minor=minor)
-        in_namespaces = room.warnings(injection, limits, namespaces)
         findings = [
             LintFinding(level, problem.path, problem.sentence)
             for level, problems in (
                 (ERROR, checked.errors),
-                (WARNING, (*checked.warnings, *advice.warnings(injection), *in_namespaces)),
+                (WARNING, (*checked.warnings, *advice.warnings(injection, limited))),
             )
             for problem in problems
         ]

@@ -112,7 +112,7 @@ def run(file: case_files.CaseFile, *, update: bool = False) -> FileResult:
         results.append(Result(file.printed.name, "", printed, now))
     cases = file.cases or ([{"object": pod.label} for pod in pods] if update else [])
     if not results and not cases:
-        raise file.error(case_files.CASES, f"is missing; {UPDATE}")
+        raise file.error(case_files.CASES, "contains no case; --update writes one for each pod")
     cases_now: list[Json] = []
     case_names = {result.name for result in results}
     by_reference = _by_reference(pods)
@@ -267,7 +267,8 @@ def _print(files: Sequence[FileResult], *, written: Sequence[Path] | None) -> No
     cases = _counted(sum(len(file.results) for file in files), "case")
     within = f"{cases} in {_counted(len(files), 'file')}"
     if written is not None:
-        lines = [*(f"{path} written" for path in written), f"{within}: {len(written)} written"]
+        done = f"{_counted(len(written), 'file')} written" if written else "nothing to write"
+        lines = [*(f"{path} written" for path in written), f"{within}: {done}"]
         click.echo("\n".join(map(logs.one_line, lines)))
         return
     for file in files:

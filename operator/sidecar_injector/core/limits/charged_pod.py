@@ -16,6 +16,7 @@ DEVICE_CLASS: Final = "deviceclass.resource.kubernetes.io/"
 https://github.com/kubernetes/kubernetes/blob/master/pkg/scheduler/util/utils.go"""
 _REQUESTS, _LIMITS = "requests.", "limits."
 _STANDARD: Final = ("cpu", "memory", "ephemeral-storage")
+ONE: Final = amounts.NOTHING + 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +106,18 @@ class ChargedPod:
         )
         return not any(part.get(name) for part in parts for name in amounts.CPU_AND_MEMORY)
 
-
-ONE: Final = amounts.NOTHING + 1
+    @functools.cached_property
+    def has_affinity_elsewhere(self) -> bool:
+        """Whether a term of its affinity is about other namespaces; it may have thousands."""
+        terms = []
+        for kind in ("podAffinity", "podAntiAffinity"):
+            affinity = lenient.child(lenient.child(self.spec, "affinity"), kind)
+            terms += lenient.objects(affinity, "requiredDuringSchedulingIgnoredDuringExecution")
+            wishes = lenient.objects(affinity, "preferredDuringSchedulingIgnoredDuringExecution")
+            terms += [lenient.child(each, "podAffinityTerm") for each in wishes]
+        return any(
+            term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms
+        )
 
 
 def _quota_names(requests: Amounts, limits: Amounts) -> Iterator[tuple[str, Any]]:
@@ -117,17 +128,10 @@ def _quota_names(requests: Amounts, limits: Amounts) -> Iterator[tuple[str, Any]
             yield _REQUESTS + name, amount
         elif amounts.is_extended(name) or name.startswith(DEVICE_CLASS):
             yield _REQUESTS + name, amount
-    for name in _STANDARD:
-        if name in limits:
-            yield _LIMITS + name, limits[name]
+    yield from ((_LIMITS + name, limits[name]) for name in _STANDARD if name in limits)
 
 
 def is_of_resources(name: str) -> bool:
     """Whether a ResourceQuota limits resources of containers under this name."""
-    bare = name.removeprefix(_REQUESTS)
-    return (
-        bare in _STANDARD
-        or bare.startswith(amounts.HUGE)
-        or name.removeprefix(_LIMITS) in _STANDARD
-        or (bare != name and (amounts.is_extended(bare) or bare.startswith(DEVICE_CLASS)))
-    )
+    bare = name.removeprefix(_LIMITS if name.startswith(_LIMITS) else _REQUESTS)
+    return name in dict(_quota_names({bare: ONE}, {bare: ONE}))

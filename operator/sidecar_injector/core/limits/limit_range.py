@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sidecar_injector.core.limits.charged_pod import ChargedPod
-from sidecar_injector.core.limits.violation import Violation
 from sidecar_injector.core.pods import amounts, lenient, quantity
 from sidecar_injector.core.pods.amounts import Amounts, Needs
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = Mapping[str, Any]
 
@@ -27,7 +26,8 @@ CONTAINER, POD = "Container", "Pod"
 MIN, MAX, RATIO = "min", "max", "maxLimitRequestRatio"
 DEFAULT, DEFAULT_REQUEST = "default", "defaultRequest"
 _CHECKED: Final = (MIN, MAX, RATIO)
-FIELDS: Final = ("type", *_CHECKED, DEFAULT, DEFAULT_REQUEST)
+_FIELDS: Final = ("type", *_CHECKED, DEFAULT, DEFAULT_REQUEST)
+_OF_OTHERS: Final = ("PersistentVolumeClaim",)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,68 +80,75 @@ class LimitRanges:
     default_requests: Amounts = dataclasses.field(default_factory=dict)
     source_of_defaults: str = ""
 
-    def charged(self, pod: Json) -> tuple[ChargedPod, tuple[Needs, ...]]:
-        """The pod with the defaults, and its containers without them."""
+    def charged(self, pod: Json) -> ChargedPod:
+        """The pod with the defaults."""
         spec = pod.get("spec") or {}
-        plain = tuple(amounts.containers(spec))
-        if not (self.default_limits or self.default_requests):
-            return ChargedPod(spec, plain), plain
-        filled = tuple(
-            needs._replace(
-                requests=self.default_requests | needs.requests,
-                limits=self.default_limits | needs.limits,
+        containers = amounts.containers(spec)
+        if self.source_of_defaults:
+            containers = (
+                needs._replace(
+                    requests=self.default_requests | needs.requests,
+                    limits=self.default_limits | needs.limits,
+                )
+                for needs in containers
             )
-            for needs in plain
-        )
-        return ChargedPod(spec, filled), plain
+        return ChargedPod(spec, tuple(containers))
 
-    def violations(self, pod: ChargedPod, plain: Sequence[Needs]) -> Iterator[Violation]:
-        """What the API server refuses; `plain` are the containers without defaults."""
-        for needs in pod.containers:
-            for rule in self.of_containers:
-                if problem := rule.problem(needs.requests, needs.limits):
-                    yield _broken(rule, f"container {needs.name!r}", problem)
-        for rule in self.of_pods:
-            if problem := rule.problem(*pod.limited):
-                yield _broken(rule, "the pod", problem)
-        if pod.containers is not plain:
-            yield from self._contradicting_defaults(pod, plain)
+    def conflicts(self, before: ChargedPod, after: ChargedPod) -> Iterator[Conflict]:
+        """What the API server refuses of `after` and not of `before`, both valid without defaults.
 
-    def _contradicting_defaults(
-        self, pod: ChargedPod, plain: Sequence[Needs]
-    ) -> Iterator[Violation]:
-        """Where a default makes a pod invalid, for example a limit below the author's request."""
-        for needs, before in zip(pod.containers, plain, strict=True):
-            sentences = amounts.contradictions(needs.requests, needs.limits)
-            if new := _new(sentences, amounts.contradictions(before.requests, before.limits)):
-                yield self._contradiction(f"container {needs.name!r}: {new}")
-        resources = lenient.child(pod.spec, "resources")
-        if resources:
-            own = [amounts.amounts(resources, field) for field in ("requests", "limits")]
-            sentences = amounts.over_pod(own[0], own[1], pod.containers)
-            if new := _new(sentences, amounts.over_pod(own[0], own[1], plain)):
-                yield self._contradiction(new)
+        Only containers that differ are looked at.
+        """
+        old = {needs.name: needs for needs in before.containers}
+        pairs = [(old.get(needs.name), needs) for needs in after.containers]
+        pairs = [(was, needs) for was, needs in pairs if needs != was]
+        for was, needs in pairs:
+            subject = f"container {needs.name!r}"
+            amounts_before = (was.requests, was.limits) if was else None
+            amounts_after = needs.requests, needs.limits
+            yield from _broken(self.of_containers, subject, amounts_before, amounts_after)
+        yield from _broken(self.of_pods, "the pod", before.limited, after.limited)
+        if self.source_of_defaults:
+            yield from map(self._contradiction, _contradictions(pairs))
+            sentences = [*_over_pod(after)]
+            present = set(_over_pod(before)) if sentences else set()
+            yield from (self._contradiction(text) for text in sentences if text not in present)
 
-    def _contradiction(self, sentence: str) -> Violation:
-        text = f"with its defaults, {sentence}"
-        return Violation(Reason.LIMIT_RANGE, self.source_of_defaults, text, text)
+    def _contradiction(self, text: str) -> Conflict:
+        """A default makes a pod invalid, for example with a limit below the author's request."""
+        detail = f"{self.source_of_defaults!r}: with its defaults, {text}"
+        return Conflict(Reason.LIMIT_RANGE, detail)
 
 
-def _new(sentences: Iterable[str], before: Iterable[str]) -> str | None:
-    """The first sentence that is not among those of before."""
-    if not (texts := list(sentences)):
-        return None
-    old = set(before)
-    return next((text for text in texts if text not in old), None)
+def _contradictions(pairs: Iterable[tuple[Needs | None, Needs]]) -> Iterator[str]:
+    for was, needs in pairs:
+        present = set(amounts.contradictions(was.requests, was.limits)) if was else set()
+        for sentence in amounts.contradictions(needs.requests, needs.limits):
+            if sentence not in present:
+                yield f"container {needs.name!r}: {sentence}"
 
 
-def _broken(rule: Rule, subject: str, problem: str) -> Violation:
-    detail = f"{rule}: {subject} {problem}"
-    return Violation(Reason.LIMIT_RANGE, rule.source, f"{rule} of {subject}", detail)
+def _over_pod(pod: ChargedPod) -> Iterator[str]:
+    resources = lenient.child(pod.spec, "resources")
+    if resources:
+        requests, limits = (amounts.amounts(resources, field) for field in ("requests", "limits"))
+        yield from amounts.over_pod(requests, limits, pod.containers)
+
+
+def _broken(
+    rules: Iterable[Rule],
+    subject: str,
+    before: tuple[Amounts, Amounts] | None,
+    after: tuple[Amounts, Amounts],
+) -> Iterator[Conflict]:
+    """The rules that requests and limits break, and did not break before, if there were any."""
+    for rule in rules:
+        if (problem := rule.problem(*after)) and not (before and rule.problem(*before)):
+            yield Conflict(Reason.LIMIT_RANGE, f"{rule.source!r}: {rule}: {subject} {problem}")
 
 
 def compiled(limit_ranges: Iterable[Json]) -> LimitRanges:
-    """The LimitRanges of a namespace, of which the first one's defaults win.
+    """What was kept of the LimitRanges of a namespace, of which the first one's defaults win.
 
     The API server takes them in no particular order, so two of them with different defaults for one
     resource are a mistake of their author.
@@ -149,33 +156,25 @@ def compiled(limit_ranges: Iterable[Json]) -> LimitRanges:
     rules: dict[str, list[Rule]] = {CONTAINER: [], POD: []}
     default_limits: Amounts = {}
     default_requests: Amounts = {}
-    sources = []
+    sources: list[str] = []
     for limit_range in limit_ranges:
-        source = str(lenient.child(limit_range, "metadata").get("name") or "")
-        limits: Amounts = {}
-        requests: Amounts = {}
-        for item in lenient.objects(lenient.child(limit_range, "spec"), "limits"):
-            if item.get("type") not in rules:
-                continue
+        source = str(limit_range["metadata"]["name"])
+        for item in limit_range["spec"]["limits"]:
             rules[item["type"]] += (
                 Rule(source, kind, resource, amount)
                 for kind in _CHECKED
                 for resource, amount in amounts.amounts(item, kind).items()
             )
-            if item["type"] == CONTAINER:
-                own_limits, own_requests = _defaults(item)
-                limits |= own_limits
-                requests |= own_requests
-        if limits or requests:
-            sources.append(source)
-        default_limits = limits | default_limits
-        default_requests = requests | default_requests
+            limits, requests = _defaults(item) if item["type"] == CONTAINER else ({}, {})
+            sources += [source] * bool(limits or requests)
+            default_limits = limits | default_limits
+            default_requests = requests | default_requests
     return LimitRanges(
-        tuple(rules[CONTAINER]),
-        tuple(rules[POD]),
-        default_limits,
-        default_requests,
-        ", ".join(sources),
+        of_containers=tuple(rules[CONTAINER]),
+        of_pods=tuple(rules[POD]),
+        default_limits=default_limits,
+        default_requests=default_requests,
+        source_of_defaults=", ".join(sources),
     )
 
 
@@ -193,8 +192,22 @@ def _defaults(item: Json) -> tuple[Amounts, Amounts]:
 def kept(limit_range: Json) -> dict[str, Any]:
     """What is read of a LimitRange; empty if nothing of it concerns pods."""
     items = [
-        {field: item[field] for field in FIELDS if item.get(field)}
+        {field: item[field] for field in _FIELDS if item.get(field)}
         for item in lenient.objects(lenient.child(limit_range, "spec"), "limits")
         if item.get("type") in (CONTAINER, POD)
     ]
     return {"spec": {"limits": items}} if items else {}
+
+
+def unknown(limit_range: Json) -> Iterator[str]:
+    """The types and fields that Kubernetes does not have, in words.
+
+    It accepts any type with a slash, which concerns no pods.
+    https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/validation/validation.go
+    (validateLimitRangeTypeName)
+    """
+    for item in lenient.objects(lenient.child(limit_range, "spec"), "limits"):
+        kind = item.get("type")
+        if kind not in (CONTAINER, POD, *_OF_OTHERS) and "/" not in str(kind):
+            yield f"type {kind!r}"
+        yield from (f"field {name!r}" for name in item if name not in _FIELDS)

@@ -9,15 +9,16 @@ https://github.com/kubernetes/kubernetes/blob/master/pkg/quota/v1/evaluator/core
 from __future__ import annotations
 
 import dataclasses
+import decimal
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from sidecar_injector.core.limits import charged_pod
 from sidecar_injector.core.limits.charged_pod import ChargedPod
-from sidecar_injector.core.limits.violation import Violation
 from sidecar_injector.core.pods import amounts, lenient, quantity
 from sidecar_injector.core.pods.amounts import Amounts
-from sidecar_injector.core.reasons import Reason
+from sidecar_injector.core.reasons import Conflict, Reason
 
 Json = Mapping[str, Any]
 
@@ -32,8 +33,17 @@ _NEEDED: Final = {
 set (validationSet)."""
 _BY_CLASS: Final = ("BestEffort", "NotBestEffort")
 """The scopes that more containers can change."""
-
-Scope = Callable[[ChargedPod], bool]
+_PRIORITY: Final = "PriorityClass"
+_OF_OTHERS: Final = re.compile(
+    r"count/.*|.*\.(storageclass\.storage|deviceclass\.resource)\.k8s\.io/.*|requests\.storage"
+    r"|configmaps|persistentvolumeclaims|replicationcontrollers|resourcequotas|secrets"
+    r"|services(\.loadbalancers|\.nodeports)?"
+)
+"""The names for what is not of pods.
+https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/helper/helpers.go
+(standardQuotaResources)"""
+Selector = tuple[str, str, frozenset[str]]
+"""Scope, operator and values."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,36 +55,57 @@ class ResourceQuota:
     used: Amounts
     needed: tuple[tuple[str, str, str], ...]
     """What each container must set: its name in the quota, `requests` or `limits`, resource."""
-    scopes: tuple[Scope, ...]
+    selectors: tuple[Selector, ...]
 
-    def violations(self, pod: ChargedPod) -> Iterator[Violation]:
-        """What the API server refuses."""
-        if not all(scope(pod) for scope in self.scopes):
+    def conflicts(self, before: ChargedPod, after: ChargedPod) -> Iterator[Conflict]:
+        """What the API server refuses of `after` and not of `before`."""
+        if not self._is_for(after):
             return
-        if self.needed and not pod.has_own_resources:
-            for needs in pod.containers:
-                for name, field, resource in self.needed:
-                    if resource not in (needs.limits if field == LIMITS else needs.requests):
-                        yield self._missing(name, needs.name)
-        usage = pod.usage
-        for name, hard in self.hard.items():
-            amount = usage.get(name)
-            if amount and self.used.get(name, amounts.NOTHING) + amount > hard:
-                yield Violation(Reason.RESOURCE_QUOTA, self.name, name, self._left(name), name)
+        is_for_before = self._is_for(before)
+        if self.needed:
+            present = set(self._missing(before)) if is_for_before else set()
+            for name, container in self._missing(after):
+                if (name, container) not in present:
+                    yield self._conflict(f"{name}: container {container!r} must set it")
+        usage_before = before.usage if is_for_before else {}
+        for name, amount in after.usage.items():
+            if self._exceeds(name, amount) and not self._exceeds(name, usage_before.get(name)):
+                used, hard = self.used.get(name, amounts.NOTHING), self.hard[name]
+                left = f"{name}: {quantity.text(used)} of {quantity.text(hard)} used"
+                added = amount - before.usage.get(name, amounts.NOTHING)
+                yield self._conflict(left + _of_usage(amount, added))
 
     def counted(self, pod: ChargedPod) -> Amounts:
         """What it counts of a pod; nothing of one that is not in its scopes."""
-        if not all(scope(pod) for scope in self.scopes):
+        if not self._is_for(pod):
             return {}
         return {name: pod.usage[name] for name in self.hard.keys() & pod.usage.keys()}
 
-    def _left(self, name: str) -> str:
-        used = self.used.get(name, amounts.NOTHING)
-        return f"{name}: {quantity.text(used)} of {quantity.text(self.hard[name])} used"
+    def _is_for(self, pod: ChargedPod) -> bool:
+        return all(_is_in_scope(pod, *selector) for selector in self.selectors)
 
-    def _missing(self, name: str, container: str) -> Violation:
-        detail = f"{name}: container {container!r} must set it"
-        return Violation(Reason.RESOURCE_QUOTA, self.name, detail, detail)
+    def _exceeds(self, name: str, amount: decimal.Decimal | None) -> bool:
+        hard = self.hard.get(name)
+        if not amount or hard is None:
+            return False
+        return self.used.get(name, amounts.NOTHING) + amount > hard
+
+    def _missing(self, pod: ChargedPod) -> Iterator[tuple[str, str]]:
+        """What containers do not set: its name in the quota, and the container."""
+        for needs in () if pod.has_own_resources else pod.containers:
+            for name, field, resource in self.needed:
+                if resource not in (needs.limits if field == LIMITS else needs.requests):
+                    yield name, needs.name
+
+    def _conflict(self, text: str) -> Conflict:
+        return Conflict(Reason.RESOURCE_QUOTA, f"{self.name!r}: {text}")
+
+
+def _of_usage(amount: decimal.Decimal, added: decimal.Decimal) -> str:
+    # A pod that comes into the scope of a quota may need no more than before.
+    if added:
+        return f", the pod needs {quantity.text(amount)}, {quantity.text(added)} of it added"
+    return ", and the quota counts the pod only with the injection"
 
 
 def compiled(quota: Json) -> ResourceQuota:
@@ -82,11 +113,11 @@ def compiled(quota: Json) -> ResourceQuota:
     status = lenient.child(quota, "status")
     hard = amounts.amounts(status, "hard")
     return ResourceQuota(
-        name=str(lenient.child(quota, "metadata").get("name") or ""),
+        name=str(quota["metadata"]["name"]),
         hard=hard,
         used=amounts.amounts(status, "used"),
         needed=tuple((name, *_NEEDED[name]) for name in hard if name in _NEEDED),
-        scopes=tuple(_scope(*selector) for selector in _selectors(quota)),
+        selectors=tuple(_selectors(quota)),
     )
 
 
@@ -113,20 +144,23 @@ def kept(quota: Json) -> dict[str, Any]:
     return {"spec": scopes, "status": {"hard": hard, "used": used}}
 
 
-def of_file(quota: Json) -> dict[str, Any]:
-    """A quota of a file as a cluster has it; what no status says is not used."""
-    status = lenient.child(quota, "status")
-    hard = lenient.child(status, "hard") or lenient.child(lenient.child(quota, "spec"), "hard")
-    return {**quota, "status": {**status, "hard": hard}}
+def unknown_scopes(quota: Json) -> Iterator[str]:
+    """The scopes that are not known here: such a quota is never checked."""
+    # VolumeAttributesClass is for PersistentVolumeClaims.
+    others = (_PRIORITY, "VolumeAttributesClass")
+    return (name for name, *_ in _selectors(quota) if name not in _SCOPES and name not in others)
 
 
-def unknown_scopes(quota: Json) -> list[str]:
-    """The scopes that we do not know: such a quota is never checked."""
-    return [name for name, *_ in _selectors(quota) if name not in _SCOPES]
+def unknown(quota: Json) -> Iterator[str]:
+    """The names by which Kubernetes limits nothing, in words: of an extended resource it limits
+    `requests.` alone."""
+    for name in lenient.child(lenient.child(quota, "status"), "hard"):
+        is_of_pods = name in _COUNTS or charged_pod.is_of_resources(name)
+        if not is_of_pods and not _OF_OTHERS.fullmatch(name):
+            yield f"hard {name!r}"
 
 
-def _selectors(quota: Json) -> Iterator[tuple[str, str, frozenset[str]]]:
-    """Scope, operator and values of each condition."""
+def _selectors(quota: Json) -> Iterator[Selector]:
     spec = lenient.child(quota, "spec")
     for name in lenient.strings(spec, "scopes"):
         yield name, "Exists", frozenset()
@@ -135,56 +169,28 @@ def _selectors(quota: Json) -> Iterator[tuple[str, str, frozenset[str]]]:
         yield lenient.text(each, "scopeName"), lenient.text(each, "operator"), values
 
 
-def _scope(name: str, operator: str, values: frozenset[str]) -> Scope:
-    if name == "PriorityClass":
-        return _priority(operator, values)
-    return _SCOPES.get(name) or (lambda pod: False)
-
-
-def _priority(operator: str, values: frozenset[str]) -> Scope:
+def _is_in_scope(pod: ChargedPod, scope: str, operator: str, values: frozenset[str]) -> bool:
     """https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/core/v1/helper/helpers.go
     (ScopedResourceSelectorRequirementsAsSelector)"""
-
-    def matches(pod: ChargedPod) -> bool:
-        name = lenient.text(pod.spec, "priorityClassName")
-        match operator:
-            case "Exists":
-                return bool(name)
-            case "DoesNotExist":
-                return not name
-            case "In":
-                return name in values
-            case "NotIn":
-                return name not in values
-        return False
-
-    return matches
+    if scope != _PRIORITY:
+        return scope in _SCOPES and _SCOPES[scope](pod)
+    name = lenient.text(pod.spec, "priorityClassName")
+    return {
+        "Exists": bool(name),
+        "DoesNotExist": not name,
+        "In": name in values,
+        "NotIn": name not in values,
+    }.get(operator, False)
 
 
 def _is_terminating(pod: ChargedPod) -> bool:
     return lenient.is_integer(pod.spec.get("activeDeadlineSeconds"), least=0, most=1 << 63)
 
 
-def _has_affinity_elsewhere(pod: ChargedPod) -> bool:
-    for kind in ("podAffinity", "podAntiAffinity"):
-        affinity = lenient.child(lenient.child(pod.spec, "affinity"), kind)
-        terms = lenient.objects(affinity, "requiredDuringSchedulingIgnoredDuringExecution")
-        for each in lenient.objects(affinity, "preferredDuringSchedulingIgnoredDuringExecution"):
-            terms.append(lenient.child(each, "podAffinityTerm"))
-        if any(
-            term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms
-        ):
-            return True
-    return False
-
-
-_SCOPES: Final[Mapping[str, Scope]] = {
+_SCOPES: Final[Mapping[str, Callable[[ChargedPod], bool]]] = {
     "Terminating": _is_terminating,
     "NotTerminating": lambda pod: not _is_terminating(pod),
     "BestEffort": lambda pod: pod.is_best_effort,
     "NotBestEffort": lambda pod: not pod.is_best_effort,
-    "CrossNamespacePodAffinity": _has_affinity_elsewhere,
-    "PriorityClass": lambda pod: False,
-    # It is for PersistentVolumeClaims.
-    "VolumeAttributesClass": lambda pod: False,
+    "CrossNamespacePodAffinity": lambda pod: pod.has_affinity_elsewhere,
 }

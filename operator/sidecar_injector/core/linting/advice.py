@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sidecar_injector.core.injections import model
+from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.pods import lenient, qos
@@ -35,11 +35,14 @@ class NeededObject:
         return f"{self.kind} {self.name!r}"
 
 
-def warnings(injection: model.Injection) -> Iterator[Problem]:
-    """The advice about an injection without errors."""
+def warnings(
+    injection: model.Injection, limited: Sequence[namespace_view.NamespaceView] = ()
+) -> Iterator[Problem]:
+    """The advice about an injection without errors, also about `limited` namespaces."""
     if injection.errors:
         return
     yield from _service_class(injection)
+    yield from _without_room(injection, limited)
     if injection.namespace is None:
         for needed, path in needed_objects(injection).items():
             yield Problem(path, f"needs {needed} in the namespace of each pod")
@@ -101,3 +104,25 @@ def _service_class(injection: model.Injection) -> Iterator[Problem]:
             f"makes a pod of class {qos.GUARANTEED} {qos.BURSTABLE}: its class needs limits of cpu"
             f" and memory that equal the requests, in {', '.join(changing)} too",
         )
+
+
+def _without_room(
+    injection: model.Injection, limited: Sequence[namespace_view.NamespaceView]
+) -> Iterator[Problem]:
+    """A warning for each namespace whose limits forbid in the example pod what is added."""
+    reached = [
+        view
+        for view in limited
+        if injection.namespace in (None, view.namespace.name)
+        and injection.namespace_selector(view.namespace.labels)
+    ]
+    pairs = list(trial.outcomes(injection)) if reached else []
+    for view in reached:
+        conflicts = (
+            view.limits.conflict(before=pair.before, after=pair.after)
+            for pair in pairs
+            if view.limits
+        )
+        if conflict := next(filter(None, conflicts), None):
+            sentence = f"{conflict.reason.value} {conflict.detail}"
+            yield Problem("spec.template", f"pods of namespace {view.namespace.name}: {sentence}")

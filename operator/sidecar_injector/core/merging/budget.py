@@ -63,15 +63,16 @@ class Budget:
         recorded: Provenance,
         limits: namespace_limits.NamespaceLimits | None = None,
     ) -> None:
-        self._pod, self._recorded, self._limits = pod, recorded, limits
+        self._pod, self._recorded = pod, recorded
+        self._limits_of_container, self._limits_of_pod = limits.parts if limits else (0, 0)
         self._added_before = {entry.identity for entry in recorded.entries}
         self.work = self._injections = self._own = self._added = 0
 
     def admits(self, injection: model.Injection) -> bool:
         """Whether this injection can be tried too; if so, its work is counted."""
         additions = self._applied(injection) + self._inherited(injection)
-        own = self._own + injection.parts + additions + INJECTION
-        added = self._added + injection.parts // 2 + additions
+        own = self._own + injection.parts + additions + INJECTION + self._limits_of_pod
+        added = self._added + injection.parts // 2 + additions + self._limited(injection)
         count = self._injections + 1
         work = own + count * self._parts // PRESENT + count * added // _GROWN
         most = MOST * (_ADDED_BEFORE if injection.identity in self._added_before else 1)
@@ -88,9 +89,14 @@ class Budget:
     def _parts(self) -> int:
         records = sum(1 + len(entry.patched) for entry in self._recorded.entries)
         parts = max(_parts(self._pod), records)
-        if self._limits:
-            parts += self._limits.parts * len(pod_fields.containers(self._pod))
-        return parts
+        return parts + self._limits_of_container * len(pod_fields.containers(self._pod))
+
+    def _limited(self, injection: model.Injection) -> int:
+        """What it takes to compare the containers that are added now with limits."""
+        if not self._limits_of_container or injection.identity in self._added_before:
+            return 0
+        containers = pod_fields.containers({"spec": injection.template_spec})
+        return self._limits_of_container * len(containers)
 
     @functools.cached_property
     def _own_containers(self) -> list[tuple[str, Mapping[str, Any]]]:

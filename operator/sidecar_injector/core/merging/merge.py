@@ -367,19 +367,21 @@ def _result_conflict(
         return conflict
     if minor and (problem := releases.problem(before=before, after=after, minor=minor)):
         return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
-    if is_template_only and pod_rules.is_surely_valid(
+    is_surely_valid = is_template_only and pod_rules.is_surely_valid(
         before=before, after=after, precomputed=precomputed
+    )
+    if not is_surely_valid and (
+        problem := pod_rules.problem(before=before, after=after, precomputed=precomputed)
     ):
-        return None
-    if problem := pod_rules.problem(before=before, after=after, precomputed=precomputed):
         return Conflict(Reason.POD_WOULD_BE_INVALID, problem)
-    return None
+    # Last, since they take the pod for valid.
+    return view.limits.conflict(before=before, after=after) if view and view.limits else None
 
 
 def _of_namespace(
     before: Mapping[str, Any], after: Mapping[str, Any], view: namespace_view.NamespaceView
 ) -> Conflict | None:
-    """What the namespace does not accept: a missing ServiceAccount, Pod Security, limits."""
+    """What the namespace does not accept: a missing ServiceAccount, Pod Security."""
     account = additions.scalar(after, "serviceAccountName")
     exists = view.service_accounts is None or account in view.service_accounts
     if not exists and account != additions.scalar(before, "serviceAccountName"):
@@ -392,4 +394,4 @@ def _of_namespace(
         for violation in violations:
             if violation not in present:
                 return Conflict(Reason.POD_SECURITY, f"{policy.level}: {violation}")
-    return view.limits.conflict(before=before, after=after) if view.limits else None
+    return None

@@ -310,7 +310,13 @@ def from_texts(texts: Iterable[str]) -> list[Kind]:
                 " templates of Kubernetes' own kinds are known"
             )
         of_kind = paths.setdefault((match["group"], match["kind"]), [])
-        of_kind.append(_path(text, match["path"]))
+        path = _path(text, match["path"])
+        if any(_leads_into(path, other) or _leads_into(other, path) for other in of_kind):
+            raise InvalidKindPathError(
+                f"{text[:200]!r}: another path of the kind leads into this pod template, or this"
+                " one into another: they are no templates both"
+            )
+        of_kind.append(path)
     return [
         Kind(
             group=group,
@@ -322,6 +328,12 @@ def from_texts(texts: Iterable[str]) -> list[Kind]:
         )
         for (group, kind), of_kind in paths.items()
     ]
+
+
+def _leads_into(path: Path, other: Path) -> bool:
+    """Whether the path may lead into what is at the other one."""
+    steps = zip(path, other, strict=False)
+    return len(path) > len(other) and all(a == b or EACH in (a, b) for a, b in steps)
 
 
 def _path(text: str, written: str) -> Path:

@@ -18,6 +18,7 @@ _BINARY = {unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _SPACE = " \t\n\r"
 _MAX_LENGTH = 256
+_ONE, _THOUSAND = decimal.Decimal(1), decimal.Decimal(1000)
 _CONTEXT = decimal.Context(prec=400)
 _MOST_BINARY = decimal.Decimal(2**63 - 1)
 """The API server makes this of a larger number with a binary unit, such as 8Ei."""
@@ -48,11 +49,16 @@ def stored(value: object, *, digits: int) -> decimal.Decimal | None:
     return number and number.quantize(unit, rounding=decimal.ROUND_UP, context=_CONTEXT)
 
 
+def is_multiple(number: decimal.Decimal, unit: decimal.Decimal = _ONE) -> bool:
+    """Whether it is a whole number of units. `%` raises if there are more than 28 digits."""
+    return not _CONTEXT.remainder(number, unit)
+
+
 def text(number: decimal.Decimal) -> str:
     """A quantity of resources as people write it: 100m, 2, 128Mi."""
-    if number % 1:
-        return f"{number * 1000:f}".partition(".")[0] + "m"
     whole = int(number)
+    if number != whole:
+        return f"{int(_CONTEXT.multiply(number, _THOUSAND))}m"
     power = 0
     while power < len(_BINARY) and whole and not whole % 1024 ** (power + 1):
         power += 1

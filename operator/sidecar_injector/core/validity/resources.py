@@ -61,11 +61,15 @@ def _amount(name: str, amount: decimal.Decimal) -> Iterator[str]:
         return
     if amount < 0:
         yield f"resources: {name} {amount} must not be negative"
-    elif amounts.is_extended(name) and amount % 1:
+    elif amounts.is_extended(name) and not quantity.is_multiple(amount):
         yield f"resources: {name} {amount} must be a whole number"
     elif name.startswith(amounts.HUGE):
         size = quantity.parse(name.removeprefix(amounts.HUGE))
-        if not size or size < 0 or size % 1 or amount % size:
+        if (
+            not size
+            or size < 0
+            or not (quantity.is_multiple(size) and quantity.is_multiple(amount, size))
+        ):
             yield f"resources: {name} {amount} must be a multiple of the page's size"
 
 

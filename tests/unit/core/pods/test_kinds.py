@@ -122,6 +122,19 @@ def test_a_mistake_in_a_path_is_named(text, sentence):
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "paths",
+    [("spec", "spec.template"), ("spec.a[*]", "spec.a[*].template"), ("spec.*", "spec.a.template")],
+)
+def test_a_path_into_the_template_of_another_one_is_refused(paths):
+    texts = [f"example.com/Foo={path}" for path in paths]
+    for order in (texts, texts[::-1]):
+        with pytest.raises(kinds.InvalidKindPathError, match="into"):
+            kinds.from_texts(order)
+    others = ["example.com/Bar=spec.template", "example.com/Foo=spec.b"]
+    assert len(kinds.from_texts(["example.com/Foo=spec.a", *others])) == 2
+
+
 @given(st.text())
 def test_any_other_text_is_refused_and_never_an_accident(text):
     with pytest.raises(kinds.InvalidKindPathError):
