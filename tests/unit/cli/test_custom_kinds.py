@@ -148,7 +148,7 @@ def test_a_clone_set_is_restarted_by_the_annotation_of_its_template(fake):
 
 @pytest.mark.parametrize("keys", [("workerTemplate",), ("leaderTemplate", "workerTemplate")])
 def test_each_template_of_a_leader_worker_set_is_annotated_and_none_is_made(fake, keys):
-    by = seed(fake, LEADERS, leaderWorkerTemplate=dict.fromkeys(keys, TEMPLATE))
+    by = seed(fake, LEADERS, leaderWorkerTemplate={key: {**TEMPLATE} for key in keys})
     leader = seed(fake, OWN["StatefulSet"], "web", by=by)
     seed_pod(fake, leader, "web-0")
     seed_pod(fake, seed(fake, OWN["StatefulSet"], "web-0", by=(api.PODS, "web-0")), "web-0-1")
@@ -285,7 +285,9 @@ def test_another_failure_of_reading_an_owner_ends_the_verb(fake):
     revision = seed(fake, KNATIVE["Revision"], "web-1")
     seed_pod(fake, seed(fake, OWN["Deployment"], "web-1", by=revision, template=TEMPLATE))
     fake.failures["get", "revisions"] = [refusal(500, "InternalError", "it broke")]
-    assert run("restart", "--dry-run").exit_code == 2
+    result = run("restart", "--dry-run")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "it broke" in result.stderr
     assert not fake.calls["patch", "deployments"]
 
 
