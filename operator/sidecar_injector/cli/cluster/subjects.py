@@ -240,10 +240,10 @@ def _place(manifest: api.Json) -> str:
 
 def _without_template(manifest: api.Json) -> str:
     group, kind = workloads.kind_of(manifest)
-    sentence = f"{_place(manifest)} has no pod template"
+    place = _place(manifest)
     if kinds.find(group, kind):
-        return sentence
-    return f"{sentence} that is found; name it: --kind-path {group}/{kind}=PATH"
+        return f"{place} has no pod template"
+    return f"no pod template is found in {place}; say where it is: --kind-path {group}/{kind}=PATH"
 
 
 async def _read_accounts(client: api.Api, manifest: api.Json, injector: inject.Injector) -> None:

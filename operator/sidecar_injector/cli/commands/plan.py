@@ -79,14 +79,17 @@ def plan(
     documents = manifests.read_files(files, notes)
     default = namespace or ("default" if workload_files else client.context_namespace(address))
     change, refused = _change(files, documents, deleted, default, is_only=bool(namespace))
-    change = dataclasses.replace(change, labels=namespace_labels, labelled=default)
+    change = dataclasses.replace(
+        change, labels=namespace_labels, labelled=default, is_named=bool(namespace)
+    )
     if workload_files:
         result = _of_files(change, workload_files, injection_files, default, only=namespace)
     else:
         result = _of_cluster(change, address, only=namespace)
-    result.refused = refused
+    result.refused, result.files = refused, files
     result.notes += [
         *notes,
+        *planned.remarks(change, result),
         *(
             f"{reference} depends on {key!r}, whose value only the cluster knows: it is left out"
             for reference, key in sorted(result.impact.undecided.items())
