@@ -68,12 +68,11 @@ def plan(
 
     Example: sidecar-injector plan --delete cluster/proxy
     """
-    if not (files or deleted or namespace_labels):
-        raise click.UsageError("nothing says what changes: give -f, --delete or --namespace-labels")
-    if namespace_labels and not namespace:
-        raise click.UsageError("--namespace-labels needs -n: which namespace gets them")
-    if injection_files and not workload_files:
-        raise click.UsageError("-i needs -w: a cluster has injections of its own")
+    _check_usage(
+        changes=bool(files or deleted or namespace_labels),
+        needs_namespace=bool(namespace_labels) and not namespace,
+        needs_workloads=bool(injection_files) and not workload_files,
+    )
     options.check_stdin(*files, *workload_files, *injection_files)
     notes: list[str] = []
     documents = manifests.read_files(files, notes)
@@ -101,6 +100,15 @@ def plan(
         tables.structured(plan_report.as_json(result), form=form)
     tables.notes([*result.unseen, *result.notes])
     sys.exit(result.exit_code())
+
+
+def _check_usage(*, changes: bool, needs_namespace: bool, needs_workloads: bool) -> None:
+    if not changes:
+        raise click.UsageError("nothing says what changes: give -f, --delete or --namespace-labels")
+    if needs_namespace:
+        raise click.UsageError("--namespace-labels needs -n: which namespace gets them")
+    if needs_workloads:
+        raise click.UsageError("-i needs -w: a cluster has injections of its own")
 
 
 def _change(
