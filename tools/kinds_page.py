@@ -34,8 +34,8 @@ def _rows() -> Iterator[str]:
     for entry in (*kinds.BUILT_IN.values(), *kinds.CUSTOM.values()):
         paths = ", ".join(f"`{_written(path)}`" if path else "itself" for path in entry.paths)
         link = f"[{entry.group}]({entry.source})" if entry.source else ""
-        how = entry.restart.value if entry.paths or entry.makers else "-"
-        yield f"| `{entry.kind}` of `{entry.group or 'v1'}` | {paths or 'none'} | {how} | {link} |"
+        kind = f"`{entry.kind}` of `{entry.group or 'v1'}`"
+        yield f"| {kind} | {paths or 'none'} | {entry.restart.value} | {link} |"
 
 
 def _written(path: kinds.Path) -> str:

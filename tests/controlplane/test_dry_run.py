@@ -102,7 +102,7 @@ def check_places(product: kit.Product, namespace: str) -> None:
     header, line = printed.splitlines()
     first = header.index("SELECTED")
     row = dict(zip(header[first:].split(), line[first:].split(), strict=False))
-    assert (row["SELECTED"], row["INJECTED"], row["WOULDINJECT"]) == ("3", "0", "3")
+    assert (row["SELECTED"], row["INJECTED"], row["WOULD-INJECT"]) == ("3", "0", "3")
 
 
 def check_injected(product: kit.Product, namespace: str) -> None:

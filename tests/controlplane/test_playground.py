@@ -134,7 +134,7 @@ def test_a_mistake_is_beside_its_editor_and_a_key_leads_to_it(playground: browse
     assert page.evaluate("document.getElementById('injections').ariaInvalid") == "true"
     # The last result stays, and says that it is old.
     assert page.evaluate(RESULT) == result
-    assert "texts before it" in page.evaluate(HEADLINE)
+    assert "last result" in page.evaluate(HEADLINE)
     page.press("Tab")
     page.press("Enter")
     place = (

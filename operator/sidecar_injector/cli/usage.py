@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import click
 
 EXAMPLE = "Example: "
+UNEXPECTED = "Got unexpected extra argument"
+"""How click begins to say that a command does not take a word."""
 
 
 def completed(
@@ -50,7 +52,8 @@ def _allowed(error: click.UsageError, context: click.Context) -> str:
         return f"There are {', '.join(_long(each) for each in command.get_params(context))}."
     if isinstance(command, click.Group):
         return f"There are {', '.join(command.list_commands(context))}."
-    if not any(isinstance(each, click.Argument) for each in command.params):
+    takes_arguments = any(isinstance(each, click.Argument) for each in command.params)
+    if not takes_arguments and error.message.startswith(UNEXPECTED):
         return f"{context.command_path} takes options alone."
     return ""
 
@@ -62,6 +65,9 @@ def _values(parameter: click.Parameter, context: click.Context) -> str:
     if isinstance(kind, click.IntRange):
         metavar = f"{metavar}, a whole number from {kind.min}"
         metavar += "" if kind.max is None else f" to {kind.max}"
+    if not meaning and isinstance(parameter, click.Argument):
+        # Click has named it.
+        return ""
     return f"It takes {metavar}: {meaning}" if meaning else f"It takes {metavar}."
 
 

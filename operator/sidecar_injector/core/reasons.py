@@ -206,8 +206,8 @@ class Reason(enum.Enum):
     )  # fmt: skip
     RESOURCE_QUOTA = (
         "ResourceQuota", Level.FIT,
-        "a ResourceQuota of the namespace has no room for the parts",
-        "raise the quota, or lower the requests of the sidecar",
+        "a ResourceQuota of the namespace forbids the parts",
+        "give the sidecar resources that fit into the quota, or raise it",
     )  # fmt: skip
     POD_WOULD_BE_INVALID = (
         "PodWouldBeInvalid", Level.FIT,

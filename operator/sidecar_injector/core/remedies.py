@@ -15,12 +15,9 @@ from sidecar_injector import names
 from sidecar_injector.core.decision import Line
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.pods import annotation, kinds
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import Reason, Verdict
 
-ROLLING: Final = frozenset({kinds.Restart.ANNOTATION, kinds.Restart.RESTART_AT})
-"""The kinds that `restart` restarts; `kubectl rollout restart` takes those of Kubernetes."""
-NEW_PODS: Final = ROLLING | {kinds.Restart.NEXT_RUN}
-"""The kinds that make new pods when their template changes."""
 NO_ANNOTATIONS: Final = dict.fromkeys((names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION))
 """Removes them in a patch, in which the null of an absent key is allowed."""
 LONGEST_NAME: Final = 30
@@ -43,6 +40,17 @@ class Subject:
     """Our annotation in the pod template as it is now."""
     is_file: bool = False
     """It is changed in its file, not in a cluster."""
+
+    @classmethod
+    def of(cls, owner: Owner, annotation: object = None) -> Subject:
+        """An owner as what a remedy changes."""
+        return cls(
+            namespace=owner.namespace,
+            kind=owner.kind,
+            name=owner.name,
+            group=owner.group,
+            annotation=annotation,
+        )
 
     @property
     def entry(self) -> kinds.Kind | None:
@@ -118,7 +126,7 @@ def _command(reason: Reason, subject: Subject, injection: model.Injection | None
 
 def _restart(subject: Subject) -> str:
     entry = subject.entry
-    if entry is None or entry.restart not in ROLLING:
+    if entry is None or not entry.rolls:
         return ""
     if subject.group:
         workload = _quoted(f"{entry.resource}/{subject.name}")
@@ -177,7 +185,8 @@ def _command_of_injection(reason: Reason, injection: model.Injection) -> str:
 def _template(subject: Subject, metadata: dict[str, Any]) -> str:
     """Change the metadata of the subject's pod template; nothing if it has none."""
     entry = subject.entry
-    path = entry.template_path if entry and entry.restart in NEW_PODS else ()
+    makes_new_pods = entry and (entry.rolls or entry.restart is kinds.Restart.NEXT_RUN)
+    path = entry.template_path if entry and makes_new_pods else ()
     if not entry or not path or not subject.name:
         return ""
     body: dict[str, Any] = {"metadata": metadata}

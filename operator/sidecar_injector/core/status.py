@@ -136,8 +136,7 @@ def _ready(
     if reach.forbidden:
         return "False", "PodSecurity", reach.forbidden[:MAX_MESSAGE]
     if injection.is_dry_run:
-        message = "new pods are only decided about: nothing is added, and no pod is refused"
-        return "False", "DryRun", f"spec.dryRun is true: {message}"
+        return "False", "DryRun", "spec.dryRun is true: nothing is added, and no pod is refused"
     return "True", "Active", "new pods that it selects are injected"
 
 

@@ -155,6 +155,26 @@ def test_a_mandatory_injection_needs_the_webhook_for_pods_that_opt_out(monkeypat
     assert "failed" in {level for level, _ in told(usual, opted_out)}
 
 
+@pytest.mark.parametrize(
+    ("reason", "warnings"),
+    [
+        ("DryRun", []),
+        ("Suspended", []),
+        ("PodSecurity", ["SidecarInjection demo/log is not ready (PodSecurity): why"]),
+    ],
+)
+def test_an_injection_that_is_not_ready_on_purpose_is_no_warning(monkeypatch, reason, warnings):
+    fake = kit.seeded()
+    ready = {"type": "Ready", "status": "False", "reason": reason, "message": "why"}
+    fake.seed(api.INJECTIONS, {**resource("log"), "status": {"conditions": [ready]}})
+    _, results = checked(monkeypatch, fake)
+    messages = [message for check, level, message in results if (check, level) == INJECTIONS_WARN]
+    assert messages == warnings
+
+
+INJECTIONS_WARN = ("injections", "warning")
+
+
 FAILED_CALL = 'failed calling webhook "pods.sidecar-injector.dev": connection refused'
 
 

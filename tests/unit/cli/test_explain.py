@@ -126,10 +126,16 @@ def test_explain_and_the_decision_agree_on_random_pods_and_injections(size):
 @pytest.mark.parametrize(
     ("spec", "why", "remedy"),
     [
-        ({}, "log (Injected)", "-> set spec.dryRun to false: kubectl patch sidecarinjection log"),
+        ({}, "log (would be injected)",
+         "-> set spec.dryRun to false: kubectl patch sidecarinjection log"),
         ({"template": {"spec": {"containers": [container("app", image="x")]}}},
-         "log (ContainerConflict)", "-> rename one of the two, or set onConflict: Merge"),
-        ({"template": {}}, "log (Invalid)", "-> correct the injection; its condition Accepted"),
+         "log (would be skipped: ContainerConflict)",
+         "-> rename one of the two, or set onConflict: Merge"),
+        ({"template": {"spec": {"containers": [container("app", image="x")]}},
+          "failurePolicy": "Fail"},
+         "log (the pod would be refused: ContainerConflict)", "-> rename one of the two"),
+        ({"template": {}}, "log (would be skipped: Invalid)",
+         "-> correct the injection; its condition Accepted"),
     ],
 )  # fmt: skip
 def test_a_dry_run_says_what_would_be_and_what_helps(tmp_path, spec, why, remedy):
@@ -138,10 +144,11 @@ def test_a_dry_run_says_what_would_be_and_what_helps(tmp_path, spec, why, remedy
     heading, _, line, advice = result.stdout.splitlines()
     assert heading == f"demo/Pod/web: dry run: {why}"
     assert line.split()[:2] == ["log", "DryRun"]
-    assert "nothing is added, as spec.dryRun is true: otherwise it would be " in line
+    subject = "the pod" if "the pod" in why else "it"
+    assert f"nothing is added, as spec.dryRun is true: otherwise {subject} would be " in line
     assert advice.strip().startswith(remedy.replace("->", "→"))
     (only,) = as_json(tmp_path, placed(), [resource(dryRun=True, **spec)])["pods"]
-    assert only["injections"][0]["would"] in why
+    assert only["injections"][0]["would"].lower() in why.lower()
     last = only["injections"][0]["rules"][-1]
     assert (last["rule"], last["result"]) == ("validity" if "Invalid" in why else "fit", "DryRun")
 

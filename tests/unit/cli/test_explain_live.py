@@ -103,7 +103,11 @@ def test_outdated_pods_are_named_and_pods_that_ended_or_are_of_others_are_not(fa
 @pytest.mark.parametrize(
     ("kind", "owner", "remedy"),
     [
-        ("ReplicaSet", ("ReplicaSet", "web"), "→ a ReplicaSet does not replace its pods when its"),
+        (
+            "ReplicaSet",
+            ("ReplicaSet", "web"),
+            "→ a ReplicaSet has no restart: delete its pods, and",
+        ),
         ("DaemonSet", ("DaemonSet", "web"), f"{RESTART} daemonset/web -n demo"),
         ("StatefulSet", ("StatefulSet", "web"), f"{RESTART} statefulset/web -n demo"),
         ("Job", ("Job", "web"), "→ a Job runs once: delete it and create it again"),

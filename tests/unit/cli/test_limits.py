@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import json
+import pathlib
 
 import pytest
 
@@ -53,6 +54,18 @@ def test_a_quota_among_the_files_counts(tmp_path, verb):
     assert message.endswith(
         ": 'compute': requests.cpu: 0 of 300m used, the pod needs 350m, 200m of it added"
     )
+
+
+def test_the_documented_explanation_is_what_is_printed(tmp_path):
+    page = pathlib.Path("docs/quotas.md").read_text(encoding="utf-8")
+    documented = page.partition("-f quota.yaml -i injection.yaml\n")[2].partition("```")[0]
+    hard = {"requests.cpu": "1"}
+    quota = {**FULL, "status": {"hard": hard, "used": {"requests.cpu": "500m"}}}
+    pod = web()
+    pod["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "200m"}}
+    log = resource(template={"spec": {"containers": [
+        container(resources={"requests": {"cpu": "400m"}})]}})  # fmt: skip
+    assert kit.on_files(tmp_path, "explain", [quota, pod], injections=log).stdout == documented
 
 
 def test_what_the_status_of_a_quota_says_is_used(tmp_path):

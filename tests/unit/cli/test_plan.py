@@ -389,12 +389,19 @@ def test_a_long_plan_is_bounded_for_people_and_whole_for_programs(fake, planned,
         ((), "nothing says what changes"),
         (("--namespace-labels", "a=b"), "--namespace-labels needs -n"),
         (("--delete", "log", "-i", "x.yaml"), "-i needs -w"),
+        (("--delete", "shop/log"), "--delete shop/log: write --delete log -n shop"),
     ],
 )
 def test_options_that_say_too_little_are_wrong_usage(planned, arguments, sentence):
     result = planned(None, *arguments)
     assert result.exit_code == 2
     assert sentence in result.stderr
+
+
+def test_a_file_that_is_missing_is_said_before_a_cluster_that_is(tmp_path):
+    result = run("plan", "-f", f"{tmp_path}/new.yaml", "--kubeconfig", f"{tmp_path}/config")
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: {tmp_path}/new.yaml: No such file or directory\n"
 
 
 def test_an_injection_of_another_namespace_than_n_is_refused(planned):

@@ -52,6 +52,7 @@ async def test_where_there_is_nothing_nothing_is_offered(fake):
     fake.take(api.CLUSTER_INJECTIONS, name="everywhere")
     offered = await live.choices(fake, "empty", {})
     assert (offered["injections"], offered["pods"]) == ([], [])
+    assert offered["notes"] == ["namespace empty has neither injections nor workloads"]
 
 
 async def test_a_kind_that_may_not_be_listed_is_a_note(fake):
@@ -71,11 +72,23 @@ async def test_a_workload_comes_as_it_may_have_been_written_after_its_namespace(
     text, notes = await chosen(fake, answers.PODS, "Deployment/web")
     namespace, deployment = yaml_documents.load_all(text)
     assert notes == []
-    assert namespace["metadata"]["labels"] == {names.INJECTION_LABEL: names.ENABLED}
+    labels = {names.INJECTION_LABEL: names.ENABLED}
+    assert namespace == {
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo", "labels": labels},
+    }  # fmt: skip
     assert [*deployment][:2] == ["apiVersion", "kind"]
     assert deployment["metadata"].keys() == {"name", "namespace", "labels", "annotations"}
     assert deployment["metadata"]["annotations"] == {"team": "blue"}
     assert "status" not in deployment
+
+
+async def test_metadata_of_which_nothing_is_left_is_not_in_the_text(fake):
+    plain = kit.deployment("demo", "web")
+    plain["metadata"]["annotations"] = {live.LAST_APPLIED: "{}"}
+    fake.seed(api.DEPLOYMENTS, plain)
+    text, _ = await chosen(fake, answers.PODS, "Deployment/web")
+    _, deployment = yaml_documents.load_all(text)
+    assert "annotations" not in deployment["metadata"]
 
 
 async def test_a_namespace_that_may_not_be_read_is_a_note(fake):
@@ -122,7 +135,7 @@ async def test_nothing_is_written(fake):
     ("choice", "sentence"),
     [
         ("Deployment/none", "does not know"),
-        ("Secret/token", "'Secret' has no pod template"),
+        ("Secret/token", "'Secret' is not a kind that has pods"),
         ("", "'' is not"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar_injector.cli.cluster import refusals
+from sidecar_injector.cli.cluster import owners, refusals
 from sidecar_injector.kube import api
 from tests.kits import fake_api
 
@@ -37,7 +37,7 @@ async def test_the_newest_refusal_of_an_owner_counts_and_those_of_others_do_not(
         event("c", "exceeded quota"),
     ):
         fake.seed(api.EVENTS, item)
-    (refusal,) = await refusals.read(fake, None)
+    (refusal,) = await refusals.read(owners.Owners(fake), None)
     assert (str(refusal.owner), refusal.last, refusal.message) == (
         "demo/StatefulSet/db", new, "two",
     )  # fmt: skip
@@ -48,4 +48,4 @@ async def test_a_forged_event_is_left_out(missing):
     fake = Events()
     regarding = {key: value for key, value in OWNER.items() if missing and key != missing}
     fake.seed(api.EVENTS, event("a", f"{refusals.DENIED}x", regarding=regarding))
-    assert await refusals.read(fake, None) == []
+    assert await refusals.read(owners.Owners(fake), None) == []

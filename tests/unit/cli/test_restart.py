@@ -165,8 +165,8 @@ def test_what_may_not_be_seen_is_said_and_not_exit_status_0(monkeypatch, rolling
         ("Deployment", {"paused": True}, "its rollout is paused"),
         ("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}, "is OnDelete"),
         ("Job", {}, "a Job runs once"),
-        ("ReplicationController", {}, "does not replace its pods"),
-        ("Rollout", {}, "does not replace its pods"),
+        ("ReplicationController", {}, "has no restart: delete its pods"),
+        ("Rollout", {}, "has no restart: delete its pods"),
     ],
 )
 def test_what_does_not_roll_is_left_to_people(monkeypatch, fake, kind, spec, why):

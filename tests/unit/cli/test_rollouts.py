@@ -9,11 +9,12 @@ import pytest
 from sidecar_injector.cli.cluster import owners, rollouts
 from sidecar_injector.cli.commands import restart
 from sidecar_injector.cli.output import tables
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.kube import api
 from tests.kits import cluster as kit
 from tests.kits.cli import ESCAPE, run, terminal
 
-OWNER = owners.Owner("demo", "Deployment", "web")
+OWNER = Owner("demo", "Deployment", "web")
 STATEFUL, DAEMON = "StatefulSet", "DaemonSet"
 
 

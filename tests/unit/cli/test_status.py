@@ -7,11 +7,11 @@ import types
 
 import pytest
 
-from sidecar_injector.cli.cluster import owners
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.commands import status
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
+from sidecar_injector.core.pods.owner import Owner
 from tests.kits.cli import terminal
 from tests.kits.samples import injection
 
@@ -20,7 +20,7 @@ def _candidate(name, *, kind="Deployment", namespace="demo", obstacle=""):
     return cluster_pods.RestartCandidate(
         pod=f"{name}-0",
         created=datetime.datetime.now(datetime.UTC),
-        owner=owners.Owner(namespace, kind, name),
+        owner=Owner(namespace, kind, name),
         injection=injection("log"),
         state=audit.MISSING,
         obstacle=obstacle,

@@ -7,9 +7,11 @@ import pathlib
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as some
 
+from sidecar_injector import names
 from sidecar_injector.cli.input import case_files
 from sidecar_injector.cli.output import junit, projection
 from tests.kits.cli import check_refused, placed, run, write
@@ -135,6 +137,7 @@ def test_the_pods_of_one_object_are_told_apart_by_their_templates(tests):
     [
         ({"injections": [{"name": "log", "reason": "PortConflct"}]},
          "injections[0].reason: 'PortConflct' is no reason; did you mean 'PortConflict'?"),
+        ({"words": [{"reason": "Nothing"}]}, "words[0].reason: 'Nothing' is no reason; there are "),
         ({"reason": "Nothing"}, "reason: 'Nothing' is no reason; there are AlreadyInjected, "),
         ({"verdict": "injected"}, "verdict: 'injected' must be one of OutOfScope, Unchanged"),
         ({"verdct": "Injected"}, "verdct: unknown field; did you mean verdict?"),
@@ -149,13 +152,18 @@ def test_a_case_that_cannot_be_meant_is_refused(tests, case, sentence):
     check_refused(run("test", tests.folder), f"{file}: field cases[0].{sentence}")
 
 
-@pytest.mark.parametrize("cases", [[], [{"object": "Pod/web"}]])
-def test_a_case_that_expects_nothing_is_refused(tests, cases):
-    tests(*cases)
+def test_a_case_that_expects_nothing_is_refused(tests):
+    tests({"object": "Pod/web"})
     check_refused(
         run("test", tests.folder),
         "; write verdict, reason, injections, words, pod or result, or run it with --update",
     )
+
+
+def test_a_file_without_cases_is_refused(tests):
+    tests()
+    sentence = "field cases: contains no case; --update writes one for each pod"
+    check_refused(run("test", tests.folder), sentence)
 
 
 def test_two_cases_of_one_name_are_refused(tests):
@@ -164,15 +172,87 @@ def test_two_cases_of_one_name_are_refused(tests):
     check_refused(run("test", tests.folder), f"{file}: field cases[1].name: {sentence}")
 
 
+def test_a_case_names_its_object_where_there_are_several(tests):
+    pods = [{"metadata": {"name": name}, "spec": {"containers": [APP]}} for name in "ab"]
+    file = tests({"verdict": "Injected"}, objects=pods)
+    sentence = "is missing; there are default/Pod/a, default/Pod/b"
+    check_refused(run("test", tests.folder), f"{file}: field cases[0].object: {sentence}")
+
+
+def test_no_words_may_be_expected(tests):
+    tests({"words": []})
+    assert run("test", tests.folder).exit_code == 0
+
+
+def test_the_files_that_are_written_are_listed_for_programs_and_people(tests):
+    file = tests({"verdict": "Refused"}, folder="\x1b[31m")
+    result = run("test", "--update", tests.folder, "-o", "json")
+    assert (result.exit_code, json.loads(result.stdout)["written"]) == (0, [file])
+    tests({"verdict": "Refused"}, folder="\x1b[31m")
+    result = run("test", "--update", tests.folder)
+    assert "\\x1b[31m" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_a_file_is_run_once_in_whatever_way_it_is_named(tests):
+    file = tests({"verdict": "Injected"})
+    for words in ((file,), (tests.folder, tests.folder), (file, tests.folder)):
+        assert run("test", *words).stdout == "1 case in 1 file: all as expected\n"
+
+
+def test_update_keeps_what_is_behind_the_cases(tests):
+    file = tests()
+    rest = yaml.safe_load(pathlib.Path(file).read_text().partition("cases:")[0])
+    content = {"cases": [{"verdict": "Refused"}], **rest}
+    pathlib.Path(file).write_text(yaml.safe_dump(content, sort_keys=False))
+    assert run("test", "--update", tests.folder).exit_code == 0
+    expected = {**content, "cases": [{"verdict": "Injected"}]}
+    assert yaml.safe_load(pathlib.Path(file).read_text()) == expected
+
+
+def test_a_case_has_another_name_than_the_manifests(tests):
+    file = tests({"name": "out.yaml", "verdict": "Injected"}, manifests="out.yaml")
+    check_refused(run("test", "--update", tests.folder), f"{file}: field cases[0].name: 'out.yaml'")
+
+
+def test_what_is_as_expected_is_not_written_in_another_style(tests, tmp_path):
+    file = tests(manifests="out.yaml")
+    text = pathlib.Path(file).read_text().partition("cases:")[0]
+    text += 'cases: [{"verdict": Injected}]  # As it should be.\n'
+    pathlib.Path(file).write_text(text)
+    counts = [run("test", "--update", tests.folder).stdout.splitlines()[-1] for _ in range(2)]
+    assert counts == ["2 cases in 1 file: 1 written", "2 cases in 1 file: 0 written"]
+    assert pathlib.Path(file).read_text() == text
+
+
+def test_marks_that_the_author_has_written_are_in_the_result(tests):
+    labels = {names.INJECTED_LABEL: "true"}
+    pod = placed()
+    pod = {**pod, "metadata": {**pod["metadata"], "labels": labels}}
+    whole = {**pod["metadata"], "labels": labels}
+    tests({"result": {"metadata": whole, "spec": {"containers": [APP, SIDECAR]}}}, objects=[pod])
+    result = run("test", tests.folder)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
         ({"objects": ["pot.yaml"]}, "field objects[0]: {folder}/pot.yaml: No such file"),
         ({"objects": [7]}, "field objects[0]: 7 must be the name of a file, or an object"),
+        ({"objects": [{"kind": "Deployment"}]},
+         "field objects[0]: field apiVersion must be a text"),
         ({"objects": ["log.yaml"]}, "field objects: there is no pod in them"),
         ({"injections": ["pod.yaml"]},
          "field injections: there is no SidecarInjection or ClusterSidecarInjection in it"),
-        ({"manifests": "out.yaml"}, "field manifests: {folder}/out.yaml cannot be read"),
+        ({"objects": ["a\0b"]}, "field objects[0]: {folder}/a\\x00b: embedded null byte"),
+        ({"objects": [f"{case_files.NAME}"]}, "field objects[0]: {folder}/" + case_files.NAME),
+        ({"objects": ["pod.yaml", "pod.yaml"]}, "field objects: 'demo/Pod/web' is there twice"),
+        ({"objects": [{"spec": {"containers": 7}}]},
+         "field objects[0]: field spec.containers: must be a list"),
+        ({"manifests": "out.yaml"},
+         "field manifests: there is no file {folder}/out.yaml; --update writes it"),
+        ({"manifests": "."}, "field manifests: {folder}: Is a directory"),
         ({"subject": "x"}, "field subject: unknown field; it belongs to cases[].words[]"),
     ],
 )  # fmt: skip
@@ -184,10 +264,10 @@ def test_a_file_that_cannot_be_used_is_refused(tests, fields, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "contains 0 documents; write one"),
+        ("", "is empty; write fields injections, objects and cases"),
         ("a: [", "is not valid YAML"),
         ("- a", "a list must be an object"),
-        ("a: 1\n---\nb: 1\n", "contains 2 documents; write one"),
+        ("a: 1\n---\nb: 1\n", "contains 2 documents; write each into a file of its own"),
         ("objects: []\n", "field injections: is required"),
         (b"\xff", "is not UTF-8 text (byte 0)"),
     ],
@@ -201,11 +281,41 @@ def test_a_file_of_another_shape_is_refused(tmp_path, text, sentence):
 
 def test_a_folder_without_tests_is_refused(tmp_path):
     check_refused(
-        run("test", str(tmp_path)), f"{tmp_path}: contains no file {case_files.NAME}; a file"
+        run("test", str(tmp_path)), f"{tmp_path}: contains no file {case_files.NAME}, which lists"
     )
-    check_refused(
-        run("test", str(tmp_path / "x")), "x: there is no such folder; a file of that name"
-    )
+    result = run("test", str(tmp_path / "x"))
+    check_refused(result, "x: there is no such folder")
+    assert "of that name" not in result.stderr
+
+
+def test_aliases_that_make_too_much_are_refused(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 7)]
+    write(tmp_path, case_files.NAME, "\n".join(lines))
+    check_refused(run("test", str(tmp_path)), "aliases make more than 1000000 values of it")
+
+
+@pytest.mark.parametrize("name", ["out.yaml", "no/out.yaml"])
+def test_manifests_that_cannot_be_written_are_one_line(tests, tmp_path, name):
+    (tmp_path / "out.yaml").mkdir()
+    tests({"verdict": "Injected"}, manifests=name)
+    check_refused(run("test", "--update", tests.folder), f"{tmp_path}/{name}: ")
+
+
+def test_a_pod_that_cannot_be_read_is_not_updated(tests):
+    file = tests({"verdict": "Injected"}, objects=[{"spec": {"containers": 7}}])
+    before = pathlib.Path(file).read_text()
+    check_refused(run("test", "--update", tests.folder), "spec.containers: must be a list")
+    assert pathlib.Path(file).read_text() == before
+
+
+def test_what_commands_a_terminal_is_shown_as_text(tests, tmp_path):
+    (tmp_path / "out.yaml").write_text("\x1b[31m\n")
+    tests({"name": "\x1b[2J", "verdict": "Refused"}, manifests="out.yaml")
+    result = run("test", tests.folder)
+    assert "\x1b" not in result.stdout
+    assert f"{case_files.NAME}: \\x1b[2J\n" in result.stdout
+    assert "\n-\\x1b[31m\n" in result.stdout
 
 
 def test_nothing_is_written_if_a_later_file_is_refused(tests, tmp_path):
@@ -228,19 +338,19 @@ def test_update_writes_what_is_so_now_and_keeps_the_rest(tests):
     result = run("test", "--update", tests.folder)
     assert (result.exit_code, result.stdout) == (
         0,
-        f"{file} written\n1 case in 1 file: 1 written\n",
+        f"{file} written\n1 case in 1 file: 1 file written\n",
     )
     assert pathlib.Path(file).read_text() == text.replace("Refused", "Injected").replace(
         '"old"', "'example/sidecar:1'"
     )
     assert run("test", tests.folder).exit_code == 0
-    assert run("test", "--update", tests.folder).stdout == "1 case in 1 file: 0 written\n"
+    assert run("test", "--update", tests.folder).stdout == "1 case in 1 file: nothing to write\n"
 
 
 def test_update_fills_in_a_file_without_cases_and_the_manifests(tests, tmp_path):
     file = tests(manifests="out.yaml")
     assert run("test", "--update", tests.folder).stdout.splitlines() == [
-        f"{tmp_path}/out.yaml written", f"{file} written", "2 cases in 1 file: 2 written",
+        f"{tmp_path}/out.yaml written", f"{file} written", "2 cases in 1 file: 2 files written",
     ]  # fmt: skip
     assert now(file) == [
         {"object": "demo/Pod/web", "verdict": "Injected",
@@ -248,6 +358,13 @@ def test_update_fills_in_a_file_without_cases_and_the_manifests(tests, tmp_path)
     ]  # fmt: skip
     assert "name: sidecar" in (tmp_path / "out.yaml").read_text()
     assert run("test", tests.folder).exit_code == 0
+
+    labels = {"sidecar-injection": "disabled"}
+    pod = {"metadata": {"name": "off", "labels": labels}, "spec": {"containers": [APP]}}
+    tests(objects=[pod], manifests="out.yaml")
+    assert run("test", "--update", tests.folder).exit_code == 0
+    (case,) = now(file)
+    assert (case["verdict"], case["reason"]) == ("OutOfScope", "PodLabelDisabled")
 
     (tmp_path / "out.yaml").write_text("stale\n")
     result = run("test", tests.folder)
@@ -357,6 +474,11 @@ def test_a_whole_value_leaves_nothing_out(a, b):
     projected = projection.of(a, b, whole=True)
     is_same = json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
     assert (json.dumps(projected) == json.dumps(b)) is is_same
+
+
+@pytest.mark.parametrize(("actual", "expected"), [(True, 1), (1, True), (1, 1.0), ("1", 1)])
+def test_values_of_other_types_are_different(actual, expected):
+    assert json.dumps(projection.of([actual], [expected])) == json.dumps([actual])
 
 
 def test_an_item_that_is_there_twice_is_found_behind_the_one_before_it():

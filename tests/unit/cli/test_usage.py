@@ -81,3 +81,10 @@ def test_a_wrong_use_says_what_is_right(line, parts):
     message, example = refused(*shlex.split(line)).splitlines()
     assert all(part in message for part in parts)
     assert example.startswith("Example: ")
+
+
+@pytest.mark.parametrize("line", ["plan", "plan --namespace-labels a=b", "test"])
+def test_what_is_missing_is_said_without_a_hint_at_words_that_are_too_many(line):
+    message, _ = refused(*shlex.split(line)).splitlines()
+    assert "takes options alone" not in message
+    assert message.count("DIR…") == (line == "test")

@@ -97,6 +97,11 @@ def test_a_namespace_that_is_not_enabled_is_reported_with_the_command():
     assert "kubectl label namespace demo sidecar-injection=enabled --overwrite" in message
 
 
+def test_a_dry_run_says_what_does_not_happen_to_pods():
+    message = condition(wanted(injection(dryRun=True)), "Ready")["message"]
+    assert message == "spec.dryRun is true: nothing is added, and no pod is refused"
+
+
 def test_nothing_is_wanted_where_it_is_right_already():
     status_ = wanted()
     assert wanted(current=status_, now=LATER) is None

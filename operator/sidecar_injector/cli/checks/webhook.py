@@ -13,6 +13,8 @@ from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.core import near_misses, remedies
 from sidecar_injector.kube import api
 
+INTENDED = ("DryRun", "Suspended")
+"""Why an injection is not ready because its author wants so."""
 ENABLE = f"kubectl label namespace NAME {cluster_pods.SELECTOR}"
 
 
@@ -82,9 +84,9 @@ async def injections(context: CheckContext) -> AsyncIterator[CheckResult]:
         if ready is None:
             remedy = "the operator writes it within a second, if it runs"
             yield CheckResult("injections", WARNING, f"{place} has no status", remedy)
-        elif ready["status"] != "True" and ready["reason"] != "Suspended":
+        elif ready["status"] != "True" and ready["reason"] not in INTENDED:
             remedy = f"kubectl describe {remedies.object_of(injection)}"
-            message = f"{place} is not ready: {ready['reason']}: {ready['message']}"
+            message = f"{place} is not ready ({ready['reason']}): {ready['message']}"
             yield CheckResult("injections", WARNING, message, remedy)
     yield CheckResult("injections", OK, f"{len(context.injections.injections)} found")
 

@@ -58,8 +58,8 @@ async def read(
     return PodHistory(
         recorded=status_annotation.read(pod_fields.metadata_map(pod, "annotations")),
         injections=injections.of(namespace),
-        owner=owner.subject(
-            pod_fields.metadata_map(pod, "annotations").get(names.INJECT_ANNOTATION)
+        owner=remedies.Subject.of(
+            owner, pod_fields.metadata_map(pod, "annotations").get(names.INJECT_ANNOTATION)
         ),
         created=metadata["creationTimestamp"],
         ages=injections.ages(namespace),

@@ -95,9 +95,9 @@ async def _resolved(reference: Reference, kinds_served: discovery.Discovery) -> 
         )
     if served is None:
         raise click.UsageError(
-            f"{word!r} has no pod template; KIND is one of"
-            f" {', '.join(sorted(workload.lower() for workload in api.WORKLOADS))}, or a custom"
-            " kind that the cluster serves. By its name: KIND/NAME, such as deploy/web"
+            f"{word!r} is not a kind that has pods; there are"
+            f" {', '.join(sorted(workload.lower() for workload in api.WORKLOADS))}, and the custom"
+            " kinds that the cluster serves: kubectl api-resources"
         )
     if not served.is_namespaced:
         raise click.UsageError(f"{word!r} has no pods: its objects are in no namespace")

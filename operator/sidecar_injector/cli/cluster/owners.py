@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Final
 
 from sidecar_injector.cli.cluster import discovery, errors, objects
-from sidecar_injector.core import remedies
 from sidecar_injector.core.pods import kinds, workloads
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.kube import api
 
 CONTROLLED: Final = ("ReplicaSet", "Job")
 """The kinds that another object nearly always makes: without them no owner is known."""
 MOST_OWNERS: Final = 8
 """From a pod upwards. Owners may be a circle: anybody may write them."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, order=True)
-class Owner:
-    """What creates a new pod in place of a deleted one; a pod without controller owns itself."""
-
-    namespace: str
-    kind: str
-    name: str
-    group: str = ""
-    """The API group of a custom kind; empty for a kind of Kubernetes."""
-
-    def __str__(self) -> str:
-        kind = f"{self.kind}.{self.group}" if self.kind in kinds.BUILT_IN else self.kind
-        return f"{self.namespace}/{kind.rstrip('.')}/{self.name}"
-
-    @property
-    def entry(self) -> kinds.Kind | None:
-        """What is known of its kind."""
-        return kinds.of_owner(self.group, self.kind)
-
-    def subject(self, annotation: object = None) -> remedies.Subject:
-        """The owner as what a remedy changes."""
-        return remedies.Subject(
-            namespace=self.namespace,
-            kind=self.kind,
-            name=self.name,
-            group=self.group,
-            annotation=annotation,
-        )
-
-    @property
-    def rolls(self) -> bool:
-        """Whether `restart` may make its controller replace pods."""
-        return self.entry is not None and self.entry.restart in remedies.ROLLING
 
 
 def of_workload(manifest: api.Json) -> Owner:
@@ -70,7 +34,6 @@ class Owners:
         """By kind and namespace, and by the name of what they control."""
         self._custom: dict[Owner, api.Json | None] = {}
         """The custom objects that were read; None for those that cannot be."""
-        self._resources: dict[tuple[str, str], api.Resource | None] = {}
         self.notes: dict[str, None] = {}
         """What could not be read, in sentences."""
 
@@ -103,10 +66,7 @@ class Owners:
         """Where the owner is read; None for a kind that the cluster does not serve."""
         if not owner.group:
             return api.WORKLOADS.get(owner.kind)
-        key = owner.group, owner.kind
-        if key not in self._resources:
-            self._resources[key] = await self._kinds_served.of_kind(*key)
-        return self._resources[key]
+        return await self._kinds_served.of_kind(owner.group, owner.kind)
 
     async def read(self, owner: Owner) -> api.Json | None:
         """The object as it is now, with version and kind; None if there is none."""
@@ -131,7 +91,7 @@ class Owners:
         ends = frozenset() if any(owner.group for owner in wanted) else frozenset(wanted)
         chain: list[Owner] = []
         owner = _owner(namespace, controller)
-        while owner and owner not in chain and len(chain) < MOST_OWNERS:
+        while owner and len(chain) < MOST_OWNERS:
             chain.append(owner)
             if owner in ends:
                 break

@@ -8,12 +8,13 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 
 from sidecar_injector import names
-from sidecar_injector.cli.cluster import discovery, objects, owners
 from sidecar_injector.cli.cluster import injections as cluster_injections
+from sidecar_injector.cli.cluster import objects, owners
 from sidecar_injector.core import audit, decide
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.merging import status_annotation, uninject
 from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import Verdict
 from sidecar_injector.kube import api
 
@@ -27,7 +28,7 @@ class RestartCandidate:
 
     pod: str
     created: datetime.datetime
-    owner: owners.Owner
+    owner: Owner
     injection: model.Injection
     state: str
     """`audit.OUTDATED` or `audit.MISSING`."""
@@ -45,7 +46,7 @@ class SkippedPod:
     """A pod that was created without an injection that applies and could not be done."""
 
     pod: str
-    owner: owners.Owner
+    owner: Owner
     reference: str
     reason: str
     """A code of `reasons.Reason`, as the pod's annotation has it."""
@@ -61,24 +62,21 @@ class PodOverview:
     skipped: Sequence[SkippedPod]
     tally: audit.Tally
     """The pods of these namespaces by injection and state."""
-    lookup: owners.Owners
-    """Of the owners of the pods."""
 
 
 async def overview(
-    client: api.Api,
+    lookup: owners.Owners,
     *,
     namespace: str | None,
     injections: cluster_injections.ReadInjections,
     release_namespace: str,
-    kinds_served: discovery.Discovery | None = None,
 ) -> PodOverview:
     """The pods of one namespace or of all that are enabled."""
     counts: dict[str, int] = {}
     candidates: list[RestartCandidate] = []
     skipped: list[SkippedPod] = []
     tally: audit.Tally = collections.Counter()
-    pod_owners = owners.Owners(client, kinds_served)
+    client = lookup.client
     enabled = await enabled_namespaces(client, namespace)
     for resource in sorted(enabled, key=lambda resource: api.metadata(resource)["name"]):
         name = api.metadata(resource)["name"]
@@ -95,13 +93,11 @@ async def overview(
                 if has_ended(pod):
                     continue
                 counts[name] += 1
-                candidates += await candidates_of(pod, view, pod_owners)
-                skipped += await _skipped(pod, view, pod_owners)
+                candidates += await candidates_of(pod, view, lookup)
+                skipped += await _skipped(pod, view, lookup)
                 for injection, state in audit.states(pod, view):
                     tally[audit.identity(injection), state] += 1
-    return PodOverview(
-        counts=counts, candidates=candidates, skipped=skipped, tally=tally, lookup=pod_owners
-    )
+    return PodOverview(counts=counts, candidates=candidates, skipped=skipped, tally=tally)
 
 
 async def candidates_of(

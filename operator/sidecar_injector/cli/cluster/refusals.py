@@ -6,6 +6,7 @@ import dataclasses
 
 from sidecar_injector import names
 from sidecar_injector.cli.cluster import objects, owners
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.kube import api
 
 DENIED = f'admission webhook "{names.MUTATE_WEBHOOK}" denied the request: '
@@ -18,24 +19,23 @@ _EVENTS = "reason=FailedCreate"
 class Refusal:
     """The newest refusal of an owner's pods within the lifetime of Events, an hour by default."""
 
-    owner: owners.Owner
+    owner: Owner
     last: str
     """RFC 3339; empty if the Event has no time."""
     message: str
 
 
-async def read(client: api.Api, namespace: str | None) -> list[Refusal]:
+async def read(lookup: owners.Owners, namespace: str | None) -> list[Refusal]:
     """The refusals in a namespace, or in all; the owner is the Deployment of a ReplicaSet."""
     scope = api.Scope(namespace=namespace, field_selector=_EVENTS)
-    pod_owners = owners.Owners(client)
-    newest: dict[owners.Owner, Refusal] = {}
-    for event in await objects.read_all(client, api.EVENTS, scope=scope):
+    newest: dict[Owner, Refusal] = {}
+    for event in await objects.read_all(lookup.client, api.EVENTS, scope=scope):
         _, is_ours, message = str(event.get("note")).partition(DENIED)
         regarding = event.get("regarding") or {}
         # Who may create Events may write anything into them.
         if not is_ours or not all(regarding.get(key) for key in ("namespace", "kind", "name")):
             continue
-        owner = await pod_owners.above(regarding)
+        owner = await lookup.above(regarding)
         refusal = Refusal(owner, _last(event), message)
         newest[owner] = max(refusal, newest.get(owner, refusal))
     return sorted(newest.values())

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sidecar_injector.cli.cluster import errors, owners
-from sidecar_injector.core import remedies
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import kinds, lenient, workloads
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.kube import api
 
 RESTARTED_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
@@ -41,7 +41,7 @@ class RestartEffect:
         return last is not None and all(moment < last for moment in created)
 
 
-async def effect(lookup: owners.Owners, owner: owners.Owner) -> RestartEffect:
+async def effect(lookup: owners.Owners, owner: Owner) -> RestartEffect:
     """The effect on one of the owners that were looked up, as it is now."""
     if owner.kind == "Pod":
         return RestartEffect("a bare pod: delete it and create it again")
@@ -50,14 +50,14 @@ async def effect(lookup: owners.Owners, owner: owners.Owner) -> RestartEffect:
         return RestartEffect(f"its {owner.kind}'s next run is new", is_replaced_anyway=True)
     if how is kinds.Restart.RUNS_ONCE:
         return RestartEffect(f"a {owner.kind} runs once: delete it and create it again")
-    if how not in remedies.ROLLING:
+    if not owner.rolls:
         if owner.group and owner.entry is None:
             return RestartEffect(
                 f"how a {owner.kind} replaces pods is not known: delete them, or name its template"
                 f" with --kind-path {owner.group}/{owner.kind}=PATH"
             )
         return RestartEffect(
-            f"a {owner.kind} does not replace its pods when its template changes: delete them"
+            f"a {owner.kind} has no restart: delete its pods, and new ones are made"
         )
     try:
         workload = await lookup.read(owner)
@@ -71,31 +71,33 @@ async def effect(lookup: owners.Owners, owner: owners.Owner) -> RestartEffect:
     return _effect(owner, workload)
 
 
-def _effect(owner: owners.Owner, workload: api.Json) -> RestartEffect:
+def _effect(owner: Owner, workload: api.Json) -> RestartEffect:
     spec = lenient.child(workload, "spec")
-    strategy = lenient.child(spec, "updateStrategy")
-    rolling = lenient.child(strategy, "rollingUpdate")
-    if any(part.get("paused") for part in (spec, strategy, rolling)):
+    if owner.entry and owner.entry.restart is kinds.Restart.RESTART_AT:
+        # Argo Rollouts does this in paused ones, too.
+        return RestartEffect(restarted=_moment(spec.get(RESTART_AT)))
+    templates = _templates(owner, workload)
+    if not templates:
+        return RestartEffect("it has no pod template that can be changed: delete its pods")
+    # A UnitedDeployment has the specs of other workloads, with their strategies.
+    specs = [spec, *(workloads.at(workload, path[:-1]) for path in templates)]
+    strategies = [lenient.child(each, "updateStrategy") for each in specs]
+    rolling = [lenient.child(strategy, "rollingUpdate") for strategy in strategies]
+    if any(part.get("paused") for part in (*specs, *strategies, *rolling)):
         return RestartEffect("its rollout is paused: resume it first")
-    if strategy.get("type") == "OnDelete":
+    types = [strategy.get("type") for strategy in strategies]
+    if "OnDelete" in types:
         return RestartEffect("its updateStrategy is OnDelete: delete its pods")
-    in_place = (strategy.get("type"), *(rolling.get(field) for field in IN_PLACE_FIELDS))
+    in_place = (*types, *(part.get(field) for part in rolling for field in IN_PLACE_FIELDS))
     if any(str(value).startswith("InPlace") for value in in_place):
         return RestartEffect("its updateStrategy changes pods in place: delete its pods")
-    if owner.entry and owner.entry.restart is kinds.Restart.RESTART_AT:
-        return RestartEffect(restarted=_moment(spec.get(RESTART_AT)))
-    if not (templates := _templates(owner, workload)):
-        return RestartEffect("it has no pod template that can be changed: delete its pods")
     return RestartEffect(restarted=_restarted(workloads.at(workload, templates[0])))
 
 
-def _templates(owner: owners.Owner, workload: api.Json) -> list[kinds.Path]:
-    """The pod templates that a merge patch can change: a list would be replaced."""
-    return [
-        path
-        for path in (owner.entry.paths if owner.entry else ())
-        if kinds.EACH not in path and isinstance(workloads.at(workload, path), dict)
-    ]
+def _templates(owner: Owner, workload: api.Json) -> list[kinds.Path]:
+    """The pod templates that a merge patch can change: in no list, which would be replaced."""
+    paths = owner.entry.paths if owner.entry else ()
+    return [path for path in paths if isinstance(workloads.at(workload, path), dict)]
 
 
 def _restarted(template: api.Json) -> datetime.datetime | None:
@@ -110,7 +112,7 @@ def _moment(text: object) -> datetime.datetime | None:
     return moment if moment and moment.tzinfo else None
 
 
-async def restart(lookup: owners.Owners, owner: owners.Owner, *, at: str) -> None:
+async def restart(lookup: owners.Owners, owner: Owner, *, at: str) -> None:
     """Sets the restart annotation of the pod template, or the field of the kind; nothing else."""
     resource = await lookup.resource(owner)
     assert resource

@@ -40,18 +40,22 @@ def judge(kind: str, owner: api.Json, *, group: str = "") -> Rollout:
     if status.get("observedGeneration", 0) < api.metadata(owner).get("generation", 0):
         return Rollout(message="its controller has not seen it yet")
     if kind == "DaemonSet":
-        return _counted(
-            wanted=status.get("desiredNumberScheduled", 0),
-            new=status.get("updatedNumberScheduled", 0),
-            available=status.get("numberAvailable", 0),
-        )
+        return _daemon_set(status)
     if kind == "StatefulSet":
         return _stateful_set(owner["spec"], status)
     return _deployment(owner["spec"], status)
 
 
+def _daemon_set(status: api.Json) -> Rollout:
+    return _counted(
+        wanted=status.get("desiredNumberScheduled", 0),
+        new=status.get("updatedNumberScheduled", 0),
+        available=status.get("numberAvailable", 0),
+    )
+
+
 def _custom(owner: api.Json) -> Rollout:
-    """By the fields that most kinds have: the counts of a Deployment, or a condition Ready."""
+    """By what most kinds have: the counts of a Deployment or DaemonSet, or a condition Ready."""
     spec, status = lenient.child(owner, "spec"), lenient.child(owner, "status")
     # Argo Rollouts has a text there.
     observed, wanted = str(status.get("observedGeneration") or ""), api.metadata(owner)
@@ -59,7 +63,10 @@ def _custom(owner: api.Json) -> Rollout:
         return Rollout(message="its controller has not seen it yet")
     if restart := lenient.text(spec, "restartAt"):
         last = lenient.text(status, "restartedAt")
-        return Rollout(complete=last == restart, message=f"restarted at {last or 'no time yet'}")
+        message = f"restarted at {last}" if last else "its controller has not restarted it yet"
+        return Rollout(complete=last == restart, message=message)
+    if "updatedNumberScheduled" in status:
+        return _daemon_set(status)
     counts = [status.get(field, 0) for field in COUNTS]
     if "updatedReplicas" in status and all(isinstance(count, int) for count in counts):
         new, all_pods, available = counts[0], counts[1], max(counts[2:])

@@ -13,6 +13,7 @@ from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.output import report
 from sidecar_injector.core import audit, remedies
 from sidecar_injector.core.injections import namespace_view
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import Reason
 from sidecar_injector.kube import api
 
@@ -59,7 +60,7 @@ class RunningPods:
             return remedies.Remedy("wait: a rollout that replaces them is under way")
         if self.effect.obstacle:
             return remedies.Remedy(self.effect.obstacle)
-        subject = owner.subject()
+        subject = remedies.Subject.of(owner)
         return remedies.of(Reason.NOT_A_CREATE, subject)
 
     def as_json(self) -> dict[str, Any]:
@@ -88,7 +89,7 @@ async def read(
     views: Mapping[str, namespace_view.NamespaceView],
     injections: cluster_injections.ReadInjections,
     owners: cluster_owners.Owners,
-) -> dict[cluster_owners.Owner, RunningPods]:
+) -> dict[Owner, RunningPods]:
     """The pods of each workload among these objects; those of a namespace are listed once."""
     running = {
         cluster_owners.of_workload(manifest): RunningPods()

@@ -28,6 +28,7 @@ from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.pods import controllers, kinds, workloads
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.kube import api
 
 SubjectWithHistory = tuple[inject.Subject, history.PodHistory | running.RunningPods | None]
@@ -183,7 +184,7 @@ async def _of_cluster(
         notes=notes,
     )  # fmt: skip
     pod_owners = owners.Owners(client, kinds_served)
-    pods: dict[owners.Owner, running.RunningPods] | None = None
+    pods: dict[Owner, running.RunningPods] | None = None
     if with_running:
         pods = await objects.unless_forbidden(
             running.read(client, found, views=views, injections=injections, owners=pod_owners),

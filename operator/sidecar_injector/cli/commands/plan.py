@@ -76,8 +76,9 @@ def plan(
         raise click.UsageError("-i needs -w: a cluster has injections of its own")
     options.check_stdin(*files, *workload_files, *injection_files)
     notes: list[str] = []
+    documents = manifests.read_files(files, notes)
     default = namespace or ("default" if workload_files else client.context_namespace(address))
-    change, refused = _change(files, deleted, default, notes, is_only=bool(namespace))
+    change, refused = _change(files, documents, deleted, default, is_only=bool(namespace))
     change = dataclasses.replace(change, labels=namespace_labels, labelled=default)
     if workload_files:
         result = _of_files(change, workload_files, injection_files, default, only=namespace)
@@ -100,10 +101,14 @@ def plan(
 
 
 def _change(
-    files: Sequence[str], deleted: Sequence[str], default: str, notes: list[str], *, is_only: bool
+    files: Sequence[str],
+    documents: Sequence[manifests.Document],
+    deleted: Sequence[str],
+    default: str,
+    *,
+    is_only: bool,
 ) -> tuple[planned.Change, list[tuple[model.Injection, Problem]]]:
     """What the files and names say, without the injections that the cluster would refuse."""
-    documents = manifests.read_files(files, notes)
     ours = list(manifests.of_our_group(documents))
     namespaces = inject.namespaces_among(documents)
     if files and not ours and not namespaces:
@@ -135,6 +140,9 @@ def _key(reference: str, namespace: str) -> tuple[str | None, str]:
     """Namespace and name of an injection, as a pod's annotation may list it."""
     if reference.startswith(names.CLUSTER_PREFIX):
         return None, reference.removeprefix(names.CLUSTER_PREFIX)
+    place, _, name = reference.rpartition("/")
+    if place:
+        raise click.UsageError(f"--delete {reference}: write --delete {name} -n {place}")
     return namespace, reference
 
 

@@ -29,8 +29,8 @@ def playground(
     """Serve a page that shows what becomes of pods while you write them.
 
     Injections and pods are written on the left, as YAML. At each change the right side has what
-    `explain` and `diff` say of these texts. The page is served on 127.0.0.1 alone, to whoever knows
-    the address that is printed, until Ctrl-C. It needs no network, and nothing is kept.
+    `explain` and `diff` say of these texts. The page is served on 127.0.0.1 alone, to anyone who
+    knows the address that is printed, until Ctrl-C. It needs no network, and nothing is kept.
 
     With --cluster it offers what a namespace contains. Nothing is ever written to the cluster.
     """

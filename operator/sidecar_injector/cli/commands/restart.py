@@ -30,6 +30,7 @@ from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.kube import api
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ STYLES = {
 PAUSE: Final = 1.0
 """Seconds between two looks at all rollouts."""
 
-Rollouts = Mapping[owners.Owner, rollouts.Rollout]
-OnChange = Callable[[owners.Owner, rollouts.Rollout], None]
+Rollouts = Mapping[Owner, rollouts.Rollout]
+OnChange = Callable[[Owner, rollouts.Rollout], None]
 
 
 class OwnerPlan:
@@ -59,7 +60,7 @@ class OwnerPlan:
 
     def __init__(
         self,
-        owner: owners.Owner,
+        owner: Owner,
         candidates: Sequence[cluster_pods.RestartCandidate],
         effect: restarts.RestartEffect,
     ) -> None:
@@ -261,27 +262,27 @@ async def _plans(
     injections = await cluster_injections.injections(client, namespace=namespace)
     kinds_served = discovery.Discovery(client)
     references = await objects.resolved(mode.references, kinds_served)
+    lookup = owners.Owners(client, kinds_served)
     overview = await cluster_pods.overview(
-        client,
+        lookup,
         namespace=namespace,
         injections=injections,
         release_namespace=await release.namespace_of(client, chosen=release_namespace),
-        kinds_served=kinds_served,
     )
-    of_owner: dict[owners.Owner, list[cluster_pods.RestartCandidate]] = {}
+    of_owner: dict[Owner, list[cluster_pods.RestartCandidate]] = {}
     for candidate in overview.candidates:
         is_meant = candidate.state in mode.states and _is_named(candidate.owner, references)
         if is_meant and not candidate.obstacle:
             of_owner.setdefault(candidate.owner, []).append(candidate)
     plans = [
-        OwnerPlan(owner, candidates, await restarts.effect(overview.lookup, owner))
+        OwnerPlan(owner, candidates, await restarts.effect(lookup, owner))
         for owner, candidates in sorted(of_owner.items())
     ]
-    notes = (*injections.notes, *overview.lookup.notes)
-    return Restarts(plans=plans, notes=notes, lookup=overview.lookup)
+    notes = (*injections.notes, *lookup.notes)
+    return Restarts(plans=plans, notes=notes, lookup=lookup)
 
 
-def _is_named(owner: owners.Owner, references: Sequence[objects.Reference]) -> bool:
+def _is_named(owner: Owner, references: Sequence[objects.Reference]) -> bool:
     """Whether the arguments name this owner; without arguments each is meant."""
     return not references or any(
         (reference.group, reference.kind) == (owner.group, owner.kind)
@@ -307,7 +308,7 @@ def _counted(number: int, noun: str) -> str:
 
 async def _restart(result: Restarts, *, mode: Mode) -> None:
     at = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
-    ends: dict[owners.Owner, float] = {}
+    ends: dict[Owner, float] = {}
     """When each rollout that is under way is no longer waited for."""
     for plan in _with_progress([plan for plan in result.plans if plan.action == RESTART]):
         if len(ends) >= mode.parallel:
@@ -321,7 +322,7 @@ async def _restart(result: Restarts, *, mode: Mode) -> None:
             plan.action, plan.message = FAILED, errors.explained(error).sentence
 
 
-async def _one_finished(lookup: owners.Owners, ends: dict[owners.Owner, float]) -> None:
+async def _one_finished(lookup: owners.Owners, ends: dict[Owner, float]) -> None:
     """Wait until a rollout is complete, stuck or too slow, and forget it."""
     while True:
         for owner, end in [*ends.items()]:
@@ -342,14 +343,12 @@ async def _wait(result: Restarts, *, seconds: float) -> None:
         )
 
 
-async def follow(
-    lookup: owners.Owners, rolling: Sequence[owners.Owner], *, seconds: float
-) -> Rollouts:
+async def follow(lookup: owners.Owners, rolling: Sequence[Owner], *, seconds: float) -> Rollouts:
     """The last rollout of each owner: complete, stuck, or neither if time runs out.
 
     Each owner is read at least once; each change is shown.
     """
-    last: dict[owners.Owner, rollouts.Rollout] = {}
+    last: dict[Owner, rollouts.Rollout] = {}
     end = time.monotonic() + seconds
     left = list(rolling)
     with _shown(rolling) as show:
@@ -365,13 +364,13 @@ async def follow(
             await asyncio.sleep(PAUSE)
 
 
-async def _rollout(lookup: owners.Owners, owner: owners.Owner) -> rollouts.Rollout:
+async def _rollout(lookup: owners.Owners, owner: Owner) -> rollouts.Rollout:
     workload = await lookup.read(owner)
     return rollouts.judge(owner.kind, workload, group=owner.group) if workload else rollouts.GONE
 
 
 @contextlib.contextmanager
-def _shown(rolling: Sequence[owners.Owner]) -> Iterator[OnChange]:
+def _shown(rolling: Sequence[Owner]) -> Iterator[OnChange]:
     """Shows rollouts: a bar for each on a terminal, a line for each change in a pipe."""
     console = tables.console(stderr=True)
     if not console.is_terminal:
@@ -387,7 +386,7 @@ def _shown(rolling: Sequence[owners.Owner]) -> Iterator[OnChange]:
     with rich.progress.Progress(*columns, console=console) as progress:
         bars = {owner: progress.add_task(str(owner), total=None, message="") for owner in rolling}
 
-        def show(owner: owners.Owner, rollout: rollouts.Rollout) -> None:
+        def show(owner: Owner, rollout: rollouts.Rollout) -> None:
             # A bar with a total of 0 would move to and fro for ever.
             total, done = (
                 (rollout.wanted, rollout.done) if rollout.wanted else (1, int(rollout.complete))

@@ -20,6 +20,7 @@ from sidecar_injector.cli.commands import certificates
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
 from sidecar_injector.core.pods import kinds
+from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import BY_CODE
 from sidecar_injector.kube import api
 
@@ -159,7 +160,7 @@ def _release_as_json(release: cluster_release.Release, outside: str) -> dict[str
     }
 
 
-def _owner_as_json(owner: owners.Owner) -> dict[str, str]:
+def _owner_as_json(owner: Owner) -> dict[str, str]:
     return {
         "namespace": owner.namespace, "kind": owner.kind, "group": owner.group, "name": owner.name,
     }  # fmt: skip
@@ -180,13 +181,14 @@ async def _read(
         notes=notes,
         consequence="whether the operator runs in this cluster is not known",
     )
+    lookup = owners.Owners(client)
     refusals = await objects.unless_forbidden(
-        cluster_refusals.read(client, namespace),
+        cluster_refusals.read(lookup, namespace),
         notes=notes,
         consequence="refused pods are not shown",
     )
     pods = await cluster_pods.overview(
-        client,
+        lookup,
         namespace=namespace,
         injections=injections,
         release_namespace=release.namespace if release else names.PRODUCT,
@@ -200,7 +202,7 @@ async def _read(
         refusals=refusals or [],
         is_of_namespace=namespace is not None,
         certificates=await _certificates(client, release, notes) if release else None,
-        notes=(*injections.notes, *notes, *pods.lookup.notes),
+        notes=(*injections.notes, *notes, *lookup.notes),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ class FileResult:
 @click.option("--update", is_flag=True, help="Write what is so now into the files.")
 @click.option("--junit", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the results as JUnit XML, too.")  # fmt: skip
+@options.kind_paths()
 @options.output()
 def test(*, folders: tuple[str, ...], update: bool, junit: Path | None, form: str) -> None:
     """Check that pods get what is expected of their injections.
@@ -111,18 +112,21 @@ def run(file: case_files.CaseFile, *, update: bool = False) -> FileResult:
         results.append(Result(file.printed.name, "", printed, now))
     cases = file.cases or ([{"object": pod.label} for pod in pods] if update else [])
     if not results and not cases:
-        raise file.error(case_files.CASES, f"is missing; {UPDATE}")
+        raise file.error(case_files.CASES, "contains no case; --update writes one for each pod")
     cases_now: list[Json] = []
+    case_names = {result.name for result in results}
+    by_reference = _by_reference(pods)
     for index, case in enumerate(cases):
         place = f"{case_files.CASES}[{index}]"
-        pod = _pod_of(file, place, case, pods)
+        pod = _pod_of(file, place, case, by_reference)
         expected = _expected(case)
         if not expected and not update:
             raise file.error(place, f"expects nothing; {UPDATE}")
         name = str(case.get("name") or case.get("object") or pod.label)
-        if any(result.name == name for result in results):
+        if name in case_names:
             sentence = f"{name!r} is given twice; give each case a name of its own"
             raise file.error(f"{place}.name", sentence)
+        case_names.add(name)
         cases_now.append(_now(case, pod))
         now = _text(_expected(cases_now[-1]))
         results.append(Result(name, pod.label, _text(expected), now))
@@ -191,23 +195,34 @@ def _whole(pod: Json, written: Json) -> Json:
     return ({"metadata": kept} if kept else {}) | {"spec": pod.get("spec")}
 
 
+def _by_reference(pods: Iterable[TestedPod]) -> dict[str, list[TestedPod]]:
+    """The pods by what a case may call them, and all of them by the empty text."""
+    result: dict[str, list[TestedPod]] = {}
+    for pod in pods:
+        for reference in ("", *pod.references):
+            result.setdefault(reference, []).append(pod)
+    return result
+
+
 def _pod_of(
-    file: case_files.CaseFile, place: str, case: Json, pods: Sequence[TestedPod]
+    file: case_files.CaseFile, place: str, case: Json, pods: Mapping[str, Sequence[TestedPod]]
 ) -> TestedPod:
     """The pod that a case is about."""
-    reference = case.get("object")
-    matching = [pod for pod in pods if reference in pod.references] if reference else [*pods]
+    reference = case.get("object") or ""
+    matching = pods.get(reference, ())
     if len(matching) == 1:
         return matching[0]
-    field, labels = f"{place}.object", report.few([pod.label for pod in matching or pods])
+    field, labels = f"{place}.object", {pod.label: None for pod in matching}
     if not pods:
         raise file.error("objects", "there is no pod in them, and nothing that makes pods")
+    if not matching:
+        hint = case_files.hint(reference, pods.keys() - {""})
+        raise file.error(field, f"{str(reference)!r} is none of the objects; {hint}")
+    if len(labels) == 1:
+        raise file.error("objects", f"{matching[0].label!r} is there twice; keep one of them")
     if not reference:
-        raise file.error(field, f"is missing; there are {labels}")
-    if matching:
-        raise file.error(field, f"{str(reference)!r} may be {labels}; write one of them")
-    hint = case_files.hint(reference, {each for pod in pods for each in pod.references})
-    raise file.error(field, f"{str(reference)!r} is none of the objects; {hint}")
+        raise file.error(field, f"is missing; there are {report.few([*labels])}")
+    raise file.error(field, f"{str(reference)!r} may be {report.few([*labels])}; write one of them")
 
 
 def _with_progress(paths: Sequence[Path]) -> Iterator[Path]:
@@ -233,8 +248,8 @@ def _written(file: FileResult) -> Iterator[Path]:
 def _write(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
-    except OSError as error:
-        raise manifests.UnreadableInput(f"{path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise manifests.UnreadableInput(f"{path}: {manifests.reason(error)}") from error
 
 
 def _junit(files: Sequence[FileResult]) -> bytes:
@@ -252,7 +267,8 @@ def _print(files: Sequence[FileResult], *, written: Sequence[Path] | None) -> No
     cases = _counted(sum(len(file.results) for file in files), "case")
     within = f"{cases} in {_counted(len(files), 'file')}"
     if written is not None:
-        lines = [*(f"{path} written" for path in written), f"{within}: {len(written)} written"]
+        done = f"{_counted(len(written), 'file')} written" if written else "nothing to write"
+        lines = [*(f"{path} written" for path in written), f"{within}: {done}"]
         click.echo("\n".join(map(logs.one_line, lines)))
         return
     for file in files:

@@ -105,9 +105,10 @@ def paths(folders: Iterable[str]) -> list[Path]:
         path = Path(folder)
         files = [path] if path.is_file() else sorted(path.rglob(NAME))
         if not files:
-            problem = f"contains no file {NAME}" if path.is_dir() else "there is no such folder"
+            if not path.is_dir():
+                raise locations.UnreadableInput(f"{folder}: there is no such folder")
             raise locations.UnreadableInput(
-                f"{folder}: {problem}; a file of that name lists injections, objects and {CASES}"
+                f"{folder}: contains no file {NAME}, which lists injections, objects and {CASES}"
             )
         result |= dict.fromkeys(files)
     return [*result]
@@ -116,9 +117,14 @@ def paths(folders: Iterable[str]) -> list[Path]:
 def read(path: Path) -> CaseFile:
     """The file with the injections and objects that it names. Raises UnreadableInput."""
     documents = manifests.written(str(path))
-    if len(documents) != 1:
+    if not documents:
         raise locations.UnreadableInput(
-            f"{path}: contains {len(documents)} documents; write one, and another file for others"
+            f"{path}: is empty; write fields {', '.join(SCHEMA['required'])} and {CASES}"
+        )
+    if len(documents) > 1:
+        raise locations.UnreadableInput(
+            f"{path}: contains {len(documents)} documents; write each into a file of its own, in"
+            " another folder"
         )
     ((content, layout),) = documents
     for problem in schema.problems(SCHEMA, yaml_styles.plain(content), tokens=False):
@@ -138,10 +144,13 @@ def text(file: CaseFile, *, must_exist: bool) -> str:
     """The expected manifests; empty if they may be missing and are."""
     path = file.printed
     try:
-        return path.read_text(encoding="utf-8") if path and (must_exist or path.exists()) else ""
-    except (OSError, UnicodeDecodeError) as error:
-        sentence = f"{path} cannot be read: {error}; --update writes it"
-        raise file.error("manifests", sentence) from error
+        return path.read_text(encoding="utf-8") if path else ""
+    except FileNotFoundError as error:
+        if not must_exist:
+            return ""
+        raise file.error("manifests", f"there is no file {path}; --update writes it") from error
+    except (OSError, ValueError) as error:
+        raise file.error("manifests", f"{path}: {manifests.reason(error)}") from error
 
 
 def _documents(file: CaseFile, field: str) -> Iterator[manifests.Document]:

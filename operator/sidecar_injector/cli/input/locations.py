@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from sidecar_injector.cli import options
+from sidecar_injector.observability import logs
 
 HTTPS: Final = "https://"
 SUFFIXES: Final = frozenset({".json", ".yaml", ".yml"})
@@ -23,6 +24,10 @@ class UnreadableInput(click.ClickException):
     """Input that cannot be used: a line that names file, document and field; exit status 2."""
 
     exit_code = 2
+
+    def format_message(self) -> str:
+        """The message for a terminal: names come from files."""
+        return logs.one_line(self.message)
 
 
 class FileOfFolder(str):

@@ -65,8 +65,12 @@ def read(path: str) -> list[Document]:
 
 def from_text(file: str, text: str) -> list[Document]:
     """The Kubernetes objects of a text, as `read` has them; `file` is its name in messages."""
+    return _documents(file, _contents(file, text))
+
+
+def _documents(file: str, contents: Iterable[tuple[Any, yaml_styles.Layout]]) -> list[Document]:
     result = []
-    for number, (content, layout) in enumerate(_contents(file, text), 1):
+    for number, (content, layout) in enumerate(contents, 1):
         if content is not None:
             place = _place(file, number)
             result.append(Document(place, checked(place, content), layout))
@@ -95,12 +99,13 @@ def read_files(paths: Iterable[str], notes: list[str]) -> list[Document]:
     passed_over: dict[str, list[str]] = {}
     with_manifests = set()
     for path in paths:
-        folder = path.folder if isinstance(path, locations.FileOfFolder) else None
-        if folder is not None and not _is_manifest(path):
-            passed_over.setdefault(folder, []).append(Path(path).name)
-            continue
-        with_manifests.add(folder)
-        documents += read(path)
+        if not isinstance(path, locations.FileOfFolder):
+            documents += read(path)
+        elif own := _of_folder(path):
+            with_manifests.add(path.folder)
+            documents += own
+        else:
+            passed_over.setdefault(path.folder, []).append(Path(path).name)
     for folder, files in passed_over.items():
         if folder not in with_manifests:
             raise UnreadableInput(f"{folder}: contains no Kubernetes object")
@@ -114,19 +119,23 @@ def _note_on_passed_over(folder: str, files: Sequence[str]) -> str:
     return f"{folder}: {count} passed over, without a Kubernetes object: {names_of_some}"
 
 
-def _is_manifest(path: str) -> bool:
-    """Whether a file has a Kubernetes object, or is a manifest with a mistake in its YAML."""
+def _of_folder(path: str) -> list[Document]:
+    """The Kubernetes objects of a file in a folder; none if it is no manifest.
+
+    Raises UnreadableInput for a manifest with a mistake.
+    """
+    content = _content(path)
+    if b"apiVersion" not in content:
+        return []
+    text = _decoded(path, content)
     try:
-        text = Path(path).read_bytes().decode(errors="replace")
-    except OSError:
-        return True  # Reading it says why.
-    if "apiVersion" not in text:
-        return False
-    try:
-        return any(map(_has_head, yaml_documents.load_all(text)))
-    except yaml.YAMLError:
+        contents = _contents(path, text)
+    except UnreadableInput:
         # A template of Helm is no YAML yet.
-        return bool(_HEAD.search(text)) and _TEMPLATE not in text
+        if not _HEAD.search(text) or _TEMPLATE in text:
+            return []
+        raise
+    return _documents(path, contents) if any(_has_head(value) for value, _ in contents) else []
 
 
 def _has_head(content: Any) -> bool:
@@ -301,13 +310,26 @@ def _place(file: str, number: int) -> str:
 
 
 def _text(path: str) -> str:
+    return _decoded(path, _content(path))
+
+
+def _content(path: str) -> bytes:
     try:
         if locations.is_address(path):
-            return locations.fetched(path).decode()
-        content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+            return locations.fetched(path)
+        return sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise UnreadableInput(f"{file_name(path)}: {reason(error)}") from error
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a file cannot be read or written; a ValueError is about its name."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _decoded(path: str, content: bytes) -> str:
+    try:
         return content.decode()
-    except OSError as error:
-        raise UnreadableInput(f"{file_name(path)}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UnreadableInput(
             f"{file_name(path)}: is not UTF-8 text (byte {error.start})"

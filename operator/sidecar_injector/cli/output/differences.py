@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sidecar_injector.cli.output import tables
+from sidecar_injector.observability import logs
 
 if TYPE_CHECKING:
     import rich.console
@@ -22,7 +23,8 @@ def unified(before: str, after: str, before_name: str, after_name: str) -> Itera
 
 
 def write(lines: Iterable[str], *, to: rich.console.Console) -> None:
-    """Writes the lines of a diff."""
+    """Writes the lines of a diff, which may be of texts that somebody else has written."""
+    lines = [logs.one_line(line) for line in lines]
     if not to.is_terminal:
         tables.write("".join(f"{line}\n" for line in lines))
         return

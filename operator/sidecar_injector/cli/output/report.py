@@ -9,7 +9,7 @@ from typing import Any
 
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import near_misses, remedies
-from sidecar_injector.core.decision import Decision, Line
+from sidecar_injector.core.decision import Decision, Line, verdict_of
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.reasons import PodVerdict, Reason, Verdict
 from sidecar_injector.observability import logs
@@ -98,7 +98,7 @@ def headline(decision: Decision) -> str:
     for line in decision.lines:
         is_whole = line.reason in (Reason.INJECTED, Reason.ALREADY_INJECTED)
         reference = line.injection.reference
-        text = reference if is_whole else f"{reference} ({(line.would or line.reason).value})"
+        text = reference if is_whole else f"{reference} ({_why(line)})"
         by_verdict.setdefault(line.verdict, []).append(text)
     parts = {
         "injected": by_verdict.get(Verdict.INJECTED, []),
@@ -111,6 +111,16 @@ def headline(decision: Decision) -> str:
     parts["dry run"] = by_verdict.get(Verdict.DRY_RUN, [])
     texts = [f"{part}: {few(references)}" for part, references in parts.items() if references]
     return "; ".join(texts) or "not injected: there is no injection for this namespace"
+
+
+def _why(line: Line) -> str:
+    reason: str = (line.would or line.reason).value
+    if line.would is None:
+        return reason
+    verdict = verdict_of(line.injection, line.would)
+    subject = "the pod " if verdict is Verdict.REFUSED else ""
+    why = "" if reason == verdict.value else f": {reason}"
+    return f"{subject}would be {verdict.value.lower()}{why}"
 
 
 def few(texts: Sequence[str], *, separator: str = ", ") -> str:

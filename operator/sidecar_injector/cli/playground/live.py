@@ -53,6 +53,8 @@ async def choices(client: api.Api, namespace: str, _: Mapping[str, str]) -> api.
         is_custom = resource not in api.WORKLOADS.values()
         kind = f"{resource.kind}.{resource.group}" if is_custom else resource.kind
         offered += [_name({**item, "kind": kind}) for item in items or () if not _is_made(item)]
+    if not notes and not names and not offered:
+        notes.append(f"namespace {namespace} has neither injections nor workloads")
     all_names = [ALL, *names] if names else []
     return {
         answers.INJECTIONS: all_names, answers.PODS: offered, "namespace": namespace, "notes": notes
@@ -77,7 +79,7 @@ async def manifests(client: api.Api, namespace: str, texts: Mapping[str, str]) -
             client.get(api.NAMESPACES, name=namespace), notes=notes, consequence="it does not count"
         )
         head = {"apiVersion": "v1", "kind": "Namespace"}
-        resources = [{**around, **head}] if around else []
+        resources = [{**head, "metadata": api.metadata(around)}] if around else []
         resources.append(await objects.read(client, reference, namespace=namespace))
     return {"text": yaml_documents.dump_all([*map(_written, resources)]), "notes": notes}
 
@@ -100,9 +102,10 @@ def _is_made(resource: api.Json) -> bool:
 def _written(resource: api.Json) -> api.Json:
     """The object without what the cluster has written into it."""
     manifest = cluster_pods.as_new(resource) if resource["kind"] == "Pod" else resource
-    metadata = {key: api.metadata(manifest)[key] for key in KEPT if key in api.metadata(manifest)}
-    if LAST_APPLIED in (annotations := metadata.get("annotations") or {}):
-        metadata["annotations"] = {k: v for k, v in annotations.items() if k != LAST_APPLIED}
+    metadata = {**api.metadata(manifest)}
+    annotations = metadata.get("annotations") or {}
+    metadata["annotations"] = {k: v for k, v in annotations.items() if k != LAST_APPLIED}
+    metadata = {key: metadata[key] for key in KEPT if metadata.get(key)}
     # The items of a list have version and kind at their end.
     whole = {"apiVersion": "", "kind": "", **manifest, "metadata": metadata}
     return {key: value for key, value in whole.items() if key != "status"}

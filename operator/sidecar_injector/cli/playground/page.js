@@ -62,7 +62,7 @@ function headline(text, isOld) {
 function show(answer) {
   for (const id of EDITORS) showMistake(byId(id), answer.mistakes?.[id]);
   if (answer.mistakes) {
-    headline("There is a mistake. The result is that of the texts before it.", true);
+    headline("There is a mistake. Below is the last result without one.", true);
     return;
   }
   headline(answer.pods.map((pod) => pod.headline).join("; "), false);

@@ -25,3 +25,8 @@ class Owner:
     def entry(self) -> kinds.Kind | None:
         """What is known of its kind."""
         return kinds.of_owner(self.group, self.kind)
+
+    @property
+    def rolls(self) -> bool:
+        """Whether `restart` may make its controller replace pods."""
+        return self.entry is not None and self.entry.rolls

@@ -33,9 +33,9 @@ def pod_paths(manifest: Mapping[str, Any]) -> list[Path]:
     if (group, kind) in PATHS:
         return [PATHS[group, kind]]
     entry = kinds.find(group, kind)
-    if entry and (places := [*_of_entry(manifest, entry)]):
-        return [path for path, is_template in places if is_template]
-    if entry and (entry.is_declared or not entry.paths):
+    if entry and (places := _of_entry(manifest, entry)):
+        return [path for path, is_template in places.items() if is_template]
+    if entry and entry.is_declared:
         return []
     return [path[:-1] for path, spec in _pod_specs(manifest) if _is_template(path, spec)]
 
@@ -50,7 +50,7 @@ def not_understood(manifest: Mapping[str, Any]) -> Iterator[str]:
             yield f"apiVersion {version} is not Kubernetes' own, which is {right}"
         return
     entry = kinds.find(group, kind)
-    if entry and (entry.is_declared or not entry.paths or any(_of_entry(manifest, entry))):
+    if entry and (entry.is_declared or not entry.paths or _of_entry(manifest, entry)):
         yield from _missing_in(manifest, entry)
         return
     paths = [(path, _is_template(path, spec)) for path, spec in _pod_specs(manifest)]
@@ -62,20 +62,23 @@ def not_understood(manifest: Mapping[str, Any]) -> Iterator[str]:
             yield _left_alone(path)
 
 
-def _of_entry(manifest: Mapping[str, Any], entry: kinds.Kind) -> Iterator[tuple[Path, bool]]:
+def _of_entry(manifest: Mapping[str, Any], entry: kinds.Kind) -> dict[Path, bool]:
     """What is at the paths of a custom kind, and whether it is a whole pod template."""
-    for path in entry.paths:
-        for place in kinds.present(manifest, path):
-            yield place, _has_whole_containers(at(manifest, (*place, "spec")))
+    return {
+        place: _has_whole_containers(at(manifest, (*place, "spec")))
+        for path in entry.paths
+        for place in kinds.present(manifest, path)
+    }
 
 
 def _missing_in(manifest: Mapping[str, Any], entry: kinds.Kind) -> Iterator[str]:
-    places = [*_of_entry(manifest, entry)]
-    for place, is_template in places:
+    places = _of_entry(manifest, entry)
+    for place, is_template in places.items():
         if not is_template and at(manifest, (*place, "spec", "containers")):
             yield _left_alone((*place, "spec"))
-    if entry.is_declared and not places:
-        yield f"there is nothing at {' or '.join(map(field, entry.paths))}"
+    if entry.is_declared and not any(places.values()):
+        paths = " or ".join(map(field, entry.paths))
+        yield f"there is no pod template, with metadata and spec.containers, at {paths}"
 
 
 def _left_alone(path: Path) -> str:

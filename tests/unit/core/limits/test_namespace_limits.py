@@ -126,7 +126,7 @@ def test_an_injection_is_left_out_and_the_next_one_that_fits_is_added() -> None:
     assert reasons(result) == {"large": "ResourceQuota", "small": "Injected"}
     (line,) = result.skipped
     assert line.message == (
-        "a ResourceQuota of the namespace has no room for the parts: 'compute':"
+        "a ResourceQuota of the namespace forbids the parts: 'compute':"
         " requests.cpu: 500m of 1 used, the pod needs 800m, 400m of it added"
     )
     (skipped,) = status_annotation.read(result.pod["metadata"]["annotations"]).skipped

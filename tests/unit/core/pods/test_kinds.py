@@ -75,6 +75,7 @@ def test_the_table_has_each_kind_once_and_names_what_makes_it():
     of_table = {entry.kind for entry in entries}
     assert all(set(entry.makers) <= of_table for entry in entries)
     assert all(entry.source for entry in kinds.CUSTOM.values())
+    assert all(entry.labels for entry in kinds.CUSTOM.values() if entry.paths)
     assert {kind for kind in kinds.BUILT_IN if kind != "PodTemplate"} == set(api.WORKLOADS)
 
 
@@ -94,13 +95,20 @@ def test_a_path_is_read_as_it_is_written(steps):
     ("text", "sentence"),
     [
         ("Foo=spec.template", "is not GROUP/KIND=PATH"),
-        ("apps/Deployment=spec.template", "is not GROUP/KIND=PATH"),
+        ("apps/Deployment=spec.template", "the group of a custom kind has a dot"),
+        ("v1/Pod=spec", "the group of a custom kind has a dot"),
+        ("/Foo=spec.template", "is not GROUP/KIND=PATH"),
+        ("example.com/v1/Foo=spec.template", "is not GROUP/KIND=PATH"),
         ("example.com/foo=spec.template", "is not GROUP/KIND=PATH"),
         ("example.com/Foo", "is not GROUP/KIND=PATH"),
         ("example.com/Foo=", "wrong at ''"),
         ("example.com/Foo=spec..template", "wrong at ''"),
         ("example.com/Foo=spec[0].template", "wrong at 'spec[0]'"),
         ("example.com/Foo=spec.a b", "wrong at 'a b'"),
+        ("example.com/Foo=spec['a']", "wrong at \"spec['a']\""),
+        ("example.com/Foo=spec.0", "wrong at '0'"),
+        ("example.com/Foo=/spec/pod", "wrong at '/spec/pod'"),
+        ("example.com/Foo=spec.a\nb", "wrong at 'a\\nb'"),
         ("example.com/Foo=metadata.template", "no pod template in metadata"),
         ("example.com/Foo=*.template", "no pod template in *"),
         ("example.com/Foo=" + "a." * 30 + "a", "the path is too long"),
@@ -137,9 +145,51 @@ def test_a_declared_path_comes_before_the_table_and_ends_with_the_context():
     usual, other = (manifest(rollout, ("spec", key)) for key in ("template", "other"))
     with kinds.declared(kinds.from_texts(texts)):
         assert workloads.pod_paths(usual) == []
-        assert [*workloads.not_understood(usual)] == ["there is nothing at spec.pod or spec.other"]
+        assert [*workloads.not_understood(usual)] == [
+            "there is no pod template, with metadata and spec.containers, at spec.pod or spec.other"
+        ]
         assert workloads.pod_paths(other) == [("spec", "other")]
+        assert kinds.find("apps.kruise.io", "CloneSet")
+        with kinds.declared(kinds.from_texts(["example.com/Foo=spec.pod"])):
+            assert workloads.pod_paths(other) == [("spec", "other")]
     assert workloads.pod_paths(usual) == [("spec", "template")]
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "custom"),
+    [
+        ("apps", "Deployment", ""),
+        ("extensions", "ReplicaSet", ""),
+        ("apps.kruise.io", "StatefulSet", "apps.kruise.io"),
+        ("example.com", "Foo", "example.com"),
+        ("", "Pod", ""),
+    ],
+)
+def test_a_kind_of_kubernetes_has_no_custom_group(group, kind, custom):
+    assert kinds.custom_group(group, kind) == custom
+    entry = kinds.of_owner(custom, kind)
+    assert (entry is None) is (kind == "Foo")
+
+
+@pytest.mark.parametrize(
+    "path", ["spec", "spec.pod.spec", "spec.pods", "spec.pods.pod", "spec.nothing"]
+)
+def test_a_declared_path_to_what_is_no_template_is_named(path):
+    (entry,) = kinds.from_texts([f"example.com/Foo={path}"])
+    written = manifest(entry, ("spec",), {
+        "pod": TEMPLATE, "pods": [TEMPLATE], "nothing": None,
+    })  # fmt: skip
+    with kinds.declared([entry]):
+        assert workloads.pod_paths(written) == []
+        (sentence,) = workloads.not_understood(written)
+    assert sentence == f"there is no pod template, with metadata and spec.containers, at {path}"
+
+
+def test_a_template_to_which_several_paths_lead_is_one():
+    (entry,) = kinds.from_texts(["example.com/Foo=spec.pod", "example.com/Foo=spec.*"])
+    with kinds.declared([entry]):
+        written = manifest(entry, ("spec",), {"pod": TEMPLATE, "other": TEMPLATE})
+        assert workloads.pod_paths(written) == [("spec", "pod"), ("spec", "other")]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +200,8 @@ def test_a_declared_path_comes_before_the_table_and_ends_with_the_context():
          "statefulsets.apps.kruise.io web"),
         ("", "StatefulSet", None, "statefulset web"),
         ("batch.volcano.sh", "Job", "", ""),
+        ("batch.volcano.sh", "CronJob", "", ""),
+        ("apps.kruise.io", "BroadcastJob", "", ""),
         ("jobset.x-k8s.io", "JobSet", "", ""),
         ("example.com", "Foo", "", ""),
     ],
