@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from sidecar_injector.cli import planned
@@ -124,15 +124,19 @@ class Facts:
     def _is_denied(self, resource: api.Resource) -> bool:
         return any(resource.plural in plurals for plurals in self._denied.values())
 
-    async def _limits(self) -> Mapping[str, Sequence[api.Json]]:
+    async def _limits(self) -> Mapping[str, Iterable[api.Json]]:
         """The LimitRanges and ResourceQuotas, by namespace."""
-        limits: dict[str, list[api.Json]] = {}
+        limits: dict[str, dict[tuple[str, str], api.Json]] = {}
         for kind, resource in api.LIMITS.items():
             async for item in self._listed(resource):
-                limits.setdefault(_place(item)[0], []).append({**item, "kind": kind})
-                if remark := namespace_limits.remark({**item, "kind": kind}):
-                    self._notes.append(f"{kind} {'/'.join(_place(item))} {remark}")
-        return limits
+                namespace, name = _place(item)
+                # A list that expires begins again.
+                limits.setdefault(namespace, {})[kind, name] = {**item, "kind": kind}
+        for namespace, of_namespace in limits.items():
+            for (kind, name), item in of_namespace.items():
+                if remark := namespace_limits.remark(item):
+                    self._notes.append(f"{kind} {namespace}/{name} {remark}")
+        return {namespace: each.values() for namespace, each in limits.items()}
 
     async def _workloads(
         self, result: planned.Plan, accounts: planned.Accounts | None
