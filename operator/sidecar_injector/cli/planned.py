@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.cli.cluster import errors
-from sidecar_injector.core import autoscalers, impact
+from sidecar_injector.core import autoscalers, impact, near_misses
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.limits import namespace_limits
@@ -33,6 +33,8 @@ class Change:
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """The labels that `labelled` would get."""
     labelled: str = ""
+    is_named: bool = False
+    """A person has named the namespace."""
 
     def places(self) -> list[str] | None:
         """The namespaces that it reaches; None if it may be any."""
@@ -52,17 +54,19 @@ class Change:
 
     def applied(self, current: Sequence[model.Injection]) -> list[model.Injection]:
         """The injections as they would be. Raises ClusterError for one that does not exist."""
-        existing = {impact.key_of(injection): injection.reference for injection in current}
-        for key in self.deleted:
-            if key not in existing:
-                few = sorted(existing.values())[:MOST_LISTED]
-                place = f"in namespace {key[0]}" if key[0] else "of the cluster"
-                raise errors.ClusterError(
-                    errors.Explained(
-                        f"--delete: there is no injection {key[1]} {place}",
-                        f"There are {', '.join(few)}" if few else "There is none",
-                    )
+        existing = {impact.key_of(injection) for injection in current}
+        for place, name in self.deleted:
+            if (place, name) not in existing:
+                others = sorted(f"{each[0] or 'cluster'}/{each[1]}" for each in existing)
+                where = f"in namespace {place}" if place else "of the cluster"
+                remedy = (
+                    f"There are {', '.join(others[:MOST_LISTED])}" if others else "There is none"
                 )
+                remedy += (
+                    "; -n says in which namespace it is" if place and not self.is_named else ""
+                )
+                sentence = f"--delete: there is no injection {name} {where}"
+                raise errors.ClusterError(errors.Explained(sentence, remedy))
         kept = (each for each in current if impact.key_of(each) not in self.deleted)
         return impact.applied(kept, self.injections)
 
@@ -77,6 +81,8 @@ class Plan:
     notes: list[str] = dataclasses.field(default_factory=list)
     refused: Sequence[tuple[model.Injection, Problem]] = ()
     """The injections of the change that the cluster would refuse, with the first error."""
+    files: Sequence[str] = ()
+    """Those of the change."""
     is_of_files: bool = False
 
     def exit_code(self) -> int:
@@ -115,6 +121,17 @@ class Plan:
                 account=(accounts or {}).get((namespace, controllers.account_of(template))),
             )
         )
+
+
+def remarks(change: Change, result: Plan) -> Iterator[str]:
+    """What may be a mistake in the labels that a namespace would get."""
+    if not change.labels:
+        return
+    name = change.labelled
+    after = namespace_view.Namespace(name, change.labels)
+    yield from (finding.message for finding in near_misses.of_namespace(after))
+    if not result.impact.has_injections(name):
+        yield f"there is no injection for namespace {name}"
 
 
 def worlds(

@@ -193,6 +193,10 @@ class Impact:
             )
         return self._is_same[namespace]
 
+    def has_injections(self, namespace: str) -> bool:
+        """Whether there is an injection that may work in the namespace then."""
+        return self._after(namespace).can_select
+
     def added(self) -> dict[str, amounts.Amounts]:
         """What the changed workloads request and limit more, or less, by namespace."""
         result: dict[str, amounts.Amounts] = {}

@@ -244,7 +244,7 @@ def test_an_unknown_kind_is_left_to_be_done_by_hand_until_its_template_is_named(
     assert "--kind-path example.com/Foo=PATH" in owner["message"]
     result = run("explain", "foo/web")
     assert result.exit_code == 2
-    assert "foo/web has no pod template that is found" in result.stderr
+    assert "no pod template is found in foo/web" in result.stderr
     named = ("--kind-path", "example.com/Foo=spec.pod")
     assert "demo/Foo/web: 1 of 1 pods is without log" in run("explain", "foo/web", *named).stdout
     assert owner_of("foo/web", *named)["action"] == "restarted"

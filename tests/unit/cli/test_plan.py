@@ -85,7 +85,7 @@ def test_the_answer_is_the_first_line_and_the_table_says_who(fake, planned):
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert lines[0] == "2 workloads (6 pods) gain proxy"
-    assert lines[1].split() == ["EFFECT", "ON", "WORKLOADS", "PODS", "WHICH"]
+    assert lines[1].split() == ["EFFECT", "WHAT", "WORKLOADS", "PODS", "WHICH"]
     assert lines[2].split(maxsplit=4) == [
         "gains", "proxy", "2", "6", "demo/Deployment/api, demo/Deployment/web",
     ]  # fmt: skip
@@ -159,7 +159,37 @@ def test_an_injection_that_is_deleted_is_lost(fake, answer, planned):
     assert effects(plan) == {"Deployment/web": [("loses", "log"), ("gains", "proxy")]}
     result = planned(None, "--delete", "cluster/log")
     assert result.exit_code == 2
-    assert "there is no injection log of the cluster. There are log" in result.stderr
+    assert "there is no injection log of the cluster. There are demo/log" in result.stderr
+
+
+def test_what_is_lost_stays_in_running_pods_until_these_are_restarted(fake, planned):
+    seed(fake, "Deployment", "web")
+    result = planned(None, "--delete", "log")
+    command = "kubectl rollout restart deployment/web -n demo"
+    assert f"→ running pods keep it until they are created again: {command}" in result.stdout
+    # What is missing is nothing: `restart` has nothing to do.
+    assert "restart -n demo --dry-run" not in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "demo")])
+def test_an_injection_that_is_not_there_cannot_be_deleted(planned, arguments):
+    result = planned(None, "--delete", "lgo", *arguments)
+    assert result.exit_code == 2
+    assert "there is no injection lgo in namespace demo. There are demo/log" in result.stderr
+    assert ("-n says in which namespace it is" in result.stderr) is not bool(arguments)
+
+
+def test_a_label_that_is_nearly_right_is_noted(fake, planned):
+    fake.seed(api.NAMESPACES, {"metadata": {"name": "other", "labels": {}}})
+    result = planned(None, "-n", "other", "--namespace-labels", "sidecar_injection=enabled")
+    assert "sidecar_injection" in result.stderr
+    assert "note: there is no injection for namespace other" in result.stderr
+
+
+def test_what_is_refused_alone_is_no_answer_about_workloads(planned):
+    result = planned(sidecar("wrong", failurePolicy="Sometimes"))
+    assert result.exit_code == 1
+    assert "nothing changes" not in result.stdout
 
 
 def test_a_label_of_the_namespace_is_planned(fake, answer):
@@ -308,6 +338,8 @@ def test_what_may_not_be_read_is_said_and_the_whole_is_not_claimed(fake, answer,
     assert plan["complete"] is False
     assert plan["message"].startswith("of what you may see: 1 workload")
     assert any(f"you may not list {resource_.plural}" in note for note in plan["notes"])
+    if resource_ != api.CLUSTER_INJECTIONS:
+        assert any("administrator" in note for note in plan["notes"])
 
 
 def test_what_breaks_counts_more_than_what_is_not_seen(fake, answer):
@@ -355,7 +387,9 @@ def test_an_injection_that_lint_refuses_is_said_first_and_counts_as_not_applied(
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
     assert lines[0].startswith("demo/SidecarInjection/wrong would be refused: spec.failurePolicy")
-    assert lines[1] == "→ see sidecar-injector lint; it counts as not applied"
+    assert lines[1].startswith(
+        "→ it counts as not applied; to see all errors: sidecar-injector lint -f"
+    )
     assert lines[2] == "1 workload (1 pod) gains proxy"
 
 

@@ -186,7 +186,8 @@ def denied(error: api.ApiError, *, role: str = "", can_name_namespace: bool = Fa
         search = "" if role else f" (if the release has another name, its role is in: {FIND_ROLE})"
         command = binding(match["user"], namespace=place, role=role or CLI_ROLE)
         helper = f"An administrator can allow it{search}: {command}"
-    return Explained(f"you may not {verb} {resource}{where}", f"{narrower}{helper}")
+    what = f"namespace {place}" if resource == "namespaces" and place else f"{resource}{where}"
+    return Explained(f"you may not {verb} {what}", f"{narrower}{helper}")
 
 
 def binding(user: str, *, namespace: str | None, role: str = CLI_ROLE) -> str:

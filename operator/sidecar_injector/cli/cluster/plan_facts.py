@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from sidecar_injector.cli import planned
@@ -41,6 +41,9 @@ class Facts:
         self._places = places
         self._scopes: Sequence[str | None] = [None] if places is None else places
         self.unseen: list[str] = []
+        self._denied: dict[tuple[str | None, str], list[str]] = {}
+        """The kinds that the user may not list, by namespace and consequence."""
+        self._remedies: dict[str, None] = {}
         self._notes: list[str] = []
 
     async def plan(self, change: planned.Change, *, release_namespace: str | None) -> planned.Plan:
@@ -53,7 +56,7 @@ class Facts:
         accounts = await self._accounts()
         scalers = [
             autoscaler
-            async for item in self._listed(AUTOSCALERS, "lost metrics are not in the plan")
+            async for item in self._listed(AUTOSCALERS)
             if (autoscaler := autoscalers.autoscaler_of(item, api.metadata(item)["namespace"]))
         ]
         version = await client.document("/version")
@@ -81,6 +84,10 @@ class Facts:
         )
         makers = await self._workloads(result, accounts)
         await self._bare_pods(result, accounts, makers)
+        for (place, consequence), plurals in self._denied.items():
+            where = f" in namespace {place}" if place else ""
+            self.unseen.append(f"you may not list {', '.join(plurals)}{where}: {consequence}")
+        self._notes += self._remedies
         return result
 
     async def _namespaces(self, change: planned.Change) -> Mapping[str, namespace_view.Namespace]:
@@ -107,23 +114,29 @@ class Facts:
 
     async def _accounts(self) -> planned.Accounts | None:
         """None if one of the lists could not be read."""
-        so_far = len(self.unseen)
         what = "pull secrets, and whether accounts exist and want tokens in pods, are not known"
         accounts: planned.Accounts = {
             _place(item): {field: item[field] for field in OF_ACCOUNT if field in item}
-            async for item in self._listed(api.SERVICE_ACCOUNTS, what)
+            async for item in self._listed(api.SERVICE_ACCOUNTS, consequence=what)
         }
-        return accounts if len(self.unseen) == so_far else None
+        return None if self._is_denied(api.SERVICE_ACCOUNTS) else accounts
 
-    async def _limits(self) -> Mapping[str, Sequence[api.Json]]:
+    def _is_denied(self, resource: api.Resource) -> bool:
+        return any(resource.plural in plurals for plurals in self._denied.values())
+
+    async def _limits(self) -> Mapping[str, Iterable[api.Json]]:
         """The LimitRanges and ResourceQuotas, by namespace."""
-        limits: dict[str, list[api.Json]] = {}
+        limits: dict[str, dict[tuple[str, str], api.Json]] = {}
         for kind, resource in api.LIMITS.items():
-            async for item in self._listed(resource, f"{resource.plural} are not in the plan"):
-                limits.setdefault(_place(item)[0], []).append({**item, "kind": kind})
-                if remark := namespace_limits.remark({**item, "kind": kind}):
-                    self._notes.append(f"{kind} {'/'.join(_place(item))} {remark}")
-        return limits
+            async for item in self._listed(resource):
+                namespace, name = _place(item)
+                # A list that expires begins again.
+                limits.setdefault(namespace, {})[kind, name] = {**item, "kind": kind}
+        for namespace, of_namespace in limits.items():
+            for (kind, name), item in of_namespace.items():
+                if remark := namespace_limits.remark(item):
+                    self._notes.append(f"{kind} {namespace}/{name} {remark}")
+        return {namespace: each.values() for namespace, each in limits.items()}
 
     async def _workloads(
         self, result: planned.Plan, accounts: planned.Accounts | None
@@ -134,9 +147,8 @@ class Facts:
         makers = {(resource.group, resource.kind) for resource in custom}
         makers |= {("", resource.kind) for resource in own}
         for resource in (*custom, *own):
-            so_far = len(self.unseen)
             await self._of_kind(resource, result, accounts, makers)
-            if resource in custom and len(self.unseen) > so_far:
+            if resource in custom and self._is_denied(resource):
                 # Their ReplicaSets and pods may be seen all the same.
                 makers.discard((resource.group, resource.kind))
         return frozenset(makers)
@@ -148,7 +160,7 @@ class Facts:
         accounts: planned.Accounts | None,
         makers: Collection[Kind],
     ) -> None:
-        async for item in self._listed(resource, f"{resource.plural} are not in the plan"):
+        async for item in self._listed(resource):
             manifest = {**item, "apiVersion": resource.api_version, "kind": resource.kind}
             maker = _maker(api.metadata(item))
             if _has_ended(manifest) or (maker and _kind(maker) in makers):
@@ -166,7 +178,7 @@ class Facts:
         counts: collections.Counter[Owner] = collections.Counter()
         examples: dict[Owner, str] = {}
         scope = api.Scope(field_selector=NOT_ENDED, metadata_only=True)
-        async for item in self._listed(api.PODS, "bare pods are not in the plan", scope):
+        async for item in self._listed(api.PODS, scope):
             metadata = api.metadata(item)
             namespace, name = _place(item)
             owner = _maker(metadata) or Owner(namespace, api.PODS.kind, name)
@@ -186,7 +198,11 @@ class Facts:
                 result.add(written, written, path=(), accounts=accounts, owner=owner, pods=pods)
 
     async def _listed(
-        self, resource: api.Resource, consequence: str, scope: api.Scope = api.EVERYTHING
+        self,
+        resource: api.Resource,
+        scope: api.Scope = api.EVERYTHING,
+        *,
+        consequence: str = "they are not in the plan",
     ) -> AsyncIterator[api.Json]:
         """The objects of all places, page by page; again from the first if a list expires."""
         for place in self._scopes:
@@ -199,9 +215,10 @@ class Facts:
                 except api.ApiError as error:
                     if error.status == api.GONE and attempt < objects.MAX_LISTS - 1:
                         continue
-                    await objects.unless_forbidden(
-                        _raising(error), notes=self.unseen, consequence=consequence
-                    )
+                    if error.status != api.FORBIDDEN:
+                        raise
+                    self._denied.setdefault((place, consequence), []).append(resource.plural)
+                    self._remedies[errors.denied(error).remedy] = None
                     break
 
     async def _pages(self, resource: api.Resource, scope: api.Scope) -> AsyncIterator[api.Json]:
@@ -211,10 +228,6 @@ class Facts:
             self._show(f"reading {resource.plural}: {count}")
             for item in page.items:
                 yield item
-
-
-async def _raising(error: api.ApiError) -> None:
-    raise error
 
 
 def _place(item: api.Json) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import click
@@ -31,7 +31,8 @@ from sidecar_injector.core.pods import controllers, kinds, workloads
 from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.kube import api
 
-SubjectWithHistory = tuple[inject.Subject, history.PodHistory | running.RunningPods | None]
+History = history.PodHistory | running.RunningPods
+SubjectWithHistory = tuple[inject.Subject, History | None]
 """A subject of a cluster has what its pod, or the pods of its workload, were created with."""
 
 
@@ -184,33 +185,36 @@ async def _of_cluster(
         notes=notes,
     )  # fmt: skip
     pod_owners = owners.Owners(client, kinds_served)
-    pods: dict[Owner, running.RunningPods] | None = None
+    pods: Mapping[Owner, running.RunningPods] = {}
     if with_running:
         pods = await objects.unless_forbidden(
             running.read(client, found, views=views, injections=injections, owners=pod_owners),
             notes=injector.notes,
             consequence="what running pods lack is not shown",
-        )
-    histories: list[history.PodHistory | running.RunningPods | None] = []
+        ) or {}  # fmt: skip
+    histories: list[History | None] = []
     for manifest in found:
-        is_pod = manifest["kind"] == "Pod"
-        facts = (
-            await history.read(manifest, injections, pod_owners)
-            if is_pod
-            else (pods or {}).get(owners.of_workload(manifest))
-        )
-        written = cluster_pods.as_new(manifest) if is_pod else manifest
-        await _read_accounts(client, written, injector)
-        injector.document(manifests.Document(_place(manifest), written))
+        if manifest["kind"] == "Pod":
+            facts: History | None = await history.read(manifest, injections, pod_owners)
+        else:
+            facts = pods.get(owners.of_workload(manifest))
+        await _decide(client, manifest, injector)
         # An object may have several pod templates, or none.
         histories += [facts] * (len(injector.subjects) - len(histories))
-        if not workloads.pod_paths(written):
-            injector.notes.append(_without_template(written))
     if not injector.subjects:
         raise cluster_client.ClusterError(errors.Explained(injector.notes[-1]))
     notes = [*injections.notes, *injector.notes, *pod_owners.notes]
     subjects = list(zip(injector.subjects, histories, strict=True))
     return ReadSubjects(subjects=subjects, notes=notes, absent=absent)
+
+
+async def _decide(client: api.Api, manifest: api.Json, injector: inject.Injector) -> None:
+    """Let the injector decide about the pods of a live object."""
+    written = cluster_pods.as_new(manifest) if manifest["kind"] == "Pod" else manifest
+    await _read_accounts(client, written, injector)
+    injector.document(manifests.Document(_place(manifest), written))
+    if not workloads.pod_paths(written):
+        injector.notes.append(_without_template(written))
 
 
 async def _views(
@@ -240,10 +244,10 @@ def _place(manifest: api.Json) -> str:
 
 def _without_template(manifest: api.Json) -> str:
     group, kind = workloads.kind_of(manifest)
-    sentence = f"{_place(manifest)} has no pod template"
+    place = _place(manifest)
     if kinds.find(group, kind):
-        return sentence
-    return f"{sentence} that is found; name it: --kind-path {group}/{kind}=PATH"
+        return f"{place} has no pod template"
+    return f"no pod template is found in {place}; say where it is: --kind-path {group}/{kind}=PATH"
 
 
 async def _read_accounts(client: api.Api, manifest: api.Json, injector: inject.Injector) -> None:

@@ -68,25 +68,27 @@ def plan(
 
     Example: sidecar-injector plan --delete cluster/proxy
     """
-    if not (files or deleted or namespace_labels):
-        raise click.UsageError("nothing says what changes: give -f, --delete or --namespace-labels")
-    if namespace_labels and not namespace:
-        raise click.UsageError("--namespace-labels needs -n: which namespace gets them")
-    if injection_files and not workload_files:
-        raise click.UsageError("-i needs -w: a cluster has injections of its own")
+    _check_usage(
+        changes=bool(files or deleted or namespace_labels),
+        needs_namespace=bool(namespace_labels) and not namespace,
+        needs_workloads=bool(injection_files) and not workload_files,
+    )
     options.check_stdin(*files, *workload_files, *injection_files)
     notes: list[str] = []
     documents = manifests.read_files(files, notes)
     default = namespace or ("default" if workload_files else client.context_namespace(address))
     change, refused = _change(files, documents, deleted, default, is_only=bool(namespace))
-    change = dataclasses.replace(change, labels=namespace_labels, labelled=default)
+    change = dataclasses.replace(
+        change, labels=namespace_labels, labelled=default, is_named=bool(namespace)
+    )
     if workload_files:
         result = _of_files(change, workload_files, injection_files, default, only=namespace)
     else:
         result = _of_cluster(change, address, only=namespace)
-    result.refused = refused
+    result.refused, result.files = refused, files
     result.notes += [
         *notes,
+        *planned.remarks(change, result),
         *(
             f"{reference} depends on {key!r}, whose value only the cluster knows: it is left out"
             for reference, key in sorted(result.impact.undecided.items())
@@ -98,6 +100,15 @@ def plan(
         tables.structured(plan_report.as_json(result), form=form)
     tables.notes([*result.unseen, *result.notes])
     sys.exit(result.exit_code())
+
+
+def _check_usage(*, changes: bool, needs_namespace: bool, needs_workloads: bool) -> None:
+    if not changes:
+        raise click.UsageError("nothing says what changes: give -f, --delete or --namespace-labels")
+    if needs_namespace:
+        raise click.UsageError("--namespace-labels needs -n: which namespace gets them")
+    if needs_workloads:
+        raise click.UsageError("-i needs -w: a cluster has injections of its own")
 
 
 def _change(

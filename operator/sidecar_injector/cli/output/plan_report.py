@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import decimal
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sidecar_injector import names
 from sidecar_injector.cli import planned
 from sidecar_injector.cli.output import report, tables
-from sidecar_injector.core import autoscalers, decision, impact, remedies
+from sidecar_injector.core import autoscalers, impact, remedies
 from sidecar_injector.core.impact import Effect
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.pods import amounts, quantity
 from sidecar_injector.core.pods.owner import Owner
+from sidecar_injector.core.reasons import Reason
 
-COLUMNS: Final = ("EFFECT", "ON", "WORKLOADS", "PODS", "WHICH")
+COLUMNS: Final = ("EFFECT", "WHAT", "WORKLOADS", "PODS", "WHICH")
 REQUESTS: Final = ("NAMESPACE", "CPU", "MEMORY")
 REQUESTED: Final = ("requests.cpu", "requests.memory")
 VERBS: Final = {
@@ -97,16 +99,28 @@ def write(plan: planned.Plan) -> None:
     console = tables.console()
     for injection, problem in plan.refused:
         tables.heading(f"{_name(injection)} would be refused: {problem}", to=console)
-        tables.write(f"{tables.remedy(f'see {names.PRODUCT} lint; it counts as not applied')}\n")
-    tables.heading(headline(plan), to=console)
+    if plan.refused:
+        tables.write(f"{tables.remedy(_lint(plan))}\n")
+    if not plan.refused or plan.impact.pods:
+        tables.heading(headline(plan), to=console)
     if rows := [*_breaking_rows(plan), *_rows(plan)]:
         tables.table(COLUMNS, rows, styles=STYLES, to=console)
     if added := _requests(plan):
         tables.write("\n")
         tables.table(REQUESTS, added, styles={}, to=console)
-    if plan.impact.changed and not plan.is_of_files:
-        text = f"running pods stay as they are; after the change: {names.PRODUCT} restart --dry-run"
+    effects = {each.effect for changed in plan.impact.changed.values() for each in changed.effects}
+    if effects & {Effect.GAINS, Effect.CHANGES} and not plan.is_of_files:
+        places = {target.owner.namespace for target in plan.impact.changed}
+        where = f" -n {places.pop()}" if len(places) == 1 else ""
+        command = f"kubectl {names.PRODUCT} restart{where} --dry-run"
+        text = f"running pods stay as they are; after the change: {command}"
         tables.write(f"{tables.remedy(text)}\n")
+
+
+def _lint(plan: planned.Plan) -> str:
+    command = shlex.join([names.PRODUCT, "lint", *(w for file in plan.files for w in ("-f", file))])
+    counts = "it counts" if len(plan.refused) == 1 else "they count"
+    return f"{counts} as not applied; to see all errors: {command}"
 
 
 def _breaking_rows(plan: planned.Plan) -> Iterator[tables.Row | str]:
@@ -133,19 +147,27 @@ def _rows(plan: planned.Plan) -> Iterator[tables.Row | str]:
             which = f"{which}: {each.line.reason.value}: {each.line.message}"
         pods = sum(plan.impact.pods[target] for target in targets)
         yield each.effect.value, each.reference, str(len(targets)), str(pods), which
-        if each.line:
-            yield tables.remedy(_remedy(plan, targets[0], each.line))
+        if remedy := _remedy(plan, targets[0], each):
+            yield tables.remedy(remedy)
     if len(grouped) > MOST_GROUPS:
         yield f"and {len(grouped) - MOST_GROUPS} more: -o json"
 
 
-def _remedy(plan: planned.Plan, target: impact.Target, line: decision.Line) -> remedies.Remedy:
+def _remedy(
+    plan: planned.Plan, target: impact.Target, each: impact.InjectionEffect
+) -> remedies.Remedy | None:
     owner = target.owner
     subject = remedies.Subject(
         namespace=owner.namespace, kind=owner.kind, name=owner.name, group=owner.group,
         is_file=plan.is_of_files,
     )  # fmt: skip
-    return remedies.of(line.remedied, subject, line.injection)
+    if each.line and each.effect is not Effect.LOSES:
+        return remedies.of(each.line.remedied, subject, each.line.injection)
+    if each.effect is Effect.LOSES and not plan.is_of_files:
+        # `restart` looks for what pods lack, not for what they have too much.
+        command = remedies.of(Reason.NOT_A_CREATE, subject).command
+        return remedies.Remedy("running pods keep it until they are created again", command)
+    return None
 
 
 def _requests(plan: planned.Plan) -> Sequence[tables.Row]:
@@ -223,7 +245,7 @@ def _effect(
     plan: planned.Plan, target: impact.Target, each: impact.InjectionEffect
 ) -> dict[str, str]:
     line = each.line
-    remedy = _remedy(plan, target, line) if line else remedies.Remedy("")
+    remedy = _remedy(plan, target, each) or remedies.Remedy("")
     return {
         "name": each.reference,
         "effect": each.effect.value,
