@@ -207,7 +207,7 @@ class Reason(enum.Enum):
     RESOURCE_QUOTA = (
         "ResourceQuota", Level.FIT,
         "a ResourceQuota of the namespace forbids the parts",
-        "give the sidecar resources that fit into the quota, or raise it",
+        "give the sidecar resources that fit, or raise the quota",
     )  # fmt: skip
     POD_WOULD_BE_INVALID = (
         "PodWouldBeInvalid", Level.FIT,

@@ -6,7 +6,7 @@ import json
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar_injector import names
@@ -112,6 +112,8 @@ DETAILS = {
 
 
 @pytest.mark.parametrize("reason", DETAILS, ids=lambda reason: reason.value)
+@example(name="a" * 6, injection_name="a" * 26, workload="a" * 6)
+@example(name="a" * 63, injection_name="b" * 63, workload="c" * 63)
 @given(name=NAMES, injection_name=NAMES, workload=NAMES)
 def test_a_warning_names_what_the_reason_is_about(reason, name, injection_name, workload):
     line = decision.line(injection(injection_name), reason, DETAILS[reason].format(name=name))
