@@ -165,7 +165,8 @@ def test_an_unknown_kind_needs_its_template_named(
     (owner,) = cli.read(config, "restart", *where, status=1)["owners"]
     assert (owner["group"], owner["action"]) == ("example.com", "recreate by hand")
     assert (
-        "has no pod template that is found" in cli.run(config, "explain", "foo/web", *where).stderr
+        "no pod template is found in foo/web"
+        in cli.run(config, "explain", "foo/web", *where).stderr
     )
     (web,) = cli.read(config, "explain", "fo/web", *where, *NAMED)["pods"]
     assert web["running"]["pods"] == 1

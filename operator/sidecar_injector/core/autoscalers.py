@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sidecar_injector.core.limits.charged_pod import ChargedPod
-from sidecar_injector.core.pods import amounts, kinds, lenient
+from sidecar_injector.core.pods import amounts, kinds, lenient, workloads
 from sidecar_injector.core.pods.owner import Owner
 
 KIND: Final = "HorizontalPodAutoscaler"
@@ -59,12 +59,13 @@ def autoscaler_of(manifest: Mapping[str, Any], namespace: str) -> Autoscaler | N
     if not wanted:
         return None
     reference = lenient.child(spec, "scaleTargetRef")
-    group, slash, _ = lenient.text(reference, "apiVersion").partition("/")
-    kind = lenient.text(reference, "kind")
-    custom_group = kinds.custom_group(group if slash else "", kind)
-    target = Owner(namespace, kind, lenient.text(reference, "name"), custom_group)
-    name = lenient.text(lenient.child(manifest, "metadata"), "name")
-    return Autoscaler(name=name, target=target, resources=frozenset(wanted))
+    group, kind = workloads.kind_of(reference)
+    custom_group = kinds.custom_group(group, kind)
+    return Autoscaler(
+        name=lenient.text(lenient.child(manifest, "metadata"), "name"),
+        target=Owner(namespace, kind, lenient.text(reference, "name"), custom_group),
+        resources=frozenset(wanted),
+    )
 
 
 def newly_without_request(before: ChargedPod, after: ChargedPod) -> dict[str, str]:

@@ -40,27 +40,23 @@ class Owners:
     async def of(self, pod: api.Json) -> Owner:
         """What is restarted to get another pod: the Deployment of a ReplicaSet, a Rollout, …."""
         metadata = api.metadata(pod)
-        chain = await self._chain(metadata["namespace"], _controller(metadata))
-        if not chain:
-            return Owner(metadata["namespace"], "Pod", metadata["name"])
-        return self._top(chain)
+        if chain := await self._chain(controller_of(metadata)):
+            return self._top(chain)
+        return Owner(metadata["namespace"], "Pod", metadata["name"])
 
     async def makers(self, pod: api.Json, *, wanted: Collection[Owner]) -> list[Owner]:
         """The pod's controllers, as far up as one of the wanted owners may be."""
-        metadata = api.metadata(pod)
-        controller = _controller(metadata)
-        direct = _owner(metadata["namespace"], controller)
+        direct = controller_of(api.metadata(pod))
         if direct is None:
             return []
         above = set(direct.entry.makers) if direct.entry and not direct.group else None
         if above is None or any(owner.group or owner.kind in above for owner in wanted):
-            return await self._chain(metadata["namespace"], controller, wanted=wanted)
+            return await self._chain(direct, wanted=wanted)
         return [direct]
 
     async def above(self, reference: api.Json) -> Owner:
         """What is restarted for the pods of an object; an object without owner is its own."""
-        chain = await self._chain(reference["namespace"], reference)
-        return self._top(chain)
+        return self._top(await self._chain(_owner(reference["namespace"], reference)))
 
     async def resource(self, owner: Owner) -> api.Resource | None:
         """Where the owner is read; None for a kind that the cluster does not serve."""
@@ -85,12 +81,12 @@ class Owners:
         return {**manifest, "apiVersion": resource.api_version, "kind": resource.kind}
 
     async def _chain(
-        self, namespace: str, controller: api.Json | None, *, wanted: Collection[Owner] = ()
+        self, controller: Owner | None, *, wanted: Collection[Owner] = ()
     ) -> list[Owner]:
         """The controller, what controls that, and so on; bounded."""
         ends = frozenset() if any(owner.group for owner in wanted) else frozenset(wanted)
         chain: list[Owner] = []
-        owner = _owner(namespace, controller)
+        owner = controller
         while owner and len(chain) < MOST_OWNERS:
             chain.append(owner)
             if owner in ends:
@@ -128,7 +124,7 @@ class Owners:
         if owner not in self._custom:
             self._custom[owner] = await self._read_custom(owner)
         manifest = self._custom[owner]
-        return _owner(owner.namespace, _controller(api.metadata(manifest))) if manifest else None
+        return controller_of(api.metadata(manifest)) if manifest else None
 
     async def _read_custom(self, owner: Owner) -> api.Json | None:
         try:
@@ -158,20 +154,19 @@ class Owners:
             self._controllers[kind, namespace] = {
                 metadata["name"]: owner
                 for metadata in map(api.metadata, items)
-                if (owner := _owner(namespace, _controller(metadata)))
+                if (owner := controller_of(metadata))
             }
         return self._controllers[kind, namespace]
 
 
-def _owner(namespace: str, reference: api.Json | None) -> Owner | None:
-    if reference is None:
-        return None
-    kind = reference["kind"]
-    group, slash, _ = str(reference.get("apiVersion") or "").partition("/")
-    custom_group = kinds.custom_group(group if slash else "", kind)
-    return Owner(namespace, kind, reference["name"], custom_group)
-
-
-def _controller(metadata: api.Json) -> api.Json | None:
+def controller_of(metadata: api.Json) -> Owner | None:
+    """What controls an object; None if nothing does."""
     references = metadata.get("ownerReferences") or ()
-    return next((reference for reference in references if reference.get("controller")), None)
+    controllers = (reference for reference in references if reference.get("controller"))
+    reference = next(controllers, None)
+    return _owner(metadata["namespace"], reference) if reference else None
+
+
+def _owner(namespace: str, reference: api.Json) -> Owner:
+    group, kind = workloads.kind_of(reference)
+    return Owner(namespace, kind, reference["name"], kinds.custom_group(group, kind))

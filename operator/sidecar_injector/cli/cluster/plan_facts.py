@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from typing import Final
 
 from sidecar_injector.cli import planned
-from sidecar_injector.cli.cluster import discovery, errors, objects, release
+from sidecar_injector.cli.cluster import discovery, errors, objects, owners, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.core import autoscalers, impact
 from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.limits import namespace_limits
-from sidecar_injector.core.pods import kinds, workloads
+from sidecar_injector.core.pods import workloads
 from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.validity import releases
 from sidecar_injector.kube import api
@@ -162,7 +162,7 @@ class Facts:
     ) -> None:
         async for item in self._listed(resource):
             manifest = {**item, "apiVersion": resource.api_version, "kind": resource.kind}
-            maker = _maker(api.metadata(item))
+            maker = owners.controller_of(api.metadata(item))
             if _has_ended(manifest) or (maker and _kind(maker) in makers):
                 continue
             for path in workloads.pod_paths(manifest):
@@ -181,7 +181,7 @@ class Facts:
         async for item in self._listed(api.PODS, scope):
             metadata = api.metadata(item)
             namespace, name = _place(item)
-            owner = _maker(metadata) or Owner(namespace, api.PODS.kind, name)
+            owner = owners.controller_of(metadata) or Owner(namespace, api.PODS.kind, name)
             is_made = owner.kind != api.PODS.kind and _kind(owner) in makers
             if not is_made and "deletionTimestamp" not in metadata:
                 counts[owner] += 1
@@ -237,17 +237,6 @@ def _place(item: api.Json) -> tuple[str, str]:
 
 def _kind(owner: Owner) -> Kind:
     return owner.group, owner.kind
-
-
-def _maker(metadata: api.Json) -> Owner | None:
-    """The controller of an object."""
-    references = metadata.get("ownerReferences") or ()
-    for reference in references:
-        if reference.get("controller"):
-            group, kind = workloads.kind_of(reference)
-            custom_group = kinds.custom_group(group, kind)
-            return Owner(metadata["namespace"], kind, reference["name"], custom_group)
-    return None
 
 
 def _has_ended(manifest: api.Json) -> bool:
