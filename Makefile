@@ -71,7 +71,8 @@ chaos: export CHAOS_TIMES = $(TIMES)
 chaos: controlplane ## cause every fault under load, below an hour; QUICK=1, ROWS=leaf,wipe, TIMES=3
 	@$(BIN)/python -m tools.chaos $(if $(filter-out 0 no,$(QUICK)),--quick) --rows "$$CHAOS_ROWS" --times "$$CHAOS_TIMES"
 
-programs: controlplane ## build what the tests need of others: kustomize, actionlint, a registry, krew's validator
+programs: controlplane ## fetch what the tests need of others: a browser, kustomize, actionlint, a registry, krew's validator
+	@$(BIN)/python -m tools.thirdparty
 	@$(BIN)/python -m tools.goprograms
 
 controlplane: $(INSTALLED) ## build the control plane's programs, or say where they are cached

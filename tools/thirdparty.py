@@ -192,3 +192,17 @@ def _build_promtool(target: pathlib.Path) -> None:
 
 def _cache() -> pathlib.Path:
     return binaries.cache_folder(os.environ)
+
+
+def main() -> int:
+    """Fetch the browser before a test needs it; 1, and one line, if that is not possible."""
+    try:
+        chromium()
+    except errors.BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
