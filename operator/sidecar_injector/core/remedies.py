@@ -42,7 +42,7 @@ class Subject:
     """It is changed in its file, not in a cluster."""
 
     @classmethod
-    def of(cls, owner: Owner, annotation: object = None) -> Subject:
+    def of(cls, owner: Owner, annotation: object = None, *, is_file: bool = False) -> Subject:
         """An owner as what a remedy changes."""
         return cls(
             namespace=owner.namespace,
@@ -50,6 +50,7 @@ class Subject:
             name=owner.name,
             group=owner.group,
             annotation=annotation,
+            is_file=is_file,
         )
 
     @property

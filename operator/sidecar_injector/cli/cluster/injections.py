@@ -117,7 +117,6 @@ async def namespace_view(
     limits: namespace_limits.NamespaceLimits | None = None,
 ) -> views.NamespaceView:
     """What decisions look at in a namespace; `resource` is the namespace, if already read."""
-    version = await client.document("/version")
     return views.NamespaceView(
         namespace=namespace(resource or await client.get(api.NAMESPACES, name=name)),
         cluster=injections.cluster,
@@ -125,8 +124,14 @@ async def namespace_view(
         service_accounts=await _service_accounts(client, name, injections.of(name)),
         limits=limits,
         release_namespace=release_namespace,
-        kubernetes_minor=releases.minor_of(str(version.get("gitVersion"))),
+        kubernetes_minor=await kubernetes_minor(client),
     )
+
+
+async def kubernetes_minor(client: api.Api) -> int | None:
+    """The release of the cluster, 32 for 1.32; None if it is not known."""
+    version = await client.document("/version")
+    return releases.minor_of(str(version.get("gitVersion")))
 
 
 async def limits(

@@ -56,8 +56,7 @@ def injector(
 def _namespaces_of_pods(documents: Sequence[manifests.Document], *, default: str) -> set[str]:
     return {
         (item.manifest.get("metadata") or {}).get("namespace") or default
-        for document in documents
-        for item in manifests.flattened(document)
+        for item in manifests.every_item(documents)
         if workloads.pod_paths(item.manifest)
     }
 

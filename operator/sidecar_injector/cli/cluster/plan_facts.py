@@ -19,7 +19,6 @@ from sidecar_injector.core.injections import namespace_view
 from sidecar_injector.core.limits import namespace_limits
 from sidecar_injector.core.pods import workloads
 from sidecar_injector.core.pods.owner import Owner
-from sidecar_injector.core.validity import releases
 from sidecar_injector.kube import api
 
 AUTOSCALERS: Final = api.Resource("autoscaling/v2", "horizontalpodautoscalers", autoscalers.KIND)
@@ -59,7 +58,6 @@ class Facts:
             async for item in self._listed(AUTOSCALERS)
             if (autoscaler := autoscalers.autoscaler_of(item, api.metadata(item)["namespace"]))
         ]
-        version = await client.document("/version")
         settings = await release.settings_of(client, chosen=release_namespace)
         if not settings.quotas_are_checked:
             self._notes.append(
@@ -77,7 +75,7 @@ class Facts:
                 autoscalers=scalers,
                 quotas_are_checked=settings.quotas_are_checked,
                 release_namespace=settings.namespace,
-                kubernetes_minor=releases.minor_of(str(version.get("gitVersion"))),
+                kubernetes_minor=await cluster_injections.kubernetes_minor(client),
             ),
             unseen=self.unseen,
             notes=self._notes,

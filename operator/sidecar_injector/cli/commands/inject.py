@@ -173,30 +173,28 @@ def namespaces_among(
     documents: Sequence[manifests.Document],
 ) -> dict[str, namespace_view.Namespace]:
     """The Namespaces among the documents, by name."""
-    found = {}
-    for document in documents:
-        for item in manifests.flattened(document):
-            metadata = yaml_styles.plain(item.manifest.get("metadata") or {})
-            if workloads.kind_of(item.manifest) == ("", "Namespace") and metadata.get("name"):
-                name = metadata["name"]
-                labels = {**(metadata.get("labels") or {}), names.NAMESPACE_NAME_LABEL: name}
-                annotations = metadata.get("annotations") or {}
-                found[name] = namespace_view.Namespace(name, labels, annotations)
-    return found
+    result = {}
+    for item in manifests.every_item(documents):
+        metadata = yaml_styles.plain(item.manifest.get("metadata") or {})
+        if workloads.kind_of(item.manifest) == ("", "Namespace") and metadata.get("name"):
+            name = metadata["name"]
+            labels = {**(metadata.get("labels") or {}), names.NAMESPACE_NAME_LABEL: name}
+            annotations = metadata.get("annotations") or {}
+            result[name] = namespace_view.Namespace(name, labels, annotations)
+    return result
 
 
 def accounts_among(
     documents: Sequence[manifests.Document], *, namespace: str
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """The ServiceAccounts among the documents, by namespace and name."""
-    found = {}
-    for document in documents:
-        for item in manifests.flattened(document):
-            if workloads.kind_of(item.manifest) == ("", "ServiceAccount"):
-                metadata = item.manifest.get("metadata") or {}
-                place = metadata.get("namespace") or namespace, metadata.get("name") or ""
-                found[place] = item.manifest
-    return found
+    result = {}
+    for item in manifests.every_item(documents):
+        if workloads.kind_of(item.manifest) == ("", "ServiceAccount"):
+            metadata = item.manifest.get("metadata") or {}
+            place = metadata.get("namespace") or namespace, metadata.get("name") or ""
+            result[place] = item.manifest
+    return result
 
 
 def limits_among(
@@ -206,17 +204,16 @@ def limits_among(
 
     `namespace` is for those that name none; `notes` takes what is not checked of them.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
-    for document in documents:
-        for item in manifests.flattened(document):
-            group, kind = workloads.kind_of(item.manifest)
-            if not group and kind in namespace_limits.KINDS:
-                manifest = namespace_limits.of_file(yaml_styles.plain(item.manifest))
-                metadata = manifest.get("metadata") or {}
-                found.setdefault(metadata.get("namespace") or namespace, []).append(manifest)
-                if remark := namespace_limits.remark(manifest):
-                    notes.append(f"{item.place}: {kind}/{metadata.get('name')} {remark}")
-    return found
+    result: dict[str, list[dict[str, Any]]] = {}
+    for item in manifests.every_item(documents):
+        group, kind = workloads.kind_of(item.manifest)
+        if not group and kind in namespace_limits.KINDS:
+            manifest = namespace_limits.of_file(yaml_styles.plain(item.manifest))
+            metadata = manifest.get("metadata") or {}
+            result.setdefault(metadata.get("namespace") or namespace, []).append(manifest)
+            if remark := namespace_limits.remark(manifest):
+                notes.append(f"{item.place}: {kind}/{metadata.get('name')} {remark}")
+    return result
 
 
 def read_subjects(

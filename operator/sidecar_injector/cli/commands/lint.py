@@ -138,8 +138,7 @@ def read(
     injections: list[manifests.Document] = []
     others: list[manifests.Document] = []
     for location, paths in manifests.by_location(files):
-        documents = manifests.read_files(paths, notes)
-        items = [item for each in documents for item in manifests.flattened(each)]
+        items = list(manifests.every_item(manifests.read_files(paths, notes)))
         found = list(manifests.of_our_group(items)), list(filter(_may_be_ours, items))
         if not any(found):
             raise manifests.without_injection(location)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -77,9 +76,8 @@ def plan(
     notes: list[str] = []
     documents = manifests.read_files(files, notes)
     default = namespace or ("default" if workload_files else client.context_namespace(address))
-    change, refused = _change(files, documents, deleted, default, is_only=bool(namespace))
-    change = dataclasses.replace(
-        change, labels=namespace_labels, labelled=default, is_named=bool(namespace)
+    change, refused = _change(
+        files, documents, deleted, default, labels=namespace_labels, is_named=bool(namespace)
     )
     if workload_files:
         result = _of_files(change, workload_files, injection_files, default, only=namespace)
@@ -117,7 +115,8 @@ def _change(
     deleted: Sequence[str],
     default: str,
     *,
-    is_only: bool,
+    labels: Mapping[str, str],
+    is_named: bool,
 ) -> tuple[planned.Change, list[tuple[model.Injection, Problem]]]:
     """What the files and names say, without the injections that the cluster would refuse."""
     ours = list(manifests.of_our_group(documents))
@@ -126,7 +125,7 @@ def _change(
         raise manifests.without_injection(files[0])
     injections = manifests.injections(ours, namespace=default)
     other = next(
-        (each for each in injections if is_only and each.namespace not in (None, default)), None
+        (each for each in injections if is_named and each.namespace not in (None, default)), None
     )
     if other:
         raise manifests.UnreadableInput(
@@ -143,6 +142,9 @@ def _change(
         injections=[each for each in injections if impact.key_of(each) not in unfit],
         deleted=[_key(reference, default) for reference in deleted],
         namespaces=namespaces,
+        labels=labels,
+        labelled=default,
+        is_named=is_named,
     )
     return change, refused
 
@@ -227,13 +229,12 @@ def _of_files(
 def _autoscalers(
     documents: Sequence[manifests.Document], default: str
 ) -> Iterator[autoscalers.Autoscaler]:
-    for document in documents:
-        for item in manifests.flattened(document):
-            if item.manifest.get("kind") == autoscalers.KIND:
-                manifest = yaml_styles.plain(item.manifest)
-                namespace = (manifest.get("metadata") or {}).get("namespace") or default
-                if autoscaler := autoscalers.autoscaler_of(manifest, namespace):
-                    yield autoscaler
+    for item in manifests.every_item(documents):
+        if item.manifest.get("kind") == autoscalers.KIND:
+            manifest = yaml_styles.plain(item.manifest)
+            namespace = (manifest.get("metadata") or {}).get("namespace") or default
+            if autoscaler := autoscalers.autoscaler_of(manifest, namespace):
+                yield autoscaler
 
 
 def _assumptions(

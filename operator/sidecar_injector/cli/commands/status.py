@@ -20,7 +20,6 @@ from sidecar_injector.cli.commands import certificates
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
 from sidecar_injector.core.pods import kinds
-from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import BY_CODE
 from sidecar_injector.kube import api
 
@@ -122,7 +121,7 @@ def as_json(state: InstallationStatus) -> dict[str, Any]:
         ],
         "restarts": [
             {
-                **_owner_as_json(candidate.owner),
+                **candidate.owner.as_json(),
                 "pod": candidate.pod,
                 "injection": candidate.reference,
                 "state": candidate.state,
@@ -132,7 +131,7 @@ def as_json(state: InstallationStatus) -> dict[str, Any]:
         ],
         "skipped": [
             {
-                **_owner_as_json(skipped.owner),
+                **skipped.owner.as_json(),
                 "pod": skipped.pod,
                 "injection": skipped.reference,
                 "reason": skipped.reason,
@@ -141,7 +140,7 @@ def as_json(state: InstallationStatus) -> dict[str, Any]:
             for skipped in state.pods.skipped
         ],
         "refused": [
-            {**_owner_as_json(refusal.owner), "last": refusal.last, "message": refusal.message}
+            {**refusal.owner.as_json(), "last": refusal.last, "message": refusal.message}
             for refusal in state.refusals
         ],
         "certificates": certificates.as_json(state.certificates) if state.certificates else None,
@@ -158,12 +157,6 @@ def _release_as_json(release: cluster_release.Release, outside: str) -> dict[str
         "ready": release.ready,
         "outside": outside,
     }
-
-
-def _owner_as_json(owner: Owner) -> dict[str, str]:
-    return {
-        "namespace": owner.namespace, "kind": owner.kind, "group": owner.group, "name": owner.name,
-    }  # fmt: skip
 
 
 async def _read(

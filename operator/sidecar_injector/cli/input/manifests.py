@@ -193,10 +193,9 @@ def without_injection(path: str) -> UnreadableInput:
 
 def of_our_group(documents: Iterable[Document]) -> Iterator[Document]:
     """The documents, and items of lists among them, that are of our API group."""
-    for document in documents:
-        for item in flattened(document):
-            if item.manifest["apiVersion"].partition("/")[0] == names.GROUP:
-                yield item
+    for item in every_item(documents):
+        if item.manifest["apiVersion"].partition("/")[0] == names.GROUP:
+            yield item
 
 
 def injections(documents: Iterable[Document], *, namespace: str) -> list[model.Injection]:
@@ -237,6 +236,12 @@ def flattened(document: Document) -> Iterator[Document]:
         yield from flattened(item)
 
 
+def every_item(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents, and of those that are lists the items."""
+    for document in documents:
+        yield from flattened(document)
+
+
 def with_pods(document: Document, change: Change) -> dict[str, Any]:
     """A copy of the manifest with its pods, or those of its pod templates, changed; also in lists.
 
@@ -268,14 +273,13 @@ def _without_head(manifest: dict[str, Any], *, item: Mapping[str, Any]) -> dict[
 
 def check_namespace(documents: Sequence[Document], namespace: str) -> None:
     """Raises UnreadableInput for a pod, or what makes pods, of another namespace, as kubectl."""
-    for document in documents:
-        for item in flattened(document):
-            own = (item.manifest.get("metadata") or {}).get("namespace")
-            if own and own != namespace and workloads.pod_paths(item.manifest):
-                raise UnreadableInput(
-                    f"{item.place}: the namespace {own!r} of the object does not match the"
-                    f" namespace {namespace!r} of -n; leave out -n, or write -n {own}"
-                )
+    for item in every_item(documents):
+        own = (item.manifest.get("metadata") or {}).get("namespace")
+        if own and own != namespace and workloads.pod_paths(item.manifest):
+            raise UnreadableInput(
+                f"{item.place}: the namespace {own!r} of the object does not match the"
+                f" namespace {namespace!r} of -n; leave out -n, or write -n {own}"
+            )
 
 
 def remarks(document: Document) -> Iterator[str]:

@@ -14,7 +14,6 @@ from sidecar_injector.core import autoscalers, impact, remedies
 from sidecar_injector.core.impact import Effect
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.pods import amounts, quantity
-from sidecar_injector.core.pods.owner import Owner
 from sidecar_injector.core.reasons import Reason
 
 COLUMNS: Final = ("EFFECT", "WHAT", "WORKLOADS", "PODS", "WHICH")
@@ -156,11 +155,7 @@ def _rows(plan: planned.Plan) -> Iterator[tables.Row | str]:
 def _remedy(
     plan: planned.Plan, target: impact.Target, each: impact.InjectionEffect
 ) -> remedies.Remedy | None:
-    owner = target.owner
-    subject = remedies.Subject(
-        namespace=owner.namespace, kind=owner.kind, name=owner.name, group=owner.group,
-        is_file=plan.is_of_files,
-    )  # fmt: skip
+    subject = remedies.Subject.of(target.owner, is_file=plan.is_of_files)
     if each.line and each.effect is not Effect.LOSES:
         return remedies.of(each.line.remedied, subject, each.line.injection)
     if each.effect is Effect.LOSES and not plan.is_of_files:
@@ -207,7 +202,7 @@ def as_json(plan: planned.Plan) -> dict[str, Any]:
         ],
         "workloads": [
             {
-                **_place(target.owner), "template": target.template, "pods": pods[target],
+                **target.owner.as_json(), "template": target.template, "pods": pods[target],
                 "injections": [_effect(plan, target, each) for each in changed[target].effects],
                 "added": _amounts(changed[target].added),
             }
@@ -226,18 +221,12 @@ def as_json(plan: planned.Plan) -> dict[str, Any]:
         "autoscalers": [
             {
                 "name": lost.autoscaler.name, "resource": lost.resource,
-                "container": lost.container, "workload": _place(lost.autoscaler.target),
+                "container": lost.container, "workload": lost.autoscaler.target.as_json(),
                 "remedy": WITH_REQUESTS.text,
             }
             for lost in plan.impact.lost_metrics
         ],
         "notes": list(dict.fromkeys((*plan.unseen, *plan.notes))),
-    }  # fmt: skip
-
-
-def _place(owner: Owner) -> dict[str, str]:
-    return {
-        "namespace": owner.namespace, "kind": owner.kind, "group": owner.group, "name": owner.name,
     }  # fmt: skip
 
 

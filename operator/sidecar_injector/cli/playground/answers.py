@@ -79,7 +79,7 @@ def _documents(editor: str, text: str) -> list[manifests.Document]:
             raise manifests.without_injection(editor)
         count = len(documents)
     else:
-        items = (item for document in documents for item in manifests.flattened(document))
+        items = manifests.every_item(documents)
         count = sum(len(workloads.pod_paths(item.manifest)) for item in items)
     if count > MOST[editor]:
         raise manifests.UnreadableInput(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from sidecar_injector.cli.cluster import client as cluster_client
-from sidecar_injector.cli.cluster import discovery, objects
+from sidecar_injector.cli.cluster import discovery, objects, owners
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.cli.input import yaml_documents
@@ -52,7 +52,11 @@ async def choices(client: api.Api, namespace: str, _: Mapping[str, str]) -> api.
         )
         is_custom = resource not in api.WORKLOADS.values()
         kind = f"{resource.kind}.{resource.group}" if is_custom else resource.kind
-        offered += [_name({**item, "kind": kind}) for item in items or () if not _is_made(item)]
+        offered += [
+            _name({**item, "kind": kind})
+            for item in items or ()
+            if not owners.controller_of(api.metadata(item))
+        ]
     if not notes and not names and not offered:
         notes.append(f"namespace {namespace} has neither injections nor workloads")
     all_names = [ALL, *names] if names else []
@@ -92,11 +96,6 @@ async def _first(client: api.Api, resource: api.Resource, namespace: str) -> lis
 
 def _name(resource: api.Json) -> str:
     return f"{resource['kind']}/{api.metadata(resource)['name']}"
-
-
-def _is_made(resource: api.Json) -> bool:
-    owners = api.metadata(resource).get("ownerReferences") or ()
-    return any(owner.get("controller") for owner in owners)
 
 
 def _written(resource: api.Json) -> api.Json:

@@ -21,6 +21,12 @@ class Owner:
         kind = f"{self.kind}.{self.group}" if self.kind in kinds.BUILT_IN else self.kind
         return f"{self.namespace}/{kind.rstrip('.')}/{self.name}"
 
+    def as_json(self) -> dict[str, str]:
+        """For programs; its shape is stable."""
+        return {
+            "namespace": self.namespace, "kind": self.kind, "group": self.group, "name": self.name,
+        }  # fmt: skip
+
     @property
     def entry(self) -> kinds.Kind | None:
         """What is known of its kind."""
