@@ -18,7 +18,7 @@ import yaml
 from sidecar_injector import crds, names
 from sidecar_injector.core import decide
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.policies import chain, pod_facts
+from sidecar_injector.core.policies import chain, doubts
 from sidecar_injector.core.reasons import PodVerdict
 from tests.kits import random_pods
 from tools.controlplane import cluster
@@ -131,7 +131,7 @@ class Situation:
         """Why the policies leave the pod to the webhook, as `explain` says it."""
         return list(dict.fromkeys(
             doubt for one in self.chain.compiled
-            for doubt in pod_facts.doubts(one, pod, self.namespace)
+            for doubt in doubts.of(one, pod, self.namespace)
         ))  # fmt: skip
 
 

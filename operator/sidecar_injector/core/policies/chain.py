@@ -21,6 +21,7 @@ from sidecar_injector.core.merging.status_annotation import json_text
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.policies import (
     cel,
+    doubts,
     filling,
     guard,
     injection,
@@ -317,7 +318,7 @@ def _mutation(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
     is_done = variables.let(
         "go",
         cel.every([
-            "!variables.strange",
+            f"!({doubts.any_of_pods()})",
             f"!({_is_too_much(compiled, variables)})",
             f"!variables.codes.exists(x, x == {cel.text(DEFER)})",
             f"!{variables.short('refuse', cel.some(refusals))}",

@@ -129,7 +129,7 @@ def choices(injection: model.Injection) -> Iterator[trial.Values]:
     """Labels and annotations for every combination of the values that parameters accept."""
     options = []
     for parameter in injection.spec.get("parameters") or ():
-        source, key = next((kind, name) for kind, name in parameter["from"].items() if name)
+        source, key = pod_facts.source_of(parameter)
         values = parameter.get("enum") or [trial.guess(parameter)]
         options.append([(source, key, str(value)) for value in values])
     for chosen in itertools.product(*options):

@@ -11,7 +11,7 @@ from sidecar_injector.core.injections import model
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.merging import additions, budget, container_additions, order, render
 from sidecar_injector.core.merging.status_annotation import json_text
-from sidecar_injector.core.policies import cel, filling, pod_facts, trials
+from sidecar_injector.core.policies import cel, doubts, filling, pod_facts, trials
 from sidecar_injector.core.reasons import Reason
 
 Json = dict[str, Any]
@@ -229,8 +229,7 @@ class _Compiler:
                 code = self._let(f"y{number}_", code)
             word = reason if isinstance(reason, cel.Cel) else cel.text(reason)
             code = f"{test} ? {word} : ({code})"
-        doubts = [doubt.condition(self._injection) for doubt in pod_facts.OF_INJECTIONS]
-        doubtful = cel.some(doubts)
+        doubtful = doubts.any_of(self._injection)
         if doubtful != "false":
             doubtful = self._variables.short(f"d{self._index}_", doubtful)
             code = f"{doubtful} ? {cel.text(DEFER)} : ({code})"
