@@ -16,7 +16,7 @@ from typing import Any, Final
 import yaml
 
 from sidecar_injector import crds, names
-from sidecar_injector.core import decide
+from sidecar_injector.core import decide, decision
 from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.policies import chain, doubts
 from sidecar_injector.core.reasons import PodVerdict
@@ -75,7 +75,12 @@ class Caller:
             connection = self._of_thread.connection = self._client.connect()
             self._connections.append(connection)
         path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
-        status, text = self._client.send(connection, "POST", path, cleaned(pod))
+        try:
+            status, text = self._client.send(connection, "POST", path, cleaned(pod))
+        except (http.client.HTTPException, OSError):
+            # The API server closes connections that are idle for a while.
+            connection.close()
+            status, text = self._client.send(connection, "POST", path, cleaned(pod))
         return status, json.loads(text)
 
     def close(self) -> None:
@@ -121,9 +126,9 @@ class Situation:
         install(plane, chain.manifests(compiled, name=f"test-{name}", guarded=False), enabled)
         return situation
 
-    def decide(self, pod: Json) -> Any:
-        """What the webhook would do with the compiled injections."""
-        view = namespace_view.NamespaceView.of(self.namespace, self.chain.compiled)
+    def decide(self, pod: Json, injections: Iterable[model.Injection] = ()) -> decision.Decision:
+        """What the webhook would do with these injections, or with the compiled ones."""
+        view = namespace_view.NamespaceView.of(self.namespace, injections or self.chain.compiled)
         pod = {**pod, "metadata": {**pod["metadata"], "namespace": self.enabled}}
         return decide.decide(namespace_view.PodRequest(namespace=self.enabled, pod=pod), view)
 
