@@ -193,7 +193,7 @@ class Variables:
         used = _used(expression)
         if name in self._expressions or not used <= self._expressions.keys():
             raise ValueError(f"variable {name} is there already, or comes before {sorted(used)}")
-        self._expressions[name] = expression
+        self._expressions[name] = str(expression)
         return Cel(f"variables.{name}")
 
     def has(self, name: str) -> bool:

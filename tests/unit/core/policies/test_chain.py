@@ -261,3 +261,15 @@ def test_what_a_user_writes_is_never_a_part_of_the_program():
         return [literals.sub("S", one["expression"]) for one in policy["variables"]]
 
     assert program(TEXT) == program("x" * len(TEXT))
+
+
+def test_a_manifest_has_plain_values_only():
+    """Libraries that write YAML do not know the type of an expression."""
+
+    def types(value):
+        inner = value.values() if isinstance(value, dict) else value
+        nested = inner if isinstance(value, dict | list) else ()
+        return {type(value)}.union(*map(types, nested))
+
+    made = compiled(*kit.injections("demo"), of_cluster("x", failurePolicy="Fail"))
+    assert types(chain.manifests(made, name="x", guarded=True)) == {dict, list, str}
