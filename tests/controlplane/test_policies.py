@@ -33,6 +33,7 @@ from tools.fuzz.pods import campaign, drawing
 Json = dict[str, Any]
 PODS: Final = int(os.environ.get("POLICY_PODS", "600"))
 HALVES: Final = PODS // 3
+TEXTS: Final = 60
 SETS: Final = max(20, PODS // 50)
 PODS_PER_SET: Final = 5
 """Of each of two kinds."""
@@ -283,3 +284,31 @@ def pods_of_both_kinds(openapi: Json, seed: str) -> Iterator[Json]:
         metadata.pop("namespace", None)
         yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": few["spec"]}
         yield drawing.Draw(openapi, f"{seed}/any/{number}").pod()
+
+
+def test_any_text_arrives_as_it_was_written(
+    controlplane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    draw = random_pods.Choices(random_pods.SEED)
+    alphabet = [
+        *map(chr, (*range(0x20, 0x7F), 0x85, 0xA0, 0xE9, 0x2028, 0xFEFF, 0xFFFF, 0x1F600)),
+        *"\t\n\r\x01\x1f\x7f", '"', "'", "\\", "\\u0041", "\\x41", "$(A)", "$$", "%s", "{{", '"""',
+        'r"', "variables.go", "\\\n", "\\'",
+    ]  # fmt: skip
+    texts = ["".join(draw.choices(alphabet, k=draw.randint(0, 12))) for _ in range(TEXTS)]
+    container = {
+        "name": "texts", "image": "x", "args": texts,
+        "env": [{"name": f"V{index}", "value": text} for index, text in enumerate(texts)],
+    }  # fmt: skip
+    annotations = {f"example.com/{index}": text for index, text in enumerate(texts)}
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": [container]}}
+    injection = samples.injection("texts", cluster=True, template=template)
+    assert injection.errors == ()
+    name = installation.unused_name()
+    situation = kit.Situation.create(controlplane, name, [injection])
+    assert situation.chain.left == ()
+    kit.wait_in_force(controlplane, caller, situation.enabled, PLAIN)
+    tally = kit.Tally()
+    kit.compare(caller, situation, PLAIN, tally)
+    assert tally.counts == {"equal, changed": 1}, tally.failures
+    kit.remove(controlplane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False))
