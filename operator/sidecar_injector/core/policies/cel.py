@@ -200,11 +200,6 @@ class Variables:
         """Whether there is a variable of this name."""
         return name in self._expressions
 
-    @property
-    def size(self) -> int:
-        """Characters of all expressions."""
-        return sum(map(len, self._expressions.values()))
-
     def short(self, name: str, expression: str) -> str:
         """The expression, or a variable with it if it is long."""
         return self.let(name, expression) if len(expression) > SHORT // 8 else expression

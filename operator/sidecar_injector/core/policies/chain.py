@@ -42,6 +42,10 @@ MOST_CHARACTERS: Final = 512 << 10
 """Of a policy. One of 400 KB with 100 injections delays the first pod after a start of the API
 server by a second and takes 130 MB of its memory; longer ones cost more than in proportion."""
 MOST_OF_INJECTION: Final = 32 << 10
+MOST_INJECTIONS: Final = 200
+"""In one policy: each takes at least 2,500 characters."""
+Tried = dict[model.Injection, list[trial.TrialResult]]
+"""Injections in their order, each with the pods on which it was tried."""
 _MOST_INJECTIONS: Final = 32
 """On one pod: `budget.weight` counts with so many."""
 
@@ -93,33 +97,43 @@ def compile_chain(
 ) -> Chain:
     """Compile the `wanted` injections, in any order; `others` are those that the webhook does.
 
-    Those that are suspended are in neither list of the result. What grows beyond a limit is left,
-    the last in order first, and those of namespaces before those of the cluster.
+    Those that are suspended are in neither list of the result. Where all are too large for one
+    policy, the last ones in their order are left.
     """
     wanted, others = [*wanted], [*others]
-    left: list[Left] = []
-    accepted: dict[model.Injection, list[trial.TrialResult]] = {}
     shadowing = _shadowing([*wanted, *others])
+    left: list[Left] = []
+    accepted: Tried = {}
     for one in namespace_view.ordered(each for each in wanted if not each.spec.get("suspend")):
-        if isinstance(found := _tried(one, accepted, others, place), Left):
+        # More are not tried: thousands of injections must not take minutes.
+        is_full = len(accepted) >= MOST_INJECTIONS
+        found = _too_many(one) if is_full else _tried(one, accepted, others, place)
+        if isinstance(found, Left):
             left.append(found)
         else:
             accepted[one] = found
-    policy: Json | Left | None = None
-    while accepted and not isinstance(policy, dict):
-        if isinstance(policy := _policy(accepted, shadowing, place), Left):
-            left.append(policy)
-            del accepted[policy.injection]
-    made, unguarded = guard.of(accepted, constraints=_constraints(place), shadowing=shadowing)
+    policy = _policy(accepted, shadowing, place) if accepted else None
+    while policy and (size := len(json_text(policy))) > MOST_CHARACTERS:
+        kept = len(accepted) * MOST_CHARACTERS // (size + MOST_CHARACTERS // 50)
+        for one in [*accepted][kept:]:
+            left.append(_too_many(one))
+            del accepted[one]
+        policy = _policy(accepted, shadowing, place)
+    # The guard holds also where the policy leaves a pod to the webhook.
+    everywhere = _constraints(dataclasses.replace(place, limited=()))
+    made, unguarded = guard.of(accepted, constraints=everywhere, shadowing=shadowing)
     return Chain(
         compiled=tuple(accepted),
-        left=tuple(sorted(left, key=lambda one: one.injection.order)),
-        policy=policy if isinstance(policy, dict) else None,
+        left=tuple(left),
+        policy=policy,
         guard=made,
-        unguarded=tuple(
-            Left(injection=one, path=path, why=why) for one, path, why in unguarded
-        ),
-    )  # fmt: skip
+        unguarded=tuple(Left(injection=one, path=path, why=why) for one, path, why in unguarded),
+    )
+
+
+def _too_many(one: model.Injection) -> Left:
+    why = f"is one too many for a policy, which may have {MOST_CHARACTERS} characters"
+    return Left(injection=one, path="spec", why=why, is_size=True)
 
 
 def manifests(chain: Chain, *, name: str, guarded: bool) -> list[Json]:
@@ -196,6 +210,9 @@ def _tried(
     found = next(unsupported.check(one, minor=place.minor), None)
     if found := found or next(filling.problems(one), None):
         return Left(injection=one, path=found.path, why=found.expectation)
+    if (size := len(json_text(one.spec))) > MOST_OF_INJECTION:
+        why = f"has {size} characters, at most {MOST_OF_INJECTION} are compiled"
+        return Left(injection=one, path="spec", why=why, is_size=True)
     results = trials.of(one, minor=place.minor)
     if found := next(trials.problems(one, results), None):
         return Left(injection=one, path=found.path, why=found.expectation)
@@ -209,30 +226,23 @@ def _tried(
 
 
 def _comes_before(other: model.Injection, one: model.Injection) -> bool:
-    return other.order < one.order and not other.errors and not other.spec.get("suspend")
+    is_idle = other.errors or other.spec.get("suspend") or other.is_dry_run
+    return other.order < one.order and not is_idle
 
 
-def _policy(
-    accepted: Mapping[model.Injection, list[trial.TrialResult]],
-    shadowing: Mapping[str, set[str]],
-    place: Place,
-) -> Json | Left:
-    """The spec of the policy, or the injection that is too large for it."""
+def _policy(accepted: Tried, shadowing: Mapping[str, set[str]], place: Place) -> Json:
+    """The spec of the policy."""
     variables = cel.Variables()
     pod_facts.define(variables)
-    compiled = []
-    for index, (one, results) in enumerate(accepted.items()):
-        before = variables.size
-        made = injection.compiled(
+    compiled = [
+        injection.compiled(
             one, variables, index=index, results=results,
             shadowing=shadowing.get(one.name, ()), minor=place.minor,
-        )  # fmt: skip
-        if (size := variables.size - before) > MOST_OF_INJECTION:
-            why = f"takes {size} characters of a policy, at most {MOST_OF_INJECTION} are accepted"
-            return Left(injection=one, path="spec", why=why, is_size=True)
-        compiled.append(made)
+        )
+        for index, (one, results) in enumerate(accepted.items())
+    ]  # fmt: skip
     mutation = _mutation(compiled, variables)
-    spec = {
+    return {
         # What fails in a policy is left to the webhook; a refusal would cost the pod.
         "failurePolicy": "Ignore",
         # Once, before any webhook: what the pod's author wrote.
@@ -242,11 +252,6 @@ def _policy(
         "variables": variables.used_by(mutation),
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": mutation}}],
     }
-    if (size := len(json_text(spec))) > MOST_CHARACTERS:
-        last = max(accepted, key=lambda one: (not one.is_cluster, one.order))
-        why = f"is one too many: all have {size} characters, at most {MOST_CHARACTERS} are accepted"
-        return Left(injection=last, path="spec", why=why, is_size=True)
-    return spec
 
 
 def _constraints(place: Place) -> Json:
@@ -321,7 +326,7 @@ def _mutation(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
             f"!({doubts.any_of_pods()})",
             f"!({_is_too_much(compiled, variables)})",
             f"!variables.codes.exists(x, x == {cel.text(DEFER)})",
-            f"!{variables.short('refuse', cel.some(refusals))}",
+            f"!({variables.short('refuse', cel.some(refusals))})",
             'variables.codes.exists(x, !(x in ["", "AlreadyInjected"]))',
         ]),
     )  # fmt: skip

@@ -44,7 +44,7 @@ def of(
             f" {', '.join(wanted)}"
         )
         validations.append(
-            {"expression": f"!{applies} || {there}", "message": message, "reason": "Invalid"}
+            {"expression": f"!({applies}) || {there}", "message": message, "reason": "Invalid"}
         )
     if not validations:
         return None, unguarded

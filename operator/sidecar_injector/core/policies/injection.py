@@ -218,7 +218,7 @@ class _Compiler:
     def _code(self, lacking: Iterable[str]) -> str:
         steps = [*self._steps()]
         if not (self._containers or self._inits):
-            steps.append((f"!{cel.some(lacking)}", Reason.ALREADY_INJECTED.value))
+            steps.append((f"!({cel.some(lacking)})", Reason.ALREADY_INJECTED.value))
         steps += self._security()
         code = cel.text(Reason.INJECTED.value)
         for number, (condition, reason) in reversed([*enumerate(steps)]):

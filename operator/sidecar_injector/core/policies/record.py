@@ -41,24 +41,16 @@ def skipped(code: str) -> str:
 def write(compiled: Sequence[Compiled], variables: cel.Variables) -> list[Annotation]:
     """Define what is recorded; the annotations to write, which include the companions."""
     companions = [*_companions(compiled, variables)]
-    entries = [
-        cel.either(one.injected, f"[{_entry(one, variables)}]") for one in compiled
-    ]  # fmt: skip
-    lists = {
-        "entries": entries,
-        "refused": [cel.either(skipped(_code(one)), f"[{_skipped(one)}]") for one in compiled],
-        "added": [
-            cel.either(one.injected, f"[{cel.text(one.injection.reference)}]") for one in compiled
-        ],
-        "left": [
-            cel.either(
-                skipped(_code(one)),
-                f"[{cel.text(one.injection.reference + '=')} + {_code(one)}]",
-            )
-            for one in compiled
-        ],
-    }
-    for name, parts in lists.items():
+    for name, condition, item in (
+        ("entries", _is_injected, lambda one: _entry(one, variables)),
+        ("refused", _is_skipped, _skipped),
+        ("added", _is_injected, lambda one: cel.text(one.injection.reference)),
+        (
+            "left", _is_skipped,
+            lambda one: f"{cel.text(one.injection.reference + '=')} + {_code(one)}",
+        ),
+    ):  # fmt: skip
+        parts = [cel.either(condition(one), f"[{item(one)}]") for one in compiled]
         variables.let(name, variables.sum(f"{name}_", parts))
     text = cel.total(
         [
@@ -69,6 +61,7 @@ def write(compiled: Sequence[Compiled], variables: cel.Variables) -> list[Annota
         ],
         '""',
     )
+    marks_written = ((names.INJECTED_ANNOTATION, "added"), (names.SKIPPED_ANNOTATION, "left"))
     return [
         *companions,
         Annotation(names.STATUS_ANNOTATION, "true", variables.let("status", text)),
@@ -78,12 +71,17 @@ def write(compiled: Sequence[Compiled], variables: cel.Variables) -> list[Annota
                 f"size(variables.{items}) > 0",
                 variables.let(f"{items}_text", _shortened(f"variables.{items}")),
             )
-            for key, items in (
-                (names.INJECTED_ANNOTATION, "added"),
-                (names.SKIPPED_ANNOTATION, "left"),
-            )
+            for key, items in marks_written
         ),
     ]
+
+
+def _is_injected(one: Compiled) -> str:
+    return one.injected
+
+
+def _is_skipped(one: Compiled) -> str:
+    return skipped(_code(one))
 
 
 def _code(one: Compiled) -> str:
