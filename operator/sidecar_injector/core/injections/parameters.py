@@ -25,8 +25,8 @@ Value = str | int
 Values = Mapping[str, Value]
 """The values of tokens, by the name between the parentheses."""
 
-_TOKEN = re.compile(r"\$\$|\$\((params\.[^()$]*|pod\.[^()$]*|injection\.[^()$]*)\)")
-_HINT = ("$(params.", "$(pod.", "$(injection.")
+TOKEN = re.compile(r"\$\$|\$\((params\.[^()$]*|pod\.[^()$]*|injection\.[^()$]*)\)")
+HINT = ("$(params.", "$(pod.", "$(injection.")
 MAX_NAMESPACE_BYTES: Final = 8192
 """Of the annotations of a namespace: there are thousands of them, and each may have 256 KiB."""
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -116,13 +116,17 @@ def convert(parameter: Mapping[str, Any], raw: Any) -> tuple[Value, str]:
     if accepted and text not in accepted:
         return value, f"must be one of {', '.join(accepted)}"
     if pattern := parameter.get("pattern"):
-        regexp = _compiled(pattern)
-        most = min(MAX_MATCHED, MAX_STEPS // regexp.programsize)
+        regexp, most = _compiled(pattern), longest_match(pattern)
         if len(text.encode(errors="surrogatepass")) > most:
             return value, f"must have at most {most} bytes, for its pattern"
         if not regexp.fullmatch(text):
             return value, f"must match {pattern} in full"
     return value, ""
+
+
+def longest_match(pattern: str) -> int:
+    """The most bytes of a value that a pattern accepts."""
+    return min(MAX_MATCHED, int(MAX_STEPS // _compiled(pattern).programsize))
 
 
 def check_size(values: Values, uses: Mapping[str, int]) -> None:
@@ -154,13 +158,13 @@ def substitute(tree: Any, values: Values, *, shape: Schema, field: str = "") -> 
         return _same_or_new(
             tree, [substitute(item, values, shape=items, field=field) for item in tree]
         )
-    if not isinstance(tree, str) or not any(hint in tree for hint in _HINT):
+    if not isinstance(tree, str) or not any(hint in tree for hint in HINT):
         return tree
     escape = _doubled if field in EXPANDED else str
     if name := _whole(tree):
         value = values[name]
         return value if isinstance(value, int) and not schema.is_text(shape) else escape(value)
-    return _TOKEN.sub(_replacement(values, escape), tree)
+    return TOKEN.sub(_replacement(values, escape), tree)
 
 
 def tokens(tree: Any, *, path: str, field: str = "") -> Iterator[tuple[str, str, str]]:
@@ -229,7 +233,7 @@ def _whole_values(tree: Any, shape: Schema, *, path: str) -> Iterator[tuple[str,
 
 def _whole(text: str) -> str | None:
     """The name of the token that is the whole text."""
-    match = _TOKEN.fullmatch(text)
+    match = TOKEN.fullmatch(text)
     return match[1] if match else None
 
 
@@ -304,7 +308,7 @@ def _compiled(pattern: str) -> Any:
 
 
 def _named(text: str) -> Iterator[str]:
-    return (match[1] for match in _TOKEN.finditer(text) if match[1])
+    return (match[1] for match in TOKEN.finditer(text) if match[1])
 
 
 def _replacement(values: Values, escape: Callable[[Value], str]) -> Callable[[re.Match[str]], str]:

@@ -63,7 +63,7 @@ def outcomes(injection: model.Injection, *, minor: int | None = None) -> Iterato
     if sources is None:
         return
     for restart_policy in ("Always", "Never"):
-        yield _tried(injection, _pod(injection, restart_policy), sources, minor=minor)
+        yield tried(injection, pod_for(injection, restart_policy), sources, minor=minor)
 
 
 def unresolved(injection: model.Injection) -> Iterator[tuple[str, str]]:
@@ -107,13 +107,15 @@ def containers(injection: model.Injection) -> Iterator[tuple[str, Json]]:
 Values = dict[str, dict[str, str]]
 
 
-def _tried(
+def tried(
     injection: model.Injection,
     pod: Json,
     guesses: tuple[Values, tuple[str, ...]],
     *,
     minor: int | None,
 ) -> TrialResult:
+    """The result for one pod; `guesses` are its labels and annotations by source, and the names of
+    the parameters whose value is a guess."""
     context = render.RenderContext(
         namespace=injection.namespace or "default",
         service_account="default",
@@ -145,7 +147,8 @@ def _meet_needs(
             yield need.text
 
 
-def _pod(injection: model.Injection, restart_policy: str) -> Json:
+def pod_for(injection: model.Injection, restart_policy: str) -> Json:
+    """A pod that has what the injection refers to."""
     volumes = dict.fromkeys(name for _, name in unresolved(injection))
     return {
         "apiVersion": "v1",
@@ -195,13 +198,18 @@ def _sources(injection: model.Injection) -> tuple[Values, tuple[str, ...]] | Non
         if parameter.get("default") is not None:
             continue
         source, key = next((kind, name) for kind, name in parameter["from"].items() if name)
-        accepted = (value for value in _candidates(parameter) if _fits(parameter, value))
-        if (value := next(accepted, None)) is None:
+        if (value := guess(parameter)) is None:
             return None
         values[source][key] = value
         if not parameter.get("enum"):
             guessed.append(parameter["name"])
     return values, tuple(guessed)
+
+
+def guess(parameter: Mapping[str, Any]) -> str | None:
+    """A value that the parameter accepts; None if none is found."""
+    accepted = (value for value in _candidates(parameter) if _fits(parameter, value))
+    return next(accepted, None)
 
 
 def _candidates(parameter: Mapping[str, Any]) -> Iterator[str]:

@@ -27,16 +27,16 @@ INJECTION = 10
 """For each injection, whatever it is."""
 CHANGED = 10
 """For each container that receives something: all of it is looked at again."""
-PRESENT, _GROWN = 8, 32
+PRESENT, GROWN = 8, 32
 """So many parts of the pod, or so many that injections add, cost each injection as much as one
 part of its own."""
 _ADDED_BEFORE = 3
 """Times as much work is accepted of an injection that an earlier call has added: its own parts are
 in the pod by now, and what was done must not be refused."""
 _MOUNT, _QUANTITY = 2, model.QUANTITY_PARTS
-_LISTS = ("env", "envFrom", "volumeDevices", "ports", "resizePolicy",
+LISTS = ("env", "envFrom", "volumeDevices", "ports", "resizePolicy",
           "restartPolicyRules")  # fmt: skip
-_OF_POD = ("volumes", "tolerations", "hostAliases", "imagePullSecrets", "topologySpreadConstraints",
+OF_POD = ("volumes", "tolerations", "hostAliases", "imagePullSecrets", "topologySpreadConstraints",
            "resourceClaims")  # fmt: skip
 _APPLIED = ("env", "envFrom", "volumeMounts", "appendEnv")
 
@@ -48,6 +48,17 @@ class LongWorkError(Exception):
         super().__init__(work)
         self.work = work
         """In parts."""
+
+
+def weight(injection: model.Injection) -> tuple[int, int]:
+    """At least what an injection without `inherit` takes of a budget, besides what is in the pod:
+    for itself, and for each container that the pod has. Up to 32 injections may be tried."""
+    applied = injection.spec.get("applicationContainers") or {}
+    items = sum(len(applied.get(field) or ()) for field in _APPLIED)
+    selection = applied.get("names") or {}
+    globs_weight = sum(globs.weight(selection.get(key) or ()) for key in ("include", "exclude"))
+    each = 2 * (items + CHANGED + globs_weight // globs.UNIT) if applied else 0
+    return INJECTION + injection.parts + injection.parts // 2, each
 
 
 class Budget:
@@ -74,7 +85,7 @@ class Budget:
         own = self._own + injection.parts + additions + INJECTION + self._limits_of_pod
         added = self._added + injection.parts // 2 + additions + self._limited(injection)
         count = self._injections + 1
-        work = own + count * self._parts // PRESENT + count * added // _GROWN
+        work = own + count * self._parts // PRESENT + count * added // GROWN
         most = MOST * (_ADDED_BEFORE if injection.identity in self._added_before else 1)
         if work > most:
             return False
@@ -169,10 +180,10 @@ class Budget:
 
 def _parts(pod: Mapping[str, Any]) -> int:
     """What the lists of a pod consist of, those that have no limit."""
-    count = sum(len(pod_fields.items(pod, field)) for field in _OF_POD)
+    count = sum(len(pod_fields.items(pod, field)) for field in OF_POD)
     for container in pod_fields.containers(pod):
         count += 2
-        for field in _LISTS:
+        for field in LISTS:
             if items := container.get(field):
                 count += len(items)
         count += _MOUNT * len(container.get("volumeMounts") or ())

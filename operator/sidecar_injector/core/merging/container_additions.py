@@ -280,8 +280,7 @@ class Sources(ContainerItems):
         for value in self.values:
             if not index.find(value):
                 index.add(value)
-                # As the API server writes it, so that the next call finds it among the records.
-                source = defaults.without_absent(value, _SOURCE)
+                source = stored_source(value)
                 editor.insert(self.target.steps("envFrom"), position, source)
                 position += 1
                 records.append({"op": "add", "path": path, "value": source})
@@ -418,6 +417,12 @@ _PARTS: Mapping[str, Callable[..., additions.Addition]] = {
 last one, and needs the records of all injections."""
 _MOST_ENDS = 64
 """Injections that append to one variable behind a text that must be found again."""
+
+
+def stored_source(source: Json) -> Json:
+    """A source as the API server writes it, so that the next call finds it among the records."""
+    stored: Json = defaults.without_absent(source, _SOURCE)
+    return stored
 
 
 def leading_sources(target: Target, pod: Pod, recorded: set[ItemKey]) -> int:

@@ -18,7 +18,7 @@ LONGEST: Final = 138
 """Characters of a line of an annotation that `kubectl describe` prints.
 https://github.com/kubernetes/kubectl/blob/master/pkg/describe/describe.go"""
 
-_COUNT_CHARACTERS: Final = len("+100000 more")
+COUNT_CHARACTERS: Final = len("+100000 more")
 
 Place = tuple[str, str]
 """The field of the metadata, and the key in it."""
@@ -70,7 +70,7 @@ def shortened(items: Sequence[str]) -> str:
     if len(text) <= LONGEST and text.isascii() and text.isprintable():
         return text
     shown: list[str] = []
-    room = LONGEST - _COUNT_CHARACTERS
+    room = LONGEST - COUNT_CHARACTERS
     for item in items:
         room -= len(item) + 1
         # A forged record may have any text as a name.

@@ -67,7 +67,7 @@ class Parts:
     @functools.cached_property
     def local_volumes(self) -> list[str]:
         """The names of the volumes that keep the cluster autoscaler from removing a node."""
-        return [volume["name"] for volume in self.volumes if _is_local(volume)]
+        return [volume["name"] for volume in self.volumes if is_local(volume)]
 
     @functools.cached_property
     def mounts(self) -> list[tuple[str, str]]:
@@ -125,7 +125,7 @@ def _listed(parts: Sequence[str]) -> str:
     return f"{text} and {rest} more" if rest > 0 else text
 
 
-def _is_local(volume: Mapping[str, Any]) -> bool:
+def is_local(volume: Mapping[str, Any]) -> bool:
     """Whether the volume is on the node's disk, as the autoscaler counts it.
 
     https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/utils/drain/drain.go

@@ -21,7 +21,7 @@ MAX_CHARACTERS = 16 * 1024
 """Of a list: more than two hundred of the longest names."""
 
 _ONLY = re.compile(r"\s*only\s*:", re.IGNORECASE)
-_NAME = re.compile(r"(cluster/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+NAME = re.compile(r"(cluster/)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 class Requested(enum.Enum):
@@ -99,6 +99,6 @@ def _parse(value: object) -> InjectRequest | None:
     items = value[only.end() :] if only else value
     # Empty items are skipped: a superfluous comma does not make the list unreadable.
     listed = tuple(dict.fromkeys(item for part in items.split(",") if (item := part.strip())))
-    if not listed or any(is_word(item) or not _NAME.fullmatch(item) for item in listed):
+    if not listed or any(is_word(item) or not NAME.fullmatch(item) for item in listed):
         return None
     return InjectRequest(Requested.ONLY if only else Requested.LISTED, listed)

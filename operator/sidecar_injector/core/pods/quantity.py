@@ -11,7 +11,7 @@ import re
 MILLI, NANO = 3, 9
 """Decimal digits that the API server keeps: of resources, and of any other quantity."""
 
-_SYNTAX = re.compile(
+SYNTAX = re.compile(
     r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?"
 )
 _BINARY = {unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
@@ -29,7 +29,7 @@ def parse(value: object) -> decimal.Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     text = str(value).strip(_SPACE)
-    match = _SYNTAX.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    match = SYNTAX.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if match is None:
         return None
     number, suffix = decimal.Decimal(match[1]), match[2] or ""

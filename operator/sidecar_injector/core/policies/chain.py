@@ -6,14 +6,44 @@ trip through JSON: so there is one policy with one mutation, which is one JSON p
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Collection, Iterable
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import model
+from sidecar_injector.core import patch
+from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.linting import overlap, trial
+from sidecar_injector.core.merging import budget
+from sidecar_injector.core.merging.status_annotation import json_text
+from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.policies import (
+    cel,
+    doubts,
+    filling,
+    guard,
+    injection,
+    pod_facts,
+    record,
+    trials,
+    unsupported,
+)
+from sidecar_injector.core.policies.injection import DEFER, Compiled
 
 Json = dict[str, Any]
+COMPILED_FROM: Final = f"{names.GROUP}/compiled-from"
+COMPILED_HASH: Final = f"{names.GROUP}/compiled-hash"
+API_VERSION: Final = "admissionregistration.k8s.io/v1"
+OLDEST_MINOR: Final = 36
+"""The first release that serves MutatingAdmissionPolicy as v1."""
+MOST_CHARACTERS: Final = 512 << 10
+"""Of a policy. One of 400 KB with 100 injections delays the first pod after a start of the API
+server by a second and takes 130 MB of its memory; longer ones cost more than in proportion."""
+MOST_OF_INJECTION: Final = 32 << 10
+_MOST_INJECTIONS: Final = 32
+"""On one pod: `budget.weight` counts with so many."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +91,35 @@ def compile_chain(
     *,
     others: Iterable[model.Injection] = (),
 ) -> Chain:
-    """Compile the `wanted` injections, in any order; `others` are those that the webhook does."""
-    raise NotImplementedError
+    """Compile the `wanted` injections, in any order; `others` are those that the webhook does.
+
+    Those that are suspended are in neither list of the result. What grows beyond a limit is left,
+    the last in order first, and those of namespaces before those of the cluster.
+    """
+    wanted, others = [*wanted], [*others]
+    left: list[Left] = []
+    accepted: dict[model.Injection, list[trial.TrialResult]] = {}
+    shadowing = _shadowing([*wanted, *others])
+    for one in namespace_view.ordered(each for each in wanted if not each.spec.get("suspend")):
+        if isinstance(found := _tried(one, accepted, others, place), Left):
+            left.append(found)
+        else:
+            accepted[one] = found
+    policy: Json | Left | None = None
+    while accepted and not isinstance(policy, dict):
+        if isinstance(policy := _policy(accepted, shadowing, place), Left):
+            left.append(policy)
+            del accepted[policy.injection]
+    made, unguarded = guard.of(accepted, constraints=_constraints(place), shadowing=shadowing)
+    return Chain(
+        compiled=tuple(accepted),
+        left=tuple(sorted(left, key=lambda one: one.injection.order)),
+        policy=policy if isinstance(policy, dict) else None,
+        guard=made,
+        unguarded=tuple(
+            Left(injection=one, path=path, why=why) for one, path, why in unguarded
+        ),
+    )  # fmt: skip
 
 
 def manifests(chain: Chain, *, name: str, guarded: bool) -> list[Json]:
@@ -71,8 +128,325 @@ def manifests(chain: Chain, *, name: str, guarded: bool) -> list[Json]:
     All are `admissionregistration.k8s.io/v1`; the guard is called `NAME-guard`. The annotation
     `COMPILED_FROM` lists the injections, `COMPILED_HASH` has the hash of the spec.
     """
-    raise NotImplementedError
+    result = []
+    for kind, spec, own_name, binding in (
+        ("MutatingAdmissionPolicy", chain.policy, name, {}),
+        (
+            "ValidatingAdmissionPolicy", chain.guard if guarded else None, guard_name(name),
+            {"validationActions": ["Deny"]},
+        ),
+    ):  # fmt: skip
+        if spec is None:
+            continue
+        labels = {"app.kubernetes.io/managed-by": names.PRODUCT}
+        annotations = {COMPILED_FROM: _sources(chain.compiled), COMPILED_HASH: spec_hash(spec)}
+        metadata = {"name": own_name, "labels": labels}
+        result += [
+            {
+                "apiVersion": API_VERSION, "kind": kind,
+                "metadata": {**metadata, "annotations": annotations}, "spec": spec,
+            },
+            {
+                "apiVersion": API_VERSION, "kind": f"{kind}Binding", "metadata": metadata,
+                "spec": {"policyName": own_name, **binding},
+            },
+        ]  # fmt: skip
+    return result
 
 
-COMPILED_FROM: Final = f"{names.GROUP}/compiled-from"
-COMPILED_HASH: Final = f"{names.GROUP}/compiled-hash"
+def guard_name(name: str) -> str:
+    """The name of the guard beside a policy; a name of a static manifest keeps its end."""
+    start, end, rest = name.partition(".static.k8s.io")
+    return f"{start}-guard{end}{rest}"
+
+
+def spec_hash(spec: Json) -> str:
+    """What is the same for equal specs, and differs after an edit by hand."""
+    return hashlib.sha256(json_text(spec).encode()).hexdigest()[: model.HASH_DIGITS]
+
+
+def _sources(compiled: Iterable[model.Injection]) -> str:
+    """The injections as compact JSON, each with the hash of its template."""
+    return json_text(
+        [
+            {"kind": one.kind, "name": one.name, "hash": one.hash}
+            | ({"namespace": one.namespace} if one.namespace else {})
+            for one in compiled
+        ]
+    )
+
+
+def _shadowing(injections: Iterable[model.Injection]) -> dict[str, set[str]]:
+    """By bare name, the namespaces that have an injection of this name themselves."""
+    found: dict[str, set[str]] = collections.defaultdict(set)
+    for one in injections:
+        if one.namespace:
+            found[one.name].add(one.namespace)
+    return found
+
+
+def _tried(
+    one: model.Injection,
+    accepted: Iterable[model.Injection],
+    others: Iterable[model.Injection],
+    place: Place,
+) -> list[trial.TrialResult] | Left:
+    """An injection on all pods on which it must be tried, or why it is left to the webhook."""
+    results: list[trial.TrialResult] = []
+    found = next(unsupported.check(one, minor=place.minor), None)
+    if found := found or next(filling.problems(one), None):
+        return Left(injection=one, path=found.path, why=found.expectation)
+    results = trials.of(one, minor=place.minor)
+    if found := next(trials.problems(one, results), None):
+        return Left(injection=one, path=found.path, why=found.expectation)
+    parts = injection.shared_parts(one)
+    for other in (*accepted, *(other for other in others if _comes_before(other, one))):
+        shared = parts & injection.shared_parts(other)
+        if shared and overlap.can_meet(one, other):
+            why = f"shares {min(shared)} with {other.reference}, which comes first"
+            return Left(injection=one, path="spec", why=why)
+    return results
+
+
+def _comes_before(other: model.Injection, one: model.Injection) -> bool:
+    return other.order < one.order and not other.errors and not other.spec.get("suspend")
+
+
+def _policy(
+    accepted: Mapping[model.Injection, list[trial.TrialResult]],
+    shadowing: Mapping[str, set[str]],
+    place: Place,
+) -> Json | Left:
+    """The spec of the policy, or the injection that is too large for it."""
+    variables = cel.Variables()
+    pod_facts.define(variables)
+    compiled = []
+    for index, (one, results) in enumerate(accepted.items()):
+        before = variables.size
+        made = injection.compiled(
+            one, variables, index=index, results=results,
+            shadowing=shadowing.get(one.name, ()), minor=place.minor,
+        )  # fmt: skip
+        if (size := variables.size - before) > MOST_OF_INJECTION:
+            why = f"takes {size} characters of a policy, at most {MOST_OF_INJECTION} are accepted"
+            return Left(injection=one, path="spec", why=why, is_size=True)
+        compiled.append(made)
+    mutation = _mutation(compiled, variables)
+    spec = {
+        # What fails in a policy is left to the webhook; a refusal would cost the pod.
+        "failurePolicy": "Ignore",
+        # Once, before any webhook: what the pod's author wrote.
+        "reinvocationPolicy": "Never",
+        "matchConstraints": _constraints(place),
+        "matchConditions": [*_conditions(compiled)],
+        "variables": variables.used_by(mutation),
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": mutation}}],
+    }
+    if (size := len(json_text(spec))) > MOST_CHARACTERS:
+        last = max(accepted, key=lambda one: (not one.is_cluster, one.order))
+        why = f"is one too many: all have {size} characters, at most {MOST_CHARACTERS} are accepted"
+        return Left(injection=last, path="spec", why=why, is_size=True)
+    return spec
+
+
+def _constraints(place: Place) -> Json:
+    """As those of the webhook, without the namespaces whose limits a policy cannot see."""
+    excluded = sorted({*names.SYSTEM_NAMESPACES, place.release_namespace, *place.limited})
+    return {
+        "matchPolicy": "Equivalent",
+        "namespaceSelector": {
+            "matchLabels": {names.INJECTION_LABEL: names.ENABLED},
+            "matchExpressions": [
+                {"key": names.NAMESPACE_NAME_LABEL, "operator": "NotIn", "values": excluded}
+            ],
+        },
+        "objectSelector": {
+            "matchExpressions": [
+                {"key": key, "operator": "NotIn", "values": [value]}
+                for key, value in (
+                    (names.INJECTION_LABEL, names.DISABLED), (names.APP_NAME_LABEL, names.PRODUCT)
+                )
+            ]
+        },
+        "resourceRules": [
+            {
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                "resources": ["pods"], "scope": "Namespaced",
+            }
+        ],
+    }  # fmt: skip
+
+
+def _conditions(compiled: Sequence[Compiled]) -> Iterator[Json]:
+    """Cheap questions first: a mutation costs a pod a round trip even if it does nothing."""
+    annotations = "object.metadata.?annotations.orValue({})"
+    marks = (names.STATUS_ANNOTATION, names.MIRROR_ANNOTATION)
+    judged = cel.some(f"{cel.text(key)} in {annotations}" for key in marks)
+    yield {"name": "not-judged-before", "expression": f"!{judged}"}
+    labels = "object.metadata.?labels.orValue({})"
+    selected = [
+        cel.every([
+            injection.where(one.injection), cel.selector(one.injection.spec.get("selector"), labels)
+        ])
+        for one in compiled
+    ]  # fmt: skip
+    any_selected = cel.some(dict.fromkeys(selected))
+    # The API server accepts long conditions, but they are slow.
+    if any_selected != "true" and len(any_selected) <= cel.SHORT:
+        yield {"name": "selected", "expression": any_selected}
+    if all(one.injection.spec.get("activation") == "OnRequest" for one in compiled):
+        asked = f"{cel.text(names.INJECT_ANNOTATION)} in {annotations}"
+        yield {"name": "requested", "expression": asked}
+
+
+def _mutation(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
+    """The expression of the patch: all operations, or none where the pod is left alone."""
+    matching = [f"[{one.matches}]" for one in compiled]
+    sel = variables.let("sel", variables.sum("sel_", matching))
+    codes = [f'[{sel}[{one.index}] ? {one.code} : ""]' for one in compiled]
+    variables.let("codes", variables.sum("codes_", codes))
+    variables.let("inj", 'variables.codes.map(x, x == "Injected")')
+    annotations = record.write(compiled, variables)
+    operations = variables.let(
+        "ops", variables.sum("ops_", [*_operations(compiled, variables, annotations)])
+    )
+    refusals = [
+        record.skipped(f"variables.codes[{one.index}]")
+        for one in compiled
+        if one.injection.must_succeed
+    ]
+    is_done = variables.let(
+        "go",
+        cel.every([
+            f"!({doubts.any_of_pods()})",
+            f"!({_is_too_much(compiled, variables)})",
+            f"!variables.codes.exists(x, x == {cel.text(DEFER)})",
+            f"!{variables.short('refuse', cel.some(refusals))}",
+            'variables.codes.exists(x, !(x in ["", "AlreadyInjected"]))',
+        ]),
+    )  # fmt: skip
+    patched = f'{operations}.map(x, JSONPatch{{op: "add", path: string(x.p), value: x.v}})'
+    return f"{is_done} ? {patched} : []"
+
+
+def _is_too_much(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
+    """Whether the injections that apply may be more work than the webhook accepts."""
+    count = "size(object.spec.?{}.orValue({}))"
+    parts = [count.format(field, "[]") for field in budget.OF_POD]
+    of_container = [f"size(c.?{field}.orValue([]))" for field in budget.LISTS]
+    amounts = [f"size(c.?resources.?{field}.orValue({{}}))" for field in ("limits", "requests")]
+    each = (
+        f"2 + {' + '.join(of_container)} + 2 * size(c.?volumeMounts.orValue([]))"
+        f" + {model.QUANTITY_PARTS} * ({' + '.join(amounts)})"
+    )
+    variables.let("parts", f"{' + '.join(parts)} + variables.every.map(c, {each}).sum()")
+    work = [
+        f"[variables.sel[{one.index}] ? {own} + {applied} * size(variables.every) : 0]"
+        for one in compiled
+        for own, applied in [one.work]
+    ]
+    variables.let("work", variables.sum("work_", work))
+    tried = variables.let("tried", "variables.sel.filter(x, x).size()")
+    present = f"{tried} * (variables.parts / {budget.PRESENT} + 1)"
+    return f"{tried} > {_MOST_INJECTIONS} || variables.work.sum() + {present} > {budget.MOST}"
+
+
+def _operations(
+    compiled: Sequence[Compiled],
+    variables: cel.Variables,
+    annotations: Iterable[record.Annotation],
+) -> Iterator[str]:
+    """Lists of operations, in an order in which each finds what it needs."""
+    for field in pod_fields.CONTAINER_LISTS:
+        yield from _received(compiled, field, variables)
+    metadata = {
+        field: [
+            record.Annotation(member.key, cel.every([one.injected, member.absent]), member.value)
+            for one in compiled
+            for member in one.members.get(field, ())
+        ]
+        for field in ("labels", "annotations")
+    }
+    any_injected = "variables.inj.exists(x, x)"
+    mark = record.Annotation(names.INJECTED_LABEL, any_injected, names.INJECTED_LABEL_VALUE)
+    metadata["labels"].append(mark)
+    metadata["annotations"] += annotations
+    for field, needed in (("labels", any_injected), ("annotations", "true")):
+        is_absent = cel.every([f"!has(object.metadata.{field})", needed])
+        yield cel.either(is_absent, f"[{cel.operation(f'/metadata/{field}', {})}]")
+        for one in metadata[field]:
+            path = patch.pointer(("metadata", field, one.key))
+            yield cel.either(one.condition, f"[{cel.operation(path, one.value)}]")
+    for field in dict.fromkeys(item.field for one in compiled for item in one.items):
+        rows = [
+            cel.either(cel.every([one.injected, item.absent]), f"[{cel.literal(item.value)}]")
+            for one in compiled
+            for item in one.items
+            if item.field == field
+        ]
+        yield from _appended(field, rows, variables)
+    for field in ("volumes", *pod_fields.CONTAINER_LISTS):
+        lists = [(one, one.lists[field]) for one in compiled if one.lists[field] != "[]"]
+        rows = [cel.either(one.injected, items) for one, items in lists if _is_last(one, field)]
+        yield from _appended(field, rows, variables)
+        rows = [cel.either(one.injected, items) for one, items in lists if not _is_last(one, field)]
+        yield from _prepended(field, rows, variables)
+
+
+def _is_last(one: Compiled, field: str) -> bool:
+    return field == "volumes" or not one.is_first(field)
+
+
+def _appended(field: str, rows: list[str], variables: cel.Variables) -> Iterator[str]:
+    if rows:
+        items = variables.let(f"x{field}", variables.sum(f"x{field}_", rows))
+        yield _creation(field, items)
+        yield f'{items}.map(x, {{"p": dyn("/spec/{field}/-"), "v": dyn(x)}})'
+
+
+def _prepended(field: str, rows: list[str], variables: cel.Variables) -> Iterator[str]:
+    if rows:
+        items = variables.let(f"f{field}", variables.sum(f"f{field}_", rows))
+        # A list that did not exist was created, if it was needed, for what is appended.
+        yield _creation(field, items, f"x{field}" if variables.has(f"x{field}") else "")
+        place = f'"/spec/{field}/" + string(n)'
+        yield f'{items}.transformList(n, x, {{"p": dyn({place}), "v": dyn(x)}})'
+
+
+def _creation(field: str, items: str, other: str = "") -> str:
+    is_needed = [f"!has(object.spec.{field})", f"size({items}) > 0"]
+    if other:
+        is_needed.append(f"size(variables.{other}) == 0")
+    return cel.either(cel.every(is_needed), f'[{{"p": dyn("/spec/{field}"), "v": dyn(dyn([]))}}]')
+
+
+def _received(compiled: Sequence[Compiled], field: str, variables: cel.Variables) -> Iterator[str]:
+    """What the pod's own containers of one list receive from all injections, in their order."""
+    rows: dict[str, list[str]] = {"append": [], "envFrom": [], "env": [], "volumeMounts": []}
+    for one in compiled:
+        for part in one.received:
+            if part.field == field:
+                rows[part.kind].append(cel.either(one.injected, f"{part.items}[i]"))
+    facts, each = f"variables.{pod_facts.LISTS[field]}", []
+    here = f'"/spec/{field}/" + string(i)'
+    for kind, parts in rows.items():
+        if not parts:
+            continue
+        name = f"x{field}{kind}"
+        items = variables.let(name, f"{facts}.transformList(i, x, {cel.total(parts)})")
+        if kind == "append":
+            # Before the others: their positions are those of the author's variables.
+            each.append(f'{items}[i].map(y, {{"p": dyn({here} + y.at), "v": dyn(y.value)}})')
+            continue
+        path = f'{here} + "/{kind}'
+        is_needed = f"!x.{kind} && size({items}[i]) > 0"
+        each.append(f'({is_needed} ? [{{"p": dyn({path}"), "v": dyn(dyn([]))}}] : [])')
+        if kind == "volumeMounts":
+            each.append(f'{items}[i].map(y, {{"p": dyn({path}/-"), "v": dyn(y)}})')
+        else:
+            value = '"v": dyn(y)'
+            each.append(
+                f'{items}[i].transformList(n, y, {{"p": dyn({path}/" + string(n)), {value}}})'
+            )
+    if each:
+        yield f"{facts}.transformList(i, x, {cel.total(each)}).flatten()"

@@ -1,0 +1,139 @@
+"""Parameters and tokens of an injection, as expressions.
+
+A value that may be any text goes only where any text is right: into `command`, `args` and the value
+of a variable or an annotation. Everywhere else a parameter needs an `enum`, and each of its values
+is tried when the injection is compiled.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from sidecar_injector.core.injections import model, parameters, schema
+from sidecar_injector.core.injections.schema import Problem, Schema
+from sidecar_injector.core.linting import trial
+from sidecar_injector.core.pods import quantity
+from sidecar_injector.core.policies import cel, pod_facts
+from sidecar_injector.core.reasons import Reason
+
+MOST_CHOICES: Final = 64
+"""Combinations of the values of all parameters with an `enum`."""
+_BUILT_IN: Final = ("pod.namespace", "pod.serviceAccountName")
+_ANY_TEXT = re.compile(r"\.(command|args|env|appendEnv)\[|^spec\.template\.metadata\.annotations\b")
+Steps = list[tuple[str, Reason]]
+
+
+class Filling:
+    """The values of the tokens of one injection.
+
+    `steps` are the conditions under which a value is missing or not accepted, in the order in which
+    `parameters.resolve` finds them.
+    """
+
+    def __init__(self, injection: model.Injection, variables: cel.Variables, index: int) -> None:
+        self.steps: Steps = []
+        self._values: dict[str, str] = {
+            "injection.name": injection.name,
+            "pod.namespace": cel.Cel("request.namespace"),
+            "pod.serviceAccountName": cel.Cel("variables.account"),
+        }
+        self._integers: set[str] = set()
+        for parameter in injection.spec.get("parameters") or ():
+            self._declare(parameter, variables, index)
+
+    def _declare(self, parameter: Mapping[str, Any], variables: cel.Variables, index: int) -> None:
+        found, default = pod_facts.lookup(parameter), parameter.get("default")
+        name = f"params.{parameter['name']}"
+        text = cel.text("" if default is None else str(default))
+        raw = variables.let(f"p{index}_{parameter['name']}", f"{found}.orValue({text})")
+        if default is None:
+            self.steps.append((f"!{found}.hasValue()", Reason.MISSING_VALUE))
+        refused = cel.some(_refusals(parameter, raw))
+        if refused != "false":
+            self.steps.append((refused, Reason.INVALID_VALUE))
+        is_integer = parameter.get("type") == "Integer"
+        self._integers |= {name} if is_integer else set()
+        self._values[name] = cel.Cel(f"string(int({raw}))") if is_integer else raw
+
+    def fill(self, tree: Any, *, shape: Schema, field: str = "") -> Any:
+        """The tree with expressions in the place of tokens, as `parameters.substitute` fills it."""
+        if isinstance(tree, dict):
+            return {
+                key: self.fill(item, shape=schema.member(shape, key), field=key)
+                for key, item in tree.items()
+            }
+        if isinstance(tree, list):
+            inner = schema.member(shape, None)
+            return [self.fill(item, shape=inner, field=field) for item in tree]
+        if not isinstance(tree, str) or not any(hint in tree for hint in parameters.HINT):
+            return tree
+        whole = parameters.TOKEN.fullmatch(tree)
+        if whole and whole[1] in self._integers and not schema.is_text(shape):
+            return cel.Cel(self._values[whole[1]].removeprefix("string(").removesuffix(")"))
+        pieces = [*self._pieces(tree, is_doubled=field in parameters.EXPANDED)]
+        has_expression = any(isinstance(piece, cel.Cel) for piece in pieces)
+        return cel.joined(pieces) if has_expression else "".join(pieces)
+
+    def _pieces(self, text: str, *, is_doubled: bool) -> Iterator[str]:
+        end = 0
+        for match in parameters.TOKEN.finditer(text):
+            yield text[end : match.start()]
+            end = match.end()
+            value = self._values[match[1]] if match[1] else match[0]
+            if not (match[1] and is_doubled):
+                yield value
+            elif isinstance(value, cel.Cel):
+                yield cel.Cel(f'{value}.replace("$", "$$")')
+            else:
+                yield value.replace("$", "$$")
+        yield text[end:]
+
+
+def _refusals(parameter: Mapping[str, Any], raw: str) -> Iterator[str]:
+    match parameter.get("type"):
+        case "Integer":
+            yield f"!{raw}.matches({cel.text('^-?[0-9]{1,18}$')})"
+        case "Quantity":
+            yield f"!{raw}.trim().matches({cel.text(f'^(?:{quantity.SYNTAX.pattern})$')})"
+    if accepted := [*map(str, parameter.get("enum") or ())]:
+        yield f"!({raw} in {cel.strings(accepted)})"
+    if pattern := parameter.get("pattern"):
+        yield f"!{raw}.matches({cel.text(f'^(?:{pattern})$')})"
+
+
+def problems(injection: model.Injection) -> Iterator[Problem]:
+    """Tokens where a value may not be right, and parameters with too many or unknown values."""
+    declared = injection.spec.get("parameters") or ()
+    free = {f"params.{one['name']}" for one in declared if not one.get("enum")} | {*_BUILT_IN}
+    for part in parameters.FILLED:
+        for path, _, name in parameters.tokens(injection.spec.get(part), path=f"spec.{part}"):
+            if name in free and not _ANY_TEXT.search(path):
+                yield Problem(path, f"$({name}) may be any text here: give the parameter an enum")
+    count = math.prod(len(one.get("enum") or (1,)) for one in declared)
+    if count > MOST_CHOICES:
+        why = f"have {count} combinations of values, at most {MOST_CHOICES} are tried"
+        yield Problem("spec.parameters", why)
+    for index, one in enumerate(declared):
+        if trial.guess(one) is None:
+            yield Problem(f"spec.parameters[{index}].pattern", "no value is known that matches it")
+    uses = sum(injection.token_uses.values())
+    if 2 * uses * pod_facts.LONGEST_VALUE > parameters.MAX_FILLED:
+        yield Problem("spec", f"has {uses} tokens, which may fill in too much")
+
+
+def choices(injection: model.Injection) -> Iterator[trial.Values]:
+    """Labels and annotations for every combination of the values that parameters accept."""
+    options = []
+    for parameter in injection.spec.get("parameters") or ():
+        source, key = pod_facts.source_of(parameter)
+        values = parameter.get("enum") or [trial.guess(parameter)]
+        options.append([(source, key, str(value)) for value in values])
+    for chosen in itertools.product(*options):
+        sources: trial.Values = {source: {} for source in parameters.SOURCES}
+        for source, key, value in chosen:
+            sources[source][key] = value
+        yield sources

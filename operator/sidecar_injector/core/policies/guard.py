@@ -1,0 +1,73 @@
+"""A ValidatingAdmissionPolicy that holds `failurePolicy: Fail` while no webhook is there.
+
+It runs last and refuses pods that an injection selects and that lack one of its containers. It
+knows them by name and image, so whoever rewrites images (a mirror of a registry) is in its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.policies import cel, injection, pod_facts
+
+Json = dict[str, Any]
+Unguarded = tuple[model.Injection, str, str]
+"""An injection, the field that is the cause, and why."""
+
+
+def of(
+    compiled: Iterable[model.Injection],
+    *,
+    constraints: Json,
+    shadowing: Mapping[str, set[str]],
+) -> tuple[Json | None, list[Unguarded]]:
+    """The spec of the guard, None if there is nothing to hold, and what it cannot hold."""
+    unguarded, validations = [], []
+    variables = cel.Variables()
+    pod_facts.define(variables)
+    for one in compiled:
+        if not one.must_succeed:
+            continue
+        if problem := _problem(one):
+            unguarded.append((one, *problem))
+            continue
+        wanted = [container["name"] for container in pod_facts.containers(one)]
+        there = cel.every(
+            f"{cel.text(container['name'] + ' ' + container['image'])} in variables.images"
+            for container in pod_facts.containers(one)
+        )
+        applies = injection.matches(one, shadowing.get(one.name, ()))
+        message = (
+            f"{one.kind} {one.reference} is required (failurePolicy: Fail) and the pod lacks"
+            f" {', '.join(wanted)}"
+        )
+        validations.append(
+            {"expression": f"!{applies} || {there}", "message": message, "reason": "Invalid"}
+        )
+    if not validations:
+        return None, unguarded
+    expressions = [validation["expression"] for validation in validations]
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": constraints,
+        "variables": variables.used_by(*expressions),
+        "validations": validations,
+    }
+    return spec, unguarded
+
+
+def _problem(one: model.Injection) -> tuple[str, str] | None:
+    """The field for which the guard cannot hold an injection, and why."""
+    containers = pod_facts.containers(one)
+    if not containers:
+        return "spec.template.spec.containers", "has none, by which the guard would know the pod"
+    if any(pod_facts.has_token(container["image"]) for container in containers):
+        return "spec.template.spec.containers", "has an image that depends on the pod"
+    selector = one.spec.get("selector") or {}
+    keys = {*(selector.get("matchLabels") or {})}
+    keys.update(each["key"] for each in selector.get("matchExpressions") or ())
+    if shared := sorted(keys & (one.template_metadata.get("labels") or {}).keys()):
+        return "spec.selector", f"asks for the label {shared[0]}, which the injection adds"
+    return None

@@ -1,0 +1,221 @@
+"""What a policy writes about itself on a pod: the status annotation, the marks, and companions.
+
+The texts are the same bytes as those of `merging.status_annotation` and `merging.marks`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sidecar_injector import names
+from sidecar_injector.core import patch
+from sidecar_injector.core.merging import marks
+from sidecar_injector.core.merging.status_annotation import MAPS, NAMED_LISTS, VERSION, json_text
+from sidecar_injector.core.policies import cel
+from sidecar_injector.core.policies.injection import Compiled
+from sidecar_injector.core.reasons import Reason
+
+DEFAULT_CONTAINER: Final = cel.Cel("object.spec.containers[0].name")
+_EVICT: Final = cel.text(names.SAFE_TO_EVICT_ANNOTATION)
+_DONE: Final = cel.strings(["", Reason.INJECTED.value, Reason.ALREADY_INJECTED.value])
+Row = tuple[str, str, str]
+"""A key, whether it is added, and its value as JSON."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Annotation:
+    """An annotation that is written where the condition is true."""
+
+    key: str
+    condition: str
+    value: str
+
+
+def skipped(code: str) -> str:
+    """Whether an injection with this code applied and could not be done."""
+    return f"!({code} in {_DONE})"
+
+
+def write(compiled: Sequence[Compiled], variables: cel.Variables) -> list[Annotation]:
+    """Define what is recorded; the annotations to write, which include the companions."""
+    companions = [*_companions(compiled, variables)]
+    entries = [
+        cel.either(one.injected, f"[{_entry(one, variables)}]") for one in compiled
+    ]  # fmt: skip
+    lists = {
+        "entries": entries,
+        "refused": [cel.either(skipped(_code(one)), f"[{_skipped(one)}]") for one in compiled],
+        "added": [
+            cel.either(one.injected, f"[{cel.text(one.injection.reference)}]") for one in compiled
+        ],
+        "left": [
+            cel.either(
+                skipped(_code(one)),
+                f"[{cel.text(one.injection.reference + '=')} + {_code(one)}]",
+            )
+            for one in compiled
+        ],
+    }
+    for name, parts in lists.items():
+        variables.let(name, variables.sum(f"{name}_", parts))
+    text = cel.total(
+        [
+            cel.text("{"),
+            _array("injections", "variables.entries", end=","),
+            _array("skipped", "variables.refused", end=","),
+            cel.text(f'"version":{VERSION}}}'),
+        ],
+        '""',
+    )
+    return [
+        *companions,
+        Annotation(names.STATUS_ANNOTATION, "true", variables.let("status", text)),
+        *(
+            Annotation(
+                key,
+                f"size(variables.{items}) > 0",
+                variables.let(f"{items}_text", _shortened(f"variables.{items}")),
+            )
+            for key, items in (
+                (names.INJECTED_ANNOTATION, "added"),
+                (names.SKIPPED_ANNOTATION, "left"),
+            )
+        ),
+    ]
+
+
+def _code(one: Compiled) -> str:
+    return f"variables.codes[{one.index}]"
+
+
+def _shortened(items: str) -> str:
+    """The text of a mark, as `marks.shortened` makes it."""
+    room = marks.LONGEST - marks.COUNT_CHARACTERS
+    fitting = (
+        f'lists.range(size({items})).filter(i, size({items}.slice(0, i + 1).join(",")) < {room})'
+    )
+    shown = f"({fitting}.map(i, {items}[i])"
+    rest = f'["+" + string(size({items}) - size({fitting})) + " more"])'
+    whole = f'{items}.join(",")'
+    return f'(size({whole}) <= {marks.LONGEST} ? {whole} : ({shown} + {rest}).join(","))'
+
+
+def _companions(compiled: Sequence[Compiled], variables: cel.Variables) -> Iterator[Annotation]:
+    """Annotations of which a pod has one; the first injection that wants it sets it."""
+    key = names.DEFAULT_CONTAINER_ANNOTATION
+    beside = [
+        cel.every([one.injected, f"size({one.lists['containers']}) > 0"])
+        if one.is_first("containers") and one.lists["containers"] != "[]"
+        else "false"
+        for one in compiled
+    ]
+    there = f"{cel.text(key)} in variables.annotations"
+    variables.let("dc", f"{there} ? -1 : [{', '.join(beside)}].indexOf(true)")
+    yield Annotation(key, "variables.dc >= 0", DEFAULT_CONTAINER)
+    there = f"{_EVICT} in variables.annotations"
+    present = variables.let("ev", f'{there} ? variables.annotations[{_EVICT}] : ""')
+    fresh: list[str] = []
+    texts: list[str] = []
+    for one in compiled:
+        added = cel.either(one.injected, cel.total(one.local))
+        if one.local:
+            added = f'{added}.filter(x, !(x in variables.ev.split(",")))'
+        fresh.append(variables.let(f"fr{one.index}", added))
+    sizes = ", ".join(f"size({items}) > 0" for items in fresh)
+    variables.let("es", f"{there} ? -1 : [{sizes}].indexOf(true)")
+    for one, items in zip(compiled, fresh, strict=True):
+        is_set = f"(variables.es == {one.index})"
+        suffix = f'{items}.map(x, "," + x).join("")'
+        text = f'({there} && variables.ev == "" || {is_set} ? "" : {suffix})'
+        texts.append(variables.let(f"sx{one.index}", text))
+        texts.append(f'({is_set} ? {items}.join(",") : "")')
+    value = variables.let("evict", cel.total([present, *texts], '""'))
+    yield Annotation(names.SAFE_TO_EVICT_ANNOTATION, f"{value} != {present}", value)
+
+
+def _entry(one: Compiled, variables: cel.Variables) -> cel.Cel:
+    """The text of an injection's entry in the status annotation."""
+    injection, number = one.injection, one.index
+    fields = [
+        _list(field, one.lists[field])
+        if field in NAMED_LISTS
+        else _map(field, variables.let(f"m{number}{field}", variables.sum(f"m{number}{field}_", [
+            cel.either(condition, f"[{cel.text(json_text(key) + ':')} + {value}]")
+            for key, condition, value in sorted(_rows(one, field))
+        ])))
+        for field in sorted((*MAPS, *NAMED_LISTS))
+        if field in NAMED_LISTS or _rows(one, field)
+    ]  # fmt: skip
+    added = variables.let(f"ad{number}", cel.total(fields))
+    records = variables.let(f"rc{number}", variables.sum(f"rc{number}_", [
+        *one.records, *_eviction_record(one)
+    ]))  # fmt: skip
+    left_out = variables.let(f"lo{number}", one.left_out)
+    mode = {"true": "Native", "false": "Container"}.get(one.is_native)
+    words = f'({one.is_native} ? "Native" : "Container")'
+    generation = f'"generation":{injection.generation},' if injection.generation else ""
+    text = cel.joined(
+        [
+            "{",
+            cel.Cel(_array("added", added, end=",", brackets="{}")),
+            f'{generation}"hash":{json_text(injection.hash)},"kind":{json_text(injection.kind)},',
+            cel.Cel(_array("leftOut", left_out, end=",")),
+            '"mode":"', mode or cel.Cel(words), f'","name":{json_text(injection.name)}',
+            cel.Cel(_array("patched", records, start=",")),
+            "}",
+        ]
+    )  # fmt: skip
+    return variables.let(f"e{number}", text)
+
+
+def _rows(one: Compiled, field: str) -> list[Row]:
+    rows = [
+        (member.key, member.absent, cel.json_of(member.value))
+        for member in one.members.get(field, ())
+    ]
+    if field == "annotations":
+        number = one.index
+        key, other = names.DEFAULT_CONTAINER_ANNOTATION, names.SAFE_TO_EVICT_ANNOTATION
+        if one.is_first("containers") and one.lists["containers"] != "[]":
+            rows.append((key, f"variables.dc == {number}", cel.json_of(DEFAULT_CONTAINER)))
+        if one.local:
+            value = cel.json_of(cel.Cel(f'variables.fr{number}.join(",")'))
+            rows.append((other, f"variables.es == {number}", value))
+    return rows
+
+
+def _eviction_record(one: Compiled) -> Iterator[str]:
+    if one.local:
+        path = patch.pointer(("metadata", "annotations", names.SAFE_TO_EVICT_ANNOTATION))
+        start = cel.text(f'{{"op":"append","path":{json_text(path)},"suffix":"')
+        suffix = f"variables.sx{one.index}"
+        yield cel.either(f'{suffix} != ""', f"[{start} + {suffix} + {cel.text(chr(34) + '}')}]")
+
+
+def _skipped(one: Compiled) -> str:
+    injection = one.injection
+    start = f'{{"kind":{json_text(injection.kind)},"name":{json_text(injection.name)},"reason":"'
+    return f"{cel.text(start)} + {_code(one)} + {cel.text(chr(34) + '}')}"
+
+
+def _array(key: str, items: str, *, start: str = "", end: str = "", brackets: str = "[]") -> str:
+    """A text with a member of an object: a list of JSON; empty for an empty list."""
+    opening, closing = f'{start}"{key}":{brackets[0]}', f"{brackets[1]}{end}"
+    text = f'{cel.text(opening)} + {items}.join(",") + {cel.text(closing)}'
+    return f'(size({items}) == 0 ? "" : {text})'
+
+
+def _list(field: str, items: str) -> str:
+    """A list with the member of an object that has the names of these items, or nothing."""
+    if items == "[]":
+        return items
+    start, end = cel.text(f'"{field}":["'), cel.text('"]')
+    names_of = f'{items}.map(x, string(x.name)).join("\\",\\"")'
+    return f"(size({items}) == 0 ? [] : [{start} + {names_of} + {end}])"
+
+
+def _map(field: str, members: str) -> str:
+    start, end = cel.text(f'"{field}":{{'), cel.text("}")
+    return f'(size({members}) == 0 ? [] : [{start} + {members}.join(",") + {end}])'

@@ -1,0 +1,194 @@
+"""What a policy cannot do, by the field of the injection. docs/policies.md lists this table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from sidecar_injector import names
+from sidecar_injector.core.injections import model, parameters
+from sidecar_injector.core.injections.schema import Problem
+from sidecar_injector.core.merging import additions, container_additions
+from sidecar_injector.core.pods import fields as pod_fields
+from sidecar_injector.core.pods import lenient
+from sidecar_injector.core.policies import cel, pod_facts
+from sidecar_injector.core.validity import releases, security
+
+Json = dict[str, Any]
+_POD: Final = "template.spec"
+_CONTAINER: Final = "template.spec.containers[]"
+_APPLIED: Final = "applicationContainers"
+_PRINTABLE = re.compile(r"[ -~]*")
+_PLAIN_PATH = re.compile(r"(/[^/]+)+/?")
+_DOTS = re.compile(r"/\.\.?(/|$)")
+_OF_WEBHOOK: Final = (names.DEFAULT_CONTAINER_ANNOTATION, names.SAFE_TO_EVICT_ANNOTATION)
+_DEPENDS: Final = "is valid or not by the rest of the pod"
+
+
+class Rule(NamedTuple):
+    """One row: a field, why it is not compiled, and where a value has it."""
+
+    path: str
+    """Below `spec`; `[]` are the items of a list, `containers` are also `initContainers`."""
+    why: str
+    """Completes "FIELD …"."""
+    is_used: Callable[[Any], object] = bool
+    """Whether a value of the field needs it; only asked of a field that is there."""
+
+
+def _repeats(*keys: str) -> Callable[[list[Any]], bool]:
+    def test(items: list[Any]) -> bool:
+        texts = [str([item.get(key) for key in keys] if keys else item) for item in items]
+        return len(set(texts)) < len(texts)
+
+    return test
+
+
+def _is_odd(path: str) -> bool:
+    return not _PLAIN_PATH.fullmatch(path) or bool(_DOTS.search(path))
+
+
+def _mounts_twice(mounts: list[Json]) -> bool:
+    paths = [container_additions.clean_path(mount["mountPath"]) for mount in mounts]
+    return len(set(paths)) < len(paths) or any(map(_is_odd, map(_mount_path, mounts)))
+
+
+def _mount_path(mount: Json) -> str:
+    path: str = mount["mountPath"]
+    return path
+
+
+def _sleeps(lifecycle: Json) -> bool:
+    moments = (lenient.child(lifecycle, moment) for moment in ("postStart", "preStop"))
+    return any("sleep" in moment for moment in moments)
+
+
+def _reads_file(variables: list[Json]) -> bool:
+    return any(lenient.child(one, "valueFrom").get("fileKeyRef") for one in variables)
+
+
+def _is_text(values: Iterable[Any]) -> bool:
+    return all(isinstance(one, str) and _PRINTABLE.fullmatch(one) for one in values)
+
+
+def _has_odd_default(declared: list[Json]) -> bool:
+    return not _is_text(str(one["default"]) for one in declared if one.get("default") is not None)
+
+
+def _has_profile(annotations: Json) -> bool:
+    prefixes = (security.APP_ARMOR_PREFIX, security.SECCOMP_PREFIX, "seccomp.security.alpha")
+    return any(key.startswith(prefixes) for key in annotations)
+
+
+_DYNAMIC: Final = "has a value that depends on the pod"
+_NOT_SEEN: Final = "a policy cannot see whether it exists, and then the pod would be refused"
+RULES: Final = (
+    Rule("operatingSystem", "Windows is left to the webhook", lambda value: value == "Windows"),
+    Rule("dryRun", "is decided about by the webhook alone"),
+    Rule("inherit", "takes parts of the pod's own containers, which a policy cannot copy"),
+    Rule("parameters", "has a default that is no printable ASCII", _has_odd_default),
+    Rule(
+        "parameters[].pattern", "has \\C, which the API server does not know",
+        lambda pattern: "\\C" in pattern,
+    ),
+    Rule(f"{_POD}.serviceAccountName", _NOT_SEEN),
+    Rule(f"{_POD}.hostNetwork", "changes which ports of the pod collide"),
+    Rule(f"{_POD}.hostPID", _DEPENDS),
+    Rule(f"{_POD}.shareProcessNamespace", _DEPENDS, lambda value: value is not None),
+    Rule(f"{_POD}.hostAliases", "is united with the aliases of the pod"),
+    Rule(f"{_POD}.dnsConfig", "has limits that count what the pod has"),
+    Rule(f"{_POD}.imagePullSecrets", "has one twice", _repeats("name")),
+    Rule(f"{_POD}.tolerations", "has one twice", _repeats()),
+    Rule(
+        f"{_POD}.topologySpreadConstraints", "has one twice",
+        _repeats("topologyKey", "whenUnsatisfiable"),
+    ),
+    Rule(f"{_POD}.topologySpreadConstraints[].matchLabelKeys", "depends on the pod's labels"),
+    Rule(f"{_POD}.volumes[].ephemeral", "depends on the name of the pod"),
+    Rule(f"{_CONTAINER}.resizePolicy", _DEPENDS),
+    Rule(f"{_CONTAINER}.restartPolicyRules", _DEPENDS),
+    Rule(f"{_CONTAINER}.volumeDevices", "needs a volume of the pod's own"),
+    Rule(f"{_CONTAINER}.resources.claims", "needs a claim of the pod's own"),
+    Rule(f"{_CONTAINER}.lifecycle.stopSignal", "needs a pod that names its operating system"),
+    Rule(f"{_CONTAINER}.lifecycle", "has a sleep, which the pod's grace period limits", _sleeps),
+    Rule(f"{_CONTAINER}.securityContext.windowsOptions", "Windows is left to the webhook"),
+    Rule(f"{_CONTAINER}.securityContext.procMount", _DEPENDS),
+    Rule(f"{_CONTAINER}.ports[].hostPort", "may be taken by another container of the pod"),
+    Rule(f"{_CONTAINER}.env", "has a fileKeyRef, which needs a volume", _reads_file),
+    Rule(
+        "template.metadata.annotations", "has one that the injector writes itself",
+        lambda annotations: any(key in annotations for key in _OF_WEBHOOK),
+    ),
+    Rule(
+        "template.metadata.annotations", "has AppArmor or seccomp profiles", _has_profile,
+    ),
+    Rule(f"{_APPLIED}.env", "has one twice", _repeats("name")),
+    Rule(f"{_APPLIED}.env", "has a fileKeyRef, which needs a volume", _reads_file),
+    Rule(f"{_APPLIED}.envFrom", "has one twice", _repeats()),
+    Rule(f"{_APPLIED}.envFrom", _DYNAMIC, pod_facts.has_token),
+    Rule(f"{_APPLIED}.volumeMounts", _DYNAMIC, pod_facts.has_token),
+    Rule(f"{_APPLIED}.volumeMounts", "has one twice, or a path with .. or //", _mounts_twice),
+    Rule(
+        f"{_APPLIED}.volumeMounts[].mountPropagation", "needs a privileged container",
+        lambda value: value not in ("", "None"),
+    ),
+    Rule(f"{_APPLIED}.volumeMounts[].subPathExpr", "needs variables of the container"),
+    Rule(f"{_APPLIED}.appendEnv", "has one twice", _repeats("name")),
+    Rule(f"{_APPLIED}.appendEnv", _DYNAMIC, pod_facts.has_token),
+    *(Rule(f"{_POD}.{field}", _DYNAMIC, pod_facts.has_token) for field in additions.LISTS),
+    Rule(f"{_APPLIED}.appendEnv[].separator", "is empty", lambda value: not value),
+)  # fmt: skip
+"""In the order of the reference."""
+
+
+def check(injection: model.Injection, *, minor: int | None) -> Iterator[Problem]:
+    """What of an injection is not compiled, as (field path, reason)."""
+    yield from injection.errors
+    if injection.errors:
+        return
+    if not injection.is_cluster and not injection.namespace:
+        yield Problem("metadata.namespace", "is missing: a policy must know it")
+    for rule in RULES:
+        for path, value in _at(injection.spec, rule.path.split("."), "spec"):
+            if value is not None and rule.is_used(value):
+                yield Problem(path, rule.why)
+    try:
+        cel.literal(injection.spec.get("template"))
+    except cel.NotExactError as error:
+        yield Problem("spec.template", f"has the number {error}, which loses digits in a policy")
+    yield from _images(injection)
+    for path in releases.dropped(injection.spec, minor=releases.in_table(minor)):
+        yield Problem(path, "is dropped by this release of Kubernetes")
+    for index, parameter in enumerate(injection.spec.get("parameters") or ()):
+        pattern = parameter.get("pattern")
+        if pattern and parameters.longest_match(pattern) < MOST_MATCHED:
+            yield Problem(f"spec.parameters[{index}].pattern", "takes too long for long values")
+
+
+MOST_MATCHED: Final = 256
+"""Bytes of a value that every pattern must be able to match."""
+
+
+def _at(value: Any, steps: list[str], path: str) -> Iterator[tuple[str, Any]]:
+    """The values of a field, each with its path; a list of containers is both lists."""
+    if not steps:
+        yield path, value
+        return
+    step, is_list = steps[0].removesuffix("[]"), steps[0].endswith("[]")
+    lists = pod_fields.CONTAINER_LISTS if step == "containers" else (step,)
+    for field in lists if isinstance(value, dict) else ():
+        member, here = value.get(field), f"{path}.{field}"
+        if is_list:
+            for index, item in enumerate(member or ()):
+                yield from _at(item, steps[1:], f"{here}[{index}]")
+        elif member is not None:
+            yield from _at(member, steps[1:], here)
+
+
+def _images(injection: model.Injection) -> Iterator[Problem]:
+    for field in pod_fields.CONTAINER_LISTS:
+        for index, container in enumerate(injection.template_spec.get(field) or ()):
+            if not container.get("image"):
+                path = f"spec.template.spec.{field}[{index}].image"
+                yield Problem(path, "is missing: by it a policy knows its own container")

@@ -1,0 +1,179 @@
+"""A compiled policy alone does exactly what `decide` does, or nothing: on the real API server.
+
+POLICY_PODS=5000 is the long run: a few minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from sidecar_injector import crds, names
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.policies import chain
+from tests.kits import installation, random_pods, samples
+from tests.kits import policies as kit
+from tools.controlplane import cluster
+from tools.crds.__main__ import OPENAPI
+
+Json = dict[str, Any]
+PODS: Final = int(os.environ.get("POLICY_PODS", "600"))
+THREADS: Final = 3
+"""Each has one connection: the API server judges while Python decides."""
+MOST_DEFERRED: Final = 0.25
+LEAST_CHANGED: Final = 0.4
+SITUATIONS: Final = {
+    "none": {"team": "red"},
+    "baseline": {"team": "blue", names.POD_SECURITY_ENFORCE_LABEL: "baseline"},
+    "restricted": {names.POD_SECURITY_ENFORCE_LABEL: "restricted"},
+}
+PLAIN: Final[Json] = {
+    "metadata": {"generateName": "a-", "annotations": {names.INJECT_ANNOTATION: "yes"}},
+    "spec": {"containers": [{"name": "app", "image": "x", "securityContext": kit.Pods.SECURE}]},
+}
+MERGE: Final = pathlib.Path(__file__).parents[2] / "docs" / "merge.md"
+FENCE: Final = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ERRORS: Final = re.compile(
+    r'^apiserver_mutating_admission_policy_check_total\{error_type="(?!no_error)', re.MULTILINE
+)
+
+
+@pytest.fixture(scope="module")
+def caller(controlplane: cluster.ControlPlane) -> Iterator[kit.Caller]:
+    with contextlib.closing(kit.Caller(controlplane)) as caller:
+        yield caller
+
+
+def in_force(plane: cluster.ControlPlane, caller: kit.Caller) -> None:
+    """Wait until everything that was installed so far is in force: what comes last is, too."""
+    name = installation.unused_name()
+    marker = samples.injection(
+        "marker", cluster=True, template={"metadata": {"labels": {"m": "1"}}}
+    )
+    situation = kit.Situation.create(plane, name, [marker])
+    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
+    kit.remove(plane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False))
+
+
+@pytest.mark.timeout(900)
+def test_a_policy_does_what_the_decision_does_or_nothing(
+    controlplane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    openapi = json.loads(controlplane.kubectl("get", "--raw", OPENAPI).stdout)
+    situations = [
+        kit.Situation.create(
+            controlplane, name, kit.injections(f"enabled-{name}"), labels=labels,
+            annotations={"example.com/center": "c1"},
+        )
+        for name, labels in SITUATIONS.items()
+    ]  # fmt: skip
+    in_force(controlplane, caller)
+    tally = kit.Tally()
+
+    def compare(number: int) -> None:
+        seed = f"{random_pods.SEED}/{number}"
+        # One of eight has any field that the API server knows.
+        pod = kit.drawn(openapi, seed) if number % 8 == 3 else kit.Pods(seed).pod()
+        kit.compare(caller, situations[number % len(situations)], pod, tally)
+
+    with futures.ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(compare, range(PODS)))
+    for situation in situations:
+        name = f"test-{situation.enabled.removeprefix('enabled-')}"
+        kit.remove(controlplane, chain.manifests(situation.chain, name=name, guarded=False))
+    print(f"seed {random_pods.SEED}:", *tally.lines(), sep="\n")  # noqa: T201 - shown on failure
+    assert tally.failures == []
+    # A policy that defers everything would do nothing wrong.
+    accepted = PODS - tally.counts["not accepted without us"]
+    assert tally.counts["deferred"] <= MOST_DEFERRED * accepted
+    assert tally.counts["equal, changed"] >= LEAST_CHANGED * accepted
+    assert not ERRORS.search(controlplane.kubectl("get", "--raw", "/metrics").stdout)
+
+
+def examples() -> Iterator[tuple[list[Json], list[Json]]]:
+    """Injections and pods of every example in docs/merge.md."""
+    for block in FENCE.findall(MERGE.read_text("utf-8")):
+        case = yaml.safe_load(block)
+        if isinstance(case, dict) and {"injections", "objects"} <= case.keys():
+            yield case["injections"], [one for one in case["objects"] if is_pod(one)]
+
+
+def is_pod(resource: Json) -> bool:
+    return resource.get("kind", "Pod") == "Pod" and "containers" in resource.get("spec", {})
+
+
+def read(resource: Json, namespace: str) -> model.Injection:
+    kind = resource.get("kind", names.KIND)
+    metadata = {**resource["metadata"], "generation": 1}
+    if kind == names.KIND:
+        metadata["namespace"] = namespace
+    whole = {"kind": kind, "metadata": metadata, "spec": resource["spec"]}
+    return model.read(whole, spec_schema=crds.spec_schema(kind))
+
+
+def test_every_example_of_the_merge_is_done_or_left(
+    controlplane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    tally, situations, left = kit.Tally(), [], []
+    for injections, pods in examples():
+        name = installation.unused_name()
+        wanted = [read(one, f"enabled-{name}") for one in injections]
+        situation = kit.Situation.create(controlplane, name, wanted)
+        situations.append((name, situation, pods))
+        left += situation.chain.left
+    in_force(controlplane, caller)
+    for name, situation, pods in situations:
+        for pod in pods:
+            metadata = {"generateName": "a-", **pod.get("metadata", {})}
+            kit.compare(caller, situation, {**pod, "metadata": metadata}, tally)
+        kit.remove(
+            controlplane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+        )
+    reasons = ((one.path, one.why) for one in left)
+    print(*tally.lines(), *reasons, sep="\n")  # noqa: T201 - shown on failure
+    assert tally.failures == []
+    assert tally.counts["equal, changed"] >= 12
+    assert len(situations) >= 20
+    assert len(left) <= len(situations) // 3
+
+
+def test_a_guard_refuses_what_must_be_there_and_is_not(
+    controlplane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    name = installation.unused_name()
+    needed = samples.injection(
+        "needed", cluster=True, failurePolicy="Fail", selector={"matchLabels": {"app": "web"}}
+    )
+    situation = kit.Situation.create(controlplane, name, [needed])
+    guarded = chain.manifests(situation.chain, name=f"test-{name}", guarded=True)[2:]
+    kit.install(controlplane, guarded, situation.enabled)
+    pod = {**PLAIN, "metadata": {"generateName": "a-", "labels": {"app": "web"}}}
+    # The name is taken by another container, so the policy cannot do it.
+    in_the_way = {"name": "sidecar", "image": "other"}
+    conflicting = {**pod, "spec": {"containers": [in_the_way]}}
+
+    def is_refused() -> bool:
+        status, _ = caller.pod(situation.enabled, conflicting)
+        return status == http.client.UNPROCESSABLE_ENTITY
+
+    controlplane.wait("the guard is in force", is_refused)
+    kit.wait_in_force(controlplane, caller, situation.enabled, pod)
+    _, answer = caller.pod(situation.enabled, conflicting)
+    assert "ClusterSidecarInjection cluster/needed is required" in answer["message"]
+    assert "the pod lacks sidecar" in answer["message"]
+    for other in (pod, PLAIN, {**pod, "metadata": {**pod["metadata"], "annotations": {
+        names.INJECT_ANNOTATION: "no"}}}):  # fmt: skip
+        status, _ = caller.pod(situation.enabled, other)
+        assert status == http.client.CREATED
+    kit.remove(controlplane, [*chain.manifests(
+        situation.chain, name=f"test-{name}", guarded=False), *guarded])  # fmt: skip
