@@ -66,15 +66,18 @@ def compiled(product: kit.Product, reason: str) -> kit.Json:
     return product.plane.wait(f"Compiled is {reason}", found, seconds=SECONDS)
 
 
-def sidecars(product: kit.Product) -> list[str]:
-    """Of a pod that is created now."""
-    pod = product.create_pod(TEAM, kit.pod("now"), dry_run=True)
+def sidecars(product: kit.Product, **labels: str) -> list[str]:
+    """The images that a pod gets that is created now."""
+    body = kit.with_metadata(kit.pod("now"), labels=labels)
+    pod = product.create_pod(TEAM, body, dry_run=True)
     return [each["image"] for each in pod["spec"]["containers"][1:]]
 
 
 def without_an_operator(product: kit.Product) -> None:
+    """The next replica has the name of the one before, so that the Lease is its own."""
     for replica in product.replicas:
         replica.kill()
+    product.replicas.clear()
 
 
 def with_an_operator(product: kit.Product) -> None:
@@ -149,6 +152,8 @@ def test_a_rollback_is_no_conflict_and_its_policy_is_replaced(product: kit.Produ
 
 def test_without_the_right_to_update_the_webhook_goes_on(product: kit.Product) -> None:
     plane = product.plane
+    change(product, priority=3)
+    compiled(product, "InForce")
     rules = plane.client.get(ROLE)["rules"]
     (index,) = [n for n, rule in enumerate(rules) if api.POLICIES.plural in rule["resources"]]
     where = f"/rules/{index}/verbs"
@@ -164,7 +169,9 @@ def test_without_the_right_to_update_the_webhook_goes_on(product: kit.Product) -
     assert [note for note in notes if api.POLICIES.kind in note] == [
         condition["message"].partition(": ")[2]
     ]
-    assert "third:1" in sidecars(product), "by the webhook"
+    own = kit.injection("own", container="own", selector={"matchLabels": {"own": "yes"}})
+    product.create_injection(TEAM, own)
+    assert "own:1" in sidecars(product, own="yes"), "by the webhook"
 
     give = [{"op": "replace", "path": where, "value": rules[index]["verbs"]}]
     plane.client.request("PATCH", ROLE, give, **JSON_PATCH)

@@ -29,8 +29,6 @@ from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.settings import Settings
 from sidecar_injector.webhook import cluster_state, worker
 
-FIRST_MINOR: Final = 36
-"""Of the release of Kubernetes that serves these policies in v1."""
 RELEASE_SECONDS: Final = 1.0
 """How often to check whether the release of the cluster is known."""
 IN_FORCE_SECONDS: Final = 3.0
@@ -117,7 +115,7 @@ class PolicyController:
         minor = self._state.kubernetes_minor
         if minor is None:
             return RELEASE_SECONDS
-        if minor < FIRST_MINOR:
+        if minor < chain.OLDEST_MINOR:
             self._publish(asking, lambda _: status.not_served(minor))
         elif not self._objects:
             self._publish(asking, lambda _: status.NOT_MANAGED)
@@ -153,16 +151,12 @@ class PolicyController:
         A guard refuses pods that lack what it asks for. So it asks for nothing while the policy
         changes, and for the new once the new policy is in force.
         """
-        policy = self._objects[api.POLICIES]
-        nothing = placeholders(self._name)
+        loosened = {**wanted, api.GUARDS: placeholders(self._name)[api.GUARDS]}
+        policy, guard = [api.POLICIES, api.POLICY_BINDINGS], [api.GUARD_BINDINGS, api.GUARDS]
         try:
-            changes = await policy.differs(wanted[api.POLICIES])
-            guards = (api.GUARDS,) if changes else ()
-            for resources, target in (
-                (guards, nothing),
-                ((api.POLICIES, api.POLICY_BINDINGS), wanted),
-                ((api.GUARD_BINDINGS, api.GUARDS), wanted),
-            ):
+            if await self._objects[api.POLICIES].differs(wanted[api.POLICIES]):
+                policy.insert(0, api.GUARDS)
+            for resources, target in ((policy, loosened), (guard, wanted)):
                 written = [await self._objects[each].bring(target[each]) for each in resources]
                 if any(written):
                     await self._clocks.sleep(IN_FORCE_SECONDS)
@@ -176,6 +170,7 @@ class PolicyController:
         return ""
 
     def _outcome_of(self, result: chain.Chain, problem: str) -> Outcome:
+        compiled = set(map(key_of, result.compiled))
         left = {key_of(each.injection): each for each in result.left}
         unguarded = {key_of(each.injection): each for each in result.unguarded}
 
@@ -185,6 +180,8 @@ class PolicyController:
                 return status.NOT_ACCEPTED
             if found := left.get(key):
                 return status.not_compiled(f"{found.path}: {found.why}", is_size=found.is_size)
+            if key not in compiled:
+                return status.SUSPENDED
             if problem:
                 return status.not_written(problem)
             found = unguarded.get(key)
@@ -220,7 +217,9 @@ class PolicyController:
 
 def compile_all(name: str, inputs: Inputs) -> Compiled:
     """Compile injections; the objects do nothing if there is none."""
-    wanted, others, place = inputs
+    # Copies, since what is found out about an injection is in memory as long as it is.
+    wanted, others = ([dataclasses.replace(each) for each in part] for part in inputs[:2])
+    place = inputs[2]
     if not wanted:
         return Compiled(
             chain.Chain(compiled=(), left=(), policy=None, guard=None), placeholders(name)

@@ -114,6 +114,7 @@ _MANAGE: Final = (
 NOT_ACCEPTED: Final[Fields] = (
     "False", "NotAccepted", "an injection that is not valid is never applied",
 )  # fmt: skip
+SUSPENDED: Final[Fields] = "False", "Suspended", "spec.suspend is true"
 NOT_MANAGED: Final[Fields] = "False", "NotManaged", _MANAGE
 
 
@@ -172,7 +173,7 @@ def _ready(
     if not accepted:
         return NOT_ACCEPTED
     if injection.spec.get("suspend"):
-        return "False", "Suspended", "spec.suspend is true"
+        return SUSPENDED
     if not injection.is_cluster:
         if namespace is None:
             return "Unknown", PENDING, "the namespace is not known yet"
