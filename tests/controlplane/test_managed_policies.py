@@ -5,7 +5,7 @@ On a control plane of its own. The tests are one story, in this order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,17 +15,16 @@ from sidecar_injector.controllers import policy_objects
 from sidecar_injector.kube import api
 from tests.kits import installation as installing
 from tests.kits import product as kit
+from tests.kits.policies import EDITS, OBJECTS, SECONDS, edit_until_mended, path, spec
 from tools.controlplane import cluster, release
 
 TEAM = "team"
 ENGINE = {"engine": "Policy"}
-OBJECTS = policy_objects.object_names(names.PRODUCT)
 INJECTION = f"{release.CLUSTER_INJECTIONS}/proxy"
 ROLE = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{names.PRODUCT}"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
 JSON_PATCH = {"content": "application/json-patch+json"}
 MANAGED = (installing.DRAIN, "policies.managed=true")
-SECONDS = 30
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +33,6 @@ def product(plane: cluster.ControlPlane) -> Iterator[kit.Product]:
     with installing.installation(plane, *MANAGED, replicas=1) as product:
         plane.create_namespace(TEAM, labels={names.INJECTION_LABEL: names.ENABLED})
         yield product
-
-
-def path(resource: api.Resource = api.POLICIES) -> str:
-    return resource.path(name=OBJECTS[resource])
-
-
-def spec(product: kit.Product, resource: api.Resource = api.POLICIES) -> kit.Json:
-    found: kit.Json = product.plane.client.get(path(resource))["spec"]
-    return found
 
 
 def does_nothing(product: kit.Product) -> bool:
@@ -114,22 +104,9 @@ def test_the_policy_follows_the_injection_and_its_engine(product: kit.Product) -
     compiled(product, "InForce")
 
 
-EDITS: dict[api.Resource, Callable[[], kit.Json]] = {
-    api.POLICIES: lambda: {"matchConditions": [{"name": "never", "expression": "false"}]},
-    api.POLICY_BINDINGS: lambda: {
-        "matchResources": {"objectSelector": {"matchLabels": {"a": "b"}}}
-    },
-    api.GUARDS: lambda: {"validations": [{"expression": "false"}]},
-    api.GUARD_BINDINGS: lambda: {"validationActions": ["Warn"]},
-}
-
-
 @pytest.mark.parametrize("resource", EDITS, ids=lambda resource: resource.kind)
 def test_a_change_by_hand_is_undone(product: kit.Product, resource: api.Resource) -> None:
-    before = spec(product, resource)
-    body = {"spec": EDITS[resource]()}
-    product.plane.client.request("PATCH", path(resource), body, **kit.PATCH)
-    product.plane.wait("it is mended", lambda: spec(product, resource) == before, seconds=SECONDS)
+    edit_until_mended(product, resource)
 
 
 def test_an_upgrade_keeps_what_the_operator_wrote(product: kit.Product) -> None:
