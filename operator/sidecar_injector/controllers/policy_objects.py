@@ -106,7 +106,7 @@ class PolicyObject:
         return not same
 
     async def bring(self, wanted: api.Json) -> bool:
-        """Write the object if it differs; whether it was written.
+        """Write the object if it differs, after the dry run; whether it was written.
 
         The fields that are written become ours, and Helm, which applies server-side, would refuse
         a rollback for a conflict over them: so we give them up afterwards.
@@ -118,9 +118,7 @@ class PolicyObject:
             raise ProblemError(
                 f"somebody keeps rewriting {self._what}: it is repaired once a minute"
             )
-        body = _changed(self._live(), wanted)
-        await self._replace(body, dry_run=True)
-        written = await self._replace(body)
+        written = await self._replace(_changed(self._live(), wanted))
         self._limiter.count(self._resource, value)
         self._writes.labels(self._resource.plural, "written").inc()
         entries = api.metadata(written).get("managedFields") or ()
