@@ -238,14 +238,33 @@ async def test_an_injection_that_wants_the_webhook_again_leaves_nothing(world: W
     assert chain.COMPILED_HASH not in world.live()["metadata"]["annotations"]
 
 
-async def test_a_change_by_hand_is_undone(world: World) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"text": "by hand"}},
+        {"metadata": {"annotations": {chain.COMPILED_HASH: "by hand"}}},
+        {"metadata": {"annotations": None}},
+    ],
+    ids=str,
+)
+async def test_a_change_by_hand_is_undone(world: World, change: api.Json) -> None:
     world.apply("log")
     async with world.leading():
         await world.until("log", "InForce")
-        edited = copy.deepcopy(world.live())
-        edited["spec"]["text"] = "by hand"
+        await world.sleep(0)
+        before = world.live()
+        edited = copy.deepcopy(before)
+        for part, fields in change.items():
+            edited[part] |= fields
         world.server.seed(api.POLICIES, edited)
-        await fake_api.eventually(lambda: world.spec()["text"] == "log.1", "it is mended")
+
+        def is_mended() -> bool:
+            live = world.live()
+            noted = [each["metadata"].get("annotations") for each in (live, before)]
+            return live["spec"] == before["spec"] and noted[0] == noted[1]
+
+        assert not is_mended()
+        await fake_api.eventually(is_mended, "it is mended")
 
 
 async def test_the_guard_asks_for_nothing_while_the_policy_changes(world: World) -> None:
@@ -352,6 +371,7 @@ async def test_without_the_right_to_write_there_is_one_condition_and_one_event(
     (event,) = await world.events()
     assert event["regarding"]["kind"] == api.POLICIES.kind
     assert event["note"] in fields[2]
+    assert "series" not in event
     assert world.in_sync() == 1, "a replica that does not lead has no alert"
 
 

@@ -188,7 +188,7 @@ def compiled(injection: model.Injection) -> model.Injection:
 
 async def test_only_the_leader_writes_what_became_of_the_policy(cluster: Cluster) -> None:
     """What another replica writes about the rest at the same time does not hold it up."""
-    leader, _ = await cluster.start(compiled), await cluster.start(compiled)
+    _, leader = await cluster.start(compiled), await cluster.start(compiled)
     for fields in (wanted.not_written("no right"), wanted.in_force("policy", "")):
         leader.compiled = fields
         leader.writer.changed(names.KIND, (NAMESPACE, "log"))
