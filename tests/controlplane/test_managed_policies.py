@@ -15,7 +15,7 @@ from sidecar_injector.controllers import policy_objects
 from sidecar_injector.kube import api
 from tests.kits import installation as installing
 from tests.kits import product as kit
-from tests.kits.policies import EDITS, OBJECTS, SECONDS, edit_until_mended, path, spec
+from tests.kits.managed_policies import EDITS, OBJECTS, SECONDS, edit_until_mended, path, spec
 from tools.controlplane import cluster, release
 
 TEAM = "team"

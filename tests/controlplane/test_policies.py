@@ -6,6 +6,7 @@ POLICY_PODS=5000 is the long run: a few minutes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -19,15 +20,22 @@ import pytest
 import yaml
 
 from sidecar_injector import crds, names
+from sidecar_injector.core import decision
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.policies import chain
+from sidecar_injector.core.reasons import Reason
 from tests.kits import installation, random_pods, samples
 from tests.kits import policies as kit
 from tools.controlplane import cluster
 from tools.crds.__main__ import OPENAPI
+from tools.fuzz.pods import campaign, drawing
 
 Json = dict[str, Any]
 PODS: Final = int(os.environ.get("POLICY_PODS", "600"))
+HALVES: Final = PODS // 3
+SETS: Final = max(20, PODS // 50)
+PODS_PER_SET: Final = 5
+"""Of each of two kinds."""
 THREADS: Final = 3
 """Each has one connection: the API server judges while Python decides."""
 MOST_DEFERRED: Final = 0.25
@@ -177,3 +185,101 @@ def test_a_guard_refuses_what_must_be_there_and_is_not(
         assert status == http.client.CREATED
     kit.remove(controlplane, [*chain.manifests(
         situation.chain, name=f"test-{name}", guarded=False), *guarded])  # fmt: skip
+
+
+@pytest.mark.timeout(600)
+def test_the_webhook_completes_what_a_policy_has_begun(
+    controlplane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    """Half of the injections are compiled: the pod has the same parts as with the webhook alone."""
+    every = kit.injections("enabled-halves")
+    situation = kit.Situation.create(
+        controlplane, "halves", every[::2], labels=SITUATIONS["none"],
+        annotations={"example.com/center": "c1"},
+    )  # fmt: skip
+    kit.wait_in_force(controlplane, caller, situation.enabled, PLAIN)
+    changed = 0
+    for number in range(HALVES):
+        pod = kit.Pods(f"{random_pods.SEED}/halves/{number}").pod()
+        status, bare = caller.pod(situation.plain, pod)
+        if status != http.client.CREATED:
+            continue
+        _, begun = caller.pod(situation.enabled, pod)
+        alone, after = (
+            situation.decide(kit.cleaned(each), every) for each in (bare, begun)
+        )  # fmt: skip
+        changed += kit.cleaned(bare) != kit.cleaned(begun)
+        assert reasons(after) == reasons(alone), pod
+        wanted, got = (
+            unordered(kit.cleaned(caller.pod(situation.plain, dict(made.pod))[1]))
+            for made in (alone, after)
+        )
+        assert [*kit.differences(wanted, got)] == [], pod
+    assert changed >= HALVES // 2
+    kit.remove(
+        controlplane, chain.manifests(situation.chain, name="test-halves", guarded=False)
+    )  # fmt: skip
+
+
+def reasons(made: decision.Decision) -> dict[str, str]:
+    """What each injection has become, as after a first call of the webhook."""
+    found = {line.injection.name: line.reason for line in made.lines}
+    done = {Reason.INJECTED, Reason.ALREADY_INJECTED}
+    return {name: "done" if each in done else each.value for name, each in found.items()}
+
+
+UNORDERED: Final = {"volumes", "volumeMounts", "env", "envFrom", "tolerations"}
+
+
+def unordered(value: Any, key: str = "") -> Any:
+    """A pod without the order of what was added, and without what is recorded about it."""
+    if isinstance(value, dict):
+        return {
+            name: unordered(member, name)
+            for name, member in value.items()
+            if not name.startswith(f"{names.GROUP}/")
+        }
+    if isinstance(value, list):
+        items = [unordered(item) for item in value]
+        return sorted(items, key=json.dumps) if key in UNORDERED else items
+    return sorted(value.split(",")) if key == names.SAFE_TO_EVICT_ANNOTATION else value
+
+
+@pytest.mark.timeout(600)
+def test_random_injections_are_compiled_right_or_not_at_all(
+    controlplane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    with contextlib.closing(campaign.Campaign(controlplane, seed=random_pods.SEED)) as drawn:
+        situations = []
+        for number in range(SETS):
+            name = f"set-{number}"
+            few = random_pods.Draw(f"{random_pods.SEED}/{number}")
+            of_schema = [read(one, f"enabled-{name}") for one in drawn.injections(number)]
+            of_few = [
+                dataclasses.replace(one, namespace=None if one.is_cluster else f"enabled-{name}")
+                for one in (few.injection("few-1"), few.injection("few-2"))
+            ]
+            wanted = [*of_schema, *of_few]
+            situations.append((name, kit.Situation.create(controlplane, name, wanted)))
+        in_force(controlplane, caller)
+        tally = kit.Tally()
+        for number, (name, situation) in enumerate(situations):
+            for pod in pods_of_both_kinds(drawn.openapi, f"{random_pods.SEED}/{number}"):
+                kit.compare(caller, situation, pod, tally)
+            installed = chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+            kit.remove(controlplane, installed)
+    compiled = sum(len(situation.chain.compiled) for _, situation in situations)
+    print(compiled, *tally.lines(), sep="\n")  # noqa: T201 - shown on failure
+    assert tally.failures == []
+    assert compiled >= SETS
+    assert tally.counts["equal, changed"] >= SETS
+
+
+def pods_of_both_kinds(openapi: Json, seed: str) -> Iterator[Json]:
+    """Pods with few names, which meet the injections, and pods with any field."""
+    for number in range(PODS_PER_SET):
+        few = random_pods.Draw(f"{seed}/few/{number}").pod()
+        metadata = {"generateName": "a-", **few["metadata"]}
+        metadata.pop("namespace", None)
+        yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": few["spec"]}
+        yield drawing.Draw(openapi, f"{seed}/any/{number}").pod()

@@ -18,7 +18,7 @@ from sidecar_injector import names
 from tests.kits import audit_log
 from tests.kits import certificate_modes as modes
 from tests.kits import installation as installing
-from tests.kits import policies as policies_kit
+from tests.kits import managed_policies
 from tests.kits import product as kit
 from tools.controlplane import binaries, cluster, errors
 
@@ -106,8 +106,8 @@ def policies(plane: cluster.ControlPlane) -> Iterator[Chapters]:
 
 
 def the_policies_are_mended(product: kit.Product) -> None:
-    for resource in policies_kit.EDITS:
-        policies_kit.edit_until_mended(product, resource)
+    for resource in managed_policies.EDITS:
+        managed_policies.edit_until_mended(product, resource)
 
 
 def others(product: kit.Product) -> Chapters:

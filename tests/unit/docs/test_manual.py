@@ -12,7 +12,7 @@ from sidecar_injector.core import remedies
 from sidecar_injector.core.reasons import Level, Reason
 from tests.kits.cli import run, write
 from tests.kits.samples import decided, injection, pod
-from tools import kinds_page, reference, validity_list
+from tools import kinds_page, policies_page, reference, validity_list
 
 DOCS = pathlib.Path(__file__).resolve().parents[3] / "docs"
 FENCE = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -60,6 +60,10 @@ def test_the_list_of_checked_rules_is_what_the_code_and_the_tables_say():
 
 def test_the_table_of_kinds_is_what_the_code_says():
     assert page("kinds") == kinds_page.text(), "run `python -m tools.kinds_page`"
+
+
+def test_the_tables_of_policies_are_what_the_code_says():
+    assert page("policies") == policies_page.text(), "run `python -m tools.policies_page`"
 
 
 def test_the_reference_has_every_field_of_ours():

@@ -134,7 +134,7 @@ class Campaign:
         drawn, pod = self.pod(number)
         if pod is None:
             return Outcome(drawn=1)
-        pair = promises.Pair(pod=pod, injections=self._injections(number // PODS_PER_SET))
+        pair = promises.Pair(pod=pod, injections=self.injections(number // PODS_PER_SET))
         trial = promises.Trial(pair, self.court)
         failures = [Failure(number=number, pair=pair, broken=broken) for broken in trial.broken()]
         return Outcome(
@@ -148,7 +148,7 @@ class Campaign:
             failures=failures,
         )
 
-    def _injections(self, number: int) -> tuple[promises.Json, ...]:
+    def injections(self, number: int) -> tuple[promises.Json, ...]:
         """The set of this number: one to three injections of both kinds."""
         if number not in self._sets:
             count = 1 + number % len(INJECTIONS)

@@ -384,15 +384,17 @@ class _Compiler:
         )
         if mounts == texts == "false":
             return ""
-        conflicts = ((mounts, Reason.MOUNT_PATH_CONFLICT), (texts, Reason.ENV_CONFLICT))
-        lists = (
-            f"variables.{pod_facts.LISTS[field]}.filter(x, {self._chosen()} && {condition})"
-            f".map(x, {cel.text(reason.value)})"
+        code = cel.text("")
+        for condition, reason in (
+            (texts, Reason.ENV_CONFLICT),
+            (mounts, Reason.MOUNT_PATH_CONFLICT),
+        ):
+            code = cel.either(condition, cel.text(reason.value), code)
+        return cel.total(
+            f"variables.{pod_facts.LISTS[field]}.filter(x, {self._chosen()}).map(x, {code})"
+            '.filter(y, y != "")'
             for field in self._receiving_lists()
-            for condition, reason in conflicts
-            if condition != "false"
         )
-        return cel.total(lists)
 
     def _receive(self, one: Compiled, field: str) -> str:
         """Add to `one` what the containers of a list receive; whether one of them lacks it."""

@@ -37,6 +37,11 @@ class Rule(NamedTuple):
     """Whether a value of the field needs it; only asked of a field that is there."""
 
 
+def is_set(value: Any) -> bool:
+    """Whether the field is there, be it false or empty."""
+    return value is not None
+
+
 def _repeats(*keys: str) -> Callable[[list[Any]], bool]:
     def test(items: list[Any]) -> bool:
         texts = [str([item.get(key) for key in keys] if keys else item) for item in items]
@@ -84,7 +89,7 @@ def _has_profile(annotations: Json) -> bool:
 _DYNAMIC: Final = "has a value that depends on the pod"
 _NOT_SEEN: Final = "a policy cannot see whether it exists, and then the pod would be refused"
 RULES: Final = (
-    Rule("operatingSystem", "Windows is left to the webhook", lambda value: value == "Windows"),
+    Rule("operatingSystem", "is Windows", lambda value: value == "Windows"),
     Rule("dryRun", "is decided about by the webhook alone"),
     Rule("inherit", "takes parts of the pod's own containers, which a policy cannot copy"),
     Rule("parameters", "has a default that is no printable ASCII", _has_odd_default),
@@ -95,7 +100,7 @@ RULES: Final = (
     Rule(f"{_POD}.serviceAccountName", _NOT_SEEN),
     Rule(f"{_POD}.hostNetwork", "changes which ports of the pod collide"),
     Rule(f"{_POD}.hostPID", _DEPENDS),
-    Rule(f"{_POD}.shareProcessNamespace", _DEPENDS, lambda value: value is not None),
+    Rule(f"{_POD}.shareProcessNamespace", _DEPENDS, is_set),
     Rule(f"{_POD}.hostAliases", "is united with the aliases of the pod"),
     Rule(f"{_POD}.dnsConfig", "has limits that count what the pod has"),
     Rule(f"{_POD}.imagePullSecrets", "has one twice", _repeats("name")),
@@ -112,7 +117,7 @@ RULES: Final = (
     Rule(f"{_CONTAINER}.resources.claims", "needs a claim of the pod's own"),
     Rule(f"{_CONTAINER}.lifecycle.stopSignal", "needs a pod that names its operating system"),
     Rule(f"{_CONTAINER}.lifecycle", "has a sleep, which the pod's grace period limits", _sleeps),
-    Rule(f"{_CONTAINER}.securityContext.windowsOptions", "Windows is left to the webhook"),
+    Rule(f"{_CONTAINER}.securityContext.windowsOptions", "is for Windows"),
     Rule(f"{_CONTAINER}.securityContext.procMount", _DEPENDS),
     Rule(f"{_CONTAINER}.ports[].hostPort", "may be taken by another container of the pod"),
     Rule(f"{_CONTAINER}.env", "has a fileKeyRef, which needs a volume", _reads_file),
@@ -130,7 +135,7 @@ RULES: Final = (
     Rule(f"{_APPLIED}.volumeMounts", _DYNAMIC, pod_facts.has_token),
     Rule(f"{_APPLIED}.volumeMounts", "has one twice, or a path with .. or //", _mounts_twice),
     Rule(
-        f"{_APPLIED}.volumeMounts[].mountPropagation", "needs a privileged container",
+        f"{_APPLIED}.volumeMounts[].mountPropagation", "asks for a privileged container",
         lambda value: value not in ("", "None"),
     ),
     Rule(f"{_APPLIED}.volumeMounts[].subPathExpr", "needs variables of the container"),
