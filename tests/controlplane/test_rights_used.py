@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from sidecar_injector import names
-from tests.kits import audit_log
+from tests.kits import audit_log, managed_policies
 from tests.kits import certificate_modes as modes
 from tests.kits import installation as installing
-from tests.kits import managed_policies
 from tests.kits import product as kit
 from tools.controlplane import binaries, cluster, errors
 
