@@ -18,7 +18,14 @@ import kopf
 import uvloop
 
 from sidecar_injector import __version__, names
-from sidecar_injector.controllers import caches, cluster_release, owners, pod_events, status
+from sidecar_injector.controllers import (
+    caches,
+    cluster_release,
+    owners,
+    pod_events,
+    policies,
+    status,
+)
 from sidecar_injector.controllers.audit import controller
 from sidecar_injector.controllers.certificates import build, self_probe
 from sidecar_injector.httpserver import listener, pool
@@ -191,13 +198,19 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
     settings, metrics = dependencies.settings, dependencies.metrics
     api_client, state = dependencies.api_client, dependencies.state
     clocks = server_clock.Clocks(now=server_clock.system, monotonic=time.monotonic)
+    compiler = policies.PolicyController(
+        api_client, settings=settings, state=state, recorder=dependencies.recorder,
+        metrics=metrics, clocks=clocks,
+    )  # fmt: skip
     writer = status.StatusWriter(
         api_client, state=state, injection_judge=dependencies.injection_judge,
         serving=lambda: dependencies.ready.ready, metrics=metrics, clock=clocks.now,
+        compiled=compiler.outcome,
     )  # fmt: skip
+    compiler.on_outcome = writer.changed
     auditor = controller.Auditor(
         api_client, settings=settings, state=state, recorder=dependencies.recorder,
-        metrics=metrics, clocks=clocks,
+        metrics=metrics, clocks=clocks, beside=compiler.run,
     )  # fmt: skip
     informers = caches.make(
         api_client, state=state, writer=writer, auditor=auditor,
@@ -217,7 +230,7 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
         ),
         "release": cluster_release.follower(api_client, state, dependencies.injection_judge).run,
         "status": writer.run,
-        "audit": lambda: auditor.run(informers),
+        "audit": lambda: auditor.run(informers, tried=of_limits),
     }
 
 

@@ -87,6 +87,11 @@ def secret_name(fullname: str) -> str:
     return f"{fullname}-tls"
 
 
+def guard_name(fullname: str) -> str:
+    """The ValidatingAdmissionPolicy beside the MutatingAdmissionPolicy, and its binding."""
+    return f"{fullname}-guard"
+
+
 def lease_name(fullname: str) -> str:
     """The Lease whose holder audits: only one replica may."""
     return f"{fullname}-audit"

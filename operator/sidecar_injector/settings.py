@@ -28,6 +28,7 @@ _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 CERTIFICATE_MODES = ("selfSigned", "certManager", "provided")
 QUOTAS = ("Checked", "Ignored")
+POLICIES = ("Unmanaged", "Managed")
 LOG_FORMATS = ("auto", "text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -54,6 +55,8 @@ class Settings:
     quotas: str = QUOTAS[0]
     """Whether the LimitRanges and ResourceQuotas of namespaces are read, and sidecars left out that
     they forbid."""
+    policies: str = POLICIES[0]
+    """Whether the operator keeps the admission policies in which compiled injections are."""
     webhook_port: int = 9443
     """TCP port of the admission server (TLS); above 1024, so no capability is needed."""
     scratch_folder: str = "/tmp"  # noqa: S108 - the chart mounts an emptyDir of the pod's own there
@@ -94,6 +97,11 @@ class Settings:
         """Whether LimitRanges and ResourceQuotas are read."""
         return self.quotas == QUOTAS[0]
 
+    @property
+    def policies_are_managed(self) -> bool:
+        """Whether the operator writes admission policies."""
+        return self.policies == POLICIES[1]
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read every field from its variable; an empty or absent variable is the default.
@@ -122,6 +130,7 @@ class Settings:
             _check_range(variable(field), getattr(self, field), 1, MAX_SECONDS)
         _check_choice(variable("certificate_mode"), self.certificate_mode, CERTIFICATE_MODES)
         _check_choice(variable("quotas"), self.quotas, QUOTAS)
+        _check_choice(variable("policies"), self.policies, POLICIES)
         _check_choice(variable("log_format"), self.log_format, LOG_FORMATS)
         _check_choice(variable("log_level"), self.log_level, LOG_LEVELS)
         _check_ca(variable("client_ca"), self.client_ca)

@@ -46,6 +46,7 @@ BROKEN: dict[str, Series] = {
     "BundleOutOfSync": {
         'ca_bundle_in_sync{configuration="mutatingwebhookconfigurations"}': f"0x{LONG}"
     },
+    "PolicyStale": {"policy_in_sync": f"0x{LONG}"},
     "CacheNotSynced": {'cache_synced{resource="secrets"}': f"0x{LONG}"},
     "CertificateProblem": {'certificate_problem{problem="CertificateNotLoaded"}': f"1x{LONG}"},
     "LoopBroken": {'loop_failures_total{loop="status"}': f"0+1x{LONG}"},

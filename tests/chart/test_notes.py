@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shutil
 from typing import Any
 
 import pytest
@@ -51,6 +52,27 @@ def test_the_notes_say_how_to_remove_what_an_uninstall_keeps(
 
     assert command in notes
     assert command not in _notes(helm, chart, "--set=crds.keep=false")
+
+
+def test_the_notes_say_that_a_cluster_has_no_policies(
+    helm: Any, bare_chart: pathlib.Path, notes: str, tmp_path: pathlib.Path
+) -> None:
+    """`helm template`, which can be told of another release of Kubernetes, shows no notes."""
+    copy = tmp_path / bare_chart.name
+    shutil.copytree(bare_chart, copy)
+    text = (copy / "templates" / "NOTES.txt").read_text()
+    shown = '{{ include "notes" . | toJson }}'
+    template = f'{{{{- define "notes" }}}}{text}{{{{ end }}}}\nkind: Notes\ntext: {shown}\n'
+    (copy / "templates" / "notes.yaml").write_text(template)
+
+    def has_it(version: str) -> bool:
+        words = ("--set=policies.managed=true", "--show-only=templates/notes.yaml")
+        result = helm.run("template", "x", str(copy), f"--kube-version={version}", *words)
+        return "policies.managed has no effect" in yaml.safe_load(result.stdout)["text"]
+
+    assert has_it("1.35.9")
+    assert not has_it("1.36.0")
+    assert "policies.managed" not in notes
 
 
 def test_the_notes_warn_of_a_single_replica(helm: Any, chart: pathlib.Path, notes: str) -> None:

@@ -18,6 +18,7 @@ MODES: dict[str, dict[str, Any]] = {
     "selfSigned": {},
     "certManager": {"certificates": {"mode": "certManager", "issuerRef": {"name": "ca"}}},
     "provided": {"certificates": {"mode": "provided", "secretName": "mine"}},
+    "policies": {"policies": {"managed": True}},
 }
 NAMED = {
     "secrets",
@@ -25,6 +26,10 @@ NAMED = {
     "deployments",
     "mutatingwebhookconfigurations",
     "validatingwebhookconfigurations",
+    "mutatingadmissionpolicies",
+    "mutatingadmissionpolicybindings",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
 }
 """What is reached by name only: a right on all of these would be a right over the cluster."""
 
@@ -65,10 +70,11 @@ def test_the_operator_may_write_the_secret_and_the_bundle_that_it_makes(render: 
 def test_check_asks_for_every_right_that_is_granted_and_for_no_other(
     mode: str, render: Render
 ) -> None:
-    names_of_release = {"namespace": "injection", "fullname": FULLNAME, "certificate_mode": mode}
-    secret = MODES[mode].get("certificates", {}).get("secretName") or names.secret_name(FULLNAME)
-    checked = rights.needed(settings.Settings(**names_of_release, secret_name=secret))
-    granted = _grants(_rules(render(MODES[mode], release="blue")))
+    rendered = render(MODES[mode], release="blue")
+    env = rendered.operator()["env"]
+    variables = {each["name"]: each["value"] for each in env if "value" in each}
+    checked = rights.needed(settings.Settings.from_environment(variables))
+    granted = _grants(_rules(rendered))
 
     assert sorted((right.resource, right.verb, right.name) for right in checked) == sorted(granted)
 

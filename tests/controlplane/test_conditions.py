@@ -164,6 +164,30 @@ def test_a_cluster_injection_becomes_ready_with_its_first_enabled_namespace(
         product.plane.kubectl("delete", "csinj", namespace)
 
 
+def test_without_the_chart_s_value_a_compiled_injection_says_how_to_get_a_policy(
+    product: kit.Product, namespace: str
+) -> None:
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    fields = {"namespaceSelector": selector, "engine": "Policy"}
+    injection = kit.injection(namespace, kind=names.CLUSTER_KIND, **fields)
+    plane = product.plane
+    plane.kubectl("create", "-f", "-", stdin=json.dumps(injection))
+    try:
+        where = "--for=jsonpath={.status.conditions[?(@.type=='Compiled')].reason}=NotManaged"
+        plane.kubectl("wait", f"csinj/{namespace}", where, "--timeout=20s")
+        plane.kubectl("label", "namespace", namespace, "sidecar-injection=enabled")
+        plane.wait("by the webhook", lambda: injected(product, namespace), seconds=5)
+
+        change = {"spec": {"engine": "Webhook"}}
+        path = f"/apis/{names.API_VERSION}/{names.CLUSTER_PLURAL}/{namespace}"
+        plane.client.request("PATCH", path, change, **kit.PATCH)
+        plane.wait(
+            "the condition is gone", lambda: not kit.condition(plane.client.get(path), "Compiled")
+        )
+    finally:
+        plane.kubectl("delete", "csinj", namespace)
+
+
 def injected(product: kit.Product, namespace: str) -> kit.Json:
     pod = product.create_pod(namespace, kit.pod(), dry_run=True)
     return pod if kit.containers(pod) == ["app", "sidecar"] else {}

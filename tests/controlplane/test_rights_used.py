@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from sidecar_injector import names
-from tests.kits import audit_log
+from tests.kits import audit_log, managed_policies
 from tests.kits import certificate_modes as modes
 from tests.kits import installation as installing
 from tests.kits import product as kit
@@ -44,7 +44,7 @@ class Life:
     requests: list[audit_log.Request]
 
 
-@pytest.fixture(scope="module", params=["selfSigned", "provided", "certManager"])
+@pytest.fixture(scope="module", params=["selfSigned", "provided", "certManager", "policies"])
 def life(
     programs: binaries.Binaries,
     request: pytest.FixtureRequest,
@@ -95,6 +95,18 @@ def cert_manager(plane: cluster.ControlPlane) -> Iterator[Chapters]:
             *chapters,
             functools.partial(the_deployment_goes, mode.product),
         ]
+
+
+@contextlib.contextmanager
+def policies(plane: cluster.ControlPlane) -> Iterator[Chapters]:
+    with installing.installation(plane, *VALUES, "policies.managed=true") as product:
+        written = [functools.partial(the_policies_are_mended, product)]
+        yield [*written, *[functools.partial(chapter, product) for chapter in OWN_CHAPTERS]]
+
+
+def the_policies_are_mended(product: kit.Product) -> None:
+    for resource in managed_policies.EDITS:
+        managed_policies.edit_until_mended(product, resource)
 
 
 def others(product: kit.Product) -> Chapters:
@@ -247,7 +259,12 @@ OWN_CHAPTERS = (
     the_bundles_are_wiped,
     the_deployment_goes_with_the_secret,
 )
-INSTALLATIONS = {"selfSigned": self_signed, "provided": provided, "certManager": cert_manager}
+INSTALLATIONS = {
+    "selfSigned": self_signed,
+    "provided": provided,
+    "certManager": cert_manager,
+    "policies": policies,
+}
 
 
 def test_nothing_that_the_operator_asks_for_is_forbidden(life: Life) -> None:

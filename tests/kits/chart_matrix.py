@@ -39,6 +39,7 @@ EVERYTHING: dict[str, Any] = {
     },
     "settings": {"adminPort": 18080, "leafSeconds": "720h", "caSeconds": "8760h"},
     "certificates": {"mode": "certManager", "issuerRef": {"name": "ca", "kind": "ClusterIssuer"}},
+    "policies": {"managed": True},
     "crds": {"annotations": {"argocd.argoproj.io/sync-options": "Replace=true"}},
     "serviceAccount": {"name": "injector", "annotations": {"a": "b"}},
     "hostNetwork": True,

@@ -165,13 +165,20 @@ class FakeApi:
         return copy.deepcopy(body) if dry_run else self.seed(resource, body)
 
     async def replace(
-        self, resource: api.Resource, body: api.Json, *, name: str, namespace: str | None = None
+        self,
+        resource: api.Resource,
+        body: api.Json,
+        *,
+        name: str,
+        namespace: str | None = None,
+        dry_run: bool = False,
     ) -> api.Json:
         await self._begin("replace", resource)
         current = self._find(resource, name=name, namespace=namespace)
         if api.resource_version(body) != api.resource_version(current):
             raise refusal(409, "Conflict")
-        return self._store(resource, copy.deepcopy(body), event="MODIFIED")
+        body = copy.deepcopy(body)
+        return body if dry_run else self._store(resource, body, event="MODIFIED")
 
     async def patch(
         self,

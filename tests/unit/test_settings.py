@@ -20,6 +20,7 @@ DEFAULTS = {
     "SECRET_NAME": "sidecar-injector-tls",
     "CERTIFICATE_MODE": "selfSigned",
     "QUOTAS": "Checked",
+    "POLICIES": "Unmanaged",
     "WEBHOOK_PORT": 9443,
     "ADMIN_PORT": 8080,
     "SCRATCH_FOLDER": "/tmp",
@@ -38,6 +39,7 @@ DEFAULTS = {
 OTHERS = {
     "CERTIFICATE_MODE": "provided",
     "QUOTAS": "Ignored",
+    "POLICIES": "Managed",
     "CLIENT_CA": server_certificates.certify().cert_pem.decode(),
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "debug",

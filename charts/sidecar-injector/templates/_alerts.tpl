@@ -77,6 +77,11 @@ all), and the operator's say why.
     "for" "5m" "severity" "critical"
     "summary" "A webhook configuration does not trust the replicas."
     "description" "Something keeps rewriting its CA bundle, and an Event on it names the other manager; in mode certManager cainjector does not write it.") }}
+{{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorPolicyStale"
+    "expr" (printf "min(sidecar_injector_policy_in_sync{%s}) == 0" $ours)
+    "for" "5m" "severity" "warning"
+    "summary" "The admission policy is not what the injections ask for."
+    "description" "The condition Compiled and an Event say why it cannot be written. New pods get what the old policy adds.") }}
 {{ include "sidecar-injector.alert" (dict "root" . "alert" "SidecarInjectorCacheNotSynced"
     "expr" (printf "min by (resource) (sidecar_injector_cache_synced{%s}) == 0" $ours)
     "for" "5m" "severity" "warning"

@@ -158,6 +158,20 @@ older chart do not have it, with `helm upgrade --reuse-values`.
 {{- end }}
 
 {{/*
+Whether the operator keeps admission policies: the value says so, and the API server serves them. Without
+a cluster (`helm template`) no kind is known, not even Pod, and then the release of Kubernetes decides. The
+values of an older chart do not have it, with `helm upgrade --reuse-values`.
+*/}}
+{{- define "sidecar-injector.policies" -}}
+{{- $kinds := .Capabilities.APIVersions }}
+{{- $served := $kinds.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}
+{{- if not ($kinds.Has "v1/Pod") }}
+{{- $served = semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version }}
+{{- end }}
+{{- and $served (eq (toString (.Values.policies).managed) "true") }}
+{{- end }}
+
+{{/*
 CEL for the pod template of an object, which is object or oldObject. Takes the root and that name.
 */}}
 {{- define "sidecar-injector.podTemplate" -}}

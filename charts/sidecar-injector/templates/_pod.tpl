@@ -30,6 +30,8 @@ so without the default apiVersion a second server-side applier of the same manif
   value: {{ .Values.certificates.mode | quote }}
 - name: SIDECAR_INJECTOR_QUOTAS
   value: {{ eq (include "sidecar-injector.quotas" .) "true" | ternary "Checked" "Ignored" }}
+- name: SIDECAR_INJECTOR_POLICIES
+  value: {{ eq (include "sidecar-injector.policies" .) "true" | ternary "Managed" "Unmanaged" }}
 - name: SIDECAR_INJECTOR_WEBHOOK_PORT
   value: {{ include "sidecar-injector.text" .Values.webhook.securePort | quote }}
 - name: SIDECAR_INJECTOR_ADMIN_PORT

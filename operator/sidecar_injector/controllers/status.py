@@ -50,9 +50,11 @@ class StatusWriter:
         metrics: Metrics,
         clock: Callable[[], datetime.datetime],
         monotonic: Callable[[], float] = time.monotonic,
+        compiled: Callable[[model.Injection], status.Fields | None] = lambda injection: None,
     ) -> None:
+        """`compiled` returns the condition `Compiled`, if this replica knows it."""
         self._client, self._state, self._serving = client, state, serving
-        self._judge = injection_judge
+        self._judge, self._compiled = injection_judge, compiled
         self._writes, self._clock, self._monotonic = metrics.writes, clock, monotonic
         self._resources: Mapping[str, Mapping[informer.Key, api.Json]] = {}
         self._changed: dict[Key, None] = {}
@@ -154,6 +156,7 @@ class StatusWriter:
             serving=self._serving(),
             current=current,
             now=self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            compiled=self._compiled(injection),
         )
         if change is None:
             self._limiter.observe_correct(key)
@@ -175,7 +178,9 @@ class StatusWriter:
         """The seconds for which the status that is there stays."""
         if status.is_complete(current, generation=injection.generation):
             present = status.content(current)
-            if delay := self._agreement.delay(key, wanted=wanted, present=present):
+            if wanted != present and (
+                delay := self._agreement.delay(key, wanted=wanted, present=present)
+            ):
                 return delay
         return self._limiter.delay(key, wanted)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sidecar_injector import names
 from sidecar_injector.core import audit
@@ -24,13 +24,15 @@ def wanted(
     serving: bool,
     current: Mapping[str, Any],
     now: str,
+    compiled: Fields | None = None,
 ) -> Json | None:
     """The members of `status` that should change; None if nothing should.
 
     `errors` are those that `linting.validate` finds, `namespace` is the injection's own (None for
     the cluster kind, or while it is unknown), `serving` is whether this replica injects pods now,
     `now` is an RFC 3339 time. A replica that does not serve yet keeps the conditions `Ready` and
-    `Effective`, because another replica may serve.
+    `Effective`, because another replica may serve. `compiled` is what became of an injection with
+    `engine: Policy`; only the leader knows it, and the others keep what is there.
     """
     before = {condition.get("type"): condition for condition in current.get("conditions") or ()}
     ready = _ready(injection, namespace, reach, serving=serving, accepted=not errors)
@@ -46,6 +48,8 @@ def wanted(
             ("Ready", ready),
         )
     ]
+    if injection.is_compiled:
+        conditions[1:1] = _compiled(compiled, before.get(COMPILED), injection=injection, now=now)
     status = {
         "observedGeneration": injection.generation,
         "templateHash": injection.hash,
@@ -57,6 +61,7 @@ def wanted(
 Fields = tuple[str, str, str]
 """Status, reason and message of a condition; no message is empty."""
 PENDING = "Pending"
+COMPILED = "Compiled"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ Content = tuple[Any, ...]
 
 
 def content(status: Mapping[str, Any]) -> Content:
-    """What a status says, whoever wrote it."""
+    """What a status says, whoever wrote it, but for the condition that only the leader writes."""
     fields = ("type", "status", "reason", "message", "observedGeneration")
     return (
         status.get("observedGeneration"),
@@ -82,6 +87,7 @@ def content(status: Mapping[str, Any]) -> Content:
         *(
             tuple(str(condition.get(field, "")) for field in fields)
             for condition in status.get("conditions") or ()
+            if condition.get("type") != COMPILED
         ),
     )
 
@@ -101,6 +107,55 @@ def is_complete(status: Mapping[str, Any], *, generation: int | None) -> bool:
     )
 
 
+_MANAGE: Final = (
+    "the webhook injects it, as the operator may not write policies: helm upgrade --reuse-values"
+    " --set policies.managed=true lets it, and sidecar-injector compile makes one to apply"
+)
+NOT_ACCEPTED: Final[Fields] = (
+    "False", "NotAccepted", "an injection that is not valid is never applied",
+)  # fmt: skip
+SUSPENDED: Final[Fields] = "False", "Suspended", "spec.suspend is true"
+NOT_MANAGED: Final[Fields] = "False", "NotManaged", _MANAGE
+
+
+def not_served(minor: int) -> Fields:
+    """Of a cluster of the release 1.`minor`."""
+    message = f"the webhook injects it, as Kubernetes 1.{minor} has no such policies: 1.36 has"
+    return "False", "NotServed", message
+
+
+def not_compiled(why: str, *, is_size: bool) -> Fields:
+    """Of an injection that no policy can do; `why` begins with the path of a field."""
+    reason = "TooLarge" if is_size else "Unsupported"
+    return "False", reason, f"the webhook injects it: {why}"[:MAX_MESSAGE]
+
+
+def not_written(problem: str) -> Fields:
+    """Of an injection whose policy is not in the cluster as it should be."""
+    return "False", "NotWritten", f"the webhook injects it: {problem}"[:MAX_MESSAGE]
+
+
+def in_force(policy: str, unguarded: str) -> Fields:
+    """Of an injection in a policy; `unguarded` is why the guard cannot hold `failurePolicy`."""
+    message = f"MutatingAdmissionPolicy {policy} adds it, also while no replica runs"
+    if unguarded:
+        message += f"; only the webhook can refuse a pod for it: {unguarded}"
+    return "True", "InForce", message[:MAX_MESSAGE]
+
+
+def _compiled(
+    fields: Fields | None,
+    before: Mapping[str, Any] | None,
+    *,
+    injection: model.Injection,
+    now: str,
+) -> list[Json]:
+    """The condition; as it is if nothing is known of this version of the injection."""
+    if fields is None:
+        return [dict(before)] if before else []
+    return [_condition(COMPILED, fields, before or {}, injection=injection, now=now)]
+
+
 def _accepted(errors: Sequence[schema.Problem]) -> Fields:
     if not errors:
         return "True", "Valid", "the spec is valid"
@@ -116,9 +171,9 @@ def _ready(
     accepted: bool,
 ) -> Fields:
     if not accepted:
-        return "False", "NotAccepted", "an injection that is not valid is never applied"
+        return NOT_ACCEPTED
     if injection.spec.get("suspend"):
-        return "False", "Suspended", "spec.suspend is true"
+        return SUSPENDED
     if not injection.is_cluster:
         if namespace is None:
             return "Unknown", PENDING, "the namespace is not known yet"

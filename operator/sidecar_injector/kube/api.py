@@ -203,6 +203,22 @@ VALIDATING: Final = Resource(
     "validatingwebhookconfigurations",
     "ValidatingWebhookConfiguration",
 )
+POLICIES: Final = Resource(
+    "admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy"
+)
+POLICY_BINDINGS: Final = Resource(
+    "admissionregistration.k8s.io/v1",
+    "mutatingadmissionpolicybindings",
+    "MutatingAdmissionPolicyBinding",
+)
+GUARDS: Final = Resource(
+    "admissionregistration.k8s.io/v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy"
+)
+GUARD_BINDINGS: Final = Resource(
+    "admissionregistration.k8s.io/v1",
+    "validatingadmissionpolicybindings",
+    "ValidatingAdmissionPolicyBinding",
+)
 INJECTIONS: Final = Resource(names.API_VERSION, names.PLURAL, names.KIND)
 CLUSTER_INJECTIONS: Final = Resource(names.API_VERSION, names.CLUSTER_PLURAL, names.CLUSTER_KIND)
 
@@ -316,7 +332,13 @@ class Api(Protocol):
         ...
 
     async def replace(
-        self, resource: Resource, body: Json, *, name: str, namespace: str | None = None
+        self,
+        resource: Resource,
+        body: Json,
+        *,
+        name: str,
+        namespace: str | None = None,
+        dry_run: bool = False,
     ) -> Json:
         """Compare-and-swap: ApiError 409 unless `metadata.resourceVersion` is the current one."""
         ...

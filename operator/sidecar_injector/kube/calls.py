@@ -68,15 +68,20 @@ class Calls(abc.ABC):
         namespace: str | None = None,
         dry_run: bool = False,
     ) -> api.Json:
-        query = {**WRITES, "dryRun": "All"} if dry_run else WRITES
         path = url_path(resource, namespace=namespace)
-        return await self._json("POST", path, query=query, body=body)
+        return await self._json("POST", path, query=_writes(dry_run=dry_run), body=body)
 
     async def replace(
-        self, resource: api.Resource, body: api.Json, *, name: str, namespace: str | None = None
+        self,
+        resource: api.Resource,
+        body: api.Json,
+        *,
+        name: str,
+        namespace: str | None = None,
+        dry_run: bool = False,
     ) -> api.Json:
         path = url_path(resource, namespace=namespace, name=name)
-        return await self._json("PUT", path, query=WRITES, body=body)
+        return await self._json("PUT", path, query=_writes(dry_run=dry_run), body=body)
 
     async def patch(
         self,
@@ -101,6 +106,10 @@ class Calls(abc.ABC):
     @abc.abstractmethod
     async def _json(self, method: str, path: str, **options: Any) -> api.Json:
         """The response to a request; every failure is a KubeError."""
+
+
+def _writes(*, dry_run: bool) -> dict[str, str]:
+    return {**WRITES, "dryRun": "All"} if dry_run else WRITES
 
 
 def url_path(

@@ -33,7 +33,8 @@ PATCH_BUCKETS: Final = (256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_14
 AUDIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 WRITTEN: Final = (
     "secret", "mutatingwebhookconfigurations", "validatingwebhookconfigurations", "status", "pods",
-    "lease",
+    "lease", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings",
+    "validatingadmissionpolicies", "validatingadmissionpolicybindings",
 )  # fmt: skip
 """What we write: `pods` are the counts in the status of an injection, `status` is the rest."""
 WRITE_RESULTS: Final = ("written", "conflict", "failed")
@@ -242,6 +243,10 @@ class Metrics:
         )
         for labels in itertools.product(WRITTEN, WRITE_RESULTS):
             self.writes.labels(*labels)
+        self.policy_in_sync = self._gauge(
+            "policy_in_sync",
+            "0 while the leader cannot bring the admission policies to what injections ask for.",
+        )
         self.events = self._counter("events_total", "Events by what became of them.", "result")
         for result in EVENT_RESULTS:
             self.events.labels(result)

@@ -67,7 +67,10 @@ class ClusterState:
         self._indexes: dict[str, namespace_view.Index] = {}
         """Of the injections of a namespace, by namespace."""
         self._serials = itertools.count(1)
-        self._kubernetes_minor: int | None = None
+        self.kubernetes_minor: int | None = None
+        """The release of the cluster, 32 for 1.32; None until it is known."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after every change of what a decision looks at."""
 
     def of_namespace(self, namespace: str) -> NamespaceState:
         """The state of a namespace for which the API server has called us."""
@@ -90,7 +93,7 @@ class ClusterState:
             service_accounts=self.service_accounts.names(name),
             limits=namespace_limits.of_objects(self._limits.get(name, {}).values()),
             release_namespace=self._release_namespace,
-            kubernetes_minor=self._kubernetes_minor,
+            kubernetes_minor=self.kubernetes_minor,
         )
         # While the ServiceAccounts are listed, their names arrive without a change.
         is_kept = name in self._namespaces and self.service_accounts.is_settled
@@ -116,6 +119,13 @@ class ClusterState:
             self._compiled.clear()
         else:
             self._compiled.pop(namespace, None)
+        self.on_change()
+
+    @property
+    def limited_namespaces(self) -> frozenset[str]:
+        """The enabled namespaces that have a LimitRange or a ResourceQuota."""
+        namespaces = map(self._namespaces.get, self._limits)
+        return frozenset(each.name for each in namespaces if each and each.is_enabled)
 
     def competing_injections(self, namespace: str | None) -> tuple[model.Injection, ...]:
         """All that may meet an injection of this namespace on a pod; None: one of the cluster.
@@ -159,8 +169,8 @@ class ClusterState:
 
     def release_read(self, minor: int) -> None:
         """The release of the cluster was read, which an upgrade changes."""
-        if minor != self._kubernetes_minor:
-            self._kubernetes_minor = minor
+        if minor != self.kubernetes_minor:
+            self.kubernetes_minor = minor
             self._forget(None)
 
     def namespace_changed(self, key: Key, old: Json | None, new: Json | None) -> None:

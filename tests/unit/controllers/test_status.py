@@ -12,6 +12,7 @@ import pytest
 
 from sidecar_injector import names
 from sidecar_injector.controllers import agreement, rate_limit, status
+from sidecar_injector.core import status as wanted
 from sidecar_injector.core.injections import model, schema
 from sidecar_injector.kube import api, informer
 from sidecar_injector.observability.metrics import Metrics
@@ -44,6 +45,9 @@ def as_it_is(injection: model.Injection) -> model.Injection:
 class Replica:
     """A status writer with its informers."""
 
+    compiled: wanted.Fields | None = None
+    """What it knows of the policy, if it leads."""
+
     def __init__(self, cluster: Cluster, version: Version) -> None:
         self.metrics = Metrics()
         self.state = State(version)
@@ -51,7 +55,7 @@ class Replica:
         self.writer = status.StatusWriter(
             cluster.server, state=self.state, injection_judge=judge.Judge(self.metrics),
             serving=lambda: self.serving, metrics=self.metrics, clock=cluster.now,
-            monotonic=lambda: cluster.seconds,
+            monotonic=lambda: cluster.seconds, compiled=lambda injection: self.compiled,
         )  # fmt: skip
         self.injections = informer.Informer(
             cluster.server, api.INJECTIONS, metrics=self.metrics, on_change=self.changed
@@ -174,6 +178,29 @@ async def test_replicas_of_one_version_write_once(cluster: Cluster) -> None:
     await cluster.passes(60)
     assert cluster.writes == 1
     assert cluster.condition()["status"] == "True"
+
+
+def compiled(injection: model.Injection) -> model.Injection:
+    """As if it were of the cluster."""
+    spec = {**injection.spec, "engine": "Policy"}
+    return dataclasses.replace(injection, kind=names.CLUSTER_KIND, spec=spec)
+
+
+async def test_only_the_leader_writes_what_became_of_the_policy(cluster: Cluster) -> None:
+    """What another replica writes about the rest at the same time does not hold it up."""
+    _, leader = await cluster.start(compiled), await cluster.start(compiled)
+    for fields in (wanted.not_written("no right"), wanted.in_force("policy", "")):
+        leader.compiled = fields
+        leader.writer.changed(names.KIND, (NAMESPACE, "log"))
+        await cluster.passes(2)
+        assert cluster.condition("Compiled")["reason"] == fields[1]
+    before = cluster.status()["conditions"]
+    older = [
+        {**each, "reason": "NotWritten"} if each["type"] == "Compiled" else each for each in before
+    ]
+    cluster.damage(conditions=older)
+    await cluster.passes(2)
+    assert cluster.condition("Compiled")["reason"] == "InForce"
 
 
 def other_hash(injection: model.Injection) -> model.Injection:

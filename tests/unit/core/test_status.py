@@ -28,6 +28,7 @@ def wanted(
     current=None,
     now=NOW,
     reach=status.Reach(),  # noqa: B008 - frozen
+    compiled=None,
 ):
     subject = subject or injection()
     errors = validate.validate(subject).errors
@@ -39,6 +40,7 @@ def wanted(
         serving=serving,
         current=current or {},
         now=now,
+        compiled=compiled,
     )
 
 
@@ -194,3 +196,50 @@ def test_a_pod_that_comes_or_goes_does_not_change_the_conditions():
     status_ = wanted(current={"pods": {"selected": 1, "skipped": 0}})
     later = status_ | {"pods": {"selected": 5, "skipped": 3}}
     assert wanted(current=later, now=LATER) is None
+
+
+COMPILED = injection(cluster=True, engine="Policy")
+IN_FORCE = status.in_force("policy", "")
+
+
+def of_policy(compiled, **fields):
+    return wanted(COMPILED, namespace=None, compiled=compiled, **fields)
+
+
+def test_the_leader_says_what_became_of_a_compiled_injection():
+    first = of_policy(IN_FORCE)
+    assert short(first, "Compiled") == ("True", "InForce")
+    assert [each["type"] for each in first["conditions"]] == sorted(
+        each["type"] for each in first["conditions"]
+    )
+    assert of_policy(IN_FORCE, current=first) is None
+    second = of_policy(status.not_written("no right"), current=first, now=LATER)
+    assert condition(second, "Compiled")["lastTransitionTime"] == LATER
+    assert "no right" in condition(second, "Compiled")["message"]
+
+
+def test_a_replica_that_does_not_lead_keeps_the_condition_as_it_is():
+    first = of_policy(IN_FORCE)
+    assert of_policy(None, current=first) is None
+    suspended = injection(cluster=True, engine="Policy", suspend=True)
+    second = wanted(suspended, namespace=None, current=first, now=LATER)
+    assert condition(second, "Compiled") == condition(first, "Compiled")
+    assert "Compiled" not in {each["type"] for each in of_policy(None)["conditions"]}
+
+
+def test_an_injection_of_the_webhook_has_no_such_condition():
+    first = of_policy(IN_FORCE)
+    for compiled in (None, IN_FORCE):
+        back = wanted(injection(cluster=True), namespace=None, current=first, compiled=compiled)
+        assert "Compiled" not in {each["type"] for each in back["conditions"]}
+
+
+def test_a_long_message_is_cut_and_none_is_empty():
+    for fields in (
+        status.NOT_MANAGED,
+        status.not_served(35),
+        status.not_written("x" * 5000),
+        status.not_compiled("spec.x: " + "x" * 5000, is_size=False),
+        status.in_force("policy", "spec.x: " + "x" * 5000),
+    ):
+        assert 0 < len(fields[2]) <= status.MAX_MESSAGE

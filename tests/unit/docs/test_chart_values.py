@@ -32,6 +32,7 @@ SET_FROM_ELSEWHERE = {
     "secret_name",
     "certificate_mode",
     "quotas",
+    "policies",
     "webhook_port",
     "scratch_folder",
 }

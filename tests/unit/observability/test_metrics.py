@@ -36,6 +36,7 @@ METRICS = {
     "certificate_rollbacks": "counter",
     "clock_skew_seconds": "gauge",
     "ca_bundle_in_sync": "gauge",
+    "policy_in_sync": "gauge",
     "writes": "counter",
     "loop_lag_seconds": "histogram",
     "loop_held_seconds": "histogram",
@@ -99,7 +100,7 @@ def test_the_list_of_instruments_is_what_is_exposed():
 
 def test_every_write_and_event_is_counted_from_nothing():
     exposed = families(Metrics())
-    for name, values in (("writes", 18), ("events", 4), ("audit_pods", 7)):
+    for name, values in (("writes", 30), ("events", 4), ("audit_pods", 7)):
         samples = [
             sample for sample in exposed[f"sidecar_injector_{name}"].samples
             if not sample.name.endswith("_created")

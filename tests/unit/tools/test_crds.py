@@ -216,7 +216,11 @@ def test_the_defaults_are_those_of_the_manual(kind: definition.Kind) -> None:
 
     assert defaults == {
         ".spec.activation": "Automatic",
-        **({".spec.optOut": "Allowed"} if kind.kind == names.CLUSTER_KIND else {}),
+        **(
+            {".spec.optOut": "Allowed", ".spec.engine": "Webhook"}
+            if kind.kind == names.CLUSTER_KIND
+            else {}
+        ),
         ".spec.priority": 0,
         ".spec.suspend": False,
         ".spec.dryRun": False,
@@ -239,7 +243,7 @@ def test_the_defaults_are_those_of_the_manual(kind: definition.Kind) -> None:
     }
 
 
-def test_the_cluster_kind_has_four_fields_more() -> None:
+def test_the_cluster_kind_has_five_fields_more() -> None:
     namespaced, cluster = (
         {path for path, node in parts(kind)[0].items() if "description" in node}
         for kind in definition.KINDS
@@ -248,6 +252,7 @@ def test_the_cluster_kind_has_four_fields_more() -> None:
     assert cluster - namespaced == {
         ".spec.namespaceSelector",
         ".spec.optOut",
+        ".spec.engine",
         ".spec.template.spec.hostNetwork",
         ".spec.template.spec.hostPID",
     }

@@ -21,6 +21,8 @@ RBAC = "rbac.authorization.k8s.io"
 READ = ("list", "watch")
 OWN_KINDS = (names.PLURAL, names.CLUSTER_PLURAL)
 WEBHOOKS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+POLICIES = ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
+GUARDS = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
 WATCHED = ("namespaces", "pods", "serviceaccounts")
 QUOTAS = ("limitranges", "resourcequotas")
 
@@ -107,6 +109,7 @@ def needed(settings: Settings) -> list[Right]:
     webhooks = (*reads, "patch") if writes_bundle else reads
     secrets = (*reads, "update") if writes_secret else reads
     lease = names.lease_name(settings.fullname)
+    policies = (*READ, "update") if settings.policies_are_managed else ()
     return [
         *_rights(READ, names.GROUP, OWN_KINDS),
         *_rights(("patch",), names.GROUP, [f"{plural}/status" for plural in OWN_KINDS]),
@@ -117,6 +120,8 @@ def needed(settings: Settings) -> list[Right]:
         *_rights(("get",), "batch", ["jobs"]),
         *_rights(READ, CRD_GROUP, ["customresourcedefinitions"]),
         *_rights(webhooks, ADMISSION, WEBHOOKS, name=settings.fullname),
+        *_rights(policies, ADMISSION, POLICIES, name=settings.fullname),
+        *_rights(policies, ADMISSION, GUARDS, name=names.guard_name(settings.fullname)),
         *(_rights(("create",), "", ["secrets"], namespace) if writes_secret else ()),
         *_rights(secrets, "", ["secrets"], namespace, settings.secret_name),
         *_rights(("create",), "coordination.k8s.io", ["leases"], namespace),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any
 
 from sidecar_injector import names
 from sidecar_injector.controllers import loop, rate_limit
@@ -35,7 +36,9 @@ class Auditor:
         recorder: events.Recorder,
         metrics: Metrics,
         clocks: server_clock.Clocks,
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
+        """`beside` is what else only the leader runs."""
         self._api, self._state, self._metrics, self._clocks = client, state, metrics, clocks
         ref = leader_election.LeaseRef(
             namespace=settings.namespace,
@@ -55,6 +58,7 @@ class Auditor:
         self._tallies = count.Tallies()
         self._every = settings.audit_seconds
         self._limiter = rate_limit.WriteLimiter(clocks.monotonic)
+        self._beside = beside
         self._is_counted = False
         """Whether the count that runs has all numbers, and only has to write them."""
         self._loop = loop.Loop(self.step, what="the audit")
@@ -83,10 +87,20 @@ class Auditor:
         self.schedule.mark(namespace)
         self._loop.wake()
 
-    async def run(self, informers: Sequence[informer.Informer]) -> None:
-        """Audit while this replica is the leader, until cancelled."""
+    async def run(
+        self,
+        informers: Sequence[informer.Informer],
+        *,
+        tried: Sequence[informer.Informer] = (),
+    ) -> None:
+        """Audit while this replica is the leader, until cancelled.
+
+        It begins when the informers have a complete list, and the `tried` ones that or an error.
+        """
         for each in informers:
             await each.synced.wait()
+        for each in tried:
+            await each.tried.wait()
         await self._lease.lead(self._lead)
 
     async def _lead(self) -> None:
@@ -95,6 +109,8 @@ class Auditor:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch.run())
                 group.create_task(self._loop.run())
+                if self._beside:
+                    group.create_task(self._beside())
         finally:
             self.schedule.stop()
             self._tallies = count.Tallies()

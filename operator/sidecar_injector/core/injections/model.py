@@ -28,9 +28,11 @@ UNHASHED = frozenset(
         "dryRun",
         "failurePolicy",
         "operatingSystem",
+        "engine",
     }
 )
-"""Fields that decide whether a pod is injected; all others shape the pod and are hashed."""
+"""Fields that decide whether a pod is injected, and by whom; all others shape the pod and are
+hashed."""
 HASH_DIGITS = 16
 MAX_BYTES = 128 * 1024
 """Of the spec as compact JSON. The largest templates that are known have a tenth of it, and to
@@ -110,6 +112,11 @@ class Injection:
     def is_mandatory(self) -> bool:
         """Whether pods cannot opt out of it; a namespace's own injections cannot ask for that."""
         return self.is_cluster and self.spec.get("optOut") == "Forbidden"
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether an admission policy shall add it; a namespace's own cannot ask for that."""
+        return self.is_cluster and self.spec.get("engine") == "Policy"
 
     @property
     def template_spec(self) -> Mapping[str, Any]:

@@ -127,3 +127,14 @@ def test_a_pattern_ends_where_the_text_ends():
     """Python's `$` also matches before a last newline, the API server's does not."""
     (problem,) = read({"template": template(containers=[container("sidecar\n")])}).errors
     assert problem.path == "spec.template.spec.containers[0].name"
+
+
+def test_the_engine_does_not_change_the_hash_and_only_the_cluster_kind_is_compiled():
+    spec = {"template": template(containers=[container()])}
+    compiled = read({**spec, "engine": "Policy"}, cluster=True)
+    assert compiled.errors == ()
+    assert compiled.is_compiled
+    assert not read({**spec, "engine": "Webhook"}, cluster=True).is_compiled
+    assert compiled.hash == read(spec, cluster=True).hash
+    (problem,) = read({**spec, "engine": "Policy"}).errors
+    assert problem.path == "spec.engine"
