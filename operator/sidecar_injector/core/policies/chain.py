@@ -38,9 +38,9 @@ COMPILED_HASH: Final = f"{names.GROUP}/compiled-hash"
 API_VERSION: Final = "admissionregistration.k8s.io/v1"
 OLDEST_MINOR: Final = 36
 """The first release that serves MutatingAdmissionPolicy as v1."""
-MOST_CHARACTERS: Final = 512 << 10
-"""Of a policy. One of 400 KB with 100 injections delays the first pod after a start of the API
-server by a second and takes 130 MB of its memory; longer ones cost more than in proportion."""
+MOST_CHARACTERS: Final = 256 << 10
+"""Of a policy. A start of the API server compiles it, and until then no pod of any namespace is
+accepted: docs/benchmarks.md has the delay."""
 MOST_OF_INJECTION: Final = 32 << 10
 MOST_INJECTIONS: Final = 200
 """In one policy: each takes at least 2,500 characters."""
