@@ -281,10 +281,12 @@ def test_check_finds_an_edit_by_hand(checked, policy, fake):
     assert checked()[2] == [AGAIN.format("apply")]
 
 
-def test_check_finds_a_policy_of_somebody_else(checked, policy):
+def test_a_policy_that_was_never_compiled_is_stale_or_no_concern_of_ours(checked, policy, fake):
     policy["metadata"].pop("annotations")
     policy["spec"]["failurePolicy"] = "Fail"
-    assert checked()[1][POLICY][0] == "edited by hand"
+    assert checked()[1][POLICY] == ("stale", "not compiled from injections")
+    fake.take(api.CLUSTER_INJECTIONS, name="mesh")
+    assert checked() == (0, {}, [])
 
 
 def test_check_names_the_injections_of_which_a_policy_is_stale(checked, policy, fake):

@@ -11,7 +11,6 @@ from sidecar_injector import settings as settings_module
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects
 from sidecar_injector.cli.cluster import pods as cluster_pods
-from sidecar_injector.core.injections import model
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.policies import chain
 from sidecar_injector.kube import api
@@ -40,13 +39,13 @@ class State:
     state: str
     message: str
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the cluster has it."""
+        return self.state != ABSENT
+
     def __str__(self) -> str:
         return f"{self.resource.kind} {self.name}"
-
-
-def is_compiled(injection: model.Injection) -> bool:
-    """Whether the injection asks for the policy."""
-    return injection.spec.get("engine") == "Policy"
 
 
 async def check_served(client: api.Api) -> None:
@@ -83,8 +82,9 @@ def compiled(
     every = [live.injection for live in injections.injections]
     if as_files:
         every = [dataclasses.replace(injection, generation=None) for injection in every]
-    others = [injection for injection in every if not is_compiled(injection)]
-    return chain.compile_chain(filter(is_compiled, every), place, others=others)
+    asking = [injection for injection in every if cluster_injections.is_compiled(injection)]
+    others = [injection for injection in every if not cluster_injections.is_compiled(injection)]
+    return chain.compile_chain(asking, place, others=others)
 
 
 async def _limited(client: api.Api, notes: list[str]) -> list[str]:
@@ -104,38 +104,41 @@ async def _limited(client: api.Api, notes: list[str]) -> list[str]:
 async def compare(client: api.Api, *made: chain.Chain, name: str, guarded: bool) -> list[State]:
     """The policy and its binding, with `guarded` also the guard and its binding, as they are.
 
-    They are the same if they are those of one of the chains. What is neither wanted nor there is
+    They are the same if they are those of one of the chains. What is neither wanted nor compiled is
     left out. Raises NotServedError.
     """
     await check_served(client)
-    wanted = [
-        manifest for each in made for manifest in chain.manifests(each, name=name, guarded=guarded)
-    ]
-    resources = {api.POLICIES: name, api.POLICY_BINDINGS: name}
+    manifests = [chain.manifests(each, name=name, guarded=guarded) for each in made]
+    pairs = [((api.POLICIES, api.POLICY_BINDINGS), name)]
     if guarded:
-        resources |= dict.fromkeys((api.GUARDS, api.GUARD_BINDINGS), chain.guard_name(name))
+        pairs.append(((api.GUARDS, api.GUARD_BINDINGS), chain.guard_name(name)))
     states = []
-    for resource, own_name in resources.items():
-        manifests = [manifest for manifest in wanted if manifest["kind"] == resource.kind]
-        live = await api.get_or_none(client, resource, name=own_name)
-        if manifests or live:
-            state, message = _state(manifests, live)
-            states.append(State(resource=resource, name=own_name, state=state, message=message))
+    for resources, own_name in pairs:
+        is_compiled_now = False
+        for resource in resources:
+            wanted = [each for of in manifests for each in of if each["kind"] == resource.kind]
+            live = await api.get_or_none(client, resource, name=own_name)
+            # A binding is not marked.
+            is_compiled_now = is_compiled_now or bool(live and list(_compiled_from(live)))
+            if wanted or (live and is_compiled_now):
+                state, message = _state(wanted, live)
+                states.append(State(resource=resource, name=own_name, state=state, message=message))
     return states
 
 
-def _state(manifests: Sequence[api.Json], live: api.Json | None) -> tuple[str, str]:
+def _state(wanted: Sequence[api.Json], live: api.Json | None) -> tuple[str, str]:
     if live is None:
         return ABSENT, ""
-    if not manifests:
+    if not wanted:
         return UNNEEDED, "no injection is compiled to it"
-    if any(live["spec"] == manifest["spec"] for manifest in manifests):
+    if any(live["spec"] == manifest["spec"] for manifest in wanted):
         return SAME, ""
-    marks = api.metadata(live).get("annotations") or {}
-    # A binding is not marked: it does not depend on injections.
-    if marks.get(chain.COMPILED_HASH) != chain.spec_hash(live["spec"]):
+    hash_before = (api.metadata(live).get("annotations") or {}).get(chain.COMPILED_HASH)
+    if hash_before is None and live["kind"] in (api.POLICIES.kind, api.GUARDS.kind):
+        return STALE, "not compiled from injections"
+    if hash_before != chain.spec_hash(live["spec"]):
         return EDITED, ""
-    others = set(_compiled_from(live)) ^ set(_compiled_from(manifests[0]))
+    others = {*_compiled_from(live)} ^ {*_compiled_from(wanted[0])}
     if others:
         names_of_others = ", ".join(sorted({reference for reference, _ in others}))
         return STALE, f"compiled from other injections: {names_of_others}"
@@ -163,10 +166,18 @@ def remedies(states: Sequence[State], command: str) -> list[str]:
     return [*lines, *(f"kubectl delete {each.resource.plural} {each.name}" for each in unneeded)]
 
 
-def obstacle(live: cluster_injections.LiveInjection) -> str:
-    """Why the webhook does an injection, by its condition `Compiled`; empty if nothing says so."""
-    conditions = lenient.objects(lenient.child(live.resource, "status"), "conditions")
-    compiled = next((each for each in conditions if each.get("type") == "Compiled"), {})
-    if compiled.get("status") != "False":
+def is_managed(settings: settings_module.Settings) -> bool:
+    """Whether the operator keeps the policy."""
+    return bool(getattr(settings, "policies_are_managed", False))
+
+
+def obstacle(live: cluster_injections.LiveInjection, made: chain.Chain) -> str:
+    """Why the webhook does an injection that asks for the policy; empty if the policy does it."""
+    condition = live.compiled
+    if condition.get("status") == "True":
         return ""
-    return f"{compiled.get('reason')}: {compiled.get('message')}"
+    if condition.get("reason", "Unknown") not in cluster_injections.UNJUDGED:
+        return f"{condition.get('reason')}: {condition.get('message')}"
+    key = live.injection.identity
+    lefts = (f"{left.path}: {left.why}" for left in made.left if left.injection.identity == key)
+    return next(lefts, "")

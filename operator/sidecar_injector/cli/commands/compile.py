@@ -149,7 +149,7 @@ def _of_cluster(
         injections = await cluster_injections.injections(client)
         notes.extend(injections.notes)
         if not checks and not any(
-            policies.is_compiled(live.injection) for live in injections.injections
+            cluster_injections.is_compiled(live.injection) for live in injections.injections
         ):
             patch = """--type=merge -p '{"spec":{"engine":"Policy"}}'"""
             raise cluster_client.ClusterError(
