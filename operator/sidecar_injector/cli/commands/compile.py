@@ -15,7 +15,7 @@ from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import errors, policies, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.commands import inject, lint
-from sidecar_injector.cli.input import manifests, yaml_documents, yaml_styles
+from sidecar_injector.cli.input import manifests, yaml_documents
 from sidecar_injector.cli.output import policy_report, tables
 from sidecar_injector.core.policies import chain
 from sidecar_injector.kube import api
@@ -94,9 +94,8 @@ def compile(  # noqa: A001 - the verb's name
     else:
         chains = _of_cluster(address, minor=minor, checks=checks, notes=notes)
     made = chains[0]
-    # An expression is a text of a type of its own, which YAML does not know.
     full_name = f"{name}{STATIC}" if static else name
-    compiled = yaml_styles.plain(chain.manifests(made, name=full_name, guarded=guarded))
+    compiled = chain.manifests(made, name=full_name, guarded=guarded)
     if static:
         # An API server has a folder for each of the two.
         compiled = [each for each in compiled if each["kind"].startswith("Val") is guarded]
