@@ -77,6 +77,12 @@ def test_a_policy_in_order_is_a_line(found, applied):
     assert found() == [("ok", f"{POLICY} is that of the injections: 1", "")]
 
 
+def test_nobody_has_to_have_a_guard(fake, found, applied):
+    fake.seed(api.CLUSTER_INJECTIONS, injection(failurePolicy="Fail"))
+    applied()
+    assert [level for level, _, _ in found()] == ["ok"]
+
+
 def test_a_policy_that_is_not_there_is_a_warning_with_the_command(found):
     remedy = "sidecar-injector compile | kubectl apply -f -"
     assert found() == [

@@ -460,3 +460,15 @@ def test_of_a_pod_that_a_policy_leaves_alone_the_doubt_is_said(tmp_path):
     injections = [resource("mesh", **ENGINE)]
     assert engine_lines(tmp_path, placed(), injections)["mesh"].startswith("would")
     assert engine_lines(tmp_path, rare, injections)["mesh"].startswith("by the webhook: ")
+
+
+def test_an_injection_of_the_webhook_that_comes_first_counts(tmp_path):
+    def sharing(name, **spec):
+        mounted = container(name, volumeMounts=[{"name": "data", "mountPath": f"/{name}"}])
+        parts = {"containers": [mounted], "volumes": [{"name": "data", "emptyDir": {}}]}
+        return resource(name, cluster=True, template={"spec": parts}, **spec)
+
+    injections = [sharing("mesh", engine="Policy"), sharing("first", priority=9)]
+    lines = engine_lines(tmp_path, placed(), injections)
+    assert lines.keys() == {"mesh"}
+    assert "cluster/first" in lines["mesh"]
