@@ -161,6 +161,34 @@ def test_a_policy_of_files_is_that_of_the_cluster(
 
 
 @pytest.mark.usefixtures("injected")
+def test_check_and_explain_know_the_policy(
+    defined: cluster.ControlPlane, place: str, apply: Callable[[str], str]
+) -> None:
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": POD["spec"]}
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
+    metadata = {"name": "web", "namespace": place}
+    head = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
+    defined.kubectl("apply", "-f", "-", stdin=json.dumps(head | {"spec": spec}))
+
+    def told() -> tuple[list[str], list[str]]:
+        """The levels of `check`, and the first words of `explain`."""
+        config = defined.kubeconfig
+        checked = json.loads(cli.run(config, "check", "-o", "json").stdout)["findings"]
+        levels = [each["level"] for each in checked if each["check"] == "policies"]
+        answer = json.loads(
+            cli.run(config, "explain", "deploy/web", "-n", place, "-o", "json").stdout
+        )
+        rules = (rule for each in answer["pods"][0]["injections"] for rule in each["rules"])
+        engines = [rule["message"] for rule in rules if rule["rule"] == "engine"]
+        return levels, [engine.partition(" policy ")[0] for engine in engines]
+
+    missing = f"by the webhook: MutatingAdmissionPolicy {NAME} is not there"
+    assert told() == (["warning"] * 2, [missing] * 2)
+    apply(compiled(defined, "--guard").stdout)
+    assert told() == (["ok"], ["would be done by"] * 2)
+
+
+@pytest.mark.usefixtures("injected")
 def test_the_guard_alone_refuses_what_lacks_an_injection_that_must_be_there(
     defined: cluster.ControlPlane, place: str, apply: Callable[[str], str]
 ) -> None:
