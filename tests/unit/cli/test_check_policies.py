@@ -149,6 +149,21 @@ def test_what_is_left_to_the_webhook_is_named_as_compiled_here_or_as_the_operato
     assert "serviceAccountName" in found()[0][1]
 
 
+def test_what_nobody_shall_add_is_not_left_to_the_webhook(fake, found, applied):
+    applied()
+    suspended = {"status": "False", "reason": "Suspended", "message": "spec.suspend is true"}
+    fake.seed(api.CLUSTER_INJECTIONS, injection("off", suspend=True, condition=suspended))
+    assert [level for level, _, _ in found()] == ["ok"]
+
+
+def test_a_policy_that_the_operator_keeps_is_its_task(fake, found):
+    fake.seed(api.DEPLOYMENTS, kit.deployment(POLICIES="Managed"))
+    assert found()[0] == (
+        "warning", f"{POLICY} is not there",
+        f"the operator writes it within seconds; if not: kubectl -n {NAME} logs deployment/{NAME}",
+    )  # fmt: skip
+
+
 def test_where_an_injection_asks_who_may_not_look_is_told(fake, found):
     fake.failures["get", api.POLICIES.plural] = [kit.forbidden(api.POLICIES)]
     assert found()[0][:2] == ("unknown", "mutatingadmissionpolicies is forbidden")

@@ -20,7 +20,7 @@ async def compiled(context: CheckContext) -> AsyncIterator[CheckResult]:
     if context.injections is None:
         return
     every = context.injections.injections
-    asking = [live for live in every if cluster_injections.is_compiled(live.injection)]
+    asking = [live for live in every if live.injection.is_compiled]
     settings = context.release.settings if context.release else settings_module.Settings()
     if not asking and not await _exists(context.client, settings.fullname):
         return
@@ -69,7 +69,7 @@ def _differences(
         options.append("--guard")
     command = " ".join((names.PRODUCT, "compile", *options))
     remedy = "; ".join(policies.remedies(states, command))
-    if policies.is_managed(settings):
+    if settings.policies_are_managed:
         logs = f"kubectl -n {settings.namespace} logs deployment/{settings.fullname}"
         remedy = f"the operator writes it within seconds; if not: {logs}"
     for each in states:

@@ -78,8 +78,8 @@ async def _unless_forbidden(reading: Awaitable[Result]) -> Result | None:
 
 def of_files(injections: Sequence[model.Injection]) -> Engines:
     """As they are compiled here, if what comes of it is applied."""
-    asking = [each for each in injections if cluster_injections.is_compiled(each)]
-    others = [each for each in injections if not cluster_injections.is_compiled(each)]
+    asking = [each for each in injections if each.is_compiled]
+    others = [each for each in injections if not each.is_compiled]
     made = chain.compile_chain(asking, chain.Place(), others=others)
     obstacles = {left.injection.reference: f"{left.path}: {left.why}" for left in made.left}
     return Engines(policy=names.PRODUCT, obstacles=obstacles)

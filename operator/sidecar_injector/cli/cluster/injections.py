@@ -47,17 +47,12 @@ class LiveInjection:
     @property
     def engine(self) -> str:
         """What adds it, as far as the operator says so."""
-        if not is_compiled(self.injection):
+        if not self.injection.is_compiled:
             return WEBHOOK
         if self.compiled.get("status") == "True":
             return POLICY
         reason = self.compiled.get("reason", "Unknown")
         return f"{POLICY if reason in UNJUDGED else WEBHOOK}: {reason}"
-
-
-def is_compiled(injection: model.Injection) -> bool:
-    """Whether the injection asks for the policy."""
-    return injection.spec.get("engine") == POLICY
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,8 @@ from sidecar_injector.kube import api
 
 SAME, ABSENT, EDITED, STALE = "same", "not there", "edited by hand", "stale"
 UNNEEDED = "not needed"
+NOBODY = frozenset({"NotAccepted", "Suspended"})
+"""Reasons of the condition `Compiled` by which nothing adds an injection."""
 
 
 class NotServedError(api.KubeError):
@@ -82,8 +84,8 @@ def compiled(
     every = [live.injection for live in injections.injections]
     if as_files:
         every = [dataclasses.replace(injection, generation=None) for injection in every]
-    asking = [injection for injection in every if cluster_injections.is_compiled(injection)]
-    others = [injection for injection in every if not cluster_injections.is_compiled(injection)]
+    asking = [injection for injection in every if injection.is_compiled]
+    others = [injection for injection in every if not injection.is_compiled]
     return chain.compile_chain(asking, place, others=others)
 
 
@@ -166,15 +168,10 @@ def remedies(states: Sequence[State], command: str) -> list[str]:
     return [*lines, *(f"kubectl delete {each.resource.plural} {each.name}" for each in unneeded)]
 
 
-def is_managed(settings: settings_module.Settings) -> bool:
-    """Whether the operator keeps the policy."""
-    return bool(getattr(settings, "policies_are_managed", False))
-
-
 def obstacle(live: cluster_injections.LiveInjection, made: chain.Chain) -> str:
     """Why the webhook does an injection that asks for the policy; empty if the policy does it."""
     condition = live.compiled
-    if condition.get("status") == "True":
+    if condition.get("status") == "True" or condition.get("reason") in NOBODY:
         return ""
     if condition.get("reason", "Unknown") not in cluster_injections.UNJUDGED:
         return f"{condition.get('reason')}: {condition.get('message')}"

@@ -147,9 +147,7 @@ def _of_cluster(
         await policies.check_served(client)
         injections = await cluster_injections.injections(client)
         notes.extend(injections.notes)
-        if not checks and not any(
-            cluster_injections.is_compiled(live.injection) for live in injections.injections
-        ):
+        if not checks and not any(live.injection.is_compiled for live in injections.injections):
             patch = """--type=merge -p '{"spec":{"engine":"Policy"}}'"""
             raise cluster_client.ClusterError(
                 errors.Explained(

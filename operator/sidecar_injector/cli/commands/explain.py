@@ -11,7 +11,6 @@ import click
 from sidecar_injector import names
 from sidecar_injector.cli import options
 from sidecar_injector.cli.cluster import client, history, probe, running, subjects
-from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.output import report, tables
 from sidecar_injector.core import decision, matching, near_misses, patch, remedies
@@ -176,7 +175,7 @@ def _engine_steps(
 
 
 def _asks(line: decision.Line) -> bool:
-    return line.verdict is Verdict.INJECTED and cluster_injections.is_compiled(line.injection)
+    return line.verdict is Verdict.INJECTED and line.injection.is_compiled
 
 
 def _engines(

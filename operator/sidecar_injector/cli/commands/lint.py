@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.commands import inject
 from sidecar_injector.cli.input import manifests
 from sidecar_injector.cli.output import tables
@@ -191,7 +190,7 @@ def _left_to_webhook(
 ) -> Iterator[tuple[LintResult, tuple[str, str]]]:
     """Field and reason of each injection that asks for a policy and cannot be compiled."""
     valid = [result for result in results if not result.has(ERROR)]
-    asking = [each for each in valid if cluster_injections.is_compiled(each.injection)]
+    asking = [each for each in valid if each.injection.is_compiled]
     if not asking:
         return
     # The compiler is for them alone.
