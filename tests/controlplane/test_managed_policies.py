@@ -13,6 +13,7 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.controllers import policy_objects
 from sidecar_injector.kube import api
+from tests.kits import controlplane_cli as cli
 from tests.kits import installation as installing
 from tests.kits import product as kit
 from tests.kits.managed_policies import EDITS, OBJECTS, SECONDS, edit_until_mended, path, spec
@@ -100,6 +101,25 @@ def test_the_policy_follows_the_injection_and_its_engine(product: kit.Product) -
         seconds=SECONDS,
     )
     assert sidecars(product) == ["other:1"], "by the webhook"
+    change(product, **ENGINE)
+    compiled(product, "InForce")
+
+
+def test_what_the_operator_writes_is_what_the_command_line_makes(product: kit.Product) -> None:
+    config = product.plane.kubeconfig
+    answer = cli.read(config, "compile", "--check", "--guard")
+    assert {each["kind"]: each["state"] for each in answer["objects"]} == {
+        api.POLICIES.kind: "same", api.POLICY_BINDINGS.kind: "same",
+    }  # fmt: skip
+    findings = cli.read(config, "check", "-n", TEAM)["findings"]
+    assert [each["level"] for each in findings if each["check"] == "policies"] == ["ok"]
+    (shown,) = cli.read(config, "status")["injections"]
+    assert shown["engine"] == "Policy"
+    change(product, engine="Webhook")
+    product.plane.wait("the policy does nothing", lambda: does_nothing(product), seconds=SECONDS)
+    assert cli.read(config, "compile", "--check", "--guard")["objects"] == []
+    findings = cli.read(config, "check", "-n", TEAM)["findings"]
+    assert not [each for each in findings if each["check"] == "policies"]
     change(product, **ENGINE)
     compiled(product, "InForce")
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
 
 from sidecar_injector import names
+from sidecar_injector.core.validity import releases
 from sidecar_injector.kube import api
 
 Key = tuple[str, str]
@@ -62,8 +63,11 @@ class FakeApi:
         self._epoch = 0
 
     async def document(self, path: str, *, accept: str = "") -> api.Json:
-        """The answer for `/version`, and for `/apis`: the kinds of `custom_kinds`."""
+        """The answer for `/version`, for `/apis`: the kinds of `custom_kinds`, and for policies."""
         self.calls["document", path] += 1
+        if path == f"/apis/{api.POLICIES.api_version}":
+            is_served = (releases.minor_of(self.version) or 0) >= 36
+            return {"resources": [{"name": api.POLICIES.plural}] if is_served else []}
         if path == "/apis":
             return discovery(self.custom_kinds) if "apidiscovery" in accept else {}
         return {"gitVersion": self.version}

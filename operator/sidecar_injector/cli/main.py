@@ -21,6 +21,7 @@ COMPLETE: Final = f"_{names.PRODUCT.replace('-', '_').upper()}_COMPLETE"
 SUMMARIES: Final[Mapping[str, str]] = {
     "certificates": "show the certificates, or replace them",
     "check": "check the installation and print fixes",
+    "compile": "make the admission policy that injects without the operator",
     "completion": "print the script that completes commands in a shell",
     "convert": "make injections of another injector's configuration",
     "diff": "show what the webhook would change in pods",

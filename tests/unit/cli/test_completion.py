@@ -68,8 +68,8 @@ def proposals(tmp_path):
 
 def test_kubectl_completes_verbs_options_choices_and_files(proposals):
     verbs = [
-        "certificates", "check", "completion", "convert", "diff", "explain", "inject", "krm",
-        "lint", "plan", "playground", "restart", "status", "test", "uninject", "version",
+        "certificates", "check", "compile", "completion", "convert", "diff", "explain", "inject",
+        "krm", "lint", "plan", "playground", "restart", "status", "test", "uninject", "version",
     ]  # fmt: skip
     assert [line.partition("\t")[0] for line in proposals("")] == [*verbs, ":4"]
     assert proposals("ex") == ["explain\tsay why a pod is injected or not", ":4"]

@@ -420,3 +420,55 @@ def test_a_port_that_two_containers_have_is_told(tmp_path):
     manifest["spec"]["containers"][0]["ports"] = port
     result = explained(tmp_path, manifest, resource(template={"spec": spec}))
     assert "TCP 3500 is of 'daprd' and of 'app': only one can listen" in result.stdout
+
+
+ENGINE = {"engine": "Policy", "cluster": True}
+
+
+def engine_lines(tmp_path, pods, injections):
+    """The sentences about the engine, by injection."""
+    (answer,) = as_json(tmp_path, pods, injections)["pods"]
+    return {
+        line["name"]: rule["message"]
+        for line in answer["injections"]
+        for rule in line["rules"]
+        if rule["rule"] == "engine"
+    }
+
+
+def test_what_asks_for_a_policy_is_told_what_would_add_it(tmp_path):
+    account = {"spec": {"serviceAccountName": "proxy", "containers": [container("account")]}}
+    parts = {"spec": {"containers": [container("mesh")]}}
+    injections = [
+        resource("mesh", template=parts, **ENGINE),
+        resource("account", template=account, **ENGINE),
+        resource("elsewhere", selector={"matchLabels": {"app": "other"}}, **ENGINE),
+        resource("log"),
+    ]
+    lines = engine_lines(tmp_path, placed(), injections)
+    assert lines.keys() == {"mesh", "account"}
+    assert lines["mesh"] == "would be done by policy sidecar-injector"
+    assert lines["account"].startswith("by the webhook: spec.template.spec.serviceAccountName: ")
+    result = explained(tmp_path, placed(), injections)
+    shown = [line.split(maxsplit=1) for line in result.stdout.splitlines()]
+    assert [line[1] for line in shown if line[0] == "engine"] == [lines["account"], lines["mesh"]]
+
+
+def test_of_a_pod_that_a_policy_leaves_alone_the_doubt_is_said(tmp_path):
+    rare = placed()
+    rare["spec"]["resources"] = {"limits": {"cpu": "1"}}
+    injections = [resource("mesh", **ENGINE)]
+    assert engine_lines(tmp_path, placed(), injections)["mesh"].startswith("would")
+    assert engine_lines(tmp_path, rare, injections)["mesh"].startswith("by the webhook: ")
+
+
+def test_an_injection_of_the_webhook_that_comes_first_counts(tmp_path):
+    def sharing(name, **spec):
+        mounted = container(name, volumeMounts=[{"name": "data", "mountPath": f"/{name}"}])
+        parts = {"containers": [mounted], "volumes": [{"name": "data", "emptyDir": {}}]}
+        return resource(name, cluster=True, template={"spec": parts}, **spec)
+
+    injections = [sharing("mesh", engine="Policy"), sharing("first", priority=9)]
+    lines = engine_lines(tmp_path, placed(), injections)
+    assert lines.keys() == {"mesh"}
+    assert "cluster/first" in lines["mesh"]

@@ -288,3 +288,33 @@ def test_a_file_of_another_namespace_than_the_option_is_refused(tmp_path, verb):
     result = on_files(tmp_path, verb, placed(), "-n", "other")
     check_refused(result, "the namespace 'demo' of the object does not match the namespace 'other'")
     assert on_files(tmp_path, verb, placed(), "-n", "demo").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("condition", "has_policy", "sentence"),
+    [
+        (("True", "InForce"), True, "would be done by policy sidecar-injector"),
+        (("False", "NotWritten"), True, "by the webhook: NotWritten: as it is"),
+        (("False", "NotManaged"), True, "would be done by policy sidecar-injector"),
+        (("False", "NotManaged"), False,
+         "by the webhook: MutatingAdmissionPolicy sidecar-injector is not there"),
+        (None, True, "would be done by policy sidecar-injector"),
+    ],
+)  # fmt: skip
+def test_what_would_add_an_injection_that_asks_for_a_policy(fake, condition, has_policy, sentence):
+    workload(fake)
+    parts = {"spec": {"containers": [{"name": "mesh", "image": "mesh:1"}]}}
+    item = resource("mesh", cluster=True, engine="Policy", template=parts)
+    if condition:
+        fields = {"status": condition[0], "reason": condition[1], "message": "as it is"}
+        item["status"] = {"conditions": [{"type": "Compiled", **fields}]}
+    fake.seed(api.CLUSTER_INJECTIONS, item)
+    if has_policy:
+        fake.seed(api.POLICIES, {"metadata": {"name": "sidecar-injector"}, "spec": {}})
+    result = run("explain", "deploy/web", "-n", "demo")
+    (line,) = [each for each in result.stdout.splitlines() if " engine " in f" {each.strip()} "]
+    assert line.split(maxsplit=1)[1] == sentence
+    fake.seed(api.RESOURCE_QUOTAS, {"metadata": {"name": "pods", "namespace": "demo"}})
+    if sentence.startswith("would"):
+        result = run("explain", "deploy/web", "-n", "demo")
+        assert "by the webhook: the namespace has a LimitRange or a ResourceQuota" in result.stdout

@@ -271,3 +271,31 @@ def test_a_mistake_says_where_the_field_belongs_or_how_it_is_written(tmp_path, s
     result = run("lint", "-f", write(tmp_path, "in.yaml", resource(**spec)), "-o", "json")
     findings = json.loads(result.stdout)["injections"][0]["findings"]
     assert sentence in [finding["message"] for finding in findings]
+
+
+def notes(tmp_path, injections, *arguments):
+    """Field and message of the notes of each injection, and the exit status of --strict."""
+    result = linted(tmp_path, injections, "-o", "json", "--strict", *arguments)
+    printed = json.loads(result.stdout)["injections"]
+    found = {
+        (each["name"], finding["field"]): finding["message"]
+        for each in printed
+        for finding in each["findings"]
+        if finding["level"] == "note"
+    }
+    return found, result.exit_code
+
+
+def test_what_asks_for_a_policy_and_cannot_be_compiled_is_noted(tmp_path):
+    asking = {"cluster": True, "engine": "Policy"}
+    fits = tidy("fits", selector={"matchLabels": {"app": "x"}}, **asking)
+    left = tidy("left", selector={"matchLabels": {"app": "y"}}, dryRun=True, **asking)
+    webhooks = tidy("webhooks", selector={"matchLabels": {"app": "z"}}, dryRun=True, cluster=True)
+    expected = "is decided about by the webhook alone, so the webhook does it"
+    found = notes(tmp_path, [fits, left, webhooks])
+    assert found == ({("left", "spec.dryRun"): expected}, 0)
+    why = "Kubernetes 1.35 does not serve such policies, so the webhook does it"
+    found = notes(tmp_path, [fits], "--kubernetes-version", "1.35")
+    assert found == ({("fits", "spec.engine"): why}, 0)
+    misspelt = resource("bad", template=MISSPELT["spec"]["template"], **asking)
+    assert notes(tmp_path, [misspelt]) == ({}, 1)

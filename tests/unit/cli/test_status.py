@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import types
 
 import pytest
@@ -12,8 +13,10 @@ from sidecar_injector.cli.commands import status
 from sidecar_injector.cli.output import tables
 from sidecar_injector.core import audit
 from sidecar_injector.core.pods.owner import Owner
-from tests.kits.cli import terminal
-from tests.kits.samples import injection
+from sidecar_injector.kube import api
+from tests.kits import cluster as kit
+from tests.kits.cli import run, terminal
+from tests.kits.samples import injection, resource
 
 
 def _candidate(name, *, kind="Deployment", namespace="demo", obstacle=""):
@@ -49,3 +52,31 @@ def test_a_command_is_one_line_for_each_namespace(width):
 def test_no_restart_is_advised_where_it_does_not_help():
     rows = _rows(_candidate("job", kind="Job"), _candidate("web", obstacle="a conflict"))
     assert not any("kubectl" in cell for row in rows for cell in row)
+
+
+@pytest.mark.parametrize(
+    ("condition", "engine"),
+    [
+        (("True", "InForce"), "Policy"),
+        (("False", "Unsupported"), "Webhook: Unsupported"),
+        (("False", "NotManaged"), "Policy: NotManaged"),
+        (None, "Policy: Unknown"),
+    ],
+)
+def test_the_engine_is_shown_where_an_injection_asks_for_a_policy(monkeypatch, condition, engine):
+    fake = kit.installed()
+    item = resource("mesh", cluster=True, engine="Policy")
+    if condition:
+        fields = dict(zip(("status", "reason"), condition, strict=True))
+        item["status"] = {"conditions": [{"type": "Compiled", **fields}]}
+    fake.seed(api.CLUSTER_INJECTIONS, item)
+    with kit.served(monkeypatch, fake):
+        shown = json.loads(run("status", "-o", "json").stdout)["injections"]
+        lines = run("status").stdout.splitlines()
+    assert {each["name"]: each["engine"] for each in shown} == {"log": "Webhook", "mesh": engine}
+    (heading,) = [line for line in lines if "READY" in line]
+    (line,) = [line for line in lines if "cluster/mesh" in line and "unknown" in line]
+    assert line[heading.index("ENGINE") :].startswith(engine)
+    fake.take(api.CLUSTER_INJECTIONS, name="mesh")
+    with kit.served(monkeypatch, fake):
+        assert "ENGINE" not in run("status").stdout

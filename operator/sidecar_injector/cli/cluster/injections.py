@@ -12,8 +12,14 @@ from sidecar_injector.cli.cluster import objects, release
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.injections import namespace_view as views
 from sidecar_injector.core.limits import namespace_limits
+from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.validity import releases
 from sidecar_injector.kube import api
+
+WEBHOOK, POLICY = "Webhook", "Policy"
+UNJUDGED = frozenset({"NotManaged", "Unknown"})
+"""Reasons by which the operator does not say whether a policy has an injection: somebody else may
+have applied one."""
 
 
 class NoDefinitionsError(release.ReleaseError):
@@ -31,6 +37,22 @@ class LiveInjection:
 
     resource: api.Json
     injection: model.Injection
+
+    @property
+    def compiled(self) -> api.Json:
+        """The condition that says what became of it as a policy; empty if it has none."""
+        conditions = lenient.objects(lenient.child(self.resource, "status"), "conditions")
+        return next((each for each in conditions if each.get("type") == "Compiled"), {})
+
+    @property
+    def engine(self) -> str:
+        """What adds it, as far as the operator says so."""
+        if not self.injection.is_compiled:
+            return WEBHOOK
+        if self.compiled.get("status") == "True":
+            return POLICY
+        reason = self.compiled.get("reason", "Unknown")
+        return f"{POLICY if reason in UNJUDGED else WEBHOOK}: {reason}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

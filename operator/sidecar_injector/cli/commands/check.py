@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sidecar_injector.cli import options
-from sidecar_injector.cli.checks import before, installed, rights, server, surroundings, webhook
+from sidecar_injector.cli.checks import (
+    before,
+    installed,
+    policies,
+    rights,
+    server,
+    surroundings,
+    webhook,
+)
 from sidecar_injector.cli.checks.finding import (
     FAILED,
     OK,
@@ -46,6 +54,7 @@ AFTER: Sequence[tuple[str, Check]] = (
     ("namespaces", webhook.namespaces),
     ("cold start", surroundings.cold_start),
     ("injections", webhook.injections),
+    ("policies", policies.compiled),
     ("objects", surroundings.needed_objects),
     ("fields", server.used_fields),
     ("dry-run pod", webhook.pod),
@@ -84,7 +93,8 @@ def check(
     """Check the installation, and print what helps.
 
     Checks the cluster's version, definitions, replicas, permissions, webhook configurations,
-    certificates and the API server's trust in them, namespaces, and injections with what they need.
+    certificates and the API server's trust in them, namespaces, and injections with what they need
+    and the policy that has those with engine Policy.
     The last check creates a pod as a dry run, to see whether the webhook is called. Nothing is
     changed. Exit status 1 if a check has failed. Exit status 2 if none has, but you lack
     permissions to see everything, and if the cluster cannot be reached.

@@ -18,14 +18,16 @@ from sidecar_injector.core.linting import trial
 from sidecar_injector.core.merging import ports, status_annotation
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import lenient, qos
-from sidecar_injector.core.reasons import Level, Reason
+from sidecar_injector.core.reasons import Level, Reason, Verdict
 from sidecar_injector.observability import logs
 
 if TYPE_CHECKING:
     import rich.console
 
+    from sidecar_injector.cli.cluster import engines
+
 PASSED = "passed"
-CLASS, PORTS = "quality of service", "ports"
+CLASS, PORTS, ENGINE = "quality of service", "ports", "engine"
 """What is worth a line although no rule stops for it."""
 COLUMNS = ("INJECTION", "RESULT", "WHY")
 RULE_COLUMNS = ("SUBJECT", "RULE", "RESULT", "WHY")
@@ -71,8 +73,11 @@ LiveFacts = history.PodHistory | running.RunningPods | None
 Explained = Sequence[tuple[Explanation, LiveFacts]]
 
 
-def explanation(subject: inject.Subject) -> Explanation:
-    """The rules that were tried for the decision about a pod, by the tables that decide uses."""
+def explanation(subject: inject.Subject, adding: engines.Engines | None = None) -> Explanation:
+    """The rules that were tried for the decision about a pod, by the tables that decide uses.
+
+    `adding` is known if an injection asks for a policy.
+    """
     request, view = subject.request, subject.view
     recorded = status_annotation.read(pod_fields.metadata_map(request.pod, "annotations"))
     candidate = matching.candidate_of(request.pod, recorded)
@@ -94,7 +99,10 @@ def explanation(subject: inject.Subject) -> Explanation:
         ]
         receiving.append(_receiving(entries.entry(line.injection.identity)))
         fit_steps = _fit_steps(line, subject.entry.decision.pod, receiving[-1])
-        lines.append(steps if steps[-1].reason else [*steps, *fit_steps])
+        steps = steps if steps[-1].reason else [*steps, *fit_steps]
+        # The last step is the answer.
+        steps[-1:-1] = _engine_steps(subject, line, adding)
+        lines.append(steps)
     return Explanation(
         entry=subject.entry,
         scope=scope,
@@ -156,6 +164,43 @@ def _shared_ports(line: decision.Line, pod: Mapping[str, Any]) -> Iterator[str]:
         yield f"{protocol} {number} is of {name!r} and of {other!r}: only one can listen"
 
 
+def _engine_steps(
+    subject: inject.Subject, line: decision.Line, adding: engines.Engines | None
+) -> Iterator[ExplainStep]:
+    """What adds an injection that asks for a policy."""
+    if adding and _asks(line):
+        added = [each.injection for each in subject.entry.decision.lines if _asks(each)]
+        sentence = adding.sentence(line.injection, subject.request.pod, added, subject.view)
+        yield ExplainStep(ENGINE, None, sentence)
+
+
+def _asks(line: decision.Line) -> bool:
+    return line.verdict is Verdict.INJECTED and line.injection.is_compiled
+
+
+def _engines(
+    chosen: subjects.SubjectOptions, found: Sequence[subjects.SubjectWithHistory]
+) -> engines.Engines | None:
+    """None where nothing that is added asks for a policy."""
+    if not any(_asks(line) for subject, _ in found for line in subject.entry.decision.lines):
+        return None
+    # The compiler is for them alone.
+    from sidecar_injector.cli.cluster import engines  # noqa: PLC0415
+
+    if chosen.injection_files:
+        lines = (line for subject, _ in found for line in subject.entry.decision.lines)
+        of_files = {line.injection.identity: line.injection for line in lines}
+        return engines.of_files([*of_files.values()])
+    places = {subject.request.namespace for subject, _ in found}
+    release_namespace = chosen.address.release_namespace
+    return client.run(
+        chosen.address,
+        lambda connected: engines.of_cluster(
+            connected, namespaces=places, release_namespace=release_namespace
+        ),
+    )
+
+
 def _listed(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
@@ -183,7 +228,10 @@ def explain(*, form: str, rules: bool, **arguments: Any) -> None:
     chosen = subjects.SubjectOptions(**arguments)
     chosen_subjects = subjects.read(chosen, with_running=True)
     notes = chosen_subjects.notes
-    explained = [(explanation(subject), facts) for subject, facts in chosen_subjects.subjects]
+    adding = _engines(chosen, chosen_subjects.subjects)
+    explained = [
+        (explanation(subject, adding), facts) for subject, facts in chosen_subjects.subjects
+    ]
     answers = _probes(chosen, explained) if chosen.objects else None
     if form == options.TABLE:
         _print(explained, answers, with_rules=rules)
@@ -254,7 +302,8 @@ def answers_of(
     for line, steps in zip(entry.decision.lines, result.lines, strict=True):
         # The last step has the value that its rule looked at.
         yield line.injection.reference, line.reason.value, steps[-1].message
-        yield from (("", step.rule, step.message) for step in steps if step.rule == PORTS)
+        beside = (step for step in steps if step.rule in (ENGINE, PORTS))
+        yield from (("", step.rule, step.message) for step in beside)
         is_mistaken = line.reason in ASKED and entry.decision.annotation_findings
         # What is wrong in the annotation, above, comes first.
         if report.is_unexpected(line.reason) and not is_mistaken:

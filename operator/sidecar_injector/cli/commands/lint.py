@@ -22,8 +22,10 @@ from sidecar_injector.core.pods import workloads
 from sidecar_injector.core.validity import releases
 
 ERROR, WARNING, FINE = "error", "warning", "ok"
+NOTE = "note"
+"""What is worth knowing and no reason to change anything."""
 COLUMNS = ("INJECTION", "LEVEL", "FIELD", "MESSAGE")
-STYLES = {ERROR: tables.BAD, WARNING: tables.NEUTRAL, FINE: tables.GOOD}
+STYLES = {ERROR: tables.BAD, WARNING: tables.NEUTRAL, NOTE: tables.NEUTRAL, FINE: tables.GOOD}
 NOTHING = "-"
 NEWEST = f"1.{releases.NEWEST}"
 
@@ -42,7 +44,7 @@ class LintResult:
     """An injection and its findings."""
 
     injection: model.Injection
-    findings: Sequence[LintFinding]
+    findings: list[LintFinding]
 
     def has(self, level: str) -> bool:
         """Whether a finding has this level."""
@@ -93,7 +95,8 @@ def lint(
     An error is what `kubectl apply` would refuse. A warning is what works on some pods only, in
     some namespaces only, or not together with another injection of these files; LimitRanges and
     ResourceQuotas of the files count for their namespaces. Of pods, workloads and namespaces, a
-    warning names labels and annotations that are nearly ours. Reads files only, never a cluster.
+    warning names labels and annotations that are nearly ours. A note is about an injection with
+    engine Policy that is left to the webhook all the same. Reads files only, never a cluster.
     Exit status 1 if there is an error.
     """
     options.check_stdin(*files)
@@ -103,6 +106,8 @@ def lint(
     injector.learn(others)
     limited = [injector.view_of(name) for name in injector.limits]
     results = check(injections, minor=version, level=level, limited=limited)
+    for result, left in _left_to_webhook(results, minor=version):
+        result.findings.append(LintFinding(NOTE, *left))
     mistakes = [
         (item.place, each) for item in others for each in near_misses.of_manifest(item.manifest)
     ]
@@ -178,6 +183,32 @@ def check(
         ]
         results.append(LintResult(injection, findings))
     return results
+
+
+def _left_to_webhook(
+    results: Sequence[LintResult], *, minor: int | None
+) -> Iterator[tuple[LintResult, tuple[str, str]]]:
+    """Field and reason of each injection that asks for a policy and cannot be compiled."""
+    valid = [result for result in results if not result.has(ERROR)]
+    asking = [each for each in valid if each.injection.is_compiled]
+    if not asking:
+        return
+    # The compiler is for them alone.
+    from sidecar_injector.core.policies import chain  # noqa: PLC0415
+
+    if minor is not None and minor < chain.OLDEST_MINOR:
+        why = f"Kubernetes 1.{minor} does not serve such policies, so the webhook does it"
+        yield from ((result, ("spec.engine", why)) for result in asking)
+        return
+    made = chain.compile_chain(
+        [each.injection for each in asking],
+        chain.Place(minor=minor),
+        others=[each.injection for each in valid if each not in asking],
+    )
+    by_identity = {each.injection.identity: each for each in asking}
+    for left in made.left:
+        why = f"{left.why}, so the webhook does it"
+        yield by_identity[left.injection.identity], (left.path, why)
 
 
 def rows(result: LintResult) -> Iterator[tables.Row]:

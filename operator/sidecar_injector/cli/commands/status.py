@@ -30,7 +30,7 @@ NOTHING = "-"
 COUNTS = (audit.SELECTED, audit.INJECTED, audit.OUTDATED, audit.SKIPPED, audit.MISSING)
 INJECTIONS = (
     "NAMESPACE", "INJECTION", "READY", *(count.upper() for count in COUNTS), "WOULD INJECT",
-    "OPTED OUT", "REASON",
+    "OPTED OUT", "ENGINE", "REASON",
 )  # fmt: skip
 NAMESPACES = ("NAMESPACE", "LABEL", "PODS", "INJECTIONS")
 WITHOUT = ("OWNER", "PODS", "INJECTION", "STATE", "WHAT HELPS")
@@ -244,6 +244,7 @@ def _injection_as_json(
         "effective": effective.get("status", "Unknown"),
         "reason": decisive.get("reason", ""),
         "message": decisive.get("message", ""),
+        "engine": live.engine,
         "pods": audit.counts(state.pods.tally, audit.identity(live.injection))
         if state.is_of_namespace
         else status.get("pods"),
@@ -296,7 +297,9 @@ def _injection_rows(state: InstallationStatus) -> Iterator[tables.Row]:
         counts += [str(pods.get(count) or "") for count in (audit.WOULD_INJECT, audit.OPTED_OUT)]
         works = ready == YES and row["effective"] != "False"
         why = "" if works else ": ".join(filter(None, (row["reason"], row["message"])))
-        yield row["namespace"] or NOTHING, name, ready, *counts, why
+        # Mostly no injection asks for a policy.
+        engine = "" if row["engine"] == cluster_injections.WEBHOOK else row["engine"]
+        yield row["namespace"] or NOTHING, name, ready, *counts, engine, why
 
 
 def _namespace_rows(state: InstallationStatus) -> Iterator[tables.Row]:
