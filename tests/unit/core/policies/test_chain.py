@@ -199,7 +199,7 @@ def test_too_many_are_left_the_last_ones_first():
     assert {left.is_size for left in made.left} == {True}
     kept = [injection.name for injection in made.compiled]
     assert kept == [f"i{number:03}" for number in range(len(kept))]
-    assert 15 < len(kept) < 45
+    assert 5 < len(kept) < 45
 
 
 def test_an_edit_by_hand_changes_the_hash():
