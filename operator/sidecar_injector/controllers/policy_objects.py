@@ -16,7 +16,7 @@ HELM: Final = "Helm"
 OURS: Final = {names.APP_NAME_LABEL: names.PRODUCT, MANAGED_BY: HELM}
 """The labels that the chart puts on its objects."""
 ANNOTATIONS: Final = frozenset({chain.COMPILED_FROM, chain.COMPILED_HASH})
-UPGRADE: Final = "helm upgrade --reuse-values --set policies.managed=true"
+UPGRADE: Final = "helm upgrade RELEASE CHART --reuse-values --set policies.managed=true"
 QUOTED_VALUE: Final = ": Invalid value: "
 """In a refusal. What follows is an expression of the policy, in which values of variables are."""
 CONDITIONS: Final = [{"name": "nothing-is-compiled", "expression": "false"}]

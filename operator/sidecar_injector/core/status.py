@@ -108,8 +108,9 @@ def is_complete(status: Mapping[str, Any], *, generation: int | None) -> bool:
 
 
 _MANAGE: Final = (
-    "the webhook injects it, as the operator may not write policies: helm upgrade --reuse-values"
-    " --set policies.managed=true lets it, and sidecar-injector compile makes one to apply"
+    "the webhook injects it, as the operator may not write policies: helm upgrade RELEASE CHART"
+    " --reuse-values --set policies.managed=true lets it, and sidecar-injector compile makes one"
+    " to apply"
 )
 NOT_ACCEPTED: Final[Fields] = (
     "False", "NotAccepted", "an injection that is not valid is never applied",
