@@ -14,7 +14,7 @@ from sidecar_injector import names
 from tests.kits import controlplane_cli as cli
 from tests.kits import installation as installing
 from tests.kits import product as kit
-from tools.controlplane import cluster, errors
+from tools.controlplane import cluster, errors, release
 
 NAME = f"{names.PRODUCT}-test"
 RIGHTS = "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings"
@@ -26,10 +26,19 @@ TEST = ("test", names.PRODUCT, "-n", names.PRODUCT)
 @pytest.fixture(scope="module")
 def installed(plane: cluster.ControlPlane) -> Iterator[kit.Product]:
     plane.create_namespace(TEAM, labels={names.INJECTION_LABEL: names.ENABLED})
-    values = (installing.DRAIN, "helmTest.enabled=true", f"helmTest.namespace={TEAM}")
+    values = (installing.DRAIN, "helmTest.enabled=true", f"helmTest.namespace={TEAM}",
+              "policies.managed=true")  # fmt: skip
     with installing.installation(plane, *values, replicas=1) as product:
         plane.wait("its CA is trusted", lambda: product.ca_bundle(kit.VALIDATING))
+        body = kit.injection(kind=names.CLUSTER_KIND, engine="Policy")
+        plane.client.request("POST", release.CLUSTER_INJECTIONS, body)
+        plane.wait("the policy is in force", lambda: is_in_force(plane))
         yield product
+
+
+def is_in_force(plane: cluster.ControlPlane) -> bool:
+    (injection,) = plane.client.get(release.CLUSTER_INJECTIONS)["items"]
+    return bool(kit.condition(injection, "Compiled").get("reason") == "InForce")
 
 
 def left(plane: cluster.ControlPlane) -> list[str]:
@@ -83,7 +92,7 @@ def test_the_check_passes_with_the_rights_of_the_pod(
         assert "Succeeded" in running.result().stdout
     assert [finding for finding in answer["findings"] if finding["level"] != "ok"] == []
     checked = {finding["check"] for finding in answer["findings"]}
-    assert {"rights", "certificates", "caBundle", "dry-run pod"} <= checked
+    assert {"rights", "certificates", "caBundle", "dry-run pod", "policies"} <= checked
 
 
 def test_a_test_that_succeeds_leaves_nothing(installed: kit.Product) -> None:

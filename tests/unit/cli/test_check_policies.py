@@ -167,3 +167,13 @@ def test_a_policy_that_the_operator_keeps_is_its_task(fake, found):
 def test_where_an_injection_asks_who_may_not_look_is_told(fake, found):
     fake.failures["get", api.POLICIES.plural] = [kit.forbidden(api.POLICIES)]
     assert found()[0][:2] == ("unknown", "mutatingadmissionpolicies is forbidden")
+
+
+def test_without_a_look_at_limits_nothing_is_called_stale(fake, found, applied):
+    applied()
+    fake.failures["list", api.LIMITS["LimitRange"].plural] = [
+        kit.forbidden(api.LIMITS["LimitRange"])
+    ]
+    ((level, message, _),) = found()
+    assert level == "unknown"
+    assert message.startswith("not compared with the injections: ")

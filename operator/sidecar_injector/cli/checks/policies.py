@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from sidecar_injector import names
 from sidecar_injector import settings as settings_module
-from sidecar_injector.cli.checks.finding import FAILED, OK, WARNING, CheckContext, CheckResult
+from sidecar_injector.cli.checks.finding import (
+    FAILED,
+    OK,
+    UNKNOWN,
+    WARNING,
+    CheckContext,
+    CheckResult,
+)
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import policies
 from sidecar_injector.core import remedies
@@ -31,6 +38,10 @@ async def compiled(context: CheckContext) -> AsyncIterator[CheckResult]:
         return
     notes: list[str] = []
     place = await policies.place(context.client, settings, notes=notes)
+    if notes:
+        # With other namespaces left out, every policy would look stale.
+        yield CheckResult("policies", UNKNOWN, f"not compared with the injections: {notes[0]}")
+        return
     made, as_file = (
         policies.compiled(context.injections, place, as_files=each) for each in (False, True)
     )

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 CLI_ROLE: Final = f"{names.PRODUCT}-cli"
 """The ClusterRole of the chart with what verbs read, in a release with the default name."""
+_POLICIES: Final = (
+    "mutatingadmissionpolicies mutatingadmissionpolicybindings"
+    " validatingadmissionpolicies validatingadmissionpolicybindings"
+)
 CLI_RIGHTS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     (group, resource): frozenset(verbs.split())
     for group, resources, verbs in (
@@ -31,6 +35,7 @@ CLI_RIGHTS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         ("apiextensions.k8s.io", "customresourcedefinitions", "get list"),
         ("admissionregistration.k8s.io",
          "mutatingwebhookconfigurations validatingwebhookconfigurations", "get list"),
+        ("admissionregistration.k8s.io", _POLICIES, "get"),
         ("authorization.k8s.io", "subjectaccessreviews", "create"),
     )
     for resource in resources.split()
@@ -39,7 +44,7 @@ CLI_RIGHTS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
 FIND_ROLE: Final = f"kubectl get clusterroles -l {names.APP_NAME_LABEL}={names.PRODUCT}"
 _CLUSTER_SCOPED: Final = frozenset({
     names.CLUSTER_PLURAL, "customresourcedefinitions", "mutatingwebhookconfigurations",
-    "subjectaccessreviews", "validatingwebhookconfigurations",
+    "subjectaccessreviews", "validatingwebhookconfigurations", *_POLICIES.split(),
 })  # fmt: skip
 """No namespace narrows these; of `namespaces`, -n reads a single one."""
 LIST_CONTEXTS: Final = "kubectl config get-contexts"
