@@ -130,6 +130,10 @@ class Creator:
         outcome, detail = self._try(pod)
         return samples.Sample(began=began, ended=time.monotonic(), outcome=outcome, detail=detail)
 
+    def answer(self, pod: Json) -> tuple[int, str]:
+        """Try a pod that is not deleted afterwards, such as a dry run: status and body."""
+        return self._server.send(self._connection, "POST", self._path, pod)
+
     def tidy(self, keep: int) -> None:
         """Delete all but the last pods; one that cannot be deleted now stays."""
         while len(self._created) > keep:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from tools.chaos.rows import bundle, certificates, race, replicas, secret, servers
+from tools.chaos.rows import bundle, certificates, dead, race, replicas, secret, servers
 from tools.chaos.run import Row
 
 ROWS: Final = (
@@ -57,6 +57,10 @@ ROWS: Final = (
     Row(
         name="restart", title="rolling restart of all replicas (SIGTERM, one by one)",
         times=10, quick=1, play=replicas.restart,
+    ),
+    Row(
+        name="dead", title="all replicas dead (times are seconds), injections compiled to a policy",
+        times=60, quick=6, play=dead.dead, below=3.0, outage=True,
     ),
     Row(
         name="apiserver", title="API server restarted",

@@ -32,7 +32,7 @@ def apiserver(row: run.Run) -> None:
         server.terminate(seconds=PATIENT_SECONDS)
         row.cluster.second.client.request("DELETE", _path(name))
         server.start()
-        _wait_serving(row)
+        wait_serving(row)
         _recovered(row, name, down=down)
     _stay_deleted(row)
 
@@ -48,7 +48,7 @@ def etcd(row: run.Run) -> None:
             time.sleep(PAUSED_SECONDS)
         finally:
             plane.etcd.thaw()
-        _wait_serving(row)
+        wait_serving(row)
         waiting.until(
             functools.partial(plane.client.request, "DELETE", _path(name)),
             what=f"{name} can be deleted",
@@ -83,7 +83,8 @@ def _create(row: run.Run, number: int) -> str:
     return name
 
 
-def _wait_serving(row: run.Run) -> None:
+def wait_serving(row: run.Run) -> None:
+    """Return when the API server that was restarted serves again."""
     waiting.until(
         lambda: row.cluster.plane.client.text("GET", READYZ)[0] == HTTPStatus.OK,
         what="the API server serves again", seconds=UP_SECONDS,
