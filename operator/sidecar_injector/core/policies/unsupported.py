@@ -167,12 +167,8 @@ def check(injection: model.Injection, *, minor: int | None) -> Iterator[Problem]
         yield Problem(path, "is dropped by this release of Kubernetes")
     for index, parameter in enumerate(injection.spec.get("parameters") or ()):
         pattern = parameter.get("pattern")
-        if pattern and parameters.longest_match(pattern) < MOST_MATCHED:
+        if pattern and parameters.longest_match(pattern) < pod_facts.LONGEST_VALUE:
             yield Problem(f"spec.parameters[{index}].pattern", "takes too long for long values")
-
-
-MOST_MATCHED: Final = 256
-"""Bytes of a value that every pattern must be able to match."""
 
 
 def _at(value: Any, steps: list[str], path: str) -> Iterator[tuple[str, Any]]:
