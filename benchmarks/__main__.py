@@ -20,6 +20,7 @@ from benchmarks import (
     hostile,
     machine,
     plan,
+    policies,
     product,
     results,
     throughput,
@@ -34,6 +35,7 @@ PARTS: Final[Mapping[str, Callable[[product.Bench], results.Result]]] = {
     "growth": growth.measure,
     "cli": cli.measure,
     "plan": plan.measure,
+    "policies": policies.measure,
     "deployments": deployments.measure,
     "creations": creations.measure,
 }

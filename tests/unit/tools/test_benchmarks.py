@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import importlib.util
 import json
 import pathlib
@@ -10,7 +11,16 @@ import types
 
 import pytest
 
-from benchmarks import errors, product, results, reviews, servers
+from benchmarks import (
+    errors,
+    policies,
+    policy_install,
+    policy_starts,
+    product,
+    results,
+    reviews,
+    servers,
+)
 
 COMPARATORS = pathlib.Path(servers.__file__).parent / "comparators"
 
@@ -88,3 +98,50 @@ def test_a_page_shows_promises_before_tables() -> None:
              "How fast.", "| server | answers/s |\n| --- | ---: |\n| ours | 7 |"]  # fmt: skip
     places = [page.index(part) for part in parts]
     assert places == sorted(places)
+
+
+def test_all_injections_whose_policy_is_measured_can_be_compiled() -> None:
+    made = policy_install.compiled(policy_install.realistic("n"))
+    policy_install.require_compiled(made)
+    assert len(made.compiled) >= 8
+    with pytest.raises(errors.WrongAnswerError, match="the compiler: answered"):
+        policy_install.require_compiled(
+            policy_install.compiled(policy_install.simple(policy_starts.WANTED))
+        )
+
+
+def test_a_policy_is_bound_to_the_namespaces_of_its_case_only() -> None:
+    made = policy_install.compiled(policy_install.simple(1))
+    everywhere, chosen = (policy_install.manifests(made, "x", some)[1] for some in ((), ("a", "b")))
+    assert "matchResources" not in everywhere["spec"]
+    (row,) = chosen["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+    assert row["values"] == ["a", "b"]
+
+
+def test_the_table_of_costs_forms_ratios_round_by_round() -> None:
+    def blocks(*costs: float) -> list[policies.Block]:
+        return [policies.Block(server=cost, replica=1, latency=cost) for cost in costs]
+
+    table = policies.cost_table({"plain": blocks(1, 2), "both-one": blocks(3, 8)})
+    assert table.rows[0][:3] == ("nothing", "1.50 (1\N{EN DASH}2)", "\N{EN DASH}")
+    assert table.rows[1][0] == "both, 1 injection"
+    assert table.rows[1][2] == "3.50 (3\N{EN DASH}4)"
+    assert table.rows[1][5] == "4 (2\N{EN DASH}6)"
+
+
+def test_what_a_policy_costs_for_nothing_is_the_ratio_of_the_least() -> None:
+    idle = policies.Idle(injections=10, case="c", bound=[9.0, 2.2], free=[3.0, 2.0])
+    (row,) = policies.idle_table([idle]).rows
+    assert row[:2] == ("c", "10")
+    assert row[4:] == ("1.10", "2.05 (1.10\N{EN DASH}3)")
+
+
+def test_the_slowest_pod_of_all_starts_counts() -> None:
+    one = policy_starts.Start(ready=3, first=-1, slowest=1.5, refused=1, bare=0, memory=2**20)
+    starts = policy_starts.Starts(
+        injections=2, size=9400, in_force=0.5,
+        starts=[one, dataclasses.replace(one, slowest=2.5, bare=1)],
+    )  # fmt: skip
+    assert (starts.slowest, starts.refused, starts.bare) == (2.5, 2, 1)
+    (row,) = policy_starts.table([starts]).rows
+    assert row == ("2", "9", "0.50", "1", "3", "-1", "2.50", "2", "1")
