@@ -288,20 +288,35 @@ def _conditions(compiled: Sequence[Compiled]) -> Iterator[Json]:
     marks = (names.STATUS_ANNOTATION, names.MIRROR_ANNOTATION)
     judged = cel.some(f"{cel.text(key)} in {annotations}" for key in marks)
     yield {"name": "not-judged-before", "expression": f"!{judged}"}
-    labels = "object.metadata.?labels.orValue({})"
-    selected = [
-        cel.every([
-            injection.where(one.injection), cel.selector(one.injection.spec.get("selector"), labels)
-        ])
-        for one in compiled
-    ]  # fmt: skip
-    any_selected = cel.some(dict.fromkeys(selected))
+    any_selected = _any_selected([one.injection for one in compiled])
     # One of 10,000 characters takes the API server 0.1 s once.
     if any_selected != "true" and len(any_selected) <= 8 * cel.SHORT:
         yield {"name": "selected", "expression": any_selected}
     if all(one.injection.spec.get("activation") == "OnRequest" for one in compiled):
         asked = f"{cel.text(names.INJECT_ANNOTATION)} in {annotations}"
         yield {"name": "requested", "expression": asked}
+
+
+def _any_selected(injections: Iterable[model.Injection]) -> str:
+    """Whether a pod may be meant at all; selectors of one label are one question for each key."""
+    labels = "object.metadata.?labels.orValue({})"
+    values: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    others: list[str] = []
+    for one in injections:
+        selector = one.spec.get("selector") or {}
+        members = selector.get("matchLabels") or {}
+        if len(members) == 1 and not selector.get("matchExpressions"):
+            ((key, value),) = members.items()
+            values[injection.where(one), key].append(value)
+        else:
+            others.append(cel.every([injection.where(one), cel.selector(selector, labels)]))
+    asked = (
+        cel.every([where, cel.selector(
+            {"matchExpressions": [{"key": key, "operator": "In", "values": several}]}, labels
+        )])
+        for (where, key), several in values.items()
+    )  # fmt: skip
+    return cel.some(dict.fromkeys([*asked, *others]))
 
 
 def _mutation(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
