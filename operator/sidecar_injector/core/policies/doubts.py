@@ -26,7 +26,8 @@ limit, in whatever bytes."""
 MOST_NAMESPACE_ANNOTATIONS: Final = 2_000
 """Characters; of larger ones the webhook keeps only some."""
 MOST_REQUESTED: Final = 1_000
-"""Characters of our annotation."""
+"""Characters of both annotations by which a pod requests something."""
+_REQUESTS: Final = (names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION)
 _PROFILES: Final = (
     "container.apparmor.security.beta.kubernetes.io/",
     "container.seccomp.security.alpha.kubernetes.io/",
@@ -34,7 +35,7 @@ _PROFILES: Final = (
 )
 """Annotations with a profile of a container, which fields of the container must repeat."""
 _OS_LABELS: Final = cel.strings(operating_system.LABELS)
-_NEEDED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
+_NEEDED: Final = pod_facts.TERMS[0]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,11 +107,12 @@ def _where(test: Callable[[model.Injection], object], condition: str) -> Express
 
 
 def _is_printable(text: str, longest: int) -> bool:
-    return len(text) <= longest and text.isascii() and (text.isprintable() or not text)
+    plain = text.translate(dict.fromkeys(map(ord, "\t\n\r")))
+    return len(text) <= longest and plain.isascii() and (plain.isprintable() or not plain)
 
 
 def _printable(longest: int) -> str:
-    return cel.text(f"^[ -~]{{0,{longest}}}$")
+    return f"^[ -~\t\n\r]{{0,{longest}}}$"
 
 
 def _size(annotations: Mapping[str, str]) -> int:
@@ -144,6 +146,9 @@ _NOT_SURELY_LINUX: Final = " || ".join((
      f"t.?matchExpressions.orValue([]).exists(e, e.key in {_OS_LABELS}))"),
 ))  # fmt: skip
 
+_REQUEST: Final = cel.text(_printable(MOST_REQUESTED).replace("-~", "-~\u00a0"))
+"""A space that does not break a line is one for all."""
+
 OF_PODS: Final = (
     Doubt(
         "it carries a status annotation",
@@ -167,15 +172,12 @@ OF_PODS: Final = (
         ),
     ),
     Doubt(
-        "it has the tutorial's annotation",
-        f"{cel.text(names.TUTORIAL_INJECT_ANNOTATION)} in variables.annotations",
-        lambda context: names.TUTORIAL_INJECT_ANNOTATION in context.annotations,
-    ),
-    Doubt(
-        f"its annotation {names.INJECT_ANNOTATION} is no printable ASCII, or long",
-        f"!variables.said.matches({_printable(MOST_REQUESTED)})",
+        f"its annotation {names.INJECT_ANNOTATION}, or the tutorial's, is no printable ASCII",
+        f"!(variables.said + variables.theirs).matches({_REQUEST})",
         lambda context: not _is_printable(
-            context.annotations.get(names.INJECT_ANNOTATION, ""), MOST_REQUESTED),
+            "".join(context.annotations.get(key, "") for key in _REQUESTS).replace("\u00a0", " "),
+            MOST_REQUESTED,
+        ),
     ),
     Doubt(
         f"its annotations have more than {MOST_ANNOTATIONS} characters",
@@ -192,20 +194,25 @@ OF_PODS: Final = (
 """Those for which a pod is left alone as a whole, whatever the injections are."""
 
 
-def _label_keys(owner: str, *fields: str) -> str:
-    return " + ".join(f"size({owner}.?{field}.orValue([]))" for field in fields) + " > 0"
+def _label_keys(injection: model.Injection) -> str:
+    keys = sorted(injection.template_metadata.get("labels") or {})
+    return f"variables.labelkeys.exists(k, k in {cel.strings(keys)})" if keys else "false"
 
 
-_KEYS: Final = ("matchLabelKeys", "mismatchLabelKeys")
-_LABEL_KEYS: Final = cel.some([
-    f"object.spec.?topologySpreadConstraints.orValue([]).exists(t, {_label_keys('t', _KEYS[0])})",
-    *(
-        f"object.spec.?affinity.?{kind}.?{when}.orValue([]).exists(t, {_label_keys(owner, *_KEYS)})"
-        for kind in ("podAffinity", "podAntiAffinity")
-        for when, owner in (
-            (_NEEDED, "t"), (_NEEDED.replace("required", "preferred"), "t.podAffinityTerm"))
-    ),
-])  # fmt: skip
+def _has_label_keys(context: Context) -> bool:
+    affinity = lenient.child(context.spec, "affinity")
+    terms = [*lenient.objects(context.spec, "topologySpreadConstraints")]
+    for kind in ("podAffinity", "podAntiAffinity"):
+        for when in pod_facts.TERMS:
+            found = lenient.objects(lenient.child(affinity, kind), when)
+            terms += [one.get("podAffinityTerm", one) for one in found]
+    keys = {
+        key
+        for term in terms
+        for field in pod_facts.LABEL_KEYS
+        for key in lenient.strings(term, field)
+    }
+    return not keys.isdisjoint(context.injection.template_metadata.get("labels") or {})
 
 
 def _applied(injection: model.Injection) -> Mapping[str, Any]:
@@ -241,6 +248,10 @@ def _incomparable(injection: model.Injection) -> list[str]:
     return [one["name"] for one in volumes if pod_facts.stored_volume(one) is None]
 
 
+def _has_resources(injection: model.Injection) -> bool:
+    return any(one.get("resources") for one in pod_facts.containers(injection))
+
+
 def _port_names(owners: Iterable[Json]) -> set[str]:
     ports = (port for one in owners for port in one.get("ports") or ())
     return {port["name"] for port in ports if port.get("name")}
@@ -253,6 +264,18 @@ def _ports_that_are_added(injection: model.Injection) -> list[str]:
 def _has_ports_on_host(injection: model.Injection) -> bool:
     is_injected = injection.spec.get("hostNetworkPods") == "Inject"
     return is_injected and any(one.get("ports") for one in pod_facts.containers(injection))
+
+
+def _ends_of_paths(injection: model.Injection) -> list[str]:
+    """The last names of the mount paths: in whatever way a path is written, it has that name."""
+    mounts = _applied(injection).get("volumeMounts") or ()
+    paths = (container_additions.clean_path(mount["mountPath"]) for mount in mounts)
+    return sorted({path.rpartition("/")[2] for path in paths})
+
+
+_ODD_PATH: Final = (
+    '(!m.mountPath.matches("^(/|(/[^/]+)+/?)$") || m.mountPath.matches("/[.][.]?(/|$)"))'
+)
 
 
 def _is_shortest(path: str) -> bool:
@@ -311,6 +334,32 @@ def _parameters(injection: model.Injection) -> list[Json]:
     return injection.spec.get("parameters") or []
 
 
+def _is_free(parameter: Json) -> bool:
+    """Whether its values are not known before; an integer is compared as a whole."""
+    return not parameter.get("enum") and parameter.get("type") != "Integer"
+
+
+def _longest(parameter: Json, injection: model.Injection) -> int:
+    """The most characters of a value with any text: a pattern limits the bytes of a value, and the
+    API server trims more from a quantity than we do. What is recorded must be ASCII."""
+    if parameter.get("type") == "Quantity":
+        return 0
+    token = f"$(params.{parameter['name']})"
+    if token in json_text(injection.template_metadata):
+        return 0
+    return pod_facts.LONGEST_VALUE // (4 if parameter.get("pattern") else 1)
+
+
+def _accepted(parameter: Json, injection: model.Injection) -> str:
+    longest = _longest(parameter, injection)
+    return cel.text(f"{_printable(pod_facts.LONGEST_VALUE)}|(?s:^.{{0,{longest}}}$)")
+
+
+def _is_accepted(value: str, parameter: Json, injection: model.Injection) -> bool:
+    is_short = len(value) <= _longest(parameter, injection)
+    return is_short or _is_printable(value, pod_facts.LONGEST_VALUE)
+
+
 def _value(parameter: Json, context: Context) -> str:
     source, key = pod_facts.source_of(parameter)
     namespace = context.namespace
@@ -331,7 +380,7 @@ _WINDOWS: Final = "?securityContext.?windowsOptions.hasValue()"
 OF_INJECTIONS: Final = (
     Doubt(
         "it has resources of its own, besides those of its containers",
-        _where(pod_facts.containers, "object.spec.?resources.hasValue()"),
+        _where(_has_resources, "object.spec.?resources.hasValue()"),
         lambda context: "resources" in context.spec,
     ),
     Doubt(
@@ -360,21 +409,20 @@ OF_INJECTIONS: Final = (
         not in ("", "latest"),
     ),
     Doubt(
-        "its topology or affinity has matchLabelKeys, and labels are added",
-        _where(lambda one: one.template_metadata.get("labels"), _LABEL_KEYS),
-        lambda context: "LabelKeys" in json_text(context.spec),
+        "its topology or affinity has matchLabelKeys with a label that is added", _label_keys,
+        _has_label_keys,
     ),
     Doubt(
-        "a mount path in it is not written in the shortest way",
-        _where(
-            lambda one: _applied(one).get("volumeMounts"),
+        "a mount path in it is not written in the shortest way, and may be one of the injection's",
+        lambda injection: cel.some(
             "variables.every.exists(c, c.?volumeMounts.orValue([]).exists(m,"
-            ' !m.mountPath.matches("^(/|(/[^/]+)+/?)$")'
-            ' || m.mountPath.matches("/[.][.]?(/|$)")))',
+            f" {_ODD_PATH} && m.mountPath.contains({cel.text(end)})))"
+            for end in _ends_of_paths(injection)
         ),
-        lambda context: not all(
-            _is_shortest(mount["mountPath"])
+        lambda context: any(
+            not _is_shortest(mount["mountPath"]) and end in mount["mountPath"]
             for one in context.every for mount in one.get("volumeMounts") or ()
+            for end in _ends_of_paths(context.injection)
         ),
     ),
     Doubt(
@@ -418,15 +466,16 @@ OF_INJECTIONS: Final = (
         _has_doubtful_variables,
     ),
     Doubt(
-        "a value that is filled in is no printable ASCII, or has more than"
-        f" {pod_facts.LONGEST_VALUE} characters",
+        "a value that is filled in is long, or no printable ASCII where it must be",
         lambda injection: cel.some(
-            f'!{pod_facts.lookup(one)}.orValue("").matches({_printable(pod_facts.LONGEST_VALUE)})'
+            f'!{pod_facts.lookup(one)}.orValue("").matches({_accepted(one, injection)})'
             for one in _parameters(injection)
+            if _is_free(one)
         ),
         lambda context: not all(
-            _is_printable(_value(one, context), pod_facts.LONGEST_VALUE)
+            _is_accepted(_value(one, context), one, context.injection)
             for one in _parameters(context.injection)
+            if _is_free(one)
         ),
     ),
     Doubt(

@@ -14,8 +14,13 @@ from sidecar_injector.core.policies import cel
 
 Json = dict[str, Any]
 MOST_CONTAINERS: Final = 20
-LONGEST_VALUE: Final = 256
+LONGEST_VALUE: Final = 400
 """Characters of a parameter's value."""
+LABEL_KEYS: Final = ("matchLabelKeys", "mismatchLabelKeys")
+TERMS: Final = (
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "preferredDuringSchedulingIgnoredDuringExecution",
+)
 LISTS: Final[Mapping[str, str]] = {"containers": "cfacts", "initContainers": "ifacts"}
 """The variables with the facts of each container of a list."""
 
@@ -97,6 +102,20 @@ def _words(words: frozenset[str]) -> str:
     return cel.strings(sorted(words))
 
 
+_LABEL_KEYS: Final = cel.total(
+    f"{items}.map(t, {' + '.join(f'{owner}.?{field}.orValue([])' for field in fields)}).flatten()"
+    for items, owner, fields in (
+        ("object.spec.?topologySpreadConstraints.orValue([])", "t", LABEL_KEYS[:1]),
+        *(
+            (f"object.spec.?affinity.?{kind}.?{when}.orValue([])", owner, LABEL_KEYS)
+            for kind in ("podAffinity", "podAntiAffinity")
+            for when, owner in zip(TERMS, ("t", "t.podAffinityTerm"), strict=True)
+        ),
+    )
+)
+_WORD: Final = (
+    f'{{0}} in {_words(annotation.YES)} ? "yes" : {{0}} in {_words(annotation.NO)} ? "no"'
+)
 _NAMED: Final = cel.text(f"^(?:{annotation.NAME.pattern})$")
 _FACTS: Final[Mapping[str, str]] = {
     "labels": "object.metadata.?labels.orValue({})",
@@ -105,7 +124,7 @@ _FACTS: Final[Mapping[str, str]] = {
     # What the author asks for, as `pods.annotation` reads it.
     "said": f'object.metadata.?annotations[?{cel.text(names.INJECT_ANNOTATION)}].orValue("")',
     "word": "variables.said.trim().lowerAscii()",
-    "only": 'variables.said.matches("^ *[oO][nN][lL][yY] *:")',
+    "only": 'variables.said.matches("^[\\\\s\u00a0]*[oO][nN][lL][yY][\\\\s\u00a0]*:")',
     "items": (
         '(variables.only ? variables.said.substring(variables.said.indexOf(":") + 1)'
         ' : variables.said).split(",").map(x, x.trim()).filter(x, x != "")'
@@ -114,11 +133,17 @@ _FACTS: Final[Mapping[str, str]] = {
         "size(variables.items) > 0 && variables.items.all(x,"
         f" !(x.lowerAscii() in {_words(annotation.YES | annotation.NO)}) && x.matches({_NAMED}))"
     ),
-    "wish": (
-        f'variables.word in {_words(annotation.YES)} ? "yes"'
-        f' : variables.word in {_words(annotation.NO)} ? "no"'
+    "own": (
+        f"{_WORD.format('variables.word')}"
         ' : variables.readable ? (variables.only ? "only" : "list") : "none"'
     ),
+    # The tutorial's annotation counts where ours says nothing.
+    "theirs": (
+        f'object.metadata.?annotations[?{cel.text(names.TUTORIAL_INJECT_ANNOTATION)}].orValue("")'
+    ),
+    "tword": "variables.theirs.trim().lowerAscii()",
+    "tutorial": f'variables.own == "none" ? ({_WORD.format("variables.tword")} : "none") : "none"',
+    "wish": 'variables.tutorial == "none" ? variables.own : variables.tutorial',
     "listed": 'variables.wish in ["list", "only"] ? variables.items : []',
     "hostnet": "object.spec.?hostNetwork.orValue(false)",
     "ends": 'object.spec.?restartPolicy.orValue("Always") != "Always"',
@@ -134,6 +159,7 @@ _FACTS: Final[Mapping[str, str]] = {
         " + c.?volumeDevices.orValue([]).map(m, m.name)).flatten()"
     ),
     **{variable: _fact_of_containers(field) for field, variable in LISTS.items()},
+    "labelkeys": _LABEL_KEYS,
     # The level of Pod Security, and three facts that decide what it forbids.
     "level": f'variables.nslabels[?"{names.POD_SECURITY_ENFORCE_LABEL}"].orValue("privileged")',
     "secure": (

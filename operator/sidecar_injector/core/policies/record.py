@@ -112,6 +112,10 @@ def _companions(compiled: Sequence[Compiled], variables: cel.Variables) -> Itera
     there = f"{cel.text(key)} in variables.annotations"
     variables.let("dc", f"{there} ? -1 : [{', '.join(beside)}].indexOf(true)")
     yield Annotation(key, "variables.dc >= 0", DEFAULT_CONTAINER)
+    key = names.TUTORIAL_STATUS_ANNOTATION
+    is_asked = f'variables.tutorial != "none" && !({cel.text(key)} in variables.annotations)'
+    variables.let("tu", f"{is_asked} ? variables.inj.indexOf(true) : -1")
+    yield Annotation(key, "variables.tu >= 0", names.TUTORIAL_INJECTED)
     there = f"{_EVICT} in variables.annotations"
     present = variables.let("ev", f'{there} ? variables.annotations[{_EVICT}] : ""')
     fresh: list[str] = []
@@ -176,6 +180,8 @@ def _rows(one: Compiled, field: str) -> list[Row]:
     if field == "annotations":
         number = one.index
         key, other = names.DEFAULT_CONTAINER_ANNOTATION, names.SAFE_TO_EVICT_ANNOTATION
+        injected = cel.json_of(names.TUTORIAL_INJECTED)
+        rows.append((names.TUTORIAL_STATUS_ANNOTATION, f"variables.tu == {number}", injected))
         if one.is_first("containers") and one.lists["containers"] != "[]":
             rows.append((key, f"variables.dc == {number}", cel.json_of(DEFAULT_CONTAINER)))
         if one.local:

@@ -22,7 +22,10 @@ _APPLIED: Final = "applicationContainers"
 _PRINTABLE = re.compile(r"[ -~]*")
 _PLAIN_PATH = re.compile(r"(/[^/]+)+/?")
 _DOTS = re.compile(r"/\.\.?(/|$)")
-_OF_WEBHOOK: Final = (names.DEFAULT_CONTAINER_ANNOTATION, names.SAFE_TO_EVICT_ANNOTATION)
+_OF_WEBHOOK: Final = (
+    names.DEFAULT_CONTAINER_ANNOTATION, names.SAFE_TO_EVICT_ANNOTATION,
+    names.TUTORIAL_STATUS_ANNOTATION,
+)  # fmt: skip
 _DEPENDS: Final = "is valid or not by the rest of the pod"
 
 
