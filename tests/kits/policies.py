@@ -253,7 +253,8 @@ class Pods(random_pods.Choices):
     """Random pods that meet the injections of the file in all kinds of trouble."""
 
     WORDS: Final = (
-        "yes", "no", "Yes ", "on", "0", "", "?", "yes, nginx", "nginx", "nginx,log-shipper",
+        "yes", "no", "Yes ", "on", "0", "", "?", "\tnginx", "\u00a0yes\u00a0", "\x1fyes",
+        "yes, nginx", "nginx", "nginx,log-shipper",
         "cluster/debug-tools", " debug-tools , nginx,", ",,", "Nginx", "cluster/java-agent,otel",
         "only: nginx", "Only : cluster/ca-bundle,otel", "only:", "unknown", "NO",
         "debug-tools,log-shipper,vault-agent,nginx,scratch,otel,java-agent,mesh-proxy", "a..b",
@@ -391,7 +392,8 @@ class Pods(random_pods.Choices):
         }  # fmt: skip
         wishes: Mapping[str, tuple[float, Sequence[str]]] = {
             names.INJECT_ANNOTATION: (0.5, self.WORDS),
-            names.TUTORIAL_INJECT_ANNOTATION: (0.02, ("yes",)),
+            names.TUTORIAL_INJECT_ANNOTATION: (0.15, ("yes", " On", "no", "nginx", "", "\tyes")),
+            names.TUTORIAL_STATUS_ANNOTATION: (0.03, ("injected", "x")),
             names.SKIPPED_ANNOTATION: (0.01, ("x",)),
             names.STATUS_ANNOTATION: (0.01, ("", '{"version":1}')),
             names.MIRROR_ANNOTATION: (0.01, ("x",)),
@@ -401,7 +403,7 @@ class Pods(random_pods.Choices):
             "vault.example.com/role": (0.7, (
                 "web", "x", 'a$b "q" \\', "", "y" * 200, "$(params.role)", "z", "v", "u",
                 self.choice(["é", "x" * 300, "a\nb"]))),
-            "sql.example.com/instance": (0.4, ("eu:main-1", "eu", "EU:x", "x")),
+            "sql.example.com/instance": (0.4, ("eu:main-1", "eu", "EU:x", "x", "eu:main-1\n", "é")),
             "example.com/agent-level": (0.3, ("debug", "loud", "", "info")),
             "vault.example.com/memory": (0.2, ("0.5Gi", " 64Mi", "134217728", "x")),
             "prometheus.io/scrape": (0.1, ("false",)),
