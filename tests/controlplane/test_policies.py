@@ -1,6 +1,7 @@
 """A compiled policy alone does exactly what `decide` does, or nothing: on the real API server.
 
-POLICY_PODS=5000 is the long run: a few minutes.
+POLICY_PODS=5000 is the long run: a few minutes. The control plane is one of its own: policies and
+webhooks of other tests would change the pods, too.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ ERRORS: Final = re.compile(
 
 
 @pytest.fixture(scope="module")
-def caller(controlplane: cluster.ControlPlane) -> Iterator[kit.Caller]:
-    with contextlib.closing(kit.Caller(controlplane)) as caller:
+def caller(plane: cluster.ControlPlane) -> Iterator[kit.Caller]:
+    with contextlib.closing(kit.Caller(plane)) as caller:
         yield caller
 
 
@@ -76,17 +77,17 @@ def in_force(plane: cluster.ControlPlane, caller: kit.Caller) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_policy_does_what_the_decision_does_or_nothing(
-    controlplane: cluster.ControlPlane, caller: kit.Caller
+    plane: cluster.ControlPlane, caller: kit.Caller
 ) -> None:
-    openapi = json.loads(controlplane.kubectl("get", "--raw", OPENAPI).stdout)
+    openapi = json.loads(plane.kubectl("get", "--raw", OPENAPI).stdout)
     situations = [
         kit.Situation.create(
-            controlplane, name, kit.injections(f"enabled-{name}"), labels=labels,
+            plane, name, kit.injections(f"enabled-{name}"), labels=labels,
             annotations={"example.com/center": "c1"},
         )
         for name, labels in SITUATIONS.items()
     ]  # fmt: skip
-    in_force(controlplane, caller)
+    in_force(plane, caller)
     tally = kit.Tally()
 
     def compare(number: int) -> None:
@@ -99,14 +100,14 @@ def test_a_policy_does_what_the_decision_does_or_nothing(
         list(pool.map(compare, range(PODS)))
     for situation in situations:
         name = f"test-{situation.enabled.removeprefix('enabled-')}"
-        kit.remove(controlplane, chain.manifests(situation.chain, name=name, guarded=False))
+        kit.remove(plane, chain.manifests(situation.chain, name=name, guarded=False))
     print(f"seed {random_pods.SEED}:", *tally.lines(), sep="\n")  # noqa: T201 - shown on failure
     assert tally.failures == []
     # A policy that defers everything would do nothing wrong.
     accepted = PODS - tally.counts["not accepted without us"]
     assert tally.counts["deferred"] <= MOST_DEFERRED * accepted
     assert tally.counts["equal, changed"] >= LEAST_CHANGED * accepted
-    assert not ERRORS.search(controlplane.kubectl("get", "--raw", "/metrics").stdout)
+    assert not ERRORS.search(plane.kubectl("get", "--raw", "/metrics").stdout)
 
 
 def examples() -> Iterator[tuple[list[Json], list[Json]]]:
@@ -131,23 +132,21 @@ def read(resource: Json, namespace: str) -> model.Injection:
 
 
 def test_every_example_of_the_merge_is_done_or_left(
-    controlplane: cluster.ControlPlane, caller: kit.Caller
+    plane: cluster.ControlPlane, caller: kit.Caller
 ) -> None:
     tally, situations, left = kit.Tally(), [], []
     for injections, pods in examples():
         name = installation.unused_name()
         wanted = [read(one, f"enabled-{name}") for one in injections]
-        situation = kit.Situation.create(controlplane, name, wanted)
+        situation = kit.Situation.create(plane, name, wanted)
         situations.append((name, situation, pods))
         left += situation.chain.left
-    in_force(controlplane, caller)
+    in_force(plane, caller)
     for name, situation, pods in situations:
         for pod in pods:
             metadata = {"generateName": "a-", **pod.get("metadata", {})}
             kit.compare(caller, situation, {**pod, "metadata": metadata}, tally)
-        kit.remove(
-            controlplane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
-        )
+        kit.remove(plane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False))
     reasons = ((one.path, one.why) for one in left)
     print(*tally.lines(), *reasons, sep="\n")  # noqa: T201 - shown on failure
     assert tally.failures == []
@@ -157,15 +156,15 @@ def test_every_example_of_the_merge_is_done_or_left(
 
 
 def test_a_guard_refuses_what_must_be_there_and_is_not(
-    controlplane: cluster.ControlPlane, caller: kit.Caller
+    plane: cluster.ControlPlane, caller: kit.Caller
 ) -> None:
     name = installation.unused_name()
     needed = samples.injection(
         "needed", cluster=True, failurePolicy="Fail", selector={"matchLabels": {"app": "web"}}
     )
-    situation = kit.Situation.create(controlplane, name, [needed])
+    situation = kit.Situation.create(plane, name, [needed])
     guarded = chain.manifests(situation.chain, name=f"test-{name}", guarded=True)[2:]
-    kit.install(controlplane, guarded, situation.enabled)
+    kit.install(plane, guarded, situation.enabled)
     pod = {**PLAIN, "metadata": {"generateName": "a-", "labels": {"app": "web"}}}
     # The name is taken by another container, so the policy cannot do it.
     in_the_way = {"name": "sidecar", "image": "other"}
@@ -175,8 +174,8 @@ def test_a_guard_refuses_what_must_be_there_and_is_not(
         status, _ = caller.pod(situation.enabled, conflicting)
         return status == http.client.UNPROCESSABLE_ENTITY
 
-    controlplane.wait("the guard is in force", is_refused)
-    kit.wait_in_force(controlplane, caller, situation.enabled, pod)
+    plane.wait("the guard is in force", is_refused)
+    kit.wait_in_force(plane, caller, situation.enabled, pod)
     _, answer = caller.pod(situation.enabled, conflicting)
     assert "ClusterSidecarInjection cluster/needed is required" in answer["message"]
     assert "the pod lacks sidecar" in answer["message"]
@@ -184,21 +183,21 @@ def test_a_guard_refuses_what_must_be_there_and_is_not(
         names.INJECT_ANNOTATION: "no"}}}):  # fmt: skip
         status, _ = caller.pod(situation.enabled, other)
         assert status == http.client.CREATED
-    kit.remove(controlplane, [*chain.manifests(
+    kit.remove(plane, [*chain.manifests(
         situation.chain, name=f"test-{name}", guarded=False), *guarded])  # fmt: skip
 
 
 @pytest.mark.timeout(600)
 def test_the_webhook_completes_what_a_policy_has_begun(
-    controlplane: cluster.ControlPlane, caller: kit.Caller
+    plane: cluster.ControlPlane, caller: kit.Caller
 ) -> None:
     """Half of the injections are compiled: the pod has the same parts as with the webhook alone."""
     every = kit.injections("enabled-halves")
     situation = kit.Situation.create(
-        controlplane, "halves", every[::2], labels=SITUATIONS["none"],
+        plane, "halves", every[::2], labels=SITUATIONS["none"],
         annotations={"example.com/center": "c1"},
     )  # fmt: skip
-    kit.wait_in_force(controlplane, caller, situation.enabled, PLAIN)
+    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
     changed = 0
     for number in range(HALVES):
         pod = kit.Pods(f"{random_pods.SEED}/halves/{number}").pod()
@@ -218,7 +217,7 @@ def test_the_webhook_completes_what_a_policy_has_begun(
         assert [*kit.differences(wanted, got)] == [], pod
     assert changed >= HALVES // 2
     kit.remove(
-        controlplane, chain.manifests(situation.chain, name="test-halves", guarded=False)
+        plane, chain.manifests(situation.chain, name="test-halves", guarded=False)
     )  # fmt: skip
 
 
@@ -248,9 +247,9 @@ def unordered(value: Any, key: str = "") -> Any:
 
 @pytest.mark.timeout(600)
 def test_random_injections_are_compiled_right_or_not_at_all(
-    controlplane: cluster.ControlPlane, caller: kit.Caller
+    plane: cluster.ControlPlane, caller: kit.Caller
 ) -> None:
-    with contextlib.closing(campaign.Campaign(controlplane, seed=random_pods.SEED)) as drawn:
+    with contextlib.closing(campaign.Campaign(plane, seed=random_pods.SEED)) as drawn:
         situations = []
         for number in range(SETS):
             name = f"set-{number}"
@@ -261,14 +260,14 @@ def test_random_injections_are_compiled_right_or_not_at_all(
                 for one in (few.injection("few-1"), few.injection("few-2"))
             ]
             wanted = [*of_schema, *of_few]
-            situations.append((name, kit.Situation.create(controlplane, name, wanted)))
-        in_force(controlplane, caller)
+            situations.append((name, kit.Situation.create(plane, name, wanted)))
+        in_force(plane, caller)
         tally = kit.Tally()
         for number, (name, situation) in enumerate(situations):
             for pod in pods_of_both_kinds(drawn.openapi, f"{random_pods.SEED}/{number}"):
                 kit.compare(caller, situation, pod, tally)
             installed = chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
-            kit.remove(controlplane, installed)
+            kit.remove(plane, installed)
     compiled = sum(len(situation.chain.compiled) for _, situation in situations)
     print(compiled, *tally.lines(), sep="\n")  # noqa: T201 - shown on failure
     assert tally.failures == []
@@ -287,7 +286,7 @@ def pods_of_both_kinds(openapi: Json, seed: str) -> Iterator[Json]:
 
 
 def test_any_text_arrives_as_it_was_written(
-    controlplane: cluster.ControlPlane, caller: kit.Caller
+    plane: cluster.ControlPlane, caller: kit.Caller
 ) -> None:
     draw = random_pods.Choices(random_pods.SEED)
     alphabet = [
@@ -305,10 +304,10 @@ def test_any_text_arrives_as_it_was_written(
     injection = samples.injection("texts", cluster=True, template=template)
     assert injection.errors == ()
     name = installation.unused_name()
-    situation = kit.Situation.create(controlplane, name, [injection])
+    situation = kit.Situation.create(plane, name, [injection])
     assert situation.chain.left == ()
-    kit.wait_in_force(controlplane, caller, situation.enabled, PLAIN)
+    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
     tally = kit.Tally()
     kit.compare(caller, situation, PLAIN, tally)
     assert tally.counts == {"equal, changed": 1}, tally.failures
-    kit.remove(controlplane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False))
+    kit.remove(plane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False))

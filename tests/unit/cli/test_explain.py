@@ -456,7 +456,8 @@ def test_what_asks_for_a_policy_is_told_what_would_add_it(tmp_path):
 
 def test_of_a_pod_that_a_policy_leaves_alone_the_doubt_is_said(tmp_path):
     rare = placed()
-    rare["spec"]["resources"] = {"limits": {"cpu": "1"}}
+    profile = {"container.apparmor.security.beta.kubernetes.io/app": "runtime/default"}
+    rare["metadata"]["annotations"] = profile
     injections = [resource("mesh", **ENGINE)]
     assert engine_lines(tmp_path, placed(), injections)["mesh"].startswith("would")
     assert engine_lines(tmp_path, rare, injections)["mesh"].startswith("by the webhook: ")
