@@ -60,7 +60,7 @@ def literal(value: Any) -> str:
             return text(value)
         case list():
             one_type = is_uniform(value)
-            items = (literal(one) if one_type else f"dyn({literal(one)})" for one in value)
+            items = (literal(item) if one_type else f"dyn({literal(item)})" for item in value)
             return f"[{', '.join(items)}]"
     members = (f"{text(k)}: dyn({literal(v)})" for k, v in value.items() if v is not None)
     return f"{{{', '.join(members)}}}"
@@ -68,7 +68,7 @@ def literal(value: Any) -> str:
 
 def is_uniform(items: Sequence[Any]) -> bool:
     """Whether the items of a list have one type in CEL."""
-    return any(all(isinstance(one, kind) for one in items) for kind in (str, dict))
+    return any(all(isinstance(item, kind) for item in items) for kind in (str, dict))
 
 
 def strings(values: Iterable[str]) -> str:
@@ -138,7 +138,7 @@ def matches(value: str, globs: Iterable[str]) -> str:
 
 def _pattern(glob: str) -> str:
     words = {"*": "(?s:.*)", "?": "(?s:.)"}
-    return "".join(words.get(one) or _SPECIAL.sub(r"\\\1", one) for one in glob)
+    return "".join(words.get(character) or _SPECIAL.sub(r"\\\1", character) for character in glob)
 
 
 def selector(selector: Mapping[str, Any] | None, labels: str) -> str:
@@ -146,8 +146,10 @@ def selector(selector: Mapping[str, Any] | None, labels: str) -> str:
     members = (selector or {}).get("matchLabels") or {}
     parts = [_requirement(key, "In", [value], labels) for key, value in members.items()]
     parts += (
-        _requirement(one["key"], one["operator"], one.get("values") or (), labels)
-        for one in (selector or {}).get("matchExpressions") or ()
+        _requirement(
+            requirement["key"], requirement["operator"], requirement.get("values") or (), labels
+        )
+        for requirement in (selector or {}).get("matchExpressions") or ()
     )
     return every(parts)
 

@@ -104,20 +104,19 @@ def compile_chain(
     shadowing = _shadowing([*wanted, *others])
     left: list[Left] = []
     accepted: Tried = {}
-    for one in namespace_view.ordered(each for each in wanted if not each.spec.get("suspend")):
+    for candidate in namespace_view.ordered(
+        each for each in wanted if not each.spec.get("suspend")
+    ):
         # More are not tried: thousands of injections must not take minutes.
         is_full = len(accepted) >= MOST_INJECTIONS
-        found = _too_many(one) if is_full else _tried(one, accepted, others, place)
+        found = _too_many(candidate) if is_full else _tried(candidate, accepted, others, place)
         if isinstance(found, Left):
             left.append(found)
         else:
-            accepted[one] = found
+            accepted[candidate] = found
     policy = _policy(accepted, shadowing, place) if accepted else None
     while policy and (size := len(json_text(policy))) > MOST_CHARACTERS:
-        kept = len(accepted) * MOST_CHARACTERS // (size + MOST_CHARACTERS // 50)
-        for one in [*accepted][kept:]:
-            left.append(_too_many(one))
-            del accepted[one]
+        left += _last_ones(accepted, size)
         policy = _policy(accepted, shadowing, place)
     # The guard holds also where the policy leaves a pod to the webhook.
     everywhere = _constraints(dataclasses.replace(place, limited=()))
@@ -127,13 +126,24 @@ def compile_chain(
         left=tuple(left),
         policy=policy,
         guard=made,
-        unguarded=tuple(Left(injection=one, path=path, why=why) for one, path, why in unguarded),
+        unguarded=tuple(
+            Left(injection=candidate, path=path, why=why) for candidate, path, why in unguarded
+        ),
     )
 
 
-def _too_many(one: model.Injection) -> Left:
+def _last_ones(accepted: Tried, size: int) -> list[Left]:
+    """Take out of the `accepted`, which are of this size together, the last ones."""
+    kept = len(accepted) * MOST_CHARACTERS // (size + MOST_CHARACTERS // 50)
+    last = [*accepted][kept:]
+    for candidate in last:
+        del accepted[candidate]
+    return [*map(_too_many, last)]
+
+
+def _too_many(candidate: model.Injection) -> Left:
     why = f"is one too many for a policy, which may have {MOST_CHARACTERS} characters"
-    return Left(injection=one, path="spec", why=why, is_size=True)
+    return Left(injection=candidate, path="spec", why=why, is_size=True)
 
 
 def manifests(chain: Chain, *, name: str, guarded: bool) -> list[Json]:
@@ -183,9 +193,9 @@ def _sources(compiled: Iterable[model.Injection]) -> str:
     """The injections as compact JSON, each with the hash of its template."""
     return json_text(
         [
-            {"kind": one.kind, "name": one.name, "hash": one.hash}
-            | ({"namespace": one.namespace} if one.namespace else {})
-            for one in compiled
+            {"kind": candidate.kind, "name": candidate.name, "hash": candidate.hash}
+            | ({"namespace": candidate.namespace} if candidate.namespace else {})
+            for candidate in compiled
         ]
     )
 
@@ -193,41 +203,41 @@ def _sources(compiled: Iterable[model.Injection]) -> str:
 def _shadowing(injections: Iterable[model.Injection]) -> dict[str, set[str]]:
     """By bare name, the namespaces that have an injection of this name themselves."""
     found: dict[str, set[str]] = collections.defaultdict(set)
-    for one in injections:
-        if one.namespace:
-            found[one.name].add(one.namespace)
+    for candidate in injections:
+        if candidate.namespace:
+            found[candidate.name].add(candidate.namespace)
     return found
 
 
 def _tried(
-    one: model.Injection,
+    candidate: model.Injection,
     accepted: Iterable[model.Injection],
     others: Iterable[model.Injection],
     place: Place,
 ) -> list[trial.TrialResult] | Left:
     """An injection on all pods on which it must be tried, or why it is left to the webhook."""
     results: list[trial.TrialResult] = []
-    found = next(unsupported.check(one, minor=place.minor), None)
-    if found := found or next(filling.problems(one), None):
-        return Left(injection=one, path=found.path, why=found.expectation)
-    if (size := len(json_text(one.spec))) > MOST_OF_INJECTION:
+    found = next(unsupported.check(candidate, minor=place.minor), None)
+    if found := found or next(filling.problems(candidate), None):
+        return Left(injection=candidate, path=found.path, why=found.expectation)
+    if (size := len(json_text(candidate.spec))) > MOST_OF_INJECTION:
         why = f"has {size} characters, at most {MOST_OF_INJECTION} are compiled"
-        return Left(injection=one, path="spec", why=why, is_size=True)
-    results = trials.of(one, minor=place.minor)
-    if found := next(trials.problems(one, results), None):
-        return Left(injection=one, path=found.path, why=found.expectation)
-    parts = injection.shared_parts(one)
-    for other in (*accepted, *(other for other in others if _comes_before(other, one))):
+        return Left(injection=candidate, path="spec", why=why, is_size=True)
+    results = trials.of(candidate, minor=place.minor)
+    if found := next(trials.problems(candidate, results), None):
+        return Left(injection=candidate, path=found.path, why=found.expectation)
+    parts = injection.shared_parts(candidate)
+    for other in (*accepted, *(other for other in others if _comes_before(other, candidate))):
         shared = parts & injection.shared_parts(other)
-        if shared and overlap.can_meet(one, other):
+        if shared and overlap.can_meet(candidate, other):
             why = f"shares {min(shared)} with {other.reference}, which comes first"
-            return Left(injection=one, path="spec", why=why)
+            return Left(injection=candidate, path="spec", why=why)
     return results
 
 
-def _comes_before(other: model.Injection, one: model.Injection) -> bool:
+def _comes_before(other: model.Injection, candidate: model.Injection) -> bool:
     is_idle = other.errors or other.spec.get("suspend") or other.is_dry_run
-    return other.order < one.order and not is_idle
+    return other.order < candidate.order and not is_idle
 
 
 def _policy(accepted: Tried, shadowing: Mapping[str, set[str]], place: Place) -> Json:
@@ -236,10 +246,10 @@ def _policy(accepted: Tried, shadowing: Mapping[str, set[str]], place: Place) ->
     pod_facts.define(variables)
     compiled = [
         injection.compiled(
-            one, variables, index=index, results=results,
-            shadowing=shadowing.get(one.name, ()), minor=place.minor,
+            candidate, variables, index=index, results=results,
+            shadowing=shadowing.get(candidate.name, ()), minor=place.minor,
         )
-        for index, (one, results) in enumerate(accepted.items())
+        for index, (candidate, results) in enumerate(accepted.items())
     ]  # fmt: skip
     mutation = _mutation(compiled, variables)
     return {
@@ -288,11 +298,11 @@ def _conditions(compiled: Sequence[Compiled]) -> Iterator[Json]:
     marks = (names.STATUS_ANNOTATION, names.MIRROR_ANNOTATION)
     judged = cel.some(f"{cel.text(key)} in {annotations}" for key in marks)
     yield {"name": "not-judged-before", "expression": f"!{judged}"}
-    any_selected = _any_selected([one.injection for one in compiled])
+    any_selected = _any_selected([piece.injection for piece in compiled])
     # One of 10,000 characters takes the API server 0.1 s once.
     if any_selected != "true" and len(any_selected) <= 8 * cel.SHORT:
         yield {"name": "selected", "expression": any_selected}
-    if all(one.injection.spec.get("activation") == "OnRequest" for one in compiled):
+    if all(piece.injection.spec.get("activation") == "OnRequest" for piece in compiled):
         asked = f"{cel.text(names.INJECT_ANNOTATION)} in {annotations}"
         yield {"name": "requested", "expression": asked}
 
@@ -302,14 +312,14 @@ def _any_selected(injections: Iterable[model.Injection]) -> str:
     labels = "object.metadata.?labels.orValue({})"
     values: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
     others: list[str] = []
-    for one in injections:
-        selector = one.spec.get("selector") or {}
+    for candidate in injections:
+        selector = candidate.spec.get("selector") or {}
         members = selector.get("matchLabels") or {}
         if len(members) == 1 and not selector.get("matchExpressions"):
             ((key, value),) = members.items()
-            values[injection.where(one), key].append(value)
+            values[injection.where(candidate), key].append(value)
         else:
-            others.append(cel.every([injection.where(one), cel.selector(selector, labels)]))
+            others.append(cel.every([injection.where(candidate), cel.selector(selector, labels)]))
     asked = (
         cel.every([where, cel.selector(
             {"matchExpressions": [{"key": key, "operator": "In", "values": several}]}, labels
@@ -321,9 +331,9 @@ def _any_selected(injections: Iterable[model.Injection]) -> str:
 
 def _mutation(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
     """The expression of the patch: all operations, or none where the pod is left alone."""
-    matching = [f"[{one.matches}]" for one in compiled]
+    matching = [f"[{piece.matches}]" for piece in compiled]
     sel = variables.let("sel", variables.sum("sel_", matching))
-    codes = [f'[{sel}[{one.index}] ? {one.code} : ""]' for one in compiled]
+    codes = [f'[{sel}[{piece.index}] ? {piece.code} : ""]' for piece in compiled]
     variables.let("codes", variables.sum("codes_", codes))
     variables.let("inj", 'variables.codes.map(x, x == "Injected")')
     annotations = record.write(compiled, variables)
@@ -331,9 +341,9 @@ def _mutation(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
         "ops", variables.sum("ops_", [*_operations(compiled, variables, annotations)])
     )
     refusals = [
-        record.skipped(f"variables.codes[{one.index}]")
-        for one in compiled
-        if one.injection.must_succeed
+        record.skipped(f"variables.codes[{piece.index}]")
+        for piece in compiled
+        if piece.injection.must_succeed
     ]
     is_done = variables.let(
         "go",
@@ -361,9 +371,9 @@ def _is_too_much(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
     )
     variables.let("parts", f"{' + '.join(parts)} + variables.every.map(c, {each}).sum()")
     work = [
-        f"[variables.sel[{one.index}] ? {own} + {applied} * size(variables.every) : 0]"
-        for one in compiled
-        for own, applied in [one.work]
+        f"[variables.sel[{piece.index}] ? {own} + {applied} * size(variables.every) : 0]"
+        for piece in compiled
+        for own, applied in [piece.work]
     ]
     variables.let("work", variables.sum("work_", work))
     tried = variables.let("tried", "variables.sel.filter(x, x).size()")
@@ -379,11 +389,38 @@ def _operations(
     """Lists of operations, in an order in which each finds what it needs."""
     for field in pod_fields.CONTAINER_LISTS:
         yield from _received(compiled, field, variables)
+    yield from _metadata(compiled, annotations)
+    for field in dict.fromkeys(item.field for piece in compiled for item in piece.items):
+        rows = [
+            cel.either(cel.every([piece.injected, item.absent]), f"[{cel.literal(item.value)}]")
+            for piece in compiled
+            for item in piece.items
+            if item.field == field
+        ]
+        yield from _appended(field, rows, variables)
+    for field in ("volumes", *pod_fields.CONTAINER_LISTS):
+        lists = [(piece, piece.lists[field]) for piece in compiled if piece.lists[field] != "[]"]
+        rows = [
+            cel.either(piece.injected, items) for piece, items in lists if _is_last(piece, field)
+        ]
+        yield from _appended(field, rows, variables)
+        rows = [
+            cel.either(piece.injected, items)
+            for piece, items in lists
+            if not _is_last(piece, field)
+        ]
+        yield from _prepended(field, rows, variables)
+
+
+def _metadata(
+    compiled: Sequence[Compiled], annotations: Iterable[record.Annotation]
+) -> Iterator[str]:
+    """Labels and annotations, those of the record included."""
     metadata = {
         field: [
-            record.Annotation(member.key, cel.every([one.injected, member.absent]), member.value)
-            for one in compiled
-            for member in one.members.get(field, ())
+            record.Annotation(member.key, cel.every([piece.injected, member.absent]), member.value)
+            for piece in compiled
+            for member in piece.members.get(field, ())
         ]
         for field in ("labels", "annotations")
     }
@@ -394,27 +431,13 @@ def _operations(
     for field, needed in (("labels", any_injected), ("annotations", "true")):
         is_absent = cel.every([f"!has(object.metadata.{field})", needed])
         yield cel.either(is_absent, f"[{cel.operation(f'/metadata/{field}', {})}]")
-        for one in metadata[field]:
-            path = patch.pointer(("metadata", field, one.key))
-            yield cel.either(one.condition, f"[{cel.operation(path, one.value)}]")
-    for field in dict.fromkeys(item.field for one in compiled for item in one.items):
-        rows = [
-            cel.either(cel.every([one.injected, item.absent]), f"[{cel.literal(item.value)}]")
-            for one in compiled
-            for item in one.items
-            if item.field == field
-        ]
-        yield from _appended(field, rows, variables)
-    for field in ("volumes", *pod_fields.CONTAINER_LISTS):
-        lists = [(one, one.lists[field]) for one in compiled if one.lists[field] != "[]"]
-        rows = [cel.either(one.injected, items) for one, items in lists if _is_last(one, field)]
-        yield from _appended(field, rows, variables)
-        rows = [cel.either(one.injected, items) for one, items in lists if not _is_last(one, field)]
-        yield from _prepended(field, rows, variables)
+        for written in metadata[field]:
+            path = patch.pointer(("metadata", field, written.key))
+            yield cel.either(written.condition, f"[{cel.operation(path, written.value)}]")
 
 
-def _is_last(one: Compiled, field: str) -> bool:
-    return field == "volumes" or not one.is_first(field)
+def _is_last(piece: Compiled, field: str) -> bool:
+    return field == "volumes" or not piece.is_first(field)
 
 
 def _appended(field: str, rows: list[str], variables: cel.Variables) -> Iterator[str]:
@@ -443,10 +466,10 @@ def _creation(field: str, items: str, other: str = "") -> str:
 def _received(compiled: Sequence[Compiled], field: str, variables: cel.Variables) -> Iterator[str]:
     """What the pod's own containers of one list receive from all injections, in their order."""
     rows: dict[str, list[str]] = {"append": [], "envFrom": [], "env": [], "volumeMounts": []}
-    for one in compiled:
-        for part in one.received:
+    for piece in compiled:
+        for part in piece.received:
             if part.field == field:
-                rows[part.kind].append(cel.either(one.injected, f"{part.items}[i]"))
+                rows[part.kind].append(cel.either(piece.injected, f"{part.items}[i]"))
     facts, each = f"variables.{pod_facts.LISTS[field]}", []
     here = f'"/spec/{field}/" + string(i)'
     for kind, parts in rows.items():

@@ -127,9 +127,8 @@ def _is_not_surely_linux(context: Context) -> bool:
     selected = lenient.child(context.spec, "nodeSelector")
     affinity = lenient.child(lenient.child(context.spec, "affinity"), "nodeAffinity")
     terms = lenient.objects(lenient.child(affinity, _NEEDED), "nodeSelectorTerms")
-    keys = {
-        one.get("key") for term in terms for one in lenient.objects(term, "matchExpressions")
-    }  # fmt: skip
+    requirements = (lenient.objects(term, "matchExpressions") for term in terms)
+    keys = {requirement.get("key") for several in requirements for requirement in several}
     return (
         lenient.text(context.spec.get("os"), "name") not in ("", "linux")
         or any(selected.get(label, "linux") != "linux" for label in operating_system.LABELS)
@@ -205,7 +204,7 @@ def _has_label_keys(context: Context) -> bool:
     for kind in ("podAffinity", "podAntiAffinity"):
         for when in pod_facts.TERMS:
             found = lenient.objects(lenient.child(affinity, kind), when)
-            terms += [one.get("podAffinityTerm", one) for one in found]
+            terms += [term.get("podAffinityTerm", term) for term in found]
     keys = {
         key
         for term in terms
@@ -229,31 +228,31 @@ def _is_ours(container: Json, images: Mapping[str, str], *, merges: bool) -> boo
 def _collisions(injection: model.Injection) -> str:
     merges = injection.spec.get("onConflict") == "Merge"
     return cel.some(
-        f"{cel.text(one['name'])} in variables.names"
-        if merges or pod_facts.has_token(one["image"])
-        else f"{cel.text(one['name'] + ' ' + one['image'])} in variables.images"
-        for one in pod_facts.containers(injection)
+        f"{cel.text(container['name'])} in variables.names"
+        if merges or pod_facts.has_token(container["image"])
+        else f"{cel.text(container['name'] + ' ' + container['image'])} in variables.images"
+        for container in pod_facts.containers(injection)
     )
 
 
 def _collides(context: Context) -> bool:
     merges = context.injection.spec.get("onConflict") == "Merge"
-    images = {one["name"]: lenient.text(one, "image") for one in context.every}
+    images = {container["name"]: lenient.text(container, "image") for container in context.every}
     ours = pod_facts.containers(context.injection)
-    return any(_is_ours(one, images, merges=merges) for one in ours)
+    return any(_is_ours(container, images, merges=merges) for container in ours)
 
 
 def _incomparable(injection: model.Injection) -> list[str]:
     volumes = injection.template_spec.get("volumes") or ()
-    return [one["name"] for one in volumes if pod_facts.stored_volume(one) is None]
+    return [volume["name"] for volume in volumes if pod_facts.stored_volume(volume) is None]
 
 
 def _has_resources(injection: model.Injection) -> bool:
-    return any(one.get("resources") for one in pod_facts.containers(injection))
+    return any(container.get("resources") for container in pod_facts.containers(injection))
 
 
 def _port_names(owners: Iterable[Json]) -> set[str]:
-    ports = (port for one in owners for port in one.get("ports") or ())
+    ports = (port for container in owners for port in container.get("ports") or ())
     return {port["name"] for port in ports if port.get("name")}
 
 
@@ -263,7 +262,9 @@ def _ports_that_are_added(injection: model.Injection) -> list[str]:
 
 def _has_ports_on_host(injection: model.Injection) -> bool:
     is_injected = injection.spec.get("hostNetworkPods") == "Inject"
-    return is_injected and any(one.get("ports") for one in pod_facts.containers(injection))
+    return is_injected and any(
+        container.get("ports") for container in pod_facts.containers(injection)
+    )
 
 
 def _ends_of_paths(injection: model.Injection) -> list[str]:
@@ -297,7 +298,7 @@ def _needs_certainty(injection: model.Injection) -> bool:
     template, metadata = injection.template_spec, injection.template_metadata
     others = (template.get(field) for field in (*pod_fields.CONTAINER_LISTS, *additions.LISTS))
     has_others = any((*others, *metadata.values(), spec.get("envFrom"), spec.get("volumeMounts")))
-    names_added = {one["name"] for one in variables}
+    names_added = {variable["name"] for variable in variables}
     return bool(references.of_items(variables, "value") & names_added) or not has_others
 
 
@@ -305,10 +306,10 @@ def _doubtful_variables(injection: model.Injection) -> str:
     if not _needs_certainty(injection):
         return "false"
     spec = _applied(injection)
-    one = cel.some(pod_facts.uncertain(variable["name"]) for variable in _variables(injection))
+    doubtful = cel.some(pod_facts.uncertain(variable["name"]) for variable in _variables(injection))
     return cel.some(
         f"variables.{pod_facts.LISTS[field]}.exists(x, "
-        + cel.every([pod_facts.is_selected(spec, "x.n"), one]) + ")"
+        + cel.every([pod_facts.is_selected(spec, "x.n"), doubtful]) + ")"
         for field in pod_facts.applied_lists(spec)
     )  # fmt: skip
 
@@ -316,17 +317,17 @@ def _doubtful_variables(injection: model.Injection) -> str:
 def _has_doubtful_variables(context: Context) -> bool:
     spec = _applied(context.injection)
     receivers = (
-        one
+        container
         for field in pod_facts.applied_lists(spec)
-        for one in pod_fields.items(context.pod, field)
-        if container_additions.is_selected(one["name"], spec.get("names") or {})
+        for container in pod_fields.items(context.pod, field)
+        if container_additions.is_selected(container["name"], spec.get("names") or {})
     )
     return any(
         variable["name"].startswith(lenient.text(source, "prefix"))
-        for one in receivers
+        for container in receivers
         for variable in _variables(context.injection)
-        if variable["name"] not in {own["name"] for own in one.get("env") or ()}
-        for source in one.get("envFrom") or ()
+        if variable["name"] not in {own["name"] for own in container.get("env") or ()}
+        for source in container.get("envFrom") or ()
     )
 
 
@@ -371,7 +372,7 @@ def _value(parameter: Json, context: Context) -> str:
 
 
 def _reads_namespace_annotation(injection: model.Injection) -> bool:
-    sources = (pod_facts.source_of(one)[0] for one in _parameters(injection))
+    sources = (pod_facts.source_of(parameter)[0] for parameter in _parameters(injection))
     return "namespaceAnnotation" in sources
 
 
@@ -390,21 +391,21 @@ OF_INJECTIONS: Final = (
             f"object.spec.{_WINDOWS} || variables.every.exists(c, c.{_WINDOWS})",
         ),
         lambda context: any(
-            "windowsOptions" in lenient.child(one, "securityContext")
-            for one in (context.spec, *context.every)
+            "windowsOptions" in lenient.child(owner, "securityContext")
+            for owner in (context.spec, *context.every)
         ),
     ),
     Doubt(
         "annotations give its containers AppArmor or seccomp profiles",
         _where(
             pod_facts.containers, "variables.annotations.exists(k, "
-            + " || ".join(f"k.startsWith({cel.text(one)})" for one in _PROFILES) + ")",
+            + " || ".join(f"k.startsWith({cel.text(prefix)})" for prefix in _PROFILES) + ")",
         ),
         lambda context: any(key.startswith(_PROFILES) for key in context.annotations),
     ),
     Doubt(
         "its namespace pins a version of Pod Security",
-        _where(lambda one: one.template_spec, f'!({_ENFORCED} in ["", "latest"])'),
+        _where(lambda injection: injection.template_spec, f'!({_ENFORCED} in ["", "latest"])'),
         lambda context: context.namespace.labels.get(names.POD_SECURITY_VERSION_LABEL, "")
         not in ("", "latest"),
     ),
@@ -421,20 +422,20 @@ OF_INJECTIONS: Final = (
         ),
         lambda context: any(
             not _is_shortest(mount["mountPath"]) and end in mount["mountPath"]
-            for one in context.every for mount in one.get("volumeMounts") or ()
+            for container in context.every for mount in container.get("volumeMounts") or ()
             for end in _ends_of_paths(context.injection)
         ),
     ),
     Doubt(
         "a container of its own has a restart policy",
         _where(
-            lambda one: one.spec.get("sidecarMode", "Auto") == "Auto",
+            lambda injection: injection.spec.get("sidecarMode", "Auto") == "Auto",
             "object.spec.containers.exists(c, c.?restartPolicy.hasValue()"
             " || c.?restartPolicyRules.hasValue())",
         ),
         lambda context: any(
-            one.get("restartPolicy") or one.get("restartPolicyRules")
-            for one in pod_fields.items(context.pod, "containers")
+            container.get("restartPolicy") or container.get("restartPolicyRules")
+            for container in pod_fields.items(context.pod, "containers")
         ),
     ),
     Doubt(
@@ -457,8 +458,8 @@ OF_INJECTIONS: Final = (
             f"{cel.text(name)} in variables.volumes" for name in _incomparable(injection)
         ),
         lambda context: any(
-            one["name"] in _incomparable(context.injection)
-            for one in pod_fields.items(context.pod, "volumes")
+            volume["name"] in _incomparable(context.injection)
+            for volume in pod_fields.items(context.pod, "volumes")
         ),
     ),
     Doubt(
@@ -468,14 +469,14 @@ OF_INJECTIONS: Final = (
     Doubt(
         "a value that is filled in is long, or no printable ASCII where it must be",
         lambda injection: cel.some(
-            f'!{pod_facts.lookup(one)}.orValue("").matches({_accepted(one, injection)})'
-            for one in _parameters(injection)
-            if _is_free(one)
+            f'!{pod_facts.lookup(parameter)}.orValue("").matches({_accepted(parameter, injection)})'
+            for parameter in _parameters(injection)
+            if _is_free(parameter)
         ),
         lambda context: not all(
-            _is_accepted(_value(one, context), one, context.injection)
-            for one in _parameters(context.injection)
-            if _is_free(one)
+            _is_accepted(_value(parameter, context), parameter, context.injection)
+            for parameter in _parameters(context.injection)
+            if _is_free(parameter)
         ),
     ),
     Doubt(

@@ -108,17 +108,19 @@ def _refusals(parameter: Mapping[str, Any], raw: str) -> Iterator[str]:
 def problems(injection: model.Injection) -> Iterator[Problem]:
     """Tokens where a value may not be right, and parameters with too many or unknown values."""
     declared = injection.spec.get("parameters") or ()
-    free = {f"params.{one['name']}" for one in declared if not one.get("enum")} | {*_BUILT_IN}
+    free = {
+        f"params.{parameter['name']}" for parameter in declared if not parameter.get("enum")
+    } | {*_BUILT_IN}
     for part in parameters.FILLED:
         for path, _, name in parameters.tokens(injection.spec.get(part), path=f"spec.{part}"):
             if name in free and not _ANY_TEXT.search(path):
                 yield Problem(path, f"$({name}) may be any text here: give the parameter an enum")
-    count = math.prod(len(one.get("enum") or (1,)) for one in declared)
+    count = math.prod(len(parameter.get("enum") or (1,)) for parameter in declared)
     if count > MOST_CHOICES:
         why = f"have {count} combinations of values, at most {MOST_CHOICES} are tried"
         yield Problem("spec.parameters", why)
-    for index, one in enumerate(declared):
-        if trial.guess(one) is None:
+    for index, parameter in enumerate(declared):
+        if trial.guess(parameter) is None:
             yield Problem(f"spec.parameters[{index}].pattern", "no value is known that matches it")
     uses = sum(injection.token_uses.values())
     if 2 * uses * pod_facts.LONGEST_VALUE > parameters.MAX_FILLED:

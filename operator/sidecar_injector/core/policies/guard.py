@@ -27,21 +27,21 @@ def of(
     unguarded, validations = [], []
     variables = cel.Variables()
     pod_facts.define(variables)
-    for one in compiled:
-        if not one.must_succeed:
+    for required in compiled:
+        if not required.must_succeed:
             continue
-        if problem := _problem(one):
-            unguarded.append((one, *problem))
+        if problem := _problem(required):
+            unguarded.append((required, *problem))
             continue
-        wanted = [container["name"] for container in pod_facts.containers(one)]
+        wanted = [container["name"] for container in pod_facts.containers(required)]
         there = cel.every(
             f"{cel.text(container['name'] + ' ' + container['image'])} in variables.images"
-            for container in pod_facts.containers(one)
+            for container in pod_facts.containers(required)
         )
-        applies = injection.matches(one, shadowing.get(one.name, ()))
+        applies = injection.matches(required, shadowing.get(required.name, ()))
         message = (
-            f"{one.kind} {one.reference} is required (failurePolicy: Fail) and the pod lacks"
-            f" {', '.join(wanted)}"
+            f"{required.kind} {required.reference} is required (failurePolicy: Fail) and the pod"
+            f" lacks {', '.join(wanted)}"
         )
         validations.append(
             {"expression": f"!({applies}) || {there}", "message": message, "reason": "Invalid"}
@@ -58,16 +58,16 @@ def of(
     return spec, unguarded
 
 
-def _problem(one: model.Injection) -> tuple[str, str] | None:
+def _problem(required: model.Injection) -> tuple[str, str] | None:
     """The field for which the guard cannot hold an injection, and why."""
-    containers = pod_facts.containers(one)
+    containers = pod_facts.containers(required)
     if not containers:
         return "spec.template.spec.containers", "has none, by which the guard would know the pod"
     if any(pod_facts.has_token(container["image"]) for container in containers):
         return "spec.template.spec.containers", "has an image that depends on the pod"
-    selector = one.spec.get("selector") or {}
+    selector = required.spec.get("selector") or {}
     keys = {*(selector.get("matchLabels") or {})}
     keys.update(each["key"] for each in selector.get("matchExpressions") or ())
-    if shared := sorted(keys & (one.template_metadata.get("labels") or {}).keys()):
+    if shared := sorted(keys & (required.template_metadata.get("labels") or {}).keys()):
         return "spec.selector", f"asks for the label {shared[0]}, which the injection adds"
     return None

@@ -135,19 +135,19 @@ def where(injection: model.Injection) -> str:
 def shared_parts(injection: model.Injection) -> set[str]:
     """What a pod has only once of what is added, in words."""
     spec, applied = injection.template_spec, injection.spec.get("applicationContainers") or {}
-    parts = {f"container {one['name']}" for one in pod_facts.containers(injection)}
-    parts |= {f"volume {one['name']}" for one in spec.get("volumes") or ()}
+    parts = {f"container {container['name']}" for container in pod_facts.containers(injection)}
+    parts |= {f"volume {volume['name']}" for volume in spec.get("volumes") or ()}
     for field in ("labels", "annotations"):
         parts |= {f"{field[:-1]} {key}" for key in injection.template_metadata.get(field) or ()}
     for field, keys in additions.LISTS.items():
-        for one in spec.get(field) or ():
-            value = [one.get(key) for key in keys] if keys else one.get("key")
+        for item in spec.get(field) or ():
+            value = [item.get(key) for key in keys] if keys else item.get("key")
             parts.add(f"{field} {json_text(value)}")
     for field in ("env", "appendEnv"):
-        parts |= {f"variable {one['name']}" for one in applied.get(field) or ()}
-    for one in applied.get("volumeMounts") or ():
-        parts.add(f"mount {container_additions.clean_path(one['mountPath'])}")
-    parts |= {f"envFrom {pod_facts.source_key(one)}" for one in applied.get("envFrom") or ()}
+        parts |= {f"variable {variable['name']}" for variable in applied.get(field) or ()}
+    for mount in applied.get("volumeMounts") or ():
+        parts.add(f"mount {container_additions.clean_path(mount['mountPath'])}")
+    parts |= {f"envFrom {pod_facts.source_key(source)}" for source in applied.get("envFrom") or ()}
     return parts
 
 
@@ -179,7 +179,7 @@ class _Compiler:
 
     def compile(self, shadowing: Collection[str]) -> Compiled:
         mode = self._injection.spec.get("sidecarMode") or "Auto"
-        one = Compiled(
+        piece = Compiled(
             injection=self._injection,
             index=self._index,
             matches=matches(self._injection, shadowing),
@@ -187,25 +187,25 @@ class _Compiler:
             is_native={"Auto": "variables.ends", "Native": "true"}.get(mode, "false"),
         )
         added = self._added_volumes()
-        one.lists = self._lists(one, added)
-        one.local = [
+        piece.lists = self._lists(piece, added)
+        piece.local = [
             cel.either(absent, f"[{cel.text(volume['name'])}]")
             for volume, absent in added
             if render.is_local(volume)
         ]
-        one.members = {field: [*self._members(field)] for field in ("labels", "annotations")}
-        one.items = [*self._items()]
-        for item in one.items:
+        piece.members = {field: [*self._members(field)] for field in ("labels", "annotations")}
+        piece.items = [*self._items()]
+        for item in piece.items:
             record = {"op": "add", "path": f"/spec/{item.field}", "value": item.value}
-            one.records.append(cel.either(item.absent, f"[{cel.text(json_text(record))}]"))
-        lacking = [self._receive(one, field) for field in self._receiving_lists()]
-        one.code = self._code([
+            piece.records.append(cel.either(item.absent, f"[{cel.text(json_text(record))}]"))
+        lacking = [self._receive(piece, field) for field in self._receiving_lists()]
+        piece.code = self._code([
             *(absent for _, absent in added),
-            *(member.absent for members in one.members.values() for member in members),
-            *(item.absent for item in one.items),
+            *(member.absent for members in piece.members.values() for member in members),
+            *(item.absent for item in piece.items),
             *lacking,
         ])  # fmt: skip
-        return one
+        return piece
 
     def _let(self, name: str, expression: str) -> cel.Cel:
         return self._variables.let(f"{name}{self._index}", expression)
@@ -239,7 +239,7 @@ class _Compiler:
         """Why it cannot be done, in the order in which `merging` finds the reasons."""
         for condition, reason in self._filling.steps:
             yield condition, reason.value
-        names = [one["name"] for one in (*self._inits, *self._containers)]
+        names = [container["name"] for container in (*self._inits, *self._containers)]
         there = cel.some(f"{cel.text(name)} in variables.names" for name in names)
         yield there, Reason.CONTAINER_CONFLICT.value
         for volume in self._volumes:
@@ -276,8 +276,8 @@ class _Compiler:
         """The volumes that the template's containers mount, each once."""
         mounts = (
             mount["name"]
-            for one in (*self._inits, *self._containers)
-            for mount in one.get("volumeMounts") or ()
+            for container in (*self._inits, *self._containers)
+            for mount in container.get("volumeMounts") or ()
         )
         return [*dict.fromkeys(mounts)]
 
@@ -303,8 +303,8 @@ class _Compiler:
 
     # Containers
 
-    def _lists(self, one: Compiled, added: list[tuple[Json, str]]) -> dict[str, str]:
-        native = one.is_native
+    def _lists(self, piece: Compiled, added: list[tuple[Json, str]]) -> dict[str, str]:
+        native = piece.is_native
         extra: Json = {"restartPolicy": cel.Cel('"Always"')}
         made = [self._container(container, "b", extra, native) for container in self._containers]
         plain = [self._container(container, "a", {}, "false") for container in self._inits]
@@ -313,7 +313,7 @@ class _Compiler:
             "containers": cel.either(native, "[]", containers),
             "initContainers": cel.total([self._sum("u", plain), cel.either(native, containers)]),
             "volumes": self._sum(
-                "vv", [cel.either(absent, f"[{cel.literal(one)}]") for one, absent in added]
+                "vv", [cel.either(absent, f"[{cel.literal(volume)}]") for volume, absent in added]
             ),
         }
         return {
@@ -380,7 +380,9 @@ class _Compiler:
         mounts = cel.some(map(_takes_path, self._applied.get("volumeMounts") or ()))
         texts = cel.some(
             f"({key} in x.e && has(x.v[x.e.lastIndexOf({key})].valueFrom))"
-            for key in (cel.text(one["name"]) for one in self._applied.get("appendEnv") or ())
+            for key in (
+                cel.text(appended["name"]) for appended in self._applied.get("appendEnv") or ()
+            )
         )
         if mounts == texts == "false":
             return ""
@@ -396,7 +398,7 @@ class _Compiler:
             for field in self._receiving_lists()
         )
 
-    def _receive(self, one: Compiled, field: str) -> str:
+    def _receive(self, piece: Compiled, field: str) -> str:
         """Add to `one` what the containers of a list receive; whether one of them lacks it."""
         facts, label = f"variables.{pod_facts.LISTS[field]}", f"{field[0]}{self._index}"
         pieces: dict[str, list[str]] = {}
@@ -410,11 +412,11 @@ class _Compiler:
         lacks = []
         for kind, items in pieces.items():
             for name in self._of_each(f"g{label}{kind}", facts, items):
-                one.received.append(Received(field, kind, name))
+                piece.received.append(Received(field, kind, name))
                 lacks.append(f"{name}.exists(x, size(x) > 0)")
-        one.records.append(self._flat(f"r{label}_", facts, records))
+        piece.records.append(self._flat(f"r{label}_", facts, records))
         left = self._flat(f"l{label}_", facts, left_out)
-        one.left_out = cel.total([one.left_out, left])
+        piece.left_out = cel.total([piece.left_out, left])
         return cel.some(lacks)
 
     def _of_each(self, name: str, facts: str, parts: list[str]) -> list[str]:
@@ -440,20 +442,20 @@ class _Compiler:
         """Kind, condition, item and record of each part, in the order in which they are added."""
         applied, path = self._applied, f"/spec/{field}/"
         is_certain = applied.get("onEnvFrom") == "Override"
-        for one in applied.get("envFrom") or ():
-            source = container_additions.stored_source(one)
-            absent = f"!({cel.text(pod_facts.source_key(one))} in x.f)"
-            yield "envFrom", absent, cel.literal(source), _record(path, "/envFrom", value=source)
-        for one in applied.get("env") or ():
-            yield from self._variable(path, one, is_certain=is_certain)
-        for one in applied.get("volumeMounts") or ():
-            clean = cel.text(container_additions.clean_path(one["mountPath"]))
-            steps = patch.pointer(("volumeMounts", one["mountPath"]))
-            yield "volumeMounts", f"!({clean} in x.m)", cel.literal(one), _record(path, steps)
-        for one in applied.get("appendEnv") or ():
-            created = {"name": one["name"], "value": one["value"]}
+        for source in applied.get("envFrom") or ():
+            stored = container_additions.stored_source(source)
+            absent = f"!({cel.text(pod_facts.source_key(source))} in x.f)"
+            yield "envFrom", absent, cel.literal(stored), _record(path, "/envFrom", value=stored)
+        for variable in applied.get("env") or ():
+            yield from self._variable(path, variable, is_certain=is_certain)
+        for mount in applied.get("volumeMounts") or ():
+            clean = cel.text(container_additions.clean_path(mount["mountPath"]))
+            steps = patch.pointer(("volumeMounts", mount["mountPath"]))
+            yield "volumeMounts", f"!({clean} in x.m)", cel.literal(mount), _record(path, steps)
+        for appended in applied.get("appendEnv") or ():
+            created = {"name": appended["name"], "value": appended["value"]}
             yield from self._variable(path, created, is_certain=is_certain)
-            yield _appended(path, one)
+            yield _appended(path, appended)
 
     def _variable(
         self, path: str, variable: Json, *, is_certain: bool
@@ -479,9 +481,9 @@ def _record(path: str, steps: str, *, value: Any = None) -> str:
     return f"{start} + {_quoted(path, steps)} + {cel.text(end)}"
 
 
-def _appended(path: str, one: Json) -> tuple[str, str, str, str]:
+def _appended(path: str, appended: Json) -> tuple[str, str, str, str]:
     """The text behind the last variable of that name, if it is there and lacks the text."""
-    name, value, separator = one["name"], one["value"], one.get("separator", " ")
+    name, value, separator = appended["name"], appended["value"], appended.get("separator", " ")
     key, at = cel.text(name), f"x.e.lastIndexOf({cel.text(name)})"
     current = f'x.v[{at}].?value.orValue("")'
     padded = f"({cel.text(separator)} + {current} + {cel.text(separator)})"

@@ -42,15 +42,15 @@ def write(compiled: Sequence[Compiled], variables: cel.Variables) -> list[Annota
     """Define what is recorded; the annotations to write, which include the companions."""
     companions = [*_companions(compiled, variables)]
     for name, condition, item in (
-        ("entries", _is_injected, lambda one: _entry(one, variables)),
+        ("entries", _is_injected, lambda piece: _entry(piece, variables)),
         ("refused", _is_skipped, _skipped),
-        ("added", _is_injected, lambda one: cel.text(one.injection.reference)),
+        ("added", _is_injected, lambda piece: cel.text(piece.injection.reference)),
         (
             "left", _is_skipped,
-            lambda one: f"{cel.text(one.injection.reference + '=')} + {_code(one)}",
+            lambda piece: f"{cel.text(piece.injection.reference + '=')} + {_code(piece)}",
         ),
     ):  # fmt: skip
-        parts = [cel.either(condition(one), f"[{item(one)}]") for one in compiled]
+        parts = [cel.either(condition(piece), f"[{item(piece)}]") for piece in compiled]
         variables.let(name, variables.sum(f"{name}_", parts))
     text = cel.total(
         [
@@ -76,16 +76,16 @@ def write(compiled: Sequence[Compiled], variables: cel.Variables) -> list[Annota
     ]
 
 
-def _is_injected(one: Compiled) -> str:
-    return one.injected
+def _is_injected(piece: Compiled) -> str:
+    return piece.injected
 
 
-def _is_skipped(one: Compiled) -> str:
-    return skipped(_code(one))
+def _is_skipped(piece: Compiled) -> str:
+    return skipped(_code(piece))
 
 
-def _code(one: Compiled) -> str:
-    return f"variables.codes[{one.index}]"
+def _code(piece: Compiled) -> str:
+    return f"variables.codes[{piece.index}]"
 
 
 def _shortened(items: str) -> str:
@@ -104,10 +104,10 @@ def _companions(compiled: Sequence[Compiled], variables: cel.Variables) -> Itera
     """Annotations of which a pod has one; the first injection that wants it sets it."""
     key = names.DEFAULT_CONTAINER_ANNOTATION
     beside = [
-        cel.every([one.injected, f"size({one.lists['containers']}) > 0"])
-        if one.is_first("containers") and one.lists["containers"] != "[]"
+        cel.every([piece.injected, f"size({piece.lists['containers']}) > 0"])
+        if piece.is_first("containers") and piece.lists["containers"] != "[]"
         else "false"
-        for one in compiled
+        for piece in compiled
     ]
     there = f"{cel.text(key)} in variables.annotations"
     variables.let("dc", f"{there} ? -1 : [{', '.join(beside)}].indexOf(true)")
@@ -120,43 +120,43 @@ def _companions(compiled: Sequence[Compiled], variables: cel.Variables) -> Itera
     present = variables.let("ev", f'{there} ? variables.annotations[{_EVICT}] : ""')
     fresh: list[str] = []
     texts: list[str] = []
-    for one in compiled:
-        added = cel.either(one.injected, cel.total(one.local))
-        if one.local:
+    for piece in compiled:
+        added = cel.either(piece.injected, cel.total(piece.local))
+        if piece.local:
             added = f'{added}.filter(x, !(x in variables.ev.split(",")))'
-        fresh.append(variables.let(f"fr{one.index}", added))
+        fresh.append(variables.let(f"fr{piece.index}", added))
     sizes = ", ".join(f"size({items}) > 0" for items in fresh)
     variables.let("es", f"{there} ? -1 : [{sizes}].indexOf(true)")
-    for one, items in zip(compiled, fresh, strict=True):
-        is_set = f"(variables.es == {one.index})"
+    for piece, items in zip(compiled, fresh, strict=True):
+        is_set = f"(variables.es == {piece.index})"
         suffix = f'{items}.map(x, "," + x).join("")'
         text = f'({there} && variables.ev == "" || {is_set} ? "" : {suffix})'
-        texts.append(variables.let(f"sx{one.index}", text))
+        texts.append(variables.let(f"sx{piece.index}", text))
         texts.append(f'({is_set} ? {items}.join(",") : "")')
     value = variables.let("evict", cel.total([present, *texts], '""'))
     yield Annotation(names.SAFE_TO_EVICT_ANNOTATION, f"{value} != {present}", value)
 
 
-def _entry(one: Compiled, variables: cel.Variables) -> cel.Cel:
+def _entry(piece: Compiled, variables: cel.Variables) -> cel.Cel:
     """The text of an injection's entry in the status annotation."""
-    injection, number = one.injection, one.index
+    injection, number = piece.injection, piece.index
     fields = [
-        _list(field, one.lists[field])
+        _list(field, piece.lists[field])
         if field in NAMED_LISTS
         else _map(field, variables.let(f"m{number}{field}", variables.sum(f"m{number}{field}_", [
             cel.either(condition, f"[{cel.text(json_text(key) + ':')} + {value}]")
-            for key, condition, value in sorted(_rows(one, field))
+            for key, condition, value in sorted(_rows(piece, field))
         ])))
         for field in sorted((*MAPS, *NAMED_LISTS))
-        if field in NAMED_LISTS or _rows(one, field)
+        if field in NAMED_LISTS or _rows(piece, field)
     ]  # fmt: skip
     added = variables.let(f"ad{number}", cel.total(fields))
     records = variables.let(f"rc{number}", variables.sum(f"rc{number}_", [
-        *one.records, *_eviction_record(one)
+        *piece.records, *_eviction_record(piece)
     ]))  # fmt: skip
-    left_out = variables.let(f"lo{number}", one.left_out)
-    mode = {"true": "Native", "false": "Container"}.get(one.is_native)
-    words = f'({one.is_native} ? "Native" : "Container")'
+    left_out = variables.let(f"lo{number}", piece.left_out)
+    mode = {"true": "Native", "false": "Container"}.get(piece.is_native)
+    words = f'({piece.is_native} ? "Native" : "Container")'
     generation = f'"generation":{injection.generation},' if injection.generation else ""
     text = cel.joined(
         [
@@ -172,36 +172,36 @@ def _entry(one: Compiled, variables: cel.Variables) -> cel.Cel:
     return variables.let(f"e{number}", text)
 
 
-def _rows(one: Compiled, field: str) -> list[Row]:
+def _rows(piece: Compiled, field: str) -> list[Row]:
     rows = [
         (member.key, member.absent, cel.json_of(member.value))
-        for member in one.members.get(field, ())
+        for member in piece.members.get(field, ())
     ]
     if field == "annotations":
-        number = one.index
+        number = piece.index
         key, other = names.DEFAULT_CONTAINER_ANNOTATION, names.SAFE_TO_EVICT_ANNOTATION
         injected = cel.json_of(names.TUTORIAL_INJECTED)
         rows.append((names.TUTORIAL_STATUS_ANNOTATION, f"variables.tu == {number}", injected))
-        if one.is_first("containers") and one.lists["containers"] != "[]":
+        if piece.is_first("containers") and piece.lists["containers"] != "[]":
             rows.append((key, f"variables.dc == {number}", cel.json_of(DEFAULT_CONTAINER)))
-        if one.local:
+        if piece.local:
             value = cel.json_of(cel.Cel(f'variables.fr{number}.join(",")'))
             rows.append((other, f"variables.es == {number}", value))
     return rows
 
 
-def _eviction_record(one: Compiled) -> Iterator[str]:
-    if one.local:
+def _eviction_record(piece: Compiled) -> Iterator[str]:
+    if piece.local:
         path = patch.pointer(("metadata", "annotations", names.SAFE_TO_EVICT_ANNOTATION))
         start = cel.text(f'{{"op":"append","path":{json_text(path)},"suffix":"')
-        suffix = f"variables.sx{one.index}"
+        suffix = f"variables.sx{piece.index}"
         yield cel.either(f'{suffix} != ""', f"[{start} + {suffix} + {cel.text(chr(34) + '}')}]")
 
 
-def _skipped(one: Compiled) -> str:
-    injection = one.injection
+def _skipped(piece: Compiled) -> str:
+    injection = piece.injection
     start = f'{{"kind":{json_text(injection.kind)},"name":{json_text(injection.name)},"reason":"'
-    return f"{cel.text(start)} + {_code(one)} + {cel.text(chr(34) + '}')}"
+    return f"{cel.text(start)} + {_code(piece)} + {cel.text(chr(34) + '}')}"
 
 
 def _array(key: str, items: str, *, start: str = "", end: str = "", brackets: str = "[]") -> str:

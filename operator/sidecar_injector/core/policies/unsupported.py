@@ -73,15 +73,17 @@ def _sleeps(lifecycle: Json) -> bool:
 
 
 def _reads_file(variables: list[Json]) -> bool:
-    return any(lenient.child(one, "valueFrom").get("fileKeyRef") for one in variables)
+    return any(lenient.child(variable, "valueFrom").get("fileKeyRef") for variable in variables)
 
 
 def _is_text(values: Iterable[Any]) -> bool:
-    return all(isinstance(one, str) and _PRINTABLE.fullmatch(one) for one in values)
+    return all(isinstance(value, str) and _PRINTABLE.fullmatch(value) for value in values)
 
 
 def _has_odd_default(declared: list[Json]) -> bool:
-    return not _is_text(str(one["default"]) for one in declared if one.get("default") is not None)
+    return not _is_text(
+        str(parameter["default"]) for parameter in declared if parameter.get("default") is not None
+    )
 
 
 def _has_profile(annotations: Json) -> bool:
