@@ -178,14 +178,18 @@ class PolicyController:
             key = key_of(injection)
             if injection.errors:
                 return status.NOT_ACCEPTED
-            if found := left.get(key):
-                return status.not_compiled(f"{found.path}: {found.why}", is_size=found.is_size)
+            if obstacle := left.get(key):
+                return status.not_compiled(
+                    f"{obstacle.path}: {obstacle.why}", is_size=obstacle.is_size
+                )
             if key not in compiled:
                 return status.SUSPENDED
             if problem:
                 return status.not_written(problem)
-            found = unguarded.get(key)
-            return status.in_force(self._name, f"{found.path}: {found.why}" if found else "")
+            obstacle = unguarded.get(key)
+            return status.in_force(
+                self._name, f"{obstacle.path}: {obstacle.why}" if obstacle else ""
+            )
 
         return outcome
 
@@ -227,9 +231,9 @@ def compile_all(name: str, inputs: Inputs) -> Compiled:
     result = chain.compile_chain(wanted, place, others=others)
     if result.policy is None:
         return Compiled(result, placeholders(name))
-    made = {each["kind"]: each for each in chain.manifests(result, name=name, guarded=True)}
+    objects_made = {each["kind"]: each for each in chain.manifests(result, name=name, guarded=True)}
     objects = {
-        resource: made.get(resource.kind, placeholder)
+        resource: objects_made.get(resource.kind, placeholder)
         for resource, placeholder in placeholders(name).items()
     }
     return Compiled(result, objects)

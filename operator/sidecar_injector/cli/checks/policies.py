@@ -42,22 +42,22 @@ async def compiled(context: CheckContext) -> AsyncIterator[CheckResult]:
         # With other namespaces left out, every policy would look stale.
         yield CheckResult("policies", UNKNOWN, f"not compared with the injections: {notes[0]}")
         return
-    made, as_file = (
+    of_cluster, of_files = (
         policies.compiled(context.injections, place, as_files=each) for each in (False, True)
     )
-    found = await policies.compare(
-        context.client, made, as_file, name=settings.fullname, guarded=True
+    compared = await policies.compare(
+        context.client, of_cluster, of_files, name=settings.fullname, guarded=True
     )
     # Nobody has to have a guard.
-    states = [each for each in found if each.name == settings.fullname or each.is_there]
+    states = [each for each in compared if each.name == settings.fullname or each.is_there]
     for result in _differences(states, settings):
         yield result
     for live in asking:
-        if why := policies.obstacle(live, made):
+        if why := policies.obstacle(live, of_cluster):
             message = f"{live.injection.reference} is left to the webhook: {why}"
             yield CheckResult("policies", WARNING, message, _leave([live]))
     if states and all(each.state == policies.SAME for each in states):
-        number = len(made.compiled)
+        number = len(of_cluster.compiled)
         yield CheckResult("policies", OK, f"{states[0]} is that of the injections: {number}")
 
 

@@ -53,7 +53,7 @@ async def of_cluster(
     injections = await cluster_injections.injections(client, namespace=min(namespaces))
     settings = await release.settings_of(client, chosen=release_namespace)
     minor = await cluster_injections.kubernetes_minor(client)
-    made = policies.compiled(injections, chain.Place(minor=minor))
+    result = policies.compiled(injections, chain.Place(minor=minor))
     live = await _unless_forbidden(api.get_or_none(client, api.POLICIES, name=settings.fullname))
     missing = "" if live else f"{api.POLICIES.kind} {settings.fullname} is not there"
     limited = set()
@@ -65,7 +65,7 @@ async def of_cluster(
     return Engines(
         policy=settings.fullname,
         obstacles={
-            each.injection.reference: policies.obstacle(each, made) or missing
+            each.injection.reference: policies.obstacle(each, result) or missing
             for each in injections.injections
         },
         limited=limited,
@@ -80,8 +80,8 @@ def of_files(injections: Sequence[model.Injection]) -> Engines:
     """As they are compiled here, if what comes of it is applied."""
     asking = [each for each in injections if each.is_compiled]
     others = [each for each in injections if not each.is_compiled]
-    made = chain.compile_chain(asking, chain.Place(), others=others)
-    obstacles = {left.injection.reference: f"{left.path}: {left.why}" for left in made.left}
+    result = chain.compile_chain(asking, chain.Place(), others=others)
+    obstacles = {left.injection.reference: f"{left.path}: {left.why}" for left in result.left}
     return Engines(policy=names.PRODUCT, obstacles=obstacles)
 
 
@@ -89,4 +89,4 @@ def doubt(
     pod: Mapping[str, Any], compiled: Iterable[model.Injection], place: namespace_view.Namespace
 ) -> str:
     """Why a policy with these injections leaves this pod alone; empty if it does not."""
-    return next((each for one in compiled for each in doubts.of(one, pod, place)), "")
+    return next((each for injection in compiled for each in doubts.of(injection, pod, place)), "")

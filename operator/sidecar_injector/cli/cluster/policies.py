@@ -103,14 +103,14 @@ async def _limited(client: api.Api, notes: list[str]) -> list[str]:
     return sorted(limited & {api.metadata(namespace)["name"] for namespace in enabled})
 
 
-async def compare(client: api.Api, *made: chain.Chain, name: str, guarded: bool) -> list[State]:
+async def compare(client: api.Api, *chains: chain.Chain, name: str, guarded: bool) -> list[State]:
     """The policy and its binding, with `guarded` also the guard and its binding, as they are.
 
     They are the same if they are those of one of the chains. What is neither wanted nor compiled is
     left out. Raises NotServedError.
     """
     await check_served(client)
-    manifests = [chain.manifests(each, name=name, guarded=guarded) for each in made]
+    manifests = [chain.manifests(each, name=name, guarded=guarded) for each in chains]
     pairs = [((api.POLICIES, api.POLICY_BINDINGS), name)]
     if guarded:
         pairs.append(((api.GUARDS, api.GUARD_BINDINGS), chain.guard_name(name)))
@@ -160,15 +160,15 @@ def _compiled_from(item: api.Json) -> Iterator[tuple[str, str]]:
 
 def remedies(states: Sequence[State], command: str) -> list[str]:
     """The commands after which the objects are what they should be; `command` prints these."""
-    found = {each.state for each in states}
+    kinds = {each.state for each in states}
     # `kubectl apply` keeps what somebody has added to a list; `replace` needs every object.
-    write = "replace" if EDITED in found and ABSENT not in found else "apply"
-    lines = [f"{command} | kubectl {write} -f -"] if found & {ABSENT, EDITED, STALE} else []
+    write = "replace" if EDITED in kinds and ABSENT not in kinds else "apply"
+    lines = [f"{command} | kubectl {write} -f -"] if kinds & {ABSENT, EDITED, STALE} else []
     unneeded = [each for each in states if each.state == UNNEEDED]
     return [*lines, *(f"kubectl delete {each.resource.plural} {each.name}" for each in unneeded)]
 
 
-def obstacle(live: cluster_injections.LiveInjection, made: chain.Chain) -> str:
+def obstacle(live: cluster_injections.LiveInjection, result: chain.Chain) -> str:
     """Why the webhook does an injection that asks for the policy; empty if the policy does it."""
     condition = live.compiled
     if condition.get("status") == "True" or condition.get("reason") in NOBODY:
@@ -176,5 +176,5 @@ def obstacle(live: cluster_injections.LiveInjection, made: chain.Chain) -> str:
     if condition.get("reason", "Unknown") not in cluster_injections.UNJUDGED:
         return f"{condition.get('reason')}: {condition.get('message')}"
     key = live.injection.identity
-    lefts = (f"{left.path}: {left.why}" for left in made.left if left.injection.identity == key)
+    lefts = (f"{left.path}: {left.why}" for left in result.left if left.injection.identity == key)
     return next(lefts, "")

@@ -93,9 +93,9 @@ def compile(  # noqa: A001 - the verb's name
         chains = [_of_files(files, namespace, address.release_namespace, minor=minor, notes=notes)]
     else:
         chains = _of_cluster(address, minor=minor, checks=checks, notes=notes)
-    made = chains[0]
+    result = chains[0]
     full_name = f"{name}{STATIC}" if static else name
-    compiled = chain.manifests(made, name=full_name, guarded=guarded)
+    compiled = chain.manifests(result, name=full_name, guarded=guarded)
     if static:
         # An API server has a folder for each of the two.
         compiled = [each for each in compiled if each["kind"].startswith("Val") is guarded]
@@ -106,14 +106,14 @@ def compile(  # noqa: A001 - the verb's name
         )
     remedies = policies.remedies(states or (), _command())
     if form != options.TABLE:
-        answer = policy_report.as_json(made, compiled, states, remedies)
+        answer = policy_report.as_json(result, compiled, states, remedies)
         tables.structured({**answer, "notes": notes}, form=form)
     elif states is not None:
         policy_report.write(states, remedies)
     elif compiled:
         tables.write(yaml_documents.dump_all(compiled))
-    tables.notes([*notes, *policy_report.sentences(made)])
-    sys.exit(1 if (remedies if checks else made.left) else 0)
+    tables.notes([*notes, *policy_report.sentences(result)])
+    sys.exit(1 if (remedies if checks else result.left) else 0)
 
 
 def _of_files(

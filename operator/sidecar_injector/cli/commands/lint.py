@@ -200,13 +200,13 @@ def _left_to_webhook(
         why = f"Kubernetes 1.{minor} does not serve such policies, so the webhook does it"
         yield from ((result, ("spec.engine", why)) for result in asking)
         return
-    made = chain.compile_chain(
+    policy = chain.compile_chain(
         [each.injection for each in asking],
         chain.Place(minor=minor),
         others=[each.injection for each in valid if each not in asking],
     )
     by_identity = {each.injection.identity: each for each in asking}
-    for left in made.left:
+    for left in policy.left:
         why = f"{left.why}, so the webhook does it"
         yield by_identity[left.injection.identity], (left.path, why)
 

@@ -27,12 +27,12 @@ def write(states: Sequence[policies.State], remedies: Sequence[str]) -> None:
         tables.heading("nothing is compiled, and the cluster has no policy", to=console)
 
 
-def sentences(made: chain.Chain) -> Iterator[str]:
+def sentences(result: chain.Chain) -> Iterator[str]:
     """What is left to the webhook, and what the guard does not hold."""
-    for left in made.left:
+    for left in result.left:
         consequence = "a cluster refuses it" if left.injection.errors else "the webhook does it"
         yield f"{_name(left.injection)}: {left.path}: {left.why}: {consequence}"
-    for left in made.unguarded:
+    for left in result.unguarded:
         yield f"{_name(left.injection)}: {left.path}: {left.why}: the guard does not hold it"
 
 
@@ -42,7 +42,7 @@ def _name(injection: model.Injection) -> str:
 
 
 def as_json(
-    made: chain.Chain,
+    result: chain.Chain,
     manifests: Sequence[dict[str, Any]],
     states: Sequence[policies.State] | None,
     remedies: Sequence[str],
@@ -50,9 +50,9 @@ def as_json(
     """For programs; its shape is stable. `states` is None if nothing was compared."""
     answer: dict[str, Any] = {
         "manifests": manifests,
-        "compiled": [_identity(injection) for injection in made.compiled],
+        "compiled": [_identity(injection) for injection in result.compiled],
     }
-    for key, lefts in (("left", made.left), ("unguarded", made.unguarded)):
+    for key, lefts in (("left", result.left), ("unguarded", result.unguarded)):
         answer[key] = [
             {**_identity(each.injection), "field": each.path, "message": each.why} for each in lefts
         ]

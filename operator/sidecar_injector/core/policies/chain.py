@@ -109,23 +109,23 @@ def compile_chain(
     ):
         # More are not tried: thousands of injections must not take minutes.
         is_full = len(accepted) >= MOST_INJECTIONS
-        found = _too_many(candidate) if is_full else _tried(candidate, accepted, others, place)
-        if isinstance(found, Left):
-            left.append(found)
+        outcome = _too_many(candidate) if is_full else _tried(candidate, accepted, others, place)
+        if isinstance(outcome, Left):
+            left.append(outcome)
         else:
-            accepted[candidate] = found
+            accepted[candidate] = outcome
     policy = _policy(accepted, shadowing, place) if accepted else None
     while policy and (size := len(json_text(policy))) > MOST_CHARACTERS:
         left += _last_ones(accepted, size)
         policy = _policy(accepted, shadowing, place)
     # The guard holds also where the policy leaves a pod to the webhook.
     everywhere = _constraints(dataclasses.replace(place, limited=()))
-    made, unguarded = guard.of(accepted, constraints=everywhere, shadowing=shadowing)
+    guard_spec, unguarded = guard.of(accepted, constraints=everywhere, shadowing=shadowing)
     return Chain(
         compiled=tuple(accepted),
         left=tuple(left),
         policy=policy,
-        guard=made,
+        guard=guard_spec,
         unguarded=tuple(
             Left(injection=candidate, path=path, why=why) for candidate, path, why in unguarded
         ),
@@ -202,11 +202,11 @@ def _sources(compiled: Iterable[model.Injection]) -> str:
 
 def _shadowing(injections: Iterable[model.Injection]) -> dict[str, set[str]]:
     """By bare name, the namespaces that have an injection of this name themselves."""
-    found: dict[str, set[str]] = collections.defaultdict(set)
+    namespaces: dict[str, set[str]] = collections.defaultdict(set)
     for candidate in injections:
         if candidate.namespace:
-            found[candidate.name].add(candidate.namespace)
-    return found
+            namespaces[candidate.name].add(candidate.namespace)
+    return namespaces
 
 
 def _tried(
@@ -217,15 +217,15 @@ def _tried(
 ) -> list[trial.TrialResult] | Left:
     """An injection on all pods on which it must be tried, or why it is left to the webhook."""
     results: list[trial.TrialResult] = []
-    found = next(unsupported.check(candidate, minor=place.minor), None)
-    if found := found or next(filling.problems(candidate), None):
-        return Left(injection=candidate, path=found.path, why=found.expectation)
+    problem = next(unsupported.check(candidate, minor=place.minor), None)
+    if problem := problem or next(filling.problems(candidate), None):
+        return Left(injection=candidate, path=problem.path, why=problem.expectation)
     if (size := len(json_text(candidate.spec))) > MOST_OF_INJECTION:
         why = f"has {size} characters, at most {MOST_OF_INJECTION} are compiled"
         return Left(injection=candidate, path="spec", why=why, is_size=True)
     results = trials.of(candidate, minor=place.minor)
-    if found := next(trials.problems(candidate, results), None):
-        return Left(injection=candidate, path=found.path, why=found.expectation)
+    if problem := next(trials.problems(candidate, results), None):
+        return Left(injection=candidate, path=problem.path, why=problem.expectation)
     parts = injection.shared_parts(candidate)
     for other in (*accepted, *(other for other in others if _comes_before(other, candidate))):
         shared = parts & injection.shared_parts(other)
@@ -303,8 +303,8 @@ def _conditions(compiled: Sequence[Compiled]) -> Iterator[Json]:
     if any_selected != "true" and len(any_selected) <= 8 * cel.SHORT:
         yield {"name": "selected", "expression": any_selected}
     if all(piece.injection.spec.get("activation") == "OnRequest" for piece in compiled):
-        asked = f"{cel.text(names.INJECT_ANNOTATION)} in {annotations}"
-        yield {"name": "requested", "expression": asked}
+        is_requested = f"{cel.text(names.INJECT_ANNOTATION)} in {annotations}"
+        yield {"name": "requested", "expression": is_requested}
 
 
 def _any_selected(injections: Iterable[model.Injection]) -> str:
@@ -320,13 +320,13 @@ def _any_selected(injections: Iterable[model.Injection]) -> str:
             values[injection.where(candidate), key].append(value)
         else:
             others.append(cel.every([injection.where(candidate), cel.selector(selector, labels)]))
-    asked = (
+    questions = (
         cel.every([where, cel.selector(
             {"matchExpressions": [{"key": key, "operator": "In", "values": several}]}, labels
         )])
         for (where, key), several in values.items()
     )  # fmt: skip
-    return cel.some(dict.fromkeys([*asked, *others]))
+    return cel.some(dict.fromkeys([*questions, *others]))
 
 
 def _mutation(compiled: Sequence[Compiled], variables: cel.Variables) -> str:

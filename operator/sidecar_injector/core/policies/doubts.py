@@ -203,8 +203,8 @@ def _has_label_keys(context: Context) -> bool:
     terms = [*lenient.objects(context.spec, "topologySpreadConstraints")]
     for kind in ("podAffinity", "podAntiAffinity"):
         for when in pod_facts.TERMS:
-            found = lenient.objects(lenient.child(affinity, kind), when)
-            terms += [term.get("podAffinityTerm", term) for term in found]
+            terms_of_kind = lenient.objects(lenient.child(affinity, kind), when)
+            terms += [term.get("podAffinityTerm", term) for term in terms_of_kind]
     keys = {
         key
         for term in terms

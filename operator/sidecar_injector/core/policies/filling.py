@@ -46,12 +46,12 @@ class Filling:
             self._declare(parameter, variables, index)
 
     def _declare(self, parameter: Mapping[str, Any], variables: cel.Variables, index: int) -> None:
-        found, default = pod_facts.lookup(parameter), parameter.get("default")
+        value, default = pod_facts.lookup(parameter), parameter.get("default")
         name = f"params.{parameter['name']}"
         text = cel.text("" if default is None else str(default))
-        raw = variables.let(f"p{index}_{parameter['name']}", f"{found}.orValue({text})")
+        raw = variables.let(f"p{index}_{parameter['name']}", f"{value}.orValue({text})")
         if default is None:
-            self.steps.append((f"!{found}.hasValue()", Reason.MISSING_VALUE))
+            self.steps.append((f"!{value}.hasValue()", Reason.MISSING_VALUE))
         refused = cel.some(_refusals(parameter, raw))
         if refused != "false":
             self.steps.append((refused, Reason.INVALID_VALUE))

@@ -306,9 +306,11 @@ class _Compiler:
     def _lists(self, piece: Compiled, added: list[tuple[Json, str]]) -> dict[str, str]:
         native = piece.is_native
         extra: Json = {"restartPolicy": cel.Cel('"Always"')}
-        made = [self._container(container, "b", extra, native) for container in self._containers]
+        sidecars = [
+            self._container(container, "b", extra, native) for container in self._containers
+        ]
         plain = [self._container(container, "a", {}, "false") for container in self._inits]
-        containers = self._let("s", self._sum("z", made)) if made else "[]"
+        containers = self._let("s", self._sum("z", sidecars)) if sidecars else "[]"
         lists = {
             "containers": cel.either(native, "[]", containers),
             "initContainers": cel.total([self._sum("u", plain), cel.either(native, containers)]),

@@ -47,9 +47,9 @@ def stored_volume(volume: Json) -> Json | None:
     kinds = [key for key, value in volume.items() if key != "name" and value is not None]
     if kinds in ([], ["emptyDir"]):
         source = volume.get("emptyDir") or {}
-        known = {} if not source.get("medium") else {"medium": source["medium"]}
+        stored_source = {} if not source.get("medium") else {"medium": source["medium"]}
         is_plain = not {key for key, value in source.items() if value is not None} - {"medium"}
-        return {"name": volume["name"], "emptyDir": known} if is_plain else None
+        return {"name": volume["name"], "emptyDir": stored_source} if is_plain else None
     if kinds in (["configMap"], ["secret"]):
         stored: Json = defaults.without_absent(volume, api_fields.VOLUME)
         (kind,) = kinds

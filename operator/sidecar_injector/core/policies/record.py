@@ -94,10 +94,10 @@ def _shortened(items: str) -> str:
     fitting = (
         f'lists.range(size({items})).filter(i, size({items}.slice(0, i + 1).join(",")) < {room})'
     )
-    shown = f"({fitting}.map(i, {items}[i])"
+    fitting_items = f"({fitting}.map(i, {items}[i])"
     rest = f'["+" + string(size({items}) - size({fitting})) + " more"])'
     whole = f'{items}.join(",")'
-    return f'(size({whole}) <= {marks.LONGEST} ? {whole} : ({shown} + {rest}).join(","))'
+    return f'(size({whole}) <= {marks.LONGEST} ? {whole} : ({fitting_items} + {rest}).join(","))'
 
 
 def _companions(compiled: Sequence[Compiled], variables: cel.Variables) -> Iterator[Annotation]:

@@ -65,7 +65,7 @@ def forbidden(results: Sequence[trial.TrialResult], *, minor: int | None) -> dic
 
     True if it does so for all choices of values and all restart policies, False if only for some.
     """
-    found = {}
+    facts_forbidden = {}
     for level in LEVELS:
         policy = pod_security.Policy(level, min(minor or pod_security.NEWEST, pod_security.NEWEST))
         for facts in itertools.product((False, True), repeat=len(_FACTS)):
@@ -73,8 +73,8 @@ def forbidden(results: Sequence[trial.TrialResult], *, minor: int | None) -> dic
             if any(broken):
                 *digits, host_users = facts
                 text = "".join(str(int(fact)) for fact in (*digits, not host_users))
-                found[f"{level} {text}"] = all(broken)
-    return found
+                facts_forbidden[f"{level} {text}"] = all(broken)
+    return facts_forbidden
 
 
 def _breaks(policy: pod_security.Policy, result: trial.TrialResult, facts: Iterable[bool]) -> bool:
