@@ -53,12 +53,19 @@ class LongWorkError(Exception):
 def weight(injection: model.Injection) -> tuple[int, int]:
     """At least what an injection without `inherit` takes of a budget, besides what is in the pod:
     for itself, and for each container that the pod has. Up to 32 injections may be tried."""
-    applied = injection.spec.get("applicationContainers") or {}
+    # What a container receives counts as the injection's own work, and as what it has added.
+    return INJECTION + injection.parts + injection.parts // 2, 2 * _of_each(injection)
+
+
+def _of_each(injection: model.Injection) -> int:
+    """What each of the author's containers receives."""
+    applied = injection.spec.get("applicationContainers")
+    if not applied:
+        return 0
     items = sum(len(applied.get(field) or ()) for field in _APPLIED)
     selection = applied.get("names") or {}
-    globs_weight = sum(globs.weight(selection.get(key) or ()) for key in ("include", "exclude"))
-    each = 2 * (items + CHANGED + globs_weight // globs.UNIT) if applied else 0
-    return INJECTION + injection.parts + injection.parts // 2, each
+    of_globs = sum(globs.weight(selection.get(field) or ()) for field in ("include", "exclude"))
+    return (items + CHANGED if items else 0) + of_globs // globs.UNIT
 
 
 class Budget:
@@ -148,14 +155,8 @@ class Budget:
 
     def _applied(self, injection: model.Injection) -> int:
         """What the author's containers receive."""
-        applied = injection.spec.get("applicationContainers")
-        if not applied:
-            return 0
-        items = sum(len(applied.get(field) or ()) for field in _APPLIED)
-        selection = applied.get("names") or {}
-        weight = sum(globs.weight(selection.get(field) or ()) for field in ("include", "exclude"))
-        each = (items + CHANGED if items else 0) + weight // globs.UNIT
-        return len(self._own_containers) * each
+        each = _of_each(injection)
+        return len(self._own_containers) * each if each else 0
 
     def _inherited(self, injection: model.Injection) -> int:
         """What the template's containers take from the author's."""

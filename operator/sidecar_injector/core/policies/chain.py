@@ -181,7 +181,7 @@ def manifests(chain: Chain, *, name: str, guarded: bool) -> list[Json]:
 def guard_name(name: str) -> str:
     """The name of the guard beside a policy; a name of a static manifest keeps its end."""
     start, end, rest = name.partition(".static.k8s.io")
-    return f"{start}-guard{end}{rest}"
+    return f"{names.guard_name(start)}{end}{rest}"
 
 
 def spec_hash(spec: Json) -> str:
