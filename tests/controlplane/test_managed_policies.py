@@ -22,6 +22,7 @@ from tools.controlplane import cluster, release
 TEAM = "team"
 ENGINE = {"engine": "Policy"}
 INJECTION = f"{release.CLUSTER_INJECTIONS}/proxy"
+WEBHOOK = api.MUTATING.path(name=names.PRODUCT)
 ROLE = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{names.PRODUCT}"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
 JSON_PATCH = {"content": "application/json-patch+json"}
@@ -121,6 +122,42 @@ def test_what_the_operator_writes_is_what_the_command_line_makes(product: kit.Pr
     findings = cli.read(config, "check", "-n", TEAM)["findings"]
     assert not [each for each in findings if each["check"] == "policies"]
     change(product, **ENGINE)
+    compiled(product, "InForce")
+
+
+def test_the_policy_means_the_pods_that_the_webhook_is_called_for(product: kit.Product) -> None:
+    plane, before = product.plane, spec(product)
+    chart = (*release.RELEASE, str(installing.CHART), "--reuse-values")
+    narrowed = [f"webhook.{each}" for each in (
+        "namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=team",
+        "objectSelector.matchLabels.tier=web", "matchConditions[0].name=not-of-the-ci",
+        "matchConditions[0].expression=!('ci' in object.metadata.labels)",
+    )]  # fmt: skip
+    plane.helm("upgrade", *chart, *(word for each in narrowed for word in ("--set", each)))
+    plane.wait("the policy follows", lambda: spec(product) != before, seconds=SECONDS)
+    answer = cli.read(plane.kubeconfig, "compile", "--check")
+    assert {each["state"] for each in answer["objects"]} == {"same"}
+
+    without_an_operator(product)
+    plane.wait("it is in force", lambda: sidecars(product, tier="batch") == [])
+    assert sidecars(product, tier="web") == ["other:1"]
+    assert sidecars(product, tier="web", ci="yes") == []
+    with_an_operator(product)
+    plane.helm("rollback", *release.RELEASE)
+    plane.wait("the policy follows", lambda: spec(product) == before, seconds=SECONDS)
+
+
+def test_without_a_webhook_the_policy_is_left_as_it_is(product: kit.Product) -> None:
+    """Nobody can say which pods it should mean."""
+    plane, before = product.plane, spec(product)
+    webhook = plane.client.get(WEBHOOK)["webhooks"]
+    plane.client.request("PATCH", WEBHOOK, {"webhooks": None}, **kit.PATCH)
+    change(product, template=kit.injection(container="later")["spec"]["template"])
+    condition = compiled(product, "NotWritten")
+    assert "has no entry pods.sidecar-injector.dev" in condition["message"]
+    assert spec(product) == before
+    change(product, template=kit.injection(container="other")["spec"]["template"])
+    plane.client.request("PATCH", WEBHOOK, {"webhooks": webhook}, **kit.PATCH)
     compiled(product, "InForce")
 
 

@@ -23,7 +23,7 @@ import yaml
 from sidecar_injector import crds, names
 from sidecar_injector.core import decision
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.policies import chain
+from sidecar_injector.core.policies import chain, scope
 from sidecar_injector.core.reasons import Reason
 from tests.kits import installation, random_pods, samples
 from tests.kits import policies as kit
@@ -183,6 +183,54 @@ def test_a_guard_refuses_what_must_be_there_and_is_not(
         names.INJECT_ANNOTATION: "no"}}}):  # fmt: skip
         status, _ = caller.pod(situation.enabled, other)
         assert status == http.client.CREATED
+    kit.remove(plane, [*chain.manifests(
+        situation.chain, name=f"test-{name}", guarded=False), *guarded])  # fmt: skip
+
+
+def test_a_policy_and_its_guard_mean_the_pods_of_the_webhook(
+    plane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    name = installation.unused_name()
+    place = chain.Place(scope=scope.Scope(
+        namespaces={"matchLabels": {"stage": "new"}},
+        pods={"matchExpressions": [{"key": "tier", "operator": "In", "values": ["web"]}]},
+        conditions=(
+            scope.NOT_A_MIRROR_POD,
+            {"name": "not-of-the-ci", "expression": "!('ci' in object.metadata.labels) // yet"},
+            {"name": "not-batch", "expression": "object.metadata.labels['tier'] != 'batch'"},
+        ),
+    ))  # fmt: skip
+    needed = samples.injection("needed", cluster=True, failurePolicy="Fail")
+    situation = kit.Situation.create(plane, name, [needed], labels={"stage": "new"}, place=place)
+    guarded = chain.manifests(situation.chain, name=f"test-{name}", guarded=True)[2:]
+    elsewhere = f"elsewhere-{name}"
+    plane.create_namespace(elsewhere, labels={names.INJECTION_LABEL: names.ENABLED})
+    kit.install(plane, guarded)
+
+    def answer(namespace: str, *, image: str = "x", mirror: bool = False, **labels: str) -> Any:
+        metadata: Json = {"name": "a", "labels": labels}
+        if mirror:
+            metadata["annotations"] = {names.MIRROR_ANNOTATION: "x"}
+        # The name is taken by another container, so the policy cannot do it.
+        spec = {"containers": [{"name": "sidecar" if image == "other" else "app", "image": image}]}
+        if mirror:
+            spec |= {"nodeName": "node", "automountServiceAccountToken": False}
+        status, body = caller.pod(namespace, {"metadata": metadata, "spec": spec})
+        is_created = status == http.client.CREATED
+        return len(body["spec"]["containers"]) if is_created else body["message"]
+
+    plane.wait(
+        "the guard is in force",
+        lambda: "is required" in str(answer(situation.enabled, image="other", tier="web")),
+    )
+    marked = {"metadata": {"generateName": "a-", "labels": {"tier": "web"}}, "spec": PLAIN["spec"]}
+    kit.wait_in_force(plane, caller, situation.enabled, marked)
+    assert answer(situation.enabled, tier="web") == 2, "the sidecar is added"
+    for image in ("x", "other"):
+        assert answer(situation.enabled, image=image) == 1, "without the label"
+        assert answer(situation.enabled, image=image, tier="web", ci="x") == 1
+        assert answer(elsewhere, image=image, tier="web") == 1
+        assert answer(situation.enabled, image=image, tier="web", mirror=True) == 1
     kit.remove(plane, [*chain.manifests(
         situation.chain, name=f"test-{name}", guarded=False), *guarded])  # fmt: skip
 

@@ -108,6 +108,7 @@ class Situation:
         *,
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
+        place: chain.Place | None = None,
     ) -> Situation:
         """Create both namespaces, compile the injections and put them in force."""
         plain, enabled = f"plain-{name}", f"enabled-{name}"
@@ -119,7 +120,7 @@ class Situation:
         namespace = namespace_view.Namespace(
             enabled, {**own, names.NAMESPACE_NAME_LABEL: enabled}, annotations or {}
         )
-        compiled = chain.compile_chain(wanted, chain.Place())
+        compiled = chain.compile_chain(wanted, place or chain.Place())
         situation = cls(
             plain=plain, enabled=enabled, namespace=namespace, wanted=wanted, chain=compiled
         )

@@ -16,6 +16,7 @@ from typing import Final
 from sidecar_injector import names
 from sidecar_injector.controllers import loop, rate_limit
 from sidecar_injector.controllers.policy_objects import (
+    UPGRADE,
     PolicyObject,
     ProblemError,
     object_names,
@@ -23,7 +24,7 @@ from sidecar_injector.controllers.policy_objects import (
 )
 from sidecar_injector.core import status
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.policies import chain
+from sidecar_injector.core.policies import chain, scope
 from sidecar_injector.kube import api, events, informer, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.settings import Settings
@@ -75,6 +76,7 @@ class PolicyController:
         self._worker = worker.Worker()
         self._limiter = rate_limit.WriteLimiter(clocks.monotonic)
         self._objects: dict[api.Resource, PolicyObject] = {}
+        self._webhook: informer.Informer | None = None
         self._inputs: Inputs | None = None
         self._compiled: Compiled | None = None
         self._outcomes: dict[Key, status.Fields] = {}
@@ -100,13 +102,32 @@ class PolicyController:
                         )
                         for resource, name in object_names(self._name).items()
                     }  # fmt: skip
-                for each in self._objects.values():
-                    group.create_task(each.informer.run())
+                    self._webhook = informer.Informer(
+                        self._client, api.MUTATING, metrics=self._metrics,
+                        scope=api.by_name(self._name),
+                        on_change=lambda key, old, new: self._loop.wake(),
+                    )  # fmt: skip
+                for each in self._informers:
+                    group.create_task(each.run())
                 group.create_task(self._loop.run())
         finally:
-            self._objects, self._inputs, self._compiled = {}, None, None
+            self._objects, self._webhook = {}, None
+            self._inputs, self._compiled = None, None
             self._outcomes, self._reported = {}, ""
             self._in_sync.set(1)
+
+    @property
+    def _informers(self) -> list[informer.Informer]:
+        """What is followed while policies are managed."""
+        webhook = [self._webhook] if self._webhook else []
+        return [*webhook, *(each.informer for each in self._objects.values())]
+
+    @property
+    def _scope(self) -> scope.Scope | None:
+        """What the API server calls the webhook for; None if it does not."""
+        if self._webhook is None:
+            return None
+        return scope.of_webhook(self._webhook.objects.get(("", self._name)))
 
     async def step(self) -> float:
         """Write what differs; returns the seconds until the next turn."""
@@ -120,8 +141,8 @@ class PolicyController:
         elif not self._objects:
             self._publish(asking, lambda _: status.NOT_MANAGED)
         else:
-            for each in self._objects.values():
-                await each.informer.tried.wait()
+            for each in self._informers:
+                await each.tried.wait()
             compiled = await self._compile(everything, minor=minor)
             problem = await self._bring(compiled.wanted)
             self._report(problem)
@@ -137,6 +158,7 @@ class PolicyController:
             release_namespace=self._settings.namespace,
             limited=self._state.limited_namespaces,
             minor=minor,
+            scope=self._scope or scope.Scope(),
         )
         # An injection is read once for each of its versions, so that it is compared by identity.
         inputs = (wanted, others, place)
@@ -154,6 +176,7 @@ class PolicyController:
         loosened = {**wanted, api.GUARDS: placeholders(self._name)[api.GUARDS]}
         policy, guard = [api.POLICIES, api.POLICY_BINDINGS], [api.GUARD_BINDINGS, api.GUARDS]
         try:
+            self._check_webhook()
             if await self._objects[api.POLICIES].differs(wanted[api.POLICIES]):
                 policy.insert(0, api.GUARDS)
             for resources, target in ((policy, loosened), (guard, wanted)):
@@ -168,6 +191,13 @@ class PolicyController:
             raise
         self._in_sync.set(1)
         return ""
+
+    def _check_webhook(self) -> None:
+        if self._scope is None:
+            raise ProblemError(
+                f"{api.MUTATING.kind} {self._name} has no entry {names.MUTATE_WEBHOOK}, so which"
+                f" pods are meant is not known: {UPGRADE} adds it"
+            )
 
     def _outcome_of(self, result: chain.Chain, problem: str) -> Outcome:
         compiled = set(map(key_of, result.compiled))

@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from sidecar_injector import names
 from sidecar_injector.core.policies import chain
 from sidecar_injector.kube import api
 from tests.kits import cluster as kit
@@ -153,6 +154,59 @@ def test_namespaces_with_limits_and_of_the_release_are_left_out(tmp_path):
     assert excluded(run("compile", "-f", file)) == ["demo", *system, "sidecar-injector"]
     result = run("compile", "-f", file, "--release-namespace", "injector")
     assert excluded(result) == ["demo", "injector", *system]
+
+
+NARROWED = {
+    "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+    "metadata": {"name": "sidecar-injector"},
+    "webhooks": [{
+        "name": names.MUTATE_WEBHOOK,
+        "namespaceSelector": {"matchLabels": {names.INJECTION_LABEL: names.ENABLED, "a": "b"}},
+        "objectSelector": {"matchExpressions": [{"key": "c", "operator": "Exists"}]},
+        "matchConditions": [{"name": "d", "expression": "object.metadata.name != 'd'"}],
+    }],
+}  # fmt: skip
+
+
+def narrowed(result):
+    """What the printed policies and guards take of the webhook."""
+    policies = [each for each in yaml.safe_load_all(result.stdout) if "Binding" not in each["kind"]]
+    for policy in policies:
+        constraints = policy["spec"]["matchConstraints"]
+        yield (
+            policy["kind"],
+            constraints["namespaceSelector"]["matchExpressions"][1:],
+            constraints["objectSelector"]["matchExpressions"][2:],
+            [each["expression"] for each in policy["spec"]["matchConditions"][1:]],
+        )
+
+
+EXPECTED = [
+    (
+        kind, [{"key": "a", "operator": "In", "values": ["b"]}],
+        NARROWED["webhooks"][0]["objectSelector"]["matchExpressions"],
+        ["(object.metadata.name != 'd'\n)"],
+    )
+    for kind in ("MutatingAdmissionPolicy", "ValidatingAdmissionPolicy")
+]  # fmt: skip
+
+
+def test_policies_mean_the_pods_of_the_webhook_that_is_among_the_files(tmp_path):
+    others = {**NARROWED, "webhooks": [{"name": "other", "objectSelector": {"matchLabels": {}}}]}
+    file = write(tmp_path, "in.yaml", [others, injection(failurePolicy="Fail"), NARROWED])
+    assert [*narrowed(run("compile", "-f", file, "--guard"))] == EXPECTED
+    broken = {**NARROWED, "webhooks": [{"name": names.MUTATE_WEBHOOK, "objectSelector": "x"}, 1]}
+    file = write(tmp_path, "in.yaml", [injection(), broken])
+    assert [*narrowed(run("compile", "-f", file))] == [(EXPECTED[0][0], [], [], [])]
+
+
+def test_policies_mean_the_pods_of_the_clusters_webhook(fake, compiled):
+    fake.seed(api.CLUSTER_INJECTIONS, injection("mesh", failurePolicy="Fail"))
+    fake.seed(api.MUTATING, NARROWED)
+    assert [*narrowed(compiled("--guard"))] == EXPECTED
+    fake.failures["get", api.MUTATING.plural] = [refusal(403, "Forbidden", "you may not")]
+    result = compiled()
+    assert "the policy works also where the webhook's own selectors exclude a pod" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.cluster import objects
 from sidecar_injector.cli.cluster import pods as cluster_pods
 from sidecar_injector.core.pods import lenient
-from sidecar_injector.core.policies import chain
+from sidecar_injector.core.policies import chain, scope
 from sidecar_injector.kube import api
 
 SAME, ABSENT, EDITED, STALE = "same", "not there", "edited by hand", "stale"
@@ -70,10 +70,16 @@ async def place(
     notes: list[str],
 ) -> chain.Place:
     """What compiling needs to know of a cluster; `minor` counts instead of its own release."""
+    webhook = await objects.unless_forbidden(
+        api.get_or_none(client, api.MUTATING, name=settings.fullname),
+        notes=notes,
+        consequence="the policy works also where the webhook's own selectors exclude a pod",
+    )
     return chain.Place(
         release_namespace=settings.namespace,
         limited=await _limited(client, notes) if settings.quotas_are_checked else (),
         minor=minor or await cluster_injections.kubernetes_minor(client),
+        scope=scope.of_webhook(webhook) or scope.Scope(),
     )
 
 

@@ -15,9 +15,10 @@ from sidecar_injector.cli.cluster import client as cluster_client
 from sidecar_injector.cli.cluster import errors, policies, release
 from sidecar_injector.cli.cluster import injections as cluster_injections
 from sidecar_injector.cli.commands import inject, lint
-from sidecar_injector.cli.input import manifests, yaml_documents
+from sidecar_injector.cli.input import manifests, yaml_documents, yaml_styles
 from sidecar_injector.cli.output import policy_report, tables
-from sidecar_injector.core.policies import chain
+from sidecar_injector.core.pods import workloads
+from sidecar_injector.core.policies import chain, scope
 from sidecar_injector.kube import api
 
 STATIC: Final = ".static.k8s.io"
@@ -41,7 +42,8 @@ def _name(context: click.Context, parameter: click.Parameter, value: str) -> str
 @click.command(epilog="Example: sidecar-injector compile -f injections/ | kubectl apply -f -")
 @options.files(
     "SidecarInjections of either kind, all of which are compiled. LimitRanges and ResourceQuotas"
-    " count for their namespaces.", required=False,
+    " count for their namespaces, and the selectors and conditions of the chart's"
+    " MutatingWebhookConfiguration for all pods.", required=False,
 )  # fmt: skip
 @options.namespace()
 @click.option("--name", default=names.PRODUCT, show_default=True, callback=_name, metavar="NAME",
@@ -131,8 +133,19 @@ def _of_files(
         release_namespace=release_namespace or names.PRODUCT,
         limited=sorted(inject.limits_among(others, namespace=namespace, notes=notes)),
         minor=minor,
+        scope=_scope_among(others),
     )
     return chain.compile_chain(injections, place)
+
+
+def _scope_among(documents: Sequence[manifests.Document]) -> scope.Scope:
+    """That of the rendered webhook configuration, if it is among the documents."""
+    scopes = (
+        scope.of_webhook(yaml_styles.plain(item.manifest))
+        for item in manifests.every_item(documents)
+        if workloads.kind_of(item.manifest) == lint.WEBHOOKS
+    )
+    return next(filter(None, scopes), scope.Scope())
 
 
 def _of_cluster(

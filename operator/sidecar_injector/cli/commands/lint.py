@@ -27,6 +27,8 @@ NOTE = "note"
 COLUMNS = ("INJECTION", "LEVEL", "FIELD", "MESSAGE")
 STYLES = {ERROR: tables.BAD, WARNING: tables.NEUTRAL, NOTE: tables.NEUTRAL, FINE: tables.GOOD}
 NOTHING = "-"
+WEBHOOKS = ("admissionregistration.k8s.io", "MutatingWebhookConfiguration")
+"""Group and kind of what says for which pods the webhook is called."""
 NEWEST = f"1.{releases.NEWEST}"
 
 
@@ -155,7 +157,8 @@ def read(
 def _may_be_ours(item: manifests.Document) -> bool:
     group, kind = workloads.kind_of(item.manifest)
     of_namespace = not group and kind in ("Namespace", *namespace_limits.KINDS)
-    return of_namespace or bool(workloads.pod_paths(item.manifest))
+    is_webhook = (group, kind) == WEBHOOKS
+    return of_namespace or is_webhook or bool(workloads.pod_paths(item.manifest))
 
 
 def check(

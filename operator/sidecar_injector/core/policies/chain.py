@@ -30,6 +30,7 @@ from sidecar_injector.core.policies import (
     trials,
     unsupported,
 )
+from sidecar_injector.core.policies import scope as webhook_scope
 from sidecar_injector.core.policies.injection import DEFER, Compiled
 
 Json = dict[str, Any]
@@ -72,6 +73,13 @@ class Place:
     left to the webhook."""
     minor: int | None = None
     """The release, 36 for 1.36; None if it is not known, and then the newest."""
+    scope: webhook_scope.Scope = dataclasses.field(default_factory=webhook_scope.Scope)
+    """What the webhook is called for; without values of the chart if it is not known."""
+
+    @property
+    def exempt(self) -> set[str]:
+        """Namespaces whose pods are never injected."""
+        return {*names.SYSTEM_NAMESPACES, self.release_namespace}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +125,15 @@ def compile_chain(
     policy = _policy(accepted, shadowing, place) if accepted else None
     while policy and (size := len(json_text(policy))) > MOST_CHARACTERS:
         left += _last_ones(accepted, size)
-        policy = _policy(accepted, shadowing, place)
+        policy = _policy(accepted, shadowing, place) if accepted else None
     # The guard holds also where the policy leaves a pod to the webhook.
-    everywhere = _constraints(dataclasses.replace(place, limited=()))
-    guard_spec, unguarded = guard.of(accepted, constraints=everywhere, shadowing=shadowing)
+    everywhere = {
+        "matchConstraints": webhook_scope.constraints(place.scope, place.exempt),
+        "matchConditions": [
+            webhook_scope.NOT_A_MIRROR_POD, *webhook_scope.conditions(place.scope)
+        ],
+    }  # fmt: skip
+    guard_spec, unguarded = guard.of(accepted, scope=everywhere, shadowing=shadowing)
     return Chain(
         compiled=tuple(accepted),
         left=tuple(left),
@@ -257,47 +270,21 @@ def _policy(accepted: Tried, shadowing: Mapping[str, set[str]], place: Place) ->
         "failurePolicy": "Ignore",
         # Once, before any webhook: what the pod's author wrote.
         "reinvocationPolicy": "Never",
-        "matchConstraints": _constraints(place),
-        "matchConditions": [*_conditions(compiled)],
+        # Without the namespaces whose limits a policy cannot see.
+        "matchConstraints": webhook_scope.constraints(place.scope, {*place.exempt, *place.limited}),
+        "matchConditions": [*_conditions(compiled, place)],
         "variables": variables.used_by(mutation),
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": mutation}}],
     }
 
 
-def _constraints(place: Place) -> Json:
-    """As those of the webhook, without the namespaces whose limits a policy cannot see."""
-    excluded = sorted({*names.SYSTEM_NAMESPACES, place.release_namespace, *place.limited})
-    return {
-        "matchPolicy": "Equivalent",
-        "namespaceSelector": {
-            "matchLabels": {names.INJECTION_LABEL: names.ENABLED},
-            "matchExpressions": [
-                {"key": names.NAMESPACE_NAME_LABEL, "operator": "NotIn", "values": excluded}
-            ],
-        },
-        "objectSelector": {
-            "matchExpressions": [
-                {"key": key, "operator": "NotIn", "values": [value]}
-                for key, value in (
-                    (names.INJECTION_LABEL, names.DISABLED), (names.APP_NAME_LABEL, names.PRODUCT)
-                )
-            ]
-        },
-        "resourceRules": [
-            {
-                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
-                "resources": ["pods"], "scope": "Namespaced",
-            }
-        ],
-    }  # fmt: skip
-
-
-def _conditions(compiled: Sequence[Compiled]) -> Iterator[Json]:
+def _conditions(compiled: Sequence[Compiled], place: Place) -> Iterator[Json]:
     """Cheap questions first: a mutation costs a pod a round trip even if it does nothing."""
     annotations = "object.metadata.?annotations.orValue({})"
     marks = (names.STATUS_ANNOTATION, names.MIRROR_ANNOTATION)
     judged = cel.some(f"{cel.text(key)} in {annotations}" for key in marks)
     yield {"name": "not-judged-before", "expression": f"!{judged}"}
+    yield from webhook_scope.conditions(place.scope)
     any_selected = _any_selected([piece.injection for piece in compiled])
     # One of 10,000 characters takes the API server 0.1 s once.
     if any_selected != "true" and len(any_selected) <= 8 * cel.SHORT:

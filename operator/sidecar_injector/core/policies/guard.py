@@ -20,10 +20,13 @@ Unguarded = tuple[model.Injection, str, str]
 def of(
     compiled: Iterable[model.Injection],
     *,
-    constraints: Json,
+    scope: Json,
     shadowing: Mapping[str, set[str]],
 ) -> tuple[Json | None, list[Unguarded]]:
-    """The spec of the guard, None if there is nothing to hold, and what it cannot hold."""
+    """The spec of the guard, None if there is nothing to hold, and what it cannot hold.
+
+    `scope` has its `matchConstraints` and `matchConditions`.
+    """
     unguarded, validations = [], []
     variables = cel.Variables()
     pod_facts.define(variables)
@@ -51,7 +54,7 @@ def of(
     expressions = [validation["expression"] for validation in validations]
     spec = {
         "failurePolicy": "Fail",
-        "matchConstraints": constraints,
+        **scope,
         "variables": variables.used_by(*expressions),
         "validations": validations,
     }
