@@ -14,7 +14,7 @@ import pytest
 from sidecar_injector import names
 from sidecar_injector.controllers import policies, policy_objects
 from sidecar_injector.core import status
-from sidecar_injector.core.policies import chain
+from sidecar_injector.core.policies import chain, scope
 from sidecar_injector.kube import api, events, server_clock
 from sidecar_injector.observability.metrics import Metrics
 from sidecar_injector.settings import POLICIES, Settings
@@ -114,6 +114,7 @@ class World:
         self.controller.on_outcome = lambda kind, key: self.changed.append(key[1])
         for kind, name in OBJECTS.items():
             self.place(kind, name)
+        self.call_webhook()
         self.state.release_read(37)
 
     def place(self, kind: api.Resource, name: str, **labels: str) -> None:
@@ -122,6 +123,11 @@ class World:
         managers = [{"manager": "helm", "operation": "Apply"}]
         metadata = {"name": name, "labels": LABELS | labels, "managedFields": managers}
         self.server.seed(kind, {"metadata": metadata, "spec": copy.deepcopy(spec)})
+
+    def call_webhook(self, *, ca_bundle: str = "", **selectors: Any) -> None:
+        """The webhook configuration, with an entry of these selectors."""
+        entry = {"name": names.MUTATE_WEBHOOK, "clientConfig": {"caBundle": ca_bundle}, **selectors}
+        self.server.seed(api.MUTATING, {"metadata": {"name": NAME}, "webhooks": [entry]})
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -314,6 +320,30 @@ async def test_only_enabled_namespaces_with_limits_are_left_out(
         world.state.limits_changed("LimitRange", ("team", "x"), None)
         await fake_api.eventually(lambda: len(compiler.calls) == 2, "it is compiled again")
         await fake_api.eventually(lambda: compiler.calls[-1][2].limited == frozenset())
+
+
+async def test_the_pods_of_the_webhook_are_meant(world: World, compiler: Compiler) -> None:
+    world.apply("log")
+    async with world.leading():
+        await world.until("log", "InForce")
+        selector = {"matchLabels": {"tier": "web"}}
+        world.call_webhook(objectSelector=selector)
+        await fake_api.eventually(lambda: len(compiler.calls) == 2, "it is compiled again")
+        assert compiler.calls[-1][2].scope == scope.Scope(pods=selector)
+        world.call_webhook(objectSelector=selector, ca_bundle="eA==")
+        await world.sleep(0)
+        assert len(compiler.calls) == 2, "the pods are the same"
+
+
+async def test_while_nobody_calls_the_webhook_nothing_is_written(world: World) -> None:
+    world.server.take(api.MUTATING, name=NAME)
+    world.apply("log")
+    async with world.leading():
+        fields = await world.until("log", "NotWritten")
+        assert f"{api.MUTATING.kind} {NAME} has no entry {names.MUTATE_WEBHOOK}" in fields[2]
+        assert (world.server.written, world.in_sync()) == ([], 0)
+        world.call_webhook()
+        await world.until("log", "InForce")
 
 
 async def test_nothing_is_compiled_twice(world: World, compiler: Compiler) -> None:
