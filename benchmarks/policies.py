@@ -14,7 +14,8 @@ from typing import Any, Final
 from benchmarks import creations, errors, policy_install, policy_starts, product, results, reviews
 from sidecar_injector import names
 from sidecar_injector.core.policies import chain
-from tools.controlplane import binaries, client, cluster, operators, release
+from sidecar_injector.kube import api
+from tools.controlplane import binaries, client, cluster, operators, policies, release
 
 TITLE: Final = "Policies"
 TEXT: Final = """\
@@ -196,7 +197,7 @@ def _install(plane: cluster.ControlPlane) -> int:
                 continue
             made = policy_install.compiled({**one, "kind": names.KIND} for one in stored)
             policy_install.require_compiled(made)
-            policy_install.create(plane, policy_install.manifests(made, namespace, [namespace]))
+            policies.create(plane.client, policy_install.manifests(made, namespace, [namespace]))
     for size in (ONE, MANY):
         for case in CASES:
             policy_install.wait_in_force(plane, f"{case}-{size}", pod())
@@ -220,8 +221,9 @@ def _uninstall(plane: cluster.ControlPlane) -> None:
     for size in (ONE, MANY):
         for case in ("policy", "both"):
             name = f"{case}-{size}"
-            for path in reversed(policy_install.PATHS.values()):
-                plane.client.request("DELETE", f"{policy_install.API}/{path}/{name}")
+            kinds = (api.POLICIES.kind, api.POLICY_BINDINGS.kind)
+            objects = [{"kind": kind, "metadata": {"name": name}} for kind in kinds]
+            policies.delete(plane.client, objects)
     for size in (ONE, MANY):
         policy_install.wait_in_force(plane, f"policy-{size}", pod(), wanted=False)
 
@@ -245,12 +247,12 @@ def _idle(scene: Scene, made: chain.Chain, *, rounds: int, count: int) -> list[I
     policy, binding = policy_install.manifests(made, "idle")
     cases = {"namespace not enabled": PLAIN, "no selector means it": "idle"}
     found = {case: Idle(injections=len(made.compiled), case=case) for case in cases}
-    policy_install.create(scene.plane, [policy])
+    policies.create(scene.plane.client, [policy])
     for number in range(rounds):
         # Who is first takes turns: caches grow.
         for bound in (True, False) if number % 2 else (False, True):
             if bound:
-                policy_install.create(scene.plane, [binding])
+                policies.create(scene.plane.client, [binding])
             policy_install.wait_in_force(scene.plane, "idle", selected, wanted=bound)
             for case, namespace in cases.items():
                 # What the change itself costs is over then.
@@ -258,9 +260,9 @@ def _idle(scene: Scene, made: chain.Chain, *, rounds: int, count: int) -> list[I
                 cost = scene.block(namespace, pod(), count).server
                 (found[case].bound if bound else found[case].free).append(cost)
             if bound:
-                policy_install.delete(scene.plane, [binding])
+                policies.delete(scene.plane.client, [binding])
                 policy_install.wait_in_force(scene.plane, "idle", selected, wanted=False)
-    policy_install.delete(scene.plane, [policy])
+    policies.delete(scene.plane.client, [policy])
     return [*found.values()]
 
 

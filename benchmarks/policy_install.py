@@ -15,11 +15,6 @@ from sidecar_injector.core.policies import chain
 from tools.controlplane import cluster, release
 
 FILE: Final = pathlib.Path(__file__).with_name("policies.yaml")
-API: Final = "/apis/admissionregistration.k8s.io/v1"
-PATHS: Final = {
-    "MutatingAdmissionPolicy": "mutatingadmissionpolicies",
-    "MutatingAdmissionPolicyBinding": "mutatingadmissionpolicybindings",
-}
 OF_CLUSTER: Final = ("namespaceSelector", "optOut")
 """Fields that an injection of a namespace has not."""
 Json = dict[str, Any]
@@ -63,19 +58,6 @@ def manifests(made: chain.Chain, name: str, namespaces: Sequence[str] = ()) -> l
         selector = {"matchExpressions": [chosen]}
         found[1]["spec"]["matchResources"] = {"namespaceSelector": selector}
     return found
-
-
-def create(plane: cluster.ControlPlane, objects: Iterable[Json]) -> None:
-    """They are in force a moment later: see `wait_in_force`."""
-    for one in objects:
-        plane.client.request("POST", f"{API}/{PATHS[one['kind']]}", one)
-
-
-def delete(plane: cluster.ControlPlane, objects: Iterable[Json]) -> None:
-    """Bindings first."""
-    for one in reversed([*objects]):
-        path = f"{API}/{PATHS[one['kind']]}/{one['metadata']['name']}"
-        plane.client.request("DELETE", path)
 
 
 def applied(pod: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from benchmarks import policy_install, results, two_clusters
 from sidecar_injector.core.merging.status_annotation import json_text
 from sidecar_injector.core.policies import chain
-from tools.controlplane import cluster, release
+from tools.controlplane import cluster, policies, release
 
 WANTED: Final = 100
 """Injections; the limit of a policy lets in some of them."""
@@ -75,12 +75,12 @@ def measure(plane: cluster.ControlPlane, made: chain.Chain | None, *, times: int
     """Put a policy in force, start the API server several times, take the policy away."""
     objects = policy_install.manifests(made, NAME) if made else []
     began = time.monotonic()
-    policy_install.create(plane, objects)
+    policies.create(plane.client, objects)
     if made:
         policy_install.wait_in_force(plane, NAMESPACE, POD)
     in_force = time.monotonic() - began
     starts = [start(plane, wanted=made is not None) for _ in range(times)]
-    policy_install.delete(plane, objects)
+    policies.delete(plane.client, objects)
     return Starts(
         injections=len(made.compiled) if made else 0,
         size=len(json_text(made.policy)) if made else 0,

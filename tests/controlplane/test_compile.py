@@ -16,7 +16,7 @@ from sidecar_injector import names
 from tests.kits import controlplane_cli as cli
 from tests.kits import installation as installing
 from tests.kits import policies as kit
-from tools.controlplane import binaries, cluster
+from tools.controlplane import binaries, cluster, policies
 
 NAME = names.PRODUCT
 POD = {
@@ -47,8 +47,8 @@ def defined(plane: cluster.ControlPlane) -> cluster.ControlPlane:
 def apply(defined: cluster.ControlPlane) -> Iterator[Callable[[str], str]]:
     """Applies a text, and says what kubectl prints; all policies are gone afterwards."""
     yield lambda text: defined.kubectl("apply", "-f", "-", stdin=text).stdout
-    plurals = ",".join((*kit.PATHS.values(), names.CLUSTER_PLURAL))
-    defined.kubectl("delete", plurals, "--all")
+    kinds = ",".join((*policies.RESOURCES, names.CLUSTER_PLURAL))
+    defined.kubectl("delete", kinds, "--all")
 
 
 @pytest.fixture
@@ -237,5 +237,5 @@ def test_manifest_files_are_in_force_before_anything_is_in_the_cluster(
         plane.create_namespace(place, labels={names.INJECTION_LABEL: names.ENABLED})
         with calling(plane) as call:
             assert containers(call(place)) == ["app", "proxy"]
-        for plural in kit.PATHS.values():
-            assert plane.client.get(f"{kit.API}/{plural}")["items"] == []
+        for resource in policies.RESOURCES.values():
+            assert plane.client.get(resource.path())["items"] == []

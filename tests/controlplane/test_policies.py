@@ -27,7 +27,7 @@ from sidecar_injector.core.policies import chain, scope
 from sidecar_injector.core.reasons import Reason
 from tests.kits import installation, random_pods, samples
 from tests.kits import policies as kit
-from tools.controlplane import cluster
+from tools.controlplane import cluster, policies
 from tools.crds.__main__ import OPENAPI
 from tools.fuzz.pods import campaign, drawing
 
@@ -72,7 +72,9 @@ def in_force(plane: cluster.ControlPlane, caller: kit.Caller) -> None:
     )
     situation = kit.Situation.create(plane, name, [marker])
     kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
-    kit.remove(plane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False))
+    policies.delete(
+        plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+    )
 
 
 @pytest.mark.timeout(900)
@@ -100,7 +102,7 @@ def test_a_policy_does_what_the_decision_does_or_nothing(
         list(pool.map(compare, range(PODS)))
     for situation in situations:
         name = f"test-{situation.enabled.removeprefix('enabled-')}"
-        kit.remove(plane, chain.manifests(situation.chain, name=name, guarded=False))
+        policies.delete(plane.client, chain.manifests(situation.chain, name=name, guarded=False))
     print(f"seed {random_pods.SEED}:", *tally.lines(), sep="\n")  # noqa: T201 - shown on failure
     assert tally.failures == []
     # A policy that defers everything would do nothing wrong.
@@ -146,7 +148,9 @@ def test_every_example_of_the_merge_is_done_or_left(
         for pod in pods:
             metadata = {"generateName": "a-", **pod.get("metadata", {})}
             kit.compare(caller, situation, {**pod, "metadata": metadata}, tally)
-        kit.remove(plane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False))
+        policies.delete(
+            plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+        )
     reasons = ((one.path, one.why) for one in left)
     print(*tally.lines(), *reasons, sep="\n")  # noqa: T201 - shown on failure
     assert tally.failures == []
@@ -183,7 +187,7 @@ def test_a_guard_refuses_what_must_be_there_and_is_not(
         names.INJECT_ANNOTATION: "no"}}}):  # fmt: skip
         status, _ = caller.pod(situation.enabled, other)
         assert status == http.client.CREATED
-    kit.remove(plane, [*chain.manifests(
+    policies.delete(plane.client, [*chain.manifests(
         situation.chain, name=f"test-{name}", guarded=False), *guarded])  # fmt: skip
 
 
@@ -231,7 +235,7 @@ def test_a_policy_and_its_guard_mean_the_pods_of_the_webhook(
         assert answer(situation.enabled, image=image, tier="web", ci="x") == 1
         assert answer(elsewhere, image=image, tier="web") == 1
         assert answer(situation.enabled, image=image, tier="web", mirror=True) == 1
-    kit.remove(plane, [*chain.manifests(
+    policies.delete(plane.client, [*chain.manifests(
         situation.chain, name=f"test-{name}", guarded=False), *guarded])  # fmt: skip
 
 
@@ -315,7 +319,7 @@ def test_random_injections_are_compiled_right_or_not_at_all(
             for pod in pods_of_both_kinds(drawn.openapi, f"{random_pods.SEED}/{number}"):
                 kit.compare(caller, situation, pod, tally)
             installed = chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
-            kit.remove(plane, installed)
+            policies.delete(plane.client, installed)
     compiled = sum(len(situation.chain.compiled) for _, situation in situations)
     print(compiled, *tally.lines(), sep="\n")  # noqa: T201 - shown on failure
     assert tally.failures == []
@@ -358,4 +362,6 @@ def test_any_text_arrives_as_it_was_written(
     tally = kit.Tally()
     kit.compare(caller, situation, PLAIN, tally)
     assert tally.counts == {"equal, changed": 1}, tally.failures
-    kit.remove(plane, chain.manifests(situation.chain, name=f"test-{name}", guarded=False))
+    policies.delete(
+        plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+    )

@@ -21,18 +21,11 @@ from sidecar_injector.core.injections import model, namespace_view
 from sidecar_injector.core.policies import chain, doubts
 from sidecar_injector.core.reasons import PodVerdict
 from tests.kits import random_pods
-from tools.controlplane import cluster
+from tools.controlplane import cluster, policies
 from tools.fuzz.pods import drawing
 
 Json = dict[str, Any]
 FILE: Final = pathlib.Path(__file__).parent / "data" / "policies" / "injections.yaml"
-API: Final = "/apis/admissionregistration.k8s.io/v1"
-PATHS: Final = {
-    "MutatingAdmissionPolicy": "mutatingadmissionpolicies",
-    "MutatingAdmissionPolicyBinding": "mutatingadmissionpolicybindings",
-    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
-    "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",
-}
 _OF_THE_SERVER: Final = ("uid", "creationTimestamp", "managedFields", "resourceVersion",
                          "generation", "namespace", "selfLink")  # fmt: skip
 _RANDOM: Final = re.compile(r"kube-api-access-[a-z0-9]{5}")
@@ -147,14 +140,7 @@ def install(plane: cluster.ControlPlane, manifests: Iterable[Json], enabled: str
         if enabled and manifest["kind"].endswith("Binding"):
             selector = {"matchLabels": {names.NAMESPACE_NAME_LABEL: enabled}}
             manifest["spec"]["matchResources"] = {"namespaceSelector": selector}
-        plane.client.request("POST", f"{API}/{PATHS[manifest['kind']]}", manifest)
-
-
-def remove(plane: cluster.ControlPlane, manifests: Iterable[Json]) -> None:
-    """Delete the policies, bindings first."""
-    for manifest in reversed([*manifests]):
-        path = f"{API}/{PATHS[manifest['kind']]}/{manifest['metadata']['name']}"
-        plane.client.request("DELETE", path)
+        policies.create(plane.client, [manifest])
 
 
 def wait_in_force(plane: cluster.ControlPlane, caller: Caller, namespace: str, pod: Json) -> None:

@@ -13,16 +13,9 @@ from sidecar_injector.core.injections import model
 from sidecar_injector.core.policies import chain
 from tools.chaos import cluster, load, run, samples
 from tools.chaos.rows import servers
-from tools.controlplane import release, waiting
+from tools.controlplane import policies, release, waiting
 
 Json = dict[str, Any]
-API: Final = f"/apis/{chain.API_VERSION}"
-PATHS: Final = {
-    "MutatingAdmissionPolicy": f"{API}/mutatingadmissionpolicies",
-    "MutatingAdmissionPolicyBinding": f"{API}/mutatingadmissionpolicybindings",
-    "ValidatingAdmissionPolicy": f"{API}/validatingadmissionpolicies",
-    "ValidatingAdmissionPolicyBinding": f"{API}/validatingadmissionpolicybindings",
-}
 NAME: Final = "chaos-dead"
 REQUIRED: Final = {"app": "required"}
 """The label of the pods that must have the container of an injection with `failurePolicy: Fail`."""
@@ -62,8 +55,8 @@ def dead(row: run.Run) -> None:
 @contextlib.contextmanager
 def _policies(row: run.Run) -> Iterator[None]:
     """What `sidecar-injector compile --guard` makes of the injections of the load's namespace."""
-    api = row.cluster.plane.client
-    resources = api.get(release.injections(cluster.NAMESPACE))["items"]
+    client = row.cluster.plane.client
+    resources = client.get(release.injections(cluster.NAMESPACE))["items"]
     # One that only the policy knows shows that the policy is in force while the webhook answers.
     resources.append(_marker())
     injections = [
@@ -72,13 +65,11 @@ def _policies(row: run.Run) -> Iterator[None]:
     made = chain.compile_chain(injections, chain.Place())
     row.require(not made.left and not made.unguarded, f"not compiled: {made.left}")
     manifests = chain.manifests(made, name=NAME, guarded=True)
-    for manifest in manifests:
-        api.request("POST", PATHS[manifest["kind"]], manifest)
+    policies.create(client, manifests)
     try:
         yield
     finally:
-        for manifest in reversed(manifests):
-            api.request("DELETE", f"{PATHS[manifest['kind']]}/{manifest['metadata']['name']}")
+        policies.delete(client, manifests)
 
 
 def _marker() -> Json:
