@@ -36,6 +36,7 @@ in the pod by now, and what was done must not be refused."""
 _MOUNT, _QUANTITY = 2, model.QUANTITY_PARTS
 LISTS = ("env", "envFrom", "volumeDevices", "ports", "resizePolicy",
           "restartPolicyRules")  # fmt: skip
+_AMOUNTS = ("limits", "requests", "claims")
 OF_POD = ("volumes", "tolerations", "hostAliases", "imagePullSecrets", "topologySpreadConstraints",
            "resourceClaims")  # fmt: skip
 _APPLIED = ("env", "envFrom", "volumeMounts", "appendEnv")
@@ -188,6 +189,7 @@ def _parts(pod: Mapping[str, Any]) -> int:
             if items := container.get(field):
                 count += len(items)
         count += _MOUNT * len(container.get("volumeMounts") or ())
-        for amounts in (container.get("resources") or {}).values():
-            count += _QUANTITY * len(amounts or ())
+        resources = container.get("resources") or {}
+        # Only what `shapes` checks: another member may have any type.
+        count += _QUANTITY * sum(len(resources.get(field) or ()) for field in _AMOUNTS)
     return count
