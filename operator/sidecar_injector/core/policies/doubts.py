@@ -75,11 +75,15 @@ class Doubt:
     sentence: str
     """About the pod, for people."""
     expression: Expression
-    """The condition, or a function that makes it: `false` where it does not concern."""
+    """The condition, or a function that makes it."""
     holds: Callable[[Context], object]
+    concerns: Callable[[model.Injection], object] = lambda injection: True
+    """Whether an injection has what such a pod may be in the way of."""
 
     def condition(self, injection: model.Injection) -> str:
-        """The condition in CEL for this injection."""
+        """The condition in CEL for this injection; `false` where it does not concern it."""
+        if not self.concerns(injection):
+            return "false"
         return self.expression if isinstance(self.expression, str) else self.expression(injection)
 
 
@@ -101,10 +105,6 @@ def any_of_pods() -> str:
 def any_of(injection: model.Injection) -> str:
     """Whether a pod is left alone because of this injection."""
     return cel.some(doubt.condition(injection) for doubt in OF_INJECTIONS)
-
-
-def _where(test: Callable[[model.Injection], object], condition: str) -> Expression:
-    return lambda injection: condition if test(injection) else "false"
 
 
 def _printable(longest: int) -> str:
@@ -182,11 +182,6 @@ OF_PODS: Final = (
     ),
 )  # fmt: skip
 """Those for which a pod is left alone as a whole, whatever the injections are."""
-
-
-def _label_keys(injection: model.Injection) -> str:
-    keys = sorted(injection.template_metadata.get("labels") or {})
-    return f"variables.labelkeys.exists(k, k in {cel.strings(keys)})" if keys else "false"
 
 
 def _has_label_keys(context: Context) -> bool:
@@ -294,8 +289,6 @@ def _needs_certainty(injection: model.Injection) -> bool:
 
 
 def _doubtful_variables(injection: model.Injection) -> str:
-    if not _needs_certainty(injection):
-        return "false"
     doubtful = cel.some(pod_facts.uncertain(variable["name"]) for variable in _variables(injection))
     return pod_facts.any_receives(pod_facts.applied(injection), doubtful)
 
@@ -341,52 +334,44 @@ def _value(parameter: Json, context: Context) -> str:
     return values.get(key, "")
 
 
-def _reads_namespace_annotation(injection: model.Injection) -> bool:
-    return any(
-        pod_facts.source_of(parameter)[0] == "namespaceAnnotation"
-        for parameter in injection.spec.get("parameters") or ()
-    )
-
-
 _ENFORCED: Final = f'variables.nslabels[?"{names.POD_SECURITY_VERSION_LABEL}"].orValue("")'
 _WINDOWS: Final = "?securityContext.?windowsOptions.hasValue()"
 OF_INJECTIONS: Final = (
     Doubt(
         "it has resources of its own, besides those of its containers",
-        _where(
-            lambda injection: _any_container_has(injection, "resources"),
-            "object.spec.?resources.hasValue()",
-        ),
+        "object.spec.?resources.hasValue()",
         lambda context: "resources" in context.spec,
+        concerns=lambda injection: _any_container_has(injection, "resources"),
     ),
     Doubt(
         "it has options for Windows",
-        _where(
-            pod_facts.containers,
-            f"object.spec.{_WINDOWS} || variables.every.exists(c, c.{_WINDOWS})",
-        ),
+        f"object.spec.{_WINDOWS} || variables.every.exists(c, c.{_WINDOWS})",
         lambda context: any(
             "windowsOptions" in lenient.child(owner, "securityContext")
             for owner in (context.spec, *context.every)
         ),
+        concerns=pod_facts.containers,
     ),
     Doubt(
         "annotations give its containers AppArmor or seccomp profiles",
-        _where(
-            pod_facts.containers, "variables.annotations.exists(k, "
-            + " || ".join(f"k.startsWith({cel.text(prefix)})" for prefix in _PROFILES) + ")",
-        ),
+        "variables.annotations.exists(k, "
+        + " || ".join(f"k.startsWith({cel.text(prefix)})" for prefix in _PROFILES) + ")",
         lambda context: any(key.startswith(_PROFILES) for key in context.annotations),
+        concerns=pod_facts.containers,
     ),
     Doubt(
         "its namespace pins a version of Pod Security",
-        _where(lambda injection: injection.template_spec, f'!({_ENFORCED} in ["", "latest"])'),
+        f'!({_ENFORCED} in ["", "latest"])',
         lambda context: context.namespace.labels.get(names.POD_SECURITY_VERSION_LABEL, "")
         not in ("", "latest"),
+        concerns=lambda injection: injection.template_spec,
     ),
     Doubt(
-        "its topology or affinity has matchLabelKeys with a label that is added", _label_keys,
+        "its topology or affinity has matchLabelKeys with a label that is added",
+        lambda injection: "variables.labelkeys.exists(k, k in "
+        f"{cel.strings(sorted(injection.template_metadata['labels']))})",
         _has_label_keys,
+        concerns=lambda injection: injection.template_metadata.get("labels"),
     ),
     Doubt(
         "a mount path in it is not written in the shortest way, and may be one of the injection's",
@@ -403,24 +388,20 @@ OF_INJECTIONS: Final = (
     ),
     Doubt(
         "a container of its own has a restart policy",
-        _where(
-            lambda injection: injection.spec.get("sidecarMode", "Auto") == "Auto",
-            "object.spec.containers.exists(c, c.?restartPolicy.hasValue()"
-            " || c.?restartPolicyRules.hasValue())",
-        ),
+        "object.spec.containers.exists(c, c.?restartPolicy.hasValue()"
+        " || c.?restartPolicyRules.hasValue())",
         lambda context: any(
             container.get("restartPolicy") or container.get("restartPolicyRules")
             for container in pod_fields.items(context.pod, "containers")
         ),
+        concerns=lambda injection: injection.spec.get("sidecarMode", "Auto") == "Auto",
     ),
     Doubt(
         "it is on the host network, and the containers that are added have ports",
-        _where(
-            lambda injection: injection.spec.get("hostNetworkPods") == "Inject"
-            and _any_container_has(injection, "ports"),
-            "variables.hostnet",
-        ),
+        "variables.hostnet",
         lambda context: context.spec.get("hostNetwork") is True,
+        concerns=lambda injection: injection.spec.get("hostNetworkPods") == "Inject"
+        and _any_container_has(injection, "ports"),
     ),
     _shares("a port of it has the name of a port that is added", _port_names),
     _shares("it has a container that may be the one of the template", _container_names),
@@ -430,7 +411,7 @@ OF_INJECTIONS: Final = (
     ),
     Doubt(
         "a variable may come from envFrom of a container", _doubtful_variables,
-        _has_doubtful_variables,
+        _has_doubtful_variables, concerns=_needs_certainty,
     ),
     Doubt(
         "a value that is filled in is long, or no printable ASCII where it must be",
@@ -445,12 +426,13 @@ OF_INJECTIONS: Final = (
     ),
     Doubt(
         f"the annotations of its namespace have more than {MOST_NAMESPACE_ANNOTATIONS} characters",
-        _where(
-            _reads_namespace_annotation,
-            f"{_characters('namespaceObject.metadata.?annotations.orValue({})')}"
-            f" > {MOST_NAMESPACE_ANNOTATIONS}",
-        ),
+        f"{_characters('namespaceObject.metadata.?annotations.orValue({})')}"
+        f" > {MOST_NAMESPACE_ANNOTATIONS}",
         lambda context: _size(context.namespace.annotations) > MOST_NAMESPACE_ANNOTATIONS,
+        concerns=lambda injection: any(
+            pod_facts.source_of(parameter)[0] == "namespaceAnnotation"
+            for parameter in injection.spec.get("parameters") or ()
+        ),
     ),
 )  # fmt: skip
 """Those for which one injection cannot be decided about: the pod is left alone for it."""
