@@ -48,22 +48,18 @@ def literal(value: Any) -> str:
     match value:
         case Cel():
             return str(value)
-        case None | bool():
-            return {None: "null", True: "true", False: "false"}[value]
-        case int():
-            if abs(value) > 2**53:
-                raise NotExactError(str(value))
-            return str(value)
-        case float():
-            return repr(value)
         case str():
             return text(value)
         case list():
             one_type = is_uniform(value)
             items = (literal(item) if one_type else f"dyn({literal(item)})" for item in value)
             return f"[{', '.join(items)}]"
-    members = (f"{text(k)}: dyn({literal(v)})" for k, v in value.items() if v is not None)
-    return f"{{{', '.join(members)}}}"
+        case dict():
+            members = (f"{text(k)}: dyn({literal(v)})" for k, v in value.items() if v is not None)
+            return f"{{{', '.join(members)}}}"
+    if isinstance(value, int) and abs(value) > 2**53:
+        raise NotExactError(str(value))
+    return json.dumps(value)
 
 
 def is_uniform(items: Sequence[Any]) -> bool:
@@ -143,28 +139,27 @@ def _pattern(glob: str) -> str:
 
 def selector(selector: Mapping[str, Any] | None, labels: str) -> str:
     """Whether a label selector matches; `labels` is an expression for a map."""
-    members = (selector or {}).get("matchLabels") or {}
-    parts = [_requirement(key, "In", [value], labels) for key, value in members.items()]
-    parts += (
-        _requirement(
-            requirement["key"], requirement["operator"], requirement.get("values") or (), labels
-        )
-        for requirement in (selector or {}).get("matchExpressions") or ()
-    )
-    return every(parts)
+    selector = selector or {}
+    requirements = [
+        {"key": key, "operator": "In", "values": [value]}
+        for key, value in (selector.get("matchLabels") or {}).items()
+    ]
+    requirements += selector.get("matchExpressions") or ()
+    return every(_requirement(requirement, labels) for requirement in requirements)
 
 
-def _requirement(key: str, operator: str, values: Sequence[str], labels: str) -> str:
-    there = f"({text(key)} in {labels})"
+def _requirement(requirement: Mapping[str, Any], labels: str) -> str:
+    key, operator = text(requirement["key"]), requirement["operator"]
+    holds = f"({key} in {labels})"
     if operator in ("In", "NotIn"):
-        there = f"({text(key)} in {labels} && {labels}[{text(key)}] in {strings(values)})"
-    return f"!{there}" if operator in ("NotIn", "DoesNotExist") else there
+        values = strings(requirement.get("values") or ())
+        holds = f"({key} in {labels} && {labels}[{key}] in {values})"
+    return f"!{holds}" if operator in ("NotIn", "DoesNotExist") else holds
 
 
 def operation(path: str, value: Any) -> str:
     """An operation `add` of a JSON patch, as a map: variables know no types of patches."""
-    where = path if isinstance(path, Cel) else text(path)
-    return f'{{"p": dyn({where}), "v": dyn({literal(value)})}}'
+    return f'{{"p": dyn({text(path)}), "v": dyn({literal(value)})}}'
 
 
 def json_of(value: Any) -> str:

@@ -7,12 +7,13 @@ condition twice: in CEL for the policy, and in Python for those who explain a po
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, namespace_view
-from sidecar_injector.core.merging import additions, container_additions
+from sidecar_injector.core.merging import additions, container_additions, marks
 from sidecar_injector.core.merging.status_annotation import json_text
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import lenient, operating_system, references
@@ -74,11 +75,15 @@ class Doubt:
     sentence: str
     """About the pod, for people."""
     expression: Expression
-    """The condition, or a function that makes it: `false` where it does not concern."""
+    """The condition, or a function that makes it."""
     holds: Callable[[Context], object]
+    concerns: Callable[[model.Injection], object] = lambda injection: True
+    """Whether an injection has what such a pod may be in the way of."""
 
     def condition(self, injection: model.Injection) -> str:
-        """The condition in CEL for this injection."""
+        """The condition in CEL for this injection; `false` where it does not concern it."""
+        if not self.concerns(injection):
+            return "false"
         return self.expression if isinstance(self.expression, str) else self.expression(injection)
 
 
@@ -102,16 +107,8 @@ def any_of(injection: model.Injection) -> str:
     return cel.some(doubt.condition(injection) for doubt in OF_INJECTIONS)
 
 
-def _where(test: Callable[[model.Injection], object], condition: str) -> Expression:
-    return lambda injection: condition if test(injection) else "false"
-
-
-def _is_printable(text: str, longest: int) -> bool:
-    plain = text.translate(dict.fromkeys(map(ord, "\t\n\r")))
-    return len(text) <= longest and plain.isascii() and (plain.isprintable() or not plain)
-
-
 def _printable(longest: int) -> str:
+    """A pattern; Python reads it as CEL does if it matches in full."""
     return f"^[ -~\t\n\r]{{0,{longest}}}$"
 
 
@@ -127,8 +124,7 @@ def _is_not_surely_linux(context: Context) -> bool:
     selected = lenient.child(context.spec, "nodeSelector")
     affinity = lenient.child(lenient.child(context.spec, "affinity"), "nodeAffinity")
     terms = lenient.objects(lenient.child(affinity, _NEEDED), "nodeSelectorTerms")
-    requirements = (lenient.objects(term, "matchExpressions") for term in terms)
-    keys = {requirement.get("key") for several in requirements for requirement in several}
+    keys = {each.get("key") for term in terms for each in lenient.objects(term, "matchExpressions")}
     return (
         lenient.text(context.spec.get("os"), "name") not in ("", "linux")
         or any(selected.get(label, "linux") != "linux" for label in operating_system.LABELS)
@@ -145,7 +141,7 @@ _NOT_SURELY_LINUX: Final = " || ".join((
      f"t.?matchExpressions.orValue([]).exists(e, e.key in {_OS_LABELS}))"),
 ))  # fmt: skip
 
-_REQUEST: Final = cel.text(_printable(MOST_REQUESTED).replace("-~", "-~\u00a0"))
+_REQUEST: Final = _printable(MOST_REQUESTED).replace("-~", "-~\u00a0")
 """A space that does not break a line is one for all."""
 
 OF_PODS: Final = (
@@ -161,21 +157,16 @@ OF_PODS: Final = (
     ),
     Doubt(
         "it carries a mark of the injector, which somebody else has set",
-        f"{cel.text(names.INJECTED_LABEL)} in variables.labels"
-        f" || {cel.text(names.INJECTED_ANNOTATION)} in variables.annotations"
-        f" || {cel.text(names.SKIPPED_ANNOTATION)} in variables.annotations",
-        lambda context: (
-            names.INJECTED_LABEL in context.labels
-            or not {names.INJECTED_ANNOTATION, names.SKIPPED_ANNOTATION}.isdisjoint(
-                context.annotations)
+        " || ".join(
+            f"{cel.text(key)} in variables.{field}" for field, key in marks.PLACES.values()
         ),
+        lambda context: marks.of_author(lenient.child(context.pod, "metadata")),
     ),
     Doubt(
         f"its annotation {names.INJECT_ANNOTATION}, or the tutorial's, is no printable ASCII",
-        f"!(variables.said + variables.theirs).matches({_REQUEST})",
-        lambda context: not _is_printable(
-            "".join(context.annotations.get(key, "") for key in _REQUESTS).replace("\u00a0", " "),
-            MOST_REQUESTED,
+        f"!(variables.said + variables.theirs).matches({cel.text(_REQUEST)})",
+        lambda context: not re.fullmatch(
+            _REQUEST, "".join(context.annotations.get(key, "") for key in _REQUESTS)
         ),
     ),
     Doubt(
@@ -193,83 +184,78 @@ OF_PODS: Final = (
 """Those for which a pod is left alone as a whole, whatever the injections are."""
 
 
-def _label_keys(injection: model.Injection) -> str:
-    keys = sorted(injection.template_metadata.get("labels") or {})
-    return f"variables.labelkeys.exists(k, k in {cel.strings(keys)})" if keys else "false"
-
-
 def _has_label_keys(context: Context) -> bool:
     affinity = lenient.child(context.spec, "affinity")
-    terms = [*lenient.objects(context.spec, "topologySpreadConstraints")]
-    for kind in ("podAffinity", "podAntiAffinity"):
-        for when in pod_facts.TERMS:
-            terms_of_kind = lenient.objects(lenient.child(affinity, kind), when)
-            terms += [term.get("podAffinityTerm", term) for term in terms_of_kind]
-    keys = {
-        key
-        for term in terms
-        for field in pod_facts.LABEL_KEYS
-        for key in lenient.strings(term, field)
-    }
-    return not keys.isdisjoint(context.injection.template_metadata.get("labels") or {})
+    terms = lenient.objects(context.spec, "topologySpreadConstraints") + [
+        term.get("podAffinityTerm", term)
+        for kind in ("podAffinity", "podAntiAffinity")
+        for when in pod_facts.TERMS
+        for term in lenient.objects(lenient.child(affinity, kind), when)
+    ]
+    added, fields = context.injection.template_metadata.get("labels") or {}, pod_facts.LABEL_KEYS
+    keys = (key for term in terms for field in fields for key in lenient.strings(term, field))
+    return any(key in added for key in keys)
 
 
-def _applied(injection: model.Injection) -> Mapping[str, Any]:
-    return injection.spec.get("applicationContainers") or {}
+_TEXTS: Final[Mapping[str, Callable[[Context], list[str]]]] = {
+    "names": lambda context: [container["name"] for container in context.every],
+    "images": lambda context: [
+        f"{container['name']} {lenient.text(container, 'image')}" for container in context.every
+    ],
+    "portnames": lambda context: [
+        lenient.text(port, "name")
+        for container in context.every for port in container.get("ports") or ()
+    ],
+    "volumes": lambda context: [
+        volume["name"] for volume in pod_fields.items(context.pod, "volumes")
+    ],
+}  # fmt: skip
+"""What the variables of these names have."""
 
 
-def _is_ours(container: Json, images: Mapping[str, str], *, merges: bool) -> bool:
-    return container["name"] in images and (
-        merges or pod_facts.has_token(container["image"])
-        or images[container["name"]] == container["image"]
-    )  # fmt: skip
+def _shares(sentence: str, texts: Callable[[model.Injection], Iterable[tuple[str, str]]]) -> Doubt:
+    """The pod has one of these texts, each in the variable beside it."""
+    return Doubt(
+        sentence,
+        lambda injection: cel.some(
+            f"{cel.text(text)} in variables.{variable}" for variable, text in texts(injection)
+        ),
+        lambda context: any(
+            text in _TEXTS[variable](context) for variable, text in texts(context.injection)
+        ),
+    )
 
 
-def _collisions(injection: model.Injection) -> str:
+def _port_names(injection: model.Injection) -> Iterator[tuple[str, str]]:
+    containers = pod_facts.containers(injection)
+    ports = (port for container in containers for port in container.get("ports") or ())
+    for name in sorted({port["name"] for port in ports if port.get("name")}):
+        yield "portnames", name
+
+
+def _container_names(injection: model.Injection) -> Iterator[tuple[str, str]]:
+    """Those of the template; with the image if it says that a container is another one."""
     merges = injection.spec.get("onConflict") == "Merge"
-    return cel.some(
-        f"{cel.text(container['name'])} in variables.names"
-        if merges or pod_facts.has_token(container["image"])
-        else f"{cel.text(container['name'] + ' ' + container['image'])} in variables.images"
-        for container in pod_facts.containers(injection)
-    )
+    for container in pod_facts.containers(injection):
+        if merges or pod_facts.has_token(container["image"]):
+            yield "names", container["name"]
+        else:
+            yield "images", f"{container['name']} {container['image']}"
 
 
-def _collides(context: Context) -> bool:
-    merges = context.injection.spec.get("onConflict") == "Merge"
-    images = {container["name"]: lenient.text(container, "image") for container in context.every}
-    ours = pod_facts.containers(context.injection)
-    return any(_is_ours(container, images, merges=merges) for container in ours)
+def _incomparable_volumes(injection: model.Injection) -> Iterator[tuple[str, str]]:
+    for volume in injection.template_spec.get("volumes") or ():
+        if pod_facts.stored_volume(volume) is None:
+            yield "volumes", volume["name"]
 
 
-def _incomparable(injection: model.Injection) -> list[str]:
-    volumes = injection.template_spec.get("volumes") or ()
-    return [volume["name"] for volume in volumes if pod_facts.stored_volume(volume) is None]
-
-
-def _has_resources(injection: model.Injection) -> bool:
-    return any(container.get("resources") for container in pod_facts.containers(injection))
-
-
-def _port_names(owners: Iterable[Json]) -> set[str]:
-    ports = (port for container in owners for port in container.get("ports") or ())
-    return {port["name"] for port in ports if port.get("name")}
-
-
-def _ports_that_are_added(injection: model.Injection) -> list[str]:
-    return sorted(_port_names(pod_facts.containers(injection)))
-
-
-def _has_ports_on_host(injection: model.Injection) -> bool:
-    is_injected = injection.spec.get("hostNetworkPods") == "Inject"
-    return is_injected and any(
-        container.get("ports") for container in pod_facts.containers(injection)
-    )
+def _any_container_has(injection: model.Injection, field: str) -> bool:
+    return any(container.get(field) for container in pod_facts.containers(injection))
 
 
 def _ends_of_paths(injection: model.Injection) -> list[str]:
     """The last names of the mount paths: in whatever way a path is written, it has that name."""
-    mounts = _applied(injection).get("volumeMounts") or ()
+    mounts = pod_facts.applied(injection).get("volumeMounts") or ()
     paths = (container_additions.clean_path(mount["mountPath"]) for mount in mounts)
     return sorted({path.rpartition("/")[2] for path in paths})
 
@@ -285,14 +271,14 @@ def _is_shortest(path: str) -> bool:
 
 
 def _variables(injection: model.Injection) -> list[Json]:
-    spec = _applied(injection)
+    spec = pod_facts.applied(injection)
     return [*(spec.get("env") or ()), *(spec.get("appendEnv") or ())]
 
 
 def _needs_certainty(injection: model.Injection) -> bool:
     """Whether more depends on variables than themselves: others refer to them, or nothing else is
     added."""
-    spec, variables = _applied(injection), _variables(injection)
+    spec, variables = pod_facts.applied(injection), _variables(injection)
     if spec.get("onEnvFrom") == "Override" or not variables:
         return False
     template, metadata = injection.template_spec, injection.template_metadata
@@ -303,41 +289,21 @@ def _needs_certainty(injection: model.Injection) -> bool:
 
 
 def _doubtful_variables(injection: model.Injection) -> str:
-    if not _needs_certainty(injection):
-        return "false"
-    spec = _applied(injection)
     doubtful = cel.some(pod_facts.uncertain(variable["name"]) for variable in _variables(injection))
-    return cel.some(
-        f"variables.{pod_facts.LISTS[field]}.exists(x, "
-        + cel.every([pod_facts.is_selected(spec, "x.n"), doubtful]) + ")"
-        for field in pod_facts.applied_lists(spec)
-    )  # fmt: skip
+    return pod_facts.any_receives(pod_facts.applied(injection), doubtful)
 
 
 def _has_doubtful_variables(context: Context) -> bool:
-    spec = _applied(context.injection)
-    receivers = (
-        container
+    spec = pod_facts.applied(context.injection)
+    return any(
+        variable["name"].startswith(lenient.text(source, "prefix"))
         for field in pod_facts.applied_lists(spec)
         for container in pod_fields.items(context.pod, field)
         if container_additions.is_selected(container["name"], spec.get("names") or {})
-    )
-    return any(
-        variable["name"].startswith(lenient.text(source, "prefix"))
-        for container in receivers
         for variable in _variables(context.injection)
         if variable["name"] not in {own["name"] for own in container.get("env") or ()}
         for source in container.get("envFrom") or ()
     )
-
-
-def _parameters(injection: model.Injection) -> list[Json]:
-    return injection.spec.get("parameters") or []
-
-
-def _is_free(parameter: Json) -> bool:
-    """Whether its values are not known before; an integer is compared as a whole."""
-    return not parameter.get("enum") and parameter.get("type") != "Integer"
 
 
 def _longest(parameter: Json, injection: model.Injection) -> int:
@@ -351,29 +317,21 @@ def _longest(parameter: Json, injection: model.Injection) -> int:
     return pod_facts.LONGEST_VALUE // (4 if parameter.get("pattern") else 1)
 
 
-def _accepted(parameter: Json, injection: model.Injection) -> str:
-    longest = _longest(parameter, injection)
-    return cel.text(f"{_printable(pod_facts.LONGEST_VALUE)}|(?s:^.{{0,{longest}}}$)")
-
-
-def _is_accepted(value: str, parameter: Json, injection: model.Injection) -> bool:
-    is_short = len(value) <= _longest(parameter, injection)
-    return is_short or _is_printable(value, pod_facts.LONGEST_VALUE)
+def _accepted(injection: model.Injection) -> Iterator[tuple[Json, str]]:
+    """The parameters whose values are not known before, each with a pattern for all that is
+    accepted of a value. An integer is compared as a whole."""
+    for parameter in injection.spec.get("parameters") or ():
+        if not parameter.get("enum") and parameter.get("type") != "Integer":
+            any_text = f"(?s:^.{{0,{_longest(parameter, injection)}}}$)"
+            yield parameter, f"{_printable(pod_facts.LONGEST_VALUE)}|{any_text}"
 
 
 def _value(parameter: Json, context: Context) -> str:
     source, key = pod_facts.source_of(parameter)
-    namespace = context.namespace
-    sources = {
-        "podAnnotation": context.annotations, "podLabel": context.labels,
-        "namespaceAnnotation": namespace.annotations, "namespaceLabel": namespace.labels,
-    }  # fmt: skip
-    return sources[source].get(key, "")
-
-
-def _reads_namespace_annotation(injection: model.Injection) -> bool:
-    sources = (pod_facts.source_of(parameter)[0] for parameter in _parameters(injection))
-    return "namespaceAnnotation" in sources
+    owner: Context | namespace_view.Namespace
+    owner = context if source.startswith("pod") else context.namespace
+    values = owner.annotations if source.endswith("Annotation") else owner.labels
+    return values.get(key, "")
 
 
 _ENFORCED: Final = f'variables.nslabels[?"{names.POD_SECURITY_VERSION_LABEL}"].orValue("")'
@@ -381,37 +339,39 @@ _WINDOWS: Final = "?securityContext.?windowsOptions.hasValue()"
 OF_INJECTIONS: Final = (
     Doubt(
         "it has resources of its own, besides those of its containers",
-        _where(_has_resources, "object.spec.?resources.hasValue()"),
+        "object.spec.?resources.hasValue()",
         lambda context: "resources" in context.spec,
+        concerns=lambda injection: _any_container_has(injection, "resources"),
     ),
     Doubt(
         "it has options for Windows",
-        _where(
-            pod_facts.containers,
-            f"object.spec.{_WINDOWS} || variables.every.exists(c, c.{_WINDOWS})",
-        ),
+        f"object.spec.{_WINDOWS} || variables.every.exists(c, c.{_WINDOWS})",
         lambda context: any(
             "windowsOptions" in lenient.child(owner, "securityContext")
             for owner in (context.spec, *context.every)
         ),
+        concerns=pod_facts.containers,
     ),
     Doubt(
         "annotations give its containers AppArmor or seccomp profiles",
-        _where(
-            pod_facts.containers, "variables.annotations.exists(k, "
-            + " || ".join(f"k.startsWith({cel.text(prefix)})" for prefix in _PROFILES) + ")",
-        ),
+        "variables.annotations.exists(k, "
+        + " || ".join(f"k.startsWith({cel.text(prefix)})" for prefix in _PROFILES) + ")",
         lambda context: any(key.startswith(_PROFILES) for key in context.annotations),
+        concerns=pod_facts.containers,
     ),
     Doubt(
         "its namespace pins a version of Pod Security",
-        _where(lambda injection: injection.template_spec, f'!({_ENFORCED} in ["", "latest"])'),
+        f'!({_ENFORCED} in ["", "latest"])',
         lambda context: context.namespace.labels.get(names.POD_SECURITY_VERSION_LABEL, "")
         not in ("", "latest"),
+        concerns=lambda injection: injection.template_spec,
     ),
     Doubt(
-        "its topology or affinity has matchLabelKeys with a label that is added", _label_keys,
+        "its topology or affinity has matchLabelKeys with a label that is added",
+        lambda injection: "variables.labelkeys.exists(k, k in "
+        f"{cel.strings(sorted(injection.template_metadata['labels']))})",
         _has_label_keys,
+        concerns=lambda injection: injection.template_metadata.get("labels"),
     ),
     Doubt(
         "a mount path in it is not written in the shortest way, and may be one of the injection's",
@@ -428,65 +388,51 @@ OF_INJECTIONS: Final = (
     ),
     Doubt(
         "a container of its own has a restart policy",
-        _where(
-            lambda injection: injection.spec.get("sidecarMode", "Auto") == "Auto",
-            "object.spec.containers.exists(c, c.?restartPolicy.hasValue()"
-            " || c.?restartPolicyRules.hasValue())",
-        ),
+        "object.spec.containers.exists(c, c.?restartPolicy.hasValue()"
+        " || c.?restartPolicyRules.hasValue())",
         lambda context: any(
             container.get("restartPolicy") or container.get("restartPolicyRules")
             for container in pod_fields.items(context.pod, "containers")
         ),
+        concerns=lambda injection: injection.spec.get("sidecarMode", "Auto") == "Auto",
     ),
     Doubt(
         "it is on the host network, and the containers that are added have ports",
-        _where(_has_ports_on_host, "variables.hostnet"),
+        "variables.hostnet",
         lambda context: context.spec.get("hostNetwork") is True,
+        concerns=lambda injection: injection.spec.get("hostNetworkPods") == "Inject"
+        and _any_container_has(injection, "ports"),
     ),
-    Doubt(
-        "a port of it has the name of a port that is added",
-        lambda injection: cel.some(
-            f"{cel.text(port)} in variables.portnames" for port in _ports_that_are_added(injection)
-        ),
-        lambda context: _port_names(context.every).intersection(
-            _ports_that_are_added(context.injection)),
-    ),
-    Doubt("it has a container that may be the one of the template", _collisions, _collides),
-    Doubt(
+    _shares("a port of it has the name of a port that is added", _port_names),
+    _shares("it has a container that may be the one of the template", _container_names),
+    _shares(
         "it has a volume of that name, of a kind that only the webhook compares",
-        lambda injection: cel.some(
-            f"{cel.text(name)} in variables.volumes" for name in _incomparable(injection)
-        ),
-        lambda context: any(
-            volume["name"] in _incomparable(context.injection)
-            for volume in pod_fields.items(context.pod, "volumes")
-        ),
+        _incomparable_volumes,
     ),
     Doubt(
         "a variable may come from envFrom of a container", _doubtful_variables,
-        _has_doubtful_variables,
+        _has_doubtful_variables, concerns=_needs_certainty,
     ),
     Doubt(
         "a value that is filled in is long, or no printable ASCII where it must be",
         lambda injection: cel.some(
-            f'!{pod_facts.lookup(parameter)}.orValue("").matches({_accepted(parameter, injection)})'
-            for parameter in _parameters(injection)
-            if _is_free(parameter)
+            f'!{pod_facts.lookup(parameter)}.orValue("").matches({cel.text(pattern)})'
+            for parameter, pattern in _accepted(injection)
         ),
-        lambda context: not all(
-            _is_accepted(_value(parameter, context), parameter, context.injection)
-            for parameter in _parameters(context.injection)
-            if _is_free(parameter)
+        lambda context: any(
+            not re.fullmatch(pattern, _value(parameter, context))
+            for parameter, pattern in _accepted(context.injection)
         ),
     ),
     Doubt(
         f"the annotations of its namespace have more than {MOST_NAMESPACE_ANNOTATIONS} characters",
-        _where(
-            _reads_namespace_annotation,
-            f"{_characters('namespaceObject.metadata.?annotations.orValue({})')}"
-            f" > {MOST_NAMESPACE_ANNOTATIONS}",
-        ),
+        f"{_characters('namespaceObject.metadata.?annotations.orValue({})')}"
+        f" > {MOST_NAMESPACE_ANNOTATIONS}",
         lambda context: _size(context.namespace.annotations) > MOST_NAMESPACE_ANNOTATIONS,
+        concerns=lambda injection: any(
+            pod_facts.source_of(parameter)[0] == "namespaceAnnotation"
+            for parameter in injection.spec.get("parameters") or ()
+        ),
     ),
 )  # fmt: skip
 """Those for which one injection cannot be decided about: the pod is left alone for it."""

@@ -20,28 +20,29 @@ from sidecar_injector.core.pods import quantity
 from sidecar_injector.core.policies import cel, pod_facts
 from sidecar_injector.core.reasons import Reason
 
+Json = dict[str, Any]
 MOST_CHOICES: Final = 64
 """Combinations of the values of all parameters with an `enum`."""
 _BUILT_IN: Final = ("pod.namespace", "pod.serviceAccountName")
 _ANY_TEXT = re.compile(r"\.(command|args|env|appendEnv)\[|^spec\.template\.metadata\.annotations\b")
-Steps = list[tuple[str, Reason]]
 
 
 class Filling:
     """The values of the tokens of one injection.
 
-    `steps` are the conditions under which a value is missing or not accepted, in the order in which
-    `parameters.resolve` finds them.
+    `steps` are the conditions under which a value is missing or not accepted, each with the code of
+    the reason, in the order in which `parameters.resolve` finds them.
     """
 
     def __init__(self, injection: model.Injection, variables: cel.Variables, index: int) -> None:
-        self.steps: Steps = []
+        self.steps: list[tuple[str, str]] = []
         self._values: dict[str, str] = {
             "injection.name": injection.name,
             "pod.namespace": cel.Cel("request.namespace"),
             "pod.serviceAccountName": cel.Cel("variables.account"),
         }
-        self._integers: set[str] = set()
+        self._integers: dict[str, cel.Cel] = {}
+        self._injection = injection
         for parameter in injection.spec.get("parameters") or ():
             self._declare(parameter, variables, index)
 
@@ -51,29 +52,36 @@ class Filling:
         text = cel.text("" if default is None else str(default))
         raw = variables.let(f"p{index}_{parameter['name']}", f"{value}.orValue({text})")
         if default is None:
-            self.steps.append((f"!{value}.hasValue()", Reason.MISSING_VALUE))
+            self.steps.append((f"!{value}.hasValue()", Reason.MISSING_VALUE.value))
         refused = cel.some(_refusals(parameter, raw))
         if refused != "false":
-            self.steps.append((refused, Reason.INVALID_VALUE))
-        is_integer = parameter.get("type") == "Integer"
-        self._integers |= {name} if is_integer else set()
-        self._values[name] = cel.Cel(f"string(int({raw}))") if is_integer else raw
+            self.steps.append((refused, Reason.INVALID_VALUE.value))
+        if parameter.get("type") == "Integer":
+            self._integers[name] = cel.Cel(f"int({raw})")
+            raw = cel.Cel(f"string({self._integers[name]})")
+        self._values[name] = raw
 
-    def fill(self, tree: Any, *, shape: Schema, field: str = "") -> Any:
+    def part(self, name: str) -> Json:
+        """A part of the spec with its tokens filled in; empty if it is not there."""
+        shape = self._injection.spec_schema["properties"][name]
+        filled: Json = self._fill(self._injection.spec.get(name) or {}, shape=shape)
+        return filled
+
+    def _fill(self, tree: Any, *, shape: Schema, field: str = "") -> Any:
         """The tree with expressions in the place of tokens, as `parameters.substitute` fills it."""
         if isinstance(tree, dict):
             return {
-                key: self.fill(item, shape=schema.member(shape, key), field=key)
+                key: self._fill(item, shape=schema.member(shape, key), field=key)
                 for key, item in tree.items()
             }
         if isinstance(tree, list):
             inner = schema.member(shape, None)
-            return [self.fill(item, shape=inner, field=field) for item in tree]
+            return [self._fill(item, shape=inner, field=field) for item in tree]
         if not isinstance(tree, str) or not any(hint in tree for hint in parameters.HINT):
             return tree
         whole = parameters.TOKEN.fullmatch(tree)
         if whole and whole[1] in self._integers and not schema.is_text(shape):
-            return cel.Cel(self._values[whole[1]].removeprefix("string(").removesuffix(")"))
+            return self._integers[whole[1]]
         pieces = [*self._pieces(tree, is_doubled=field in parameters.EXPANDED)]
         has_expression = any(isinstance(piece, cel.Cel) for piece in pieces)
         return cel.joined(pieces) if has_expression else "".join(pieces)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sidecar_injector.core import patch
@@ -19,7 +20,6 @@ DEFER: Final = "?"
 """The code of an injection that only the webhook can decide about on this pod."""
 LEFT_OUT: Final = "leftOut"
 """The kind of a part that is not added, as a variable may come from elsewhere."""
-SUFFIX: Final = ',"suffix":'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,40 +52,6 @@ class Received:
     items: str
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Compiled:
-    """What a chain needs of one injection. All texts are expressions."""
-
-    injection: model.Injection
-    index: int
-    matches: str
-    work: tuple[int, int]
-    """Parts of the budget that it takes, and for each container of the pod."""
-    code: str = ""
-    """The reason's code, or DEFER."""
-    is_native: str = "false"
-    lists: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Items for the named lists of the spec, by list."""
-    members: dict[str, list[Member]] = dataclasses.field(default_factory=dict)
-    items: list[Item] = dataclasses.field(default_factory=list)
-    received: list[Received] = dataclasses.field(default_factory=list)
-    records: list[str] = dataclasses.field(default_factory=list)
-    """Lists with JSON of what is recorded as `patched`."""
-    left_out: str = "[]"
-    """Paths of what is not added."""
-    local: list[str] = dataclasses.field(default_factory=list)
-    """Lists with the names of added volumes that are on the node's disk."""
-
-    @property
-    def injected(self) -> str:
-        """Whether the pod gets it."""
-        return f"variables.inj[{self.index}]"
-
-    def is_first(self, field: str) -> bool:
-        """Whether its containers come before those of the pod."""
-        return order.is_first(self.injection.spec.get("placement") or {}, field)
-
-
 def compiled(
     injection: model.Injection,
     variables: cel.Variables,
@@ -100,7 +66,13 @@ def compiled(
     `results` are of `trials.of`; `shadowing` are the namespaces in which its bare name means
     another injection.
     """
-    return _Compiler(injection, variables, index, minor, results).compile(shadowing)
+    return Compiled(
+        injection,
+        variables,
+        index,
+        matches=matches(injection, shadowing),
+        forbidden=trials.forbidden(results, minor=minor),
+    )
 
 
 def matches(injection: model.Injection, shadowing: Collection[str]) -> str:
@@ -134,7 +106,7 @@ def where(injection: model.Injection) -> str:
 
 def shared_parts(injection: model.Injection) -> set[str]:
     """What a pod has only once of what is added, in words."""
-    spec, applied = injection.template_spec, injection.spec.get("applicationContainers") or {}
+    spec, applied = injection.template_spec, pod_facts.applied(injection)
     parts = {f"container {container['name']}" for container in pod_facts.containers(injection)}
     parts |= {f"volume {volume['name']}" for volume in spec.get("volumes") or ()}
     for field in ("labels", "annotations"):
@@ -151,124 +123,127 @@ def shared_parts(injection: model.Injection) -> set[str]:
     return parts
 
 
-class _Compiler:
+class Compiled:
+    """What a chain needs of one injection. All texts are expressions."""
+
     def __init__(
         self,
         injection: model.Injection,
         variables: cel.Variables,
         index: int,
-        minor: int | None,
-        results: list[trial.TrialResult],
+        *,
+        matches: str,
+        forbidden: Mapping[str, bool],
     ) -> None:
-        self._injection = injection
+        self.injection = injection
+        self.index = index
+        self.matches = matches
+        self.work = budget.weight(injection)
+        """Parts of the budget that it takes, and for each container of the pod."""
+        mode = injection.spec.get("sidecarMode") or "Auto"
+        self.is_native = {"Auto": "variables.ends", "Native": "true"}.get(mode, "false")
         self._variables = variables
-        self._index = index
-        self._minor, self._results = minor, results
         self._filling = filling.Filling(injection, variables, index)
-        properties = injection.spec_schema["properties"]
-        filled = {
-            part: self._filling.fill(injection.spec.get(part) or {}, shape=properties[part])
-            for part in ("template", "applicationContainers")
-        }
-        self._spec: Json = filled["template"].get("spec") or {}
-        self._metadata: Json = filled["template"].get("metadata") or {}
-        self._applied: Json = filled["applicationContainers"]
+        template = self._filling.part("template")
+        self._spec: Json = template.get("spec") or {}
         self._containers: list[Json] = self._spec.get("containers") or []
         self._inits: list[Json] = self._spec.get("initContainers") or []
-        self._volumes: list[Json] = self._spec.get("volumes") or []
+        self._applied = self._filling.part("applicationContainers")
+        self._chosen = pod_facts.is_selected(self._applied, "x.n")
+        self._has_receivers = pod_facts.any_receives(self._applied)
+        self._added = [*self._volumes()]
+        self.lists = self._lists()
+        """Items for the named lists of the spec, by list."""
+        self.members = _members(template.get("metadata") or {})
+        self.items = [*self._items()]
+        self.records = [*map(_record_of_item, self.items)]
+        """Lists with JSON of what is recorded as `patched`."""
+        self.left_out = "[]"
+        """Paths of what is not added."""
+        self.received: list[Received] = []
+        for field in pod_facts.applied_lists(self._applied):
+            self._receive(field)
+        self.code = self._code(forbidden)
+        """The reason's code, or DEFER."""
 
-    def compile(self, shadowing: Collection[str]) -> Compiled:
-        mode = self._injection.spec.get("sidecarMode") or "Auto"
-        piece = Compiled(
-            injection=self._injection,
-            index=self._index,
-            matches=matches(self._injection, shadowing),
-            work=budget.weight(self._injection),
-            is_native={"Auto": "variables.ends", "Native": "true"}.get(mode, "false"),
-        )
-        added = self._added_volumes()
-        piece.lists = self._lists(piece, added)
-        piece.local = [
+    @property
+    def injected(self) -> str:
+        """Whether the pod gets it."""
+        return f"variables.inj[{self.index}]"
+
+    @property
+    def local(self) -> list[str]:
+        """Lists with the names of added volumes that are on the node's disk."""
+        return [
             cel.either(absent, f"[{cel.text(volume['name'])}]")
-            for volume, absent in added
+            for volume, absent in self._added
             if render.is_local(volume)
         ]
-        piece.members = {field: [*self._members(field)] for field in ("labels", "annotations")}
-        piece.items = [*self._items()]
-        for item in piece.items:
-            record = {"op": "add", "path": f"/spec/{item.field}", "value": item.value}
-            piece.records.append(cel.either(item.absent, f"[{cel.text(json_text(record))}]"))
-        lacking = [self._receive(piece, field) for field in self._receiving_lists()]
-        piece.code = self._code([
-            *(absent for _, absent in added),
-            *(member.absent for members in piece.members.values() for member in members),
-            *(item.absent for item in piece.items),
-            *lacking,
-        ])  # fmt: skip
-        return piece
+
+    def is_first(self, field: str) -> bool:
+        """Whether its containers come before those of the pod."""
+        return order.is_first(self.injection.spec.get("placement") or {}, field)
 
     def _let(self, name: str, expression: str) -> cel.Cel:
-        return self._variables.let(f"{name}{self._index}", expression)
+        return self._variables.let(f"{name}{self.index}", expression)
 
     def _sum(self, name: str, parts: Iterable[str]) -> str:
-        return self._variables.sum(f"{name}{self._index}", parts)
+        return self._variables.sum(f"{name}{self.index}", parts)
 
     # What becomes of it
 
-    def _code(self, lacking: Iterable[str]) -> str:
+    def _code(self, forbidden: Mapping[str, bool]) -> str:
         steps = [*self._steps()]
         if not (self._containers or self._inits):
-            steps.append((f"!({cel.some(lacking)})", Reason.ALREADY_INJECTED.value))
-        steps += self._security()
+            steps.append((f"!({cel.some(self._lacking())})", Reason.ALREADY_INJECTED.value))
+        for is_always, reason in ((False, DEFER), (True, Reason.POD_SECURITY.value)):
+            if facts := [text for text, always in forbidden.items() if always is is_always]:
+                steps.append((f"variables.secure in {cel.strings(facts)}", reason))
         code = cel.text(Reason.INJECTED.value)
         for number, (condition, reason) in reversed([*enumerate(steps)]):
             if condition == "false":
                 continue
-            test = self._variables.short(f"w{self._index}_{number}", condition)
+            test = self._variables.short(f"w{self.index}_{number}", condition)
             if len(code) > cel.SHORT:
                 code = self._let(f"y{number}_", code)
-            word = reason if isinstance(reason, cel.Cel) else cel.text(reason)
-            code = f"{test} ? {word} : ({code})"
-        doubtful = doubts.any_of(self._injection)
+            code = f"{test} ? {cel.literal(reason)} : ({code})"
+        doubtful = doubts.any_of(self.injection)
         if doubtful != "false":
-            doubtful = self._variables.short(f"d{self._index}_", doubtful)
+            doubtful = self._variables.short(f"d{self.index}_", doubtful)
             code = f"{doubtful} ? {cel.text(DEFER)} : ({code})"
         return self._let("code", code)
 
+    def _lacking(self) -> Iterator[str]:
+        """For each part that is no container, whether the pod lacks it."""
+        yield from (absent for _, absent in self._added)
+        yield from (member.absent for members in self.members.values() for member in members)
+        yield from (item.absent for item in self.items)
+        for field in pod_facts.LISTS:
+            lists = (part.items for part in self.received if part.field == field)
+            yield cel.some(f"{items}.exists(x, size(x) > 0)" for items in lists)
+
     def _steps(self) -> Iterator[tuple[str, str]]:
         """Why it cannot be done, in the order in which `merging` finds the reasons."""
-        for condition, reason in self._filling.steps:
-            yield condition, reason.value
+        yield from self._filling.steps
         names = [container["name"] for container in (*self._inits, *self._containers)]
         there = cel.some(f"{cel.text(name)} in variables.names" for name in names)
         yield there, Reason.CONTAINER_CONFLICT.value
-        for volume in self._volumes:
+        for volume, _ in self._added:
             if stored := pod_facts.stored_volume(volume):
                 present = f"{cel.text(volume['name'])} in variables.volumes"
                 differs = f"!({cel.literal(stored)} in object.spec.volumes)"
                 need = self._need(volume["name"])
                 yield cel.every([need, present, differs]), Reason.VOLUME_CONFLICT.value
-        for condition in self._undefined_mounts():
-            yield condition, Reason.MISSING_VOLUME.value
+        defined = {volume["name"] for volume, _ in self._added}
+        mounts = [(name, "true") for name in self._mounted()]
+        mounts += [(name, self._has_receivers) for name in self._mounted_by_others()]
+        for name, need in mounts:
+            if name not in defined:
+                absent = f"!({cel.text(name)} in variables.volumes)"
+                yield cel.every([need, absent]), Reason.MISSING_VOLUME.value
         if troubles := self._troubles():
             first = self._let("t", troubles)
             yield f"size({first}) > 0", cel.Cel(f"{first}[0]")
-
-    def _undefined_mounts(self) -> Iterator[str]:
-        defined = {volume["name"] for volume in self._volumes}
-        for name in self._mounted():
-            if name not in defined:
-                yield f"!({cel.text(name)} in variables.volumes)"
-        for name in self._mounted_by_others():
-            if name not in defined:
-                absent = f"!({cel.text(name)} in variables.volumes)"
-                yield cel.every([self._has_receivers(), absent])
-
-    def _security(self) -> Iterator[tuple[str, str]]:
-        forbidden = trials.forbidden(self._results, minor=self._minor)
-        for is_always, code in ((False, DEFER), (True, Reason.POD_SECURITY.value)):
-            if facts := [text for text, always in forbidden.items() if always is is_always]:
-                yield f"variables.secure in {cel.strings(facts)}", code
 
     # Volumes
 
@@ -288,53 +263,47 @@ class _Compiler:
         """Whether the pod needs this volume of the template."""
         if name in self._mounted():
             return "true"
-        is_through = name in self._mounted_by_others()
-        received = self._has_receivers() if is_through else "false"
+        received = self._has_receivers if name in self._mounted_by_others() else "false"
         return cel.some([f"{cel.text(name)} in variables.mounted", received])
 
-    def _added_volumes(self) -> list[tuple[Json, str]]:
+    def _volumes(self) -> Iterator[tuple[Json, str]]:
         """The volumes of the template, each with whether it is added."""
-        return [
-            (volume, cel.every([
-                self._need(volume["name"]), f"!({cel.text(volume['name'])} in variables.volumes)"
-            ]))
-            for volume in self._volumes
-        ]  # fmt: skip
+        for volume in self._spec.get("volumes") or ():
+            name = volume["name"]
+            absent = f"!({cel.text(name)} in variables.volumes)"
+            yield volume, cel.every([self._need(name), absent])
 
     # Containers
 
-    def _lists(self, piece: Compiled, added: list[tuple[Json, str]]) -> dict[str, str]:
-        native = piece.is_native
-        extra: Json = {"restartPolicy": cel.Cel('"Always"')}
-        sidecars = [
-            self._container(container, "b", extra, native) for container in self._containers
-        ]
-        plain = [self._container(container, "a", {}, "false") for container in self._inits]
+    def _lists(self) -> dict[str, str]:
+        native = self.is_native
+        sidecars = [self._container(container, "b", native) for container in self._containers]
+        plain = [self._container(container, "a", "false") for container in self._inits]
         containers = self._let("s", self._sum("z", sidecars)) if sidecars else "[]"
+        volumes = [cel.either(absent, f"[{cel.literal(volume)}]") for volume, absent in self._added]
         lists = {
             "containers": cel.either(native, "[]", containers),
             "initContainers": cel.total([self._sum("u", plain), cel.either(native, containers)]),
-            "volumes": self._sum(
-                "vv", [cel.either(absent, f"[{cel.literal(volume)}]") for volume, absent in added]
-            ),
+            "volumes": self._sum("vv", volumes),
         }
         return {
             field: self._let(field, expression) if expression != "[]" else "[]"
             for field, expression in lists.items()
         }
 
-    def _container(self, container: Json, name: str, extra: Json, condition: str) -> str:
-        """A list with the container, whose long members are variables of their own."""
+    def _container(self, container: Json, name: str, always: str) -> str:
+        """A list with the container, whose long members are variables of their own; it restarts
+        always where that is true."""
         members = {
-            field: self._member(f"{name}{self._index}_{container['name']}_{field}", value)
+            field: self._member(f"{name}{self.index}_{container['name']}_{field}", value)
             for field, value in container.items()
         }
-        if condition == "true":
-            members |= extra
+        if always == "true":
+            members["restartPolicy"] = "Always"
         text = cel.literal(members)
-        for key, value in extra.items() if condition not in ("true", "false") else ():
-            optional = f"{condition} ? optional.of(dyn({value})) : optional.none()"
-            text = f"{text[:-1]}, ?{cel.text(key)}: {optional}}}"
+        if always not in ("true", "false"):
+            policy = f'{always} ? optional.of(dyn("Always")) : optional.none()'
+            text = f'{text[:-1]}, ?"restartPolicy": {policy}}}'
         return f"[{text}]"
 
     def _member(self, name: str, value: Any) -> Any:
@@ -346,12 +315,6 @@ class _Compiler:
             return self._variables.let(name, cel.literal(value))
         parts = [f"[{cel.literal(item)}]" for item in value]
         return self._variables.let(name, self._variables.sum(f"{name}_", parts))
-
-    # Members of maps, items of lists
-
-    def _members(self, field: str) -> Iterator[Member]:
-        for key, value in (self._metadata.get(field) or {}).items():
-            yield Member(key, value, f"!({cel.text(key)} in variables.{field})")
 
     def _items(self) -> Iterator[Item]:
         for field, keys in additions.LISTS.items():
@@ -365,68 +328,47 @@ class _Compiler:
 
     # What the pod's own containers receive. In these expressions `x` has the facts of one of them.
 
-    def _receiving_lists(self) -> list[str]:
-        return pod_facts.applied_lists(self._applied) if self._applied else []
-
-    def _chosen(self) -> str:
-        return pod_facts.is_selected(self._applied, "x.n")
-
-    def _has_receivers(self) -> str:
-        return cel.some(
-            f"variables.{pod_facts.LISTS[field]}.exists(x, {self._chosen()})"
-            for field in self._receiving_lists()
-        )
-
     def _troubles(self) -> str:
         """A list whose first item is the code of the first container that cannot take all."""
         mounts = cel.some(map(_takes_path, self._applied.get("volumeMounts") or ()))
         texts = cel.some(
             f"({key} in x.e && has(x.v[x.e.lastIndexOf({key})].valueFrom))"
-            for key in (
-                cel.text(appended["name"]) for appended in self._applied.get("appendEnv") or ()
-            )
+            for appended in self._applied.get("appendEnv") or ()
+            for key in [cel.text(appended["name"])]
         )
         if mounts == texts == "false":
             return ""
-        code = cel.text("")
-        for condition, reason in (
-            (texts, Reason.ENV_CONFLICT),
-            (mounts, Reason.MOUNT_PATH_CONFLICT),
-        ):
-            code = cel.either(condition, cel.text(reason.value), code)
+        code = cel.either(texts, cel.text(Reason.ENV_CONFLICT.value), '""')
+        code = cel.either(mounts, cel.text(Reason.MOUNT_PATH_CONFLICT.value), code)
         return cel.total(
-            f"variables.{pod_facts.LISTS[field]}.filter(x, {self._chosen()}).map(x, {code})"
+            f"variables.{pod_facts.LISTS[field]}.filter(x, {self._chosen}).map(x, {code})"
             '.filter(y, y != "")'
-            for field in self._receiving_lists()
+            for field in pod_facts.applied_lists(self._applied)
         )
 
-    def _receive(self, piece: Compiled, field: str) -> str:
-        """Add to `one` what the containers of a list receive; whether one of them lacks it."""
-        facts, label = f"variables.{pod_facts.LISTS[field]}", f"{field[0]}{self._index}"
-        pieces: dict[str, list[str]] = {}
-        records, left_out = [], []
+    def _receive(self, field: str) -> None:
+        """Note what the containers of a list receive."""
+        facts, label = f"variables.{pod_facts.LISTS[field]}", f"{field[0]}{self.index}"
+        parts: dict[str, list[str]] = collections.defaultdict(list)
+        records = []
         for kind, absent, item, record in self._received(field):
-            if kind == LEFT_OUT:
-                left_out.append(cel.either(absent, f"[{item}]"))
-                continue
-            pieces.setdefault(kind, []).append(cel.either(absent, f"[{item}]"))
-            records.append(cel.either(absent, f"[{record}]"))
-        lacks = []
-        for kind, items in pieces.items():
-            for name in self._of_each(f"g{label}{kind}", facts, items):
-                piece.received.append(Received(field, kind, name))
-                lacks.append(f"{name}.exists(x, size(x) > 0)")
-        piece.records.append(self._flat(f"r{label}_", facts, records))
+            parts[kind].append(cel.either(absent, f"[{item}]"))
+            if record:
+                records.append(cel.either(absent, f"[{record}]"))
+        left_out = parts.pop(LEFT_OUT, [])
+        for kind, items in parts.items():
+            names = self._of_each(f"g{label}{kind}", facts, items)
+            self.received += [Received(field, kind, name) for name in names]
+        self.records.append(self._flat(f"r{label}_", facts, records))
         left = self._flat(f"l{label}_", facts, left_out)
-        piece.left_out = cel.total([piece.left_out, left])
-        return cel.some(lacks)
+        self.left_out = cel.total([self.left_out, left])
 
     def _of_each(self, name: str, facts: str, parts: list[str]) -> list[str]:
         """Variables, each a list with one list for each container; together they have all parts."""
         return [
             self._variables.let(
                 f"{name}{number}_",
-                f"{facts}.map(x, {cel.either(self._chosen(), cel.total(group))})",
+                f"{facts}.map(x, {cel.either(self._chosen, cel.total(group))})",
             )
             for number, group in enumerate(cel.grouped(parts))
             if group
@@ -443,32 +385,45 @@ class _Compiler:
     def _received(self, field: str) -> Iterator[tuple[str, str, str, str]]:
         """Kind, condition, item and record of each part, in the order in which they are added."""
         applied, path = self._applied, f"/spec/{field}/"
-        is_certain = applied.get("onEnvFrom") == "Override"
         for source in applied.get("envFrom") or ():
             stored = container_additions.stored_source(source)
             absent = f"!({cel.text(pod_facts.source_key(source))} in x.f)"
-            yield "envFrom", absent, cel.literal(stored), _record(path, "/envFrom", value=stored)
+            rest = cel.text(f',"value":{json_text(stored)}}}')
+            yield "envFrom", absent, cel.literal(stored), _record("add", path, "/envFrom", rest)
         for variable in applied.get("env") or ():
-            yield from self._variable(path, variable, is_certain=is_certain)
+            yield from self._variable(path, variable)
         for mount in applied.get("volumeMounts") or ():
             clean = cel.text(container_additions.clean_path(mount["mountPath"]))
-            steps = patch.pointer(("volumeMounts", mount["mountPath"]))
-            yield "volumeMounts", f"!({clean} in x.m)", cel.literal(mount), _record(path, steps)
+            record = _record("add", path, patch.pointer(("volumeMounts", mount["mountPath"])))
+            yield "volumeMounts", f"!({clean} in x.m)", cel.literal(mount), record
         for appended in applied.get("appendEnv") or ():
             created = {"name": appended["name"], "value": appended["value"]}
-            yield from self._variable(path, created, is_certain=is_certain)
+            yield from self._variable(path, created)
             yield _appended(path, appended)
 
-    def _variable(
-        self, path: str, variable: Json, *, is_certain: bool
-    ) -> Iterator[tuple[str, str, str, str]]:
+    def _variable(self, path: str, variable: Json) -> Iterator[tuple[str, str, str, str]]:
         name = variable["name"]
-        steps = patch.pointer(("env", name))
-        absent, doubtful = f"!({cel.text(name)} in x.e)", pod_facts.uncertain(name)
-        if not is_certain:
+        steps, absent = patch.pointer(("env", name)), f"!({cel.text(name)} in x.e)"
+        if self._applied.get("onEnvFrom") != "Override":
+            doubtful = pod_facts.uncertain(name)
             absent = f"({absent} && !{doubtful})"
             yield LEFT_OUT, doubtful, _quoted(path, steps), ""
-        yield "env", absent, cel.literal(variable), _record(path, steps)
+        yield "env", absent, cel.literal(variable), _record("add", path, steps)
+
+
+def _members(metadata: Json) -> dict[str, list[Member]]:
+    return {
+        field: [
+            Member(key, value, f"!({cel.text(key)} in variables.{field})")
+            for key, value in (metadata.get(field) or {}).items()
+        ]
+        for field in ("labels", "annotations")
+    }
+
+
+def _record_of_item(item: Item) -> str:
+    record = {"op": "add", "path": f"/spec/{item.field}", "value": item.value}
+    return cel.either(item.absent, f"[{cel.text(json_text(record))}]")
 
 
 def _quoted(path: str, steps: str) -> str:
@@ -477,10 +432,10 @@ def _quoted(path: str, steps: str) -> str:
     return f"{cel.text(start)} + x.n + {cel.text(end)}"
 
 
-def _record(path: str, steps: str, *, value: Any = None) -> str:
-    end = "}" if value is None else f',"value":{json_text(value)}}}'
-    start = cel.text('{"op":"add","path":')
-    return f"{start} + {_quoted(path, steps)} + {cel.text(end)}"
+def _record(operation: str, path: str, steps: str, rest: str = cel.text("}")) -> str:
+    """JSON of what is recorded; `rest` is an expression for what comes behind the path."""
+    start = cel.text(f'{{"op":"{operation}","path":')
+    return f"{start} + {_quoted(path, steps)} + {rest}"
 
 
 def _appended(path: str, appended: Json) -> tuple[str, str, str, str]:
@@ -494,9 +449,10 @@ def _appended(path: str, appended: Json) -> tuple[str, str, str, str]:
     longer = f'({current} == "" ? {cel.text(value)} : {current} + {cel.text(separator + value)})'
     item = f'{{"at": "/env/" + string({at}) + "/value", "value": {longer}}}'
     alone, behind = (cel.text(json_text(text) + "}") for text in (value, separator + value))
-    start, steps = cel.text('{"op":"append","path":'), patch.pointer(("env", name, "value"))
-    suffix = f'{cel.text(SUFFIX)} + ({current} == "" ? {alone} : {behind})'
-    return "append", lacking, item, f"{start} + {_quoted(path, steps)} + {suffix}"
+    start = cel.text(',"suffix":')
+    suffix = f'{start} + ({current} == "" ? {alone} : {behind})'
+    record = _record("append", path, patch.pointer(("env", name, "value")), suffix)
+    return "append", lacking, item, record
 
 
 def _takes_path(mount: Json) -> str:
@@ -508,14 +464,12 @@ def _takes_path(mount: Json) -> str:
 
 def _same_toleration(toleration: Json) -> str:
     seconds = toleration.get("tolerationSeconds")
-    return cel.every(
-        [
-            *(
-                f'x.?{field}.orValue("") == {cel.text(toleration.get(field) or "")}'
-                for field in ("key", "operator", "value", "effect")
-            ),
-            "!has(x.tolerationSeconds)"
-            if seconds is None
-            else f"x.?tolerationSeconds.orValue(0) == {seconds} && has(x.tolerationSeconds)",
-        ]
+    texts = (
+        f'x.?{field}.orValue("") == {cel.text(toleration.get(field) or "")}'
+        for field in ("key", "operator", "value", "effect")
     )
+    if seconds is None:
+        same_seconds = "!has(x.tolerationSeconds)"
+    else:
+        same_seconds = f"x.?tolerationSeconds.orValue(0) == {seconds} && has(x.tolerationSeconds)"
+    return cel.every([*texts, same_seconds])

@@ -37,6 +37,11 @@ def containers(injection: model.Injection) -> list[Json]:
     return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
 
 
+def applied(injection: model.Injection) -> Mapping[str, Any]:
+    """What the pod's own containers receive."""
+    return injection.spec.get("applicationContainers") or {}
+
+
 def has_token(value: Any) -> bool:
     """Whether a value may depend on the pod."""
     return any(hint in json_text(value) for hint in ("$(params.", "$(pod."))
@@ -47,12 +52,13 @@ def stored_volume(volume: Json) -> Json | None:
     kinds = [key for key, value in volume.items() if key != "name" and value is not None]
     if kinds in ([], ["emptyDir"]):
         source = volume.get("emptyDir") or {}
-        stored_source = {} if not source.get("medium") else {"medium": source["medium"]}
-        is_plain = not {key for key, value in source.items() if value is not None} - {"medium"}
-        return {"name": volume["name"], "emptyDir": stored_source} if is_plain else None
+        if any(value is not None for key, value in source.items() if key != "medium"):
+            return None
+        medium = {"medium": source["medium"]} if source.get("medium") else {}
+        return {"name": volume["name"], "emptyDir": medium}
     if kinds in (["configMap"], ["secret"]):
-        stored: Json = defaults.without_absent(volume, api_fields.VOLUME)
         (kind,) = kinds
+        stored: Json = defaults.without_absent(volume, api_fields.VOLUME)
         return {**stored, kind: {"defaultMode": 420, **stored[kind]}}
     return None
 
@@ -195,8 +201,15 @@ def is_selected(spec: Mapping[str, Any], name: str) -> str:
 
 
 def applied_lists(spec: Mapping[str, Any]) -> list[str]:
-    """The lists of containers that receive something."""
-    return ["containers", *(["initContainers"] if spec.get("initContainers") == "Include" else [])]
+    """The lists of containers that receive something of applicationContainers."""
+    include = ["initContainers"] if spec.get("initContainers") == "Include" else []
+    return ["containers", *include] if spec else []
+
+
+def any_receives(spec: Mapping[str, Any], condition: str = "true") -> str:
+    """Whether the condition is true for one of the containers `x` that receive something."""
+    test = cel.every([is_selected(spec, "x.n"), condition])
+    return cel.some(f"variables.{LISTS[field]}.exists(x, {test})" for field in applied_lists(spec))
 
 
 def uncertain(name: str) -> str:

@@ -40,44 +40,28 @@ def skipped(code: str) -> str:
 
 def write(compiled: Sequence[Compiled], variables: cel.Variables) -> list[Annotation]:
     """Define what is recorded; the annotations to write, which include the companions."""
-    companions = [*_companions(compiled, variables)]
-    for name, condition, item in (
-        ("entries", _is_injected, lambda piece: _entry(piece, variables)),
-        ("refused", _is_skipped, _skipped),
-        ("added", _is_injected, lambda piece: cel.text(piece.injection.reference)),
-        (
-            "left", _is_skipped,
-            lambda piece: f"{cel.text(piece.injection.reference + '=')} + {_code(piece)}",
-        ),
-    ):  # fmt: skip
-        parts = [cel.either(condition(piece), f"[{item(piece)}]") for piece in compiled]
+    annotations = [*_companions(compiled, variables)]
+    for name, rows in {
+        "entries": [(piece.injected, _entry(piece, variables)) for piece in compiled],
+        "refused": [(_is_skipped(piece), _skipped(piece)) for piece in compiled],
+        "added": [(piece.injected, cel.text(piece.injection.reference)) for piece in compiled],
+        "left": [(_is_skipped(piece), _reference_with_code(piece)) for piece in compiled],
+    }.items():
+        parts = [cel.either(condition, f"[{item}]") for condition, item in rows]
         variables.let(name, variables.sum(f"{name}_", parts))
-    text = cel.total(
+    text = cel.joined(
         [
-            cel.text("{"),
+            "{",
             _array("injections", "variables.entries", end=","),
             _array("skipped", "variables.refused", end=","),
-            cel.text(f'"version":{VERSION}}}'),
-        ],
-        '""',
+            f'"version":{VERSION}}}',
+        ]
     )
-    marks_written = ((names.INJECTED_ANNOTATION, "added"), (names.SKIPPED_ANNOTATION, "left"))
-    return [
-        *companions,
-        Annotation(names.STATUS_ANNOTATION, "true", variables.let("status", text)),
-        *(
-            Annotation(
-                key,
-                f"size(variables.{items}) > 0",
-                variables.let(f"{items}_text", _shortened(f"variables.{items}")),
-            )
-            for key, items in marks_written
-        ),
-    ]
-
-
-def _is_injected(piece: Compiled) -> str:
-    return piece.injected
+    annotations.append(Annotation(names.STATUS_ANNOTATION, "true", variables.let("status", text)))
+    for key, items in ((names.INJECTED_ANNOTATION, "added"), (names.SKIPPED_ANNOTATION, "left")):
+        mark = variables.let(f"{items}_text", _shortened(f"variables.{items}"))
+        annotations.append(Annotation(key, f"size(variables.{items}) > 0", mark))
+    return annotations
 
 
 def _is_skipped(piece: Compiled) -> str:
@@ -100,12 +84,17 @@ def _shortened(items: str) -> str:
     return f'(size({whole}) <= {marks.LONGEST} ? {whole} : ({fitting_items} + {rest}).join(","))'
 
 
+def _may_lead(piece: Compiled) -> bool:
+    """Whether a container of it may be the pod's first one."""
+    return piece.is_first("containers") and piece.lists["containers"] != "[]"
+
+
 def _companions(compiled: Sequence[Compiled], variables: cel.Variables) -> Iterator[Annotation]:
     """Annotations of which a pod has one; the first injection that wants it sets it."""
     key = names.DEFAULT_CONTAINER_ANNOTATION
     beside = [
         cel.every([piece.injected, f"size({piece.lists['containers']}) > 0"])
-        if piece.is_first("containers") and piece.lists["containers"] != "[]"
+        if _may_lead(piece)
         else "false"
         for piece in compiled
     ]
@@ -119,7 +108,7 @@ def _companions(compiled: Sequence[Compiled], variables: cel.Variables) -> Itera
     there = f"{_EVICT} in variables.annotations"
     present = variables.let("ev", f'{there} ? variables.annotations[{_EVICT}] : ""')
     fresh: list[str] = []
-    texts: list[str] = []
+    texts: list[str] = [present]
     for piece in compiled:
         added = cel.either(piece.injected, cel.total(piece.local))
         if piece.local:
@@ -133,27 +122,16 @@ def _companions(compiled: Sequence[Compiled], variables: cel.Variables) -> Itera
         text = f'({there} && variables.ev == "" || {is_set} ? "" : {suffix})'
         texts.append(variables.let(f"sx{piece.index}", text))
         texts.append(f'({is_set} ? {items}.join(",") : "")')
-    value = variables.let("evict", cel.total([present, *texts], '""'))
+    value = variables.let("evict", cel.total(texts, '""'))
     yield Annotation(names.SAFE_TO_EVICT_ANNOTATION, f"{value} != {present}", value)
 
 
-def _entry(piece: Compiled, variables: cel.Variables) -> cel.Cel:
+def _entry(piece: Compiled, variables: cel.Variables) -> str:
     """The text of an injection's entry in the status annotation."""
     injection, number = piece.injection, piece.index
-    fields = [
-        _list(field, piece.lists[field])
-        if field in NAMED_LISTS
-        else _map(field, variables.let(f"m{number}{field}", variables.sum(f"m{number}{field}_", [
-            cel.either(condition, f"[{cel.text(json_text(key) + ':')} + {value}]")
-            for key, condition, value in sorted(_rows(piece, field))
-        ])))
-        for field in sorted((*MAPS, *NAMED_LISTS))
-        if field in NAMED_LISTS or _rows(piece, field)
-    ]  # fmt: skip
-    added = variables.let(f"ad{number}", cel.total(fields))
-    records = variables.let(f"rc{number}", variables.sum(f"rc{number}_", [
-        *piece.records, *_eviction_record(piece)
-    ]))  # fmt: skip
+    added = variables.let(f"ad{number}", cel.total(_added(piece, variables)))
+    patched = [*piece.records, *_eviction_record(piece)]
+    records = variables.let(f"rc{number}", variables.sum(f"rc{number}_", patched))
     left_out = variables.let(f"lo{number}", piece.left_out)
     mode = {"true": "Native", "false": "Container"}.get(piece.is_native)
     words = f'({piece.is_native} ? "Native" : "Container")'
@@ -161,33 +139,52 @@ def _entry(piece: Compiled, variables: cel.Variables) -> cel.Cel:
     text = cel.joined(
         [
             "{",
-            cel.Cel(_array("added", added, end=",", brackets="{}")),
+            _array("added", added, end=",", brackets="{}"),
             f'{generation}"hash":{json_text(injection.hash)},"kind":{json_text(injection.kind)},',
-            cel.Cel(_array("leftOut", left_out, end=",")),
+            _array("leftOut", left_out, end=","),
             '"mode":"', mode or cel.Cel(words), f'","name":{json_text(injection.name)}',
-            cel.Cel(_array("patched", records, start=",")),
+            _array("patched", records, start=","),
             "}",
         ]
     )  # fmt: skip
     return variables.let(f"e{number}", text)
 
 
-def _rows(piece: Compiled, field: str) -> list[Row]:
-    rows = [
-        (member.key, member.absent, cel.json_of(member.value))
-        for member in piece.members.get(field, ())
-    ]
+def _added(piece: Compiled, variables: cel.Variables) -> Iterator[str]:
+    """Lists, each with a member of `added`, or with nothing if the member would be empty."""
+    for field in sorted((*MAPS, *NAMED_LISTS)):
+        if field in NAMED_LISTS:
+            items = piece.lists[field]
+            if items != "[]":
+                joined = f'{items}.map(x, string(x.name)).join("\\",\\"")'
+                yield _member(field, items, '["', joined, '"]')
+        elif rows := sorted(_rows(piece, field)):
+            name = f"m{piece.index}{field}"
+            parts = [
+                cel.either(condition, f"[{cel.text(json_text(key) + ':')} + {value}]")
+                for key, condition, value in rows
+            ]
+            members = variables.let(name, variables.sum(f"{name}_", parts))
+            yield _member(field, members, "{", f'{members}.join(",")', "}")
+
+
+def _member(field: str, items: str, opening: str, joined: str, closing: str) -> str:
+    start = cel.text(f'"{field}":{opening}')
+    return f"(size({items}) == 0 ? [] : [{start} + {joined} + {cel.text(closing)}])"
+
+
+def _rows(piece: Compiled, field: str) -> Iterator[Row]:
+    for member in piece.members[field]:
+        yield member.key, member.absent, cel.json_of(member.value)
     if field == "annotations":
-        number = piece.index
-        key, other = names.DEFAULT_CONTAINER_ANNOTATION, names.SAFE_TO_EVICT_ANNOTATION
-        injected = cel.json_of(names.TUTORIAL_INJECTED)
-        rows.append((names.TUTORIAL_STATUS_ANNOTATION, f"variables.tu == {number}", injected))
-        if piece.is_first("containers") and piece.lists["containers"] != "[]":
-            rows.append((key, f"variables.dc == {number}", cel.json_of(DEFAULT_CONTAINER)))
+        number, injected = piece.index, cel.json_of(names.TUTORIAL_INJECTED)
+        yield names.TUTORIAL_STATUS_ANNOTATION, f"variables.tu == {number}", injected
+        if _may_lead(piece):
+            first = cel.json_of(DEFAULT_CONTAINER)
+            yield names.DEFAULT_CONTAINER_ANNOTATION, f"variables.dc == {number}", first
         if piece.local:
-            value = cel.json_of(cel.Cel(f'variables.fr{number}.join(",")'))
-            rows.append((other, f"variables.es == {number}", value))
-    return rows
+            fresh = cel.json_of(cel.Cel(f'variables.fr{number}.join(",")'))
+            yield names.SAFE_TO_EVICT_ANNOTATION, f"variables.es == {number}", fresh
 
 
 def _eviction_record(piece: Compiled) -> Iterator[str]:
@@ -198,28 +195,20 @@ def _eviction_record(piece: Compiled) -> Iterator[str]:
         yield cel.either(f'{suffix} != ""', f"[{start} + {suffix} + {cel.text(chr(34) + '}')}]")
 
 
+def _reference_with_code(piece: Compiled) -> str:
+    return f"{cel.text(piece.injection.reference + '=')} + {_code(piece)}"
+
+
 def _skipped(piece: Compiled) -> str:
     injection = piece.injection
     start = f'{{"kind":{json_text(injection.kind)},"name":{json_text(injection.name)},"reason":"'
     return f"{cel.text(start)} + {_code(piece)} + {cel.text(chr(34) + '}')}"
 
 
-def _array(key: str, items: str, *, start: str = "", end: str = "", brackets: str = "[]") -> str:
+def _array(
+    key: str, items: str, *, start: str = "", end: str = "", brackets: str = "[]"
+) -> cel.Cel:
     """A text with a member of an object: a list of JSON; empty for an empty list."""
     opening, closing = f'{start}"{key}":{brackets[0]}', f"{brackets[1]}{end}"
     text = f'{cel.text(opening)} + {items}.join(",") + {cel.text(closing)}'
-    return f'(size({items}) == 0 ? "" : {text})'
-
-
-def _list(field: str, items: str) -> str:
-    """A list with the member of an object that has the names of these items, or nothing."""
-    if items == "[]":
-        return items
-    start, end = cel.text(f'"{field}":["'), cel.text('"]')
-    names_of = f'{items}.map(x, string(x.name)).join("\\",\\"")'
-    return f"(size({items}) == 0 ? [] : [{start} + {names_of} + {end}])"
-
-
-def _map(field: str, members: str) -> str:
-    start, end = cel.text(f'"{field}":{{'), cel.text("}")
-    return f'(size({members}) == 0 ? [] : [{start} + {members}.join(",") + {end}])'
+    return cel.Cel(f'(size({items}) == 0 ? "" : {text})')

@@ -7,7 +7,7 @@ which Pod Security depends: so everything is tried, by the code that decides abo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sidecar_injector.core.injections import model
@@ -20,12 +20,6 @@ from sidecar_injector.core.reasons import Reason
 from sidecar_injector.core.validity import pod_security
 
 LEVELS: Final = (pod_security.BASELINE, pod_security.RESTRICTED)
-_FACTS: Final[Sequence[Mapping[str, Any]]] = (
-    {"securityContext": {"runAsNonRoot": True}},
-    {"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}},
-    {"hostUsers": False},
-)
-"""In the order of their digits in the variable `secure`; the last one's digit is the opposite."""
 
 
 def of(injection: model.Injection, *, minor: int | None) -> list[trial.TrialResult]:
@@ -52,12 +46,9 @@ def problems(injection: model.Injection, results: Sequence[trial.TrialResult]) -
 
 def _most_bytes(injection: model.Injection, results: Sequence[trial.TrialResult]) -> int:
     """At least what is added to a pod: an injection that adds little is never too large for it."""
-    added = max(
-        (lenient.size(result.after) - lenient.size(result.before) for result in results), default=0
-    )
-    applied = injection.spec.get("applicationContainers") or {}
+    added = max(lenient.size(result.after) - lenient.size(result.before) for result in results)
     filled = sum(injection.token_uses.values()) * 2 * pod_facts.LONGEST_VALUE
-    return added + filled + pod_facts.MOST_CONTAINERS * lenient.size(applied)
+    return added + filled + pod_facts.MOST_CONTAINERS * lenient.size(pod_facts.applied(injection))
 
 
 def forbidden(results: Sequence[trial.TrialResult], *, minor: int | None) -> dict[str, bool]:
@@ -68,27 +59,23 @@ def forbidden(results: Sequence[trial.TrialResult], *, minor: int | None) -> dic
     facts_forbidden = {}
     for level in LEVELS:
         policy = pod_security.Policy(level, min(minor or pod_security.NEWEST, pod_security.NEWEST))
-        for facts in itertools.product((False, True), repeat=len(_FACTS)):
-            broken = [_breaks(policy, result, facts) for result in results]
+        # The digits of the variable `secure`, in the order of its values in a policy.
+        for digits in itertools.product((0, 1), (0, 1), (1, 0)):
+            broken = [_breaks(policy, result, digits) for result in results]
             if any(broken):
-                *digits, host_users = facts
-                text = "".join(str(int(fact)) for fact in (*digits, not host_users))
-                facts_forbidden[f"{level} {text}"] = all(broken)
+                facts_forbidden[f"{level} {''.join(map(str, digits))}"] = all(broken)
     return facts_forbidden
 
 
-def _breaks(policy: pod_security.Policy, result: trial.TrialResult, facts: Iterable[bool]) -> bool:
+def _breaks(policy: pod_security.Policy, result: trial.TrialResult, facts: Sequence[int]) -> bool:
     """Whether what is added breaks the level in a pod with these facts."""
+    is_no_root, has_profile, has_host_users = facts
+    context: dict[str, Any] = {"runAsNonRoot": True} if is_no_root else {}
+    if has_profile:
+        context["seccompProfile"] = {"type": "RuntimeDefault"}
+    fields = {"securityContext": context} | ({} if has_host_users else {"hostUsers": False})
     old, new = (
-        set(pod_security.violations(policy, _with(pod, facts)))
+        set(pod_security.violations(policy, {**pod, "spec": {**pod["spec"], **fields}}))
         for pod in (result.before, result.after)
     )
     return bool(new - old)
-
-
-def _with(pod: Mapping[str, Any], facts: Iterable[bool]) -> dict[str, Any]:
-    spec: dict[str, Any] = {**pod["spec"], "securityContext": {}}
-    for fact, is_true in zip(_FACTS, facts, strict=True):
-        for field, value in fact.items() if is_true else ():
-            spec[field] = {**spec[field], **value} if isinstance(value, dict) else value
-    return {**pod, "spec": spec}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from sidecar_injector import names
@@ -53,37 +53,23 @@ def _repeats(*keys: str) -> Callable[[list[Any]], bool]:
     return test
 
 
-def _is_odd(path: str) -> bool:
-    return not _PLAIN_PATH.fullmatch(path) or bool(_DOTS.search(path))
-
-
 def _mounts_twice(mounts: list[Json]) -> bool:
-    paths = [container_additions.clean_path(mount["mountPath"]) for mount in mounts]
-    return len(set(paths)) < len(paths) or any(map(_is_odd, map(_mount_path, mounts)))
-
-
-def _mount_path(mount: Json) -> str:
-    path: str = mount["mountPath"]
-    return path
+    paths = [mount["mountPath"] for mount in mounts]
+    is_plain = all(_PLAIN_PATH.fullmatch(path) and not _DOTS.search(path) for path in paths)
+    return not is_plain or len({*map(container_additions.clean_path, paths)}) < len(paths)
 
 
 def _sleeps(lifecycle: Json) -> bool:
-    moments = (lenient.child(lifecycle, moment) for moment in ("postStart", "preStop"))
-    return any("sleep" in moment for moment in moments)
+    return any("sleep" in lenient.child(lifecycle, when) for when in ("postStart", "preStop"))
 
 
 def _reads_file(variables: list[Json]) -> bool:
     return any(lenient.child(variable, "valueFrom").get("fileKeyRef") for variable in variables)
 
 
-def _is_text(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, str) and _PRINTABLE.fullmatch(value) for value in values)
-
-
 def _has_odd_default(declared: list[Json]) -> bool:
-    return not _is_text(
-        str(parameter["default"]) for parameter in declared if parameter.get("default") is not None
-    )
+    defaults = (parameter.get("default") for parameter in declared)
+    return not all(value is None or _PRINTABLE.fullmatch(str(value)) for value in defaults)
 
 
 def _has_profile(annotations: Json) -> bool:
@@ -167,7 +153,6 @@ def check(injection: model.Injection, *, minor: int | None) -> Iterator[Problem]
         cel.literal(injection.spec.get("template"))
     except cel.NotExactError as error:
         yield Problem("spec.template", f"has the number {error}, which loses digits in a policy")
-    yield from _images(injection)
     for path in releases.dropped(injection.spec, minor=releases.in_table(minor)):
         yield Problem(path, "is dropped by this release of Kubernetes")
     for index, parameter in enumerate(injection.spec.get("parameters") or ()):
@@ -181,20 +166,11 @@ def _at(value: Any, steps: list[str], path: str) -> Iterator[tuple[str, Any]]:
     if not steps:
         yield path, value
         return
-    step, is_list = steps[0].removesuffix("[]"), steps[0].endswith("[]")
-    lists = pod_fields.CONTAINER_LISTS if step == "containers" else (step,)
-    for field in lists if isinstance(value, dict) else ():
+    step = steps[0].removesuffix("[]")
+    for field in pod_fields.CONTAINER_LISTS if step == "containers" else (step,):
         member, here = value.get(field), f"{path}.{field}"
-        if is_list:
+        if steps[0].endswith("[]"):
             for index, item in enumerate(member or ()):
                 yield from _at(item, steps[1:], f"{here}[{index}]")
         elif member is not None:
             yield from _at(member, steps[1:], here)
-
-
-def _images(injection: model.Injection) -> Iterator[Problem]:
-    for field in pod_fields.CONTAINER_LISTS:
-        for index, container in enumerate(injection.template_spec.get(field) or ()):
-            if not container.get("image"):
-                path = f"spec.template.spec.{field}[{index}].image"
-                yield Problem(path, "is missing: by it a policy knows its own container")
