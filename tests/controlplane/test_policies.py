@@ -268,8 +268,8 @@ def test_the_webhook_completes_what_a_policy_has_begun(
         )
         assert [*kit.differences(wanted, got)] == [], pod
     assert changed >= HALVES // 2
-    kit.remove(
-        plane, chain.manifests(situation.chain, name="test-halves", guarded=False)
+    policies.delete(
+        plane.client, chain.manifests(situation.chain, name="test-halves", guarded=False)
     )  # fmt: skip
 
 
@@ -335,6 +335,31 @@ def pods_of_both_kinds(openapi: Json, seed: str) -> Iterator[Json]:
         metadata.pop("namespace", None)
         yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": few["spec"]}
         yield drawing.Draw(openapi, f"{seed}/any/{number}").pod()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "what"),
+    [
+        (names.INJECT_ANNOTATION, "equal, changed"),
+        (names.TUTORIAL_INJECT_ANNOTATION, "equal, changed"),
+        ("example.com/inject", "equal, unchanged"),
+    ],
+)
+def test_a_pod_asks_in_each_way_that_the_webhook_knows(
+    plane: cluster.ControlPlane, caller: kit.Caller, annotation: str, what: str
+) -> None:
+    """Where all injections wait for a request, a condition of the policy looks for it first."""
+    name = installation.unused_name()
+    waiting = samples.injection("waiting", cluster=True, activation="OnRequest")
+    situation = kit.Situation.create(plane, name, [waiting])
+    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
+    tally = kit.Tally()
+    metadata = {"generateName": "a-", "annotations": {annotation: "yes"}}
+    kit.compare(caller, situation, {**PLAIN, "metadata": metadata}, tally)
+    assert tally.counts == {what: 1}, tally.failures
+    policies.delete(
+        plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+    )
 
 
 def test_any_text_arrives_as_it_was_written(

@@ -281,8 +281,11 @@ def _policy(accepted: Tried, shadowing: Mapping[str, set[str]], place: Place) ->
 def _conditions(compiled: Sequence[Compiled], place: Place) -> Iterator[Json]:
     """Cheap questions first: a mutation costs a pod a round trip even if it does nothing."""
     annotations = "object.metadata.?annotations.orValue({})"
-    marks = (names.STATUS_ANNOTATION, names.MIRROR_ANNOTATION)
-    judged = cel.some(f"{cel.text(key)} in {annotations}" for key in marks)
+
+    def has_any(*keys: str) -> str:
+        return cel.some(f"{cel.text(key)} in {annotations}" for key in keys)
+
+    judged = has_any(names.STATUS_ANNOTATION, names.MIRROR_ANNOTATION)
     yield {"name": "not-judged-before", "expression": f"!{judged}"}
     yield from webhook_scope.conditions(place.scope)
     any_selected = _any_selected([piece.injection for piece in compiled])
@@ -290,8 +293,7 @@ def _conditions(compiled: Sequence[Compiled], place: Place) -> Iterator[Json]:
     if any_selected != "true" and len(any_selected) <= 8 * cel.SHORT:
         yield {"name": "selected", "expression": any_selected}
     if all(piece.injection.spec.get("activation") == "OnRequest" for piece in compiled):
-        is_requested = f"{cel.text(names.INJECT_ANNOTATION)} in {annotations}"
-        yield {"name": "requested", "expression": is_requested}
+        yield {"name": "requested", "expression": has_any(*doubts.REQUESTS)}
 
 
 def _any_selected(injections: Iterable[model.Injection]) -> str:

@@ -28,7 +28,8 @@ MOST_NAMESPACE_ANNOTATIONS: Final = 2_000
 """Characters; of larger ones the webhook keeps only some."""
 MOST_REQUESTED: Final = 1_000
 """Characters of both annotations by which a pod requests something."""
-_REQUESTS: Final = (names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION)
+REQUESTS: Final = (names.INJECT_ANNOTATION, names.TUTORIAL_INJECT_ANNOTATION)
+"""Annotations by which a pod asks for injections."""
 _PROFILES: Final = (
     "container.apparmor.security.beta.kubernetes.io/",
     "container.seccomp.security.alpha.kubernetes.io/",
@@ -166,7 +167,7 @@ OF_PODS: Final = (
         f"its annotation {names.INJECT_ANNOTATION}, or the tutorial's, is no printable ASCII",
         f"!(variables.said + variables.theirs).matches({cel.text(_REQUEST)})",
         lambda context: not re.fullmatch(
-            _REQUEST, "".join(context.annotations.get(key, "") for key in _REQUESTS)
+            _REQUEST, "".join(context.annotations.get(key, "") for key in REQUESTS)
         ),
     ),
     Doubt(
