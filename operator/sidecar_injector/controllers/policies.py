@@ -193,11 +193,15 @@ class PolicyController:
         return ""
 
     def _check_webhook(self) -> None:
-        if self._scope is None:
-            raise ProblemError(
-                f"{api.MUTATING.kind} {self._name} has no entry {names.MUTATE_WEBHOOK}, so which"
-                f" pods are meant is not known: {UPGRADE} adds it"
-            )
+        if self._scope is not None:
+            return
+        what = f"{api.MUTATING.kind} {self._name}"
+        if self._webhook and self._webhook.problem:
+            raise ProblemError(f"{what} cannot be read: {self._webhook.problem}")
+        raise ProblemError(
+            f"{what} has no entry {names.MUTATE_WEBHOOK}, so which pods are meant is not known:"
+            f" {UPGRADE} adds it"
+        )
 
     def _outcome_of(self, result: chain.Chain, problem: str) -> Outcome:
         compiled = set(map(key_of, result.compiled))

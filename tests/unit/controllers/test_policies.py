@@ -346,6 +346,16 @@ async def test_while_nobody_calls_the_webhook_nothing_is_written(world: World) -
         await world.until("log", "InForce")
 
 
+async def test_a_webhook_that_cannot_be_read_is_not_called_missing(world: World) -> None:
+    refusals = [fake_api.refusal(403, "Forbidden", "you may not")] * 1000
+    world.server.failures["list", api.MUTATING.plural] = refusals
+    world.apply("log")
+    async with world.leading():
+        fields = await world.until("log", "NotWritten")
+        assert f"{api.MUTATING.kind} {NAME} cannot be read: " in fields[2]
+        assert world.server.written == []
+
+
 async def test_nothing_is_compiled_twice(world: World, compiler: Compiler) -> None:
     world.apply("log")
     async with world.leading():
@@ -407,9 +417,8 @@ async def test_without_the_right_to_write_there_is_one_condition_and_one_event(
 
 async def test_a_refusal_is_told_without_the_expression(world: World) -> None:
     message = 'policy "x" is invalid: spec.variables[3]: Invalid value: "SECRET": syntax'
-    world.server.failures["replace", api.POLICIES.plural] = [
-        fake_api.refusal(422, "Invalid", message)
-    ]
+    refusals = [fake_api.refusal(422, "Invalid", message)] * 1000
+    world.server.failures["replace", api.POLICIES.plural] = refusals
     world.apply("log")
     async with world.leading():
         fields = await world.until("log", "NotWritten")
