@@ -141,12 +141,13 @@ async def set_ready_when_synced(
     tried: Sequence[informer.Informer] = (),
     filled: Callable[[], None],
 ) -> None:
-    """Wait until each has a complete list, call `filled`, then meet the readiness condition.
+    """Wait until each has a complete list and follows it, call `filled`, then meet the condition.
 
     Of the `tried` ones an error is enough, as pods are injected without them too.
     """
     for each in informers:
         await each.synced.wait()
+        await each.followed.wait()
     for each in tried:
         await each.tried.wait()
     filled()

@@ -71,6 +71,9 @@ class Informer:
         self.synced = asyncio.Event()
         self.tried = asyncio.Event()
         """Set after the first complete list, or the first error before it."""
+        self.followed = asyncio.Event()
+        """Set once a watch has followed the first list. An error of the watch is enough, but not
+        that the API server is not ready for it: that passes, and changes are missed meanwhile."""
         self.lists = 0
         """Lists so far, including the one whose changes are being reported. Each after the first
         means that events may have been missed."""
@@ -103,6 +106,8 @@ class Informer:
             except api.KubeError as error:
                 self._handle(error)
                 self.tried.set()
+                if self.synced.is_set() and not _is_not_ready(error):
+                    self.followed.set()
                 pause = self._backoff.next(error)
             except Exception as error:
                 # An outermost boundary: an object that we cannot read must not end the informer.
@@ -207,6 +212,7 @@ class Informer:
 
     def _watch_opened(self) -> None:
         self._is_open = True
+        self.followed.set()
         if self.problem is not None:
             self.problem = None
             log.info("%s: watch started, %d objects", self.resource.plural, len(self._objects))
@@ -226,11 +232,18 @@ class Informer:
         problem = describe(error, self.resource)
         if problem != self.problem:
             self.problem = problem
-            # A CRD that was just installed is answered like this until the API server serves it.
-            status = error.status if isinstance(error, api.ApiError) else 0
-            is_starting = status == api.TOO_MANY_REQUESTS and not self.synced.is_set()
+            is_starting = _is_not_ready(error) and not self.followed.is_set()
             level = logging.INFO if is_starting else logging.WARNING
             log.log(level, "%s: %s", self.resource.plural, problem)
+
+
+def _is_not_ready(error: api.KubeError) -> bool:
+    """Whether it may be that the API server has just got the definition of this kind.
+
+    A list reads from etcd then, but a watch is answered by 429 "storage is (re)initializing".
+    https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/storage/cacher/cacher.go
+    """
+    return isinstance(error, api.ApiError) and error.status == api.TOO_MANY_REQUESTS
 
 
 def key_of(item: api.Json) -> Key:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from sidecar_injector.controllers import caches
 from sidecar_injector.kube import api, informer, yielding
 from sidecar_injector.observability.metrics import Metrics
+from sidecar_injector.webhook import readiness
 from tests.kits import fake_api
 
 
@@ -142,6 +144,25 @@ def refusal(status: int, *, retry_after: float = 0.0, message: str = "no") -> ap
     return api.ApiError(
         status=status, reason="r", message=message, path="/fake", retry_after=retry_after
     )
+
+
+@pytest.mark.parametrize(("status", "waits"), [(429, True), (403, False), (500, False)])
+async def test_nobody_is_ready_while_the_first_watch_may_only_be_too_early(
+    world: World, status: int, *, waits: bool
+) -> None:
+    """Otherwise a replica serves, and does not see what is created in that second."""
+    world.server.failures["watch", "namespaces"] = [refusal(status)] * 5
+    attempts: list[int] = []
+    await world.start()
+    await asyncio.wait_for(
+        caches.set_ready_when_synced(
+            [world.informer],
+            readiness.Readiness(),
+            filled=lambda: attempts.append(world.server.calls["watch", "namespaces"]),
+        ),
+        10,
+    )
+    assert (attempts[0] > 5) == waits
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 502, 503, 504])
