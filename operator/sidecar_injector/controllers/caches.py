@@ -146,7 +146,6 @@ async def set_ready_when_synced(
     Of the `tried` ones an error is enough, as pods are injected without them too.
     """
     for each in informers:
-        await each.synced.wait()
         await each.followed.wait()
     for each in tried:
         await each.tried.wait()

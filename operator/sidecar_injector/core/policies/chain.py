@@ -258,9 +258,10 @@ def _policy(accepted: Tried, shadowing: Mapping[str, set[str]], place: Place) ->
     variables = cel.Variables()
     pod_facts.define(variables)
     compiled = [
-        injection.compiled(
-            candidate, variables, index=index, results=results,
-            shadowing=shadowing.get(candidate.name, ()), minor=place.minor,
+        Compiled(
+            candidate, variables, index,
+            matches=injection.matches(candidate, shadowing.get(candidate.name, ())),
+            forbidden=trials.forbidden(results, minor=place.minor),
         )
         for index, (candidate, results) in enumerate(accepted.items())
     ]  # fmt: skip

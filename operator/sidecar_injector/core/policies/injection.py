@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from sidecar_injector.core import patch
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.linting import trial
 from sidecar_injector.core.merging import additions, budget, container_additions, order, render
 from sidecar_injector.core.merging.status_annotation import json_text
-from sidecar_injector.core.policies import cel, doubts, filling, pod_facts, trials
+from sidecar_injector.core.policies import cel, doubts, filling, pod_facts
 from sidecar_injector.core.reasons import Reason
 
 Json = dict[str, Any]
@@ -52,31 +51,11 @@ class Received:
     items: str
 
 
-def compiled(
-    injection: model.Injection,
-    variables: cel.Variables,
-    *,
-    index: int,
-    results: list[trial.TrialResult],
-    shadowing: Collection[str],
-    minor: int | None,
-) -> Compiled:
-    """The injection as expressions, with its variables defined.
-
-    `results` are of `trials.of`; `shadowing` are the namespaces in which its bare name means
-    another injection.
-    """
-    return Compiled(
-        injection,
-        variables,
-        index,
-        matches=matches(injection, shadowing),
-        forbidden=trials.forbidden(results, minor=minor),
-    )
-
-
 def matches(injection: model.Injection, shadowing: Collection[str]) -> str:
-    """Whether it applies to a pod in scope, as `matching.MATCH_RULES` say."""
+    """Whether it applies to a pod in scope, as `matching.MATCH_RULES` say.
+
+    `shadowing` are the namespaces in which its bare name means another injection.
+    """
     spec, name = injection.spec, cel.text(injection.name)
     listed = f"{cel.text(injection.reference)} in variables.listed"
     if injection.is_cluster:
@@ -124,7 +103,10 @@ def shared_parts(injection: model.Injection) -> set[str]:
 
 
 class Compiled:
-    """What a chain needs of one injection. All texts are expressions."""
+    """What a chain needs of one injection. All texts are expressions; its variables are defined.
+
+    `matches` is of the function of this name, `forbidden` of `trials.forbidden`.
+    """
 
     def __init__(
         self,
