@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sidecar_injector import names
 from sidecar_injector.pki import checks, issue, keys, secret_data
@@ -27,6 +27,8 @@ Generate = Callable[[], keys.Material]
 
 LEAF, CA = "leaf", "ca"
 """The two values of the rotate annotation."""
+AFTER = datetime.timedelta(microseconds=1)
+"""At the end that it names a certificate is still valid; so much later it is not."""
 MOST_DNS_NAMES = 20
 """A repaired leaf keeps names that it has already, up to this many in all."""
 
@@ -139,14 +141,19 @@ def next_step(state: CertificateState, policy: Policy) -> Step:
         return Step(Action.WRITE_BACK, why, depends_on_live=True)
     if current != adopted:
         return Step(Action.ADOPT, f"generation {current.generation} is new here")
-    return (
+    step = (
         _repair(current, state, policy)
         or _extension(current, state, policy)
         or _requested(current, state)
         or _renewal(current, state, policy)
         or _roll(current, state, policy)
-        or Step(Action.NOTHING, "in order", _next_date(current))
+        or Step(Action.NOTHING, "in order")
     )
+    if step.action.writes:
+        return step
+    # A wait for one certificate must not hide that another one ends meanwhile.
+    dates = [*_dates(current, policy), *([step.until] if step.until else [])]
+    return dataclasses.replace(step, until=min(dates))
 
 
 def due(pair: issue.Pair) -> datetime.datetime:
@@ -236,14 +243,21 @@ def _requested(current: secret_data.CertificateSet, state: CertificateState) -> 
 def _renewal(
     current: secret_data.CertificateSet, state: CertificateState, policy: Policy
 ) -> Step | None:
-    if state.now < due(current.leaf):
-        return None
-    end = current.leaf.parsed().not_valid_after_utc
-    ca_end = current.ca.parsed().not_valid_after_utc
-    # Near the end of its CA a new leaf would not live longer, and would be due at once.
-    if min(state.now + datetime.timedelta(seconds=policy.leaf_seconds), ca_end) <= end:
+    if state.now < _renewal_date(current, policy):
         return None
     return Step(Action.RENEW_LEAF, "a third of the leaf's life is left")
+
+
+def _renewal_date(current: secret_data.CertificateSet, policy: Policy) -> datetime.datetime:
+    """When a new leaf is due that lives longer; the end of the leaf if none would.
+
+    None would if the leaf ends with its CA. If leaves are to live shorter than this one, a new one
+    ends later only in the last part of its life.
+    """
+    end = current.leaf.parsed().not_valid_after_utc
+    if end >= current.ca.parsed().not_valid_after_utc:
+        return end + AFTER
+    return max(due(current.leaf), end - datetime.timedelta(seconds=policy.leaf_seconds) + AFTER)
 
 
 def _roll(
@@ -260,8 +274,7 @@ def _roll(
         # The CA in use lives longer if it was extended after this one had been staged.
         return Step(Action.STAGE_CA, "the staged CA ends too soon to take over")
     if current.previous:
-        why = "leaves of the previous CA are still valid"
-        return Step(Action.WAIT, why, current.previous.until)
+        return Step(Action.WAIT, "leaves of the previous CA are still valid")
     seconds = state.live_seconds.get(checks.fingerprint(current.next_ca.certificate))
     if seconds is None:
         return Step(Action.WAIT, "the staged CA is not in the live configuration yet")
@@ -273,22 +286,31 @@ def _roll(
 
 
 def _expires_too_soon(ca: issue.Pair, state: CertificateState, policy: Policy) -> bool:
-    """Whether a CA ends before a roll to its successor could be finished.
+    deadline = _roll_deadline(ca, policy)
+    return deadline is not None and state.now >= deadline
 
-    Never if every CA lives shorter than that: another one would not help.
+
+def _roll_deadline(ca: issue.Pair, policy: Policy) -> datetime.datetime | None:
+    """The moment from which the CA ends before a roll to its successor could be finished.
+
+    None if every CA lives shorter than a roll: another one would not help.
     """
     needed = 2 * policy.roll_wait_seconds
-    left = (ca.parsed().not_valid_after_utc - state.now).total_seconds()
-    return left <= needed < policy.ca_seconds
+    if needed >= policy.ca_seconds:
+        return None
+    return ca.parsed().not_valid_after_utc - datetime.timedelta(seconds=needed)
 
 
-def _next_date(current: secret_data.CertificateSet) -> datetime.datetime:
-    dates = [due(current.ca)]
-    if current.leaf.parsed().not_valid_after_utc < current.ca.parsed().not_valid_after_utc:
-        dates.append(due(current.leaf))
+def _dates(current: secret_data.CertificateSet, policy: Policy) -> Iterator[datetime.datetime]:
+    """The moments from which a step is due without anything else that happens."""
+    yield _renewal_date(current, policy)
+    yield _roll_deadline(current.ca, policy) or current.ca.parsed().not_valid_after_utc + AFTER
     if current.previous:
-        dates.append(current.previous.until)
-    return min(dates)
+        yield current.previous.until + AFTER
+    if current.next_ca is None:
+        yield due(current.ca)
+    elif deadline := _roll_deadline(current.next_ca, policy):
+        yield deadline
 
 
 def _contains(certificates: secret_data.CertificateSet, ca: issue.Pair) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 
 import pytest
+from hypothesis import given, strategies
 
 from sidecar_injector.pki import checks, plan, secret_data
 from sidecar_injector.pki.plan import Action
@@ -243,8 +244,13 @@ def test_the_previous_ca_is_kept_until_its_last_leaf_has_expired(
 
 def test_a_second_roll_waits_until_the_first_is_over() -> None:
     again = kit.take(Action.STAGE_CA, kit.SWITCHED)
-    after = settled(again, live_seconds=staged_for(again, 10_000))
-    assert (after.action, after.until) == (Action.WAIT, LEAF_END)
+    fresh = kit.with_leaf(again, now=LEAF_END)
+    live = staged_for(again, 10_000)
+    waits = settled(fresh, now=LEAF_END, live_seconds=live)
+    assert (waits.action, waits.until) == (Action.WAIT, LEAF_END + plan.AFTER)
+    assert (
+        settled(fresh, now=LEAF_END + plan.AFTER, live_seconds=live).action is Action.DROP_PREVIOUS
+    )
 
 
 @pytest.mark.parametrize(
@@ -284,9 +290,89 @@ def test_a_clock_that_is_far_behind_destroys_nothing() -> None:
     assert kit.take(behind.action, kit.FIRST, now=kit.NOW - 2 * kit.DAY).ca == kit.FIRST.ca
 
 
-def test_nothing_says_when_to_look_again() -> None:
-    assert settled(kit.FIRST).until == kit.NOW + 20 * kit.DAY
-    assert settled(kit.SWITCHED).until == kit.NOW + 20 * kit.DAY
+LATELY_STAGED = kit.take(Action.STAGE_CA, kit.FIRST, now=CA_END - kit.DAY)
+EXTENDED = kit.take(Action.EXTEND_CA, kit.STAGED, now=CA_END - kit.DAY)
+
+
+@pytest.mark.parametrize(
+    ("current", "begin", "life", "until"),
+    [
+        pytest.param(kit.FIRST, kit.NOW, 20, kit.NOW + 20 * kit.DAY * 2 / 3, id="leaf"),
+        pytest.param(kit.FIRST, kit.NOW, 40, kit.NOW + 80 * kit.DAY / 3, id="longer-than-new-ones"),
+        pytest.param(kit.FIRST, kit.NOW, 90, kit.NOW + 60 * kit.DAY + plan.AFTER, id="far-longer"),
+        pytest.param(kit.FIRST, CA_END - 121 * kit.DAY, 30, CA_END - 120 * kit.DAY, id="CA"),
+        pytest.param(LATELY_STAGED, CA_END - kit.DAY, 30, CA_END - HORIZON, id="end-of-the-CA"),
+        pytest.param(EXTENDED, CA_END - kit.DAY, 30, CA_END - HORIZON, id="end-of-the-staged-CA"),
+        pytest.param(kit.SWITCHED, LEAF_END - kit.DAY, 30, LEAF_END + plan.AFTER, id="previous-CA"),
+    ],
+)
+def test_a_wait_says_when_the_next_certificate_is_due(
+    current: secret_data.CertificateSet, begin: Moment, life: int, until: Moment
+) -> None:
+    """Also while the staged CA is not seen in the live configuration."""
+    fresh_leaf = kit.with_leaf(current, now=begin, seconds=life * 86_400)
+    assert settled(fresh_leaf, now=begin).until == until
+
+
+PHASES = [
+    kit.FIRST,
+    kit.STAGED,
+    LATELY_STAGED,
+    kit.SWITCHED,
+    kit.take(Action.STAGE_CA, kit.SWITCHED),
+    EXTENDED,
+    kit.take(Action.EXTEND_CA, kit.SWITCHED, now=CA_END - kit.DAY),
+]
+SECONDS = strategies.integers(0, 400 * 86_400) | strategies.sampled_from([0, 1, 9, 60, 119, 120])
+
+
+@given(
+    secret=strategies.sampled_from(PHASES),
+    age_and_life=strategies.none() | strategies.tuples(SECONDS, SECONDS),
+    soon=strategies.sampled_from([kit.NOW, LEAF_END, kit.NOW + 240 * kit.DAY, CA_END]),
+    left=strategies.integers(0, 1_000) | SECONDS,
+    live_for=strategies.none() | strategies.integers(0, 100),
+    policy=strategies.builds(
+        dataclasses.replace,
+        strategies.just(kit.POLICY),
+        leaf_seconds=strategies.sampled_from([60, 86_400, 30 * 86_400]),
+        ca_seconds=strategies.sampled_from([100, 360 * 86_400]),
+    ),
+    part=strategies.floats(0, 1),
+)
+def test_a_replica_that_waits_wakes_exactly_when_time_makes_a_step_due(
+    *,
+    secret: secret_data.CertificateSet,
+    age_and_life: tuple[int, int] | None,
+    soon: Moment,
+    left: int,
+    live_for: int | None,
+    policy: plan.Policy,
+    part: float,
+) -> None:
+    start = soon - left * kit.SECOND
+    if age_and_life:
+        age, life = age_and_life
+        issued = min(start - age * kit.SECOND, secret.ca.parsed().not_valid_after_utc)
+        secret = kit.with_leaf(secret, now=issued, seconds=life + 1)
+
+    def step_at(now: Moment) -> tuple[plan.Step, plan.CertificateState]:
+        live_seconds = {}
+        if secret.next_ca and live_for is not None:
+            live_seconds = staged_for(secret, live_for + (now - start).total_seconds())
+        state = kit.state(secret=secret, adopted=secret, now=now, live_seconds=live_seconds)
+        return plan.next_step(state, policy), state
+
+    step, state = step_at(start)
+    for _ in range(10):
+        if step.action.writes:
+            secret = kit.applied(step, state, policy)
+            step, state = step_at(start)
+    assert not step.action.writes
+    assert step.until
+    before = min(start + part * (step.until - start), step.until - plan.AFTER)
+    assert not step_at(before)[0].action.writes
+    assert step_at(step.until)[0].action.writes
 
 
 @pytest.mark.parametrize(
