@@ -9,7 +9,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-em
 	--no-emit-trusted-host --no-header --strip-extras --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down check test compat helm3 pictures dashboard node e2e bench chaos controlplane programs image dist wheels sbom advisories crds cases lock clean
+.PHONY: help demo down check test search compat helm3 pictures dashboard node e2e bench chaos controlplane programs image dist wheels sbom advisories crds cases lock clean
 # Two targets that share processes and terminal make no sense side by side.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -45,6 +45,11 @@ test: check controlplane programs ## check, long property runs, tests against a 
 	$(BIN)/pytest $(PARALLEL) --timeout=600 -m long tests/unit
 	$(BIN)/pytest tests/chart tests/controlplane
 	@$(BIN)/python -m tools.chaos --quick
+
+# The values stay variables of the shell: what is in them is data.
+search: export SEARCH_TIMES = $(or $(TIMES),10)
+search: $(INSTALLED) ## before a release: other examples for all properties, and TIMES=10 as many, below an hour
+	PODS_SEED=$$(date +%s) $(BIN)/pytest $(PARALLEL) --timeout=3600 "--search=$$SEARCH_TIMES" tests/unit tests/cases
 
 compat: controlplane programs ## before a release: tests/chart and tests/controlplane with VERSION=1.34, into docs/compatibility.md
 	@test -n "$(VERSION)" || { echo "give a release: make compat VERSION=1.34"; exit 1; }

@@ -12,11 +12,19 @@ from tests.kits.samples import injection
 Json = dict[str, Any]
 
 
+NO_POINTERS = ("hostIPC", "hostNetwork", "hostPID")
+"""Fields of a pod's spec for which Go knows no difference between absent and false."""
+
+
 def comparable(value: Any) -> Any:
     """The value without members that are absent, null, empty, or an empty text, as Go reads it."""
     if isinstance(value, dict):
         members = {key: comparable(item) for key, item in value.items()}
-        return {key: item for key, item in members.items() if item not in (None, "", [], {})}
+        return {
+            key: item
+            for key, item in members.items()
+            if item not in (None, "", [], {}) and not (key in NO_POINTERS and item is False)
+        }
     return [comparable(item) for item in value] if isinstance(value, list) else value
 
 

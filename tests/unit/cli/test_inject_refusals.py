@@ -177,7 +177,7 @@ WISHES = resource(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), JUNK)
 @pytest.mark.parametrize("place", ["pod", "injection"])
 def test_no_value_in_a_pod_or_an_injection_leads_to_a_traceback(run, place, data, junk):

@@ -9,7 +9,7 @@ import socket
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar_injector.cli.playground import server
@@ -132,7 +132,6 @@ def test_another_host_is_refused_also_if_its_name_has_our_address(
     check_refused(ask, operation, "another host", method, path, headers=headers)
 
 
-@settings(deadline=None)
 @given(host=LATIN)
 def test_no_host_but_ours_is_answered(ask, operation, host):
     if host not in (ask.host, f"localhost:{ask.served.server_port}"):

@@ -52,7 +52,7 @@ def places(value, place=()):
 
 
 @pytest.mark.parametrize("kind", [names.KIND, names.CLUSTER_KIND])
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(place=st.sampled_from(sorted(places(WHOLE), key=repr)), value=ANY)
 def test_any_value_at_any_place_of_an_injection_is_judged(kind, place, value):
     spec = copy.deepcopy(WHOLE)

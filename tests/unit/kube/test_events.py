@@ -181,7 +181,6 @@ def test_a_text_is_cut_between_characters_as_late_as_possible(text: str, limit: 
     message=st.text(alphabet=st.characters(), min_size=200).map(lambda text: text * 20),
     instance=st.text(max_size=300),
 )
-@hypothesis.settings(max_examples=25)
 def test_no_field_is_longer_than_the_api_takes_whatever_the_language(
     message: str, instance: str
 ) -> None:

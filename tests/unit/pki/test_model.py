@@ -339,7 +339,7 @@ class Model(stateful.RuleBasedStateMachine):
 
 
 Model.TestCase.settings = hypothesis.settings(
-    max_examples=10, stateful_step_count=40, deadline=None, derandomize=True
+    max_examples=hypothesis.settings().max_examples // 10, stateful_step_count=40
 )
 TestModel = Model.TestCase
 
@@ -347,9 +347,8 @@ TestModel = Model.TestCase
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_invariants_hold_in_a_long_search() -> None:
-    """Other examples in each run; Hypothesis prints the steps of a failing one."""
     settings = hypothesis.settings(
-        Model.TestCase.settings, max_examples=500, derandomize=False, database=None
+        Model.TestCase.settings, max_examples=5 * hypothesis.settings().max_examples
     )
     stateful.run_state_machine_as_test(Model, settings=settings)
 

@@ -188,7 +188,7 @@ def test_without_the_info_level_no_line_is_made(caplog):
 SECRETS = st.text("abcdefghij0123456789", min_size=24, max_size=40)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SECRETS, st.sampled_from([None, 3, "x", [], {"a": 1}, [1]]), st.booleans())
 def test_nothing_of_the_pods_body_is_logged(caplog, secret, junk, conflict):
     caplog.clear()

@@ -92,7 +92,7 @@ def changed(place, value):
 
 
 @pytest.mark.parametrize("formatter", [logs.TextFormatter(), logs.JsonFormatter()])
-@settings(suppress_health_check=list(HealthCheck), deadline=None)
+@settings(suppress_health_check=list(HealthCheck))
 @given(place=st.sampled_from(PLACES), value=ANY)
 def test_any_value_at_any_place_gets_an_answer_and_a_line_of_its_own(formatter, place, value):
     with Log(formatter) as log:

@@ -14,4 +14,5 @@ from tools.fuzz import twins
 def test_no_review_gets_the_response_to_another_one(seed: int, count: int) -> None:
     result = twins.run(count=count, seed=random_pods.SEED + seed)
     assert not result.differences
-    assert result.cached > result.compared / 10
+    # About a tenth is. Without any, nothing would be tried.
+    assert result.cached > result.compared / 20
