@@ -228,7 +228,9 @@ def _cluster_loops(dependencies: Dependencies) -> process.Loops:
         "caches": lambda: caches.set_ready_when_synced(
             informers, dependencies.ready, tried=of_limits, filled=gc_tuning.freeze
         ),
-        "release": cluster_release.follower(api_client, state, dependencies.injection_judge).run,
+        "release": cluster_release.follower(
+            api_client, state, dependencies.injection_judge, writer.everything_changed
+        ).run,
         "status": writer.run,
         "audit": lambda: auditor.run(informers, tried=of_limits),
     }

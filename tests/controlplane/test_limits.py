@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.kits import limits
+from tests.kits.random_pods import SEED
 from tools.controlplane import cluster
 
 Json = dict[str, Any]
-SEED = 20261129
 NAMESPACES, PAIRS = 40, 25
 """A thousand pairs of pods."""
 CASES = {

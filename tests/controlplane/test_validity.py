@@ -15,11 +15,11 @@ import pytest
 from sidecar_injector.core.linting import trial
 from sidecar_injector.core.validity import pod_security, releases
 from tests.kits import broken_pods, needs, samples, validity, versions
+from tests.kits.random_pods import SEED
 from tools.controlplane import client, cluster
 
 LEVELS = (pod_security.PRIVILEGED, pod_security.BASELINE, "restricted")
 POLICIES = tuple(map(pod_security.Policy, LEVELS))
-SEED = 20261122
 PAIRS = 500
 FOUND, ALONE = "refused and found", "accepted and left alone"
 FLAG_OF_THE_CLUSTER = "disallowed by cluster policy"

@@ -56,7 +56,12 @@ class Loop:
             if str(error) != self._problem:
                 self._problem = str(error)
                 _log.warning("%s: %s", self._what, error)
-            return self._backoff.next(error)
+            pause = self._backoff.next(error)
+            if not api.is_overload(error):
+                return pause
+            # Whatever wakes the loop meanwhile: the API server gets the pause that it asks for.
+            await asyncio.sleep(pause)
+            return 0.0
         except Exception as error:  # noqa: BLE001 - our own bug must not end the loop
             _log.exception("%s: a step failed", self._what, exc_info=logs.unquoted(error))
             return LONGEST_PAUSE

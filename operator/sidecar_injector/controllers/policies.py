@@ -81,6 +81,7 @@ class PolicyController:
         self._compiled: Compiled | None = None
         self._outcomes: dict[Key, status.Fields] = {}
         self._reported = ""
+        self._written_at = 0.0
         self._loop = loop.Loop(self.step, what="the policies")
         self.on_outcome: Callable[[str, informer.Key], None] = lambda kind, key: None
         """Called for each injection that has another outcome."""
@@ -92,6 +93,8 @@ class PolicyController:
 
     async def run(self) -> None:
         """While this replica leads, until cancelled."""
+        # The leader before this one may have written until now.
+        self._written_at = self._clocks.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
                 if self._settings.policies_are_managed:
@@ -171,18 +174,19 @@ class PolicyController:
         """Bring all objects into the wanted state; returns the first problem, or nothing.
 
         A guard refuses pods that lack what it asks for. So it asks for nothing while the policy
-        changes, and for the new once the new policy is in force.
+        changes, and for the new once the new policy is in force. An API server reads the two
+        apart, so each has to be in force before the other one changes.
         """
-        loosened = {**wanted, api.GUARDS: placeholders(self._name)[api.GUARDS]}
-        policy, guard = [api.POLICIES, api.POLICY_BINDINGS], [api.GUARD_BINDINGS, api.GUARDS]
+        loosened = placeholders(self._name)[api.GUARDS]
         try:
             self._check_webhook()
-            if await self._objects[api.POLICIES].differs(wanted[api.POLICIES]):
-                policy.insert(0, api.GUARDS)
-            for resources, target in ((policy, loosened), (guard, wanted)):
-                written = [await self._objects[each].bring(target[each]) for each in resources]
-                if any(written):
-                    await self._clocks.sleep(IN_FORCE_SECONDS)
+            if await self._differ(wanted, api.POLICIES, api.POLICY_BINDINGS):
+                await self._put({api.GUARDS: loosened})
+                await self._put(
+                    {each: wanted[each] for each in (api.POLICIES, api.POLICY_BINDINGS)}
+                )
+            await self._put({each: wanted[each] for each in (api.GUARD_BINDINGS, api.GUARDS)})
+            await self._until_in_force()
         except ProblemError as problem:
             self._in_sync.set(0)
             return str(problem)
@@ -191,6 +195,30 @@ class PolicyController:
             raise
         self._in_sync.set(1)
         return ""
+
+    async def _differ(self, wanted: Wanted, *resources: api.Resource) -> bool:
+        for each in resources:
+            if await self._objects[each].differs(wanted[each]):
+                return True
+        return False
+
+    async def _put(self, wanted: Wanted) -> None:
+        """Write what differs, once everything before it is in force."""
+        is_due = await self._differ(wanted, *wanted)
+        if is_due:
+            await self._until_in_force()
+        try:
+            for resource, item in wanted.items():
+                await self._objects[resource].bring(item)
+        finally:
+            if is_due:
+                # A call that fails, or is cancelled, may have been done.
+                self._written_at = self._clocks.monotonic()
+
+    async def _until_in_force(self) -> None:
+        left = self._written_at + IN_FORCE_SECONDS - self._clocks.monotonic()
+        if left > 0:
+            await self._clocks.sleep(left)
 
     def _check_webhook(self) -> None:
         if self._scope is not None:

@@ -85,11 +85,15 @@ class PolicyObject:
         """What was last compared."""
         self._answer: api.Json = {}
         """The same as the API server stores it, with its defaults."""
+        self._owns_fields = False
+        """Whether fields may be ours since a write, and are still to be given up."""
         self.informer = informer.Informer(
             client,
             resource,
             metrics=metrics,
             scope=api.by_name(name),
+            # Also `managedFields`, some of which are given up.
+            keep=lambda item: item,
             on_change=lambda key, old, new: on_change(),
         )
 
@@ -112,20 +116,30 @@ class PolicyObject:
         a rollback for a conflict over them: so we give them up afterwards.
         """
         if not await self.differs(wanted):
+            if self._owns_fields:
+                # The API server writes into the status of a new policy, and can be faster.
+                await self._give_up_fields(self._live())
             return False
         value = _annotations(wanted).get(chain.COMPILED_HASH)
         if self._limiter.delay(self._resource, value):
             raise ProblemError(
                 f"somebody keeps rewriting {self._what}: it is repaired once a minute"
             )
+        self._owns_fields = True
         written = await self._replace(_changed(self._live(), wanted))
+        # An API server that was upgraded may add more defaults than it did in the dry run.
+        self._answer = written["spec"]
         self._limiter.count(self._resource, value)
         self._writes.labels(self._resource.plural, "written").inc()
-        entries = api.metadata(written).get("managedFields") or ()
-        others = [entry for entry in entries if entry.get("manager") != names.PRODUCT]
-        metadata = {**api.metadata(written), "managedFields": others}
-        await self._replace({**written, "metadata": metadata})
+        await self._give_up_fields(written)
         return True
+
+    async def _give_up_fields(self, item: api.Json) -> None:
+        entries = api.metadata(item).get("managedFields") or ()
+        others = [entry for entry in entries if entry.get("manager") != names.PRODUCT]
+        metadata = {**api.metadata(item), "managedFields": others}
+        await self._replace({**item, "metadata": metadata})
+        self._owns_fields = False
 
     def _live(self) -> api.Json:
         live = self.informer.objects.get(("", self._name))

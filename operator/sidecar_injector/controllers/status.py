@@ -85,6 +85,10 @@ class StatusWriter:
         self._changed[kind, key] = None
         self._loop.wake()
 
+    def everything_changed(self) -> None:
+        """Check all injections."""
+        self._mark(lambda _: True)
+
     async def run(self) -> None:
         """Check what has changed, and everything once this replica serves."""
         await self._loop.run()
@@ -93,7 +97,7 @@ class StatusWriter:
         """Check what is marked; returns the seconds until the next turn."""
         if self._serving() and not self._was_serving:
             self._was_serving = True
-            self._mark(lambda _: True)
+            self.everything_changed()
         if namespaces := self._changed_namespaces:
             # Once for all of them: after the first list these are all namespaces.
             self._changed_namespaces = set()

@@ -149,8 +149,10 @@ class Recorder:
         self._results = (metrics or Metrics()).events
         self._find_owner = find_owner
         self._budget, self._sleep = Budget(monotonic), sleep
-        self._waiting: dict[Event, int] = {}
+        self._about_pods: dict[Event, int] = {}
         """How often each Event was recorded since it was last posted."""
+        self._about_others: dict[Event, int] = {}
+        """These are posted first: any number of pods must not hide what we say of ourselves."""
         self._wake = asyncio.Event()
         self._series: dict[Event, _Series] = {}
         self._is_dropping = False
@@ -161,10 +163,12 @@ class Recorder:
         if not (api.is_name(regarding.name) and api.is_name(regarding.event_namespace)):
             self._drop("dropped", f"{api.cut(regarding.name, 100)!a} is not the name of an object")
             return
-        if event not in self._waiting and len(self._waiting) >= QUEUE_LIMIT:
+        is_about_pod = regarding.kind == api.PODS.kind
+        waiting = self._about_pods if is_about_pod else self._about_others
+        if event not in waiting and len(waiting) >= QUEUE_LIMIT:
             self._drop("dropped", f"{QUEUE_LIMIT} wait to be posted")
             return
-        self._waiting[event] = self._waiting.get(event, 0) + 1
+        waiting[event] = waiting.get(event, 0) + 1
         self._wake.set()
 
     async def run(self) -> NoReturn:
@@ -172,13 +176,13 @@ class Recorder:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
+            while self._about_others or self._about_pods:
                 await self._sleep(self._budget.spend())
-                await self._post_oldest()
+                await self._post_oldest(self._about_others or self._about_pods)
 
-    async def _post_oldest(self) -> None:
-        event = next(iter(self._waiting))
-        times = self._waiting.pop(event)
+    async def _post_oldest(self, waiting: dict[Event, int]) -> None:
+        event = next(iter(waiting))
+        times = waiting.pop(event)
         try:
             result = await self._post(event, times)
         except api.KubeError as error:
@@ -191,7 +195,7 @@ class Recorder:
             self._drop("failed", type(error).__name__)
             return
         self._results.labels(result).inc()
-        if not self._waiting:
+        if not (self._about_others or self._about_pods):
             self._is_dropping = False
 
     async def _post(self, event: Event, times: int) -> str:

@@ -99,8 +99,10 @@ class Informer:
         while True:
             self._is_open = False
             try:
-                if self._version is None or self._must_list:
-                    self._must_list = False
+                if self._must_list:
+                    # If this list fails, the next attempt must list, too.
+                    self._version, self._must_list = None, False
+                if self._version is None:
                     self._version = await self._list()
                 await self._watch(self._version)
             except api.KubeError as error:
@@ -116,6 +118,7 @@ class Informer:
                     self.resource.plural,
                     exc_info=logs.unquoted(error),
                 )
+                self.tried.set()
                 self._version, pause = None, LONGEST_PAUSE
             else:
                 self._backoff.reset(at_most=REOPEN_PAUSE)

@@ -99,12 +99,14 @@ class Lease:
             if not task.cancelled():
                 task.result()
             log.warning("%s: not leading any more", self._ref.name)
+            await self._clocks.sleep(self._pause)
 
     async def _keep(self, task: asyncio.Future[None]) -> None:
         """Renew until that fails for too long, another replica holds the Lease, or work ends."""
         renewed_at = self._clocks.monotonic()
         while not task.done():
-            await self._clocks.sleep(self._pause)
+            left = renewed_at + GIVE_UP_SECONDS - self._clocks.monotonic()
+            await self._clocks.sleep(min(self._pause, max(left, 0.0)))
             started_at = self._clocks.monotonic()
             if started_at - renewed_at >= GIVE_UP_SECONDS:
                 return

@@ -106,6 +106,11 @@ class Trial:
             return False
         return self._count(self._since) >= self._refusals_to_fail
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a certificate is tried, and has neither passed nor failed yet."""
+        return self._since is not None
+
     def is_passed(self, now: float) -> bool:
         """Whether the trial is over and no burst came lately; true only once for each trial."""
         if self._since is None or now - self._since <= TRIAL_SECONDS:

@@ -462,6 +462,32 @@ async def test_a_mistyped_label_is_reported_once_and_again_after_an_hour(world: 
     assert world.server.calls["create", "events"] == 2
 
 
+@pytest.mark.parametrize("is_noticed", [False, True])
+async def test_a_namespace_that_is_created_again_is_reported_again(
+    world: World, *, is_noticed: bool
+) -> None:
+    world.namespace("typo", "true")
+    await world.follow()
+    await world.auditor.recount()
+    world.server.take(api.NAMESPACES, name="typo")
+    if is_noticed:
+        await fake_api.eventually(lambda: ("", "typo") not in world.informers[-1].objects)
+        await world.auditor.recount()
+    world.namespace("typo", "true")
+    uid = world.server.objects[api.NAMESPACES]["", "typo"]["metadata"]["uid"]
+    await fake_api.eventually(
+        lambda: (
+            ("", "typo") in (objects := world.informers[-1].objects)
+            and objects["", "typo"]["metadata"]["uid"] == uid
+        )
+    )
+    await world.auditor.recount()
+    await fake_api.run_until_idle(world.recorder.run)
+    regarding = [event["regarding"]["uid"] for event in world.server.objects[api.EVENTS].values()]
+    assert len(regarding) == 2
+    assert uid in regarding
+
+
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [({names.PRODUCT: "enabled"}, "UnknownLabel"), ({names.INJECTION_LABEL: "1"},
@@ -614,3 +640,25 @@ async def test_of_two_operators_outside_of_a_cluster_one_leads(world: World) -> 
     await fake_api.eventually(lambda: world.server.calls["get", "leases"] > reads + 20)
     assert (world.value("leader"), other.value("leader")) == (1, 0)
     await other.stop()
+
+
+async def test_counts_that_are_refused_for_one_injection_do_not_stop_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("before", "zlast"):
+        world.server.seed(api.INJECTIONS, resource(name))
+    world.pod("one")
+    patch = world.server.patch
+
+    async def refuse_one(kind: api.Resource, body: api.Json, **options: Any) -> api.Json:
+        if options["name"] == "log":
+            raise fake_api.refusal(422, "Invalid")
+        return await patch(kind, body, **options)
+
+    monkeypatch.setattr(world.server, "patch", refuse_one)
+    await world.count()
+    await world.auditor.recount()
+    assert [numbers(world.counts(name))[0] for name in ("before", "zlast")] == [1, 1]
+    assert world.counts() == {}
+    assert caplog.text.count("cannot write the counts") == 1
+    assert world.value("writes_total", object="pods", result="failed") == 2

@@ -17,12 +17,17 @@ async def test_an_upgrade_of_the_cluster_is_followed(monkeypatch):
     assert first.view.kubernetes_minor is None
     cluster.version = "v1.32.13"
     injection_judge = judge.Judge(Metrics())
-    task = asyncio.create_task(cluster_release.follower(cluster, state, injection_judge).run())
+    seen: list[int | None] = []
+    follower = cluster_release.follower(
+        cluster, state, injection_judge, lambda: seen.append(injection_judge.kubernetes_minor)
+    )
+    task = asyncio.create_task(follower.run())
     await fake_api.eventually(lambda: state.of_namespace("demo").view.kubernetes_minor == 32)
     assert state.of_namespace("demo").serial != first.serial
     cluster.version = "v1.33.0"
     await fake_api.eventually(lambda: state.of_namespace("demo").view.kubernetes_minor == 33)
     assert injection_judge.kubernetes_minor == 33
+    assert seen == [32, 33], "each new release once"
     task.cancel()
 
 

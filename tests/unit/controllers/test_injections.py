@@ -98,13 +98,18 @@ async def test_an_older_one_takes_the_place_of_a_newer_one(cluster: Cluster) -> 
     assert "spec" not in cluster.objects[NAMESPACE, "i2032"]
 
 
-async def test_one_that_did_not_fit_is_applied_after_the_next_list(cluster: Cluster) -> None:
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_one_that_did_not_fit_is_applied_after_the_next_list(
+    cluster: Cluster, failures: int
+) -> None:
     for number in range(3):
         cluster.create(f"i{number}", year=2030 + number)
     await cluster.settle()
     cluster.server.take(api.INJECTIONS, name="i0", namespace=NAMESPACE)
     await cluster.settle()
     assert cluster.applied == {"i1"}
+    refusals = [fake_api.refusal(500, "InternalError")] * failures
+    cluster.server.failures["list", "sidecarinjections"] = refusals
     cluster.server.break_watches()
     await fake_api.eventually(lambda: cluster.applied == {"i1", "i2"})
     assert cluster.not_kept() == 0

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import copy
 import datetime
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from sidecar_injector import names
-from sidecar_injector.controllers import policies, policy_objects
+from sidecar_injector.controllers import policies, policy_objects, rate_limit
 from sidecar_injector.core import status
 from sidecar_injector.core.policies import chain, scope
 from sidecar_injector.kube import api, events, server_clock
@@ -78,12 +79,16 @@ class Server(fake_api.FakeApi):
 
     def __init__(self) -> None:
         super().__init__()
+        self.defaults: api.Json = {"matchPolicy": "Equivalent"}
+        self.fail_second: api.Resource | None = None
+        """The first replace that changes no spec of this one meets a conflict."""
+        self.on_write: Callable[[str, Any], None] = lambda kind, text: None
         self.written: list[tuple[str, Any]] = []
         """The changes of specs, in order: kind, and the text of the policy."""
 
     async def replace(self, resource: api.Resource, body: api.Json, **options: Any) -> api.Json:
         body = copy.deepcopy(body)
-        body["spec"].setdefault("matchPolicy", "Equivalent")
+        body["spec"] = {**self.defaults, **body["spec"]}
         before = self.objects.get(resource, {}).get(("", options["name"]), {"metadata": {}})
         owners = copy.deepcopy(before["metadata"].get("managedFields", []))
         body["metadata"].setdefault("managedFields", owners)
@@ -91,6 +96,10 @@ class Server(fake_api.FakeApi):
             entry = {"manager": names.PRODUCT, "operation": "Update"}
             body["metadata"]["managedFields"].append(entry)
             self.written.append((resource.kind, body["spec"].get("text")))
+            self.on_write(*self.written[-1])
+        elif not options.get("dry_run") and resource == self.fail_second:
+            self.fail_second = None
+            raise fake_api.refusal(409, "Conflict")
         return await super().replace(resource, body, **options)
 
 
@@ -131,8 +140,13 @@ class World:
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        self.seconds += seconds
         for _ in range(30):
+            await asyncio.sleep(0)
+        self.seconds += seconds
+
+    async def idle(self) -> None:
+        """Give the leader enough turns to do what it must not do."""
+        for _ in range(300):
             await asyncio.sleep(0)
 
     def apply(self, name: str, *, generation: int = 1, **spec: Any) -> None:
@@ -232,6 +246,38 @@ async def test_the_fields_that_are_written_are_given_up_again(world: World) -> N
     assert [entry["manager"] for entry in managers] == ["helm"]
 
 
+async def test_fields_that_could_not_be_given_up_are_given_up_later(world: World) -> None:
+    """The API server writes into the status of a new policy; it was faster."""
+    world.server.fail_second = api.GUARDS
+    world.apply("log", failurePolicy="Fail")
+    async with world.leading():
+        await world.until("log", "InForce")
+
+    assert world.server.fail_second is None
+    managers = world.live(api.GUARDS)["metadata"]["managedFields"]
+    assert [entry["manager"] for entry in managers] == ["helm"]
+
+
+async def test_a_default_that_an_upgraded_api_server_adds_is_not_somebody_s(
+    world: World,
+) -> None:
+    world.apply("log")
+    async with world.leading():
+        await world.until("log", "InForce")
+        world.server.defaults["newDefault"] = 1
+        edited = copy.deepcopy(world.live())
+        edited["spec"] |= world.server.defaults
+        world.server.seed(api.POLICIES, edited)
+        await world.idle()
+        written = world.server.calls["replace", api.POLICIES.plural]
+        for _ in range(5):
+            world.seconds += rate_limit.SLOW_SECONDS
+            world.state.on_change()
+            await world.idle()
+        assert world.server.calls["replace", api.POLICIES.plural] == written
+        await world.until("log", "InForce")
+
+
 async def test_an_injection_that_wants_the_webhook_again_leaves_nothing(world: World) -> None:
     world.apply("log", failurePolicy="Fail")
     async with world.leading():
@@ -283,6 +329,37 @@ async def test_the_guard_asks_for_nothing_while_the_policy_changes(world: World)
 
     guard, policy = api.GUARDS.kind, api.POLICIES.kind
     assert world.server.written == [(guard, None), (policy, "log.2"), (guard, "log")]
+
+
+@pytest.mark.parametrize("accident", ["none", "the leader ends", "the binding is refused"])
+@pytest.mark.parametrize("after", [api.GUARDS, api.POLICIES], ids=lambda kind: kind.plural)
+async def test_policy_and_guard_change_only_once_the_other_is_in_force(
+    world: World, accident: str, after: api.Resource
+) -> None:
+    world.apply("log", failurePolicy="Fail")
+    async with world.leading():
+        await world.until("log", "InForce")
+    writes: list[tuple[float, str]] = []
+    world.server.written.clear()
+    world.server.on_write = lambda kind, text: writes.append((world.seconds, kind))
+    world.apply("log", generation=2, failurePolicy="Fail", priority=5)
+    if accident == "the leader ends":
+        async with world.leading():
+            await fake_api.eventually(lambda: writes and writes[-1][1] == after.kind)
+    if accident == "the binding is refused":
+        edited = copy.deepcopy(world.live(api.POLICY_BINDINGS))
+        edited["spec"]["policyName"] = "by hand"
+        world.server.seed(api.POLICY_BINDINGS, edited)
+        refusals = [fake_api.refusal(500, "InternalError")] * 2
+        world.server.failures["replace", api.POLICY_BINDINGS.plural] = refusals
+    async with world.leading():
+        await world.until("log", "InForce")
+
+    kinds = [kind for _, kind in writes if kind != api.POLICY_BINDINGS.kind]
+    assert kinds == [api.GUARDS.kind, api.POLICIES.kind, api.GUARDS.kind]
+    for (before, first), (now, second) in itertools.pairwise(writes):
+        if api.GUARDS.kind in {first, second}:
+            assert now - before >= policies.IN_FORCE_SECONDS, (first, second)
 
 
 async def test_each_injection_says_what_became_of_it(world: World, compiler: Compiler) -> None:

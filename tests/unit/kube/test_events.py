@@ -121,6 +121,15 @@ async def test_the_queue_is_bounded(
     assert caplog.text.count("dropped") == 1
 
 
+async def test_events_about_many_pods_do_not_hide_another_one(
+    server: fake_api.FakeApi, recorder: events.Recorder
+) -> None:
+    crowd = [event(str(number)) for number in range(events.QUEUE_LIMIT + 5)]
+    await post(recorder, *crowd, event("about a cluster injection", regarding=CLUSTER))
+    assert posted(server)[0]["note"] == "about a cluster injection"
+    assert len(posted(server)) == events.QUEUE_LIMIT + 1
+
+
 async def test_a_failure_is_logged_once_and_the_event_dropped(
     server: fake_api.FakeApi, recorder: events.Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:

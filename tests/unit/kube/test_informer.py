@@ -244,6 +244,18 @@ async def test_an_object_that_cannot_be_read_does_not_end_the_informer(
     await fake_api.eventually(lambda: world.names() == {"a"})
 
 
+async def test_a_list_that_cannot_be_read_counts_as_tried() -> None:
+    def keep(item: api.Json) -> api.Json:
+        raise KeyError(item["kind"])
+
+    world = World(keep=keep)
+    world.server.seed(api.NAMESPACES, namespace("a"))
+    await world.start()
+    await fake_api.eventually(world.informer.tried.is_set)
+    assert not world.informer.synced.is_set()
+    await world.stop()
+
+
 async def test_a_list_that_expires_between_two_pages_is_started_again(world: World) -> None:
     world.server.seed(api.NAMESPACES, namespace("a"))
     world.server.failures["list", "namespaces"] = [fake_api.refusal(410, "Expired")]

@@ -101,10 +101,11 @@ async def world() -> AsyncIterator[World]:
 
 
 class Cut:
-    """An API that does not respond any more once `cut` is set."""
+    """An API that does not respond any more once `cut` is set, or says what `error` is."""
 
-    def __init__(self, server: api.Api) -> None:
+    def __init__(self, server: api.Api, error: api.KubeError | None = None) -> None:
         self._server, self.cut = server, False
+        self._error = error or api.UnreachableError(host="fake", detail="cut off")
 
     def __getattr__(self, name: str) -> object:
         if self.cut and name in {"get", "create", "replace"}:
@@ -112,7 +113,7 @@ class Cut:
         return getattr(self._server, name)
 
     async def _fail(self, *_: object, **__: object) -> None:
-        raise api.UnreachableError(host="fake", detail="cut off")
+        raise self._error
 
 
 async def test_one_of_two_leads_and_the_deployment_owns_the_lease(world: World) -> None:
@@ -141,8 +142,18 @@ async def test_a_leader_that_ends_releases_the_lease(world: World) -> None:
     assert world.spec["leaseTransitions"] == 1
 
 
-async def test_a_leader_that_is_cut_off_stops_before_another_begins(world: World) -> None:
-    link = Cut(world.server)
+@pytest.mark.parametrize(
+    "error",
+    [
+        None,
+        api.ApiError(status=429, reason="r", message="m", path="/", retry_after=30.0),
+    ],
+    ids=["no answer", "too many requests"],
+)
+async def test_a_leader_that_is_cut_off_stops_before_another_begins(
+    world: World, error: api.KubeError | None
+) -> None:
+    link = Cut(world.server, error)
     first = world.start("a", link)
     await world.time.passes(1)
     second = world.start("b")

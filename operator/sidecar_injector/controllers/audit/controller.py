@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from sidecar_injector import names
-from sidecar_injector.controllers import loop, rate_limit
+from sidecar_injector.controllers import loop, rate_limit, status
 from sidecar_injector.controllers.audit import count, namespace_labels, pod_watch, schedule
 from sidecar_injector.core import audit
 from sidecar_injector.core.injections import namespace_view
@@ -59,6 +59,7 @@ class Auditor:
         self._every = settings.audit_seconds
         self._limiter = rate_limit.WriteLimiter(clocks.monotonic)
         self._beside = beside
+        self._problem = ""
         self._is_counted = False
         """Whether the count that runs has all numbers, and only has to write them."""
         self._loop = loop.Loop(self.step, what="the audit")
@@ -141,6 +142,7 @@ class Auditor:
         everything = namespaces is None
         if namespaces is None:
             namespaces = {name for _, name in self._namespaces}
+            self._labels.keep_only(namespaces)
         elif not self._tallies.has_namespaces:
             return
         views = {}
@@ -213,9 +215,14 @@ class Auditor:
                 subresource="status",
             )
         except api.ApiError as error:
-            if error.status != api.NOT_FOUND:
-                self._metrics.writes.labels("pods", "failed").inc()
+            if error.status == api.NOT_FOUND:
+                return
+            self._metrics.writes.labels("pods", "failed").inc()
+            if error.status not in status.OF_THIS_OBJECT:
                 raise
+            if str(error) != self._problem:
+                self._problem = str(error)
+                log.warning("cannot write the counts of an injection: %s", error)
         else:
             self._metrics.writes.labels("pods", "written").inc()
 

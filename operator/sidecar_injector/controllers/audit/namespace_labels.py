@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from sidecar_injector.core import near_misses
@@ -24,8 +24,8 @@ class Labels:
     ) -> None:
         self._recorder, self._monotonic = recorder, monotonic
         self._release_namespace = release_namespace
-        self._reported: dict[str, tuple[list[near_misses.NearMiss], float]] = {}
-        """Findings and time of the last report, by namespace."""
+        self._reported: dict[str, tuple[str, list[near_misses.NearMiss], float]] = {}
+        """Uid, findings and time of the last report, by namespace."""
 
     def check(self, namespace: namespace_view.Namespace, resource: api.Json) -> None:
         """Report what is wrong with this namespace, which `resource` is."""
@@ -33,11 +33,14 @@ class Labels:
         if not findings:
             self.forget(namespace.name)
             return
-        now = self._monotonic()
-        reported, reported_at = self._reported.get(namespace.name, ([], 0.0))
+        uid, now = api.metadata(resource).get("uid", ""), self._monotonic()
+        reported_uid, reported, reported_at = self._reported.get(namespace.name, ("", [], 0.0))
+        if reported_uid != uid:
+            # It was deleted, and created again.
+            reported = []
         if reported == findings and now - reported_at < REPEAT_SECONDS:
             return
-        self._reported[namespace.name] = findings, now
+        self._reported[namespace.name] = uid, findings, now
         for finding in findings:
             if finding not in reported:
                 log.warning("namespace %s: %s", namespace.name, finding.message)
@@ -53,6 +56,11 @@ class Labels:
     def forget(self, name: str) -> None:
         """Forget the report about a namespace."""
         self._reported.pop(name, None)
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forget the reports about all other namespaces."""
+        for name in self._reported.keys() - names:
+            self.forget(name)
 
     def forget_all(self) -> None:
         """Forget all reports: another replica checks from now on."""

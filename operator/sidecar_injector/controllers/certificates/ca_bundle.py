@@ -106,8 +106,9 @@ class CABundleController:
         self._loop.wake()
 
     async def _read(self) -> api.Json | None:
+        live = await api.get_or_none(self._api, self._resource, name=self._name)
         self._read_at = self._monotonic()
-        return await api.get_or_none(self._api, self._resource, name=self._name)
+        return live
 
     def _is_right(self, live: api.Json | None, wanted: bytes | None) -> bool:
         """Whether nothing has to be done; also true while the wanted bundle is unknown."""

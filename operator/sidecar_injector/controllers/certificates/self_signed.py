@@ -63,7 +63,11 @@ class SelfSigned(CertificateSource):
         )
 
     async def reconcile(self) -> float:
-        step = await self.take_due_steps()
+        try:
+            step = await self.take_due_steps()
+        finally:
+            # Also if a write fails: the adopted certificate may be good while the served one ends.
+            self._serve()
         if step.until is None:
             return loop.TICK_SECONDS
         return max((step.until - self._clocks.now()).total_seconds(), SHORTEST_PAUSE)
@@ -83,7 +87,6 @@ class SelfSigned(CertificateSource):
             step = self._next_step()
         if not self._next_step().action.writes:
             self._observe_correct()
-        self._serve()
         return step
 
     async def _take_write(self, step: plan.Step) -> plan.Step:
@@ -172,9 +175,13 @@ class SelfSigned(CertificateSource):
             dns_names=self._policy.verified_names,
             now=self._clocks.now(),
         )
+        before = self._served.certificate, self._served.ca_certificates
         if findings:
             self._served.report("; ".join(map(str, findings)))
-        elif self._served.change(
-            adopted.leaf, cas=adopted.bundle(), why=f"generation {adopted.generation}"
-        ):
+        else:
+            self._served.change(
+                adopted.leaf, cas=adopted.bundle(), why=f"generation {adopted.generation}"
+            )
+        # Only news: who listens may wake this loop again, and so without end.
+        if before != (self._served.certificate, self._served.ca_certificates):
             self._notify()

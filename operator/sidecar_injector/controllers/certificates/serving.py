@@ -83,6 +83,9 @@ class ServedCertificate:
                 self._former = self._current
                 self._trial.begin(now)
             self._current = wanted
+        elif not self._trial.is_running:
+            # What was refused is not wanted any more.
+            self.alarms.clear(CertificateProblem.REFUSED)
         self.alarms.clear(CertificateProblem.NOT_LOADED)
         return True
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from sidecar_injector.controllers import rate_limit
+from sidecar_injector.controllers import loop, rate_limit
 from sidecar_injector.kube import api
 from sidecar_injector.pki import webhook_configuration
 from tests.kits import certificates as kit
@@ -203,3 +203,16 @@ async def test_the_first_bundle_is_written_and_a_damaged_one_repaired(
     cluster.set_bundle(b"rubbish")
     await cluster.settle()
     assert "caBundle repaired" in caplog.text
+
+
+async def test_a_read_that_fails_is_not_the_one_of_this_minute(cluster: kit.Cluster) -> None:
+    (replica,) = await cluster.healthy_replicas()
+    (bundles, *_) = replica.ca_bundles
+    cluster.clock.move(loop.TICK_SECONDS)
+    reads = "get", MUTATING
+    cluster.server.failures[reads] = [fake_api.refusal(500, "InternalError")]
+    with pytest.raises(api.ApiError):
+        await bundles.reconcile()
+    before = cluster.server.calls[reads]
+    await bundles.reconcile()
+    assert cluster.server.calls[reads] == before + 1

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar_injector.controllers.certificates import provided
 from sidecar_injector.kube import api
-from sidecar_injector.pki import issue, secret_data
+from sidecar_injector.pki import handover, issue, secret_data
 from tests.kits import certificates as kit
 from tests.kits import fake_api
 from tests.kits import pki as pki_kit
@@ -169,4 +169,20 @@ async def test_a_bad_pair_shows_in_metric_and_readiness_until_it_is_put_right() 
     assert remark.endswith("ca.crt is missing")
     await mode.put(GOOD.leaf, GOOD.bundle())
     assert mode.metric("certificate_problem", problem="CertificateNotLoaded") == 0
+    assert mode.ready.remarks() == ()
+
+
+async def test_the_alarm_ends_when_the_former_pair_is_put_back() -> None:
+    mode, good = Mode(), pki_kit.FIRST
+    await mode.put(good.leaf, good.bundle())
+    mode.trust.observe(api.MUTATING, live(good.bundle()), unbroken=True)
+    await mode.put(pki_kit.leaf_of(good.ca), good.bundle())
+    for _ in range(handover.BURST):
+        mode.served.refuse()
+    assert mode.loaded[-1] == good.leaf.certificate
+    await mode.source.reconcile()
+    assert mode.metric("certificate_problem", problem="CertificateRefused") == 1
+    await mode.put(good.leaf, good.bundle())
+    await mode.source.reconcile()
+    assert mode.metric("certificate_problem", problem="CertificateRefused") == 0
     assert mode.ready.remarks() == ()

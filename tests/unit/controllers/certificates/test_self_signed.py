@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime
 
 import pytest
 
 from sidecar_injector import names
+from sidecar_injector.controllers import rate_limit
 from sidecar_injector.kube import api
-from sidecar_injector.pki import plan, secret_data
+from sidecar_injector.pki import handover, plan, secret_data
 from tests.kits import certificates as kit
 from tests.kits import fake_api
 from tests.kits import pki as pki_kit
@@ -313,3 +315,43 @@ async def test_the_issuer_counts_as_seen_once_and_for_all(cluster: kit.Cluster) 
 
 def test_the_request_annotation_is_the_documented_one() -> None:
     assert names.ROTATE_ANNOTATION == "sidecar-injector.dev/rotate"
+
+
+async def test_the_adopted_certificate_is_served_although_a_write_fails(
+    cluster: kit.Cluster,
+) -> None:
+    """Clients have refused it, and the one before it ends."""
+    (replica,) = await cluster.healthy_replicas()
+    end = cluster.stored().leaf.parsed().not_valid_after_utc
+    cluster.clock.moment = end - datetime.timedelta(seconds=handover.LAST_SECONDS + 30)
+    cluster.request_rotation(plan.LEAF)
+    await fake_api.eventually(lambda: len(replica.loaded) == 2)
+    for _ in range(handover.BURST):
+        replica.served.refuse()
+    assert replica.loaded[-1] == replica.loaded[0]
+    cluster.server.failures["replace", "secrets"] = [fake_api.refusal(422, "Invalid")] * 1000
+    cluster.request_rotation(plan.LEAF)
+    await cluster.idle()
+    cluster.clock.move(30)
+    with pytest.raises(api.ApiError):
+        await replica.source.reconcile()
+    assert replica.loaded[-1] == cluster.stored().leaf.certificate
+
+
+@pytest.mark.parametrize("is_forbidden", [False, True], ids=["rewritten", "forbidden"])
+async def test_the_two_loops_do_not_wake_each_other_without_end(
+    cluster: kit.Cluster, *, is_forbidden: bool
+) -> None:
+    """The Secret may not be created, and the bundle stays wrong."""
+    await cluster.healthy_replicas()
+    cluster.server.take(api.DEPLOYMENTS, name="si", namespace="ns")
+    cluster.server.take(api.SECRETS, name="si-tls", namespace="ns")
+    if is_forbidden:
+        refusals = [fake_api.refusal(403, "Forbidden")] * 10_000
+        cluster.server.failures["patch", "mutatingwebhookconfigurations"] = refusals
+    for _ in range(rate_limit.FAST_TRIES + 2):
+        cluster.set_bundle(b"x")
+        await cluster.idle()
+    before = cluster.server.calls.copy()
+    await cluster.idle()
+    assert cluster.server.calls == before

@@ -14,10 +14,9 @@ from sidecar_injector.core.limits import limit_range, namespace_limits, resource
 from sidecar_injector.core.merging import budget, status_annotation
 from sidecar_injector.core.reasons import PodVerdict, Reason
 from tests.kits import limits, validity
-from tests.kits.random_pods import Choices
+from tests.kits.random_pods import SEED, Choices
 from tests.kits.samples import NAMESPACE, container, injection, namespace_with, pod, reasons
 
-SEED = 11
 REFUSED = limits.cases("refused")
 RESOURCES = {f"example.com/r{number}": "1" for number in range(60)}
 SIDECAR = {"name": "harmless", "image": "x", "resources": {"requests": {"cpu": "0"}}}

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
+from tests.kits.random_pods import SEED
 from tests.kits.samples import applied, container, decided, injection, pod, round_trip
 
-SEED = 20261128
 FIELDS = ("initContainers", "containers")
 
 

@@ -11,12 +11,12 @@ import pytest
 from sidecar_injector import crds, names
 from sidecar_injector.core.reasons import PodVerdict
 from tests.kits import changes
+from tests.kits.random_pods import SEED
 from tests.kits.samples import MARK, container, decided, injection, pod, reasons, round_trip
 
 SPEC = crds.spec_schema(names.CLUSTER_KIND)["properties"]["template"]["properties"]["spec"]
 CONTAINER = SPEC["properties"]["containers"]["items"]
 VOLUME = SPEC["properties"]["volumes"]["items"]
-SEED = 20261128
 RICH = container(
     command=["run"],
     args=["-v"],
