@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.kits import limits
+from tests.kits import limits, validity
 from tests.kits.random_pods import SEED
 from tools.controlplane import cluster
 
@@ -178,7 +178,8 @@ def _compare(
     if refusal := namespaces.refusal(key, before):
         return "refused without us", refusal
     refusal = namespaces.refusal(key, after)
-    conflict = limits.conflict([*objects], before, after)
+    # A pod can be invalid for its own resources, too.
+    conflict = limits.conflict([*objects], before, after) or validity.verdict(before, after)
     if refusal:
         return ("refused and found" if conflict else "missed"), refusal
     return ("false alarm" if conflict else "accepted and left alone"), str(conflict)

@@ -36,6 +36,10 @@ IN_FORCE_SECONDS: Final = 3.0
 """After a write: an API server reads its policies once a second, and compiles what has changed. In
 this time nothing else is written."""
 
+NAMESPACES_SECONDS: Final = 60.0
+"""Changes inside namespaces are compiled no more often. While the policy changes, the guard asks
+for nothing, and nobody who may edit one namespace should keep it so for all others."""
+
 log = logging.getLogger(__name__)
 
 Key = tuple[str, int | None]
@@ -81,7 +85,7 @@ class PolicyController:
         self._compiled: Compiled | None = None
         self._outcomes: dict[Key, status.Fields] = {}
         self._reported = ""
-        self._written_at = 0.0
+        self._compiled_at = self._written_at = 0.0
         self._loop = loop.Loop(self.step, what="the policies")
         self.on_outcome: Callable[[str, informer.Key], None] = lambda kind, key: None
         """Called for each injection that has another outcome."""
@@ -154,9 +158,9 @@ class PolicyController:
 
     async def _compile(self, everything: Sequence[model.Injection], *, minor: int) -> Compiled:
         """Compile unless nothing has changed. It may take a second, so it is done in a thread."""
-        valid = [each for each in everything if not each.errors]
-        wanted = tuple(each for each in valid if each.is_compiled)
-        others = tuple(each for each in valid if not each.is_compiled)
+        wanted = tuple(each for each in everything if each.is_compiled and not each.errors)
+        # Also with errors: its name means it, and not the cluster's, in its namespace.
+        others = tuple(each for each in everything if not each.is_compiled)
         place = chain.Place(
             release_namespace=self._settings.namespace,
             limited=self._state.limited_namespaces,
@@ -165,10 +169,17 @@ class PolicyController:
         )
         # An injection is read once for each of its versions, so that it is compared by identity.
         inputs = (wanted, others, place)
-        if self._compiled is None or inputs != self._inputs:
+        if self._compiled is None or self._is_due(inputs):
             self._compiled = await self._worker.run(compile_all, self._name, inputs)
-            self._inputs = inputs
+            self._inputs, self._compiled_at = inputs, self._clocks.monotonic()
         return self._compiled
+
+    def _is_due(self, inputs: Inputs) -> bool:
+        """Whether to compile now; what has to wait is seen again at the next tick."""
+        if self._inputs is None or of_cluster(inputs) != of_cluster(self._inputs):
+            return True
+        is_early = self._clocks.monotonic() < self._compiled_at + NAMESPACES_SECONDS
+        return inputs != self._inputs and not is_early
 
     async def _bring(self, wanted: Wanted) -> str:
         """Bring all objects into the wanted state; returns the first problem, or nothing.
@@ -244,10 +255,11 @@ class PolicyController:
                 return status.not_compiled(
                     f"{obstacle.path}: {obstacle.why}", is_size=obstacle.is_size
                 )
+            if problem:
+                # Also if it is suspended: what was written before is still in force.
+                return status.not_written(problem)
             if key not in compiled:
                 return status.SUSPENDED
-            if problem:
-                return status.not_written(problem)
             obstacle = unguarded.get(key)
             return status.in_force(
                 self._name, f"{obstacle.path}: {obstacle.why}" if obstacle else ""
@@ -279,6 +291,13 @@ class PolicyController:
                 regarding=about, reason="NotWritten", message=problem, action="WritePolicy"
             )
         )
+
+
+def of_cluster(inputs: Inputs) -> Inputs:
+    """The same without what editors of namespaces decide."""
+    wanted, others, place = inputs
+    cluster = tuple(each for each in others if each.is_cluster)
+    return wanted, cluster, dataclasses.replace(place, limited=frozenset())
 
 
 def compile_all(name: str, inputs: Inputs) -> Compiled:

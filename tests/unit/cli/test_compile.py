@@ -353,6 +353,18 @@ def test_check_names_the_injections_of_which_a_policy_is_stale(checked, policy, 
     assert (states[BINDING], remedies) == (("same", ""), [AGAIN.format("apply")])
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["", "5", "null", "[1]", "[{}]", '[{"name": 1}]', "[" * 100_000],
+    ids=lambda text: text[:9],
+)
+def test_check_reads_whatever_somebody_wrote_of_its_injections(checked, policy, fake, value):
+    fake.seed(api.CLUSTER_INJECTIONS, injection("added"))
+    policy["metadata"]["annotations"][chain.COMPILED_FROM] = value
+    status, states, _ = checked()
+    assert (status, states[POLICY][0]) == (1, "stale")
+
+
 def test_check_tells_a_policy_of_another_place_or_version(checked, policy, fake):
     fake.seed(api.LIMIT_RANGES, LIMITED)
     assert checked()[1][POLICY] == (

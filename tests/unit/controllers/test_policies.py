@@ -395,8 +395,45 @@ async def test_only_enabled_namespaces_with_limits_are_left_out(
         await world.until("log", "InForce")
         assert compiler.calls[-1][2].limited == {"team"}
         world.state.limits_changed("LimitRange", ("team", "x"), None)
+        world.seconds += policies.NAMESPACES_SECONDS
         await fake_api.eventually(lambda: len(compiler.calls) == 2, "it is compiled again")
         await fake_api.eventually(lambda: compiler.calls[-1][2].limited == frozenset())
+
+
+async def test_who_edits_a_namespace_cannot_keep_the_guard_off(
+    world: World, compiler: Compiler
+) -> None:
+    labels = {names.INJECTION_LABEL: names.ENABLED}
+    world.state.namespace_changed(
+        ("", "team"), None, {"metadata": {"name": "team", "labels": labels}}
+    )
+    world.apply("log", failurePolicy="Fail")
+    async with world.leading():
+        await world.until("log", "InForce")
+        world.server.written.clear()
+        for number in range(30):
+            item = {"metadata": {"name": "x"}} if number % 2 else None
+            world.state.limits_changed("LimitRange", ("team", "x"), item)
+            raw = resource("own", engine="Webhook", priority=number)
+            raw["metadata"] |= {"namespace": "team", "uid": str(number)}
+            world.state.injection_changed(("team", "own"), None, raw)
+            await world.idle()
+            world.seconds += 1
+        assert (world.server.written, len(compiler.calls)) == ([], 1)
+        world.apply("log", generation=2, failurePolicy="Fail")
+        await world.until("log", "InForce")
+        assert world.spec()["text"] == "log.2", "an administrator does not wait"
+
+
+async def test_a_namespaced_injection_with_errors_is_known_to_the_compiler(
+    world: World, compiler: Compiler
+) -> None:
+    raw = resource("log", template={})
+    world.state.injection_changed(("team", "log"), None, raw)
+    world.apply("log")
+    async with world.leading():
+        await world.until("log", "InForce")
+    assert compiler.calls[-1][:2] == (["log"], ["log"])
 
 
 async def test_the_pods_of_the_webhook_are_meant(world: World, compiler: Compiler) -> None:
@@ -421,6 +458,10 @@ async def test_while_nobody_calls_the_webhook_nothing_is_written(world: World) -
         assert (world.server.written, world.in_sync()) == ([], 0)
         world.call_webhook()
         await world.until("log", "InForce")
+        world.server.take(api.MUTATING, name=NAME)
+        world.apply("log", generation=2, suspend=True)
+        await world.until("log", "NotWritten")
+        assert world.spec()["text"] == "log.1", "it is in force, so it is not called suspended"
 
 
 async def test_a_webhook_that_cannot_be_read_is_not_called_missing(world: World) -> None:

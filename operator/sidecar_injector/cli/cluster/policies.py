@@ -154,14 +154,15 @@ def _state(wanted: Sequence[api.Json], live: api.Json | None) -> tuple[str, str]
 
 
 def _compiled_from(item: api.Json) -> Iterator[tuple[str, str]]:
-    """Reference and hash of each injection of a policy."""
+    """Reference and hash of each injection of a policy. Anybody may have edited what it says."""
     try:
         entries = json.loads(api.metadata(item)["annotations"][chain.COMPILED_FROM])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         return
-    for entry in entries:
-        place = f"{entry['namespace']}/" if "namespace" in entry else names.CLUSTER_PREFIX
-        yield f"{place}{entry['name']}", entry["hash"]
+    for entry in lenient.objects({"entries": entries}, "entries"):
+        namespace, name = (lenient.text(entry, key) for key in ("namespace", "name"))
+        reference = f"{namespace}/{name}" if namespace else f"{names.CLUSTER_PREFIX}{name}"
+        yield reference, lenient.text(entry, "hash")
 
 
 def remedies(states: Sequence[State], command: str) -> list[str]:
