@@ -25,7 +25,8 @@ _NOTES = {
     "failurePolicy": "`Fail` is held by the guard; where it cannot, `compile` says so",
     "onConflict": "where a container of the pod has the name, `Merge` is left to the webhook",
     "parameters": (
-        "one without `enum` fills only `command`, `args`, values of variables and annotations"
+        "one without `enum` fills only `command`, `args`, values of variables and of annotations"
+        " that are not `kubernetes.io`'s"
     ),
     "sidecarMode": "",
 }

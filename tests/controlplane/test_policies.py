@@ -23,9 +23,9 @@ import yaml
 from sidecar_injector import crds, names
 from sidecar_injector.core import decision
 from sidecar_injector.core.injections import model
-from sidecar_injector.core.policies import chain, scope
+from sidecar_injector.core.policies import chain, guard, scope
 from sidecar_injector.core.reasons import Reason
-from tests.kits import installation, random_pods, samples
+from tests.kits import installation, policy_cases, random_pods, samples
 from tests.kits import policies as kit
 from tools.controlplane import cluster, policies
 from tools.crds.__main__ import OPENAPI
@@ -159,13 +159,26 @@ def test_every_example_of_the_merge_is_done_or_left(
     assert len(left) <= len(situations) // 3
 
 
+def affinity(*terms: tuple[str, str, list[str]]) -> Json:
+    """Nodes that fulfil one of these terms: a key, an operator and values."""
+    selected = [
+        {"matchExpressions": [{"key": key, "operator": operator, "values": values}]}
+        for key, operator, values in terms
+    ]
+    required = {"nodeSelectorTerms": selected}
+    return {
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    }
+
+
 def test_a_guard_refuses_what_must_be_there_and_is_not(
     plane: cluster.ControlPlane, caller: kit.Caller
 ) -> None:
     name = installation.unused_name()
     needed = samples.injection(
-        "needed", cluster=True, failurePolicy="Fail", selector={"matchLabels": {"app": "web"}}
-    )
+        "needed", cluster=True, failurePolicy="Fail", selector={"matchLabels": {"app": "web"}},
+        template={"spec": {"containers": [samples.container(image="x/$(injection.name):1")]}},
+    )  # fmt: skip
     situation = kit.Situation.create(plane, name, [needed])
     guarded = chain.manifests(situation.chain, name=f"test-{name}", guarded=True)[2:]
     kit.install(plane, guarded, situation.enabled)
@@ -183,10 +196,49 @@ def test_a_guard_refuses_what_must_be_there_and_is_not(
     _, answer = caller.pod(situation.enabled, conflicting)
     assert "ClusterSidecarInjection cluster/needed is required" in answer["message"]
     assert "the pod lacks sidecar" in answer["message"]
-    for other in (pod, PLAIN, {**pod, "metadata": {**pod["metadata"], "annotations": {
-        names.INJECT_ANNOTATION: "no"}}}):  # fmt: skip
+    requests = [
+        {**pod, "metadata": {**pod["metadata"], "annotations": {names.INJECT_ANNOTATION: text}}}
+        for text in ("no", "\x1cno", "needed," * 1300)
+    ]
+    windows = [{"os": {"name": "windows"}}, {"nodeSelector": {"kubernetes.io/os": "windows"}}]
+    windows += [affinity(("kubernetes.io/os", operator, values)) for operator, values in (
+        ("In", ["windows"]), ("NotIn", ["linux"]), ("DoesNotExist", []))]  # fmt: skip
+    linux = [
+        affinity(("kubernetes.io/os", "In", ["linux"])), affinity(("zone", "In", ["a"])),
+        affinity(("kubernetes.io/os", "In", ["windows"]), ("beta.kubernetes.io/os", "Exists", [])),
+    ]  # fmt: skip
+    plain = {"containers": [{"name": "app", "image": "x"}]}
+    elsewhere = [{**pod, "spec": {**plain, **fields}} for fields in windows]
+    for other in (pod, PLAIN, *requests, *elsewhere):
         status, _ = caller.pod(situation.enabled, other)
-        assert status == http.client.CREATED
+        assert status == http.client.CREATED, other
+    for fields in linux:
+        status, _ = caller.pod(
+            situation.enabled, {**conflicting, "spec": {**conflicting["spec"], **fields}}
+        )
+        assert status == http.client.UNPROCESSABLE_ENTITY, fields
+    policies.delete(plane.client, [*chain.manifests(
+        situation.chain, name=f"test-{name}", guarded=False), *guarded])  # fmt: skip
+
+
+def test_a_guard_knows_what_is_merged_into_by_its_name(
+    plane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    name = installation.unused_name()
+    needed = samples.injection("needed", cluster=True, failurePolicy="Fail", onConflict="Merge")
+    situation = kit.Situation.create(plane, name, [needed])
+    guarded = chain.manifests(situation.chain, name=f"test-{name}", guarded=True)[2:]
+    kit.install(plane, guarded, situation.enabled)
+    # The policy leaves it alone.
+    for_linux = affinity(("kubernetes.io/os", "In", ["linux"]))
+    lacking = {**PLAIN, "spec": {**PLAIN["spec"], **for_linux}}
+    plane.wait(
+        "the guard is in force",
+        lambda: caller.pod(situation.enabled, lacking)[0] == http.client.UNPROCESSABLE_ENTITY,
+    )
+    merged = {**PLAIN, "spec": {"containers": [{"name": "sidecar", "image": "other"}]}}
+    status, _ = caller.pod(situation.enabled, merged)
+    assert status == http.client.CREATED
     policies.delete(plane.client, [*chain.manifests(
         situation.chain, name=f"test-{name}", guarded=False), *guarded])  # fmt: skip
 
@@ -337,6 +389,26 @@ def pods_of_both_kinds(openapi: Json, seed: str) -> Iterator[Json]:
         yield drawing.Draw(openapi, f"{seed}/any/{number}").pod()
 
 
+def test_what_few_pods_have_is_decided_as_the_webhook_does_or_left(
+    plane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    situations = {}
+    for case in policy_cases.CASES:
+        name, wanted = installation.unused_name(), policy_cases.CASES[case].injections
+        labels = policy_cases.CASES[case].labels
+        situations[case] = name, kit.Situation.create(plane, name, wanted, labels=labels)
+    in_force(plane, caller)
+    outcomes = {}
+    for case, (name, situation) in situations.items():
+        tally = kit.Tally()
+        kit.compare(caller, situation, policy_cases.CASES[case].pod, tally)
+        outcomes[case] = [*tally.counts]
+        policies.delete(
+            plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+        )
+    assert outcomes == {name: [case.comes_to] for name, case in policy_cases.CASES.items()}
+
+
 @pytest.mark.parametrize(
     ("annotation", "what"),
     [
@@ -357,6 +429,53 @@ def test_a_pod_asks_in_each_way_that_the_webhook_knows(
     metadata = {"generateName": "a-", "annotations": {annotation: "yes"}}
     kit.compare(caller, situation, {**PLAIN, "metadata": metadata}, tally)
     assert tally.counts == {what: 1}, tally.failures
+    policies.delete(
+        plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+    )
+
+
+def test_names_that_many_namespaces_have_are_left_to_the_webhook(
+    plane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    name = installation.unused_name()
+    waiting = samples.injection("waiting", cluster=True, activation="OnRequest")
+    own = samples.injection("waiting", suspend=True)
+    shadowing = [
+        dataclasses.replace(own, namespace=f"n{number}")
+        for number in range(guard.MOST_NAMESPACES + 1)
+    ]
+    situation = kit.Situation.create(plane, name, [waiting, *shadowing])
+    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
+    for text, what in (("waiting", "deferred"), ("cluster/waiting", "equal, changed")):
+        tally = kit.Tally()
+        metadata = {"generateName": "a-", "annotations": {names.INJECT_ANNOTATION: text}}
+        kit.compare(caller, situation, {**PLAIN, "metadata": metadata}, tally)
+        assert tally.counts == {what: 1}, tally.failures
+    policies.delete(
+        plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+    )
+
+
+def test_a_pod_with_many_claims_is_as_much_work_as_for_the_webhook(
+    plane: cluster.ControlPlane, caller: kit.Caller
+) -> None:
+    name = installation.unused_name()
+    wanted = [
+        samples.injection(f"i{number:02}", cluster=True, template={
+            "spec": {"containers": [samples.container(f"c{number}")]}})
+        for number in range(13)
+    ]  # fmt: skip
+    situation = kit.Situation.create(plane, name, wanted)
+    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
+    claims = [{"name": "c", "request": f"r{number}"} for number in range(32)]
+    containers = [
+        {"name": f"k{number}", "image": "x", "resources": {"claims": claims}}
+        for number in range(20)
+    ]
+    spec = {"containers": containers, "resourceClaims": [{"name": "c", "resourceClaimName": "x"}]}
+    tally = kit.Tally()
+    kit.compare(caller, situation, {"metadata": {"generateName": "a-"}, "spec": spec}, tally)
+    assert tally.counts == {"deferred": 1}, tally.failures
     policies.delete(
         plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
     )

@@ -128,6 +128,8 @@ class Situation:
 
     def doubts(self, pod: Json) -> list[str]:
         """Why the policies leave the pod to the webhook, as `explain` says it."""
+        if self.enabled in self.chain.apart:
+            return ["an injection of the namespace comes first and shares a part"]
         return list(dict.fromkeys(
             doubt for one in self.chain.compiled
             for doubt in doubts.of(one, pod, self.namespace)

@@ -467,9 +467,14 @@ def test_an_injection_of_the_webhook_that_comes_first_counts(tmp_path):
     def sharing(name, **spec):
         mounted = container(name, volumeMounts=[{"name": "data", "mountPath": f"/{name}"}])
         parts = {"containers": [mounted], "volumes": [{"name": "data", "emptyDir": {}}]}
-        return resource(name, cluster=True, template={"spec": parts}, **spec)
+        return resource(name, template={"spec": parts}, **spec)
 
-    injections = [sharing("mesh", engine="Policy"), sharing("first", priority=9)]
+    mesh = sharing("mesh", **ENGINE)
+    injections = [mesh, sharing("first", cluster=True, priority=9)]
     lines = engine_lines(tmp_path, placed(), injections)
     assert lines.keys() == {"mesh"}
     assert "cluster/first" in lines["mesh"]
+    lines = engine_lines(tmp_path, placed(), [mesh, sharing("own", priority=9)])
+    assert lines["mesh"] == (
+        "by the webhook: an injection of the namespace comes first and shares a part"
+    )

@@ -26,6 +26,8 @@ class Engines:
     """Why the webhook adds others, by their reference."""
     limited: Collection[str] = ()
     """Namespaces of a cluster whose pods the policy leaves alone."""
+    apart: Collection[str] = ()
+    """`chain.Chain.apart`."""
 
     def sentence(
         self,
@@ -40,6 +42,8 @@ class Engines:
         compiled = [each for each in added if not self.obstacles.get(each.reference)]
         if view.limits or view.namespace.name in self.limited:
             return "by the webhook: the namespace has a LimitRange or a ResourceQuota"
+        if view.namespace.name in self.apart:
+            return "by the webhook: an injection of the namespace comes first and shares a part"
         if why := doubt(pod, compiled, view.namespace):
             return f"by the webhook: {why}"
         return f"would be done by policy {self.policy}"
@@ -69,6 +73,7 @@ async def of_cluster(
             for each in injections.injections
         },
         limited=limited,
+        apart=result.apart,
     )
 
 
@@ -82,7 +87,7 @@ def of_files(injections: Sequence[model.Injection]) -> Engines:
     others = [each for each in injections if not each.is_compiled]
     result = chain.compile_chain(asking, chain.Place(), others=others)
     obstacles = {left.injection.reference: f"{left.path}: {left.why}" for left in result.left}
-    return Engines(policy=names.PRODUCT, obstacles=obstacles)
+    return Engines(policy=names.PRODUCT, obstacles=obstacles, apart=result.apart)
 
 
 def doubt(

@@ -243,7 +243,7 @@ def _declaration_problems(parameter: Mapping[str, Any], *, path: str) -> Iterato
         yield Problem(f"{path}.from", f"must have exactly one of {', '.join(SOURCES)}")
     if parameter.get("enum") and parameter.get("pattern"):
         yield Problem(f"{path}.pattern", "cannot be given together with enum: give one of the two")
-    if (pattern := parameter.get("pattern")) and (refused := _pattern_problem(pattern)):
+    if (pattern := parameter.get("pattern")) and (refused := pattern_problem(pattern)):
         yield Problem(f"{path}.pattern", f"is not an RE2 expression: {_located(pattern, refused)}")
         return
     for index, value in enumerate(parameter.get("enum") or ()):
@@ -278,11 +278,11 @@ def _located(pattern: str, message: str) -> str:
         # For an unbalanced bracket RE2 names the whole pattern: find where the error first occurs.
         kind = message.removesuffix(part)
         ends = range(1, len(pattern) + 1)
-        at = next(end for end in ends if _pattern_problem(pattern[:end]).startswith(kind)) - 1
+        at = next(end for end in ends if pattern_problem(pattern[:end]).startswith(kind)) - 1
     return f"{message}, at character {at + 1} of {pattern!r}" if at >= 0 else message
 
 
-def _pattern_problem(pattern: str) -> str:
+def pattern_problem(pattern: str) -> str:
     """Why RE2 does not accept a pattern; empty if it does."""
     try:
         _compiled(pattern)

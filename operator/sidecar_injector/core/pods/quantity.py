@@ -17,7 +17,8 @@ SYNTAX = re.compile(
 _BINARY = {unit: 1024**power for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _SPACE = " \t\n\r"
-_MAX_LENGTH = 256
+MAX_LENGTH = 256
+"""Characters, without spaces around them."""
 _ONE, _THOUSAND = decimal.Decimal(1), decimal.Decimal(1000)
 _CONTEXT = decimal.Context(prec=400)
 _MOST_BINARY = decimal.Decimal(2**63 - 1)
@@ -29,7 +30,7 @@ def parse(value: object) -> decimal.Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     text = str(value).strip(_SPACE)
-    match = SYNTAX.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    match = SYNTAX.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if match is None:
         return None
     number, suffix = decimal.Decimal(match[1]), match[2] or ""

@@ -20,6 +20,8 @@ square of the length: 30,000 characters take it 0.8 s, 25 variables of this leng
 LONGEST: Final = 100_000
 """Code points of one expression that the API server accepts:
 https://github.com/kubernetes/apiserver/blob/master/pkg/cel/environment/base.go"""
+MOST_EXACT: Final = 2**53
+"""A larger integer may lose digits on its way through a policy, where it is a float."""
 _REFERENCE = re.compile(r"\bvariables\.([A-Za-z_0-9]+)")
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SPECIAL = re.compile(r"([^A-Za-z0-9/_-])")
@@ -57,7 +59,7 @@ def literal(value: Any) -> str:
         case dict():
             members = (f"{text(k)}: dyn({literal(v)})" for k, v in value.items() if v is not None)
             return f"{{{', '.join(members)}}}"
-    if isinstance(value, int) and abs(value) > 2**53:
+    if isinstance(value, int) and abs(value) > MOST_EXACT:
         raise NotExactError(str(value))
     return json.dumps(value)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import pathlib
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -45,6 +47,9 @@ accepted: docs/benchmarks.md has the delay."""
 MOST_OF_INJECTION: Final = 32 << 10
 MOST_INJECTIONS: Final = 200
 """In one policy: each takes at least 2,500 characters."""
+Shadowing = Mapping[str, set[str] | None]
+"""By bare name, the namespaces that have an injection of this name themselves; None for all names
+if there are many."""
 Tried = dict[model.Injection, list[trial.TrialResult]]
 """Injections in their order, each with the pods on which it was tried."""
 _MOST_INJECTIONS: Final = 32
@@ -95,6 +100,8 @@ class Chain:
     injections."""
     unguarded: tuple[Left, ...] = ()
     """Compiled injections with `failurePolicy: Fail` that the guard cannot hold."""
+    apart: Collection[str] = ()
+    """Namespaces whose pods are left to the webhook for an injection of their own."""
 
 
 def compile_chain(
@@ -109,23 +116,28 @@ def compile_chain(
     policy, the last ones in their order are left.
     """
     wanted, others = [*wanted], [*others]
-    shadowing = _shadowing([*wanted, *others])
+    shadowing = _shadowing(wanted, others)
     left: list[Left] = []
     accepted: Tried = {}
+    apart: set[str] = set()
     for candidate in namespace_view.ordered(
         each for each in wanted if not each.spec.get("suspend")
     ):
         # More are not tried: thousands of injections must not take minutes.
         is_full = len(accepted) >= MOST_INJECTIONS
-        outcome = _too_many(candidate) if is_full else _tried(candidate, accepted, others, place)
+        outcome = _too_many(candidate, place) if is_full else _tried(candidate, place)
+        if not isinstance(outcome, Left):
+            outcome = _conflict(candidate, accepted, others, apart) or outcome
         if isinstance(outcome, Left):
             left.append(outcome)
+            # The webhook does it, and so also what comes later and shares a part with it.
+            others.append(candidate)
         else:
             accepted[candidate] = outcome
-    policy = _policy(accepted, shadowing, place) if accepted else None
+    policy = _sound_policy(accepted, left, shadowing, place, apart)
     while policy and (size := len(json_text(policy))) > MOST_CHARACTERS:
-        left += _last_ones(accepted, size)
-        policy = _policy(accepted, shadowing, place) if accepted else None
+        left += _last_ones(accepted, size, place)
+        policy = _sound_policy(accepted, left, shadowing, place, apart)
     # The guard holds also where the policy leaves a pod to the webhook.
     everywhere = {
         "matchConstraints": webhook_scope.constraints(place.scope, place.exempt),
@@ -133,7 +145,8 @@ def compile_chain(
             webhook_scope.NOT_A_MIRROR_POD, *webhook_scope.conditions(place.scope)
         ],
     }  # fmt: skip
-    guard_spec, unguarded = guard.of(accepted, scope=everywhere, shadowing=shadowing)
+    active = [each for each in (*wanted, *others) if not _is_idle(each)]
+    guard_spec, unguarded = guard.of(accepted, active=active, scope=everywhere, shadowing=shadowing)
     return Chain(
         compiled=tuple(accepted),
         left=tuple(left),
@@ -142,20 +155,23 @@ def compile_chain(
         unguarded=tuple(
             Left(injection=candidate, path=path, why=why) for candidate, path, why in unguarded
         ),
+        apart=apart,
     )
 
 
-def _last_ones(accepted: Tried, size: int) -> list[Left]:
+def _last_ones(accepted: Tried, size: int, place: Place) -> list[Left]:
     """Take out of the `accepted`, which are of this size together, the last ones."""
     kept = len(accepted) * MOST_CHARACTERS // (size + MOST_CHARACTERS // 50)
     last = [*accepted][kept:]
     for candidate in last:
         del accepted[candidate]
-    return [*map(_too_many, last)]
+    return [_too_many(candidate, place) for candidate in last]
 
 
-def _too_many(candidate: model.Injection) -> Left:
+def _too_many(candidate: model.Injection, place: Place) -> Left:
     why = f"is one too many for a policy, which may have {MOST_CHARACTERS} characters"
+    if (size := len(json_text([*place.limited]))) > MOST_CHARACTERS // 8:
+        why += f"; the names of {len(place.limited)} namespaces with limits alone are {size}"
     return Left(injection=candidate, path="spec", why=why, is_size=True)
 
 
@@ -213,23 +229,26 @@ def _sources(compiled: Iterable[model.Injection]) -> str:
     )
 
 
-def _shadowing(injections: Iterable[model.Injection]) -> dict[str, set[str]]:
-    """By bare name, the namespaces that have an injection of this name themselves."""
+def _shadowing(wanted: Iterable[model.Injection], others: Iterable[model.Injection]) -> Shadowing:
     namespaces: dict[str, set[str]] = collections.defaultdict(set)
-    for candidate in injections:
-        if candidate.namespace:
+    shadowed = {candidate.name for candidate in wanted if candidate.is_cluster}
+    for candidate in (*wanted, *others):
+        # A pod is decided about as if there were no dry runs.
+        if candidate.namespace and candidate.name in shadowed and not candidate.is_dry_run:
             namespaces[candidate.name].add(candidate.namespace)
-    return namespaces
+    is_much = sum(map(len, namespaces.values())) > guard.MOST_NAMESPACES
+    return dict.fromkeys(namespaces) if is_much else namespaces
 
 
-def _tried(
-    candidate: model.Injection,
-    accepted: Iterable[model.Injection],
-    others: Iterable[model.Injection],
-    place: Place,
-) -> list[trial.TrialResult] | Left:
+def _tried(candidate: model.Injection, place: Place) -> list[trial.TrialResult] | Left:
     """An injection on all pods on which it must be tried, or why it is left to the webhook."""
-    results: list[trial.TrialResult] = []
+    try:
+        return _judged(candidate, place)
+    except Exception as error:  # noqa: BLE001 - it is in the result
+        return _bug(candidate, error)
+
+
+def _judged(candidate: model.Injection, place: Place) -> list[trial.TrialResult] | Left:
     problem = next(unsupported.check(candidate, minor=place.minor), None)
     if problem := problem or next(filling.problems(candidate), None):
         return Left(injection=candidate, path=problem.path, why=problem.expectation)
@@ -239,22 +258,76 @@ def _tried(
     results = trials.of(candidate, minor=place.minor)
     if problem := next(trials.problems(candidate, results), None):
         return Left(injection=candidate, path=problem.path, why=problem.expectation)
-    parts = injection.shared_parts(candidate)
-    for other in (*accepted, *(other for other in others if _comes_before(other, candidate))):
-        shared = parts & injection.shared_parts(other)
-        if shared and overlap.can_meet(candidate, other):
-            why = f"shares {min(shared)} with {other.reference}, which comes first"
-            return Left(injection=candidate, path="spec", why=why)
     return results
 
 
+def _conflict(
+    candidate: model.Injection, accepted: Tried, others: Iterable[model.Injection], apart: set[str]
+) -> Left | None:
+    """Why it is left to the webhook for those that come before it and share a part with it.
+
+    A namespace's own injection must not decide about the cluster: pods of its namespace are left to
+    the webhook, which is noted in `apart`.
+    """
+    parts, namespaces = injection.shared_parts(candidate), set[str]()
+    for other in (*accepted, *(other for other in others if _comes_before(other, candidate))):
+        shared = parts & injection.shared_parts(other)
+        if not shared or not overlap.can_meet(candidate, other):
+            continue
+        if other.namespace and candidate.is_cluster and other not in accepted:
+            namespaces.add(other.namespace)
+            continue
+        why = f"shares {min(shared)} with {other.reference}, which comes first"
+        return Left(injection=candidate, path="spec", why=why)
+    if (number := len(apart | namespaces)) > guard.MOST_NAMESPACES:
+        why = f"shares parts with injections of namespaces, and the policy would leave out {number}"
+        return Left(injection=candidate, path="spec", why=why, is_size=True)
+    apart |= namespaces
+    return None
+
+
 def _comes_before(other: model.Injection, candidate: model.Injection) -> bool:
-    is_idle = other.errors or other.spec.get("suspend") or other.is_dry_run
-    return other.order < candidate.order and not is_idle
+    return other.order < candidate.order and not _is_idle(other)
 
 
-def _policy(accepted: Tried, shadowing: Mapping[str, set[str]], place: Place) -> Json:
-    """The spec of the policy."""
+def _is_idle(other: model.Injection) -> bool:
+    """Whether nobody adds it."""
+    return bool(other.errors or other.spec.get("suspend") or other.is_dry_run)
+
+
+def _bug(candidate: model.Injection, error: Exception) -> Left:
+    """An injection for which our own code fails; it must not stop all others."""
+    # The place of the error, not its text, which may have a value of the template.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{pathlib.PurePath(place.filename).name}:{place.lineno}"
+    why = f"cannot be compiled because of a bug: {type(error).__name__} at {where}"
+    return Left(injection=candidate, path="spec", why=why)
+
+
+def _sound_policy(
+    accepted: Tried, left: list[Left], shadowing: Shadowing, place: Place, apart: set[str]
+) -> Json | None:
+    """The policy, without those `accepted` that cannot be compiled, which become `left`."""
+    try:
+        return _policy(accepted, shadowing, place, apart) if accepted else None
+    except Exception:
+        # Each alone, to see which are the cause: only now, as it takes as long again.
+        broken = []
+        for each, results in accepted.items():
+            try:
+                _policy({each: results}, shadowing, place, apart)
+            except Exception as error:  # noqa: BLE001 - it is in the result
+                broken.append(_bug(each, error))
+        if not broken:
+            raise
+    left += broken
+    for bug in broken:
+        del accepted[bug.injection]
+    return _sound_policy(accepted, left, shadowing, place, apart)
+
+
+def _policy(accepted: Tried, shadowing: Shadowing, place: Place, apart: set[str]) -> Json:
+    """The spec of the policy; pods of the namespaces `apart` are left to the webhook."""
     variables = cel.Variables()
     pod_facts.define(variables)
     compiled = [
@@ -265,14 +338,17 @@ def _policy(accepted: Tried, shadowing: Mapping[str, set[str]], place: Place) ->
         )
         for index, (candidate, results) in enumerate(accepted.items())
     ]  # fmt: skip
-    mutation = _mutation(compiled, variables)
+    unclear = [name for name, namespaces in shadowing.items() if namespaces is None]
+    mutation = _mutation(compiled, variables, unclear)
     return {
         # What fails in a policy is left to the webhook; a refusal would cost the pod.
         "failurePolicy": "Ignore",
         # Once, before any webhook: what the pod's author wrote.
         "reinvocationPolicy": "Never",
         # Without the namespaces whose limits a policy cannot see.
-        "matchConstraints": webhook_scope.constraints(place.scope, {*place.exempt, *place.limited}),
+        "matchConstraints": webhook_scope.constraints(
+            place.scope, {*place.exempt, *place.limited, *apart}
+        ),
         "matchConditions": [*_conditions(compiled, place)],
         "variables": variables.used_by(mutation),
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": mutation}}],
@@ -319,8 +395,13 @@ def _any_selected(injections: Iterable[model.Injection]) -> str:
     return cel.some(dict.fromkeys([*questions, *others]))
 
 
-def _mutation(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
-    """The expression of the patch: all operations, or none where the pod is left alone."""
+def _mutation(
+    compiled: Sequence[Compiled], variables: cel.Variables, unclear: Collection[str]
+) -> str:
+    """The expression of the patch: all operations, or none where the pod is left alone.
+
+    That is also where it asks for an `unclear` name.
+    """
     matching = [f"[{piece.matches}]" for piece in compiled]
     sel = variables.let("sel", variables.sum("sel_", matching))
     codes = [f'[{sel}[{piece.index}] ? {piece.code} : ""]' for piece in compiled]
@@ -340,9 +421,12 @@ def _mutation(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
         cel.every([
             f"!({doubts.any_of_pods()})",
             f"!({_is_too_much(compiled, variables)})",
+            f"!variables.listed.exists(x, x in {cel.strings(sorted(unclear))})"
+            if unclear else "true",
             f"!variables.codes.exists(x, x == {cel.text(DEFER)})",
             f"!({variables.short('refuse', cel.some(refusals))})",
             'variables.codes.exists(x, !(x in ["", "AlreadyInjected"]))',
+            f"size(variables.status) <= {doubts.MOST_RECORDED}",
         ]),
     )  # fmt: skip
     patched = f'{operations}.map(x, JSONPatch{{op: "add", path: string(x.p), value: x.v}})'
@@ -354,7 +438,10 @@ def _is_too_much(compiled: Sequence[Compiled], variables: cel.Variables) -> str:
     count = "size(object.spec.?{}.orValue({}))"
     parts = [count.format(field, "[]") for field in budget.OF_POD]
     of_container = [f"size(c.?{field}.orValue([]))" for field in budget.LISTS]
-    amounts = [f"size(c.?resources.?{field}.orValue({{}}))" for field in ("limits", "requests")]
+    amounts = [
+        f"size(c.?resources.?{field}.orValue({empty}))"
+        for field, empty in (("limits", "{}"), ("requests", "{}"), ("claims", "[]"))
+    ]
     each = (
         f"2 + {' + '.join(of_container)} + 2 * size(c.?volumeMounts.orValue([]))"
         f" + {model.QUANTITY_PARTS} * ({' + '.join(amounts)})"

@@ -12,18 +12,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import model, namespace_view
+from sidecar_injector.core.injections import model, namespace_view, parameters
 from sidecar_injector.core.merging import additions, container_additions, marks
 from sidecar_injector.core.merging.status_annotation import json_text
 from sidecar_injector.core.pods import fields as pod_fields
 from sidecar_injector.core.pods import lenient, operating_system, references
 from sidecar_injector.core.policies import cel, pod_facts
+from sidecar_injector.core.validity import pod_security
 
 Json = dict[str, Any]
 Expression = str | Callable[[model.Injection], str]
 MOST_ANNOTATIONS: Final = 30_000
 """Characters of a pod's annotations: with a status annotation they are far from the API server's
 limit, in whatever bytes."""
+MOST_RECORDED: Final = 65_000
+"""Characters, which are bytes, of a status annotation: it has all annotations that are added, and
+twice as much fits into 256 KiB beside the others in whatever bytes."""
 MOST_NAMESPACE_ANNOTATIONS: Final = 2_000
 """Characters; of larger ones the webhook keeps only some."""
 MOST_REQUESTED: Final = 1_000
@@ -142,7 +146,7 @@ _NOT_SURELY_LINUX: Final = " || ".join((
      f"t.?matchExpressions.orValue([]).exists(e, e.key in {_OS_LABELS}))"),
 ))  # fmt: skip
 
-_REQUEST: Final = _printable(MOST_REQUESTED).replace("-~", "-~\u00a0")
+REQUEST: Final = _printable(MOST_REQUESTED).replace("-~", "-~\u00a0")
 """A space that does not break a line is one for all."""
 
 OF_PODS: Final = (
@@ -165,9 +169,9 @@ OF_PODS: Final = (
     ),
     Doubt(
         f"its annotation {names.INJECT_ANNOTATION}, or the tutorial's, is no printable ASCII",
-        f"!(variables.said + variables.theirs).matches({cel.text(_REQUEST)})",
+        f"!(variables.said + variables.theirs).matches({cel.text(REQUEST)})",
         lambda context: not re.fullmatch(
-            _REQUEST, "".join(context.annotations.get(key, "") for key in REQUESTS)
+            REQUEST, "".join(context.annotations.get(key, "") for key in REQUESTS)
         ),
     ),
     Doubt(
@@ -241,7 +245,7 @@ def _container_names(injection: model.Injection) -> Iterator[tuple[str, str]]:
         if merges or pod_facts.has_token(container["image"]):
             yield "names", container["name"]
         else:
-            yield "images", f"{container['name']} {container['image']}"
+            yield "images", f"{container['name']} {pod_facts.image(injection, container)}"
 
 
 def _incomparable_volumes(injection: model.Injection) -> Iterator[tuple[str, str]]:
@@ -286,7 +290,28 @@ def _needs_certainty(injection: model.Injection) -> bool:
     others = (template.get(field) for field in (*pod_fields.CONTAINER_LISTS, *additions.LISTS))
     has_others = any((*others, *metadata.values(), spec.get("envFrom"), spec.get("volumeMounts")))
     names_added = {variable["name"] for variable in variables}
-    return bool(references.of_items(variables, "value") & names_added) or not has_others
+    refers = bool(references.of_items(variables, "value") & names_added)
+    return refers or any(map(_may_refer, variables)) or not has_others
+
+
+def _may_refer(variable: Json) -> bool:
+    """Whether what a pod fills in may decide to which variables the value refers."""
+    text = variable.get("value") or ""
+    rest = parameters.TOKEN.sub(lambda match: "" if match[1] else match[0], text)
+    return rest != text and "$(" in rest
+
+
+def _may_need_forbidden_volume(injection: model.Injection) -> bool:
+    """Whether only some pods need a volume of a kind that Pod Security forbids."""
+    spec = pod_facts.applied(injection)
+    owners = [*pod_facts.containers(injection)]
+    if pod_facts.is_selected(spec, "x.n") == "true":
+        owners.append(dict(spec))
+    needed = {mount["name"] for owner in owners for mount in owner.get("volumeMounts") or ()}
+    return any(
+        volume["name"] not in needed and not pod_security.VOLUMES & volume.keys()
+        for volume in injection.template_spec.get("volumes") or ()
+    )
 
 
 def _doubtful_variables(injection: model.Injection) -> str:
@@ -366,6 +391,31 @@ OF_INJECTIONS: Final = (
         lambda context: context.namespace.labels.get(names.POD_SECURITY_VERSION_LABEL, "")
         not in ("", "latest"),
         concerns=lambda injection: injection.template_spec,
+    ),
+    Doubt(
+        "its namespace enforces Pod Security, and not every pod needs a volume that this forbids",
+        'variables.level != "privileged"',
+        lambda context: context.namespace.labels.get(
+            names.POD_SECURITY_ENFORCE_LABEL, "privileged"
+        ) != "privileged",
+        concerns=_may_need_forbidden_volume,
+    ),
+    Doubt(
+        "a container of it has a block device, which may be in the way of what is mounted",
+        "variables.every.exists(c, c.?volumeDevices.hasValue())",
+        lambda context: any(container.get("volumeDevices") for container in context.every),
+        concerns=lambda injection: pod_facts.applied(injection).get("volumeMounts"),
+    ),
+    Doubt(
+        "it has an ephemeral volume, whose claim may be the one of the template",
+        "object.spec.?volumes.orValue([]).exists(v, v.?ephemeral.hasValue())",
+        lambda context: any(
+            volume.get("ephemeral") for volume in pod_fields.items(context.pod, "volumes")
+        ),
+        concerns=lambda injection: any(
+            volume.get("persistentVolumeClaim")
+            for volume in injection.template_spec.get("volumes") or ()
+        ),
     ),
     Doubt(
         "its topology or affinity has matchLabelKeys with a label that is added",

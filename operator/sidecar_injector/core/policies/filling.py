@@ -1,8 +1,8 @@
 """Parameters and tokens of an injection, as expressions.
 
 A value that may be any text goes only where any text is right: into `command`, `args` and the value
-of a variable or an annotation. Everywhere else a parameter needs an `enum`, and each of its values
-is tried when the injection is compiled.
+of a variable, or of an annotation that is not one of Kubernetes. Everywhere else a parameter needs
+an `enum`, and each of its values is tried when the injection is compiled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ Json = dict[str, Any]
 MOST_CHOICES: Final = 64
 """Combinations of the values of all parameters with an `enum`."""
 _BUILT_IN: Final = ("pod.namespace", "pod.serviceAccountName")
-_ANY_TEXT = re.compile(r"\.(command|args|env|appendEnv)\[|^spec\.template\.metadata\.annotations\b")
+_ANY_TEXT = re.compile(
+    r"\.(command|args)\[\d+\]$|\.env\[\d+\]\.value$"
+    r"|^spec\.template\.metadata\.annotations\.(?!([^/]*\.)?kubernetes\.io/)"
+)
+_QUOTED_ALIKE = re.compile(r"[ -~\t\n\r]*")
+"""Texts that the API server quotes as Python does."""
 
 
 class Filling:
@@ -107,6 +112,7 @@ def _refusals(parameter: Mapping[str, Any], raw: str) -> Iterator[str]:
             yield f"!{raw}.matches({cel.text('^-?[0-9]{1,18}$')})"
         case "Quantity":
             yield f"!{raw}.trim().matches({cel.text(f'^(?:{quantity.SYNTAX.pattern})$')})"
+            yield f"size({raw}.trim()) > {quantity.MAX_LENGTH}"
     if accepted := [*map(str, parameter.get("enum") or ())]:
         yield f"!({raw} in {cel.strings(accepted)})"
     if pattern := parameter.get("pattern"):
@@ -122,7 +128,9 @@ def problems(injection: model.Injection) -> Iterator[Problem]:
     for part in parameters.FILLED:
         for path, _, name in parameters.tokens(injection.spec.get(part), path=f"spec.{part}"):
             if name in free and not _ANY_TEXT.search(path):
-                yield Problem(path, f"$({name}) may be any text here: give the parameter an enum")
+                mend = "" if name in _BUILT_IN else ": give the parameter an enum"
+                yield Problem(path, f"$({name}) may be any text here{mend}")
+    yield from _unquotable(injection)
     count = math.prod(len(parameter.get("enum") or (1,)) for parameter in declared)
     if count > MOST_CHOICES:
         why = f"have {count} combinations of values, at most {MOST_CHOICES} are tried"
@@ -133,6 +141,20 @@ def problems(injection: model.Injection) -> Iterator[Problem]:
     uses = sum(injection.token_uses.values())
     if 2 * uses * pod_facts.LONGEST_VALUE > parameters.MAX_FILLED:
         yield Problem("spec", f"has {uses} tokens, which may fill in too much")
+
+
+def _unquotable(injection: model.Injection) -> Iterator[Problem]:
+    """Annotations with tokens that the record of what was added would quote in another way."""
+    enums = {
+        f"params.{parameter['name']}": [*map(str, parameter.get("enum") or ())]
+        for parameter in injection.spec.get("parameters") or ()
+    }
+    path = "spec.template.metadata.annotations"
+    for key, text in (injection.template_metadata.get("annotations") or {}).items():
+        names = {name for _, _, name in parameters.tokens(text, path=path)} - {"injection.name"}
+        texts = [text, *itertools.chain.from_iterable(enums.get(name, ()) for name in names)]
+        if names and not all(map(_QUOTED_ALIKE.fullmatch, texts)):
+            yield Problem(f"{path}.{key}", "has a token and may be no printable ASCII")
 
 
 def choices(injection: model.Injection) -> Iterator[trial.Values]:

@@ -51,14 +51,15 @@ class Received:
     items: str
 
 
-def matches(injection: model.Injection, shadowing: Collection[str]) -> str:
+def matches(injection: model.Injection, shadowing: Collection[str] | None) -> str:
     """Whether it applies to a pod in scope, as `matching.MATCH_RULES` say.
 
-    `shadowing` are the namespaces in which its bare name means another injection.
+    `shadowing` are the namespaces in which its bare name means another injection; None if they are
+    not said, and then only its full name means it.
     """
     spec, name = injection.spec, cel.text(injection.name)
     listed = f"{cel.text(injection.reference)} in variables.listed"
-    if injection.is_cluster:
+    if injection.is_cluster and shadowing is not None:
         other = f" && !(request.namespace in {cel.strings(sorted(shadowing))})" if shadowing else ""
         listed = f"({listed} || ({name} in variables.listed{other}))"
     if spec.get("activation") == "OnRequest":
@@ -92,7 +93,8 @@ def shared_parts(injection: model.Injection) -> set[str]:
         parts |= {f"{field[:-1]} {key}" for key in injection.template_metadata.get(field) or ()}
     for field, keys in additions.LISTS.items():
         for item in spec.get(field) or ():
-            value = [item.get(key) for key in keys] if keys else item.get("key")
+            # Absent and empty are one.
+            value = [item.get(key) or "" for key in keys or ("key",)]
             parts.add(f"{field} {json_text(value)}")
     for field in ("env", "appendEnv"):
         parts |= {f"variable {variable['name']}" for variable in applied.get(field) or ()}
@@ -302,7 +304,10 @@ class Compiled:
         for field, keys in additions.LISTS.items():
             for value in self._spec.get(field) or ():
                 if keys:
-                    same = cel.every(f"x.{key} == {cel.literal(value[key])}" for key in keys)
+                    # The name of a pull secret may be missing; the other keys are always texts.
+                    same = cel.every(
+                        f'x.?{key}.orValue("") == {cel.literal(value[key])}' for key in keys
+                    )
                 else:
                     same = _same_toleration(value)
                 present = f"object.spec.?{field}.orValue([]).exists(x, {same})"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sidecar_injector import names
-from sidecar_injector.core.injections import model
+from sidecar_injector.core.injections import model, parameters
 from sidecar_injector.core.merging import defaults
 from sidecar_injector.core.merging.status_annotation import json_text
 from sidecar_injector.core.pods import annotation, api_fields
@@ -47,6 +47,12 @@ def has_token(value: Any) -> bool:
     return any(hint in json_text(value) for hint in ("$(params.", "$(pod."))
 
 
+def image(injection: model.Injection, container: Json) -> str:
+    """The image with all filled in that does not depend on the pod."""
+    own = {"injection.name": injection.name}
+    return parameters.TOKEN.sub(lambda match: own.get(match[1], match[0]), container["image"])
+
+
 def stored_volume(volume: Json) -> Json | None:
     """The volume as a pod has it after the API server's defaults; None where that is not sure."""
     kinds = [key for key, value in volume.items() if key != "name" and value is not None]
@@ -59,7 +65,9 @@ def stored_volume(volume: Json) -> Json | None:
     if kinds in (["configMap"], ["secret"]):
         (kind,) = kinds
         stored: Json = defaults.without_absent(volume, api_fields.VOLUME)
-        return {**stored, kind: {"defaultMode": 420, **stored[kind]}}
+        # An empty source is none in the API server.
+        if stored.get(kind):
+            return {**stored, kind: {"defaultMode": 420, **stored[kind]}}
     return None
 
 

@@ -17,9 +17,12 @@ from sidecar_injector.core.pods import lenient
 Json = dict[str, Any]
 NOT_A_MIRROR_POD: Final[Json] = {
     "name": "not-a-mirror-pod",
-    "expression": f"!('{names.MIRROR_ANNOTATION}' in object.metadata.?annotations.orValue({{}}))",
+    "expression": (
+        "!has(object.metadata.annotations) ||"
+        f" !('{names.MIRROR_ANNOTATION}' in object.metadata.annotations)"
+    ),
 }
-"""The condition that the chart always gives the webhook, under the same name."""
+"""The condition that the chart always gives the webhook, in the same words."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ def constraints(scope: Scope, excluded: Iterable[str]) -> Json:
 
 def conditions(scope: Scope) -> list[Json]:
     """The webhook's `matchConditions` as one, so that there is room for others; or none."""
-    own = [each for each in scope.conditions if each.get("name") != NOT_A_MIRROR_POD["name"]]
+    own = [each for each in scope.conditions if each != NOT_A_MIRROR_POD]
     # An expression may end with a comment.
     joined = " && ".join(f"({lenient.text(each, 'expression')}\n)" for each in own)
     return [{"name": "webhook", "expression": joined}] if own else []

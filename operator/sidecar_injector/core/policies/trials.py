@@ -13,7 +13,7 @@ from typing import Any, Final
 from sidecar_injector.core.injections import model
 from sidecar_injector.core.injections.schema import Problem
 from sidecar_injector.core.linting import trial
-from sidecar_injector.core.merging import merge
+from sidecar_injector.core.merging import container_additions, merge
 from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.policies import filling, pod_facts
 from sidecar_injector.core.reasons import Reason
@@ -36,12 +36,25 @@ def problems(injection: model.Injection, results: Sequence[trial.TrialResult]) -
     for result in results:
         if result.line.reason not in (Reason.INJECTED, Reason.ALREADY_INJECTED):
             yield Problem("spec", f"cannot be injected into every pod: {result.line.message}")
+        if _misses_all(injection, result):
+            why = "leaves out the containers on which it is tried"
+            yield Problem("spec.applicationContainers.names", why)
         for need in result.needs:
             yield Problem("spec", f"fits only pods with {need}")
     most = _most_bytes(injection, results)
     if most > merge.SMALL_BYTES:
         sentence = f"may add {most} bytes to a pod, at most {merge.SMALL_BYTES} are compiled"
         yield Problem("spec", sentence)
+
+
+def _misses_all(injection: model.Injection, result: trial.TrialResult) -> bool:
+    """Whether no container of the pod received what applicationContainers give."""
+    spec = pod_facts.applied(injection)
+    selection = spec.get("names") or {}
+    return bool(spec) and not any(
+        container_additions.is_selected(container["name"], selection)
+        for container in result.before["spec"]["containers"]
+    )
 
 
 def _most_bytes(injection: model.Injection, results: Sequence[trial.TrialResult]) -> int:

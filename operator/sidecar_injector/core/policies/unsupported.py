@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 from sidecar_injector import names
 from sidecar_injector.core.injections import model, parameters
 from sidecar_injector.core.injections.schema import Problem
-from sidecar_injector.core.merging import additions, container_additions
+from sidecar_injector.core.merging import additions, container_additions, defaults
+from sidecar_injector.core.pods import api_fields, lenient
 from sidecar_injector.core.pods import fields as pod_fields
-from sidecar_injector.core.pods import lenient
 from sidecar_injector.core.policies import cel, pod_facts
 from sidecar_injector.core.validity import releases, security
 
@@ -19,7 +19,8 @@ Json = dict[str, Any]
 _POD: Final = "template.spec"
 _CONTAINER: Final = "template.spec.containers[]"
 _APPLIED: Final = "applicationContainers"
-_PRINTABLE = re.compile(r"[ -~]*")
+_DEFAULT = re.compile(rf"[ -~]{{0,{pod_facts.LONGEST_VALUE}}}")
+_GROUP = re.compile(r"\(\?P?<[!-=?-~]*[^!-~]")
 _PLAIN_PATH = re.compile(r"(/[^/]+)+/?")
 _DOTS = re.compile(r"/\.\.?(/|$)")
 _OF_WEBHOOK: Final = (
@@ -45,10 +46,16 @@ def is_set(value: Any) -> bool:
     return value is not None
 
 
-def _repeats(*keys: str) -> Callable[[list[Any]], bool]:
+def _repeats(*keys: str, field: api_fields.Field = api_fields.RULE) -> Callable[[list[Any]], bool]:
+    """Whether the webhook adds one of the items only, as another one is the same to it."""
+
     def test(items: list[Any]) -> bool:
-        texts = [str([item.get(key) for key in keys] if keys else item) for item in items]
-        return len(set(texts)) < len(texts)
+        index = defaults.ItemIndex(field=field, keys=keys)
+        for item in items:
+            if index.find(item):
+                return True
+            index.add(item)
+        return False
 
     return test
 
@@ -68,8 +75,22 @@ def _reads_file(variables: list[Json]) -> bool:
 
 
 def _has_odd_default(declared: list[Json]) -> bool:
-    defaults = (parameter.get("default") for parameter in declared)
-    return not all(value is None or _PRINTABLE.fullmatch(str(value)) for value in defaults)
+    values = (parameter.get("default") for parameter in declared)
+    return not all(value is None or _DEFAULT.fullmatch(str(value)) for value in values)
+
+
+def _loses_digits(declared: list[Json]) -> bool:
+    """Whether an integer with an `enum`, which may be a number in the pod, has such a value."""
+    integers = (each for each in declared if each.get("type") == "Integer")
+    values = (int(value) for each in integers for value in each.get("enum") or ())
+    return any(abs(value) > cel.MOST_EXACT for value in values)
+
+
+def _is_for_webhook_only(pattern: str) -> bool:
+    """Whether the API server refuses the pattern where a policy has it, inside of a group: an open
+    `\\Q` takes the end of the group for text. Go, unlike RE2, wants names of groups in ASCII."""
+    problem = parameters.pattern_problem(f"^(?:{pattern})$")
+    return bool(problem or "\\C" in pattern or _GROUP.search(pattern))
 
 
 def _has_profile(annotations: Json) -> bool:
@@ -83,10 +104,14 @@ RULES: Final = (
     Rule("operatingSystem", "is Windows", lambda value: value == "Windows"),
     Rule("dryRun", "is decided about by the webhook alone"),
     Rule("inherit", "takes parts of the pod's own containers, which a policy cannot copy"),
-    Rule("parameters", "has a default that is no printable ASCII", _has_odd_default),
     Rule(
-        "parameters[].pattern", "has \\C, which the API server does not know",
-        lambda pattern: "\\C" in pattern,
+        "parameters", "has a default that is no printable ASCII or has more than"
+        f" {pod_facts.LONGEST_VALUE} characters", _has_odd_default,
+    ),
+    Rule("parameters", "has an enum with an integer of more than 53 bits", _loses_digits),
+    Rule(
+        "parameters[].pattern", "has \\C, \\Q without \\E, or a group whose name is no ASCII",
+        _is_for_webhook_only,
     ),
     Rule(f"{_POD}.serviceAccountName", _NOT_SEEN),
     Rule(f"{_POD}.hostNetwork", "changes which ports of the pod collide"),
@@ -95,12 +120,16 @@ RULES: Final = (
     Rule(f"{_POD}.hostAliases", "is united with the aliases of the pod"),
     Rule(f"{_POD}.dnsConfig", "has limits that count what the pod has"),
     Rule(f"{_POD}.imagePullSecrets", "has one twice", _repeats("name")),
-    Rule(f"{_POD}.tolerations", "has one twice", _repeats()),
+    Rule(
+        f"{_POD}.tolerations", "has one twice",
+        _repeats(field=api_fields.of_template(("tolerations",))),
+    ),
     Rule(
         f"{_POD}.topologySpreadConstraints", "has one twice",
         _repeats("topologyKey", "whenUnsatisfiable"),
     ),
     Rule(f"{_POD}.topologySpreadConstraints[].matchLabelKeys", "depends on the pod's labels"),
+    Rule(f"{_POD}.volumes[].emptyDir.medium", _DYNAMIC, pod_facts.has_token),
     Rule(f"{_POD}.volumes[].ephemeral", "depends on the name of the pod"),
     Rule(f"{_CONTAINER}.resizePolicy", _DEPENDS),
     Rule(f"{_CONTAINER}.restartPolicyRules", _DEPENDS),
@@ -149,10 +178,11 @@ def check(injection: model.Injection, *, minor: int | None) -> Iterator[Problem]
         for path, value in _at(injection.spec, rule.path.split("."), "spec"):
             if value is not None and rule.is_used(value):
                 yield Problem(path, rule.why)
-    try:
-        cel.literal(injection.spec.get("template"))
-    except cel.NotExactError as error:
-        yield Problem("spec.template", f"has the number {error}, which loses digits in a policy")
+    for part in ("template", "applicationContainers"):
+        try:
+            cel.literal(injection.spec.get(part))
+        except cel.NotExactError as error:
+            yield Problem(f"spec.{part}", f"has the number {error}, which loses digits in a policy")
     for path in releases.dropped(injection.spec, minor=releases.in_table(minor)):
         yield Problem(path, "is dropped by this release of Kubernetes")
     for index, parameter in enumerate(injection.spec.get("parameters") or ()):

@@ -29,7 +29,7 @@ _RESTRICTED_CAPABILITIES = frozenset({"NET_BIND_SERVICE"})
 _SELINUX_TYPES = {"": 0, "container_t": 0, "container_init_t": 0, "container_kvm_t": 0,
                   "container_engine_t": 31}  # fmt: skip
 _PROFILES = ("RuntimeDefault", "Localhost")
-_VOLUMES = frozenset({
+VOLUMES = frozenset({
     "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim",
     "projected", "secret",
 })  # fmt: skip
@@ -116,7 +116,7 @@ def _pod(pod: Mapping[str, Any], policy: Policy) -> Iterator[str]:
     yield from (f"{field}=true" for field in _HOST_NAMESPACES if spec.get(field) is True)
     for volume in pod_fields.items(pod, "volumes"):
         kinds = volume_rules.kinds(volume)
-        is_other = kinds and not _VOLUMES.intersection(kinds)
+        is_other = kinds and not VOLUMES.intersection(kinds)
         if "hostPath" in kinds or (policy.is_restricted and is_other):
             yield f"volume {volume['name']!r} uses {', '.join(kinds)}"
     context = lenient.child(spec, "securityContext")

@@ -4,8 +4,10 @@ import re
 
 import pytest
 
-from sidecar_injector import names
-from sidecar_injector.core.policies import cel, chain, unsupported
+from sidecar_injector import crds, names
+from sidecar_injector.core.injections import model
+from sidecar_injector.core.pods import quantity
+from sidecar_injector.core.policies import cel, chain, doubts, guard, unsupported
 from tests.kits import policies as kit
 from tests.kits import samples
 
@@ -34,8 +36,16 @@ def of_container(**fields):
     return of_cluster(template={"spec": {"containers": [{**CONTAINER, **fields}]}})
 
 
+def of_variable(**source):
+    return {"env": [{"name": "A", "valueFrom": source}]}
+
+
 def applied(**fields):
     return of_cluster(template={}, applicationContainers=fields)
+
+
+def doubts_of(injection, pod, **labels):
+    return [*doubts.of(injection, pod, samples.namespace_with(**labels).namespace)]
 
 
 def with_parameter(value="$(params.p)", field="args", **parameter):
@@ -44,6 +54,17 @@ def with_parameter(value="$(params.p)", field="args", **parameter):
     return of_cluster(template={"spec": {"containers": [container]}}, parameters=[declared])
 
 
+def with_parts(fields=None, **spec):
+    """A container with a parameter in these fields; the parameter has what the spec has not."""
+    members = {key: spec.pop(key) for key in ("type", "enum") if key in spec}
+    declared = {"name": "p", "from": {"podAnnotation": "p"}, **members}
+    template = {"spec": {"containers": [{**CONTAINER, **(fields or {})}]}}
+    return of_cluster(**{"template": template, "parameters": [declared], **spec})
+
+
+NOTES, DELETION_COST = (
+    "spec.template.metadata.annotations", "controller.kubernetes.io/pod-deletion-cost",
+)  # fmt: skip
 POD, OWN = "spec.template.spec", "spec.template.spec.containers[0]"
 APPLIED = "spec.applicationContainers"
 MOUNT = {"name": "v", "mountPath": "/v"}
@@ -95,6 +116,50 @@ LEFT = {
     "mount": (f"{APPLIED}.volumeMounts", applied(volumeMounts=[{**MOUNT, "mountPath": "/a/../b"}])),
     "subPathExpr": (f"{APPLIED}.volumeMounts[0].subPathExpr", applied(
         volumeMounts=[{**MOUNT, "subPathExpr": "$(A)"}])),
+    "medium": (f"{POD}.volumes[0].emptyDir.medium", with_parts(
+        template={"spec": {"containers": [{**CONTAINER, "volumeMounts": [MOUNT]}], "volumes": [
+            {"name": "v", "emptyDir": {"medium": "$(params.p)"}}]}}, enum=["Memory", ""])),
+    "key of a secret": (f"{OWN}.env[0].valueFrom.secretKeyRef.key", with_parts(
+        of_variable(secretKeyRef={"name": "s", "key": "$(params.p)"}))),
+    "key of a secret, built in": (f"{OWN}.env[0].valueFrom.secretKeyRef.key", with_parts(
+        of_variable(secretKeyRef={"name": "s", "key": "$(pod.namespace)"}))),
+    "divisor": (f"{OWN}.env[0].valueFrom.resourceFieldRef.divisor", with_parts(
+        of_variable(resourceFieldRef={"resource": "limits.cpu", "divisor": "$(params.p)"}),
+        type="Quantity")),
+    "key of a secret for others": (f"{APPLIED}.env[0].valueFrom.secretKeyRef.key", with_parts(
+        template={}, applicationContainers=of_variable(
+            secretKeyRef={"name": "s", "key": "$(params.p)"}))),
+    "annotation of Kubernetes": (f"{NOTES}.{DELETION_COST}", with_parts(
+        template={"metadata": {"annotations": {DELETION_COST: "$(params.p)"}}}, type="Integer")),
+    "large integer": ("spec.parameters", with_parts(
+        {"livenessProbe": {"tcpSocket": {"port": 80},
+                           "terminationGracePeriodSeconds": "$(params.p)"}},
+        type="Integer", enum=[2**53 + 1, 1])),
+    "large integer as a text": ("spec.parameters", with_parts(
+        {"args": ["$(params.p)"]}, type="Integer", enum=[str(2**53 + 1), 1])),
+    "number for others": ("spec.applicationContainers", applied(**of_variable(
+        resourceFieldRef={"resource": "limits.memory", "divisor": 2**53 + 2}))),
+    "value in an annotation": (f"{NOTES}.a", with_parts(
+        template={"metadata": {"annotations": {"a": "$(params.p)"}}}, enum=["x", "é"])),
+    "control character in an annotation": (f"{NOTES}.a", with_parts(
+        template={"metadata": {"annotations": {"a": "$(params.p)"}}}, enum=["x", "\x01"])),
+    "text beside a token": (f"{NOTES}.a", of_cluster(
+        template={"metadata": {"annotations": {"a": "é$(pod.namespace)"}}})),
+    "long default": ("spec.parameters", with_parameter(default="x" * 401)),
+    "open \\Q": ("spec.parameters[0].pattern", with_parameter(pattern=r"\Qx")),
+    "name of a group": ("spec.parameters[0].pattern", with_parameter(pattern="(?P<é>x)")),
+    "equal tolerations": (f"{POD}.tolerations", of_pod(tolerations=[
+        {"key": "a", "operator": "Exists"}, {"key": "a", "operator": "Exists", "value": ""}])),
+    "order in tolerations": (f"{POD}.tolerations", of_pod(tolerations=[
+        {"key": "a", "operator": "Exists"}, {"operator": "Exists", "key": "a"}])),
+    "equal sources": (f"{APPLIED}.envFrom", applied(envFrom=[
+        {"configMapRef": {"name": "x"}}, {"configMapRef": {"name": "x"}, "prefix": ""}])),
+    "optional sources": (f"{APPLIED}.envFrom", applied(envFrom=[
+        {"configMapRef": {"name": "x"}}, {"configMapRef": {"name": "x", "optional": False}}])),
+    "not tried": (f"{APPLIED}.names", of_cluster(
+        template={"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}},
+        applicationContainers={"volumeMounts": [{**MOUNT, "subPath": "../x"}],
+                               "names": {"exclude": ["application"]}})),
     "large": ("spec", of_container(args=["x" * 20_000])),
 }  # fmt: skip
 
@@ -145,6 +210,47 @@ def test_of_two_that_share_a_part_the_second_is_left(is_compiled):
     assert left.why == "shares container sidecar with cluster/a, which comes first"
 
 
+def test_an_absent_key_of_a_toleration_is_an_empty_one():
+    tolerations = [{"operator": "Exists"}], [{"operator": "Exists", "key": ""}]
+    first, second = (
+        of_cluster(name, template={"spec": {"tolerations": items}})
+        for name, items in zip("ab", tolerations, strict=True)
+    )
+    (left,) = compiled(first, second).left
+    assert left.injection is second
+
+
+FREE = {
+    "arguments": {"args": ["a", "$(params.p)"]},
+    "command": {"command": ["$(params.p)"]},
+    "command of a probe": {"livenessProbe": {"exec": {"command": ["$(params.p)"]}}},
+    "variable": {"env": [{"name": "A", "value": "$(params.p)"}]},
+}
+
+
+@pytest.mark.parametrize("case", FREE)
+def test_a_value_that_may_be_any_text_is_compiled_where_any_text_is_right(case):
+    assert compiled(with_parts(FREE[case])).left == ()
+
+
+def test_a_pattern_is_compiled_if_it_is_one_inside_of_a_group():
+    for pattern in (r"\Qx\E", "(?P<n>x)", "x|y", "(?i)x"):
+        assert compiled(with_parameter(pattern=pattern)).left == ()
+
+
+def test_a_text_of_ascii_beside_a_token_is_compiled_and_so_is_any_text_alone():
+    for text in ("a $(pod.namespace)", "é", "é $(injection.name)"):
+        template = {"metadata": {"annotations": {"a": text}}}
+        assert compiled(of_cluster(template=template)).left == ()
+
+
+def test_a_quantity_is_not_longer_than_the_webhook_accepts():
+    policy = compiled(with_parameter(type="Quantity")).policy
+    assert f".trim()) > {quantity.MAX_LENGTH}" in str(policy["variables"])
+    assert quantity.parse(" " + "1" * quantity.MAX_LENGTH) is not None
+    assert quantity.parse("1" * (quantity.MAX_LENGTH + 1)) is None
+
+
 def test_two_that_share_a_part_and_never_meet_are_both_compiled():
     first = of_cluster("a", selector={"matchLabels": {"app": "a"}})
     second = of_cluster("b", selector={"matchLabels": {"app": "b"}})
@@ -168,6 +274,85 @@ def test_a_bare_name_means_the_injection_of_the_namespace():
     made = compiled(of_cluster(activation="OnRequest"), others=[samples.injection("log")])
     namespace = cel.text(samples.injection("log").namespace)
     assert f"!(request.namespace in [{namespace}])" in str(made.policy["variables"])
+
+
+def test_a_dry_run_is_no_injection_that_a_bare_name_may_mean():
+    of_namespace = samples.injection("log", dryRun=True)
+    result = compiled(of_cluster(activation="OnRequest"), others=[of_namespace])
+    assert "request.namespace" not in str(result.policy["variables"])
+
+
+def of_team(number, name="log", **spec):
+    resource = samples.resource(name, **spec)
+    resource["metadata"]["namespace"] = f"team-{number:03}"
+    return model.read(resource, spec_schema=crds.spec_schema(resource["kind"]))
+
+
+def test_of_many_namespaces_with_a_name_none_is_written_down():
+    """The bare name is left to the webhook, and the guard lets it pass."""
+    wanted = of_cluster(activation="OnRequest", failurePolicy="Fail")
+    unclear = '!variables.listed.exists(x, x in ["log"])'
+    for number, is_unclear in ((guard.MOST_NAMESPACES, False), (guard.MOST_NAMESPACES + 1, True)):
+        others = [of_team(each, template={}, suspend=True) for each in range(number)]
+        result = compiled(wanted, others=[*others, of_team(0, "another")])
+        assert (unclear in str(result.policy["variables"])) == is_unclear
+        for spec in (result.policy, result.guard):
+            assert ("team-000" in str(spec)) != is_unclear
+            assert '"cluster/log" in variables.listed' in str(spec)
+
+
+def test_an_injection_of_a_namespace_decides_about_its_namespace_only():
+    """Whoever may write each in some namespace must not take a sidecar from all others."""
+    first = of_team(1, "first", priority=1000)
+    result = compiled(of_cluster(failurePolicy="Fail"), others=[first])
+    assert (result.left, result.apart) == ((), {"team-001"})
+    (excluded,) = result.policy["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+    assert "team-001" in excluded["values"]
+    assert "team-001" not in str(result.guard)
+    last = of_team(1, "last", priority=-1000)
+    assert "team-001" not in str(compiled(of_cluster(), others=[last]).policy)
+
+
+def test_what_shares_a_part_with_one_that_is_left_waits_for_it():
+    first = of_cluster("first", inherit={"volumeMounts": {}}, priority=1)
+    later = of_cluster("later")
+    other = of_cluster("other", template={"metadata": {"labels": {"a": "b"}}})
+    result = compiled(later, other, first)
+    assert [each.injection for each in result.left] == [first, later]
+    assert result.left[1].why == "shares container sidecar with cluster/first, which comes first"
+    assert result.compiled == (other,)
+
+
+def test_of_many_namespaces_with_a_part_none_is_written_down():
+    others = [of_team(number, priority=1000) for number in range(guard.MOST_NAMESPACES + 1)]
+    assert compiled(of_cluster(), others=others[1:]).left == ()
+    (left,) = compiled(of_cluster(), others=others).left
+    assert left.is_size
+    assert left.why.endswith(f"and the policy would leave out {len(others)}")
+
+
+def test_what_is_left_anyway_keeps_no_namespace_apart():
+    first = of_team(1, "first", priority=1000)
+    harmless = of_cluster("other", template={"metadata": {"labels": {"a": "b"}}})
+    result = compiled(of_cluster(dryRun=True), harmless, others=[first])
+    assert [left.path for left in result.left] == ["spec.dryRun"]
+    assert "team-001" not in str(result.policy)
+
+
+def test_names_of_many_namespaces_are_the_cause_if_nothing_has_room():
+    limited = [f"{number:05}{'x' * 50}" for number in range(6_000)]
+    (left,) = compiled(of_cluster(), place=chain.Place(limited=limited)).left
+    assert left.is_size
+    assert "names of 6000 namespaces with limits" in left.why
+    assert "namespaces" not in chain._too_many(of_cluster(), PLACE).why
+
+
+def test_claims_of_containers_are_counted_as_work():
+    variables = {
+        each["name"]: each["expression"] for each in compiled(of_cluster()).policy["variables"]
+    }
+    for field in ("limits", "requests", "claims"):
+        assert f"size(c.?resources.?{field}.orValue(" in variables["parts"]
 
 
 def test_namespaces_with_limits_are_left_to_the_webhook():
@@ -273,3 +458,77 @@ def test_a_manifest_has_plain_values_only():
 
     made = compiled(*kit.injections("demo"), of_cluster("x", failurePolicy="Fail"))
     assert types(chain.manifests(made, name="x", guarded=True)) == {dict, list, str}
+
+
+@pytest.mark.parametrize(
+    "source", [{"configMap": {}}, {"secret": {}}, {"configMap": {"items": []}}], ids=str
+)
+def test_a_volume_with_an_empty_source_is_only_compared_by_the_webhook(source):
+    injection = of_pod(volumes=[{"name": "v", **source}])
+    made = compiled(injection)
+    assert made.left == ()
+    assert "in object.spec.volumes)" not in str(made.policy["variables"])
+    assert "it has a volume of that name, of a kind that only the webhook compares" in doubts_of(
+        injection, samples.pod(volumes=[{"name": "v", "emptyDir": {}}])
+    )
+
+
+@pytest.mark.parametrize("step", ["trials.of", "pod_facts.stored_volume"])
+def test_an_injection_that_our_own_error_stops_does_not_stop_the_others(monkeypatch, step):
+    owner, name = step.split(".")
+    module = getattr(chain, owner)
+    right = getattr(module, name)
+
+    def failing(part, **options):
+        if "broken" in str(part):
+            raise KeyError("secret of a template")
+        return right(part, **options)
+
+    monkeypatch.setattr(module, name, failing)
+    volume = {"name": "broken", "emptyDir": {}}
+    container = samples.container("second")
+    broken = of_cluster("a", template={"spec": {"containers": [container], "volumes": [volume]}})
+    made = compiled(broken, of_cluster("b", failurePolicy="Fail"))
+    assert [each.name for each in made.compiled] == ["b"]
+    assert made.policy
+    assert made.guard
+    (left,) = made.left
+    assert left.injection is broken
+    assert "KeyError at test_chain.py:" in left.why
+    assert "secret" not in left.why
+
+
+def test_an_error_that_no_injection_causes_alone_is_not_hidden(monkeypatch):
+    right = chain._policy
+
+    def failing(accepted, *rest):
+        if len(accepted) > 1:
+            raise KeyError("x")
+        return right(accepted, *rest)
+
+    monkeypatch.setattr(chain, "_policy", failing)
+    other = of_cluster("b", template={"spec": {"containers": [samples.container("b")]}})
+    with pytest.raises(KeyError):
+        compiled(of_cluster("a"), other)
+
+
+def test_the_name_of_the_injection_in_an_image_is_that_of_the_container_in_a_pod():
+    container = samples.container(image="example/$(injection.name):$$(injection.name)")
+    made = compiled(of_cluster(template={"spec": {"containers": [container]}},
+                               failurePolicy="Fail"))  # fmt: skip
+    image = cel.text("sidecar example/log:$$(injection.name)")
+    for spec in (made.policy, made.guard):
+        assert f"{image} in variables.images" in str(spec).replace("\\\\", "\\")
+
+
+def test_a_record_that_may_not_fit_into_the_annotations_is_left_to_the_webhook():
+    policy = compiled(of_cluster()).policy
+    (done,) = (one["expression"] for one in policy["variables"] if one["name"] == "go")
+    # Twice, and beside them the annotations of the pod, of four bytes a character.
+    assert f"size(variables.status) <= {doubts.MOST_RECORDED}" in done
+    assert 2 * doubts.MOST_RECORDED + 4 * doubts.MOST_ANNOTATIONS < 256 << 10
+
+
+def test_a_pull_secret_of_a_pod_may_have_no_name():
+    policy = compiled(of_pod(imagePullSecrets=[{"name": "a"}])).policy
+    assert 'exists(x, x.?name.orValue("") == "a")' in str(policy["variables"])

@@ -1,5 +1,7 @@
 """A policy means the pods that both the webhook and the chart's defaults select."""
 
+import pathlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +56,17 @@ def test_without_values_of_the_chart_nothing_is_added():
         scope.Scope(), ["other", *EXCLUDED, "limited"]
     )
     assert scope.conditions(of_chart) == []
+
+
+def test_a_condition_with_the_name_of_the_charts_counts_unless_it_is_that():
+    other = {**scope.NOT_A_MIRROR_POD, "expression": "object.metadata.name != 'a'"}
+    (condition,) = scope.conditions(scope.Scope(conditions=(other,)))
+    assert condition["expression"] == "(object.metadata.name != 'a'\n)"
+
+
+def test_the_condition_of_the_chart_is_known_by_its_words():
+    template = pathlib.Path("charts/sidecar-injector/templates/mutatingwebhookconfiguration.yaml")
+    assert scope.NOT_A_MIRROR_POD["expression"] in " ".join(template.read_text("utf-8").split())
 
 
 def test_conditions_are_one_whatever_they_end_with():
