@@ -13,7 +13,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any, Final
 
@@ -409,6 +409,28 @@ def test_what_few_pods_have_is_decided_as_the_webhook_does_or_left(
     assert outcomes == {name: [case.comes_to] for name, case in policy_cases.CASES.items()}
 
 
+@contextlib.contextmanager
+def situation_of(
+    plane: cluster.ControlPlane, caller: kit.Caller, wanted: Sequence[model.Injection]
+) -> Iterator[kit.Situation]:
+    """A policy of these injections, while it is in force."""
+    name = installation.unused_name()
+    situation = kit.Situation.create(plane, name, wanted)
+    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
+    yield situation
+    policies.delete(
+        plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
+    )
+
+
+def check_outcome(
+    caller: kit.Caller, situation: kit.Situation, pod: kit.Json, *, what: str
+) -> None:
+    tally = kit.Tally()
+    kit.compare(caller, situation, pod, tally)
+    assert tally.counts == {what: 1}, tally.failures
+
+
 @pytest.mark.parametrize(
     ("annotation", "what"),
     [
@@ -421,64 +443,44 @@ def test_a_pod_asks_in_each_way_that_the_webhook_knows(
     plane: cluster.ControlPlane, caller: kit.Caller, annotation: str, what: str
 ) -> None:
     """Where all injections wait for a request, a condition of the policy looks for it first."""
-    name = installation.unused_name()
     waiting = samples.injection("waiting", cluster=True, activation="OnRequest")
-    situation = kit.Situation.create(plane, name, [waiting])
-    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
-    tally = kit.Tally()
-    metadata = {"generateName": "a-", "annotations": {annotation: "yes"}}
-    kit.compare(caller, situation, {**PLAIN, "metadata": metadata}, tally)
-    assert tally.counts == {what: 1}, tally.failures
-    policies.delete(
-        plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
-    )
+    with situation_of(plane, caller, [waiting]) as situation:
+        metadata = {"generateName": "a-", "annotations": {annotation: "yes"}}
+        check_outcome(caller, situation, {**PLAIN, "metadata": metadata}, what=what)
 
 
 def test_names_that_many_namespaces_have_are_left_to_the_webhook(
     plane: cluster.ControlPlane, caller: kit.Caller
 ) -> None:
-    name = installation.unused_name()
     waiting = samples.injection("waiting", cluster=True, activation="OnRequest")
     own = samples.injection("waiting", suspend=True)
     shadowing = [
         dataclasses.replace(own, namespace=f"n{number}")
         for number in range(guard.MOST_NAMESPACES + 1)
     ]
-    situation = kit.Situation.create(plane, name, [waiting, *shadowing])
-    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
-    for text, what in (("waiting", "deferred"), ("cluster/waiting", "equal, changed")):
-        tally = kit.Tally()
-        metadata = {"generateName": "a-", "annotations": {names.INJECT_ANNOTATION: text}}
-        kit.compare(caller, situation, {**PLAIN, "metadata": metadata}, tally)
-        assert tally.counts == {what: 1}, tally.failures
-    policies.delete(
-        plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
-    )
+    with situation_of(plane, caller, [waiting, *shadowing]) as situation:
+        for text, what in (("waiting", "deferred"), ("cluster/waiting", "equal, changed")):
+            metadata = {"generateName": "a-", "annotations": {names.INJECT_ANNOTATION: text}}
+            check_outcome(caller, situation, {**PLAIN, "metadata": metadata}, what=what)
 
 
 def test_a_pod_with_many_claims_is_as_much_work_as_for_the_webhook(
     plane: cluster.ControlPlane, caller: kit.Caller
 ) -> None:
-    name = installation.unused_name()
     wanted = [
         samples.injection(f"i{number:02}", cluster=True, template={
             "spec": {"containers": [samples.container(f"c{number}")]}})
         for number in range(13)
     ]  # fmt: skip
-    situation = kit.Situation.create(plane, name, wanted)
-    kit.wait_in_force(plane, caller, situation.enabled, PLAIN)
     claims = [{"name": "c", "request": f"r{number}"} for number in range(32)]
     containers = [
         {"name": f"k{number}", "image": "x", "resources": {"claims": claims}}
         for number in range(20)
     ]
     spec = {"containers": containers, "resourceClaims": [{"name": "c", "resourceClaimName": "x"}]}
-    tally = kit.Tally()
-    kit.compare(caller, situation, {"metadata": {"generateName": "a-"}, "spec": spec}, tally)
-    assert tally.counts == {"deferred": 1}, tally.failures
-    policies.delete(
-        plane.client, chain.manifests(situation.chain, name=f"test-{name}", guarded=False)
-    )
+    with situation_of(plane, caller, wanted) as situation:
+        pod = {"metadata": {"generateName": "a-"}, "spec": spec}
+        check_outcome(caller, situation, pod, what="deferred")
 
 
 def test_any_text_arrives_as_it_was_written(

@@ -117,23 +117,7 @@ def compile_chain(
     """
     wanted, others = [*wanted], [*others]
     shadowing = _shadowing(wanted, others)
-    left: list[Left] = []
-    accepted: Tried = {}
-    apart: set[str] = set()
-    for candidate in namespace_view.ordered(
-        each for each in wanted if not each.spec.get("suspend")
-    ):
-        # More are not tried: thousands of injections must not take minutes.
-        is_full = len(accepted) >= MOST_INJECTIONS
-        outcome = _too_many(candidate, place) if is_full else _tried(candidate, place)
-        if not isinstance(outcome, Left):
-            outcome = _conflict(candidate, accepted, others, apart) or outcome
-        if isinstance(outcome, Left):
-            left.append(outcome)
-            # The webhook does it, and so also what comes later and shares a part with it.
-            others.append(candidate)
-        else:
-            accepted[candidate] = outcome
+    accepted, left, apart = _divided(wanted, others, place)
     policy = _sound_policy(accepted, left, shadowing, place, apart)
     while policy and (size := len(json_text(policy))) > MOST_CHARACTERS:
         left += _last_ones(accepted, size, place)
@@ -157,6 +141,31 @@ def compile_chain(
         ),
         apart=apart,
     )
+
+
+def _divided(
+    wanted: Iterable[model.Injection], others: Iterable[model.Injection], place: Place
+) -> tuple[Tried, list[Left], set[str]]:
+    """Those that can be compiled, why the rest is left, and the namespaces that are apart."""
+    accepted: Tried = {}
+    left: list[Left] = []
+    apart: set[str] = set()
+    others = [*others]
+    for candidate in namespace_view.ordered(
+        each for each in wanted if not each.spec.get("suspend")
+    ):
+        # More are not tried: thousands of injections must not take minutes.
+        is_full = len(accepted) >= MOST_INJECTIONS
+        outcome = _too_many(candidate, place) if is_full else _tried(candidate, place)
+        if not isinstance(outcome, Left):
+            outcome = _conflict(candidate, accepted, others, apart) or outcome
+        if isinstance(outcome, Left):
+            left.append(outcome)
+            # The webhook does it, and so also what comes later and shares a part with it.
+            others.append(candidate)
+        else:
+            accepted[candidate] = outcome
+    return accepted, left, apart
 
 
 def _last_ones(accepted: Tried, size: int, place: Place) -> list[Left]:
